@@ -1,0 +1,78 @@
+# The whole job: `make` sets up, runs what is missing of a profile and shows where its tables and figures are.
+#
+#   make PROFILE=mini STUDY=adapter_size SEEDS=0,1,2 JOBS=2
+#
+# Whatever is left out takes the profile's default; a wrong value is refused with the ones allowed.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := run
+.SECONDARY:
+.PHONY: FORCE run all figures lab setup test help clean distclean
+
+PROFILE ?= smoke
+STUDY ?=
+SEEDS ?=
+JOBS ?=
+PYTHON ?= python3
+
+bin := .venv/bin
+bench := $(bin)/speechllm-bench
+results := $(or $(SPEECHLLM_BENCH_HOME),.)/results/$(PROFILE)
+which := --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS))
+jobs := $(if $(JOBS),--jobs $(JOBS))
+
+every := $(basename $(notdir $(wildcard experiments/*.yaml)))
+headline := $(shell sed -n 's/^headline: *\[\(.*\)\].*/\1/p' experiments/profiles/$(PROFILE).yaml 2> /dev/null | tr ',' ' ')
+studies := $(if $(filter all,$(STUDY)),$(every),$(or $(STUDY),$(headline),$(every)))
+code := $(shell find src experiments -name '*.py' -o -name '*.yaml')
+executed := $(studies:%=$(results)/notebooks/%.ipynb)
+
+run: setup ## train and evaluate what is missing, then tables, figures and notebooks (the default)
+	@$(bench) study $(studies) $(which) $(jobs)
+	@$(MAKE) --no-print-directory --silent $(executed)
+	@echo "Tables: $(results)/tables   figures: $(results)/figures   notebooks: $(results)/notebooks"
+
+# A study's notebook is executed again when its source, the code, the records or SEEDS have changed.
+$(results)/notebooks/%.ipynb: notebooks/%.ipynb $(results)/notebooks/.%.seeds $(results)/runs $(code)
+	$(bench) notebook $* $(which) $(jobs)
+
+$(results)/notebooks/.%.seeds: FORCE
+	mkdir -p $(@D); cmp -s - $@ <<< "$(SEEDS)" || echo "$(SEEDS)" > $@
+
+all: ## the same for every study of the profile
+	@$(MAKE) --no-print-directory run STUDY=all
+
+figures: setup ## redraw tables and figures from stored records, without torch
+	@$(bench) report $(or $(STUDY),all) $(which)
+
+lab: setup ## open the notebooks in Jupyter
+	@$(bin)/jupyter lab --notebook-dir=notebooks
+
+setup: .venv/installed ## create .venv and install what requirements.lock pins
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, and $(PYTHON) is not; name one, as in: make PYTHON=python3.11"; exit 1; }
+	@$(bin)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(bin)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+test: setup ## lint (notebooks too), import contracts, README's tree, tests
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/lint-imports
+	$(bin)/python -m pytest
+
+help: ## this list
+	@echo "make [TARGET] [PROFILE=smoke|mini|paper] [STUDY=name|all] [SEEDS=0,1,2] [JOBS=n]"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+
+clean: ## remove corpora, encoder frames and caches; results and .venv stay
+	rm -rf .cache .pytest_cache .ruff_cache .import_linter_cache build
+	find src tests tools -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv and the untracked results of profile smoke as well
+	rm -rf .venv src/*.egg-info results/smoke

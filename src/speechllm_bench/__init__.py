@@ -1,0 +1,1 @@
+"""A reproducible benchmark suite for SpeechLLMs."""

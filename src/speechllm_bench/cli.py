@@ -1,0 +1,249 @@
+"""The command line: `speechllm-bench prepare | run | study | report | notebook | doctor | zoo`.
+
+A user's mistake ends in one sentence and exit code 2, Ctrl-C in one sentence and 130, a failed run in 1.
+Torch is imported by `prepare`, `run` and `zoo` alone, once the arguments have been checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechllm_bench.config import PROFILES
+from speechllm_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from speechllm_bench import studies
+
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        chosen = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+        return chosen.command(chosen) or 0
+    except UserError as error:
+        print(f"speechllm-bench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        told = str(stop) or "Stopped; what is finished stays, the next start goes on from there."
+        print(f"\nspeechllm-bench: {told}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def prepare(chosen: argparse.Namespace) -> None:
+    from speechllm_bench import jobs, runner, studies
+
+    profile = studies.profile_named(chosen.profile)
+    study = studies.load(profile.headline[0], chosen.profile)[0]
+    run = studies.run(study.study, study.baseline, profile.seeds[0], chosen.profile)
+    jobs.prepare(run.config, chosen.jobs or runner.cores())
+    print(f"Corpus and encoder frames of profile {chosen.profile} are there.")
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """One run in this process. A second process that wants the same run waits, then finds it done."""
+    from speechllm_bench import runner, runs, studies
+
+    run = studies.run(chosen.study, chosen.variant, chosen.seed, chosen.profile)
+    _set_threads(chosen.threads or runner.cores())
+    with runs.lock(run.folder):
+        if studies.run_done(run.profile, run.digest):
+            print(f"{run.name} is there already: {_shown(run.folder)}")
+            return
+        from speechllm_bench import jobs
+
+        with _progress(run) as tell:
+            folder = jobs.execute(run.config, run.profile, tell)
+    studies.failure_file(run.profile, run.digest).unlink(missing_ok=True)
+    print(f"{run.name}: {_shown(folder)}")
+
+
+def study(chosen: argparse.Namespace) -> int:
+    from speechllm_bench import runner, studies
+
+    names = _studies(chosen.study, chosen.profile)
+    plan = studies.plan(names, chosen.profile, chosen.variants, chosen.seeds)
+    outcome = runner.run_missing(plan, chosen.jobs)
+    _report(names, chosen)
+    return 1 if outcome.failures else 0
+
+
+def report(chosen: argparse.Namespace) -> None:
+    _report(_studies(chosen.study, chosen.profile), chosen)
+
+
+def notebook(chosen: argparse.Namespace) -> None:
+    from speechllm_bench import notebook
+
+    options = ("profile", "study", "variant", "seed", "variants", "seeds", "jobs")
+    parameters = {k: v for k in options if (v := getattr(chosen, k)) is not None}
+    for name in _studies(chosen.name, chosen.profile):
+        print(_shown(notebook.execute(name, parameters, chosen.time_limit)))
+
+
+def doctor(chosen: argparse.Namespace) -> None:
+    from speechllm_bench import doctor
+
+    print(doctor.report())
+
+
+def zoo(chosen: argparse.Namespace) -> None:
+    from speechllm_bench import runner
+    from speechllm_bench.zoo import evaluate, train
+
+    act = {"train": train.train_backbone, "evaluate": evaluate.evaluate_backbone}[chosen.action]
+    print(f"zoo/{act(chosen.name, runner.cores()).name}")
+
+
+def _studies(names: list[str], profile: str) -> list[str]:
+    from speechllm_bench import studies
+
+    if not names:
+        return studies.profile_named(profile).headline
+    return studies.known_studies() if names == ["all"] else names
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one sentence, with what is allowed."""
+
+    def error(self, message: str):
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+    def parse_args(self, args=None, namespace=None):
+        chosen, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            command = self._subparsers._group_actions[0].choices[chosen.name_of_command]
+            options = [o for a in command._actions for o in a.option_strings if o.startswith("--")]
+            known = ", ".join(options)
+            raise UserError(f"'{chosen.name_of_command}' does not know {' '.join(unknown)}; it knows {known}")
+        return chosen
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="speechllm-bench", description=__doc__.splitlines()[0], allow_abbrev=False)
+    commands = parser.add_subparsers(dest="name_of_command", required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable, what: str, *options: str) -> _Parser:
+        sub = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
+        sub.set_defaults(command=command)
+        for option in options:
+            sub.add_argument(f"--{option}", **_OPTIONS[option])
+        return sub
+
+    add("prepare", prepare, "make a profile's corpus and encoder frames", "profile", "jobs")
+    one = add("run", run, "train and evaluate one variant of a study", "profile", "seed", "threads")
+    one.add_argument("study")
+    one.add_argument("variant")
+    several = ("profile", "variants", "seeds", "jobs")
+    many = add("study", study, "run what is missing of studies, then report", *several)
+    many.add_argument("study", **_STUDIES)
+    told = add("report", report, "tables and figures from stored records, without torch", "profile", "seeds")
+    told.add_argument("study", **_STUDIES)
+    shown = add("notebook", notebook, "execute a notebook; it runs what is missing", "profile", "study")
+    shown.add_argument("name", nargs="*", help="notebooks without .ipynb; none: the headline studies'")
+    for option in ("variant", "variants", "seeds", "jobs", "time-limit"):
+        shown.add_argument(f"--{option}", **_OPTIONS[option])
+    shown.add_argument("--seed", type=_seed, help="seed of one run")
+    add("doctor", doctor, "what this machine has and what each profile needs")
+    models = add("zoo", zoo, "train or measure an embedded backbone")
+    models.add_argument("action", choices=("train", "evaluate"))
+    models.add_argument("name", help="a backbone of zoo/")
+    return parser
+
+
+def _seed(text: str) -> int:
+    if not text.strip().isdigit():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a seed; seeds are whole numbers from 0, as 0,1,2")
+    return int(text)
+
+
+def _seeds(text: str) -> list[int]:
+    return [_seed(part) for part in text.split(",")]
+
+
+def _count(text: str) -> int:
+    if not text.strip().isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
+    return int(text)
+
+
+_STUDIES = {"nargs": "*", "help": "names of studies, or all (default: the profile's headline studies)"}
+
+_OPTIONS = {
+    "profile": {"choices": PROFILES, "default": "smoke", "help": "scale of the suite (default: smoke)"},
+    "seed": {"type": _seed, "default": 0, "help": "seed of the run (default: 0)"},
+    "seeds": {"type": _seeds, "metavar": "0,1,2", "help": "default: the profile's"},
+    "study": {"help": "a study of experiments/, where the notebook asks for one"},
+    "variant": {"help": "a variant of that study"},
+    "variants": {"type": lambda text: text.split(","), "metavar": "A,B", "help": "default: all of the study"},
+    "jobs": {"type": _count, "metavar": "N", "help": "processes at a time (default: one a core)"},
+    "threads": {"type": _count, "metavar": "N", "help": "threads of this process (default: the cores)"},
+    "time-limit": {"type": _count, "metavar": "MINUTES", "help": "of the whole notebook"},
+}
+
+
+@contextlib.contextmanager
+def _progress(run: studies.Run) -> Iterator[Callable[[str, float], None]]:
+    """Takes a run's progress to its status file, and to a bar where somebody sits at a terminal."""
+    from tqdm import tqdm
+
+    from speechllm_bench import runner
+
+    form = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]{postfix}"
+    with tqdm(total=1.0, desc=run.name, bar_format=form, disable=not sys.stderr.isatty()) as bar:
+
+        def tell(phase: str, share: float) -> None:
+            runner.write_status(run.digest, phase, share)
+            bar.set_postfix_str(phase, refresh=False)
+            bar.update(share - bar.n)
+
+        tell("starting", 0.0)
+        try:
+            yield tell
+        finally:
+            runner.status_file(run.digest).unlink(missing_ok=True)
+
+
+def _report(names: list[str], chosen: argparse.Namespace) -> None:
+    from speechllm_bench.reports import study as reports
+
+    for name in names:
+        for path in reports.write(name, chosen.profile, chosen.seeds):
+            print(_shown(path))
+
+
+def _set_threads(threads: int) -> None:
+    """Before torch is imported, which reads these."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def _shown(path: Path) -> str:
+    """A path as seen from the folder where results are."""
+    from speechllm_bench import paths
+
+    return str(path.relative_to(paths.home())) if path.is_relative_to(paths.home()) else str(path)
+
+
+_PROCESS = os.getpid()
+
+
+def _terminate(number, frame):
+    """TERM is Ctrl-C by other means; a worker that inherited this handler just ends."""
+    if os.getpid() != _PROCESS:
+        os._exit(128 + number)
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,317 @@
+"""Typed configuration: a profile and a study's variant resolve to one `RunConfig`, the whole truth about a run.
+
+An unknown key, a wrong type or a conflict is refused by a sentence with key, value and what is allowed.
+Nothing here rewrites what was asked for: the resolved config is what runs, and what is recorded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from speechllm_bench.errors import UserError
+
+AdapterKind = Literal["cnn", "cnn_xl", "linear", "mlp", "transformer"]
+TaskName = Literal["slots", "transcription"]
+Part = Literal["adapter", "lora"]
+PROFILES = ("smoke", "mini", "paper")
+
+
+class Strict(BaseModel):
+    """Frozen; refuses unknown keys and does not convert types (an int passes for a float)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class CorpusConfig(Strict):
+    name: Literal["call_centre", "slurp"]
+    sizes: dict[str, int] = Field(default_factory=dict)  # caller turns a split; empty: all there are
+
+
+class EncoderConfig(Strict):
+    path: str  # a zoo folder of this checkout, any other folder, or a hub name
+    padding: Literal["trimmed", "30s"]  # feed Whisper the audio's own length, or always 30 s
+
+
+class AdapterConfig(Strict):
+    """Sizes of one adapter (2510.15851, section 3.3). Every kind shortens the frames 8 times."""
+
+    kind: AdapterKind
+    width: int = Field(gt=0)  # hidden channels or units; of the Linear adapter unused and given as 1
+    layers: int = Field(default=0, ge=0)  # hidden layers of the MLP, layers of the Transformer
+    heads: int = Field(default=0, ge=0)  # Transformer alone
+    feed_forward: int = Field(default=0, ge=0)  # Transformer alone
+
+
+class LoraConfig(Strict):
+    rank: int = Field(gt=0)
+    alpha: int = Field(gt=0)
+    dropout: float = Field(ge=0, lt=1)
+
+
+class FitConfig(Strict):
+    """How one optimisation runs; the studies' stages and the zoo's backbones share it."""
+
+    examples: int = Field(gt=0)  # the budget: examples seen
+    batch_size: int = Field(gt=0)
+    lr: float = Field(gt=0)  # peak
+    warmup: float = Field(ge=0, lt=1)  # share of the steps
+    weight_decay: float = Field(ge=0)
+    clip: float = Field(gt=0)  # gradient norm
+    points: int = Field(gt=0)  # validations on the way, evenly spaced, the last at the end
+
+
+class StageConfig(FitConfig):
+    """One training stage: which examples, which parts learn, for how long."""
+
+    name: str
+    tasks: dict[TaskName, float]  # share of the examples by task
+    train: list[Part]
+    validation_examples: int = Field(gt=0)  # for the loss
+    decoded_turns: int = Field(ge=0)  # validation turns decoded for the F1 curve
+
+    @model_validator(mode="after")
+    def _shares(self) -> StageConfig:
+        if abs(sum(self.tasks.values()) - 1) > 1e-9 or min(self.tasks.values()) <= 0:
+            raise ValueError(f"tasks are shares above 0 that sum to 1, got {self.tasks}")
+        return self
+
+
+class EvaluationConfig(Strict):
+    split: Literal["validation", "A-test", "B-test"]
+    task: TaskName = "slots"
+    slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
+    audio: Literal["own", "other"] = "own"  # other: another turn's audio, the `no audio` control
+    batch_size: int = Field(gt=0)
+    max_new_tokens: int = Field(gt=0)
+
+
+class RunConfig(Strict):
+    """Everything that decides a run's numbers. Two studies that resolve to the same one share its run."""
+
+    corpus: CorpusConfig
+    encoder: EncoderConfig
+    llm: str
+    adapter: AdapterConfig
+    lora: LoraConfig | None
+    stages: list[StageConfig] = Field(min_length=1)
+    evaluation: EvaluationConfig
+    precision: Literal["fp32", "bf16"]
+    seed: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _parts(self) -> RunConfig:
+        if self.lora is None and any("lora" in stage.train for stage in self.stages):
+            raise ValueError("a stage trains lora, but lora is off for this variant")
+        return self
+
+
+class Training(Strict):
+    """A profile's training settings, scale-bound; a variant may name another learning rate or warm-up."""
+
+    batch_size: int
+    lr: float
+    warmup: float
+    weight_decay: float
+    clip: float
+    points: int
+    validation_examples: int
+    decoded_turns: int
+
+
+class Decoding(Strict):
+    batch_size: int
+    max_new_tokens: int
+
+
+class Profile(Strict):
+    """One scale of the suite: models, data, budgets and the hyperparameters bound to scale."""
+
+    profile: Literal["smoke", "mini", "paper"]
+    note: str  # what its numbers are good for
+    corpus: CorpusConfig
+    encoder: EncoderConfig
+    llm: str
+    adapters: dict[AdapterKind, AdapterConfig]
+    lora: LoraConfig
+    budgets: dict[TaskName, int]  # examples seen, the same for every variant of a study
+    training: Training
+    decoding: Decoding
+    precision: Literal["fp32", "bf16"]
+    seeds: list[int] = Field(min_length=1)
+    headline: list[str]  # the studies that plain `make` runs
+    time_limit_minutes: int = Field(gt=0)  # of one run's process
+
+
+class StageRecipe(Strict):
+    """A stage as a study names it: its budget is the sum of the profile's budgets named."""
+
+    name: str
+    tasks: dict[TaskName, float]
+    train: list[Part]
+    budget: list[TaskName] = Field(min_length=1)
+
+
+class EvaluationRecipe(Strict):
+    split: Literal["validation", "A-test", "B-test"] = "A-test"
+    task: TaskName = "slots"
+    slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
+    audio: Literal["own", "other"] = "own"
+
+
+class Variant(Strict):
+    """The settings a study can vary."""
+
+    adapter: AdapterKind
+    lora: bool
+    stages: list[StageRecipe] = Field(min_length=1)
+    evaluation: EvaluationRecipe = EvaluationRecipe()
+    lr: float | None = None  # None: the profile's
+    warmup: float | None = None
+
+
+class Reported(Strict):
+    """A figure that a paper reports; data with its source, never a result of ours."""
+
+    variant: str
+    metric: Literal["precision", "recall", "f1"]
+    value: float
+    source: str
+
+
+class ClaimConfig(Strict):
+    """What a paper says, as an ordering of two variants by partial-match F1."""
+
+    claim: str
+    source: str
+    better: str
+    worse: str
+
+
+class Study(Strict):
+    study: str
+    title: str
+    paper: str
+    question: str
+    baseline: str  # the variant that the others are compared with
+    base: dict
+    variants: dict[str, dict]
+    reported: list[Reported]
+    claims: list[ClaimConfig]
+
+    def variant(self, name: str) -> Variant:
+        """The base block with the variant's own settings laid over it."""
+        if name not in self.variants:
+            raise UserError(
+                f"study '{self.study}' has no variant '{name}'; its variants are: {', '.join(self.variants)}"
+            )
+        where = f"variant '{name}' of study '{self.study}'"
+        return _checked(Variant, _overlay(self.base, self.variants[name]), where)
+
+    @model_validator(mode="after")
+    def _names(self) -> Study:
+        named = {self.baseline} | {r.variant for r in self.reported}
+        named |= {name for claim in self.claims for name in (claim.better, claim.worse)}
+        if unknown := sorted(named - set(self.variants)):
+            raise ValueError(f"baseline, reported or claims name {unknown}, not among {list(self.variants)}")
+        return self
+
+
+def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
+    """The one config of a run: the variant's choices at the profile's scale."""
+    training = profile.training.model_dump()
+    training |= {k: v for k in ("lr", "warmup") if (v := getattr(variant, k)) is not None}
+    if variant.adapter not in profile.adapters:
+        raise UserError(
+            f"profile '{profile.profile}' gives no size for adapter '{variant.adapter}'; "
+            f"it has {', '.join(profile.adapters)}"
+        )
+    return RunConfig(
+        corpus=profile.corpus,
+        encoder=profile.encoder,
+        llm=profile.llm,
+        adapter=profile.adapters[variant.adapter],
+        lora=profile.lora if variant.lora else None,
+        stages=[
+            StageConfig(
+                name=stage.name,
+                tasks=stage.tasks,
+                train=stage.train,
+                examples=sum(profile.budgets[name] for name in stage.budget),
+                **training,
+            )
+            for stage in variant.stages
+        ],
+        evaluation=EvaluationConfig(**variant.evaluation.model_dump(), **profile.decoding.model_dump()),
+        precision=profile.precision,
+        seed=seed,
+    )
+
+
+def load_profile(path: Path) -> Profile:
+    return load_yaml(Profile, path)
+
+
+def load_study(path: Path) -> Study:
+    """A study whose every variant has been checked."""
+    study = load_yaml(Study, path)
+    for name in study.variants:
+        study.variant(name)
+    return study
+
+
+def _overlay(base: dict, change: dict) -> dict:
+    """`change` laid over `base`, dictionaries merged key by key; anything else is replaced."""
+    merged = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _overlay(base[key], value) if both else value
+    return merged
+
+
+def load_yaml(model: type[Strict], path: Path):
+    """A YAML file as `model`; UserError for a missing, unreadable or wrong one."""
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
+        raise UserError(f"there is no {path.name} in {path.parent.name}/; known there: {known}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path.name} is not readable YAML: {' '.join(str(error).split())}") from None
+    return _checked(model, content, path.name)
+
+
+def _checked(model: type[Strict], content, where: str):
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{where}: {'; '.join(_sentence(model, e) for e in error.errors())}") from None
+
+
+def _sentence(model: type[Strict], error: dict) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "file"
+    if error["type"] == "extra_forbidden":
+        return (
+            f"unknown key '{key}' (value {error['input']!r}); allowed here: {_allowed(model, error['loc'])}"
+        )
+    if error["type"] == "missing":
+        return f"key '{key}' is missing"
+    return f"key '{key}' has value {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _allowed(model: type[BaseModel], loc: tuple) -> str:
+    """The keys allowed where the unknown one stands, found by walking the annotations along `loc`."""
+    for part in loc[:-1]:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        if field is not None:
+            nested = [t for t in _types(field.annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
+            model = nested[0] if nested else model
+    return ", ".join(model.model_fields)
+
+
+def _types(annotation) -> list:
+    arguments = getattr(annotation, "__args__", ())
+    return [annotation] + [t for a in arguments for t in _types(a)]

@@ -1,0 +1,1 @@
+"""From a corpus to instruction examples and stored encoder frames."""

@@ -1,0 +1,84 @@
+"""Audio in and out: every signal in the suite is mono float32 in [-1, 1] at 16 kHz."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from scipy.signal import resample_poly
+
+from speechllm_bench.errors import UserError
+
+SAMPLE_RATE = 16000  # Hz
+SILENCE = 1e-4  # a signal whose peak is below this holds nothing to hear
+
+log = logging.getLogger(__name__)
+
+
+def read_audio(source: Path | str | bytes, channel: int | None = None) -> np.ndarray:
+    """Samples (n,) at 16 kHz of a wav, FLAC or other file soundfile reads, given by path or as its bytes.
+
+    `channel` picks one of several channels: they are never mixed, since two callers may be on them. Another
+    sampling rate is resampled, and a sentence in the log says so. Raises UserError when the file is missing,
+    unreadable, empty, silent, or has several channels of which none is picked.
+    """
+    name = "the audio given" if isinstance(source, bytes) else str(source)
+    samples, rate = _decode(source, name)
+    n_channels = samples.shape[1]
+    if len(samples) == 0:
+        raise UserError(f"{name} is empty: it holds no samples; record or export it again")
+    if channel is None and n_channels > 1:
+        raise UserError(f"{name} has {n_channels} channels: pick one, channel=0 to channel={n_channels - 1}")
+    if channel is not None and not 0 <= channel < n_channels:
+        raise UserError(f"{name} has no channel {channel}: it has {n_channels}, counted from 0")
+    mono = samples[:, channel or 0]
+    if not np.isfinite(mono).all():
+        raise UserError(f"{name} holds samples that are not numbers: record or export it again")
+    if np.abs(mono).max() < SILENCE:
+        raise UserError(f"{name} is silent: its peak is below {SILENCE} of full scale; check the recording")
+    if rate != SAMPLE_RATE:
+        log.warning("%s is sampled at %d Hz: it is resampled to %d Hz", name, rate, SAMPLE_RATE)
+    return resample(mono, rate, SAMPLE_RATE)
+
+
+def _decode(source: Path | str | bytes, name: str) -> tuple[np.ndarray, int]:
+    """Samples (n, channels) float32 and their rate."""
+    if not isinstance(source, bytes) and not Path(source).is_file():
+        raise UserError(f"{name} does not exist: check the path")
+    try:
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        return soundfile.read(file, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise UserError(f"{name} is no audio that can be read ({error}): give a wav or FLAC file") from error
+
+
+def resample(audio: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
+    """`audio` (n,) brought to `target_rate`, float32."""
+    common = math.gcd(source_rate, target_rate)
+    return resample_poly(audio.astype(np.float32), target_rate // common, source_rate // common)
+
+
+def to_int16(audio: np.ndarray) -> np.ndarray:
+    """16-bit samples; what exceeds full scale is clipped."""
+    return np.clip(np.rint(audio * 32768), -32768, 32767).astype(np.int16)
+
+
+def to_float32(samples: np.ndarray) -> np.ndarray:
+    """16-bit samples as float32 in [-1, 1): exact, so `to_int16` gives them back."""
+    return samples.astype(np.float32) / 32768
+
+
+def encode_flac(audio: np.ndarray) -> bytes:
+    """A 16-bit FLAC file at 16 kHz."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, to_int16(audio), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def decode_flac(data: bytes) -> np.ndarray:
+    """float32 samples of what `encode_flac` wrote."""
+    return soundfile.read(io.BytesIO(data), dtype="float32")[0]

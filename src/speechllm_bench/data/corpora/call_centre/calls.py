@@ -1,0 +1,280 @@
+"""Whole calls from the grammar: agent and caller take turns, and every caller turn has its gold.
+
+A call has 4 to 12 turns, one domain and one company. The caller opens with an intent, the agent
+asks for what is missing, and now and then somebody confirms, complains, chats or says thanks.
+Each call has a random generator of its own, so a split's first n turns do not depend on n.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import replace
+from importlib.metadata import version
+from itertools import count, islice
+
+from speechllm_bench.data.corpora.call_centre import disfluency
+from speechllm_bench.data.corpora.call_centre.disfluency import Filled, Piece
+from speechllm_bench.data.corpora.call_centre.grammar import (
+    AGENT_FILE,
+    DOMAINS,
+    Grammar,
+    Intent,
+    Wording,
+    grammar,
+)
+from speechllm_bench.data.corpora.call_centre.names import NAMES_FILE
+from speechllm_bench.data.corpora.call_centre.splits import Split, split_named
+from speechllm_bench.data.corpora.call_centre.values import KINDS, Supply, Value, company_name, supply
+from speechllm_bench.schema import Entity, SlotType, SlotValue, Turn, Utterance
+
+RECIPE_VERSION = "1"
+"""To be raised with every change of this package's code that changes an utterance."""
+
+_CALLER_TURNS = {2: 12, 3: 28, 4: 28, 5: 20, 6: 12}  # of a call: weight
+_CLOSING, _ASIDE, _CONFIRM, _MOODY_OPENING = 0.5, 0.14, 0.25, 0.12  # probabilities of such turns
+_EXTRA_QUESTION = 0.4  # probability that the agent wants one shared detail more
+_MAX_TRIES = 12  # draws of a value before another wording is taken
+
+
+def utterances(split: str, n: int) -> list[Utterance]:
+    """The first n caller turns of a split; fewer are a prefix of more. UserError: unknown split."""
+    definition, rules = split_named(split), grammar()
+    calls = (_Call(definition, rules, index).turns() for index in count())
+    return list(islice((utterance for call in calls for utterance in call), n))
+
+
+def slot_types() -> dict[str, SlotType]:
+    """All slot types of the corpus by name, in- and out-of-domain."""
+    return {name: slot.type for name, slot in grammar().slots.items()}
+
+
+def recipe_hash() -> str:
+    """SHA-256 over everything the transcripts depend on: version, grammar, names, num2words.
+
+    Faker's version enters with names.json, which records the one it was built from.
+    """
+    digest = hashlib.sha256(f"{RECIPE_VERSION} num2words {version('num2words')}".encode())
+    for path in (*sorted(DOMAINS.glob("*.yaml")), AGENT_FILE, NAMES_FILE):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+_GREETINGS = frozenset(("hi", "hello"))  # said once a call
+
+
+class _Call:
+    """One call under way: what was said, which slots are filled, which values are used up."""
+
+    def __init__(self, split: Split, rules: Grammar, index: int) -> None:
+        self.rng = random.Random(f"{RECIPE_VERSION}/{split.name}/{index}")
+        self.split, self.rules = split, rules
+        self.id = f"call_centre/{split.name}/c{index:05d}"
+        self.supply: Supply = supply(split.share)
+        self.domain = self.rng.choice(rules.domains)
+        self.company = company_name(self.rng, self.supply, self.domain.industry)
+        self.voice = split.voice(self.rng)
+        self.intent = self.rng.choice(self.domain.intents)
+        self.context: list[Turn] = []
+        self.given: set[str] = set()  # slots filled so far
+        self.heard = ""  # all of the call so far, for the checks on repeated values
+        self.done: list[Utterance] = []
+
+    def turns(self) -> list[Utterance]:
+        """The caller turns, in order."""
+        rng, lines = self.rng, self.rules.caller
+        n = rng.choices(tuple(_CALLER_TURNS), _CALLER_TURNS.values())[0]
+        closing = n > 2 and rng.random() < _CLOSING
+        asides = 1
+        self._agent(self.domain.greetings)
+        self._open(self.intent)
+        missing = self._missing(self.intent)
+        while len(self.done) < n - closing:
+            if asides and len(self.done) < n - closing - 1 and rng.random() < _ASIDE:
+                self._aside(missing)
+                asides -= 1
+            elif missing:
+                self._ask(missing.pop(0))
+            elif rng.random() < _CONFIRM:
+                self._agent(self.rules.agent["checks"])
+                self._say_one_of(lines["confirmations"])
+            else:
+                self._agent(self.rules.agent["more"])
+                others = [intent for intent in self.domain.intents if intent is not self.intent]
+                self.intent = rng.choice(others or [self.intent])
+                self._open(self.intent)
+                missing = self._missing(self.intent)
+        if closing:
+            self._agent(self.rules.agent["closings"])
+            self._say_one_of(lines["thanks"], "positive")
+        return self.done
+
+    def _missing(self, intent: Intent) -> list[str]:
+        """What the agent still has to ask for, in order; sometimes one shared detail more."""
+        missing = [slot for slot in intent.needs if slot not in self.given]
+        extra = self.rng.choice(self.rules.shared_answers)
+        if self.rng.random() < _EXTRA_QUESTION and extra not in self.given and extra not in missing:
+            missing.append(extra)
+        return missing
+
+    def _open(self, intent: Intent) -> None:
+        rng, lines = self.rng, self.rules.caller
+        mood, prefix = intent.sentiment, []
+        if rng.random() < _MOODY_OPENING and not self.done:
+            mood = "negative" if mood == "negative" else rng.choice(("negative", "positive"))
+            topic = "complaints" if mood == "negative" else "praise"
+            prefix = rng.choice(lines[topic][self.split.wordings]).words(rng)
+        self._say(self._fresh(intent.openings[self.split.wordings]), mood, prefix)
+
+    def _ask(self, slot: str) -> None:
+        if slot in self.given:  # the caller has told it unasked in the meantime
+            return
+        answer = self.domain.answers[slot]
+        self._agent(answer.ask, acknowledge=self.rng.random() < 0.5)
+        self._say(self._fresh(answer.wordings[self.split.wordings]))
+
+    def _aside(self, missing: list[str]) -> None:
+        """A turn without a request: chat while the caller looks something up, anger or praise."""
+        moods = {utterance.sentiment for utterance in self.done}
+        topics = [("smalltalk", "neutral"), ("complaints", "negative"), ("praise", "positive")]
+        if "positive" in moods:
+            topics.remove(("complaints", "negative"))
+        if "negative" in moods:
+            topics.remove(("praise", "positive"))
+        topic, mood = self.rng.choice(topics)
+        if topic == "smalltalk" and missing:
+            self._agent(self.domain.answers[missing[0]].ask)
+        else:
+            self._agent(self.rules.agent["waits"])
+        self._say_one_of(self.rules.caller[topic], mood)
+
+    def _fresh(self, wordings: tuple[Wording, ...]) -> list[Wording]:
+        """Wordings in random order, those that repeat no slot of this call first."""
+        order = self.rng.sample(wordings, len(wordings))
+        return sorted(order, key=lambda wording: len(wording.slots & self.given))
+
+    def _say_one_of(self, lines: dict[str, tuple[Wording, ...]], mood: str = "neutral") -> None:
+        wordings = lines[self.split.wordings]
+        self._say(self.rng.sample(wordings, len(wordings)), mood)
+
+    def _agent(self, lines: tuple[Wording, ...], acknowledge: bool = False) -> None:
+        for _ in range(_MAX_TRIES):
+            words = self.rng.choice(lines).words(self.rng)
+            if acknowledge:
+                words = self.rng.choice(self.rules.agent["acknowledgements"]).words(self.rng) + words
+            text = " ".join(words).replace("{company}", self.company)
+            if not any(_within(slot.value, text) for done in self.done for slot in done.slots):
+                break
+        self._heard("agent", text)
+
+    def _heard(self, role: str, text: str) -> None:
+        self.context.append(Turn(role, text))
+        self.heard += f" {text}"
+
+    def _say(self, wordings: list[Wording], mood: str = "neutral", prefix: list[str] | None = None) -> None:
+        """The caller's turn in the first wording whose values are new to the call."""
+        # Small talk ("sorry can you repeat that") answers anything, should all values be used up.
+        for wording in (*wordings, *self.rules.caller["smalltalk"][self.split.wordings]):
+            words = wording.words(self.rng)
+            if self.done and words[0] in _GREETINGS:
+                words = words[1:]
+            if pieces := self._fill(words):
+                break
+        pieces = self._disfluent(pieces)
+        if prefix:
+            pieces = [*prefix, *pieces]
+        text, slots = _join(pieces)
+        entities = [
+            Entity(tag, slot.value, slot.start, slot.end)
+            for slot in slots
+            if (tag := self.rules.slots[slot.slot].entity)
+        ]
+        turn = len(self.context)
+        self.done.append(
+            Utterance(
+                id=f"{self.id}/t{turn:02d}",
+                split=self.split.name,
+                call_id=self.id,
+                turn_index=turn,
+                domain=self.domain.name,
+                company=self.company,
+                intent=self.intent.name,
+                transcript=text,
+                slots=tuple(slots),
+                entities=tuple(entities),
+                sentiment=mood,
+                context=tuple(self.context),
+                speaker=self.voice.speaker,
+                voice=replace(self.voice, seed=self.rng.getrandbits(31)),
+            )
+        )
+        self.given.update(slot.slot for slot in slots)
+        self._heard("caller", text)
+
+    def _fill(self, words: list[str]) -> list[Piece] | None:
+        """Words with a value for each {slot}; None if no values can be found that are new."""
+        literal = " ".join(word for word in words if word[0] != "{")
+        pieces: list[Piece] = []
+        for word in words:
+            if word[0] != "{":
+                pieces.append(word)
+                continue
+            value = self._new_value(word[1:-1], literal, pieces)
+            if value is None:
+                return None
+            if pieces and pieces[-1] == "a" and value.spoken[0] in "aeiou":
+                pieces[-1] = "an"
+            pieces.append(Filled(word[1:-1], value))
+        return pieces
+
+    def _new_value(self, slot: str, literal: str, pieces: list[Piece]) -> Value | None:
+        """A value not heard in this call, not among the turn's other words, not part of its other values."""
+        taken = [piece.value.spoken for piece in pieces if isinstance(piece, Filled)]
+        for _ in range(_MAX_TRIES):
+            value = self._draw(slot)
+            new = value.spoken
+            if not (_within(new, self.heard) or _within(new, literal)) and not any(
+                _within(new, other) or _within(other, new) for other in taken
+            ):
+                return value
+        return None
+
+    def _draw(self, slot: str) -> Value:
+        spec = self.rules.slots[slot]
+        if spec.kind is None:
+            choice = self.rng.choice(spec.values)
+            return Value(choice, choice)
+        return KINDS[spec.kind](self.rng, self.supply)
+
+    def _disfluent(self, pieces: list[Piece]) -> list[Piece]:
+        rng = self.rng
+        places = disfluency.correctable(pieces)
+        if places and rng.random() < disfluency.CORRECT:
+            at = rng.choice(places)
+            if wrong := self._new_value(pieces[at].slot, "", pieces):
+                pieces = disfluency.correct(pieces, rng, at, wrong)
+        if rng.random() < disfluency.RESTART:
+            pieces = disfluency.restart(pieces, rng)
+        if rng.random() < disfluency.HESITATE:
+            pieces = disfluency.hesitate(pieces, rng, self.rules.hesitations)
+        return pieces
+
+
+def _within(value: str, text: str) -> bool:
+    """Whether `value` occurs in `text` as whole words."""
+    return f" {value} " in f" {text} "
+
+
+def _join(pieces: list[Piece]) -> tuple[str, list[SlotValue]]:
+    text, slots = "", []
+    for piece in pieces:
+        if text:
+            text += " "
+        if isinstance(piece, Filled):
+            start, value = len(text), piece.value
+            text += value.spoken
+            slots.append(SlotValue(piece.slot, value.spoken, value.canonical, start, len(text)))
+            text += f" {value.tail}" if value.tail else ""
+        else:
+            text += piece
+    return text, slots

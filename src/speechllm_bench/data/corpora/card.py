@@ -1,0 +1,99 @@
+"""The data card of a spoken corpus: what a stranger who finds the folder needs to know."""
+
+from __future__ import annotations
+
+import json
+
+_CARD = """\
+---
+license: cc-by-4.0
+language:
+- en
+pretty_name: Synthetic call-centre turns
+task_categories:
+- automatic-speech-recognition
+- token-classification
+tags:
+- synthetic
+- spoken-language-understanding
+- slot-filling
+configs:
+- config_name: default
+  data_files:
+{data_files}
+---
+
+# Synthetic call-centre turns
+
+Caller turns of two-party telephone calls, each with its audio, its transcript and what can be asked about it.
+**Everything here is synthetic**: the calls come from a grammar, names and amounts from generators, the voices
+from espeak-ng {espeak}. No person is recorded or described. Numbers measured on it compare models with one
+another; they say little about real callers.
+
+## How it is made
+
+Every utterance is spoken by an espeak-ng voice at a drawn rate and pitch, then sent over a simulated
+telephone line: 8 kHz, 300 to 3400 Hz, a mix of white, pink and babble-like noise at a drawn signal-to-noise
+ratio (`voice.snr_db`), G.711 mu-law, and back to 16 kHz. A speaker is an accent and a voice variant; rate and
+pitch are not identity.
+
+Synthesis version {synthesis}; fingerprint `{fingerprint}`. `corpus.json` holds the hashes of texts and audio.
+Recipe:
+
+```json
+{recipe}
+```
+
+## Splits
+
+| split | utterances | speakers | hours |
+|---|---:|---:|---:|
+{counts}
+
+`zoo` trains the backbones and shares no call, value or voice with the others. Hyphens of split names are
+underscores in file names.
+
+## Fields
+
+| field | content |
+|---|---|
+| `id`, `split`, `call_id`, `turn_index` | which turn of which call |
+| `domain`, `company`, `intent` | what the call is about and why the caller speaks |
+| `transcript` | lower case, as spoken: no digits, no punctuation but the apostrophe |
+| `slots` | slot-value pairs: `transcript[start:end] == value`, with a `canonical` form |
+| `entities` | named entities with SLUE's combined tags: `transcript[start:end] == text` |
+| `sentiment` | negative, neutral or positive |
+| `context` | all earlier turns of the call as text, oldest first |
+| `speaker`, `voice` | who speaks, and how: accent, variant, words a minute, pitch (0 to 99), SNR (dB), seed |
+| `n_samples` | length of the audio in samples at 16 kHz |
+| `audio` | a 16-bit FLAC file's bytes, mono, 16 kHz; not decoded by default |
+
+## Use
+
+```python
+from datasets import load_dataset
+
+corpus = load_dataset("path/to/this/folder")
+```
+
+## Licence
+
+CC BY 4.0. espeak-ng, which spoke the text, is a GPL-3 program and no part of this data.
+"""
+
+
+def data_card(info: dict) -> str:
+    """Markdown with the Hugging Face hub's YAML header, for the corpus that `info` (corpus.json) records."""
+    data_files, counts = [], []
+    for split, of in info["splits"].items():
+        data_files.append(f"  - split: {split.replace('-', '_')}\n    path: {of['file']}")
+        hours = of["seconds"] / 3600
+        counts.append(f"| {split} | {of['n_utterances']} | {of['n_speakers']} | {hours:.2f} |")
+    return _CARD.format(
+        data_files="\n".join(data_files),
+        espeak=info["versions"]["espeak"],
+        synthesis=info["versions"]["synthesis"],
+        fingerprint=info["fingerprint"],
+        recipe=json.dumps(info["recipe"], indent=1, sort_keys=True),
+        counts="\n".join(counts),
+    )

@@ -1,0 +1,227 @@
+"""A spoken corpus on disk: a Hugging Face dataset in parquet, a data card, and a record of what made it.
+
+    data/<split>-00000.parquet   one row an utterance: its FLAC bytes beside everything known about it
+    README.md                    the data card
+    corpus.json                  recipe, hashes, counts; written last
+
+A corpus's identity (`fingerprint`) rests on its recipe, its utterances and the versions of espeak-ng and of
+the synthesis. Hashes of the audio are recorded beside it: filters may differ in the last bit between
+processors, which is worth a warning and no more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from contextlib import closing
+from functools import cached_property, lru_cache
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from speechllm_bench import runs
+from speechllm_bench.data.audio import SAMPLE_RATE, decode_flac, encode_flac, to_int16
+from speechllm_bench.data.corpora.card import data_card
+from speechllm_bench.data.espeak import espeak_version
+from speechllm_bench.data.synthesis import SYNTHESIS_VERSION, speak_all
+from speechllm_bench.errors import UserError
+from speechllm_bench.schema import Utterance
+
+_RECORD = "corpus.json"
+_ROWS = 64  # of a row group: what reading one utterance's audio reads
+
+_SPAN = {"start": pa.int32(), "end": pa.int32()}
+_FIELDS = {
+    "id": pa.string(),
+    "split": pa.string(),
+    "call_id": pa.string(),
+    "turn_index": pa.int32(),
+    "domain": pa.string(),
+    "company": pa.string(),
+    "intent": pa.string(),
+    "transcript": pa.string(),
+    "slots": {"slot": pa.string(), "value": pa.string(), "canonical": pa.string(), **_SPAN},
+    "entities": {"tag": pa.string(), "text": pa.string(), **_SPAN},
+    "sentiment": pa.string(),
+    "context": {"role": pa.string(), "text": pa.string()},
+    "speaker": pa.string(),
+}
+_VOICE = {
+    "accent": pa.string(),
+    "variant": pa.string(),
+    "rate": pa.int32(),
+    "pitch": pa.int32(),
+    "snr_db": pa.float64(),
+    "seed": pa.int64(),
+}
+_AUDIO = {"sampling_rate": SAMPLE_RATE, "decode": False, "_type": "Audio"}
+_SCHEMA = pa.schema(
+    [
+        *(pa.field(k, pa.list_(pa.struct(v)) if isinstance(v, dict) else v) for k, v in _FIELDS.items()),
+        pa.field("voice", pa.struct(_VOICE)),
+        pa.field("n_samples", pa.int32()),
+        pa.field("audio", pa.struct({"bytes": pa.binary(), "path": pa.string()})),
+    ],
+    # What makes `datasets` see audio in the bytes, still encoded.
+    metadata={"huggingface": json.dumps({"info": {"features": {"audio": _AUDIO}}})},
+)
+
+
+def build(
+    utterances_by_split: dict[str, list[Utterance]],
+    folder: Path,
+    recipe: dict,
+    n_workers: int,
+    progress: bool = True,
+) -> Corpus:
+    """Speak every utterance and write the corpus whole, or leave `folder` as it was.
+
+    `recipe` is plain JSON that says from what the utterances were generated. Raises UserError as
+    `synthesis.speak_all` does.
+    """
+    spoken = speak_all(chain.from_iterable(utterances_by_split.values()), n_workers, progress)
+    with runs.whole_folder(Path(folder)) as temporary, closing(spoken):
+        (temporary / "data").mkdir()
+        splits = {}
+        for split, utterances in utterances_by_split.items():
+            splits[split] = _write_split(temporary, split, islice(spoken, len(utterances)))
+        info = _record(recipe, splits)
+        runs.write_text(temporary / "README.md", data_card(info))
+        runs.write_json(temporary / _RECORD, info)
+    return Corpus.load(folder)
+
+
+def _record(recipe: dict, splits: dict[str, dict]) -> dict:
+    """What corpus.json holds."""
+    versions = {"espeak": espeak_version(), "synthesis": SYNTHESIS_VERSION}
+    identity = [recipe, versions, {split: counts["utterances_sha256"] for split, counts in splits.items()}]
+    return {
+        "fingerprint": runs.digest("spoken corpus", identity),
+        "recipe_hash": runs.digest(recipe),
+        "recipe": recipe,
+        "versions": versions,
+        "splits": splits,
+    }
+
+
+def _write_split(folder: Path, split: str, spoken: Iterable[tuple[Utterance, np.ndarray]]) -> dict:
+    """Write one parquet file; returns its name, size, counts and hashes."""
+    path = folder / "data" / f"{split.replace('-', '_')}-00000.parquet"  # `datasets` allows no hyphen
+    of_utterances, of_audio = hashlib.sha256(), hashlib.sha256()
+    n_utterances, n_samples, speakers = 0, 0, set()
+    spoken = iter(spoken)
+    with pq.ParquetWriter(path, _SCHEMA, compression="zstd") as writer:
+        while batch := list(islice(spoken, _ROWS)):
+            rows = []
+            for utterance, audio in batch:
+                record = utterance.to_json()
+                of_utterances.update(json.dumps(record, sort_keys=True).encode() + b"\n")
+                of_audio.update(to_int16(audio).astype("<i2").tobytes())
+                file = {"bytes": encode_flac(audio), "path": f"{utterance.id}.flac"}
+                rows.append({**record, "n_samples": len(audio), "audio": file})
+                n_samples += len(audio)
+                speakers.add(utterance.speaker)
+            n_utterances += len(rows)
+            writer.write_table(pa.Table.from_pylist(rows, _SCHEMA), row_group_size=_ROWS)
+    return {
+        "file": str(path.relative_to(folder)),
+        "bytes": path.stat().st_size,
+        "n_utterances": n_utterances,
+        "n_speakers": len(speakers),
+        "seconds": round(n_samples / SAMPLE_RATE, 2),
+        "utterances_sha256": of_utterances.hexdigest(),
+        "audio_sha256": of_audio.hexdigest(),
+    }
+
+
+class Corpus:
+    """A corpus on disk. Utterances are read once a split; audio is decoded when asked for."""
+
+    def __init__(self, folder: Path, info: dict) -> None:
+        self.folder = folder
+        self.info = info  # corpus.json
+        self._utterances = lru_cache(maxsize=None)(self._read_utterances)
+        self._file = lru_cache(maxsize=None)(self._open)
+        self._row_group = lru_cache(maxsize=8)(self._read_row_group)
+
+    @classmethod
+    def load(cls, folder: Path) -> Corpus:
+        """Raises UserError when a file is missing, cut short or unreadable."""
+        folder = Path(folder)
+        info = runs.read_json(folder / _RECORD)
+        try:
+            files = {folder / counts["file"]: counts["bytes"] for counts in info["splits"].values()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{folder / _RECORD} is no record of a corpus: {_remedy(folder)}") from error
+        for path, size in files.items():
+            if not path.is_file():
+                raise UserError(f"{path} is missing: {_remedy(folder)}")
+            if (found := path.stat().st_size) != size:
+                raise UserError(f"{path} has {found} bytes instead of {size}: {_remedy(folder)}")
+        return cls(folder, info)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.info["fingerprint"]
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.info["splits"])
+
+    @cached_property
+    def audio_hashes(self) -> dict[str, str]:
+        """sha256 of each split's 16-bit samples, utterance after utterance."""
+        return {split: counts["audio_sha256"] for split, counts in self.info["splits"].items()}
+
+    def utterances(self, split: str) -> list[Utterance]:
+        """In the order in which they were generated."""
+        return list(self._utterances(split))
+
+    def audio(self, split: str, index: int) -> np.ndarray:
+        """float32 samples at 16 kHz of the split's utterance `index`."""
+        group = self._row_group(split, index // _ROWS)
+        return decode_flac(group[index % _ROWS].as_py())
+
+    def n_samples(self, split: str) -> np.ndarray:
+        """Lengths of all the split's utterances, in samples at 16 kHz, without decoding them."""
+        return self._read(split, lambda file: file.read(["n_samples"]))["n_samples"].to_numpy()
+
+    def _read_utterances(self, split: str) -> list[Utterance]:
+        table = self._read(split, lambda file: file.read([*_FIELDS, "voice"]))
+        return [Utterance.from_json(record) for record in table.to_pylist()]
+
+    def _read_row_group(self, split: str, group: int) -> pa.Array:
+        table = self._read(split, lambda file: file.read_row_group(group, ["audio.bytes"]))
+        return table["audio"].combine_chunks().field("bytes")
+
+    def _open(self, split: str) -> pq.ParquetFile:
+        return pq.ParquetFile(self._path(split), memory_map=True)
+
+    def _read(self, split: str, read) -> pa.Table:
+        try:
+            return read(self._file(split))
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{self._path(split)} is corrupt ({error}): {_remedy(self.folder)}") from error
+
+    def _path(self, split: str) -> Path:
+        if split not in self.info["splits"]:
+            raise UserError(f"{self.folder} has no split '{split}': it has {', '.join(self.splits)}")
+        return self.folder / self.info["splits"][split]["file"]
+
+
+def check_audio_hashes(info: dict, recorded: dict[str, str]) -> list[str]:
+    """Warnings, one a split whose audio is not that of `recorded` (another `Corpus.audio_hashes`)."""
+    return [
+        f"the audio of split {split} differs from that of the recorded corpus: this machine's filters give "
+        "other samples; scores may differ a little"
+        for split, counts in info["splits"].items()
+        if recorded.get(split, counts["audio_sha256"]) != counts["audio_sha256"]
+    ]
+
+
+def _remedy(folder: Path) -> str:
+    return f"delete the folder {folder} and run again"

@@ -1,0 +1,156 @@
+"""espeak-ng through its C API, and the lean process in which it speaks.
+
+espeak-ng carries state from one utterance to the next (most voices' samples depend on what was spoken
+before), so every utterance is spoken by a forked child of a process that has initialised the library and
+spoken nothing. This module imports neither numpy nor torch: a fork takes 1 ms from a bare process and 10 from
+one with scipy in it, and forking a process in which torch runs threads is unsafe.
+
+The library and its voices come from the `espeakng-loader` wheel (GPL-3, a separate dependency).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from speechllm_bench.errors import UserError
+from speechllm_bench.schema import Voice
+
+ESPEAK_RATE = 22050  # Hz, of all espeak-ng voices
+
+# Constants of speak_lib.h.
+_OUTPUT_SYNCHRONOUS = 2
+_DONT_EXIT = 0x8000
+_CHARS_UTF8 = 1
+_POSITION_CHARACTER = 1
+_PARAMETER_RATE, _PARAMETER_PITCH = 1, 3
+_SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+def espeak_version() -> str:
+    """Version of the espeak-ng library that speaks, e.g. "1.52.0"."""
+    library, _ = _load()
+    library.espeak_Info.restype = ctypes.c_char_p
+    return library.espeak_Info(None).decode().split()[0]
+
+
+def serve() -> None:
+    """Answer requests until standard input closes; the whole life of a speaking process.
+
+    A request is a line of JSON with `transcript` and `voice`. The answer is a line of JSON: {"bytes": n},
+    followed by n bytes of 16-bit samples at `ESPEAK_RATE`, or {"error": sentence}.
+    """
+    end_with_the_asker()
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing the library prints may end up among the samples
+    espeak = None
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        try:
+            espeak = espeak or _Espeak()
+            samples = _speak_in_child(espeak, request["transcript"], Voice(**request["voice"]))
+            answers.write(json.dumps({"bytes": len(samples)}).encode() + b"\n" + samples)
+        except UserError as error:
+            answers.write(json.dumps({"error": str(error)}).encode() + b"\n")
+        answers.flush()
+
+
+def end_with_the_asker() -> None:
+    """Leave Ctrl-C to whoever asks, and end without a word once nobody listens."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def _speak_in_child(espeak: _Espeak, transcript: str, voice: Voice) -> bytes:
+    """16-bit samples, spoken by a forked child so that the library here stays unused."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 2
+        try:
+            os.close(read_end)
+            with os.fdopen(write_end, "wb") as pipe:
+                try:
+                    pipe.write(espeak.speak(transcript, voice))
+                    status = 0
+                except UserError as error:
+                    pipe.write(str(error).encode())
+                    status = 1
+        finally:
+            os._exit(status)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        payload = pipe.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status == 1:
+        raise UserError(payload.decode())
+    if status != 0:
+        raise RuntimeError(f'espeak-ng failed (status {status}) on "{transcript}" with {voice}')
+    return payload
+
+
+def _load() -> tuple[ctypes.CDLL, Path]:
+    """The library and its folder of voices."""
+    try:
+        import espeakng_loader
+
+        return ctypes.CDLL(espeakng_loader.get_library_path()), Path(espeakng_loader.get_data_path())
+    except (ImportError, OSError, RuntimeError) as error:
+        raise UserError(
+            f"espeak-ng cannot be loaded ({error}): "
+            "reinstall it with `pip install --force-reinstall espeakng-loader`"
+        ) from error
+
+
+class _Espeak:
+    """The initialised library. `speak` may be called once in the life of a process."""
+
+    def __init__(self) -> None:
+        if not hasattr(os, "fork"):
+            raise UserError("synthesis needs Linux or macOS (it forks): on Windows, run it under WSL")
+        self._library, self._data = _load()
+        rate = self._library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, os.fsencode(self._data), _DONT_EXIT)
+        if rate != ESPEAK_RATE:
+            raise UserError(
+                f"espeak-ng finds no usable voices in {self._data}: "
+                "reinstall them with `pip install --force-reinstall espeakng-loader`"
+            )
+        self._library.espeak_ListVoices(None)  # reads the folder once, so that no child has to
+
+    def speak(self, transcript: str, voice: Voice) -> bytes:
+        """16-bit samples at `ESPEAK_RATE`."""
+        if not transcript.strip():
+            raise UserError("an empty transcript cannot be spoken: give it at least one word")
+        self._set_voice(voice)
+        parts: list[bytes] = []
+
+        @_SynthCallback
+        def collect(samples, n_samples, events):
+            if samples and n_samples > 0:
+                parts.append(ctypes.string_at(samples, 2 * n_samples))
+            return 0
+
+        self._library.espeak_SetSynthCallback(collect)
+        text = transcript.encode() + b"\0"
+        self._library.espeak_Synth(
+            text, ctypes.c_size_t(len(text)), 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None
+        )
+        self._library.espeak_Synchronize()
+        if not parts:
+            raise UserError(f'espeak-ng says nothing to "{transcript}": reword it')
+        return b"".join(parts)
+
+    def _set_voice(self, voice: Voice) -> None:
+        # The library ignores a variant it does not know, so that one is looked up here.
+        known_variant = (self._data / "voices" / "!v" / voice.variant).is_file()
+        if not known_variant or self._library.espeak_SetVoiceByName(voice.speaker.encode()) != 0:
+            kind, name = ("voice", voice.accent) if known_variant else ("voice variant", voice.variant)
+            folder = self._data / ("lang" if known_variant else "voices/!v")
+            raise UserError(f'espeak-ng has no {kind} "{name}": those it has are listed in {folder}')
+        self._library.espeak_SetParameter(_PARAMETER_RATE, voice.rate, 0)
+        self._library.espeak_SetParameter(_PARAMETER_PITCH, voice.pitch, 0)
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(voice.seed))

@@ -1,0 +1,134 @@
+"""A store of encoder frames: one memory-mapped 16-bit matrix a corpus, an utterance's rows by its id.
+
+The store never encodes. `frames.bin` holds all frames one after the other, little-endian fp16, (total, dim);
+`index.json` says whose rows are whose, what made them (`key`), and the sha256 of `frames.bin`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from speechllm_bench import runs
+from speechllm_bench.errors import UserError
+
+_FRAMES, _INDEX = "frames.bin", "index.json"
+_DTYPE = np.dtype("<f2")
+
+
+class FrameWriter:
+    """Writes a store whole or not at all.
+
+        with FrameWriter(folder, dim, key) as writer:
+            writer.add(utterance_id, frames)
+
+    `key` is plain JSON that names what made the frames: encoder, padding, corpus.
+    """
+
+    def __init__(self, folder: Path, dim: int, key: dict) -> None:
+        self._folder, self._dim, self._key = Path(folder), dim, key
+        self._n_frames: dict[str, int] = {}
+        self._sha256 = hashlib.sha256()
+
+    def __enter__(self) -> FrameWriter:
+        self._stack = ExitStack()
+        self._temporary = self._stack.enter_context(runs.whole_folder(self._folder))
+        self._file = self._stack.enter_context(open(self._temporary / _FRAMES, "wb"))
+        return self
+
+    def add(self, utterance_id: str, frames: np.ndarray) -> None:
+        """Append the frames (T, dim) of an utterance that is not yet there."""
+        if frames.ndim != 2 or frames.shape[1] != self._dim:
+            raise ValueError(f"frames of {utterance_id} have shape {frames.shape}, not (T, {self._dim})")
+        if utterance_id in self._n_frames:
+            raise ValueError(f"frames of {utterance_id} are already written")
+        with np.errstate(over="ignore"):
+            frames = np.ascontiguousarray(frames, _DTYPE)
+        if not np.isfinite(frames).all():
+            raise UserError(f"frames of {utterance_id} are not finite in 16 bits: check the encoder")
+        self._file.write(frames.data)
+        self._sha256.update(frames.data)
+        self._n_frames[utterance_id] = len(frames)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            index = {
+                "key": self._key,
+                "dim": self._dim,
+                "sha256": self._sha256.hexdigest(),
+                "n_frames": self._n_frames,
+            }
+            runs.write_json(self._temporary / _INDEX, index)
+        self._stack.__exit__(kind, error, trace)
+
+
+class FrameStore:
+    """Frames by utterance id, read from disk as they are asked for.
+
+    Opening checks the size of `frames.bin`; `verify` checks its content.
+    """
+
+    def __init__(self, folder: Path, index: dict) -> None:
+        self.folder, self._index = folder, index
+        self.dim = int(index["dim"])
+        self.key: dict = index["key"]
+        lengths = index["n_frames"]
+        stops = np.cumsum(list(lengths.values()), dtype=np.int64).tolist()
+        self._rows = {id: slice(stop - n, stop) for (id, n), stop in zip(lengths.items(), stops, strict=True)}
+        total = stops[-1] if stops else 0
+        path, n_bytes = folder / _FRAMES, total * self.dim * _DTYPE.itemsize
+        if not path.is_file():
+            raise UserError(f"{path} is missing: {_remedy(folder)}")
+        if path.stat().st_size != n_bytes:
+            raise UserError(f"{path} has {path.stat().st_size} bytes instead of {n_bytes}: {_remedy(folder)}")
+        shape = (total, self.dim)
+        self._frames = np.memmap(path, _DTYPE, "r", shape=shape) if total else np.zeros(shape, _DTYPE)
+
+    @classmethod
+    def open(cls, folder: Path) -> FrameStore:
+        """Raises UserError when a file is missing, cut short or unreadable."""
+        folder = Path(folder)
+        index = runs.read_json(folder / _INDEX)
+        try:
+            return cls(folder, index)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise UserError(f"{folder / _INDEX} is no index of frames: {_remedy(folder)}") from error
+
+    def verify(self) -> None:
+        """Read all frames and compare their sha256; UserError if a byte has changed."""
+        path = self.folder / _FRAMES
+        if runs.file_sha256(path) != self._index["sha256"]:
+            raise UserError(f"{path} is corrupt (its sha256 has changed): {_remedy(self.folder)}")
+
+    def __contains__(self, utterance_id: str) -> bool:
+        return utterance_id in self._rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def n_frames(self, utterance_id: str) -> int:
+        rows = self._rows_of(utterance_id)
+        return rows.stop - rows.start
+
+    def __getitem__(self, utterance_id: str) -> np.ndarray:
+        """A read-only fp16 view (T, dim)."""
+        return self._frames[self._rows_of(utterance_id)]
+
+    def _rows_of(self, utterance_id: str) -> slice:
+        try:
+            return self._rows[utterance_id]
+        except KeyError:
+            raise UserError(
+                f"{self.folder} has no frames of utterance {utterance_id}: it was made from another corpus; "
+                f"{_remedy(self.folder)}"
+            ) from None
+
+
+def _remedy(folder: Path) -> str:
+    return f"delete the folder {folder} and run again"

@@ -1,0 +1,31 @@
+"""Which question is put to which utterance: drawn anew each epoch in training, fixed in evaluation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+from speechllm_bench.data.tasks import TASKS
+from speechllm_bench.schema import Example, SlotType, Utterance
+
+
+def training_example(
+    utterance: Utterance,
+    slot_types: Mapping[str, SlotType],
+    shares: Mapping[str, float],
+    seed: int,
+    epoch: int,
+) -> Example:
+    """A task drawn by its share, with context, distractors and order drawn for this seed and epoch."""
+    rng = random.Random(f"{seed}/{epoch}/{utterance.id}")
+    names = sorted(shares)
+    task = rng.choices(names, [shares[name] for name in names])[0]
+    return TASKS[task].example(utterance, slot_types, rng)
+
+
+def evaluation_example(
+    utterance: Utterance, slot_types: Mapping[str, SlotType], task: str, ood: bool = False
+) -> Example:
+    """The same question for every run, seed and variant: what makes comparisons paired."""
+    rng = random.Random(f"evaluation/{utterance.id}")
+    return TASKS[task].example(utterance, slot_types, rng, ood)

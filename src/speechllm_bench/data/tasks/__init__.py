@@ -1,0 +1,12 @@
+"""Tasks: a task's prompt, target and parser stand together in one module.
+
+Each module has `example(utterance, slot_types, rng, ood) -> Example` and `parse(raw)`, with
+parse(example(...).target) equal to the gold answer.
+"""
+
+from speechllm_bench.data.tasks import slots, transcription
+from speechllm_bench.data.tasks.prompt import AUDIO
+
+TASKS = {"slots": slots, "transcription": transcription}
+
+__all__ = ["AUDIO", "TASKS"]

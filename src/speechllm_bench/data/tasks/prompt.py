@@ -1,0 +1,36 @@
+"""What every task's prompt shares: the place of the speech, and the dialogue before it."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable, Sequence
+
+from speechllm_bench.schema import Turn
+
+AUDIO = "<|audio|>"
+"""Marks where in the prompt the speech goes (or, for a text LLM, a space and the transcript)."""
+
+MAX_CONTEXT_TURNS = 3  # 2510.15851: 0 to 3 turns of dialogue context
+
+
+def contains(text: str, words: str) -> bool:
+    """Whether `words` stand in `text` as whole words."""
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text) is not None
+
+
+def draw_context(turns: Sequence[Turn], values: Iterable[str], rng: random.Random) -> list[Turn]:
+    """The last 0 to 3 turns before this one, fewer where one of them gives a wanted value away."""
+    drawn = rng.randint(0, MAX_CONTEXT_TURNS)
+    values = list(values)
+    kept: list[Turn] = []
+    for turn in reversed(turns[-drawn:] if drawn else []):
+        if any(contains(turn.text, value) for value in values):
+            break
+        kept.insert(0, turn)
+    return kept
+
+
+def user_message(context: Iterable[Turn], instruction: str) -> str:
+    lines = [f"{turn.role}: {turn.text}" for turn in context]
+    return "\n".join([*lines, f"caller:{AUDIO}", instruction])

@@ -1,0 +1,78 @@
+"""Contextualised slot filling (2510.15851, section 2): wanted slots among distractors in, JSON out.
+
+The instruction names the wanted slots and 1 to 5 distractors, that is slots the turn does not fill, in
+drawn order. The answer is a JSON object with the filled slots alone, in the order asked.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+
+from speechllm_bench.data.tasks.prompt import contains, draw_context, user_message
+from speechllm_bench.schema import Example, SlotType, Utterance
+
+VERSION = 1
+MAX_DISTRACTORS = 5
+SAME_DOMAIN = 0.7  # share of the distractors drawn from the turn's own domain, the confusable ones
+
+
+def example(
+    utterance: Utterance, slot_types: Mapping[str, SlotType], rng: random.Random, ood: bool = False
+) -> Example:
+    """Ask for the turn's seen slot types (or, with `ood`, its unseen ones) among distractors of that kind."""
+    gold = {s.slot: s.value for s in utterance.slots if slot_types[s.slot].ood == ood}
+    filled = {s.slot for s in utterance.slots}
+    candidates = [
+        t
+        for t in slot_types.values()
+        if t.ood == ood
+        and t.name not in filled
+        and not any(contains(spoken(t.name), value) for value in gold.values())
+    ]
+    asked = [*gold, *_distractors(utterance.domain, candidates, rng)]
+    rng.shuffle(asked)
+    context = draw_context(utterance.context, gold.values(), rng)
+    return Example(
+        id=f"{utterance.id}/{'slots_ood' if ood else 'slots'}",
+        utterance_id=utterance.id,
+        task="slots",
+        prompt=user_message(context, "fill in as json: " + ", ".join(spoken(name) for name in asked)),
+        target=target({name: gold[name] for name in asked if name in gold}),
+        asked=tuple(asked),
+    )
+
+
+def target(answer: Mapping[str, str]) -> str:
+    return json.dumps({spoken(name): value for name, value in answer.items()}, ensure_ascii=False)
+
+
+def parse(raw: str) -> dict[str, str] | None:
+    """Slot-value pairs of an answer; None if it is not one flat JSON object.
+
+    Values that are null, empty or not text are kept as they are: the metrics count them as no pair.
+    """
+    try:
+        answer = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(answer, dict):
+        return None
+    return {name.replace(" ", "_"): value for name, value in answer.items()}
+
+
+def spoken(name: str) -> str:
+    """A slot's name as prompts and answers write it: words the LLM knows, not an identifier."""
+    return name.replace("_", " ")
+
+
+def _distractors(domain: str, candidates: list[SlotType], rng: random.Random) -> list[str]:
+    near = [t.name for t in candidates if t.domain in (domain, "shared")]
+    far = [t.name for t in candidates if t.domain not in (domain, "shared")]
+    chosen = []
+    for _ in range(rng.randint(1, MAX_DISTRACTORS)):
+        pool = near if near and (not far or rng.random() < SAME_DOMAIN) else far
+        if pool:
+            chosen.append(pool.pop(rng.randrange(len(pool))))
+    return chosen

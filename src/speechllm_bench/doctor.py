@@ -1,0 +1,161 @@
+"""What this machine has, and what each profile would need of it: `speechllm-bench doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from speechllm_bench import identity, paths, studies
+from speechllm_bench.config import PROFILES, Profile
+from speechllm_bench.errors import UserError
+from speechllm_bench.runner import cores
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model or a corpus comes from. Sizes are of the download, rounded."""
+
+    licence: str
+    gated: bool  # its conditions have to be accepted on the hub first
+    gib: float
+
+
+MODELS = {
+    "openai/whisper-base": Source("Apache-2.0", False, 0.3),
+    "openai/whisper-small": Source("Apache-2.0", False, 1.0),
+    "meta-llama/Llama-3.2-1B": Source("Llama 3.2 Community", True, 2.5),
+    "meta-llama/Llama-3.2-1B-Instruct": Source("Llama 3.2 Community", True, 2.5),
+    "meta-llama/Llama-3.1-8B": Source("Llama 3.1 Community", True, 16.0),
+    "meta-llama/Llama-3.1-8B-Instruct": Source("Llama 3.1 Community", True, 16.0),
+    "TinyLlama/TinyLlama-1.1B-Chat-v1.0": Source("Apache-2.0", False, 2.2),
+    "Qwen/Qwen3-1.7B": Source("Apache-2.0", False, 4.0),
+    "Qwen/Qwen2-Audio-7B-Instruct": Source("Apache-2.0", False, 16.8),
+}
+
+CORPORA = {
+    "call_centre": Source("CC BY 4.0, made on this machine", False, 0.0),
+    "slurp": Source("CC BY 4.0 text, CC BY-NC 4.0 audio", False, 6.0),
+}
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a profile asks of a machine besides models and corpora."""
+
+    disk_gib: float
+    memory_gib: float
+    gpu: str
+
+
+NEEDS = {
+    "smoke": Need(1, 4, "none"),
+    "mini": Need(4, 4, "none"),
+    "paper": Need(60, 32, "one with 24 GiB, 80 GiB for the models of 7 and 8 B"),
+}
+
+
+def report() -> str:
+    """The whole report, as text."""
+    sections = [("This machine", machine())]
+    for name in PROFILES:
+        sections.append((f"Profile {name}", profile_lines(name)))
+    return "\n\n".join("\n".join([title, *(f"  {line}" for line in lines)]) for title, lines in sections)
+
+
+def machine() -> list[str]:
+    """One line a fact."""
+    data = os.environ.get("SPEECHLLM_BENCH_DATA")
+    usage = shutil.disk_usage(paths.home())
+    return [
+        f"python      {platform.python_version()} on {platform.system()} {platform.machine()}",
+        f"cores       {cores()}",
+        f"memory      {_memory_gib():.0f} GiB",
+        f"disk        {usage.free / 2**30:.0f} GiB free where results are kept",
+        f"torch       {_torch()}",
+        f"espeak-ng   {_espeak()}",
+        f"data        {f'SPEECHLLM_BENCH_DATA={data}' if data else 'SPEECHLLM_BENCH_DATA is not set'}",
+    ]
+
+
+def profile_lines(name: str) -> list[str]:
+    """What a profile needs, each marked present or missing."""
+    try:
+        profile = studies.profile_named(name)
+    except UserError as error:
+        return [f"cannot be read: {error}"]
+    need = NEEDS[name]
+    free, memory = shutil.disk_usage(paths.home()).free / 2**30, _memory_gib()
+    return [
+        _corpus_line(profile),
+        *(
+            _model_line(kind, model)
+            for kind, model in (("encoder", profile.encoder.path), ("LLM", profile.llm))
+        ),
+        f"{_mark(free >= need.disk_gib)} disk     {need.disk_gib:g} GiB",
+        f"{_mark(memory >= need.memory_gib)} memory   {need.memory_gib:g} GiB",
+        f"{_mark(need.gpu == 'none' or _has_gpu())} GPU      {need.gpu}",
+    ]
+
+
+def _corpus_line(profile: Profile) -> str:
+    corpus = profile.corpus.name
+    source = CORPORA[corpus]
+    data = os.environ.get("SPEECHLLM_BENCH_DATA")
+    there = source.gib == 0 or bool(data and (Path(data) / corpus).is_dir())
+    return f"{_mark(there)} corpus   {corpus} ({_terms(source)})"
+
+
+def _model_line(kind: str, name: str) -> str:
+    try:
+        there = identity.backbone_folder(name).is_dir()
+    except UserError:
+        there = False
+    terms = "this project's, CC BY 4.0" if name.startswith("zoo/") else "licence unknown to this suite"
+    return f"{_mark(there)} {kind:8} {name} ({_terms(MODELS[name]) if name in MODELS else terms})"
+
+
+def _terms(source: Source) -> str:
+    size = f", about {source.gib:g} GiB" if source.gib else ""
+    return f"{source.licence}{', gated' if source.gated else ''}{size}"
+
+
+def _mark(there: bool) -> str:
+    return "present" if there else "MISSING"
+
+
+def _memory_gib() -> float:
+    import psutil
+
+    return psutil.virtual_memory().total / 2**30
+
+
+def _torch() -> str:
+    try:
+        import torch
+    except ImportError:
+        return "MISSING; reports work without it, training does not"
+    if not torch.cuda.is_available():
+        return f"{torch.__version__}, CPU alone"
+    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    named = ", ".join(f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)" for gpu in gpus)
+    return f"{torch.__version__}, {named}"
+
+
+def _has_gpu() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
+def _espeak() -> str:
+    from speechllm_bench.data.espeak import espeak_version
+
+    try:
+        return espeak_version()
+    except (ImportError, OSError, UserError) as error:
+        return f"MISSING ({error}); `pip install espeakng-loader` brings it"

@@ -1,0 +1,5 @@
+"""The one exception a user can cause: its message is a sentence that says what, where and what to do."""
+
+
+class UserError(Exception):
+    """Bad input. The command line prints the message alone, without a traceback, and exits with 2."""

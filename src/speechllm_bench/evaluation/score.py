@@ -1,0 +1,168 @@
+"""From what a model said to numbers: counts of every prediction, totals, intervals, kinds of error.
+
+A score is plain JSON. It keeps each metric's sums by speaker, so that reports draw new intervals and
+paired differences from it alone, without predictions, parser or torch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from speechllm_bench import stats
+from speechllm_bench.errors import UserError
+from speechllm_bench.metrics import (
+    exact_match,
+    f1,
+    pairs,
+    partial_match,
+    precision,
+    ratio,
+    recall,
+    slu_f1,
+    wer,
+)
+from speechllm_bench.schema import Interval, Prediction
+
+Parse = Callable[[str], dict | None]
+"""A task's parser: an answer's text to slot and value, or None where it cannot be parsed."""
+
+METRICS: dict[str, tuple[str, stats.Statistic]] = {
+    "precision": ("partial_match", precision),
+    "recall": ("partial_match", recall),
+    "f1": ("partial_match", f1),
+    "exact_f1": ("exact_match", f1),
+    "slu_f1": ("slu_f1", f1),
+    "parse_failures": ("unparsable", lambda sums: ratio(sums[..., 0], sums[..., 1])),
+    "wer": ("words", wer.rate),
+    "cer": ("characters", wer.rate),
+}
+"""A metric's name in scores and tables: the counts it is made of, and how."""
+
+ERROR_KINDS = (
+    "correct",
+    "heard wrong",
+    "wrong span",
+    "wrong slot",
+    "distractor filled",
+    "invented",
+    "missed",
+    "unparsable",
+)
+
+
+def score_slots(predictions: Sequence[Prediction], parse: Parse) -> dict:
+    """precision, recall, f1 (partial match), exact_f1, slu_f1 and parse_failures of slot answers."""
+    answers = _answers(predictions, parse)
+    counts = {
+        "partial_match": [partial_match.counts(gold, said) for gold, said in answers],
+        "exact_match": [exact_match.counts(gold, said) for gold, said in answers],
+        "slu_f1": [slu_f1.counts(pairs(gold), pairs(said)) for gold, said in answers],
+        "unparsable": [(said is None, 1) for _, said in answers],
+    }
+    versions = {m.__name__.split(".")[-1]: m.VERSION for m in (partial_match, exact_match, slu_f1)}
+    kinds = error_kinds(predictions, parse)
+    return _score(predictions, counts, versions) | {"error_kinds": {k: kinds[k] for k in ERROR_KINDS}}
+
+
+def score_transcription(predictions: Sequence[Prediction]) -> dict:
+    """wer and cer of transcripts, after Whisper's English normaliser."""
+    counts = {
+        "words": [wer.word_counts(p.gold, p.raw) for p in predictions],
+        "characters": [wer.char_counts(p.gold, p.raw) for p in predictions],
+    }
+    return _score(predictions, counts, {"wer": wer.VERSION})
+
+
+def error_kinds(predictions: Sequence[Prediction], parse: Parse) -> Counter[str]:
+    """What became of each slot that is in the gold answer or was filled; every slot has one kind.
+
+    correct: the gold value. heard wrong: right slot, words that are not in the transcript. wrong span:
+    right slot, words of the transcript that are not the value. wrong slot: the value of another slot.
+    distractor filled: an empty slot given other words of the transcript. invented:
+    an empty slot given words that are not in the transcript. missed: a gold slot left empty.
+    unparsable: a gold slot of an answer that cannot be parsed.
+    """
+    kinds: Counter[str] = Counter()
+    for prediction, (gold, said) in zip(predictions, _answers(predictions, parse), strict=True):
+        wanted, filled = pairs(gold), pairs(said)
+        if said is None:
+            kinds["unparsable"] += len(wanted)
+            continue
+        for slot in wanted | filled:
+            kinds[_kind(slot, wanted, filled, prediction.transcript)] += 1
+    return kinds
+
+
+def speaker_sums(score: dict, metric: str) -> stats.SpeakerSums:
+    """The counts behind one of `METRICS` in a stored score of one seed."""
+    counts = METRICS[metric][0]
+    if counts not in score["sums"]:
+        raise UserError(f"the score holds no '{metric}'; it has {', '.join(score['metrics'])}")
+    sums = np.asarray(score["sums"][counts], float)[None]
+    return stats.SpeakerSums(score["n"], score["items"], tuple(score["speakers"]), sums)
+
+
+def interval(scores: Sequence[dict], metric: str) -> Interval:
+    """A metric over the seeds of one system: one stored score a seed."""
+    counted = stats.stack_seeds([speaker_sums(score, metric) for score in scores])
+    return stats.bootstrap(counted, METRICS[metric][1], _rng())
+
+
+def difference(scores: Sequence[dict], baseline: Sequence[dict], metric: str) -> Interval:
+    """The paired difference to a baseline; seeds of both stand in the same order."""
+    ours, theirs = (stats.stack_seeds([speaker_sums(s, metric) for s in side]) for side in (scores, baseline))
+    return stats.paired_difference(ours, theirs, METRICS[metric][1], _rng())
+
+
+def _score(predictions: Sequence[Prediction], counts: dict[str, list], versions: dict[str, int]) -> dict:
+    ids = [p.example_id for p in predictions]
+    speakers = [p.speaker for p in predictions]
+    summed = {k: stats.sum_by_speaker(ids, speakers, np.array(v, float)) for k, v in counts.items()}
+    any_sums = next(iter(summed.values()))
+    metrics = {name: (summed[c], rule) for name, (c, rule) in METRICS.items() if c in summed}
+    return {
+        "versions": versions,
+        "n": any_sums.n,
+        "items": any_sums.items,
+        "metrics": {name: asdict(stats.bootstrap(*metric, _rng())) for name, metric in metrics.items()},
+        "totals": {name: s.sums.sum(axis=(0, 1)).tolist() for name, s in summed.items()},
+        "speakers": list(any_sums.speakers),
+        "sums": {name: s.sums[0].tolist() for name, s in summed.items()},
+    }
+
+
+def _answers(predictions: Sequence[Prediction], parse: Parse) -> list[tuple[dict, dict | None]]:
+    """Gold and said of every prediction."""
+    answers = []
+    for prediction in predictions:
+        gold = parse(prediction.gold)
+        if gold is None:
+            raise UserError(
+                f"the gold answer of example '{prediction.example_id}' cannot be parsed: "
+                f"{prediction.gold!r}; was it made by another task?"
+            )
+        answers.append((gold, parse(prediction.raw)))
+    return answers
+
+
+def _kind(slot: str, wanted: dict[str, str], filled: dict[str, str], transcript: str) -> str:
+    if slot not in filled:
+        return "missed"
+    value = filled[slot]
+    spoken = f" {' '.join(value.lower().split())} " in f" {' '.join(transcript.lower().split())} "
+    if slot in wanted and exact_match.same(wanted[slot], value):
+        return "correct"
+    if any(exact_match.same(other, value) for other in wanted.values()):
+        return "wrong slot"
+    if slot in wanted:
+        return "wrong span" if spoken else "heard wrong"
+    return "distractor filled" if spoken else "invented"
+
+
+def _rng() -> np.random.Generator:
+    """The same draws for every score, so that a table redrawn is the same table."""
+    return np.random.default_rng(0)

@@ -1,0 +1,77 @@
+"""What makes two runs the same run: digests over config, backbones, corpus recipe and numerics version.
+
+Protocol, rule 16. Commit, device and library versions are recorded beside a run, never hashed here.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from speechllm_bench import paths, runs
+from speechllm_bench.config import CorpusConfig, RunConfig
+from speechllm_bench.data import corpora
+from speechllm_bench.errors import UserError
+
+
+def run_digest(config: RunConfig) -> str:
+    return runs.digest("run", config.model_dump(), *_surroundings(config))
+
+
+def stage_digest(config: RunConfig, index: int) -> str:
+    """Digest of stage `index` with all the stages before it: what the trained weights depend on.
+
+    What happens after training (the evaluation) is left out, so runs that differ only there share the
+    stage.
+    """
+    parts = config.model_dump(exclude={"evaluation"})
+    parts["stages"] = parts["stages"][: index + 1]
+    return runs.digest("stage", parts, *_surroundings(config))
+
+
+def corpus_digest(corpus: CorpusConfig) -> str:
+    return runs.digest("corpus", corpus.model_dump(), corpora.recipe(corpus.name))
+
+
+def frames_digest(config: RunConfig) -> str:
+    encoder = config.encoder
+    return runs.digest("frames", corpus_digest(config.corpus), backbone_hash(encoder.path), encoder.padding)
+
+
+@cache
+def backbone_hash(name: str) -> str:
+    """Over the weights, the configuration and the tokenizer of a backbone's folder, by file name."""
+    folder = backbone_folder(name)
+    files = [p for p in sorted(folder.iterdir()) if p.suffix in {".safetensors", ".json", ".jinja", ".model"}]
+    if not any(p.suffix == ".safetensors" for p in files):
+        raise UserError(f"backbone '{name}' has no .safetensors file in {folder}; fetch or train it again")
+    return runs.digest({p.name: runs.file_sha256(p) for p in files})
+
+
+def backbone_folder(name: str) -> Path:
+    """The zoo's folder, a folder of the user's, or the local copy of a hub model; nothing is downloaded."""
+    folder = Path(paths.backbone(name))
+    if folder.is_dir():
+        return folder
+    if name.startswith("zoo/"):
+        raise UserError(
+            f"backbone '{name}' is missing; train it with `speechllm-bench zoo train {folder.name}`"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError):
+        raise UserError(
+            f"backbone '{name}' is not on this machine; fetch it with `hf download {name}` and start again"
+        ) from None
+
+
+def _surroundings(config: RunConfig) -> tuple:
+    return (
+        backbone_hash(config.encoder.path),
+        backbone_hash(config.llm),
+        corpora.recipe(config.corpus.name),
+        runs.NUMERICS_VERSION,
+    )

@@ -1,0 +1,191 @@
+"""One run in one process: prepare, train the stages that are missing, decode, score, record.
+
+Torch is imported inside the functions: whoever only plans or reports never loads it.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from speechllm_bench import identity, paths, preparation, runs
+from speechllm_bench.config import RunConfig
+
+Progress = Callable[[str, float], None]
+
+
+def prepare(config: RunConfig, n_workers: int) -> None:
+    """Corpus and encoder frames on disk."""
+    corpus = preparation.ensure_corpus(config.corpus, n_workers)
+    preparation.ensure_frames(config, corpus)
+
+
+def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
+    """The run's folder, written whole under results/<profile>/runs.
+
+    A training that diverges is a result: it is recorded as such, without predictions and score.
+    """
+    began, started = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
+    progress("prepare", 0.0)
+    corpus = preparation.ensure_corpus(config.corpus, n_workers=1)
+    frames = preparation.ensure_frames(config, corpus)
+
+    import torch
+
+    from speechllm_bench.data import corpora
+    from speechllm_bench.models.adapters import n_parameters
+    from speechllm_bench.training import stages
+
+    data = stages.Data(
+        corpus.utterances("train"),
+        corpus.utterances("validation"),
+        corpora.slot_types(config.corpus.name),
+        frames,
+    )
+    model, tokenizer = stages.build_model(config, frames.dim)
+    seconds = {"startup": time.perf_counter() - began}
+
+    stage_records = []
+    for index in range(len(config.stages)):
+        stage_records.append(_ensure_stage(config, index, profile, model, tokenizer, data, progress))
+        if stage_records[-1]["status"] == "diverged":
+            break
+    seconds["train"] = sum(r["seconds"] for r in stage_records)
+    seconds["validate"] = sum(r["validation_seconds"] for r in stage_records)
+    diverged = stage_records[-1]["status"] == "diverged"
+
+    adapter_parameters = n_parameters(model.adapter)
+    trained = set().union(*(model.trained_parameters(s.train) for s in config.stages))
+    record = {
+        "digest": identity.run_digest(config),
+        "profile": profile,
+        "status": "diverged" if diverged else "ok",
+        "config": config.model_dump(),
+        "seed": config.seed,
+        "stages": [r["digest"] for r in stage_records],
+        "adapter_parameters": adapter_parameters,
+        "trained_parameters": sum(p.numel() for n, p in model.named_parameters() if n in trained),
+        "llm_parameters": n_parameters(model.llm)
+        - sum(p.numel() for n, p in model.llm.named_parameters() if "lora_" in n),
+        "device_kind": model.llm.device.type,
+        "precision": config.precision,
+        "threads": torch.get_num_threads(),
+        "padding_share": stage_records[-1]["padding_share"],
+        "examples_per_second": sum(s.examples for s in config.stages) / max(seconds["train"], 1e-9),
+        "data": {
+            "corpus": corpus.fingerprint,
+            "audio": corpus.audio_hashes,
+            "frames": identity.frames_digest(config),
+        },
+        "environment": runs.environment(),
+        "started": started,
+    }
+    with runs.whole_folder(paths.results(profile) / "runs" / record["digest"]) as folder:
+        _join_curves(profile, stage_records, folder / "curve.csv")
+        if not diverged:
+            seconds |= _evaluate(config, model, tokenizer, corpus, data, folder, progress)
+        # Wall time counts every sitting of a stage, also when another run trained it.
+        seconds["total"] = sum(seconds.values())
+        record["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
+        record["wall_seconds"] = record["seconds"]["total"]
+        record["peak_memory_mib"] = round(runs.peak_memory_mib())
+        runs.write_json(folder / "run.json", record)
+    return paths.results(profile) / "runs" / record["digest"]
+
+
+def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer, data, progress) -> dict:
+    """Load the stage's weights into the model; train and store them first where they are not there.
+
+    Locked: of two runs that start from one stage, one trains it and the other waits.
+    """
+    from speechllm_bench.training import loop, stages
+
+    digest = identity.stage_digest(config, index)
+    folder = paths.results(profile) / "stages" / digest
+    stage = config.stages[index]
+    with runs.lock(folder):
+        if (folder / "stage.json").is_file():
+            loop.load_weights(model.trained_parameters(stage.train), folder / "weights.safetensors")
+            return runs.read_json(folder / "stage.json")
+        checkpoint = paths.cache() / "checkpoints" / digest
+        fitted, padding_share = stages.train_stage(
+            config,
+            index,
+            model,
+            tokenizer,
+            data,
+            checkpoint,
+            lambda share: progress("train", 0.9 * (index + share) / len(config.stages)),
+        )
+        record = {
+            "digest": digest,
+            "stage": stage.model_dump(),
+            "status": fitted.status,
+            "seconds": round(fitted.seconds, 2),
+            "validation_seconds": round(fitted.validation_seconds, 2),
+            "padding_share": round(float(padding_share), 4),
+        }
+        with runs.whole_folder(folder) as temporary:
+            loop.save_weights(model.trained_parameters(stage.train), temporary / "weights.safetensors")
+            loop.write_curve([(stage.name, fitted.curve)], temporary / "curve.csv")
+            runs.write_json(temporary / "stage.json", record)
+        runs.remove(checkpoint)
+    return record
+
+
+def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, progress) -> dict[str, float]:
+    """Decode and score the evaluation split; predictions and score into `folder`. Returns seconds."""
+    from speechllm_bench.data import questions
+    from speechllm_bench.data.tasks import TASKS
+    from speechllm_bench.evaluation import score
+    from speechllm_bench.models.decoding import decode
+
+    evaluation = config.evaluation
+    began = time.perf_counter()
+    utterances = corpus.utterances(evaluation.split)
+    ood = evaluation.slot_types == "out_of_domain"
+    examples = [questions.evaluation_example(u, data.slot_types, evaluation.task, ood) for u in utterances]
+    heard = utterances
+    if evaluation.audio == "other":  # half the split away: another call's turn, the same for every run
+        half = len(utterances) // 2
+        heard = utterances[half:] + utterances[:half]
+    predictions = decode(
+        model,
+        tokenizer,
+        examples,
+        utterances,
+        frames=[data.frames[u.id] for u in heard],
+        batch_size=evaluation.batch_size,
+        max_new_tokens=evaluation.max_new_tokens,
+        progress=lambda share: progress("decode", 0.9 + 0.09 * share),
+    )
+    decoded = time.perf_counter()
+    progress("score", 0.99)
+    parse = TASKS[evaluation.task].parse
+    scored = (
+        score.score_slots(predictions, parse)
+        if evaluation.task == "slots"
+        else score.score_transcription(predictions)
+    )
+    with gzip.GzipFile(folder / "predictions.jsonl.gz", "wb", mtime=0) as file:
+        for prediction in predictions:
+            file.write(json.dumps(prediction.to_json(), ensure_ascii=False).encode() + b"\n")
+    runs.write_json(folder / "score.json", scored)
+    return {"decode": decoded - began, "score": time.perf_counter() - decoded}
+
+
+def _join_curves(profile: str, stage_records: list[dict], path: Path) -> None:
+    """The stages' curves below each other; steps and examples count on from stage to stage."""
+    joined: list[list] = []
+    steps = examples = 0
+    for record in stage_records:
+        source = paths.results(profile) / "stages" / record["digest"] / "curve.csv"
+        header, *rows = csv.reader(source.read_text(encoding="utf-8").splitlines())
+        joined += [[r[0], int(r[1]) + steps, int(r[2]) + examples, *r[3:]] for r in rows]
+        steps, examples = (joined[-1][1], joined[-1][2]) if rows else (steps, examples)
+    runs.write_text(path, "".join(",".join(map(str, row)) + "\n" for row in [header, *joined]))

@@ -1,0 +1,1 @@
+"""Encoder, adapters, LLM and the SpeechLLM they make."""

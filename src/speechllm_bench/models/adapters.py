@@ -1,0 +1,127 @@
+"""Modality adapters: encoder frames to LLM embeddings, eight times shorter (2510.15851, section 3.3).
+
+Axes: B utterances, T encoder frames (50 Hz), D encoder width, L = ceil(T / 8) speech tokens (6.25 Hz),
+E LLM embedding width, W the adapter's own width. The paper gives parameter counts, not shapes; the
+shapes below meet its counts within 1 % at its widths (D = 512, E = W = 2048; CNN: W = 512).
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from speechllm_bench.config import AdapterConfig
+
+DOWNSAMPLING = 8
+
+
+class Adapter(nn.Module):
+    """(B, T, D) frames, zero beyond `lengths` (B,) -> (B, L, E); valid outputs: `out_length(lengths)`."""
+
+    @staticmethod
+    def out_length(n_frames):
+        """Speech tokens for a number of frames: an int, or a tensor of them."""
+        return -(-n_frames // DOWNSAMPLING)
+
+
+class CNN(Adapter):
+    """Three convolutions of stride 2, then a linear layer."""
+
+    extra_layers = 0  # convolutions of stride 1 after each one of stride 2
+
+    def __init__(self, d_in: int, d_out: int, config: AdapterConfig):
+        super().__init__()
+        strides = [2, *[1] * self.extra_layers] * 3
+        widths = [d_in] + [config.width] * len(strides)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(a, b, kernel_size=3, stride=s, padding=1)
+            for a, b, s in zip(widths, widths[1:], strides, strict=False)
+        )
+        self.out = nn.Linear(config.width, d_out)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        x = frames.transpose(1, 2)  # (B, D, T)
+        for convolution in self.convolutions:
+            x = nn.functional.gelu(convolution(x))  # stride 2: (B, W, T) -> (B, W, ceil(T / 2))
+            lengths = -(-lengths // convolution.stride[0])
+            # Zeros beyond the end, or a batch's padding would leak into the last frames.
+            x = x * (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None]
+        return self.out(x.transpose(1, 2))  # (B, L, E)
+
+
+class CNNXL(CNN):
+    """The CNN made larger: a second convolution at every rate, and wider."""
+
+    extra_layers = 1
+
+
+class Linear(Adapter):
+    """Eight stacked frames through one linear layer."""
+
+    def __init__(self, d_in: int, d_out: int, config: AdapterConfig):
+        super().__init__()
+        self.out = nn.Linear(DOWNSAMPLING * d_in, d_out)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        return self.out(stack_frames(frames))  # (B, L, E)
+
+
+class MLP(Adapter):
+    """Eight stacked frames through `layers` hidden layers (three in 2510.15851, one in 2510.19326)."""
+
+    def __init__(self, d_in: int, d_out: int, config: AdapterConfig):
+        super().__init__()
+        widths = [DOWNSAMPLING * d_in] + [config.width] * config.layers
+        hidden = [nn.Sequential(nn.Linear(a, b), nn.GELU()) for a, b in pairwise(widths)]
+        self.layers = nn.Sequential(*hidden, nn.Linear(widths[-1], d_out))
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        return self.layers(stack_frames(frames))  # (B, L, E)
+
+
+class Transformer(Adapter):
+    """Eight stacked frames, projected in, through post-norm Transformer layers, projected out."""
+
+    def __init__(self, d_in: int, d_out: int, config: AdapterConfig):
+        super().__init__()
+        width = config.width
+        self.project = nn.Sequential(
+            nn.Linear(DOWNSAMPLING * d_in, width), nn.GELU(), nn.Linear(width, width)
+        )
+        layer = nn.TransformerEncoderLayer(
+            width, config.heads, config.feed_forward, dropout=0.0, activation="gelu", batch_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
+        self.out = nn.Linear(width, d_out)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        x = self.project(stack_frames(frames))  # (B, L, W)
+        x = x + sinusoids(x.shape[1], x.shape[2]).to(x)
+        beyond = torch.arange(x.shape[1], device=x.device) >= self.out_length(lengths)[:, None]  # (B, L)
+        return self.out(self.layers(x, src_key_padding_mask=beyond))  # (B, L, E)
+
+
+def stack_frames(frames: Tensor) -> Tensor:
+    """(B, T, D) -> (B, L, 8 D), the last stack filled up with zeros."""
+    batch, n_frames, width = frames.shape
+    frames = nn.functional.pad(frames, (0, 0, 0, -n_frames % DOWNSAMPLING))
+    return frames.reshape(batch, -1, DOWNSAMPLING * width)
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """(length, width) fixed positions, as in Whisper's encoder."""
+    rates = torch.exp(-math.log(10_000) * torch.arange(width // 2) / (width // 2 - 1))
+    angles = torch.arange(length)[:, None] * rates[None]
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def build_adapter(config: AdapterConfig, d_in: int, d_out: int) -> Adapter:
+    kinds = {"cnn": CNN, "cnn_xl": CNNXL, "linear": Linear, "mlp": MLP, "transformer": Transformer}
+    return kinds[config.kind](d_in, d_out, config)
+
+
+def n_parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,67 @@
+"""Decoding: what the model says to each example, in batches, every example kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from speechllm_bench.models.inputs import collate
+from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.schema import Example, Prediction, Utterance
+
+
+def decode(
+    model: SpeechLLM,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    utterances: Sequence[Utterance],
+    *,
+    frames: Sequence[np.ndarray] | None = None,
+    transcripts: Sequence[str] | None = None,
+    batch_size: int,
+    max_new_tokens: int,
+    progress: Callable[[float], None] = lambda share: None,
+) -> list[Prediction]:
+    """Predictions in the order of `examples`, each with its utterance beside it.
+
+    The model hears `frames`, or reads `transcripts` where it is a text LLM. Batches hold examples of
+    like length, longest first, so that memory runs out at once or never.
+    """
+    heard = frames if frames is not None else transcripts
+    order = sorted(range(len(examples)), key=lambda i: -len(heard[i]))
+    training = model.training
+    model.eval()
+    said: dict[int, Prediction] = {}
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        chosen = [heard[i] for i in rows]
+        batch = collate(
+            tokenizer,
+            [examples[i] for i in rows],
+            **({"frames": chosen} if frames is not None else {"transcripts": chosen}),
+            with_answer=False,
+        ).to(model.llm.device)
+        tokens = model.generate(batch, max_new_tokens, tokenizer.eos_token_id, tokenizer.pad_token_id)
+        for i, ids in zip(rows, tokens.tolist(), strict=True):
+            said[i] = _prediction(tokenizer, examples[i], utterances[i], ids)
+        progress(min(1.0, (start + batch_size) / len(order)))
+    model.train(training)
+    return [said[i] for i in range(len(examples))]
+
+
+def _prediction(tokenizer, example: Example, utterance: Utterance, ids: list[int]) -> Prediction:
+    end = tokenizer.eos_token_id
+    spoken = ids[: ids.index(end)] if end in ids else ids
+    return Prediction(
+        example_id=example.id,
+        utterance_id=utterance.id,
+        speaker=utterance.speaker,
+        task=example.task,
+        raw=tokenizer.decode(spoken, skip_special_tokens=True),
+        gold=example.target,
+        asked=example.asked,
+        n_tokens=len(spoken) + (end in ids),
+        transcript=utterance.transcript,
+    )

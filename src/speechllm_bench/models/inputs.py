@@ -1,0 +1,92 @@
+"""Examples to tensors: the chat prompt with a place for the speech, and the answer behind it.
+
+Axes: B examples, N positions (text tokens, speech tokens and padding), T encoder frames, D their width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from speechllm_bench.data.tasks.prompt import AUDIO
+from speechllm_bench.models.adapters import Adapter
+from speechllm_bench.schema import Example
+
+
+@dataclass
+class Batch:
+    """What a SpeechLLM reads. Positions of speech hold the padding token until the model fills them."""
+
+    tokens: Tensor  # (B, N) int64
+    attended: Tensor  # (B, N) bool: not padding
+    speech: Tensor  # (B, N) bool: a speech token goes here
+    answer: Tensor  # (B, N) bool: part of the target, the end token included
+    frames: Tensor | None  # (B, T, D) float32, zero beyond n_frames; None for a text LLM
+    n_frames: Tensor | None  # (B,) int64
+
+    def to(self, device: torch.device) -> Batch:
+        moved = {k: v.to(device) if v is not None else None for k, v in vars(self).items()}
+        return Batch(**moved)
+
+
+def prompt_halves(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[list[int], list[int]]:
+    """Token ids before and after the place of the speech, in the LLM's own chat format."""
+    message = [{"role": "user", "content": example.prompt}]
+    text = tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
+    before, after = text.split(AUDIO)
+    return tuple(tokenizer(half, add_special_tokens=False)["input_ids"] for half in (before, after))
+
+
+def collate(
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    *,
+    frames: Sequence[np.ndarray] | None = None,
+    transcripts: Sequence[str] | None = None,
+    with_answer: bool,
+) -> Batch:
+    """A batch from examples and, one each, their encoder frames (speech) or transcripts (text LLM).
+
+    With the answer (training) rows are padded on the right; without it (generation) on the left.
+    """
+    rows = []  # (ids, first speech position, number of speech positions, number of answer positions)
+    for i, example in enumerate(examples):
+        before, after = prompt_halves(tokenizer, example)
+        if frames is not None:
+            middle = [tokenizer.pad_token_id] * Adapter.out_length(len(frames[i]))
+        else:
+            middle = tokenizer(" " + transcripts[i], add_special_tokens=False)["input_ids"]
+        answer = []
+        if with_answer:
+            answer = tokenizer(example.target, add_special_tokens=False)["input_ids"]
+            answer = [*answer, tokenizer.eos_token_id]
+        n_speech = len(middle) if frames is not None else 0
+        rows.append(([*before, *middle, *after, *answer], len(before), n_speech, len(answer)))
+
+    shape = (len(rows), max(len(ids) for ids, *_ in rows))
+    tokens = torch.full(shape, tokenizer.pad_token_id)
+    attended, speech, answered = (torch.zeros(shape, dtype=torch.bool) for _ in range(3))
+    for row, (ids, first, n_speech, n_answer) in enumerate(rows):
+        start = 0 if with_answer else shape[1] - len(ids)
+        end = start + len(ids)
+        tokens[row, start:end] = torch.tensor(ids)
+        attended[row, start:end] = True
+        speech[row, start + first : start + first + n_speech] = True
+        answered[row, end - n_answer : end] = True
+    if frames is None:
+        return Batch(tokens, attended, speech, answered, None, None)
+    return Batch(tokens, attended, speech, answered, *pad_frames(frames))
+
+
+def pad_frames(frames: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """(T_i, D) fp16 arrays -> (B, T, D) float32 with zeros beyond each end, and (B,) lengths."""
+    lengths = torch.tensor([len(f) for f in frames])
+    padded = torch.zeros(len(frames), int(lengths.max()), frames[0].shape[1])
+    for row, f in zip(padded, frames, strict=True):
+        row[: len(f)] = torch.from_numpy(f.astype(np.float32))
+    return padded, lengths

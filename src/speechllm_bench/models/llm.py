@@ -1,0 +1,33 @@
+"""The text LLM: loaded from a folder or a hub name, frozen, with LoRA where a variant asks for it."""
+
+from __future__ import annotations
+
+from peft import LoraConfig as PeftLoraConfig
+from peft import get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from speechllm_bench import paths
+from speechllm_bench.config import LoraConfig
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    tokenizer = AutoTokenizer.from_pretrained(paths.backbone(name))
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # masked wherever it pads; Llama's tokenizer has none
+    return tokenizer
+
+
+def load_llm(name: str, lora: LoraConfig | None = None) -> PreTrainedModel:
+    """The frozen LLM; with `lora`, adapters on all of its linear layers (2510.15851, section 3.1)."""
+    llm = AutoModelForCausalLM.from_pretrained(paths.backbone(name), use_safetensors=True, dtype="float32")
+    llm.requires_grad_(False)
+    if lora is None:
+        return llm
+    peft_config = PeftLoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(llm, peft_config)

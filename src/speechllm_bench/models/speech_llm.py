@@ -1,0 +1,65 @@
+"""The composite SpeechLLM: encoder frames through an adapter into the embeddings of a text LLM.
+
+Axes: B examples, N positions, L speech tokens of one example, E LLM embedding width, V vocabulary.
+Without an adapter and frames it is the text LLM itself: the same loss and the same decoding.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from speechllm_bench.models.adapters import Adapter
+from speechllm_bench.models.inputs import Batch
+
+
+class SpeechLLM(nn.Module):
+    def __init__(self, llm: PreTrainedModel, adapter: Adapter | None):
+        super().__init__()
+        self.llm = llm
+        self.adapter = adapter
+
+    def embeddings(self, batch: Batch) -> Tensor:
+        """(B, N, E): token embeddings, with the adapter's output in the places of speech."""
+        embedded = self.llm.get_input_embeddings()(batch.tokens)
+        if batch.frames is None:
+            return embedded
+        speech = self.adapter(batch.frames, batch.n_frames)  # (B, L, E)
+        lengths = self.adapter.out_length(batch.n_frames)  # (B,)
+        valid = torch.arange(speech.shape[1], device=speech.device) < lengths[:, None]  # (B, L)
+        return embedded.masked_scatter(batch.speech[..., None], speech[valid].to(embedded.dtype))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Nats per target token over the batch. Logits are computed where there is a label, nowhere else."""
+        base = self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm
+        hidden = base.model(
+            inputs_embeds=self.embeddings(batch), attention_mask=batch.attended.long(), use_cache=False
+        ).last_hidden_state  # (B, N, E)
+        answer = batch.answer[:, 1:]
+        logits = base.lm_head(hidden[:, :-1][answer])  # position i predicts token i + 1: (targets, V)
+        return nn.functional.cross_entropy(logits.float(), batch.tokens[:, 1:][answer])
+
+    @torch.inference_mode()
+    def generate(self, batch: Batch, max_new_tokens: int, eos_token_id: int, pad_token_id: int) -> Tensor:
+        """(B, new tokens) by greedy decoding with a KV cache; `pad_token_id` after each end."""
+        return self.llm.generate(
+            inputs_embeds=self.embeddings(batch),
+            attention_mask=batch.attended.long(),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            eos_token_id=eos_token_id,
+            pad_token_id=pad_token_id,
+        )
+
+    def trained_parameters(self, parts: list[str]) -> dict[str, nn.Parameter]:
+        """The parameters that learn, by name: of the adapter, of LoRA, or both. All others stay frozen."""
+        if "lora" in parts and not any("lora_" in name for name, _ in self.llm.named_parameters()):
+            raise ValueError("this model has no LoRA to train")
+        chosen = {}
+        for name, parameter in self.named_parameters():
+            part = "adapter" if name.startswith("adapter.") else "lora" if "lora_" in name else "llm"
+            parameter.requires_grad_(part in parts)
+            if part in parts:
+                chosen[name] = parameter
+        return chosen

@@ -1,0 +1,294 @@
+"""Executing a notebook with papermill so that its result can be believed.
+
+Papermill warns about a misspelt parameter and runs the default, marks every cell completed when the
+kernel died, rewrites its output in place and knows no time-out of the whole. So parameters are checked
+first, the work is done in a process of its own and in a temporary folder, and only a notebook that ran
+to its end comes to `results/<profile>/notebooks`; its status stands beside it.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from speechllm_bench import identity, paths, runs, studies
+from speechllm_bench.errors import UserError
+
+GRACE_SECONDS = 10  # between asking the processes of a notebook to stop and killing them
+WIDGET = "application/vnd.jupyter.widget-view+json"
+AUDIO_TAG = re.compile(r"<audio.*?</audio>", re.DOTALL)
+ENDINGS = {
+    "killed": "its process was killed",
+    "timeout": "it took longer than its time limit and was stopped",
+    "interrupted": "it was stopped",
+}
+
+
+def execute(name: str, parameters: dict, limit_minutes: int | None = None) -> Path:
+    """Execute notebooks/<name>.ipynb and return the executed copy.
+
+    `parameters` are plain JSON values for names of the notebook's `parameters` cell. The default limit
+    is the profile's for each run the notebook can ask for, and once more. Raises UserError for a wrong
+    parameter before anything starts, and where the notebook does not run to its end: what there is of
+    it then stands in `results/<profile>/failed`.
+    """
+    values = checked(name, parameters)
+    profile = values["profile"]
+    limit = 60 * (limit_minutes or _limit_minutes(name, values))
+    target = paths.results(profile) / "notebooks" / f"{name}.ipynb"
+    if target.is_file() and _up_to_date(target.with_suffix(".json"), _made_of(name, values)):
+        print(f"Notebook {name} is up to date, nothing to do.")
+        return target
+    log = paths.results(profile) / "logs" / f"notebook_{name}.log"
+    with _work_folder() as work:
+        spec = {"source": str(source(name)), "parameters": parameters}
+        runs.write_json(work / "spec.json", spec)
+        started = time.time()
+        print(f"Executing notebook {name}.", flush=True)
+        status = {"notebook": name, "parameters": values, "status": "running", "pid": os.getpid()}
+        runs.write_json(target.with_suffix(".json"), status)
+        outcome = _outcome(work, log, limit)
+        seconds = round(time.time() - started, 1)
+        status |= outcome | {"pid": None, "seconds": seconds, "made_of": _made_of(name, values)}
+        runs.write_json(target.with_suffix(".json"), status)
+        failed = paths.results(profile) / "failed" / target.name
+        place = target if outcome["status"] == "ok" else failed
+        if (work / "executed.ipynb").is_file():
+            _store(work / "executed.ipynb", place)
+    if outcome["status"] == "interrupted":
+        raise KeyboardInterrupt
+    if outcome["status"] != "ok":
+        seen = failed if failed.is_file() else log
+        raise UserError(f"notebook '{name}': {outcome['message']}; see {seen.relative_to(paths.home())}")
+    failed.unlink(missing_ok=True)
+    return target
+
+
+def source(name: str) -> Path:
+    """The stored notebook; UserError names the ones there are."""
+    known = sorted(p.stem for p in paths.NOTEBOOKS.glob("*.ipynb"))
+    if name not in known:
+        raise UserError(f"there is no notebook '{name}'; the notebooks are: {', '.join(known)}")
+    return paths.NOTEBOOKS / f"{name}.ipynb"
+
+
+def checked(name: str, parameters: dict) -> dict:
+    """The notebook's defaults with `parameters` laid over them, names, types and values checked."""
+    declared = _declared(source(name))
+    for key, value in parameters.items():
+        if key not in declared:
+            raise UserError(f"notebook '{name}' has no parameter '{key}'; it has: {', '.join(declared)}")
+        kind, _ = declared[key]
+        if type(value).__name__ != kind:
+            raise UserError(f"parameter '{key}' of notebook '{name}' is a {kind}, got {value!r}")
+    values = {key: default for key, (_, default) in declared.items()} | parameters
+    _check_values(name, values)
+    return values
+
+
+def _declared(file: Path) -> dict[str, tuple[str, object]]:
+    """Type and default by name, from the cell tagged `parameters`: one `name: type = literal` a line."""
+    cells = runs.read_json(file)["cells"]
+    (cell,) = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    lines = ast.parse("".join(cell["source"])).body
+    return {line.target.id: (ast.unparse(line.annotation), ast.literal_eval(line.value)) for line in lines}
+
+
+def clean(notebook: dict) -> dict:
+    """An executed notebook as it is stored, in place: figures in; audio, widgets and machine paths out.
+
+    Papermill's own metadata goes too: it calls cells completed that never ran.
+    """
+    notebook["metadata"].pop("papermill", None)
+    notebook["metadata"].pop("widgets", None)
+    for cell in notebook["cells"]:
+        cell["metadata"].pop("papermill", None)
+        if cell["cell_type"] == "code":
+            shown = [output for output in cell["outputs"] if WIDGET not in output.get("data", {})]
+            cell["outputs"] = [_clean_output(output) for output in shown]
+    return notebook
+
+
+def _check_values(name: str, values: dict) -> None:
+    profile = studies.profile_named(values["profile"])
+    if study := _study(name, values):
+        known, _ = studies.load(study, profile.profile)
+        for variant in _variants(values):
+            known.variant(variant)
+    for seed in _seeds(values):
+        if type(seed) is not int or seed < 0:
+            raise UserError(f"seeds are whole numbers from 0, got {seed!r}")
+
+
+def _study(name: str, values: dict) -> str | None:
+    """The study that a notebook shows: the one it asks for, or the one it is named after."""
+    return values.get("study", name if name in studies.known_studies() else None)
+
+
+def _variants(values: dict) -> list:
+    return [values["variant"]] if "variant" in values else values.get("variants", [])
+
+
+def _seeds(values: dict) -> list:
+    return [values["seed"]] if "seed" in values else values.get("seeds", [])
+
+
+def _plan(name: str, values: dict) -> list[studies.Run]:
+    """The runs that the notebook rests on."""
+    study = _study(name, values)
+    if study is None:
+        return []
+    return list(studies.plan([study], values["profile"], _variants(values), _seeds(values)).runs)
+
+
+def _made_of(name: str, values: dict) -> str:
+    """Digest of all that an executed notebook shows: its source, this package's, values, runs and data."""
+    code = sorted((paths.PROJECT / "src").rglob("*.py"))
+    found = [[run.digest, run.status] for run in _plan(name, values)]
+    corpus = identity.corpus_digest(studies.profile_named(values["profile"]).corpus)
+    return runs.digest([runs.file_sha256(p) for p in (source(name), *code)], values, found, corpus)
+
+
+def _up_to_date(status_file: Path, made_of: str) -> bool:
+    if not status_file.is_file():
+        return False
+    status = runs.read_json(status_file)
+    return status["status"] == "ok" and status["made_of"] == made_of
+
+
+def _limit_minutes(name: str, values: dict) -> int:
+    return studies.profile_named(values["profile"]).time_limit_minutes * (1 + len(_plan(name, values)))
+
+
+def _outcome(work: Path, log: Path, limit: float) -> dict:
+    """How the notebook's process ended: a status, and a message unless it is ok."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "w", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "speechllm_bench.notebook", str(work)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            process.wait(limit)
+        except subprocess.TimeoutExpired:
+            _end_tree(process)
+            return {"status": "timeout", "message": ENDINGS["timeout"]}
+        except KeyboardInterrupt:
+            _end_tree(process)
+            return {"status": "interrupted", "message": ENDINGS["interrupted"]}
+    try:
+        return runs.read_json(work / "outcome.json")
+    except UserError:
+        return {"status": "killed", "message": ENDINGS["killed"]}
+
+
+def _end_tree(process: subprocess.Popen) -> None:
+    """End the process, its kernel and the kernel's runs; each is a group of its own, so walk the tree."""
+    for end in (psutil.Process.terminate, psutil.Process.kill):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(process.pid)
+            tree = [parent, *parent.children(recursive=True)]
+            for member in tree:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    end(member)
+            psutil.wait_procs(tree, timeout=GRACE_SECONDS)
+    process.wait()
+
+
+def _store(executed: Path, target: Path) -> None:
+    notebook = clean(json.loads(executed.read_text(encoding="utf-8")))
+    runs.write_text(target, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+
+
+def _clean_output(output: dict) -> dict:
+    if "data" in output:
+        return output | {"data": {kind: _clean_data(kind, data) for kind, data in output["data"].items()}}
+    return {k: _without_paths(v) for k, v in output.items()}
+
+
+def _clean_data(kind: str, data):
+    if kind == "text/html":
+        html = "".join(data)
+        return AUDIO_TAG.sub("<em>[audio: run the notebook to hear it]</em>", html)
+    return data if kind.startswith("image/") else _without_paths(data)
+
+
+def _without_paths(value):
+    if isinstance(value, list):
+        return [_without_paths(entry) for entry in value]
+    if not isinstance(value, str):
+        return value
+    value = re.sub(r"\S*/ipykernel_\d+/", "ipykernel/", value)
+    for place, name in (
+        (paths.home(), "."),
+        (paths.PROJECT, "."),
+        (sys.prefix, "python"),
+        (Path.home(), "~"),
+    ):
+        value = value.replace(str(place), name)
+    return value
+
+
+@contextlib.contextmanager
+def _work_folder() -> Iterator[Path]:
+    paths.cache().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="notebook_", dir=paths.cache()) as folder:
+        yield Path(folder)
+
+
+def _run_papermill(work: Path) -> dict:
+    """In the notebook's own process: execute, and say how it ended."""
+    import papermill
+    from ipykernel.kernelspec import RESOURCES, get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    class ThisPython(AsyncKernelManager):
+        """A kernel of this very interpreter, whatever `python3` is elsewhere; over local sockets, not TCP."""
+
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
+
+        def _transport_default(self) -> str:
+            return "ipc"
+
+    spec = runs.read_json(work / "spec.json")
+    try:
+        papermill.execute_notebook(
+            spec["source"],
+            str(work / "executed.ipynb"),
+            spec["parameters"],
+            kernel_name="python3",
+            progress_bar=False,
+            start_timeout=300,
+            coalesce_streams=True,
+            kernel_manager_class=ThisPython,
+        )
+    except PapermillExecutionError as error:
+        message = f"{error.ename}: {error.evalue}" if error.ename != "UserError" else error.evalue
+        return {"status": "failed", "message": message}
+    except DeadKernelError:
+        return {"status": "killed", "message": "its kernel died, often a lack of memory"}
+    return {"status": "ok"}
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    runs.write_json(folder / "outcome.json", _run_papermill(folder))

@@ -1,0 +1,32 @@
+"""Where things are on disk: the project, its cache and its results.
+
+`SPEECHLLM_BENCH_HOME` moves the cache and the results elsewhere (tests use a temporary folder);
+experiments and the embedded backbones always belong to the checkout.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+EXPERIMENTS = PROJECT / "experiments"
+NOTEBOOKS = PROJECT / "notebooks"
+
+
+def home() -> Path:
+    return Path(os.environ.get("SPEECHLLM_BENCH_HOME", PROJECT)).resolve()
+
+
+def cache() -> Path:
+    """Corpora and encoder frames: rebuilt when missing, safe to delete."""
+    return home() / ".cache"
+
+
+def results(profile: str) -> Path:
+    return home() / "results" / profile
+
+
+def backbone(name: str) -> Path | str:
+    """A zoo folder of this checkout (`zoo/...`), or a hub name or folder passed through."""
+    return PROJECT / name if name.startswith("zoo/") else name

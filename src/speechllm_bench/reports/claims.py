@@ -1,0 +1,39 @@
+"""What a paper says, put beside what was measured: one verdict a claim (protocol, rule 14)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from speechllm_bench.schema import Interval
+from speechllm_bench.stats import differ
+
+Verdict = Literal[
+    "agrees", "direction only", "disagrees", "inconclusive", "not testable at this scale", "not run"
+]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A paper's ordering of two variants by partial-match F1."""
+
+    text: str
+    source: str  # paper and table or section
+    better: str  # variant
+    worse: str  # variant
+
+
+def verdict(difference: Interval | None, testable: bool = True) -> Verdict:
+    """Judge a claim by the paired difference F1(better) - F1(worse); None when either was not run.
+
+    agrees, disagrees: over two seeds or more the variants differ (rule 13), as claimed or the other way
+    round. direction only: the interval lies above 0, but the difference is small or rests on one seed.
+    inconclusive: anything else. `testable` is False where the claim is about a scale that was not run.
+    """
+    if not testable:
+        return "not testable at this scale"
+    if difference is None:
+        return "not run"
+    if differ(difference) and difference.n_seeds > 1:
+        return "agrees" if difference.value > 0 else "disagrees"
+    return "direction only" if difference.low > 0 and difference.n_speakers > 1 else "inconclusive"

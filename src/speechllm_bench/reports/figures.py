@@ -1,0 +1,213 @@
+"""Figures from stored records: learning curves, and F1 against trained parameters.
+
+Every function draws a tidy frame on given axes, so a notebook can rearrange them; `save` writes files
+that are the same bytes each time. A variant has one colour, marker and dash everywhere: the colours are
+Okabe and Ito's, told apart by colour-blind readers, and markers and dashes hold in grey print.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+WIDTHS = {"column": 3.35, "page": 7.0}
+"""Inches: narrow enough for one column or the page of ISCA and IEEE proceedings."""
+
+SMOKE_MARK = "SMOKE PROFILE – these numbers say little"
+
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 5,
+    "lines.markeredgewidth": 0.9,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.columnspacing": 1.2,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 120,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,  # fonts that can be searched and edited
+    "svg.hashsalt": "speechllm-bench",
+}
+
+
+class Look(NamedTuple):
+    label: str
+    colour: str
+    marker: str
+    dash: str | tuple
+
+
+_SOLID, _DASHED, _DOTTED, _DASH_DOT, _LONG = (
+    "-",
+    (0, (4, 1.5)),
+    (0, (1, 1.2)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (8, 2)),
+)
+
+LOOKS = {
+    "cnn": Look("CNN", "#E69F00", "s", _DASHED),
+    "cnn_xl": Look("CNN-XL", "#D55E00", "D", _DASH_DOT),
+    "linear": Look("Linear", "#56B4E9", "v", _DOTTED),
+    "mlp": Look("MLP", "#0072B2", "o", _SOLID),
+    "transformer": Look("Transformer", "#009E73", "^", _LONG),
+    "no_audio": Look("no audio", "#000000", "X", _DOTTED),
+}
+"""How a variant looks in every figure. A variant that is not here gets a look drawn from its name."""
+
+
+def look(variant: str) -> Look:
+    """Label, colour, marker and dash of a variant; the same in every figure and on every machine."""
+    if variant in LOOKS:
+        return LOOKS[variant]
+    colours, markers = ("#CC79A7", "#999999", "#000000"), ("P", "h", "<", ">", "*", "p")
+    dashes = (_SOLID, _DASHED, _DOTTED, _DASH_DOT, _LONG)
+    i = crc32(variant.encode())
+    return Look(
+        variant.replace("_", " "),
+        colours[i % len(colours)],
+        markers[i // 7 % len(markers)],
+        dashes[i // 61 % len(dashes)],
+    )
+
+
+@mpl.rc_context(STYLE)
+def panels(n: int = 1, width: str = "column", height: float = 2.4) -> tuple[Figure, list[Axes]]:
+    """A figure of n axes side by side; width is a key of `WIDTHS`, height in inches."""
+    figure, axes = plt.subplots(1, n, figsize=(WIDTHS[width], height), squeeze=False)
+    return figure, list(axes[0])
+
+
+@mpl.rc_context(STYLE)
+def learning_curves(
+    frame: pd.DataFrame, ax: Axes, metric: str = "loss", split: str = "validation", x: str = "examples"
+) -> Axes:
+    """One line a variant: the mean over seeds, and each seed as a thin line where there are several.
+
+    frame: the runs' curve.csv, one below the other, with `variant` and `seed` added; x: `examples` or
+    `step`. The mean is drawn where all of a variant's seeds have a value. Runs of several stages count
+    examples anew in each: choose one stage of the frame.
+    """
+    chosen = frame[(frame["metric"] == metric) & (frame["split"] == split)]
+    for variant, curves in chosen.groupby("variant", sort=False):
+        style = look(variant)
+        table = curves.pivot(index=x, columns="seed", values="value")
+        if len(table.columns) > 1:
+            ax.plot(table.index, table, color=style.colour, lw=0.5, alpha=0.45)
+        mean = table.dropna().mean(axis=1)
+        ax.plot(
+            mean.index,
+            mean,
+            color=style.colour,
+            ls=style.dash,
+            marker=style.marker,
+            ms=3.2,
+            markevery=max(1, len(mean) // 8),
+            label=style.label,
+        )
+    ax.set_xlabel({"examples": "examples seen", "step": "optimiser steps"}[x])
+    ax.set_ylabel({"loss": "loss (nats per target token)", "f1": "F1 (partial match)"}.get(metric, metric))
+    ax.set_title(split, loc="left", color="0.35")
+    if metric == "f1":
+        ax.set_ylim(bottom=0)
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_formatter(FuncFormatter(_count))
+    return ax
+
+
+@mpl.rc_context(STYLE)
+def f1_against_parameters(frame: pd.DataFrame, ax: Axes) -> Axes:
+    """Our F1 with its interval by trained parameters (log scale), and the paper's as hollow markers.
+
+    frame: of `tables.study_table`. A reported figure stands beside our variant of that name, whatever
+    the size of the paper's model: only its height is to be compared.
+    """
+    for row in frame.dropna(subset=["trained_parameters"]).to_dict("records"):
+        style, size = look(row["variant"]), row["trained_parameters"]
+        if pd.notna(row["f1"]):
+            ax.plot(size, row["f1"], color=style.colour, marker=style.marker, ls="", label=style.label)
+            bars = [[row["f1"] - row["f1_low"]], [row["f1_high"] - row["f1"]]]
+            ax.errorbar(size, row["f1"], bars, color=style.colour, ls="", lw=1, capsize=2)
+        if pd.notna(row["reported_f1"]):
+            beside = size * 1.1  # clear of the interval
+            ax.plot(beside, row["reported_f1"], marker=style.marker, mfc="none", mec=style.colour, ls="")
+    ax.set_xscale("log")
+    ax.set_ylim(0, None)
+    ax.margins(x=0.12)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(FuncFormatter(_count))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel("trained parameters")
+    ax.set_ylabel("F1 (partial match)")
+    return ax
+
+
+@mpl.rc_context(STYLE)
+def legend(figure: Figure, reported: bool = False) -> None:
+    """One legend above all panels, never over data; `reported` explains the hollow markers."""
+    entries: dict[str, Line2D] = {}
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    if reported:
+        entries["reported"] = Line2D([], [], ls="", marker="o", mfc="none", mec="0.3")
+    lines = any(handle.get_linestyle() != "None" for handle in entries.values())
+    figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc="outside upper center",
+        ncols=6 if figure.get_figwidth() > WIDTHS["column"] else 4,
+        handlelength=2.6 if lines else 1,
+    )
+
+
+@mpl.rc_context(STYLE)
+def save(figure: Figure, folder: Path, name: str, profile: str) -> list[Path]:
+    """Write <name>.pdf and <name>.png (300 dpi), marked where the profile is smoke; returns the paths."""
+    if profile == "smoke":
+        figure.supxlabel(SMOKE_MARK, color="#B00020", fontsize=7, fontweight="bold")
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+        content = io.BytesIO()
+        figure.savefig(content, format=ending, metadata=metadata)
+        paths.append(folder / f"{name}.{ending}")
+        temporary = folder / f".{name}.{ending}.{os.getpid()}.tmp"
+        temporary.write_bytes(content.getvalue())
+        os.replace(temporary, paths[-1])
+    return paths
+
+
+def _count(value: float, _position: int | None = None) -> str:
+    """12000 as 12k, 3400000 as 3.4M."""
+    for unit, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:g}{letter}"
+    return f"{value:g}"

@@ -1,0 +1,158 @@
+"""What a study's notebooks show of runs: the plan, scores, and answers to read and hear."""
+
+from __future__ import annotations
+
+import gzip
+import html
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import yaml
+from IPython.display import HTML, Audio
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from speechllm_bench.config import Study
+from speechllm_bench.data.audio import SAMPLE_RATE
+from speechllm_bench.data.corpora.store import Corpus
+from speechllm_bench.data.tasks import TASKS
+from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation import score
+from speechllm_bench.reports import figures
+from speechllm_bench.reports.study import read_curve
+from speechllm_bench.schema import Prediction
+from speechllm_bench.studies import Plan, Run
+
+
+def full(frame: pd.DataFrame) -> Styler:
+    """A table of text with nothing cut off and no index."""
+    return frame.style.hide(axis="index").set_properties(**{"text-align": "left", "white-space": "pre-wrap"})
+
+
+def reported(study: Study) -> pd.DataFrame:
+    """What the paper reports, one row a figure."""
+    return pd.DataFrame([entry.model_dump() for entry in study.reported])
+
+
+def plan_table(plan: Plan, study: Study) -> pd.DataFrame:
+    """One row a run: what its variant changes of the base, the examples it sees, its status."""
+    return pd.DataFrame(
+        {
+            "variant": run.variant,
+            "seed": run.seed,
+            "changes": yaml.safe_dump(study.variants[run.variant], default_flow_style=True).strip(),
+            "stages": len(run.stages),
+            "examples seen": sum(stage.examples for stage in run.config.stages),
+            "status": run.status,
+        }
+        for run in plan.runs
+    )
+
+
+def best_run(rows: Sequence[dict]) -> Run:
+    """The run with the highest F1, of those that answered what they heard."""
+    heard = [row for row in rows if row["score"] and row["run"].config.evaluation.audio == "own"]
+    if not heard:
+        raise UserError("no run of this study has a score yet; run it first")
+    return max(heard, key=lambda row: row["score"]["metrics"]["f1"]["value"])["run"]
+
+
+def predictions(run: Run) -> list[Prediction]:
+    """All answers of a run, in the order of its test set."""
+    file = run.folder / "predictions.jsonl.gz"
+    if not file.is_file():
+        raise UserError(f"{run.name} has no predictions; delete its folder and run it again")
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        return [Prediction.from_json(json.loads(line)) for line in lines]
+
+
+def answers(found: Sequence[Prediction], n: int = 20) -> pd.DataFrame:
+    """The first n answers beside what was said and wanted."""
+    return pd.DataFrame(
+        {"transcript": p.transcript, "wanted": p.gold, "answered": p.raw, "same": p.raw.strip() == p.gold}
+        for p in found[:n]
+    )
+
+
+def errors(rows: Sequence[dict]) -> pd.DataFrame:
+    """How many slots met which end, summed over a variant's seeds; one row a variant."""
+    counts = {
+        (row["variant"], row["seed"]): row["score"]["error_kinds"]
+        for row in rows
+        if row["score"] and "error_kinds" in row["score"]
+    }
+    frame = pd.DataFrame.from_dict(counts, orient="index", columns=list(score.ERROR_KINDS))
+    frame.index = pd.MultiIndex.from_tuples(frame.index, names=["variant", "seed"]) if counts else frame.index
+    return frame.groupby("variant", sort=False).sum() if counts else frame
+
+
+def one_of_each(found: Sequence[Prediction]) -> dict[str, Prediction]:
+    """The first answer of every kind of error, by kind; kinds that did not happen are left out."""
+    examples: dict[str, Prediction] = {}
+    for prediction in found:
+        for kind in score.error_kinds([prediction], TASKS[prediction.task].parse):
+            examples.setdefault(kind, prediction)
+    return {kind: examples[kind] for kind in score.ERROR_KINDS if kind in examples}
+
+
+def question(prompt: str, target: str) -> HTML:
+    """What the model reads, and what it is to say."""
+    return _sheet({"prompt": prompt, "target": target})
+
+
+def answer(kind: str, prediction: Prediction) -> HTML:
+    """One answer under the kind of error it stands for."""
+    lines = {"said": prediction.transcript, "wanted": prediction.gold, "answered": prediction.raw}
+    return _sheet({"": kind} | lines)
+
+
+def samples(corpus: Corpus, split: str, utterance_id: str) -> np.ndarray:
+    """The audio (n,) of one utterance, at 16 kHz."""
+    ids = [utterance.id for utterance in corpus.utterances(split)]
+    return corpus.audio(split, ids.index(utterance_id))
+
+
+def hear(corpus: Corpus, split: str, utterance_id: str) -> Audio:
+    """A player of one utterance."""
+    return Audio(samples(corpus, split, utterance_id), rate=SAMPLE_RATE, normalize=False)
+
+
+def curve_figure(run: Run) -> Figure:
+    """One run's losses, in training and validation, and its F1 on validation, over examples seen."""
+    curve = read_curve(run.folder / "curve.csv").assign(variant=run.variant, seed=run.seed)
+    panels = [("loss", "train"), ("loss", "validation"), ("f1", "validation")]
+    drawn = [(m, s) for m, s in panels if ((curve["metric"] == m) & (curve["split"] == s)).any()]
+    figure, axes = figures.panels(max(1, len(drawn)), "page")
+    for (metric, split), ax in zip(drawn, axes):
+        figures.learning_curves(curve, ax, metric, split)
+    return figure
+
+
+def metrics(score_record: dict) -> pd.DataFrame:
+    """Every metric of a stored score with its interval; one row a metric."""
+    found = pd.DataFrame.from_dict(score_record["metrics"], orient="index")
+    return found[["value", "low", "high", "n", "n_speakers"]].round(3)
+
+
+def cost(record: dict) -> pd.DataFrame:
+    """What a run cost, from its run.json."""
+    parts = {f"seconds, {name}": seconds for name, seconds in record["seconds"].items()}
+    keys = ("examples_per_second", "peak_memory_mib", "padding_share", "threads", "device_kind", "precision")
+    lines = parts | {key.replace("_", " "): record[key] for key in keys}
+    return pd.DataFrame({"": {k: f"{v:.3g}" if isinstance(v, float) else str(v) for k, v in lines.items()}})
+
+
+def config_text(run: Run) -> str:
+    """The resolved config, as YAML."""
+    return yaml.safe_dump(run.config.model_dump(), sort_keys=False)
+
+
+def _sheet(lines: dict[str, str]) -> HTML:
+    rows = [
+        f"<tr><th style='text-align:left;vertical-align:top'>{html.escape(name)}</th>"
+        f"<td style='text-align:left;white-space:pre-wrap'>{html.escape(text)}</td></tr>"
+        for name, text in lines.items()
+    ]
+    return HTML(f"<table>{''.join(rows)}</table>")

@@ -1,0 +1,123 @@
+"""One study's report from its stored records: table, claims and figures, without torch or predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from speechllm_bench import paths, runs, studies
+from speechllm_bench.config import Study
+from speechllm_bench.errors import UserError
+from speechllm_bench.reports import claims, figures, tables
+
+CURVE_COLUMNS = ["stage", "step", "examples", "split", "metric", "value"]
+
+
+def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[Path]:
+    """Write a study's tables and figures into `results/<profile>`; returns the paths.
+
+    Variants without a run stand in the table as NOT RUN; a figure without anything to draw is not made.
+    """
+    study, _ = studies.load(name, profile)
+    rows = studies.records(name, profile, seeds)
+    frame = table(study, rows)
+    folder = paths.results(profile)
+    caption = tables.caption(frame, study.title, study.baseline, profile)
+    written = tables.write(frame, folder / "tables", name, caption)
+    written.append(_write_claims(verdicts(study, rows), folder / "tables" / f"{name}_claims.md"))
+    drawn = {"curves": curves_figure(curves(rows)), "parameters": parameters_figure(frame)}
+    for ending, figure in drawn.items():
+        if figure is not None:
+            written += figures.save(figure, folder / "figures", f"{name}_{ending}", profile)
+            plt.close(figure)
+    return written
+
+
+def table(study: Study, rows: list[dict]) -> pd.DataFrame:
+    """`tables.study_table` of `studies.records`, beside the F1 that the paper reports."""
+    reported = {entry.variant: entry.value for entry in study.reported if entry.metric == "f1"}
+    return tables.study_table(rows, study.baseline, reported)
+
+
+def verdicts(study: Study, rows: list[dict]) -> pd.DataFrame:
+    """Each claim of the paper with its source, the paired difference that tests it, and the verdict."""
+    lines = []
+    for entry in study.claims:
+        difference = tables.paired_f1(rows, entry.better, entry.worse)
+        numbers = asdict(difference) if difference else dict.fromkeys(("value", "low", "high"))
+        lines.append(
+            {
+                "claim": entry.claim,
+                "source": entry.source,
+                "compared": f"{entry.better} − {entry.worse}",
+                "difference": numbers["value"],
+                "low": numbers["low"],
+                "high": numbers["high"],
+                "verdict": claims.verdict(difference),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def curves(rows: list[dict]) -> pd.DataFrame:
+    """The curve of every run, with `variant` and `seed`; a training that runs share comes once."""
+    frames, seen = [], set()
+    for row in rows:
+        file = row["run"].folder / "curve.csv"
+        if row["record"] is None or row["run"].stages in seen or not file.is_file():
+            continue
+        seen.add(row["run"].stages)
+        frames.append(read_curve(file).assign(variant=row["variant"], seed=row["seed"]))
+    empty = pd.DataFrame(columns=[*CURVE_COLUMNS, "variant", "seed"])
+    return pd.concat(frames, ignore_index=True) if frames else empty
+
+
+def read_curve(file: Path) -> pd.DataFrame:
+    curve = pd.read_csv(file)
+    if list(curve.columns) != CURVE_COLUMNS:
+        raise UserError(
+            f"{file} is not a curve (its columns are {list(curve.columns)}); delete its run folder"
+        )
+    return curve
+
+
+def curves_figure(curve: pd.DataFrame) -> Figure | None:
+    """Validation loss and validation F1 over examples seen; None without a curve."""
+    panels = [m for m in ("loss", "f1") if ((curve["metric"] == m) & (curve["split"] == "validation")).any()]
+    if not panels:
+        return None
+    figure, axes = figures.panels(len(panels), "page")
+    for metric, ax in zip(panels, axes):
+        figures.learning_curves(curve, ax, metric)
+    figures.legend(figure)
+    return figure
+
+
+def parameters_figure(frame: pd.DataFrame) -> Figure | None:
+    """F1 with intervals against trained parameters; None where nothing was scored."""
+    if frame["f1"].isna().all():
+        return None
+    figure, (ax,) = figures.panels(1, "column")
+    figures.f1_against_parameters(frame, ax)
+    figures.legend(figure, reported=bool(frame["reported_f1"].notna().any()))
+    return figure
+
+
+def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts as they are read: the difference with its interval in one column."""
+    shown = [
+        "–" if pd.isna(row.difference) else f"{row.difference:+.3f} [{row.low:+.2f}, {row.high:+.2f}]"
+        for row in found.itertuples()
+    ]
+    columns = found[["claim", "source", "compared", "verdict"]]
+    return columns.assign(difference=shown)[["claim", "source", "compared", "difference", "verdict"]]
+
+
+def _write_claims(found: pd.DataFrame, file: Path) -> Path:
+    runs.write_text(file, show_verdicts(found).to_markdown(index=False, disable_numparse=True) + "\n")
+    return file

@@ -1,0 +1,221 @@
+"""A study's table: one row a variant, with intervals and the paired difference to the baseline.
+
+Written as CSV (all numbers), Markdown and LaTeX (rounded, booktabs); the same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation import score
+from speechllm_bench.runs import write_text
+from speechllm_bench.schema import Interval
+from speechllm_bench.stats import LEAST_DIFFERENCE, differ
+
+METRICS = ("precision", "recall", "f1", "exact_f1", "slu_f1", "parse_failures")
+SMOKE_MARK = "SMOKE PROFILE: these numbers say little."
+NOT_RUN = "NOT RUN"
+
+_HEADINGS = {
+    "variant": "Variant",
+    "status": "Status",
+    "trained_parameters": "Trained parameters",
+    "llm_share": "Share of LLM",
+    "precision": "P",
+    "recall": "R",
+    "f1": "F1",
+    "difference": "F1 difference to baseline",
+    "exact_f1": "Exact F1",
+    "slu_f1": "SLU-F1",
+    "parse_failures": "Parse failures",
+    "seconds": "Seconds",
+    "reported_f1": "Reported F1",
+}
+_WHOLE = ("n", "speakers", "seeds", "trained_parameters", "partial_match_version")
+_WITH_INTERVAL = ("precision", "recall", "f1", "difference")
+
+
+def study_table(rows: Sequence[dict], baseline: str, reported: Mapping[str, float]) -> pd.DataFrame:
+    """One row a variant, in the order of `rows`; every number unrounded, NaN where there is none.
+
+    rows: one dict a variant and seed, with `variant`, `seed`, `status` ("ok", or what went wrong, or
+    "NOT RUN"), `record` (run.json) and `score` (score.json), the last two None where there is none.
+    Metrics are over the seeds that have a score; differences over those that the baseline has as well.
+    reported: the paper's F1 by variant.
+
+    Raises UserError where rows differ in metric version, device kind or precision (protocol, rule 11).
+    """
+    _refuse_mixtures(rows)
+    by_variant: dict[str, list[dict]] = {}
+    for row in rows:
+        by_variant.setdefault(row["variant"], []).append(row)
+    base = _scores(by_variant.get(baseline, []))
+    lines = []
+    for variant, runs in by_variant.items():
+        line = {"variant": variant, "status": _status(runs), **_cost(runs)}
+        if scores := _scores(runs):
+            line |= _quality(scores)
+            if variant != baseline and (shared := scores.keys() & base.keys()):
+                line |= _difference(scores, base, sorted(shared))
+        line["reported_f1"] = reported.get(variant)
+        lines.append(line)
+    frame = pd.DataFrame(lines, columns=_columns())
+    return frame.astype(dict.fromkeys(_WHOLE, "Int64"))
+
+
+def paired_f1(rows: Sequence[dict], better: str, worse: str) -> Interval | None:
+    """F1(better) - F1(worse) over the seeds that both have; None where there is none."""
+    ours, theirs = (_scores([r for r in rows if r["variant"] == name]) for name in (better, worse))
+    shared = sorted(ours.keys() & theirs.keys())
+    return score.difference([ours[s] for s in shared], [theirs[s] for s in shared], "f1") if shared else None
+
+
+def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str:
+    """What the table shows and rests on: questions, speakers and seeds (protocol, rule 13)."""
+    n, speakers, seeds = (_range(frame[column]) for column in ("n", "speakers", "seeds"))
+    version = _range(frame["partial_match_version"])
+    parts = [SMOKE_MARK] if profile == "smoke" else []
+    parts += [
+        f"{title}, profile {profile}.",
+        f"n = {n} utterances of {speakers} speakers; seeds a variant: {seeds}.",
+        f"P, R, F1: partial match, version {version}, this suite's own.",
+        "In brackets: 95 % interval by bootstrap over speakers and seeds.",
+        f"Differences are paired, to {baseline};",
+        f"an asterisk marks those whose interval excludes 0 and that are at least {LEAST_DIFFERENCE}.",
+        "Reported F1: the paper's, at the paper's scale and on its own data.",
+    ]
+    return " ".join(parts)
+
+
+def write(frame: pd.DataFrame, folder: Path, study: str, caption: str) -> list[Path]:
+    """Write <study>.csv, .md and .tex into `folder`, and return their paths."""
+    shown = display(frame)
+    texts = {
+        "csv": frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
+        "md": f"{caption}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n",
+        "tex": _latex(shown, study, caption),
+    }
+    for ending, text in texts.items():
+        write_text(folder / f"{study}.{ending}", text)
+    return [folder / f"{study}.{ending}" for ending in texts]
+
+
+def display(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table as it is read: text alone, rounded, `0.412 [0.39, 0.43]`, a dash where there is nothing."""
+    cells = {column: [_cell(row, column) for row in frame.to_dict("records")] for column in _HEADINGS}
+    return pd.DataFrame(cells).rename(columns=_HEADINGS)
+
+
+def _columns() -> list[str]:
+    columns = ["variant", "status", "n", "speakers", "seeds", "trained_parameters", "llm_share"]
+    for name in ("precision", "recall", "f1", "difference"):
+        columns += [name, f"{name}_low", f"{name}_high"]
+    columns.append("differs")
+    for name in ("exact_f1", "slu_f1", "parse_failures"):
+        columns += [name, f"{name}_low", f"{name}_high"]
+    return [*columns, "seconds", "reported_f1", "partial_match_version"]
+
+
+def _refuse_mixtures(rows: Sequence[dict]) -> None:
+    found: dict[str, set] = {}
+    for row in rows:
+        for key in ("device_kind", "precision") if row["record"] else ():
+            found.setdefault(key.replace("_", " "), set()).add(row["record"][key])
+        for metric, version in row["score"]["versions"].items() if row["score"] else ():
+            found.setdefault(f"version of {metric}", set()).add(version)
+    for what, values in found.items():
+        if len(values) > 1:
+            raise UserError(
+                f"one table cannot mix runs of different {what} ({', '.join(sorted(map(str, values)))}); "
+                "run the older ones again"
+            )
+
+
+def _scores(runs: Sequence[dict]) -> dict[int, dict]:
+    """Scores by seed, of the runs that have one."""
+    return {run["seed"]: run["score"] for run in runs if run["score"]}
+
+
+def _status(runs: Sequence[dict]) -> str:
+    """What became of a variant's seeds: "ok", or "2 ok, 1 diverged"."""
+    found = Counter(run["status"] for run in runs)
+    return next(iter(found)) if len(found) == 1 else ", ".join(f"{n} {s}" for s, n in found.items())
+
+
+def _cost(runs: Sequence[dict]) -> dict:
+    """Parameters, and wall seconds as the mean over seeds."""
+    records = [run["record"] for run in runs if run["record"]]
+    if not records:
+        return {}
+    trained, llm = (records[0][key] for key in ("trained_parameters", "llm_parameters"))
+    seconds = sum(record["wall_seconds"] for record in records) / len(records)
+    return {"trained_parameters": trained, "llm_share": trained / llm, "seconds": seconds}
+
+
+def _quality(scores: dict[int, dict]) -> dict:
+    found = {name: score.interval(list(scores.values()), name) for name in METRICS}
+    f1 = found["f1"]
+    line = {"n": f1.n, "speakers": f1.n_speakers, "seeds": f1.n_seeds}
+    line["partial_match_version"] = next(iter(scores.values()))["versions"]["partial_match"]
+    for name, interval in found.items():
+        line |= _three(name, interval)
+    return line
+
+
+def _difference(scores: dict[int, dict], base: dict[int, dict], shared: list[int]) -> dict:
+    found = score.difference([scores[s] for s in shared], [base[s] for s in shared], "f1")
+    return {**_three("difference", found), "differs": differ(found)}
+
+
+def _three(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def _cell(row: dict, column: str) -> str:
+    value = row[column]
+    if pd.isna(value):
+        return "–"
+    if column in ("variant", "status"):
+        return value
+    if column == "trained_parameters":
+        return f"{value:,}"
+    if column == "seconds":
+        return f"{value:.0f}"
+    if column in ("llm_share", "parse_failures"):
+        return f"{100 * value:.1f} %"
+    if column not in _WITH_INTERVAL:
+        return f"{value:.3f}"
+    sign = "+" if column == "difference" else ""
+    low, high = (f"{row[f'{column}_{end}']:{sign}.2f}" for end in ("low", "high"))
+    star = "*" if column == "difference" and row["differs"] else ""
+    return f"{value:{sign}.3f}{star} [{low}, {high}]"
+
+
+def _latex(shown: pd.DataFrame, study: str, caption: str) -> str:
+    styler = (
+        shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+    )
+    return styler.to_latex(
+        hrules=True,
+        column_format="ll" + "r" * (len(shown.columns) - 2),
+        environment="table*",
+        position_float="centering",
+        caption=_escape(caption),
+        label=f"tab:{study}",
+    ).replace("–", "--")
+
+
+def _escape(text: str) -> str:
+    return "".join(f"\\{c}" if c in "%&_#$" else c for c in text)
+
+
+def _range(values: pd.Series) -> str:
+    found = sorted(values.dropna().unique())
+    if not found:
+        return "none"
+    return f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"

@@ -1,0 +1,303 @@
+"""Processes: runs what is missing of a plan, several at a time, each run a process group of its own.
+
+A run that fails, is killed or takes too long is recorded and the others go on. Nothing finished is ever
+lost: a run folder appears whole or not at all, and a stopped run resumes from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import psutil
+
+from speechllm_bench import paths, runs, studies
+from speechllm_bench.errors import UserError
+from speechllm_bench.studies import Plan, Run
+
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 20  # between asking a run to stop and killing it
+LEAST_DISK = 2**30  # bytes
+LOG_LINES = 20  # of a failed run's log that its record keeps
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+Command = Callable[[Run, int], list[str]]
+"""From a run and its number of threads to the command line of its process."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    finished: tuple[Run, ...]
+    failures: tuple[dict, ...]  # the records written to failed/
+    seconds: float
+
+
+@dataclass
+class _Active:
+    run: Run
+    process: subprocess.Popen
+    log: Path
+    started: float  # monotonic; waiting for another process does not count
+
+
+def run_command(run: Run, threads: int) -> list[str]:
+    chosen = ["--seed", str(run.seed), "--profile", run.profile, "--threads", str(threads)]
+    return [sys.executable, "-m", "speechllm_bench.cli", "run", run.study, run.variant, *chosen]
+
+
+def prepare_command(profile: str, jobs: int) -> list[str]:
+    return [sys.executable, "-m", "speechllm_bench.cli", "prepare", "--profile", profile, "--jobs", str(jobs)]
+
+
+def run_missing(
+    plan: Plan,
+    jobs: int | None = None,
+    command: Command = run_command,
+    prepare: Callable[[str, int], list[str]] = prepare_command,
+) -> Outcome:
+    """Run what is missing, `jobs` processes at a time (default: as many as there are cores).
+
+    Prints the plan and shows one progress bar. Raises UserError where the corpus cannot be prepared or
+    the disk is full, KeyboardInterrupt after it stopped the runs.
+    """
+    started = time.monotonic()
+    jobs = jobs or cores()
+    print(describe(plan, jobs), flush=True)
+    if not plan.missing:
+        return Outcome((), (), 0.0)
+    _check_disk()
+    _prepare(prepare(plan.profile.profile, cores()), plan.profile.profile)
+    finished, failures = _run_all(plan, jobs, command)
+    for failure in failures:
+        print(f"{failure['run']}: {failure['status']}: {failure['message']} (log: {failure['log']})")
+    seconds = time.monotonic() - started
+    print(f"{len(finished)} of {len(plan.missing)} runs finished in {clock(seconds)}.", flush=True)
+    return Outcome(tuple(finished), tuple(failures), seconds)
+
+
+def describe(plan: Plan, jobs: int) -> str:
+    """What is there, what will be run and how long that may take, in one sentence or two."""
+    missing, done = plan.missing, len(plan.distinct) - len(plan.missing)
+    name = plan.profile.profile
+    if not missing:
+        return f"Profile {name}: all {done} runs are there, nothing to do."
+    seconds = expected_seconds(plan, jobs)
+    about = f"about {clock(seconds)}" if seconds else "unknown, no run of this profile is recorded yet"
+    return (
+        f"Profile {name}: {len(missing)} runs to do ({done} are there), {len(plan.untrained)} training "
+        f"stages after sharing, {jobs} at a time. Expected time: {about}."
+    )
+
+
+def expected_seconds(plan: Plan, jobs: int) -> float | None:
+    """From the recorded seconds of this profile's earlier runs; None where there are none."""
+    records = [runs.read_json(f) for f in paths.results(plan.profile.profile).glob("runs/*/run.json")]
+    known = [record["seconds"]["total"] for record in records if record["status"] == "ok"]
+    if not known:
+        return None
+    return sum(known) / len(known) * len(plan.missing) / min(jobs, len(plan.missing) or 1)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 45 s, 3 min 20 s or 2 h 05 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def status_file(digest: str) -> Path:
+    return paths.cache() / "status" / f"{digest}.json"
+
+
+def write_status(digest: str, phase: str, share: float) -> None:
+    """Say how far a run is; called by the run's own process, read by `run_missing`."""
+    status = {"pid": os.getpid(), "phase": phase, "share": round(float(share), 4), "heartbeat": time.time()}
+    runs.write_json(status_file(digest), status)
+
+
+def read_status(digest: str, pid: int) -> dict:
+    """How far the run's process `pid` is. It waits while another one, of a second runner, does the run."""
+    try:
+        status = runs.read_json(status_file(digest))
+    except UserError:
+        status = {"pid": 0}  # nobody has said anything yet
+    if status["pid"] == pid:
+        return status
+    alive = status["pid"] and psutil.pid_exists(status["pid"])
+    return {"phase": "waiting", "share": status["share"]} if alive else {"phase": "starting", "share": 0.0}
+
+
+def next_run(pending: Iterable[Run], active: Iterable[Run]) -> Run | None:
+    """The first pending run that would not wait for a stage which an active one is training."""
+    taken = set().union(*(run.untrained() for run in active))
+    return next((run for run in pending if not run.untrained() & taken), None)
+
+
+def _run_all(plan: Plan, jobs: int, command: Command) -> tuple[list[Run], list[dict]]:
+    from tqdm.auto import tqdm  # the notebook's bar in a notebook
+
+    pending, active = plan.missing, []
+    finished: list[Run] = []
+    failures: list[dict] = []
+    threads = max(1, cores() // jobs)
+    limit = plan.profile.time_limit_minutes * 60
+    form = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]{postfix}"
+    bar = tqdm(total=len(pending), desc=f"{len(pending)} runs", bar_format=form)
+    try:
+        while pending or active:
+            while len(active) < jobs and (run := next_run(pending, [a.run for a in active])):
+                _check_disk()
+                pending.remove(run)
+                active.append(_start(run, command(run, threads), threads))
+            time.sleep(POLL_SECONDS)
+            for job in list(active):
+                if (status := _ended(job, limit)) is None:
+                    continue
+                active.remove(job)
+                _settle(job, status, finished, failures)
+            said = [read_status(job.run.digest, job.process.pid) for job in active]
+            bar.n = len(finished) + len(failures) + sum(status["share"] for status in said)
+            phases = zip(active, said, strict=True)
+            bar.set_postfix_str(", ".join(f"{job.run.variant} {status['phase']}" for job, status in phases))
+    except BaseException as error:
+        _stop(active)
+        for job in active:
+            _record_failure(job, "interrupted", "stopped before its end; the next start resumes it")
+        if isinstance(error, KeyboardInterrupt):
+            left = len(plan.missing) - len(finished)
+            message = f"Stopped: {len(finished)} runs finished and stay, {left} are left for the next start."
+            raise KeyboardInterrupt(message) from None
+        raise
+    finally:
+        bar.close()
+    return finished, failures
+
+
+def _start(run: Run, command: list[str], threads: int) -> _Active:
+    log = paths.results(run.profile) / "logs" / f"{run.digest}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "w", encoding="utf-8") as file:
+        return _Active(run, _spawn(command, file, threads), log, time.monotonic())
+
+
+def _spawn(command: list[str], output: TextIO | None, threads: int) -> subprocess.Popen:
+    settings = {name: str(threads) for name in THREAD_VARIABLES} | {"TOKENIZERS_PARALLELISM": "false"}
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+        env=os.environ | settings,
+        start_new_session=True,
+    )
+
+
+def _ended(job: _Active, limit: float) -> str | None:
+    """How a job ended: ok, failed, killed or timeout; None while it goes on."""
+    code = job.process.poll()
+    if code is not None:
+        done = code == 0 and studies.run_done(job.run.profile, job.run.digest)
+        return "ok" if done else "killed" if code < 0 else "failed"
+    if read_status(job.run.digest, job.process.pid)["phase"] == "waiting":
+        job.started = time.monotonic()
+    if time.monotonic() - job.started < limit:
+        return None
+    _stop([job])
+    return "timeout"
+
+
+def _settle(job: _Active, status: str, finished: list[Run], failures: list[dict]) -> None:
+    status_file(job.run.digest).unlink(missing_ok=True)
+    if status == "ok":
+        studies.failure_file(job.run.profile, job.run.digest).unlink(missing_ok=True)
+        finished.append(job.run)
+    else:
+        failures.append(_record_failure(job, status, _message(job, status)))
+
+
+def _message(job: _Active, status: str) -> str:
+    code = job.process.returncode
+    if status == "timeout":
+        return "took longer than the profile's time_limit_minutes and was stopped; the next start resumes it"
+    if status == "killed":
+        name = signal.Signals(-code).name
+        return f"its process was ended by {name}" + (", often a lack of memory" if name == "SIGKILL" else "")
+    return _last_line(
+        job.log, "its process left no record" if code == 0 else f"it ended with exit code {code}"
+    )
+
+
+def _record_failure(job: _Active, status: str, message: str) -> dict:
+    tail = _lines(job.log)[-LOG_LINES:]
+    log = str(job.log.relative_to(paths.home()))
+    record = {"run": job.run.name, "status": status, "message": message, "log": log, "log_tail": tail}
+    runs.write_json(studies.failure_file(job.run.profile, job.run.digest), record)
+    return record
+
+
+def _stop(active: list[_Active]) -> None:
+    """Ask every group to end, wait, then kill what is left of them."""
+    for job in active:
+        _signal_group(job.process, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_SECONDS
+    for job in active:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            job.process.wait(max(0.0, deadline - time.monotonic()))
+        _signal_group(job.process, signal.SIGKILL)
+        job.process.wait()
+
+
+def _signal_group(process: subprocess.Popen, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _prepare(command: list[str], profile: str) -> None:
+    """Corpus and encoder frames, once before the runs, so that no two runs make them at a time."""
+    print("Preparing corpus and encoder frames.", flush=True)
+    seen = sys.stderr.isatty()  # a terminal shows the bars, a notebook's kernel has none
+    log = paths.results(profile) / "logs" / "prepare.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.nullcontext() if seen else open(log, "w", encoding="utf-8") as file:
+        process = _spawn(command, file, cores())
+        try:
+            code = process.wait()
+        except BaseException:
+            _stop([_Active(None, process, log, 0.0)])
+            raise
+    if code:
+        why = "the message is above" if seen else _last_line(log, f"exit code {code}")
+        raise UserError(f"corpus and encoder frames could not be prepared: {why}")
+
+
+def _lines(log: Path) -> list[str]:
+    return [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+
+
+def _last_line(log: Path, otherwise: str) -> str:
+    lines = _lines(log)
+    return lines[-1].removeprefix("speechllm-bench: ") if lines else otherwise
+
+
+def _check_disk() -> None:
+    free = shutil.disk_usage(paths.home()).free
+    if free < LEAST_DISK:
+        raise UserError(
+            f"only {free / 2**20:.0f} MiB are free where results are kept ({paths.home()}), and a run needs "
+            f"{LEAST_DISK / 2**20:.0f} MiB to be safe; make room and start again, finished runs stay"
+        )

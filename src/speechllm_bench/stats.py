@@ -1,0 +1,129 @@
+"""Confidence intervals by a bootstrap over speakers and seeds, paired differences (protocol, rule 13).
+
+Utterances of one speaker share voice, calls and values, so speakers are drawn, not utterances; drawing
+speakers needs no more than each one's sums. Seeds are drawn as well where there are several: the number
+is then the mean over seeds of the statistic. Intervals are 95 % percentile intervals. numpy alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from speechllm_bench.errors import UserError
+from speechllm_bench.schema import Interval
+
+LEAST_DIFFERENCE = 0.05
+"""Of F1: a smaller difference is not called one, however sure (protocol, rule 13)."""
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""From sums of counts (..., k) to a number each (...)."""
+
+_BLOCK = 1000  # draws held in memory at once
+
+
+@dataclass(frozen=True)
+class SpeakerSums:
+    """Counts of a test set summed over each speaker's items."""
+
+    n: int  # items
+    items: str  # fingerprint of the items' ids: equal when two systems answered the same ones
+    speakers: tuple[str, ...]  # sorted
+    sums: np.ndarray  # (n_seeds, n_speakers, k)
+
+
+def sum_by_speaker(ids: Sequence[str], speakers: Sequence[str], counts: np.ndarray) -> SpeakerSums:
+    """Sum the counts of items (n_items, k), or of several seeds (n_seeds, n_items, k), by speaker.
+
+    `ids` and `speakers` name each item and who said it. Order does not matter.
+    """
+    counts = np.asarray(counts, float)
+    counts = counts[None] if counts.ndim == 2 else counts
+    if not len(ids):
+        raise UserError("there are no predictions to score; run the evaluation first")
+    if len(set(ids)) != len(ids):
+        twice = next(i for i in ids if list(ids).count(i) > 1)
+        raise UserError(f"item '{twice}' was predicted twice; delete the run's folder and run again")
+    names, index = np.unique(np.asarray(speakers, str), return_inverse=True)
+    sums = np.zeros((len(counts), len(names), counts.shape[-1]))
+    for seed, rows in enumerate(counts):
+        np.add.at(sums[seed], index, rows)
+    fingerprint = hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()[:16]
+    return SpeakerSums(len(ids), fingerprint, tuple(names.tolist()), sums)
+
+
+def stack_seeds(seeds: Sequence[SpeakerSums]) -> SpeakerSums:
+    """One record of several seeds of a system; UserError unless all answered the same items."""
+    for other in seeds[1:]:
+        _same_items(seeds[0], other)
+    first = seeds[0]
+    return SpeakerSums(first.n, first.items, first.speakers, np.concatenate([s.sums for s in seeds]))
+
+
+def bootstrap(
+    counted: SpeakerSums, statistic: Statistic, rng: np.random.Generator, n_boot: int = 10_000
+) -> Interval:
+    """The statistic, its mean over seeds, and the interval of that.
+
+    With a single speaker nothing can be drawn and the interval has no width; `n_speakers` says so.
+    """
+    one_system = counted.sums[..., None, :]
+    return _interval(counted, lambda sums: statistic(sums[..., 0, :]), one_system, rng, n_boot)
+
+
+def paired_difference(
+    ours: SpeakerSums,
+    baseline: SpeakerSums,
+    statistic: Statistic,
+    rng: np.random.Generator,
+    n_boot: int = 10_000,
+) -> Interval:
+    """statistic(ours) - statistic(baseline), both over the same draws of speakers and seeds.
+
+    Seeds are paired in their order. UserError where the two answered different items or have not the
+    same number of seeds.
+    """
+    _same_items(ours, baseline)
+    if len(ours.sums) != len(baseline.sums):
+        raise UserError(
+            f"cannot pair {len(ours.sums)} seeds with {len(baseline.sums)}; compare seeds that both have"
+        )
+
+    def difference(sums: np.ndarray) -> np.ndarray:
+        return statistic(sums[..., 0, :]) - statistic(sums[..., 1, :])
+
+    return _interval(ours, difference, np.stack([ours.sums, baseline.sums], axis=-2), rng, n_boot)
+
+
+def differ(difference: Interval) -> bool:
+    """Whether a paired difference counts as one: its interval excludes 0 and it is at least 0.05."""
+    sure = difference.n_speakers > 1 and (difference.low > 0 or difference.high < 0)
+    return sure and abs(difference.value) >= LEAST_DIFFERENCE
+
+
+def _interval(
+    counted: SpeakerSums, statistic: Statistic, sums: np.ndarray, rng: np.random.Generator, n_boot: int
+) -> Interval:
+    """Of sums (n_seeds, n_speakers, systems, k), where the statistic takes (..., systems, k)."""
+    n_seeds, n_speakers = sums.shape[:2]
+    draws = []
+    for start in range(0, n_boot, _BLOCK):
+        size = min(_BLOCK, n_boot - start)
+        times = rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=size)
+        weight = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=size) / n_seeds
+        per_seed = statistic(np.tensordot(times, sums, axes=(1, 1)))  # (size, n_seeds)
+        draws.append((per_seed * weight).sum(axis=1))
+    low, high = np.quantile(np.concatenate(draws), [0.025, 0.975])
+    value = statistic(sums.sum(axis=1)).mean()
+    return Interval(float(value), float(low), float(high), counted.n, n_speakers, n_seeds)
+
+
+def _same_items(a: SpeakerSums, b: SpeakerSums) -> None:
+    if (a.items, a.speakers) != (b.items, b.speakers):
+        raise UserError(
+            f"cannot compare systems that answered different items ({a.n} and {b.n}); "
+            "score both on the same test set"
+        )

@@ -1,0 +1,177 @@
+"""The grid: a study at a profile unfolds into runs and training stages; which are there, which are missing.
+
+Runs are named by digest, so two studies that resolve to the same config share one run, and runs that
+differ in nothing but their evaluation share their stages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from speechllm_bench import identity, paths, runs
+from speechllm_bench.config import PROFILES, Profile, RunConfig, Study, load_profile, load_study, resolve
+from speechllm_bench.errors import UserError
+
+Status = Literal["done", "missing", "failed"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One variant of a study with one seed, and what is on disk of it."""
+
+    study: str
+    variant: str
+    seed: int
+    profile: str
+    config: RunConfig
+    digest: str
+    stages: tuple[str, ...]  # digests, in training order
+    status: Status
+
+    @property
+    def name(self) -> str:
+        return f"{self.study} {self.variant} seed {self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        return run_folder(self.profile, self.digest)
+
+    def untrained(self) -> set[str]:
+        """The stages that this run would have to train."""
+        return {stage for stage in self.stages if not stage_done(self.profile, stage)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of some studies at one profile, a shared run listed once for each study that wants it."""
+
+    profile: Profile
+    runs: tuple[Run, ...]
+
+    @property
+    def distinct(self) -> list[Run]:
+        """Every digest once."""
+        return list({run.digest: run for run in reversed(self.runs)}.values())[::-1]
+
+    @property
+    def missing(self) -> list[Run]:
+        """What has to be run, failed runs included: they are tried again."""
+        return [run for run in self.distinct if run.status != "done"]
+
+    @property
+    def untrained(self) -> set[str]:
+        """Digests of the stages that the missing runs have to train, each once."""
+        return set().union(*(run.untrained() for run in self.missing))
+
+
+def known_studies() -> list[str]:
+    """Names of the studies in experiments/."""
+    return sorted(p.stem for p in paths.EXPERIMENTS.glob("*.yaml"))
+
+
+def load(study: str, profile: str) -> tuple[Study, Profile]:
+    """The study and the profile of these names; UserError names the allowed ones."""
+    return _study(study), profile_named(profile)
+
+
+def profile_named(name: str) -> Profile:
+    if name not in PROFILES:
+        raise UserError(f"there is no profile '{name}'; the profiles are: {', '.join(PROFILES)}")
+    return load_profile(paths.EXPERIMENTS / "profiles" / f"{name}.yaml")
+
+
+def plan(
+    studies: Iterable[str],
+    profile: str,
+    variants: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> Plan:
+    """The runs of the named studies; `variants` and `seeds` choose among them, None means all.
+
+    Raises UserError for an unknown study, profile or variant, and where a backbone is not on this machine.
+    """
+    scale = profile_named(profile)
+    chosen = [_study(name) for name in studies]
+    _check_variants(chosen, variants)
+    planned = [
+        _run(study, name, seed, scale)
+        for study in chosen
+        for name in study.variants
+        if not variants or name in variants
+        for seed in (seeds or scale.seeds)
+    ]
+    return Plan(scale, tuple(planned))
+
+
+def run(study: str, variant: str, seed: int, profile: str) -> Run:
+    """One run by name; UserError names what is allowed."""
+    loaded, scale = load(study, profile)
+    return _run(loaded, variant, seed, scale)
+
+
+def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> list[dict]:
+    """What is stored of a study: one row a variant and seed, in the study's order.
+
+    A row has `variant`, `seed`, `run` (a `Run`), `status` (ok, diverged, FAILED or NOT RUN), `record`
+    (run.json) and `score` (score.json), both None where there is none.
+    """
+    return [_row(run) for run in plan([study], profile, None, seeds).runs]
+
+
+def run_folder(profile: str, digest: str) -> Path:
+    return paths.results(profile) / "runs" / digest
+
+
+def failure_file(profile: str, digest: str) -> Path:
+    return paths.results(profile) / "failed" / f"{digest}.json"
+
+
+def run_done(profile: str, digest: str) -> bool:
+    return (run_folder(profile, digest) / "run.json").is_file()
+
+
+def stage_done(profile: str, digest: str) -> bool:
+    return (paths.results(profile) / "stages" / digest / "stage.json").is_file()
+
+
+def _study(name: str) -> Study:
+    if not re.fullmatch(r"\w+", name) or name not in known_studies():
+        raise UserError(f"there is no study '{name}'; the studies are: {', '.join(known_studies())}")
+    study = load_study(paths.EXPERIMENTS / f"{name}.yaml")
+    if study.study != name:
+        raise UserError(f"{name}.yaml calls its study '{study.study}'; file and study bear one name")
+    return study
+
+
+def _check_variants(chosen: list[Study], variants: Sequence[str] | None) -> None:
+    known = [name for study in chosen for name in study.variants]
+    for name in variants or ():
+        if name not in known:
+            where = " or ".join(f"'{study.study}'" for study in chosen)
+            raise UserError(f"study {where} has no variant '{name}'; the variants are: {', '.join(known)}")
+
+
+def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
+    config = resolve(profile, study.variant(variant), seed)
+    digest = identity.run_digest(config)
+    stages = tuple(identity.stage_digest(config, i) for i in range(len(config.stages)))
+    status: Status = "missing"
+    if run_done(profile.profile, digest):
+        status = "done"
+    elif failure_file(profile.profile, digest).is_file():
+        status = "failed"
+    return Run(study.study, variant, seed, profile.profile, config, digest, stages, status)
+
+
+def _row(run: Run) -> dict:
+    row = {"variant": run.variant, "seed": run.seed, "run": run, "record": None, "score": None}
+    if run.status != "done":
+        return row | {"status": "FAILED" if run.status == "failed" else "NOT RUN"}
+    row["record"] = runs.read_json(run.folder / "run.json")
+    if row["record"]["status"] == "ok":  # a diverged run has no score
+        row["score"] = runs.read_json(run.folder / "score.json")
+    return row | {"status": row["record"]["status"]}

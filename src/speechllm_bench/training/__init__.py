@@ -1,0 +1,1 @@
+"""One training loop for the studies' stages and the zoo's backbones."""

@@ -1,0 +1,172 @@
+"""The training loop: AdamW, warm-up and decay, clipping, a curve, and checkpoints that resume exactly."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, astuple, dataclass, field, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from speechllm_bench import runs
+from speechllm_bench.config import FitConfig
+from speechllm_bench.errors import UserError
+from speechllm_bench.training.schedule import learning_rate
+
+CHECKPOINT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a learning curve. Losses are in nats per target token."""
+
+    step: int
+    examples: int  # seen so far
+    split: str
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training leaves besides the weights."""
+
+    status: str  # "ok", or "diverged" when a loss or gradient was not finite
+    curve: list[Point]
+    seconds: float  # of training steps, over all sittings
+    validation_seconds: float
+
+
+def fit(
+    config: FitConfig,
+    parameters: dict[str, nn.Parameter],
+    batches: Sequence,
+    loss: Callable[[object], dict[str, Tensor]],
+    validate: Callable[[], dict[str, float]],
+    checkpoint: Path,
+    seed: int,
+    *,
+    autocast: bool = False,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Fit:
+    """Train `parameters` on `batches`, in order, once.
+
+    `loss(batch)` returns named terms that are summed for the gradient; `validate()` returns named
+    values, recorded at `config.points` evenly spaced steps. A checkpoint in `checkpoint` is resumed
+    from; on the CPU a killed and resumed training gives the same losses to the last bit. Random
+    numbers (dropout) depend on seed and step alone.
+    """
+    optimizer = torch.optim.AdamW(
+        parameters.values(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay
+    )
+    device = next(iter(parameters.values())).device
+    n_steps = len(batches)
+    marks = {round(n_steps * (i + 1) / config.points) for i in range(config.points)}
+    state = _resume(checkpoint, parameters, optimizer)
+    started = saved = time.perf_counter()
+    earlier, validating = state.seconds, state.validation_seconds
+    status = "ok"
+
+    while state.step < n_steps:
+        torch.manual_seed(seed * 1_000_003 + state.step)
+        rate = learning_rate(state.step, n_steps, config.lr, config.warmup)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+            terms = loss(batches[state.step])
+        sum(terms.values()).backward()
+        norm = nn.utils.clip_grad_norm_(parameters.values(), config.clip)
+        state.examples += len(batches[state.step])
+        state.step += 1
+        values = {**{name: term.item() for name, term in terms.items()}, "gradient_norm": norm.item()}
+        if not all(math.isfinite(value) for value in values.values()):
+            status = "diverged"
+            state.add("train", {"diverged": 1.0})
+            break
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        state.window.append(values)
+        progress(state.step / n_steps)
+
+        if state.step in marks:
+            means = {k: sum(w[k] for w in state.window) / len(state.window) for k in values}
+            peak = max(w["gradient_norm"] for w in state.window)
+            state.add("train", {**means, "gradient_norm_max": peak, "lr": rate})
+            state.window = []
+            begin = time.perf_counter()
+            state.add("validation", validate())
+            state.validation_seconds += time.perf_counter() - begin
+        now = time.perf_counter()
+        state.seconds = earlier + now - started - (state.validation_seconds - validating)
+        if state.step < n_steps and now - saved > CHECKPOINT_SECONDS:
+            _save(checkpoint, parameters, optimizer, state)
+            saved = now
+    return Fit(status, state.curve, state.seconds, state.validation_seconds)
+
+
+@dataclass
+class _State:
+    """Where a training stands."""
+
+    step: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+    validation_seconds: float = 0.0
+    curve: list[Point] = field(default_factory=list)
+    window: list[dict[str, float]] = field(default_factory=list)  # the steps since the last point
+
+    def add(self, split: str, values: dict[str, float]) -> None:
+        self.curve += [Point(self.step, self.examples, split, k, v) for k, v in values.items()]
+
+
+def _save(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer, state: _State) -> None:
+    with runs.whole_folder(folder) as temporary:
+        save_weights(parameters, temporary / "weights.safetensors")
+        torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
+        runs.write_json(temporary / "state.json", asdict(state))
+
+
+def _resume(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer) -> _State:
+    if not (folder / "state.json").is_file():
+        return _State()
+    load_weights(parameters, folder / "weights.safetensors")
+    optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
+    record = runs.read_json(folder / "state.json")
+    return _State(**{**record, "curve": [Point(**point) for point in record["curve"]]})
+
+
+def save_weights(parameters: dict[str, nn.Parameter], path: Path) -> None:
+    """The trained parameters alone, as safetensors."""
+    save_file({name: p.detach().cpu().contiguous() for name, p in parameters.items()}, path)
+
+
+def load_weights(parameters: dict[str, nn.Parameter], path: Path) -> None:
+    """Fill `parameters` from a file that must hold exactly these names and shapes."""
+    try:
+        stored = load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"weights {path} are missing; delete their folder and run again") from None
+    except SafetensorError as error:
+        raise UserError(f"weights {path} are damaged ({error}); delete their folder and run again") from None
+    if {k: v.shape for k, v in stored.items()} != {k: p.shape for k, p in parameters.items()}:
+        raise UserError(f"weights {path} belong to another model; delete their folder and run again")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(stored[name])
+
+
+def write_curve(stages: Sequence[tuple[str, list[Point]]], path: Path) -> None:
+    """Curves of named stages as one long CSV: stage, step, examples, split, metric, value."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["stage", *(f.name for f in fields(Point))])
+    for stage, curve in stages:
+        writer.writerows([stage, *astuple(point)] for point in curve)
+    runs.write_text(path, file.getvalue())

@@ -1,0 +1,1 @@
+"""How the embedded backbones are made and measured: small models of the real architectures."""

@@ -1,0 +1,63 @@
+"""A backbone's model card, written from its records alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speechllm_bench import runs
+from speechllm_bench.zoo.config import LLMRecipe, WhisperRecipe
+
+_HEAD = """---
+license: cc-by-4.0
+language: en
+library_name: transformers
+tags: [speechllm-bench, {tag}]
+---
+# {name}
+
+{what} Trained from scratch by this project on synthetic text and speech of its own; it stands in for
+{stands_for} in the profiles `smoke` and `mini`, and is of no use outside of them.
+"""
+
+_WHAT = {
+    "whisper-mini": ("A small Whisper for the telephone speech of the embedded call-centre corpus.",
+                     "Whisper-base and -small", "automatic-speech-recognition"),
+    "llm-mini": ("A small Llama that fills fields named in its prompt from text, on field names that the "
+                 "corpus does not have.", "Llama-3.2-1B-Instruct", "text-generation"),
+}  # fmt: skip
+
+
+def text(folder: Path, name: str, recipe: LLMRecipe | WhisperRecipe) -> str:
+    """The card: size, data, steps, time and measured quality."""
+    what, stands_for, tag = _WHAT[name]
+    training, evaluation = (runs.read_json(folder / f"{f}.json") for f in ("training", "evaluation"))
+    phases = {k: v for k, v in recipe.model_dump().items() if isinstance(v, dict)}
+    lines = [
+        _HEAD.format(name=name, what=what, stands_for=stands_for, tag=tag),
+        "| | |\n|---|---|",
+        f"| parameters | {training['parameters']:,} |",
+        f"| weights | safetensors, fp16, sha256 `{training['weights_sha256'][:16]}` |",
+        f"| distinct zoo utterances | {recipe.utterances:,} |",
+    ]
+    for phase, fit in phases.items():
+        steps = -(-fit["examples"] // fit["batch_size"])
+        minutes = round(training["seconds"][phase] / 60)
+        lines.append(
+            f"| {phase.replace('_', '-')} | {fit['examples']:,} examples in {steps:,} steps of "
+            f"{fit['batch_size']}, peak learning rate {fit['lr']:g}, {minutes} minutes "
+            f"on {training['threads']} CPU thread |"
+        )
+    lines += [
+        f"| trained | {training['trained']} |",
+        "\nMeasured on held-out turns (95 % interval over speakers), by `speechllm-bench zoo evaluate "
+        f"{name}`:\n",
+    ]
+    measured = evaluation["splits"]
+    names = list(next(iter(measured.values())))
+    lines += [f"| split | {' | '.join(names)} | turns | speakers |", "|---" * (len(names) + 3) + "|"]
+    for split, values in measured.items():
+        cells = [f"{v['value']:.3f} [{v['low']:.3f}, {v['high']:.3f}]" for v in values.values()]
+        first = values[names[0]]
+        lines.append(f"| {split} | {' | '.join(cells)} | {first['n']} | {first['n_speakers']} |")
+    lines.append("\nLicence of the weights: CC BY 4.0. The recipe is `experiments/zoo/" + name + ".yaml`.")
+    return "\n".join(lines) + "\n"

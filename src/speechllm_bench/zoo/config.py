@@ -1,0 +1,57 @@
+"""The zoo's recipes: one YAML a backbone in experiments/zoo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speechllm_bench import paths
+from speechllm_bench.config import FitConfig, Strict, load_yaml
+from speechllm_bench.errors import UserError
+
+
+class LLMRecipe(Strict):
+    """A small Llama: sizes as transformers' LlamaConfig names them."""
+
+    name: str
+    seed: int
+    utterances: int  # of the zoo split, for plain text and repetition
+    vocabulary: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    pre_training: FitConfig
+    sequence_tokens: int  # of one packed pre-training example
+    post_training: FitConfig
+
+
+class WhisperRecipe(Strict):
+    """A small Whisper: sizes as transformers' WhisperConfig names them."""
+
+    name: str
+    seed: int
+    utterances: int  # of the zoo split
+    validation_utterances: int
+    vocabulary: int  # of the decoder
+    d_model: int
+    encoder_layers: int
+    encoder_attention_heads: int
+    encoder_ffn_dim: int
+    decoder_layers: int
+    decoder_attention_heads: int
+    decoder_ffn_dim: int
+    dropout: float
+    training: FitConfig
+
+
+RECIPES = {"llm-mini": LLMRecipe, "whisper-mini": WhisperRecipe}
+
+
+def load_recipe(name: str) -> LLMRecipe | WhisperRecipe:
+    if name not in RECIPES:
+        raise UserError(f"the zoo has no recipe '{name}'; choose one of {', '.join(RECIPES)}")
+    return load_yaml(RECIPES[name], paths.EXPERIMENTS / "zoo" / f"{name}.yaml")
+
+
+def folder(name: str) -> Path:
+    return paths.PROJECT / "zoo" / name

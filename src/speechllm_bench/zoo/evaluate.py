@@ -1,0 +1,86 @@
+"""Measure a backbone of the zoo on held-out turns of the corpus, and write its model card.
+
+whisper-mini: its own recognition on validation, A-test and B-test. llm-mini: slots filled from gold
+text without any tuning, which should be more than nothing and far from good.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speechllm_bench import preparation, runs
+from speechllm_bench.config import CorpusConfig
+from speechllm_bench.data import corpora, questions
+from speechllm_bench.data.corpora.store import Corpus
+from speechllm_bench.data.tasks import slots
+from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation import score
+from speechllm_bench.schema import Prediction
+from speechllm_bench.zoo import card, config
+
+TURNS = 500  # a split
+SPLITS = ("validation", "A-test", "B-test")
+
+
+def evaluate_backbone(name: str, n_workers: int) -> Path:
+    """Measure `name` and write evaluation.json and README.md into its folder."""
+    recipe = config.load_recipe(name)
+    folder = config.folder(name)
+    if not folder.is_dir():
+        raise UserError(f"zoo/{name} is not there; train it with `speechllm-bench zoo train {name}`")
+    corpus = preparation.ensure_corpus(
+        CorpusConfig(name="call_centre", sizes=dict.fromkeys(SPLITS, TURNS)), n_workers
+    )
+    measure = _measure_llm if isinstance(recipe, config.LLMRecipe) else _measure_whisper
+    record = {
+        "splits": measure(name, corpus),
+        "corpus": corpus.fingerprint,
+        "weights_sha256": runs.file_sha256(folder / "model.safetensors"),
+        "environment": runs.environment(),
+    }
+    runs.write_json(folder / "evaluation.json", record)
+    runs.write_text(folder / "README.md", card.text(folder, name, recipe))
+    return folder
+
+
+def _measure_whisper(name: str, corpus: Corpus) -> dict:
+    from speechllm_bench.models.asr import load_asr, transcribe
+
+    model, tokenizer = load_asr(f"zoo/{name}")
+    measured = {}
+    for split in SPLITS:
+        utterances = corpus.utterances(split)
+        said = transcribe(
+            model, tokenizer, [corpus.audio(split, i) for i in range(len(utterances))], "trimmed"
+        )
+        predictions = [
+            Prediction(u.id, u.id, u.speaker, "transcription", text, u.transcript, (), 0, u.transcript)
+            for u, text in zip(utterances, said, strict=True)
+        ]
+        measured[split] = _intervals(score.score_transcription(predictions), ("wer", "cer"))
+    return measured
+
+
+def _measure_llm(name: str, corpus: Corpus) -> dict:
+    from speechllm_bench.models.decoding import decode
+    from speechllm_bench.models.llm import load_llm, load_tokenizer
+    from speechllm_bench.models.speech_llm import SpeechLLM
+
+    model, tokenizer = SpeechLLM(load_llm(f"zoo/{name}"), adapter=None), load_tokenizer(f"zoo/{name}")
+    slot_types = corpora.slot_types("call_centre")
+    measured = {}
+    for split, ood in (*((split, False) for split in SPLITS), ("B-test", True)):
+        utterances = corpus.utterances(split)
+        asked = [questions.evaluation_example(u, slot_types, "slots", ood) for u in utterances]
+        gold = [u.transcript for u in utterances]
+        said = decode(
+            model, tokenizer, asked, utterances, transcripts=gold, batch_size=100, max_new_tokens=96
+        )
+        scored = score.score_slots(said, slots.parse)
+        key = f"{split} out-of-domain" if ood else split
+        measured[key] = _intervals(scored, ("precision", "recall", "f1", "parse_failures"))
+    return measured
+
+
+def _intervals(scored: dict, names: tuple[str, ...]) -> dict:
+    return {name: vars(score.interval([scored], name)) for name in names}

@@ -1,0 +1,156 @@
+"""llm-mini: a small Llama with its own byte-level BPE, pre-trained on text, post-trained to extract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.models.inputs import collate
+from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.training.loop import Fit, fit
+from speechllm_bench.training.schedule import batches
+from speechllm_bench.zoo import text
+from speechllm_bench.zoo.config import LLMRecipe
+
+PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+HELD_OUT_ROWS = 256  # for validation, behind the training examples
+
+
+def train_tokenizer(recipe: LLMRecipe, utterances: list[Utterance]) -> PreTrainedTokenizerFast:
+    """A byte-level BPE on both kinds of training text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=recipe.vocabulary,
+        special_tokens=[PAD, END, USER, ASSISTANT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    plain = text.pre_training(recipe.seed, utterances)
+    lines = [next(plain) for _ in range(30_000)]
+    tokenizer.train_from_iterator(lines, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, chat_template=CHAT_TEMPLATE
+    )
+
+
+def build(recipe: LLMRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    torch.manual_seed(recipe.seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=recipe.hidden_size,
+            num_hidden_layers=recipe.num_hidden_layers,
+            num_attention_heads=recipe.num_attention_heads,
+            num_key_value_heads=recipe.num_attention_heads,
+            intermediate_size=recipe.intermediate_size,
+            max_position_embeddings=1024,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def train(recipe: LLMRecipe, checkpoints: Path, progress: Callable[[str, float], None]):
+    """Tokenizer, model and the two fits, from nothing or from where a killed training stopped."""
+    utterances = call_centre.utterances("zoo", recipe.utterances)
+    tokenizer = train_tokenizer(recipe, utterances)
+    model = build(recipe, tokenizer)
+    parameters = {name: p for name, p in model.named_parameters()}
+    fits = {
+        "pre_training": _pre_train(recipe, model, parameters, tokenizer, utterances, checkpoints, progress),
+        "post_training": _post_train(recipe, model, parameters, tokenizer, utterances, checkpoints, progress),
+    }
+    return model, tokenizer, fits
+
+
+def _pre_train(recipe, model, parameters, tokenizer, utterances, checkpoints, progress) -> Fit:
+    config = recipe.pre_training
+    packed = _packed(recipe, tokenizer, utterances, config.examples + HELD_OUT_ROWS)
+    held_out = packed[config.examples :]
+
+    @torch.inference_mode()
+    def validate() -> dict[str, float]:
+        return {"loss": _language_loss(model, held_out).item()}
+
+    return fit(
+        config,
+        parameters,
+        packed[: config.examples].split(config.batch_size),
+        lambda rows: {"loss": _language_loss(model, rows)},
+        validate,
+        checkpoints / "pre_training",
+        recipe.seed,
+        progress=lambda share: progress("pre-training", share),
+    )
+
+
+def _packed(recipe, tokenizer, utterances, rows: int) -> torch.Tensor:
+    """(rows, sequence_tokens): texts joined by end tokens and cut to length."""
+    source = text.pre_training(recipe.seed, utterances)
+    wanted, ids = rows * recipe.sequence_tokens, []
+    while len(ids) < wanted:
+        for encoded in tokenizer([next(source) for _ in range(2000)])["input_ids"]:
+            ids += [*encoded, tokenizer.eos_token_id]
+    return torch.tensor(ids[:wanted]).reshape(rows, recipe.sequence_tokens)
+
+
+def _language_loss(model: LlamaForCausalLM, tokens: torch.Tensor) -> torch.Tensor:
+    """Nats per token of plain text, (B, N) ids."""
+    logits = model(input_ids=tokens, use_cache=False).logits[:, :-1]
+    return nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+
+
+def _post_train(recipe, model, parameters, tokenizer, utterances, checkpoints, progress) -> Fit:
+    config = recipe.post_training
+    speech_llm = SpeechLLM(model, adapter=None)
+    pairs = [text.post_training(i, recipe.seed, utterances) for i in range(config.examples + HELD_OUT_ROWS)]
+
+    def batch(some: list[tuple[Example, str]], with_answer: bool):
+        examples, texts = zip(*some, strict=True)
+        return collate(tokenizer, examples, transcripts=texts, with_answer=with_answer)
+
+    held_out = pairs[config.examples :]
+    targets, prompts = batch(held_out, True), batch(held_out, False)
+
+    @torch.inference_mode()
+    def validate() -> dict[str, float]:
+        said = speech_llm.generate(prompts, 80, tokenizer.eos_token_id, tokenizer.pad_token_id)
+        said = tokenizer.batch_decode(said, skip_special_tokens=True)
+        right = {"slots": [], "transcription": []}
+        for (example, _), answer in zip(held_out, said, strict=True):
+            right[example.task].append(answer == example.target)
+        shares = {f"{task}_exact": sum(hits) / len(hits) for task, hits in right.items()}
+        return {"loss": speech_llm.loss(targets).item(), **shares}
+
+    order = batches(
+        [len(words) for _, words in pairs[: config.examples]],
+        config.examples,
+        config.batch_size,
+        np.random.default_rng(recipe.seed),
+    )
+    return fit(
+        config,
+        parameters,
+        order,
+        lambda items: {"loss": speech_llm.loss(batch([pairs[i] for i, _ in items], True))},
+        validate,
+        checkpoints / "post_training",
+        recipe.seed,
+        progress=lambda share: progress("post-training", share),
+    )

@@ -1,0 +1,147 @@
+"""The text that the embedded LLM learns from; none of it asks for a slot of the corpus.
+
+Pre-training reads calls of the zoo split, descriptions of slots in plain words (unseen slot types too:
+protocol rule 2) and records. Post-training asks for fields of records, only ones that are present, and
+for verbatim repetition.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.data.corpora.call_centre.values import KINDS, supply
+from speechllm_bench.data.tasks import slots, transcription
+from speechllm_bench.data.tasks.prompt import AUDIO, user_message
+from speechllm_bench.schema import Example, Utterance
+
+WORDS = {  # closed lists of the record worlds
+    "animal": "horse goat rabbit donkey parrot hedgehog sheep turtle squirrel falcon",
+    "colour": "red blue green yellow purple orange white black silver pink",
+    "dish": "stew soup pancakes dumplings omelette pie pasta curry porridge waffles",
+    "instrument": "violin trumpet cello flute drum harp piano banjo clarinet tuba",
+    "plant": "barley oak pepper clover maple ginger wheat cotton lavender mint",
+    "subject": "history physics latin drawing algebra music geography chemistry",
+    "wind": "a gale|a light breeze|no wind at all|a strong gust|a cold draught",
+}
+NOUNS = """anchor apple arch arrow badge ball bank barrel basket bell bench bird blanket boat bone book boot
+bottle bow box branch bread brick bridge brush bucket button cabin candle cap carpet castle chain chair chalk
+cheese church circle cloth cloud coin comb compass cork crown cup curtain desk dial dish door drawer dress
+drum engine feather fence field finger fire flag floor flower fork frame fruit garden gate glass glove gold
+grain guard hammer handle hat hill hook horn house island jacket jar jewel joint key kite knife knot ladder
+lake lamp leaf letter lid line lock map mask mast match metal mill mirror moon mountain nail neck needle nest
+net nut oar page paint pan paper path peak pen pillow pin pipe plank plate plough pocket pole pool pot powder
+pump ring river road rod roof rope rose sail salt sand saw scale screen screw shade shell shirt shoe sign silk
+skin skirt snow soap sock song spade spark sponge spoon spring square stage stamp star station steam stem step
+stick stone string sugar sun sword table tail tent thread throat thumb tower track train tray trunk tube
+valley wagon wall watch wave wax wheel whistle window wing wire wood wool""".split()
+
+LINKS = ("the {f} is {v}", "{v} is the {f}", "the {f} was {v}", "{f} {v}", "as for the {f} it is {v}")
+FILLERS = ("and", "so", "well", "um", "then", "i think", "you know", "yes", "now", "but")
+AFTERWARDS = ("that is all", "i think", "as far as i know", "if i remember", "and that was it", "anyway")
+REPEAT_SHARE = 0.3  # of the post-training examples
+CONTEXT_SHARE = 0.3  # of the extraction examples
+PLAIN_SHARE = 0.25  # of the fields: named after things at random, stated plainly
+
+
+@cache
+def worlds() -> dict[str, dict[str, list[str]]]:
+    """World -> field -> [kind, wording, ...]."""
+    return yaml.safe_load(Path(__file__).with_name("records.yaml").read_text(encoding="utf-8"))
+
+
+def draw_value(kind: str, rng: random.Random) -> str:
+    if kind in WORDS:
+        text = WORDS[kind]
+        return rng.choice(text.split("|") if "|" in text else text.split())
+    return KINDS[kind](rng, supply("zoo")).spoken
+
+
+def record(rng: random.Random) -> tuple[str, dict[str, str]]:
+    """A few spoken sentences, and the fields they give: name -> verbatim value."""
+    world = worlds()[rng.choice(sorted(worlds()))]
+    kinds = [*sorted(KINDS), *WORDS]
+    fields: dict[str, str] = {}
+    parts: list[str] = []
+    for name in rng.sample(sorted(world), k=rng.choice((1, 1, 2, 2, 3, 4))):
+        kind, *wordings = world[name]
+        if rng.random() < PLAIN_SHARE:
+            name, kind = " ".join(rng.sample(NOUNS, k=rng.choice((1, 2)))), rng.choice(kinds)
+            wordings = []
+        value = draw_value(kind, rng)
+        if name in fields or any(value in v or v in value for v in fields.values()):
+            continue
+        plain = not wordings or rng.random() < 0.35
+        wording = rng.choice(LINKS).replace("{f}", name) if plain else rng.choice(wordings)
+        fields[name] = value
+        parts.append(wording.replace("{v}", value))
+        if rng.random() < 0.3:
+            parts.append(rng.choice(FILLERS if rng.random() < 0.7 else AFTERWARDS))
+    return " ".join(parts), fields
+
+
+def extraction(index: int, seed: int, utterances: list[Utterance]) -> tuple[Example, str]:
+    """A request for the fields of a record, all of them present, and the record's text.
+
+    Now and then a call's turns stand before it, as in the studies; they have nothing to do with it.
+    """
+    rng = random.Random(f"zoo/{seed}/extraction/{index}")
+    text, fields = record(rng)
+    names = list(fields)
+    rng.shuffle(names)
+    names = names[: rng.randint(1, len(names))]
+    context = rng.choice(utterances).context[-rng.randint(1, 3) :] if rng.random() < CONTEXT_SHARE else []
+    return (
+        Example(
+            id=f"extraction/{index}",
+            utterance_id=f"extraction/{index}",
+            task="slots",
+            prompt=user_message(context, "fill in as json: " + ", ".join(names)),
+            target=slots.target({name: fields[name] for name in names}),
+        ),
+        text,
+    )
+
+
+def post_training(index: int, seed: int, utterances: list[Utterance]) -> tuple[Example, str]:
+    """Example `index` of post-training, and the text it is about."""
+    rng = random.Random(f"zoo/{seed}/post/{index}")
+    if rng.random() >= REPEAT_SHARE:
+        return extraction(index, seed, utterances)
+    text = rng.choice(utterances).transcript if rng.random() < 0.8 else record(rng)[0]
+    utterance = Utterance(f"repeat/{index}", "zoo", "", 0, "", "", "", text, (), (), "", (), "")
+    return transcription.example(utterance, {}, rng), text
+
+
+def pre_training(seed: int, utterances: list[Utterance]) -> Iterator[str]:
+    """Endless plain text: calls, slot descriptions, records and records as JSON."""
+    rng = random.Random(f"zoo/{seed}/pre")
+    types = sorted(call_centre.slot_types().values(), key=lambda t: t.name)
+    while True:
+        drawn = rng.random()
+        if drawn < 0.5:
+            utterance = rng.choice(utterances)
+            turns = [*(f"{t.role}: {t.text}" for t in utterance.context[-3:])]
+            yield "\n".join([*turns, f"caller: {utterance.transcript}"])
+        elif drawn < 0.65:
+            slot = rng.choice(types)
+            yield describe(slots.spoken(slot.name), slot.description, slot.paraphrases, rng)
+        elif drawn < 0.8:
+            yield record(rng)[0]
+        else:
+            example, text = extraction(rng.randrange(10**9), seed, utterances)
+            yield example.prompt.replace(AUDIO, f" {text}") + "\n" + example.target
+
+
+def describe(name: str, description: str, paraphrases: tuple[str, ...], rng: random.Random) -> str:
+    """A sentence on what a slot's name means."""
+    forms = [f"the {name} is the {description}", f"{description} is called {name}"]
+    forms += [f"{name} means {p}" for p in paraphrases] + [
+        f"{p} is another word for {name}" for p in paraphrases
+    ]
+    return rng.choice(forms)

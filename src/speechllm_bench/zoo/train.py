@@ -1,0 +1,58 @@
+"""Train one backbone of the zoo and leave it as a folder: config, tokenizer, safetensors, model card."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from speechllm_bench import paths, runs
+from speechllm_bench.training.loop import Fit, write_curve
+from speechllm_bench.zoo import config, llm, whisper
+
+
+def train_backbone(name: str, n_workers: int) -> Path:
+    """Train `name` by its recipe; a killed training goes on from its last checkpoint."""
+    recipe = config.load_recipe(name)
+    checkpoints = paths.cache() / "zoo" / runs.digest(recipe.model_dump())
+    with tqdm(
+        total=1000, unit="", desc=name, bar_format="{desc} {percentage:3.0f}%|{bar}| {remaining} left"
+    ) as bar:
+
+        def progress(phase: str, share: float) -> None:
+            bar.set_description(f"{name} {phase}", refresh=False)
+            bar.n = int(1000 * share)
+            bar.update(0)
+
+        model, tokenizer, fits = _train(recipe, checkpoints, n_workers, progress)
+    return save(name, recipe, model, tokenizer, fits)
+
+
+def _train(recipe, checkpoints: Path, n_workers: int, progress: Callable[[str, float], None]):
+    if isinstance(recipe, config.LLMRecipe):
+        return llm.train(recipe, checkpoints, progress)
+    return whisper.train(recipe, checkpoints, n_workers, progress)
+
+
+def save(name: str, recipe, model, tokenizer, fits: dict[str, Fit]) -> Path:
+    """Write the folder whole: weights in fp16, how they came about, and their hash."""
+    folder = config.folder(name)
+    with runs.whole_folder(folder) as temporary:
+        model.to(torch.float16).save_pretrained(temporary, safe_serialization=True)
+        tokenizer.save_pretrained(temporary)
+        write_curve([(phase, fit.curve) for phase, fit in fits.items()], temporary / "curve.csv")
+        record = {
+            "recipe": recipe.model_dump(),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "seconds": {phase: round(fit.seconds) for phase, fit in fits.items()},
+            "status": {phase: fit.status for phase, fit in fits.items()},
+            "threads": torch.get_num_threads(),
+            "weights_sha256": runs.file_sha256(temporary / "model.safetensors"),
+            "trained": time.strftime("%Y-%m-%d", time.gmtime()),
+            "environment": runs.environment(),
+        }
+        runs.write_json(temporary / "training.json", record)
+    return folder

@@ -1,0 +1,230 @@
+"""whisper-mini: a small Whisper, trained on the zoo split under CTC and its decoder's loss together.
+
+CTC, because a decoder alone takes far longer to teach an encoder where the words are (Kim et al.,
+1609.06773). The CTC head is a training aid and is thrown away.
+
+Axes: B utterances, M mel frames (100 Hz), T = M / 2 encoder frames, D width, N decoder tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast, WhisperConfig, WhisperForConditionalGeneration
+
+from speechllm_bench import paths, runs
+from speechllm_bench.data import synthesis
+from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.models.encoder import encoder_states, log_mel, real_frames
+from speechllm_bench.schema import Utterance
+from speechllm_bench.training.loop import Fit, fit
+from speechllm_bench.training.schedule import batches
+from speechllm_bench.zoo.config import WhisperRecipe
+
+CHARACTERS = " 'abcdefghijklmnopqrstuvwxyz"  # CTC classes from 1 on; 0 is the blank
+_SIZES = {
+    "d_model",
+    "dropout",
+    "encoder_layers",
+    "encoder_attention_heads",
+    "encoder_ffn_dim",
+    "decoder_layers",
+    "decoder_attention_heads",
+    "decoder_ffn_dim",
+}
+PAD, END, START = "<|pad|>", "<|endoftext|>", "<|startoftranscript|>"
+
+
+class Mels:
+    """Log-mel features of utterances, memory-mapped fp16: `mels[i]` is (80, M), padded to 0.64 s."""
+
+    def __init__(self, folder: Path):
+        record = runs.read_json(folder / "index.json")
+        self.offsets, self.real = record["offsets"], record["real_frames"]
+        self.data = np.memmap(folder / "mels.bin", np.float16, "r").reshape(-1, 80)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return self.data[self.offsets[i] : self.offsets[i + 1]].T
+
+    def lengths(self) -> list[int]:
+        return [b - a for a, b in zip(self.offsets, self.offsets[1:], strict=False)]
+
+
+def mels_of(utterances: list[Utterance], folder: Path, n_workers: int) -> Mels:
+    """Speak the utterances and keep their features on disk; done once."""
+    if not (folder / "index.json").is_file():
+        with runs.lock(folder), runs.whole_folder(folder) as temporary:
+            offsets, real = [0], []
+            with open(temporary / "mels.bin", "wb") as file:
+                for _, audio in synthesis.speak_all(utterances, n_workers, progress=True):
+                    mel = log_mel(audio, "trimmed").T.to(torch.float16).numpy()  # (M, 80)
+                    file.write(np.ascontiguousarray(mel).tobytes())
+                    offsets.append(offsets[-1] + len(mel))
+                    real.append(real_frames(len(audio)))
+            runs.write_json(temporary / "index.json", {"offsets": offsets, "real_frames": real})
+    return Mels(folder)
+
+
+def mask_features(mel: Tensor, rng: np.random.Generator) -> Tensor:
+    """SpecAugment (1904.08779): two bands of 12 mels at most and, a second, a gap of 80 ms at most."""
+    mel = mel.clone()
+    mean = mel.mean()
+    for _ in range(2):
+        width = int(rng.integers(0, 13))
+        start = int(rng.integers(0, mel.shape[0] - width))
+        mel[start : start + width] = mean
+    for _ in range(mel.shape[1] // 100):
+        width = int(rng.integers(0, 9))
+        start = int(rng.integers(0, mel.shape[1] - width))
+        mel[:, start : start + width] = mean
+    return mel
+
+
+class WhisperCTC(nn.Module):
+    """Whisper with a CTC head over characters on its encoder."""
+
+    def __init__(self, whisper: WhisperForConditionalGeneration):
+        super().__init__()
+        self.whisper = whisper
+        self.head = nn.Linear(whisper.config.d_model, len(CHARACTERS) + 1)
+
+    def character_logits(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 80, M) -> encoder states (B, T, D) and character logits (B, T, classes)."""
+        states = encoder_states(self.whisper.model.encoder, mel)
+        return states, self.head(states)
+
+    def losses(
+        self, mel: Tensor, real: Tensor, characters: list[list[int]], tokens: Tensor
+    ) -> dict[str, Tensor]:
+        """CTC in nats per character and the decoder's cross-entropy in nats per token.
+
+        `real` (B,) counts the encoder frames of the audio itself; `tokens` (B, N) start with START and
+        end with END and padding.
+        """
+        states, logits = self.character_logits(mel)
+        lengths = torch.tensor([len(c) for c in characters])
+        ctc = (
+            nn.functional.ctc_loss(
+                logits.log_softmax(-1).transpose(0, 1),  # (T, B, classes)
+                torch.tensor([c for row in characters for c in row]),
+                real,
+                lengths,
+                reduction="sum",
+                zero_infinity=True,
+            )
+            / lengths.sum()
+        )
+        hidden = self.whisper.model.decoder(
+            input_ids=tokens[:, :-1], encoder_hidden_states=states, use_cache=False
+        ).last_hidden_state  # (B, N - 1, D)
+        decoder = nn.functional.cross_entropy(
+            self.whisper.proj_out(hidden).transpose(1, 2),
+            tokens[:, 1:],
+            ignore_index=self.whisper.config.pad_token_id,
+        )
+        return {"ctc": ctc, "decoder": decoder}
+
+
+def train_tokenizer(recipe: WhisperRecipe, utterances: list[Utterance]) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=recipe.vocabulary, special_tokens=[PAD, END, START], show_progress=False,
+        initial_alphabet=list(CHARACTERS.replace(" ", "\u0120")),  # byte-level BPE writes a space so
+    )  # fmt: skip
+    tokenizer.train_from_iterator((u.transcript for u in utterances), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}", special_tokens=[(t, tokenizer.token_to_id(t)) for t in (START, END)]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, bos_token=START)
+
+
+def build(recipe: WhisperRecipe, tokenizer: PreTrainedTokenizerFast) -> WhisperForConditionalGeneration:
+    torch.manual_seed(recipe.seed)
+    sizes = recipe.model_dump(include=_SIZES)
+    config = WhisperConfig(
+        vocab_size=len(tokenizer),
+        max_target_positions=128,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.bos_token_id,
+        suppress_tokens=None,
+        begin_suppress_tokens=None,
+        **sizes,
+    )
+    return WhisperForConditionalGeneration(config)
+
+
+def train(recipe: WhisperRecipe, checkpoints: Path, n_workers: int, progress: Callable[[str, float], None]):
+    """Model, tokenizer and the fit, from nothing or from where a killed training stopped."""
+    spoken = {
+        "zoo": call_centre.utterances("zoo", recipe.utterances),
+        "validation": call_centre.utterances("validation", recipe.validation_utterances),
+    }
+    key = runs.digest(call_centre.recipe_hash(), recipe.utterances, recipe.validation_utterances)
+    mels = {
+        split: mels_of(utterances, paths.cache() / "zoo" / f"mels-{split}-{key}", n_workers)
+        for split, utterances in spoken.items()
+    }
+    tokenizer = train_tokenizer(recipe, spoken["zoo"])
+    model = WhisperCTC(build(recipe, tokenizer))
+    fitted = _fit(recipe, model, tokenizer, spoken, mels, checkpoints, progress)
+    return model.whisper, tokenizer, {"training": fitted}
+
+
+def _fit(recipe, model: WhisperCTC, tokenizer, spoken, mels, checkpoints, progress) -> Fit:
+    # Whisper's encoder positions are fixed sinusoids: they do not learn.
+    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    config = recipe.training
+
+    def loss(items: list[tuple[int, int]]) -> dict[str, Tensor]:
+        model.train()
+        rows = [
+            mask_features(torch.from_numpy(mels["zoo"][i].astype(np.float32)),
+                          np.random.default_rng([recipe.seed, i, epoch]))
+            for i, epoch in items
+        ]  # fmt: skip
+        transcripts = [spoken["zoo"][i].transcript for i, _ in items]
+        return model.losses(
+            pad_mels(rows),
+            torch.tensor([mels["zoo"].real[i] for i, _ in items]),
+            [[CHARACTERS.index(c) + 1 for c in text] for text in transcripts],
+            tokenizer(transcripts, padding=True, return_tensors="pt")["input_ids"],
+        )
+
+    @torch.inference_mode()
+    def validate() -> dict[str, float]:
+        model.eval()
+        said = []
+        for i in range(len(spoken["validation"])):
+            mel = torch.from_numpy(mels["validation"][i].astype(np.float32))[None]
+            logits = model.character_logits(mel)[1][0, : mels["validation"].real[i]]
+            said.append(greedy_text(logits.argmax(-1).tolist()))
+        truth = [u.transcript for u in spoken["validation"]]
+        return {"ctc_wer": jiwer.wer(truth, said), "ctc_cer": jiwer.cer(truth, said)}
+
+    order = batches(
+        mels["zoo"].lengths(), config.examples, config.batch_size, np.random.default_rng(recipe.seed)
+    )
+    return fit(config, parameters, order, loss, validate, checkpoints / "training", recipe.seed,
+               progress=lambda share: progress("training", share))  # fmt: skip
+
+
+def pad_mels(rows: list[Tensor]) -> Tensor:
+    """(80, M_i) features -> (B, 80, M), filled up with each row's own silence (its floor)."""
+    longest = max(row.shape[1] for row in rows)
+    return torch.stack([nn.functional.pad(r, (0, longest - r.shape[1]), value=r.min().item()) for r in rows])
+
+
+def greedy_text(classes: list[int]) -> str:
+    """CTC classes a frame -> text: repeats merged, blanks dropped."""
+    kept = [c for c, before in zip(classes, [0, *classes], strict=False) if c and c != before]
+    return "".join(CHARACTERS[c - 1] for c in kept)

@@ -1,0 +1,193 @@
+"""What every test stands on: nothing is written into the checkout, nothing is fetched, few threads.
+
+`suite` is a small suite to try things on: the real studies at toy profiles.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+# Before numpy, torch or matplotlib is imported.
+for _threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
+os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg"}
+
+from speechllm_bench import identity, paths  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _outside_the_checkout(tmp_path_factory: pytest.TempPathFactory):
+    """Cache and results of the whole session go to one temporary folder, unless a test asks for `home`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPEECHLLM_BENCH_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home of the test's own for cache and results."""
+    monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def bench_data() -> Path:
+    """The folder of small real files for parity tests; skips where there is none."""
+    folder = os.environ.get("SPEECHLLM_BENCH_DATA")
+    if not folder:
+        pytest.skip("SPEECHLLM_BENCH_DATA is not set: no folder with small real files to compare with")
+    return Path(folder)
+
+
+ADAPTERS = {
+    "cnn": {"kind": "cnn", "width": 8},
+    "cnn_xl": {"kind": "cnn_xl", "width": 16},
+    "linear": {"kind": "linear", "width": 1},
+    "mlp": {"kind": "mlp", "width": 16, "layers": 1},
+    "transformer": {"kind": "transformer", "width": 16, "layers": 1, "heads": 2, "feed_forward": 32},
+}
+
+
+def toy_profile(name: str) -> dict:
+    return {
+        "profile": name,
+        "note": "a toy",
+        "corpus": {"name": "call_centre", "sizes": {"train": 40, "A-test": 10}},
+        "encoder": {"path": "zoo/toy-whisper", "padding": "trimmed"},
+        "llm": "zoo/toy-llm",
+        "adapters": ADAPTERS,
+        "lora": {"rank": 4, "alpha": 16, "dropout": 0.0},
+        "budgets": {"slots": 64, "transcription": 32},
+        "training": {
+            "batch_size": 4,
+            "lr": 0.001,
+            "warmup": 0.1,
+            "weight_decay": 0.0,
+            "clip": 1.0,
+            "points": 2,
+            "validation_examples": 8,
+            "decoded_turns": 4,
+        },
+        "decoding": {"batch_size": 4, "max_new_tokens": 16},
+        "precision": "fp32",
+        "seeds": [0] if name == "smoke" else [0, 1],
+        "headline": ["adapter_size"],
+        "time_limit_minutes": 1,
+    }
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder that holds experiments/, the cache and results; digests rest on the configs alone."""
+    experiments = tmp_path / "experiments"
+    (experiments / "profiles").mkdir(parents=True)
+    shutil.copy(paths.EXPERIMENTS / "adapter_size.yaml", experiments)
+    for name in ("smoke", "mini", "paper"):
+        (experiments / "profiles" / f"{name}.yaml").write_text(yaml.safe_dump(toy_profile(name)))
+    monkeypatch.setattr(paths, "EXPERIMENTS", experiments)
+    monkeypatch.setattr(identity, "_surroundings", lambda config: ())
+    monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(tmp_path))
+    return tmp_path
+
+
+# A suite small enough to train in a test: random backbones of the real architectures, a few dozen turns.
+
+LINES = (
+    "caller: i was charged nineteen fifty at the café",
+    'fill in as json: city, first name {"city": "paris"}',
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with `whisper` and `llm`: random weights, stored in fp16 as the zoo's are."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    from speechllm_bench.zoo import llm
+
+    folder = tmp_path_factory.mktemp("backbones")
+    torch.manual_seed(0)
+    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1, "decoder_start_token_id": 1}
+    attention = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+    whisper = WhisperForConditionalGeneration(
+        WhisperConfig(
+            vocab_size=8, d_model=16, max_target_positions=8, suppress_tokens=None,
+            begin_suppress_tokens=None, **ids, **attention, **layers
+        )
+    )  # fmt: skip
+    whisper.half().save_pretrained(folder / "whisper")
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    special = [llm.PAD, llm.END, llm.USER, llm.ASSISTANT]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    bpe.train_from_iterator(LINES, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, pad_token=llm.PAD, eos_token=llm.END, chat_template=llm.CHAT_TEMPLATE
+    )
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=1024, tie_word_embeddings=True, bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.5,  # far from uniform answers, so that differences show
+    )  # fmt: skip
+    LlamaForCausalLM(config).half().save_pretrained(folder / "llm")
+    tokenizer.save_pretrained(folder / "llm")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_backbones: Path):
+    """`tiny_run(adapter="mlp", ...)`: a RunConfig of 6 steps; other keywords replace whole fields."""
+    from speechllm_bench.config import AdapterConfig, CorpusConfig, EncoderConfig, EvaluationConfig
+    from speechllm_bench.config import RunConfig, StageConfig
+
+    def run(adapter: str = "mlp", **changes) -> RunConfig:
+        fields = {
+            "corpus": CorpusConfig(
+                name="call_centre", sizes={"train": 24, "validation": 8, "A-test": 8, "B-test": 8}
+            ),
+            "encoder": EncoderConfig(path=str(tiny_backbones / "whisper"), padding="trimmed"),
+            "llm": str(tiny_backbones / "llm"),
+            "adapter": AdapterConfig(**ADAPTERS[adapter]),
+            "lora": None,
+            "stages": [
+                StageConfig(
+                    name="slots", tasks={"slots": 1.0}, train=["adapter"], examples=24, batch_size=4, lr=0.003,
+                    warmup=0.2, weight_decay=0.01, clip=1.0, points=2, validation_examples=8, decoded_turns=3,
+                )
+            ],
+            "evaluation": EvaluationConfig(split="A-test", batch_size=4, max_new_tokens=6),
+            "precision": "fp32",
+            "seed": 0,
+        }  # fmt: skip
+        return RunConfig(**{**fields, **changes})
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_run):
+    """The tiny corpus, spoken and encoded once in the session's home: what a stage learns from."""
+    from speechllm_bench import preparation
+    from speechllm_bench.data import corpora
+    from speechllm_bench.training.stages import Data
+
+    config = tiny_run()
+    corpus = preparation.ensure_corpus(config.corpus, n_workers=1)
+    frames = preparation.ensure_frames(config, corpus)
+    slot_types = corpora.slot_types("call_centre")
+    return Data(corpus.utterances("train"), corpus.utterances("validation"), slot_types, frames)

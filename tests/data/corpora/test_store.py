@@ -1,0 +1,180 @@
+"""A spoken corpus on disk: what goes in comes out, anyone can load it, nothing broken is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from speechllm_bench.data.audio import read_audio, to_int16
+from speechllm_bench.data.corpora import store
+from speechllm_bench.data.corpora.store import Corpus
+from speechllm_bench.data.synthesis import speak_all
+from speechllm_bench.errors import UserError
+from speechllm_bench.schema import Entity, SlotValue, Turn, Utterance, Voice
+
+RECIPE = {"corpus": "by hand", "version": 1}
+
+
+def utterance(split: str, i: int) -> Utterance:
+    voice = Voice("en-us", f"m{1 + i % 3}", 190, 50, 15.25, i)
+    return Utterance(
+        id=f"hand/{split}/{i:03d}",
+        split=split,
+        call_id=f"{split}{i // 2}",
+        turn_index=i % 2,
+        domain="bank",
+        company="acme",
+        intent="greet",
+        transcript="hello ann" if i % 2 else "yes",
+        slots=(SlotValue("name", "ann", "Ann", 6, 9),) if i % 2 else (),
+        entities=(Entity("PERSON", "ann", 6, 9),) if i % 2 else (),
+        sentiment="neutral",
+        context=(Turn("agent", "who is it?"),) * (i % 2),
+        speaker=voice.speaker,
+        voice=voice,
+    )
+
+
+SPLITS = {split: [utterance(split, i) for i in range(n)] for split, n in {"train": 70, "A-test": 3}.items()}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus") / "hand"
+    store.build(SPLITS, folder, RECIPE, n_workers=2, progress=False)
+    return folder
+
+
+@pytest.fixture
+def broken(built, tmp_path) -> Path:
+    """A copy that a test may break."""
+    return shutil.copytree(built, tmp_path / "hand")
+
+
+def test_utterances_come_back(built):
+    corpus = Corpus.load(built)
+    assert corpus.splits == ("train", "A-test")
+    for split, utterances in SPLITS.items():
+        assert corpus.utterances(split) == utterances
+
+
+def test_audio_comes_back_to_the_last_bit(built):
+    corpus = Corpus.load(built)
+    lengths = corpus.n_samples("train")
+    for i, (_, samples) in enumerate(speak_all(SPLITS["train"], 2, progress=False)):
+        assert lengths[i] == len(samples)
+        if i in (0, 1, 63, 64, 69):  # both row groups and their ends
+            assert np.array_equal(corpus.audio("train", i), samples)
+
+
+def test_the_record_can_be_checked(built):
+    corpus = Corpus.load(built)
+    counts = corpus.info["splits"]["A-test"]
+    audio = [corpus.audio("A-test", i) for i in range(3)]
+    digest = hashlib.sha256(b"".join(to_int16(a).astype("<i2").tobytes() for a in audio)).hexdigest()
+    assert counts["audio_sha256"] == corpus.audio_hashes["A-test"] == digest
+    assert counts["n_utterances"] == 3
+    assert counts["n_speakers"] == 3
+    assert counts["seconds"] == pytest.approx(sum(map(len, audio)) / 16000, abs=0.01)
+    assert corpus.info["recipe"] == RECIPE
+    assert corpus.info["versions"]["espeak"]
+
+
+def test_anyone_can_load_it(built, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset(str(built), cache_dir=str(tmp_path))
+    assert set(loaded) == {"train", "A_test"}
+    assert loaded["train"].features["audio"] == datasets.Audio(sampling_rate=16000, decode=False)
+    row = loaded["train"][1]
+    assert row["transcript"] == "hello ann"
+    assert row["slots"] == [{"slot": "name", "value": "ann", "canonical": "Ann", "start": 6, "end": 9}]
+    assert row["voice"]["snr_db"] == 15.25
+    samples = read_audio(row["audio"]["bytes"])
+    assert len(samples) == row["n_samples"]
+    assert np.array_equal(samples, Corpus.load(built).audio("train", 1))
+
+
+def test_the_card_says_what_it_is(built):
+    _, header, text = (built / "README.md").read_text().split("---\n", 2)
+    card = yaml.safe_load(header)
+    assert card["license"] == "cc-by-4.0"
+    files = card["configs"][0]["data_files"]
+    assert [f["split"] for f in files] == ["train", "A_test"]
+    assert all((built / f["path"]).is_file() for f in files)
+    assert "synthetic" in text
+    assert "| A-test | 3 | 3 |" in text
+    for field in store._SCHEMA.names:
+        assert f"`{field}`" in text
+
+
+def test_identity_rests_on_recipe_and_utterances(built, tmp_path):
+    fingerprint = Corpus.load(built).fingerprint
+    one = {"A-test": SPLITS["A-test"]}
+    again = store.build(one, tmp_path / "one", RECIPE, 1, progress=False)
+    twice = store.build(one, tmp_path / "two", RECIPE, 1, progress=False)
+    other_recipe = store._record({**RECIPE, "version": 2}, again.info["splits"])
+    assert again.fingerprint == twice.fingerprint != fingerprint
+    assert other_recipe["fingerprint"] != again.fingerprint
+    for name in ("corpus.json", "README.md", again.info["splits"]["A-test"]["file"]):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_failed_build_leaves_nothing(tmp_path):
+    mute = replace(utterance("train", 0), transcript=" ")
+    with pytest.raises(UserError, match="empty transcript"):
+        store.build({"train": [utterance("train", 1), mute]}, tmp_path / "hand", RECIPE, 1, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["corpus.json", "data/train-00000.parquet", "data/A_test-00000.parquet"])
+def test_a_missing_file_is_named(broken, name):
+    (broken / name).unlink()
+    with pytest.raises(UserError, match=f"{name} is missing.*delete"):
+        Corpus.load(broken)
+
+
+def test_a_truncated_file_is_named(broken):
+    path = broken / "data/train-00000.parquet"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"train-00000.parquet has .* bytes instead of .*delete"):
+        Corpus.load(broken)
+
+
+def test_a_corrupt_file_is_named(broken):
+    path = broken / "data/train-00000.parquet"
+    path.write_bytes(b"\0" * path.stat().st_size)
+    with pytest.raises(UserError, match=r"train-00000.parquet is corrupt.*delete"):
+        Corpus.load(broken).utterances("train")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"splits": {"train": {}}}'])
+def test_a_corrupt_record_is_named(broken, content):
+    (broken / "corpus.json").write_text(content)
+    with pytest.raises(UserError, match=r"corpus.json.*delete"):
+        Corpus.load(broken)
+
+
+def test_an_unknown_split_is_named(built):
+    corpus = Corpus.load(built)
+    for ask in (corpus.utterances, corpus.n_samples, lambda split: corpus.audio(split, 0)):
+        with pytest.raises(UserError, match="no split 'C-test': it has train, A-test"):
+            ask("C-test")
+
+
+def test_other_audio_is_a_warning(built):
+    corpus = Corpus.load(built)
+    assert store.check_audio_hashes(corpus.info, corpus.audio_hashes) == []
+    assert store.check_audio_hashes(corpus.info, {}) == []
+    (warning,) = store.check_audio_hashes(corpus.info, {**corpus.audio_hashes, "A-test": "0"})
+    assert "A-test" in warning
+
+
+def test_the_record_is_plain_json(built):
+    assert json.loads((built / "corpus.json").read_text()) == Corpus.load(built).info

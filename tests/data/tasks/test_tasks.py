@@ -1,0 +1,215 @@
+"""Tasks over the embedded corpus: what is asked, what is to be said, and that neither gives the other away."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from functools import cache
+
+import pytest
+
+from speechllm_bench import paths
+from speechllm_bench.data import questions
+from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.data.tasks import AUDIO, TASKS, slots, transcription
+from speechllm_bench.data.tasks.prompt import contains, draw_context
+from speechllm_bench.schema import SPLITS, Example, SlotType, SlotValue, Turn, Utterance
+
+N = 1500
+ASKED_SPLITS = [split for split in SPLITS if split != "zoo"]
+TYPES = call_centre.slot_types()
+
+
+@cache
+def corpus(split: str) -> list[Utterance]:
+    return call_centre.utterances(split, N)
+
+
+@cache
+def asked(split: str, ood: bool = False) -> list[tuple[Utterance, Example]]:
+    return [(u, questions.evaluation_example(u, TYPES, "slots", ood)) for u in corpus(split)]
+
+
+def gold(utterance: Utterance, ood: bool = False) -> dict[str, str]:
+    return {s.slot: s.value for s in utterance.slots if TYPES[s.slot].ood == ood}
+
+
+def words(text: str) -> str:
+    return " " + " ".join(re.findall(r"\w+", text.lower())) + " "
+
+
+CASES = [(split, False) for split in ASKED_SPLITS] + [("B-test", True)]
+
+
+@pytest.mark.parametrize(("split", "ood"), CASES)
+class TestSlotsOverTheCorpus:
+    def test_the_parsed_target_is_the_gold_answer(self, split, ood):
+        for utterance, example in asked(split, ood):
+            assert slots.parse(example.target) == gold(utterance, ood)
+        assert any(gold(u, ood) for u in corpus(split)) and not all(gold(u, ood) for u in corpus(split))
+
+    def test_wanted_slots_among_one_to_five_distractors(self, split, ood):
+        numbers = set()
+        for utterance, example in asked(split, ood):
+            wanted = gold(utterance, ood)
+            distractors = set(example.asked) - set(wanted)
+            assert len(example.asked) == len(set(example.asked)) == len(wanted) + len(distractors)
+            assert not distractors & {s.slot for s in utterance.slots}
+            numbers.add(len(distractors))
+        assert numbers == {1, 2, 3, 4, 5}
+
+    def test_only_slots_of_the_kind_asked_for(self, split, ood):
+        assert all(TYPES[name].ood == ood for _, example in asked(split, ood) for name in example.asked)
+
+    def test_no_wanted_value_in_context_or_instruction(self, split, ood):
+        """Protocol, rule 4, by a plainer matcher than the task's own."""
+        leaks = [
+            (example.prompt, value)
+            for utterance, example in asked(split, ood)
+            for value in gold(utterance, ood).values()
+            if words(value) in words(example.prompt.replace(AUDIO, " "))
+        ]
+        assert leaks == []
+
+    def test_the_prompt_has_one_place_for_speech_and_at_most_three_turns_before_it(self, split, ood):
+        turns = set()
+        for _, example in asked(split, ood):
+            before, after = example.prompt.split(AUDIO)
+            assert before.endswith("caller:") and after.startswith("\nfill in as json: ")
+            turns.add(before.count("\n"))
+        assert turns == {0, 1, 2, 3}
+
+    def test_the_prompt_names_the_slots_in_the_order_of_the_answer(self, split, ood):
+        for _, example in asked(split, ood):
+            listed = example.prompt.split("fill in as json: ")[1].split(", ")
+            assert listed == [slots.spoken(name) for name in example.asked]
+            filled = list(json.loads(example.target))
+            assert filled == [name for name in listed if name in filled]
+
+
+@pytest.mark.parametrize("split", ASKED_SPLITS)
+def test_training_questions_never_name_an_unseen_slot(split):
+    for utterance in corpus(split)[:500]:
+        example = questions.training_example(utterance, TYPES, {"slots": 1.0}, 3, 2)
+        assert not any(TYPES[name].ood for name in example.asked)
+        assert 1 <= len(set(example.asked) - set(gold(utterance))) <= 5
+        text = words(example.prompt.replace(AUDIO, " "))
+        assert not any(words(value) in text for value in gold(utterance).values())
+        assert slots.parse(example.target) == gold(utterance)
+
+
+def test_the_place_of_a_wanted_slot_tells_nothing():
+    """Distractors and wanted slots are shuffled: neither comes first more often."""
+    places = [
+        example.asked.index(name) / (len(example.asked) - 1)
+        for utterance, example in asked("train")
+        for name in gold(utterance)
+    ]
+    assert abs(sum(places) / len(places) - 0.5) < 0.04
+
+
+def test_evaluation_asks_the_same_every_time():
+    for utterance in corpus("A-test")[:50]:
+        random.seed(utterance.id)  # global state does not matter
+        assert questions.evaluation_example(utterance, TYPES, "slots") == questions.evaluation_example(
+            utterance, dict(TYPES), "slots"
+        )
+
+
+def test_ids_differ_between_questions_on_one_turn():
+    utterance = corpus("B-test")[0]
+    ids = {
+        questions.evaluation_example(utterance, TYPES, task, ood).id
+        for task, ood in (("slots", False), ("slots", True), ("transcription", False))
+    }
+    assert len(ids) == 3
+
+
+def utterance(value: str, slot: str = "seat_row") -> Utterance:
+    span = SlotValue(slot, value, value, 0, len(value))
+    return Utterance("u", "train", "c", 1, "d", "", "", value, (span,), (), "", (), "s")
+
+
+def types(*names: str, domain: str = "d") -> dict[str, SlotType]:
+    return {name: SlotType(name, "", True, False, domain) for name in names}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['say "hi"', "{curly}", "}", "[1]", "back\\slash", "zürich", "naïve 東京", "o'brien", "a, b: c", "null", " x "],
+)
+def test_awkward_values_survive_target_and_parser(value):
+    example = slots.example(utterance(value), types("seat_row", "city"), random.Random(0))
+    assert slots.parse(example.target) == {"seat_row": value}
+
+
+def test_the_target_writes_letters_as_they_are():
+    assert slots.target({"home_city": "zürich"}) == '{"home city": "zürich"}'
+
+
+def test_nothing_wanted_is_an_empty_object():
+    silent = Utterance("u", "train", "c", 1, "d", "", "", "um hello", (), (), "", (), "s")
+    example = slots.example(silent, types("city", "date"), random.Random(0))
+    assert example.target == "{}" and slots.parse("{}") == {} and 1 <= len(example.asked) <= 2
+
+
+@pytest.mark.parametrize(
+    "raw", ["", "paris", '{"city": "paris"', '{"city": "paris"} ok', "[]", '["paris"]', '"paris"', "null", "7",
+            "{city: paris}", "[" * 100_000, "9" * 5000],
+)  # fmt: skip
+def test_what_is_not_one_object_is_unparsable(raw):
+    assert slots.parse(raw) is None
+
+
+def test_null_and_empty_values_parse():
+    assert slots.parse(' {"first name": null, "city": "", "date": "may"} ') == {
+        "first_name": None, "city": "", "date": "may"
+    }  # fmt: skip
+
+
+def test_a_distractor_whose_name_holds_a_wanted_value_is_not_asked():
+    for seed in range(30):
+        example = slots.example(
+            utterance("seat", "city"), types("city", "seat_row", "date"), random.Random(seed)
+        )
+        assert set(example.asked) <= {"city", "date"}
+
+
+def test_context_stops_at_a_turn_that_gives_a_value_away():
+    turns = [Turn("agent", t) for t in ("one", "to paris then", "two", "three")]
+    drawn = [tuple(t.text for t in draw_context(turns, ["paris"], random.Random(i))) for i in range(40)]
+    assert set(drawn) == {(), ("three",), ("two", "three")}
+    assert draw_context([], ["paris"], random.Random(0)) == []
+
+
+def test_contains_means_whole_words():
+    assert contains("it is may first", "may") and contains("may", "may")
+    assert not contains("maybe", "may") and not contains("dismay", "may")
+
+
+@pytest.mark.parametrize("split", ASKED_SPLITS)
+def test_transcription_asks_for_the_words_and_nothing_else(split):
+    for one in corpus(split)[:300]:
+        example = questions.evaluation_example(one, TYPES, "transcription")
+        assert transcription.parse(example.target) == one.transcript == example.target
+        assert example.prompt == f"caller:{AUDIO}\nwrite it down"
+
+
+def test_every_task_has_its_three_parts():
+    for task in TASKS.values():
+        assert callable(task.example) and callable(task.parse) and task.VERSION >= 1
+
+
+@pytest.mark.parametrize(("split", "ood"), CASES)
+def test_prompts_stay_short(split, ood):
+    """Protocol, rule 5, in llm-mini's tokens: the chat prompt and a transcript's place, without the speech."""
+    from speechllm_bench.models.inputs import prompt_halves
+    from speechllm_bench.models.llm import load_tokenizer
+
+    if not (paths.PROJECT / "zoo" / "llm-mini" / "tokenizer.json").is_file():
+        pytest.skip("zoo/llm-mini is not trained yet, and the rule counts its tokens")
+    tokenizer = load_tokenizer("zoo/llm-mini")
+    lengths = [sum(map(len, prompt_halves(tokenizer, e))) for _, e in asked(split, ood)[:500]]
+    assert sum(lengths) / len(lengths) <= 130
+    assert sum(n <= 225 for n in lengths) / len(lengths) >= 0.98

@@ -1,0 +1,120 @@
+import json
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation import score
+from speechllm_bench.schema import Prediction
+
+SAID = "fly from york to new york on monday"
+
+
+def parse(text):
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def prediction(i, gold, raw, speaker="a", transcript=SAID):
+    gold, raw = (x if isinstance(x, str) else json.dumps(x) for x in (gold, raw))
+    return Prediction(f"u{i}-slots-0", f"u{i}", speaker, "slots", raw, gold, (), 5, transcript)
+
+
+def test_every_prediction_is_counted():
+    rows = [
+        prediction(0, {"city": "new york"}, {"city": "york"}),
+        prediction(1, {"city": "york"}, "no JSON at all", speaker="b"),
+        prediction(2, {}, {}, speaker="b"),
+        prediction(3, {}, {"day": "monday"}, speaker="c"),
+    ]
+    found = score.score_slots(rows, parse)
+    assert (found["n"], found["speakers"]) == (4, ["a", "b", "c"])
+    assert found["totals"]["partial_match"] == pytest.approx([2 / 3, 2, 2])
+    assert found["totals"]["exact_match"] == [0, 2, 2]
+    assert found["totals"]["unparsable"] == [1, 4]
+    assert found["metrics"]["parse_failures"]["value"] == 0.25
+    f1 = found["metrics"]["f1"]
+    assert f1["value"] == pytest.approx(1 / 3)
+    assert f1["low"] <= f1["value"] <= f1["high"]
+    assert (f1["n"], f1["n_speakers"], f1["n_seeds"]) == (4, 3, 1)
+    assert found["versions"] == {"partial_match": 1, "exact_match": 1, "slu_f1": 1}
+
+
+def test_perfect_and_silent_systems():
+    gold = [{"city": "york"}, {"day": "monday"}]
+    perfect = score.score_slots([prediction(i, g, g) for i, g in enumerate(gold)], parse)
+    silent = score.score_slots([prediction(i, g, {}) for i, g in enumerate(gold)], parse)
+    for name in ("precision", "recall", "f1", "exact_f1", "slu_f1"):
+        assert perfect["metrics"][name]["value"] == 1
+        assert silent["metrics"][name]["value"] == 0
+
+
+def test_score_is_plain_json_and_the_same_each_time():
+    rows = [prediction(i, {"city": "york"}, {"city": "york"}, speaker=str(i % 3)) for i in range(6)]
+    text = json.dumps(score.score_slots(rows, parse), allow_nan=False)
+    assert text == json.dumps(score.score_slots(rows, parse), allow_nan=False)
+    assert score.interval([json.loads(text)], "f1").value == 1
+
+
+def test_transcription():
+    rows = [prediction(0, "pay the bill", "pay a bill"), prediction(1, "yes", "Yes.", speaker="b")]
+    found = score.score_transcription(rows)
+    assert found["metrics"]["wer"]["value"] == 0.25
+    assert found["totals"] == {"words": [1, 4], "characters": [3, 15]}
+    with pytest.raises(UserError, match="holds no 'f1'; it has wer, cer"):
+        score.interval([found], "f1")
+
+
+def test_nothing_to_score_and_unreadable_gold_are_refused():
+    with pytest.raises(UserError, match="no predictions"):
+        score.score_slots([], parse)
+    with pytest.raises(UserError, match="gold answer of example 'u0-slots-0'"):
+        score.score_slots([prediction(0, "not JSON", {})], parse)
+
+
+@pytest.mark.parametrize(
+    ("gold", "raw", "kinds"),
+    [
+        ({}, {}, {}),
+        ({"to": "new york"}, {"to": "New York"}, {"correct": 1}),
+        ({"to": "new york"}, {"to": "newark"}, {"heard wrong": 1}),
+        ({"to": "new york"}, {"to": "to new"}, {"wrong span": 1}),
+        ({"to": "new york"}, {"to": "on"}, {"wrong span": 1}),
+        ({"to": "new york"}, {"to": "o"}, {"heard wrong": 1}),  # words, not letters
+        ({"to": "new york"}, {"origin": "new york"}, {"wrong slot": 1, "missed": 1}),
+        ({"to": "new york", "from": "york"}, {"to": "york", "from": "new york"}, {"wrong slot": 2}),
+        ({}, {"day": "monday"}, {"distractor filled": 1}),
+        ({}, {"day": "tuesday"}, {"invented": 1}),
+        ({"to": "new york"}, {"to": None}, {"missed": 1}),
+        ({"to": "new york", "from": "york"}, "{", {"unparsable": 2}),
+    ],
+)
+def test_error_kinds(gold, raw, kinds):
+    assert score.error_kinds([prediction(0, gold, raw)], parse) == Counter(kinds)
+    assert set(kinds) <= set(score.ERROR_KINDS)
+
+
+def test_seeds_and_differences_come_from_stored_scores():
+    def system(right):
+        gold = {"city": "york"}
+        rows = [prediction(i, gold, gold if i in right else {}, speaker=str(i)) for i in range(10)]
+        return score.score_slots(rows, parse)
+
+    good, bad = [system(range(9)), system(range(10))], [system(range(1)), system(range(2))]
+    both = score.interval(good, "recall")
+    assert (both.value, both.n_seeds, both.n) == (pytest.approx(0.95), 2, 10)
+    gap = score.difference(good, bad, "recall")
+    assert gap.value == pytest.approx(0.8)
+    assert 0 < gap.low < 0.8 < gap.high
+    with pytest.raises(UserError, match="different items"):
+        score.difference(good[:1], [score.score_slots([prediction(99, {"a": "b"}, {})], parse)], "f1")
+
+
+def test_scoring_needs_no_torch():
+    code = "import sys, speechllm_bench.evaluation.score; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

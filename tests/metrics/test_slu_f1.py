@@ -1,0 +1,120 @@
+"""Fixtures worked out by hand, and parity with SLURP's published program on a published system."""
+
+import pytest
+
+from speechllm_bench.data.corpora import slurp
+from speechllm_bench.metrics import Counts, slu_f1, total
+
+
+def entities(*pairs):
+    return [{"type": kind, "filler": filler} for kind, filler in pairs]
+
+
+def test_distances():
+    assert slu_f1.word_distance("new york", "new york") == 0
+    assert slu_f1.word_distance("new  york", "new york") == 0
+    assert slu_f1.word_distance("york", "the city of york") == 3  # may exceed 1
+    assert slu_f1.word_distance("york", "") == 1
+    assert slu_f1.char_distance("york", "yorks") == 1 / 5
+    assert slu_f1.char_distance("a  b", "a b") == 1 / 4  # spaces count
+    assert slu_f1.char_distance("", "") == 1
+    with pytest.raises(ValueError, match="without words"):
+        slu_f1.word_distance(" ", "york")
+
+
+def test_empty_answers_count_nothing():
+    assert slu_f1.span_counts([], []) == slu_f1.slu_counts([], []) == {}
+    assert slu_f1.micro({}) == {"precision": 0, "recall": 0, "f1": 0}
+    assert slu_f1.macro({}) == 0
+
+
+def test_missing_and_extra_entities():
+    gold = entities(("date", "monday"))
+    assert slu_f1.slu_counts(gold, []) == {"date": Counts(0, 0, 2)}
+    assert slu_f1.slu_counts([], gold) == {"date": Counts(0, 2, 0)}
+    counted = slu_f1.slu_counts(gold, entities(("date", "monday"), ("date", "monday"), ("time", "ten")))
+    assert counted == {"date": Counts(2, 4, 2), "time": Counts(0, 2, 0)}
+
+
+def test_span_counts_take_each_gold_entity_once():
+    gold = entities(("date", "monday"), ("date", "monday"))
+    assert slu_f1.span_counts(gold, gold) == {"date": Counts(2, 2, 2)}
+    assert slu_f1.span_counts(gold[:1], gold) == {"date": Counts(1, 2, 1)}
+    assert slu_f1.span_counts(gold, gold[:1]) == {"date": Counts(1, 1, 2)}
+    assert slu_f1.span_counts(gold, entities(("date", "Monday"))) == {"date": Counts(0, 1, 2)}
+    extra_key = [{**gold[0], "score": 1}]
+    assert slu_f1.span_counts(gold[:1], extra_key) == {"date": Counts(0, 1, 1)}
+
+
+def test_distance_above_one_costs_more_than_a_miss():
+    counted = slu_f1.distance_counts(
+        entities(("place", "york")), entities(("place", "the city of york")), slu_f1.word_distance
+    )
+    assert counted == {"place": Counts(1, 4, 4)}  # TP 1, FP 3, FN 3
+
+
+def test_assignment_is_greedy_in_the_order_of_predictions():
+    gold = entities(("date", "monday morning"), ("date", "monday"))
+    predicted = entities(("date", "monday at"), ("date", "monday morning"))
+    counted = slu_f1.distance_counts(gold, predicted, slu_f1.word_distance)
+    # "monday at" takes "monday morning" (1/2, against 1 for "monday"); 1 is left for the second.
+    assert counted == {"date": Counts(2, 3.5, 3.5)}
+
+
+def test_slot_answers():
+    gold, said = {"city": "new york", "day": "monday"}, {"city": "york", "hour": "ten"}
+    correct, predicted, wanted = slu_f1.counts(gold, said)
+    distances = 1 / 2 + 4 / 8  # "york" for "new york": by words and by characters
+    assert (correct, predicted, wanted) == (2, 2 + distances + 2, 2 + distances + 2)
+
+
+def test_macro_counts_labels_that_are_only_predicted():
+    table = slu_f1.add([slu_f1.intent_counts("a", "a"), slu_f1.intent_counts("a", "b")])
+    assert table == {"a": Counts(1, 1, 2), "b": Counts(0, 1, 0)}
+    assert slu_f1.macro(table) == pytest.approx((2 / 3 + 0) / 2)
+
+
+@pytest.fixture(scope="module")
+def published(bench_data):
+    """Gold and predicted answers of the recordings that the published system answered."""
+    folder = bench_data / "slurp"
+    gold = slurp.read_gold(folder / "test.jsonl")
+    said = slurp.read_predictions(folder / "multi_sfid_predictions.jsonl")
+    assert (len(gold), len(said)) == (13_078, 14_093)
+    return [(gold[file], said[file]) for file in gold if file in said]
+
+
+def test_published_intents(published):
+    table = slu_f1.add(slu_f1.intent_counts(g["intent"], s["intent"]) for g, s in published)
+    assert round(slu_f1.micro(table)["f1"], 6) == 0.758660
+    assert round(slu_f1.macro(table), 6) == 0.693534
+
+
+def test_published_entities(published):
+    table = slu_f1.add(slu_f1.span_counts(g["entities"], s["entities"]) for g, s in published)
+    correct, predicted, gold = total(table.values())
+    assert (correct, predicted - correct, gold - correct) == (6565, 3368, 5331)
+    # Integer counts pin F1 to the last digit: 2 TP / (2 TP + FP + FN).
+    assert slu_f1.micro(table)["f1"] == pytest.approx(2 * 6565 / (2 * 6565 + 3368 + 5331), abs=1e-9)
+    assert round(slu_f1.micro(table)["f1"], 6) == 0.601493
+    assert round(slu_f1.macro(table), 6) == 0.448452
+
+
+@pytest.mark.parametrize(
+    ("distance", "figure"), [(slu_f1.word_distance, 0.658208), (slu_f1.char_distance, 0.689152)]
+)
+def test_published_distance_f1(published, distance, figure):
+    table = slu_f1.add(slu_f1.distance_counts(g["entities"], s["entities"], distance) for g, s in published)
+    assert round(slu_f1.micro(table)["f1"], 6) == figure
+
+
+def test_published_slu_f1(published):
+    """The program's figures are known to 6 digits and its counts to 4; agreement is to every digit given."""
+    table = slu_f1.add(slu_f1.slu_counts(g["entities"], s["entities"]) for g, s in published)
+    correct, predicted, gold = total(table.values())
+    assert correct == 16114
+    assert round(predicted - correct, 4) == 5854.9897
+    assert round(gold - correct, 4) == 9780.9897
+    scores = slu_f1.micro(table)
+    assert [round(scores[k], 6) for k in ("precision", "recall", "f1")] == [0.733488, 0.622283, 0.673325]
+    assert round(slu_f1.macro(table), 6) == 0.541540

@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+
+from speechllm_bench.metrics import wer
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "errors"),
+    [
+        ("", "", (0, 0)),
+        ("um", "", (0, 0)),  # nothing is left of a hesitation
+        ("", "two words", (2, 0)),
+        ("two words", "", (2, 2)),
+        ("pay the bill", "Pay the bill.", (0, 3)),
+        ("pay the bill", "pay a big bill", (2, 3)),
+        ("i can't", "i cannot", (2, 3)),  # "can not" against "cannot"
+        ("nineteen", "19", (0, 1)),
+    ],
+)
+def test_word_errors(reference, hypothesis, errors):
+    assert wer.word_counts(reference, hypothesis) == errors
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "errors"),
+    [("", "", (0, 0)), ("", "ab", (2, 0)), ("cat", "cut", (1, 3)), ("a cat", "acat", (1, 5))],
+)
+def test_character_errors(reference, hypothesis, errors):
+    assert wer.char_counts(reference, hypothesis) == errors
+
+
+def test_rate_is_of_the_sums_and_finite():
+    assert wer.score(wer.Errors(3, 4)) == 0.75
+    assert wer.score(wer.Errors(2, 0)) == 2
+    assert wer.score(wer.Errors(0, 0)) == 0
+    assert wer.rate(np.array([[[5, 4], [0, 2]]])).tolist() == [[1.25, 0]]

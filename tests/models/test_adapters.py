@@ -1,0 +1,92 @@
+"""Adapters: lengths, the papers' sizes and proportions, and no influence of padding."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import ADAPTERS
+
+from speechllm_bench import paths
+from speechllm_bench.config import AdapterConfig, load_profile
+from speechllm_bench.models import adapters
+
+KINDS = list(ADAPTERS)
+
+
+def build(kind: str, d_in: int = 6, d_out: int = 10) -> adapters.Adapter:
+    torch.manual_seed(1)
+    return adapters.build_adapter(AdapterConfig(**ADAPTERS[kind]), d_in, d_out).eval()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_out_length_is_the_real_length(kind):
+    adapter = build(kind)
+    for n in range(1, 41):
+        out = adapter(torch.randn(1, n, 6), torch.tensor([n]))
+        assert out.shape == (1, adapter.out_length(n), 10)
+        assert adapter.out_length(torch.tensor([n])).tolist() == [adapter.out_length(n)]
+
+
+def test_out_length_by_hand():
+    assert [adapters.Adapter.out_length(n) for n in (1, 8, 9, 16, 17, 50)] == [1, 1, 2, 2, 3, 7]
+
+
+def size(kind: str, profile: str, d_in: int, d_out: int) -> int:
+    config = load_profile(paths.EXPERIMENTS / "profiles" / f"{profile}.yaml").adapters[kind]
+    with torch.device("meta"):
+        return adapters.n_parameters(adapters.build_adapter(config, d_in, d_out))
+
+
+@pytest.mark.parametrize(
+    ("kind", "millions"), [("cnn", 3.41), ("mlp", 20.98), ("transformer", 67.16)]
+)  # 2510.15851, section 3.3
+def test_sizes_at_the_papers_widths(kind, millions):
+    assert size(kind, "paper", 512, 2048) / 1e6 == pytest.approx(millions, rel=0.01)
+
+
+def test_larger_cnn_at_the_papers_widths():
+    assert size("cnn_xl", "paper", 512, 2048) > size("cnn", "paper", 512, 2048)
+
+
+@pytest.mark.parametrize("profile", ["smoke", "mini"])
+def test_zoo_profiles_keep_the_papers_proportions(profile):
+    """Protocol, rule 7; whisper-mini and llm-mini are both 160 wide."""
+    sizes = {kind: size(kind, profile, 160, 160) for kind in KINDS}
+    assert sizes["mlp"] / sizes["cnn"] == pytest.approx(6.1, rel=0.1)
+    assert sizes["transformer"] / sizes["cnn"] == pytest.approx(19.7, rel=0.1)
+    assert sizes["cnn_xl"] > sizes["cnn"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_changes_nothing(kind):
+    adapter = build(kind)
+    lengths = torch.tensor([3, 8, 9, 21, 40])
+    frames = torch.randn(5, 40, 6)
+    padded = frames * (torch.arange(40) < lengths[:, None])[..., None]
+    together = adapter(padded, lengths)
+    for row, n in enumerate(lengths.tolist()):
+        alone = adapter(frames[row : row + 1, :n], lengths[row : row + 1])[0]
+        torch.testing.assert_close(together[row, : len(alone)], alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_parameter_gets_a_gradient(kind):
+    adapter = build(kind)
+    adapter(torch.randn(2, 24, 6), torch.tensor([24, 17])).pow(2).sum().backward()
+    without = [n for n, p in adapter.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_frame_is_heard(kind):
+    adapter = build(kind)
+    frames = torch.randn(1, 16, 6, requires_grad=True)
+    adapter(frames, torch.tensor([16])).pow(2).sum().backward()
+    assert (frames.grad.abs().sum(-1) > 0).all()
+
+
+def test_the_transformer_knows_the_order_of_stacks():
+    adapter = build("transformer")
+    stack = torch.randn(1, 8, 6).repeat(1, 2, 1)
+    first, second = adapter(stack, torch.tensor([16]))[0]
+    assert not torch.allclose(first, second, atol=1e-3)

@@ -1,0 +1,103 @@
+"""From examples to tensors: what is attended, what is speech, what is the answer."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from speechllm_bench.models.inputs import collate, pad_frames, prompt_halves
+from speechllm_bench.models.llm import load_tokenizer
+from speechllm_bench.schema import Example
+
+SYSTEM_TEMPLATE = (
+    "<s>system: be brief{% for message in messages %}<|{{ message['role'] }}|>"
+    "{{ message['content'] }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_backbones):
+    return load_tokenizer(str(tiny_backbones / "llm"))
+
+
+def example(prompt: str = "agent: where to\ncaller:<|audio|>\nfill in as json: city",
+            target: str = '{"city": "zürich"}') -> Example:  # fmt: skip
+    return Example("e", "u", "slots", prompt, target, ("city",))
+
+
+def frames(*lengths: int) -> list[np.ndarray]:
+    return [np.full((n, 4), n, np.float16) for n in lengths]
+
+
+EXAMPLES = [example(), example(target="{}"), example("caller:<|audio|>\nwrite it down", "to zürich")]
+
+
+def test_the_prompt_is_the_chat_template_around_the_speech(tokenizer):
+    before, after = prompt_halves(tokenizer, example())
+    assert tokenizer.decode(before) == "<|user|>agent: where to\ncaller:"
+    assert tokenizer.decode(after) == "\nfill in as json: city<|end|><|assistant|>"
+
+
+@pytest.mark.parametrize("with_answer", [True, False])
+def test_a_row_reads_as_prompt_speech_prompt_answer(tokenizer, with_answer):
+    batch = collate(tokenizer, EXAMPLES, frames=frames(3, 17, 40), with_answer=with_answer)
+    for row, (one, n_speech) in enumerate(zip(EXAMPLES, (1, 3, 5), strict=True)):
+        before, after = prompt_halves(tokenizer, one)
+        attended = batch.attended[row]
+        words = batch.tokens[row][attended & ~batch.speech[row] & ~batch.answer[row]].tolist()
+        assert words == before + after
+        assert int(batch.speech[row].sum()) == n_speech
+        first = int(attended.nonzero()[0]) + len(before)
+        assert batch.speech[row].nonzero().flatten().tolist() == list(range(first, first + n_speech))
+        said = batch.tokens[row][batch.answer[row]].tolist()
+        if with_answer:
+            assert said[-1] == tokenizer.eos_token_id
+            assert tokenizer.decode(said[:-1]) == one.target
+        else:
+            assert said == []
+    assert (batch.tokens[~batch.attended] == tokenizer.pad_token_id).all()
+    assert not (batch.speech & ~batch.attended).any() and not (batch.answer & batch.speech).any()
+
+
+def test_training_pads_right_and_generation_left(tokenizer):
+    right = collate(tokenizer, EXAMPLES, frames=frames(3, 17, 40), with_answer=True).attended.int()
+    left = collate(tokenizer, EXAMPLES, frames=frames(3, 17, 40), with_answer=False).attended.int()
+    assert (right.diff(dim=1) <= 0).all() and right[:, 0].all()
+    assert (left.diff(dim=1) >= 0).all() and left[:, -1].all()
+    assert left.sum(1).unique().numel() > 1  # or there was no padding to test
+
+
+def test_the_answer_ends_a_row(tokenizer):
+    batch = collate(tokenizer, EXAMPLES, frames=frames(3, 17, 40), with_answer=True)
+    for row in range(3):
+        positions = batch.answer[row].nonzero().flatten()
+        assert positions[-1] == batch.attended[row].nonzero()[-1]
+        assert len(positions) == positions[-1] - positions[0] + 1
+
+
+def test_a_chat_template_with_a_system_part(tokenizer):
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = SYSTEM_TEMPLATE
+    batch = collate(other, EXAMPLES, frames=frames(3, 17, 40), with_answer=True)
+    assert batch.speech.sum(1).tolist() == [1, 3, 5]
+    before, _ = prompt_halves(other, example())
+    assert other.decode(before).startswith("<s>system: be brief<|user|>")
+
+
+def test_a_transcript_stands_where_the_speech_would(tokenizer):
+    batch = collate(tokenizer, EXAMPLES[:1], transcripts=["to zürich please"], with_answer=True)
+    assert batch.frames is None and batch.n_frames is None and not batch.speech.any()
+    text = tokenizer.decode(batch.tokens[0][~batch.answer[0]])
+    assert text == (
+        "<|user|>agent: where to\ncaller: to zürich please\nfill in as json: city<|end|><|assistant|>"
+    )
+
+
+def test_frames_are_zero_beyond_their_end():
+    padded, lengths = pad_frames(frames(2, 5))
+    assert padded.shape == (2, 5, 4) and padded.dtype == torch.float32
+    assert lengths.tolist() == [2, 5]
+    assert (padded[0, :2] == 2).all() and (padded[0, 2:] == 0).all() and (padded[1] == 5).all()

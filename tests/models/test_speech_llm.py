@@ -1,0 +1,211 @@
+"""The composite model against naive computations: loss, splice, generation, LoRA, what is frozen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import ADAPTERS
+from torch.nn import functional
+from transformers import LlamaForCausalLM
+
+from speechllm_bench import paths
+from speechllm_bench.config import AdapterConfig, LoraConfig, load_profile
+from speechllm_bench.models.adapters import build_adapter, n_parameters
+from speechllm_bench.models.inputs import collate, prompt_halves
+from speechllm_bench.models.llm import load_llm, load_tokenizer
+from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.schema import Example
+from speechllm_bench.zoo.config import load_recipe
+from speechllm_bench.zoo.llm import build
+
+D = 6
+LORA = LoraConfig(rank=2, alpha=8, dropout=0.0)
+EXAMPLES = [
+    Example("0", "0", "slots", "agent: hello\ncaller:<|audio|>\nfill in as json: city", '{"city": "paris"}'),
+    Example("1", "1", "slots", "caller:<|audio|>\nfill in as json: first name, city", "{}"),
+    Example("2", "2", "transcription", "caller:<|audio|>\nwrite it down", "i was charged"),
+]
+RNG = np.random.default_rng(0)
+FRAMES = [RNG.standard_normal((n, D)).astype(np.float16) for n in (21, 5, 40)]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_backbones):
+    return load_tokenizer(str(tiny_backbones / "llm"))
+
+
+@pytest.fixture
+def make(tiny_backbones):
+    def model(kind: str = "mlp", lora: LoraConfig | None = None) -> SpeechLLM:
+        llm = load_llm(str(tiny_backbones / "llm"), lora)
+        torch.manual_seed(3)
+        return SpeechLLM(llm, build_adapter(AdapterConfig(**ADAPTERS[kind]), D, 16)).eval()
+
+    return model
+
+
+def batch(tokenizer, rows=(0, 1, 2), with_answer=True):
+    return collate(
+        tokenizer, [EXAMPLES[i] for i in rows], frames=[FRAMES[i] for i in rows], with_answer=with_answer
+    )
+
+
+def by_hand(model: SpeechLLM, tokenizer, i: int, with_answer: bool) -> tuple[torch.Tensor, list[int]]:
+    """(1, N, E) embeddings of one example by concatenation, and its answer's ids."""
+    before, after = prompt_halves(tokenizer, EXAMPLES[i])
+    answer = [*tokenizer(EXAMPLES[i].target)["input_ids"], tokenizer.eos_token_id] if with_answer else []
+    embed = model.llm.get_input_embeddings()
+    frames = torch.from_numpy(FRAMES[i].astype(np.float32))[None]
+    speech = model.adapter(frames, torch.tensor([frames.shape[1]]))[0]
+    parts = [embed(torch.tensor(before)), speech, embed(torch.tensor([*after, *answer]))]
+    return torch.cat(parts)[None], answer
+
+
+@pytest.mark.parametrize("with_answer", [True, False])
+@pytest.mark.parametrize("kind", list(ADAPTERS))
+def test_splice_equals_concatenation(make, tokenizer, kind, with_answer):
+    model, inputs = make(kind), batch(tokenizer, with_answer=with_answer)
+    with torch.no_grad():
+        embedded = model.embeddings(inputs)
+        for i in range(3):
+            theirs, _ = by_hand(model, tokenizer, i, with_answer)
+            torch.testing.assert_close(embedded[i][inputs.attended[i]], theirs[0], atol=1e-5, rtol=0)
+
+
+def naive_loss(model: SpeechLLM, tokenizer, i: int) -> tuple[float, int]:
+    """Summed nats and number of target tokens, from full logits of one example without padding."""
+    embedded, answer = by_hand(model, tokenizer, i, True)
+    logits = model.llm(inputs_embeds=embedded).logits[0]
+    nats = -logits.log_softmax(-1)[-len(answer) - 1 : -1].gather(1, torch.tensor(answer)[:, None])
+    return nats.sum().item(), len(answer)
+
+
+@torch.no_grad()
+def test_loss_equals_full_logits_of_each_example_alone(make, tokenizer):
+    model = make()
+    nats, targets = zip(*(naive_loss(model, tokenizer, i) for i in range(3)), strict=True)
+    assert max(n / t for n, t in zip(nats, targets, strict=True)) - min(
+        n / t for n, t in zip(nats, targets, strict=True)
+    ) > 0.01  # fmt: skip
+    for i in range(3):
+        alone = model.loss(batch(tokenizer, [i])).item()
+        assert alone == pytest.approx(nats[i] / targets[i], abs=1e-5)
+    # A batch's loss is the mean over target tokens, not over examples.
+    assert model.loss(batch(tokenizer)).item() == pytest.approx(sum(nats) / sum(targets), abs=1e-5)
+
+
+@torch.no_grad()
+def test_speech_reaches_the_loss(make, tokenizer):
+    model = make()
+    one = collate(tokenizer, EXAMPLES[:1], frames=FRAMES[:1], with_answer=True)
+    other = collate(tokenizer, EXAMPLES[:1], frames=[-FRAMES[0]], with_answer=True)
+    assert model.loss(one).item() != model.loss(other).item()
+
+
+@torch.no_grad()
+def test_without_an_adapter_it_is_the_text_llm(make, tokenizer):
+    llm = make().llm
+    inputs = collate(tokenizer, EXAMPLES, transcripts=["to paris", "hello", "um"], with_answer=True)
+    logits = llm(input_ids=inputs.tokens, attention_mask=inputs.attended.long()).logits
+    labels = inputs.tokens.masked_fill(~inputs.answer, -100)
+    theirs = functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+    assert SpeechLLM(llm, None).loss(inputs).item() == pytest.approx(theirs.item(), abs=1e-5)
+
+
+def test_generation_in_a_batch_equals_one_by_one_and_no_cache(make, tokenizer):
+    model, end, pad = make(), tokenizer.eos_token_id, tokenizer.pad_token_id
+    together = model.generate(batch(tokenizer, with_answer=False), 12, end, pad).tolist()
+    for i in range(3):
+        [alone] = model.generate(batch(tokenizer, [i], with_answer=False), 12, end, pad).tolist()
+        assert together[i][: len(alone)] == alone
+        assert set(together[i][len(alone) :]) <= {pad}
+        embedded, _ = by_hand(model, tokenizer, i, False)
+        greedy: list[int] = []
+        with torch.no_grad():
+            while len(greedy) < 12 and end not in greedy:
+                greedy.append(int(model.llm(inputs_embeds=embedded).logits[0, -1].argmax()))
+                word = model.llm.get_input_embeddings()(torch.tensor([[greedy[-1]]]))
+                embedded = torch.cat([embedded, word], dim=1)
+        assert alone == greedy
+    assert len({tuple(row) for row in together}) > 1  # or nothing was listened to
+
+
+def steps(model: SpeechLLM, tokenizer, parts: list[str]) -> tuple[set[str], set[str]]:
+    """Three steps of Adam on the parts; names of the parameters that got a gradient, and that changed."""
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    optimizer = torch.optim.Adam(model.trained_parameters(parts).values(), lr=0.01)
+    with_gradient: set[str] = set()
+    for _ in range(3):
+        model.loss(batch(tokenizer)).backward()
+        with_gradient |= {n for n, p in model.named_parameters() if p.grad is not None}
+        optimizer.step()
+        optimizer.zero_grad()
+    changed = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+    return with_gradient, changed
+
+
+@pytest.mark.parametrize(("parts", "prefixes"), [
+    (["adapter"], {"adapter"}), (["lora"], {"llm"}), (["adapter", "lora"], {"adapter", "llm"}),
+])  # fmt: skip
+def test_only_the_chosen_parts_learn(make, tokenizer, parts, prefixes):
+    model = make(lora=LORA)
+    with_gradient, changed = steps(model, tokenizer, parts)
+    chosen = set(model.trained_parameters(parts))
+    assert chosen == with_gradient == changed
+    assert {n.split(".")[0] for n in chosen} == prefixes
+    assert all("lora_" in n or n.startswith("adapter.") for n in chosen)
+
+
+def test_a_frozen_llm_stays_as_it_was_to_the_last_bit(make, tokenizer):
+    _, changed = steps(model := make("transformer"), tokenizer, ["adapter"])
+    assert changed == {n for n, _ in model.named_parameters() if n.startswith("adapter.")}
+
+
+@torch.no_grad()
+def test_untrained_lora_changes_nothing(make, tokenizer):
+    """LoRA starts at zero; the adapter is the same in both."""
+    without, with_lora = make(), make(lora=LORA)
+    assert with_lora.loss(batch(tokenizer)).item() == pytest.approx(
+        without.loss(batch(tokenizer)).item(), abs=1e-6
+    )
+
+
+def test_trained_lora_is_heard_in_generation(make, tokenizer):
+    model, end, pad = make(lora=LORA), tokenizer.eos_token_id, tokenizer.pad_token_id
+    prompts = batch(tokenizer, with_answer=False)
+    before = model.generate(prompts, 8, end, pad).tolist()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    assert model.generate(prompts, 8, end, pad).tolist() != before
+
+
+def test_training_lora_where_there_is_none_is_refused(make):
+    with pytest.raises(ValueError, match="no LoRA"):
+        make().trained_parameters(["lora"])
+
+
+@pytest.mark.parametrize("profile", ["smoke", "mini"])
+def test_lora_trains_two_to_five_percent_of_the_zoos_llm(profile, tmp_path):
+    """Protocol, rule 7, and alpha / rank = 4; on all linear layers (2510.15851, section 3.1)."""
+    recipe = load_recipe("llm-mini")
+
+    class Sizes:
+        eos_token_id, pad_token_id = 1, 0
+
+        def __len__(self):
+            return recipe.vocabulary
+
+    llm = build(recipe, Sizes())
+    assert isinstance(llm, LlamaForCausalLM)
+    llm.save_pretrained(tmp_path)
+    lora = load_profile(paths.EXPERIMENTS / "profiles" / f"{profile}.yaml").lora
+    model = SpeechLLM(load_llm(str(tmp_path), lora), None)
+    trained = model.trained_parameters(["lora"])
+    share = sum(p.numel() for p in trained.values()) / n_parameters(llm)
+    assert 0.02 <= share <= 0.05
+    assert lora.alpha / lora.rank == 4
+    layers = {n.split(".lora_")[0].split(".")[-1] for n in trained}
+    assert layers == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}

@@ -1,0 +1,130 @@
+import subprocess
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from speechllm_bench.reports import figures
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def curves():
+    rows = [
+        (variant, seed, examples, "validation", metric, seed + examples / 1000)
+        for variant in ("cnn", "mlp")
+        for seed in (0, 1)
+        for examples in (100, 200, 300)
+        for metric in ("loss", "f1")
+    ]
+    return pd.DataFrame(rows, columns=["variant", "seed", "examples", "split", "metric", "value"])
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame(
+        {
+            "variant": ["cnn", "mlp", "absent"],
+            "trained_parameters": pd.array([30_000, 180_000, None], "Int64"),
+            "f1": [0.3, 0.6, np.nan],
+            "f1_low": [0.2, 0.5, np.nan],
+            "f1_high": [0.4, 0.7, np.nan],
+            "reported_f1": [0.4, np.nan, 0.5],
+        }
+    )
+
+
+def labelled(ax):
+    return {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
+
+
+def test_mean_and_seed_lines(curves):
+    _, (ax,) = figures.panels()
+    figures.learning_curves(curves, ax)
+    assert list(labelled(ax)) == ["CNN", "MLP"]
+    assert len(ax.lines) == 2 * (1 + 2)
+    np.testing.assert_allclose(labelled(ax)["MLP"].get_ydata(), [0.6, 0.7, 0.8])
+    assert "examples seen" in ax.get_xlabel() and "nats per target token" in ax.get_ylabel()
+
+
+def test_one_seed_is_one_line(curves):
+    _, (ax,) = figures.panels()
+    figures.learning_curves(curves[curves["seed"] == 0], ax, metric="f1")
+    assert len(ax.lines) == 2
+    assert "F1" in ax.get_ylabel()
+
+
+def test_mean_stops_where_a_seed_diverged(curves):
+    broken = curves.drop(curves[(curves["seed"] == 1) & (curves["examples"] > 200)].index)
+    _, (ax,) = figures.panels()
+    figures.learning_curves(broken, ax)
+    assert list(labelled(ax)["CNN"].get_xdata()) == [100, 200]
+
+
+def test_an_empty_frame_is_an_empty_panel(curves):
+    _, (ax,) = figures.panels()
+    assert figures.learning_curves(curves.iloc[:0], ax) is ax
+    assert not ax.lines
+
+
+def test_points_hollow_markers_and_log_axis(table):
+    figure, (ax,) = figures.panels()
+    figures.f1_against_parameters(table, ax)
+    figures.legend(figure, reported=True)
+    points = labelled(ax)
+    assert {k: tuple(v.get_ydata()) for k, v in points.items()} == {"CNN": (0.3,), "MLP": (0.6,)}
+    hollow = [line for line in ax.lines if line.get_markerfacecolor() == "none"]
+    assert [tuple(line.get_ydata()) for line in hollow] == [(0.4,)]
+    assert ax.get_xscale() == "log"
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["CNN", "MLP", "reported"]
+
+
+def test_a_variant_looks_the_same_everywhere():
+    assert figures.look("mlp") is figures.LOOKS["mlp"]
+    assert figures.look("lora_r8") == figures.look("lora_r8")
+    assert figures.look("lora_r8").label == "lora r8"
+    looks = list(figures.LOOKS.values())
+    assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == len(looks)
+
+
+def test_files_are_the_same_bytes_each_time(curves, tmp_path):
+    def drawn(folder):
+        figure, (ax,) = figures.panels()
+        figures.learning_curves(curves, ax)
+        figures.legend(figure)
+        paths = figures.save(figure, folder, "curves", "smoke")
+        return {path.name: path.read_bytes() for path in paths}
+
+    first = drawn(tmp_path / "a")
+    assert first == drawn(tmp_path / "b")
+    assert sorted(first) == sorted(p.name for p in (tmp_path / "a").iterdir()) == ["curves.pdf", "curves.png"]
+    assert b"CreationDate" not in first["curves.pdf"] and b"Software" not in first["curves.png"]
+
+
+def test_smoke_is_marked_and_other_profiles_are_not(tmp_path):
+    for profile, mark in (("smoke", figures.SMOKE_MARK), ("mini", "")):
+        figure, _ = figures.panels()
+        figures.save(figure, tmp_path, "empty", profile)
+        assert figure.get_supxlabel() == mark
+
+
+def test_the_reader_s_own_settings_are_left_alone(curves):
+    before = dict(plt.rcParams)
+    _, (ax,) = figures.panels()
+    figures.learning_curves(curves, ax)
+    assert dict(plt.rcParams) == before
+
+
+def test_reports_need_no_torch():
+    code = (
+        "import sys; from speechllm_bench.reports import claims, figures, tables;"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from speechllm_bench import cli, runs, studies
+
+
+@pytest.fixture
+def jobs(suite, monkeypatch):
+    """Stands in for the torch side: `execute` writes the record of a run that went well."""
+    import types
+
+    done = types.SimpleNamespace(executed=[], prepared=[])
+
+    def execute(config, profile, progress):
+        progress("train", 0.5)
+        digest = studies.identity.run_digest(config)
+        done.executed.append((digest, os.environ["OMP_NUM_THREADS"]))
+        runs.write_json(studies.run_folder(profile, digest) / "run.json", {"status": "diverged"})
+        return studies.run_folder(profile, digest)
+
+    module = types.ModuleType("speechllm_bench.jobs")
+    module.execute = execute
+    module.prepare = lambda config, n: done.prepared.append((config.corpus.name, n))
+    monkeypatch.setitem(sys.modules, "speechllm_bench.jobs", module)
+    monkeypatch.setattr("speechllm_bench.jobs", module, raising=False)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELISM"):
+        monkeypatch.setenv(name, "1")
+    return done
+
+
+def told(capsys):
+    return capsys.readouterr().err.strip()
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("stdy adapter_size", "invalid choice: 'stdy' (choose from 'prepare', 'run', 'study'"),
+        ("", "the following arguments are required: COMMAND"),
+        ("run", "the following arguments are required: study, variant"),
+        (
+            "study adapter_size --profil mini",
+            "'study' does not know --profil mini; it knows --help",
+        ),
+        ("study adapter_size --profile big", "invalid choice: 'big' (choose from 'smoke', 'mini', 'paper')"),
+        ("study adapter_size --seeds 0,x", "'x' is not a seed; seeds are whole numbers from 0"),
+        ("study adapter_size --seeds -1", "'-1' is not a seed"),
+        ("study adapter_size --jobs 0", "'0' is not a whole number of at least 1"),
+        ("study adaptersize", "there is no study 'adaptersize'; the studies are: adapter_size"),
+        ("study adapter_size --variants mlp,mpl", "no variant 'mpl'; the variants are: cnn, cnn_xl"),
+        ("run adapter_size mpl", "no variant 'mpl'; its variants are: cnn, cnn_xl"),
+        ("run adapter_size", "the following arguments are required: variant"),
+        ("report adapter", "there is no study 'adapter'"),
+        ("zoo trian whisper", "invalid choice: 'trian' (choose from 'train', 'evaluate')"),
+        ("notebook adapter_sizes", "there is no notebook 'adapter_sizes'; the notebooks are:"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_what_is_allowed_and_exit_code_2(suite, capsys, line, sentence):
+    assert cli.main(line.split()) == 2
+    message = told(capsys)
+    assert sentence in message
+    assert message.startswith("speechllm-bench: ") and "\n" not in message
+
+
+def test_run_executes_once_and_then_finds_it_done(suite, jobs, capsys):
+    line = ["run", "adapter_size", "mlp", "--seed", "3", "--threads", "2"]
+    run = studies.run("adapter_size", "mlp", 3, "smoke")
+    runs.write_json(studies.failure_file("smoke", run.digest), {"status": "killed"})
+    assert cli.main(line) == 0
+    assert jobs.executed == [(run.digest, "2")]
+    assert f"adapter_size mlp seed 3: results/smoke/runs/{run.digest}" in capsys.readouterr().out
+    assert not studies.failure_file("smoke", run.digest).exists()
+    assert not list((suite / ".cache" / "status").iterdir())
+    assert cli.main(line) == 0
+    assert len(jobs.executed) == 1 and "is there already" in capsys.readouterr().out
+
+
+def test_prepare_makes_the_profiles_corpus(suite, jobs, capsys):
+    assert cli.main(["prepare", "--profile", "mini", "--jobs", "3"]) == 0
+    assert jobs.prepared == [("call_centre", 3)]
+
+
+def test_ctrl_c_is_one_sentence_and_exit_code_130(suite, jobs, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["speechllm_bench.jobs"], "execute", interrupted)
+    assert cli.main(["run", "adapter_size", "mlp"]) == 130
+    assert (
+        told(capsys) == "speechllm-bench: Stopped; what is finished stays, the next start goes on from there."
+    )
+
+
+def test_report_without_runs_says_not_run(suite, capsys):
+    assert cli.main(["report", "all"]) == 0
+    written = capsys.readouterr().out.split()
+    assert "results/smoke/tables/adapter_size.csv" in written
+    assert (suite / "results/smoke/tables/adapter_size.csv").read_text().count("NOT RUN") == 6
+    assert (suite / "results/smoke/tables/adapter_size_claims.md").read_text().count("not run") == 4
+
+
+def test_help_is_quick_and_needs_neither_torch_nor_pandas():
+    program = (
+        "import sys, json, speechllm_bench.cli as cli, speechllm_bench.studies, speechllm_bench.runner\n"
+        "heavy = ['torch', 'transformers', 'pandas', 'matplotlib', 'papermill', 'datasets']\n"
+        "print(json.dumps([name for name in heavy if name in sys.modules]))"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(answer.stdout) == []
+
+
+def test_term_ends_a_command_as_ctrl_c_does(tmp_path):
+    program = (
+        "import sys, time, speechllm_bench.cli as cli\n"
+        "cli.doctor = lambda _: (print('on', flush=True), time.sleep(30))\n"
+        "sys.exit(cli.main(['doctor']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "on\n"
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, message = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Stopped" in message and "Traceback" not in message
+    assert time.monotonic() - started < 10

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from speechllm_bench import config, paths, studies
+from speechllm_bench.errors import UserError
+
+
+def toy(suite, name="smoke"):
+    return suite / "experiments" / "profiles" / f"{name}.yaml"
+
+
+def changed(path, change):
+    """The file with `change` applied to its content."""
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def refused(path, load=config.load_profile):
+    with pytest.raises(UserError) as error:
+        load(path)
+    return str(error.value)
+
+
+def test_a_variant_resolves_to_the_profiles_sizes(suite):
+    study, profile = studies.load("adapter_size", "smoke")
+    resolved = config.resolve(profile, study.variant("transformer"), seed=3)
+    assert resolved.adapter.kind == "transformer" and resolved.adapter.heads == 2
+    assert resolved.lora is None and resolved.seed == 3
+    assert [(s.examples, s.lr, s.train) for s in resolved.stages] == [(64, 0.001, ["adapter"])]
+    assert resolved.evaluation.split == "A-test" and resolved.evaluation.audio == "own"
+
+
+def test_a_variant_changes_only_what_it_names(suite):
+    study, profile = studies.load("adapter_size", "smoke")
+    mlp, no_audio = (config.resolve(profile, study.variant(v), 0).model_dump() for v in ("mlp", "no_audio"))
+    assert no_audio["evaluation"].pop("audio") == "other"
+    assert mlp["evaluation"].pop("audio") == "own"
+    assert mlp == no_audio
+
+
+def test_a_budget_is_the_sum_of_those_named_and_a_variant_may_name_its_learning_rate(suite):
+    def change(study):
+        study["variants"]["mlp"] = {
+            "lr": 0.01,
+            "stages": [
+                {
+                    "name": "both",
+                    "tasks": {"slots": 0.5, "transcription": 0.5},
+                    "train": ["adapter"],
+                    "budget": ["slots", "transcription"],
+                }
+            ],
+        }
+
+    changed(suite / "experiments" / "adapter_size.yaml", change)
+    study, profile = studies.load("adapter_size", "smoke")
+    stage = config.resolve(profile, study.variant("mlp"), 0).stages[0]
+    assert (stage.examples, stage.lr, stage.warmup) == (96, 0.01, 0.1)
+
+
+def test_an_unknown_key_is_refused_with_those_allowed_there(suite):
+    told = refused(changed(toy(suite), lambda p: p["training"].update(learning_rate=1.0)))
+    assert "smoke.yaml: unknown key 'training.learning_rate' (value 1.0)" in told
+    assert "allowed here: batch_size, lr, warmup" in told
+
+
+def test_an_unknown_key_of_a_variant_names_the_variant(suite):
+    path = changed(
+        suite / "experiments" / "adapter_size.yaml", lambda s: s["variants"]["cnn"].update(adaptor="cnn")
+    )
+    told = refused(path, config.load_study)
+    assert "variant 'cnn' of study 'adapter_size': unknown key 'adaptor'" in told
+    assert "allowed here: adapter, lora, stages" in told
+
+
+def test_several_mistakes_are_told_at_once(suite):
+    def change(profile):
+        profile["sedes"] = profile.pop("seeds")
+
+    told = refused(changed(toy(suite), change))
+    assert "key 'seeds' is missing" in told and "unknown key 'sedes'" in told
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda p: p["training"].update(batch_size="4"), "key 'training.batch_size' has value '4'"),
+        (lambda p: p["training"].update(batch_size=4.5), "key 'training.batch_size' has value 4.5"),
+        (lambda p: p.update(precision="fp16"), "'fp32' or 'bf16'"),
+        (lambda p: p.update(profile="huge"), "'smoke', 'mini' or 'paper'"),
+        (lambda p: p["adapters"]["cnn"].update(width=0), "greater than 0"),
+        (lambda p: p["adapters"]["cnn"].update(kind="rnn"), "'cnn', 'cnn_xl', 'linear', 'mlp'"),
+        (lambda p: p.update(seeds=[]), "at least 1 item"),
+        (lambda p: p["training"].update(lr=float("inf")), "finite"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_is_allowed(suite, change, told):
+    assert told in refused(changed(toy(suite), change))
+
+
+def test_a_learning_rate_that_yaml_reads_as_text_gets_a_hint(suite):
+    path = toy(suite)
+    path.write_text(path.read_text().replace("lr: 0.001", "lr: 1e-4"))
+    told = refused(path)
+    assert "training.lr" in told and "'1e-4'" in told and "1.0e-4" in told
+    path.write_text(path.read_text().replace("lr: 1e-4", "lr: 1.0e-4"))
+    assert config.load_profile(path).training.lr == 1e-4
+
+
+def test_unreadable_yaml_and_a_missing_file_are_told_in_a_sentence(suite):
+    toy(suite).write_text("profile: [smoke")
+    assert "smoke.yaml is not readable YAML" in refused(toy(suite))
+    told = refused(toy(suite, "big"))
+    assert told == "there is no big.yaml in profiles/; known there: mini, paper, smoke"
+    toy(suite).write_text("")
+    assert "smoke.yaml" in refused(toy(suite))
+
+
+@pytest.mark.parametrize("variant", ["mpl", "MLP", ""])
+def test_an_unknown_variant_is_refused_with_the_known_ones(suite, variant):
+    study, _ = studies.load("adapter_size", "smoke")
+    with pytest.raises(UserError, match=f"no variant '{variant}'; its variants are: cnn, cnn_xl, linear"):
+        study.variant(variant)
+
+
+def test_a_bad_adapter_in_a_variant_is_refused(suite):
+    path = changed(
+        suite / "experiments" / "adapter_size.yaml", lambda s: s["variants"]["cnn"].update(adapter="cnnn")
+    )
+    assert "'cnnn'" in refused(path, config.load_study)
+
+
+def test_an_adapter_without_a_size_in_the_profile_is_refused(suite):
+    changed(toy(suite), lambda p: p["adapters"].pop("linear"))
+    study, profile = studies.load("adapter_size", "smoke")
+    with pytest.raises(UserError, match="profile 'smoke' gives no size for adapter 'linear'; it has"):
+        config.resolve(profile, study.variant("linear"), 0)
+
+
+def test_a_claim_about_a_variant_that_is_not_there_is_refused(suite):
+    path = changed(
+        suite / "experiments" / "adapter_size.yaml", lambda s: s["claims"][0].update(better="transformr")
+    )
+    assert "['transformr'], not among" in refused(path, config.load_study)
+
+
+def test_conflicts_between_parts_are_refused(suite):
+    study, profile = studies.load("adapter_size", "smoke")
+    whole = config.resolve(profile, study.variant("mlp"), 0).model_dump()
+    whole["stages"][0]["train"] = ["adapter", "lora"]
+    with pytest.raises(ValueError, match="a stage trains lora, but lora is off"):
+        config.RunConfig.model_validate(whole)
+    whole["stages"][0] |= {"train": ["adapter"], "tasks": {"slots": 0.5}}
+    with pytest.raises(ValueError, match="shares above 0 that sum to 1"):
+        config.RunConfig.model_validate(whole)
+
+
+PROFILE_FILES = sorted((paths.EXPERIMENTS / "profiles").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", [p.stem for p in PROFILE_FILES])
+def test_every_variant_of_every_study_resolves_at_every_profile(name):
+    profile = config.load_profile(paths.EXPERIMENTS / "profiles" / f"{name}.yaml")
+    assert profile.profile == name
+    assert set(profile.headline) <= set(studies.known_studies())
+    for study in studies.known_studies():
+        loaded = config.load_study(paths.EXPERIMENTS / f"{study}.yaml")
+        assert loaded.study == study
+        for variant in loaded.variants:
+            resolved = config.resolve(profile, loaded.variant(variant), profile.seeds[0])
+            assert config.RunConfig.model_validate(resolved.model_dump()) == resolved
+
+
+def test_there_is_a_profile_for_each_scale():
+    assert {p.stem for p in PROFILE_FILES} == set(config.PROFILES)

@@ -1,0 +1,181 @@
+"""The rules of the house that no tool checks: versions agree, notebooks are thin, nothing unsafe is read."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from speechllm_bench.config import PROFILES, load_profile
+from speechllm_bench.paths import EXPERIMENTS, NOTEBOOKS, PROJECT
+
+SOURCES = sorted((PROJECT / "src").rglob("*.py"))
+NOTEBOOK_FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
+TORCH_FREE = (
+    "schema",
+    "config",
+    "runs",
+    "identity",
+    "text",
+    "metrics",
+    "stats",
+    "data.tasks",
+    "evaluation.score",
+    "studies",
+    "reports",
+)
+
+
+def _relative(path: Path) -> str:
+    return path.relative_to(PROJECT).as_posix()
+
+
+def _project() -> dict:
+    return tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def _locked() -> dict[str, str]:
+    """Package name to version, as requirements.lock pins it."""
+    lines = (PROJECT / "requirements.lock").read_text("utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
+
+
+def _tracked() -> list[Path]:
+    """Files that are, or would be, in the repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [p for name in listed.stdout.split("\0") if name and (p := PROJECT / name).is_file()]
+
+
+def _code_cells(path: Path) -> list[dict]:
+    return [c for c in json.loads(path.read_text("utf-8"))["cells"] if c["cell_type"] == "code"]
+
+
+def test_every_dependency_is_locked_at_an_allowed_version():
+    locked = _locked()
+    project = _project()
+    for text in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+        wanted = Requirement(text)
+        version = locked.get(canonicalize_name(wanted.name))
+        assert version, f"{wanted.name} is in pyproject.toml but not in requirements.lock"
+        assert wanted.specifier.contains(version), (
+            f"requirements.lock has {wanted.name} {version}, not {wanted}"
+        )
+
+
+def test_the_lock_holds_exact_versions_and_no_addresses():
+    text = (PROJECT / "requirements.lock").read_text("utf-8")
+    assert not re.search(r"://|--hash|^-|@ |\+(cpu|cu)", text, re.M)
+    for line in text.splitlines():
+        assert line.startswith("#") or re.fullmatch(r"[a-z0-9-]+==[0-9][^\s+]*( ; .+)?", line), line
+    assert _locked()["torch"] == "2.13.0"
+
+
+def test_what_runs_here_is_what_is_locked():
+    from importlib.metadata import version
+
+    locked = _locked()
+    for text in _project()["dependencies"]:
+        name = canonicalize_name(Requirement(text).name)
+        assert version(name).split("+")[0] == locked[name], f"{name} is not the locked one: run `make setup`"
+
+
+def test_conda_installs_the_lock_and_an_allowed_python():
+    environment = yaml.safe_load((PROJECT / "environment.yml").read_text("utf-8"))
+    conda = [d for d in environment["dependencies"] if isinstance(d, str)]
+    (pip,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
+    assert pip == ["-r requirements.lock", "-e ."]
+    (python,) = [Requirement(d.replace("=", "==", 1)) for d in conda if d.startswith("python=")]
+    version = str(python.specifier).removeprefix("==")
+    allowed = Requirement(f"python{_project()['requires-python']}").specifier
+    assert allowed.contains(version)
+    assert environment["name"] == _project()["name"]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_make_reads_a_profiles_headline_studies(profile: str):
+    path = EXPERIMENTS / "profiles" / f"{profile}.yaml"
+    read = re.search(r"^headline: *\[(.*)\]", path.read_text("utf-8"), re.M)  # as the Makefile's sed does
+    assert read and read[1].replace(",", " ").split() == load_profile(path).headline
+
+
+def test_every_study_has_its_notebook():
+    assert {p.stem for p in EXPERIMENTS.glob("*.yaml")} <= {p.stem for p in NOTEBOOK_FILES}
+
+
+def test_every_third_party_import_is_a_dependency():
+    named = {canonicalize_name(Requirement(d).name) for d in _project()["dependencies"]}
+    provides = {"yaml": "pyyaml", "whisper": "openai-whisper"}
+    known = set(sys.stdlib_module_names) | {"speechllm_bench"}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                modules = [node.module]
+            for top in {m.split(".")[0] for m in modules} - known:
+                package = canonicalize_name(provides.get(top, top))
+                assert package in named, f"{_relative(path)} imports {top}, unnamed in pyproject.toml"
+
+
+@pytest.mark.parametrize("path", NOTEBOOK_FILES, ids=lambda p: p.stem)
+def test_a_notebook_is_thin_and_stored_without_outputs(path: Path):
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    assert len(cells) <= 12
+    code = _code_cells(path)
+    for cell in code:
+        assert not cell["outputs"] and cell["execution_count"] is None, "clear all outputs and save again"
+        source = "".join(cell["source"])
+        assert not re.search(r"^\s*(async def|def|class) ", source, re.M), "functions belong into src/"
+    assert sum("parameters" in c["metadata"].get("tags", []) for c in code) == 1
+
+
+def test_no_tracked_file_names_a_path_of_one_machine():
+    machine = re.compile(r"""(?<![\w.~-])/(?:home|root|Users|tmp|work|mnt|opt)/\w|[A-Z]:\\\\?\w""")
+    here = Path(__file__).resolve()
+    for path in _tracked():
+        if path == here or path.suffix in {".safetensors", ".gz", ".png", ".pdf", ".flac", ".wav"}:
+            continue
+        found = machine.search(path.read_text("utf-8"))
+        assert not found, f"{_relative(path)} holds {found[0]!r}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_relative)
+def test_a_source_file_is_short_documented_and_safe(path: Path):
+    text = path.read_text("utf-8")
+    assert text.count("\n") <= 320, "one concept a file"
+    assert ast.get_docstring(ast.parse(text)), "the module says nothing of itself"
+    assert "trust_remote_code" not in text
+    assert not re.search(r"\b(import pickle|pickle\.load|yaml\.load\(|yaml\.unsafe_load)", text)
+    for call in re.finditer(r"torch\.load\((?:[^()]|\([^()]*\))*\)", text):
+        assert "weights_only=True" in call[0]
+
+
+def test_every_yaml_is_plain():
+    for path in [*(PROJECT / "experiments").rglob("*.yaml"), *(PROJECT / "src").rglob("*.yaml")]:
+        assert yaml.safe_load(path.read_text("utf-8")), f"{_relative(path)} is empty"
+
+
+def test_scores_and_reports_load_without_torch():
+    """import-linter sees our own imports; this sees what the libraries behind them load."""
+    modules = "\n".join(f"import speechllm_bench.{name}" for name in TORCH_FREE)
+    code = f"import sys\n{modules}\nprint(*sorted({{'torch', 'transformers', 'whisper'}} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert loaded.returncode == 0, loaded.stderr
+    assert loaded.stdout.strip() == ""

@@ -1,0 +1,198 @@
+"""The runner on stand-in processes: each writes its status, then does what the test asks of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from speechllm_bench import paths, runner, runs, studies
+from speechllm_bench.errors import UserError
+
+PREAMBLE = """
+import json, os, signal, sys, time
+from pathlib import Path
+from speechllm_bench import runner, runs
+from speechllm_bench.studies import run_folder
+profile, digest, variant, stages = "{profile}", "{digest}", "{variant}", {stages}
+runner.write_status(digest, "train", 0.5)
+events = Path("{home}") / "events"
+def log(what):
+    with open(events, "a") as file:
+        file.write(json.dumps([what, variant, time.time(), os.getpid()]) + "\\n")
+def finish():
+    for stage in stages:
+        runs.write_json(run_folder(profile, digest).parents[1] / "stages" / stage / "stage.json", {{}})
+    record = {{"status": "ok", "seconds": {{"total": 60.0}}}}
+    runs.write_json(run_folder(profile, digest) / "run.json", record)
+log("start")
+"""
+WELL = "time.sleep(0.3); log('end'); finish()"
+
+
+def stand_in(**bodies):
+    """A command builder: variants named run their own body, the others end well."""
+
+    def command(run, threads):
+        preamble = PREAMBLE.format(
+            profile=run.profile,
+            digest=run.digest,
+            variant=run.variant,
+            stages=list(run.stages),
+            home=paths.home(),
+        )
+        return [sys.executable, "-c", preamble + bodies.get(run.variant, WELL)]
+
+    return command
+
+
+def prepare(profile, jobs):
+    return [sys.executable, "-c", "print('prepared')"]
+
+
+def run(variants, jobs=2, profile="smoke", **bodies):
+    plan = studies.plan(["adapter_size"], profile, variants)
+    return runner.run_missing(plan, jobs, stand_in(**bodies), prepare)
+
+
+def events(suite):
+    return [json.loads(line) for line in (suite / "events").read_text().splitlines()]
+
+
+def test_what_is_missing_is_run_and_then_there_is_nothing_to_do(suite, capsys):
+    outcome = run(["cnn", "linear"])
+    assert {r.variant for r in outcome.finished} == {"cnn", "linear"} and not outcome.failures
+    told = capsys.readouterr().out
+    assert "2 runs to do (0 are there), 2 training stages after sharing" in told
+    assert "unknown, no run of this profile is recorded yet" in told
+    again = run(["cnn", "linear"])
+    assert again.finished == () and "all 2 runs are there, nothing to do" in capsys.readouterr().out
+    assert len(events(suite)) == 4
+    assert not list((suite / ".cache" / "status").iterdir())
+
+
+def test_expected_time_comes_from_recorded_runs(suite):
+    run(["cnn"])
+    plan = studies.plan(["adapter_size"], "smoke", ["linear", "mlp", "transformer"])
+    assert runner.expected_seconds(plan, jobs=1) == 180
+    assert runner.expected_seconds(plan, jobs=3) == 60
+    assert "Expected time: about 3 min 00 s" in runner.describe(plan, 1)
+
+
+def test_failures_are_recorded_and_the_others_go_on(suite, capsys):
+    outcome = run(
+        ["cnn", "cnn_xl", "linear", "mlp"],
+        cnn="print('first'); sys.exit('the loss went astray')",
+        cnn_xl="os.kill(os.getpid(), signal.SIGKILL)",
+        linear="pass",
+    )
+    assert [r.variant for r in outcome.finished] == ["mlp"]
+    found = {f["run"].split()[1]: (f["status"], f["message"]) for f in outcome.failures}
+    assert found["cnn"] == ("failed", "the loss went astray")
+    assert found["cnn_xl"] == ("killed", "its process was ended by SIGKILL, often a lack of memory")
+    assert found["linear"] == ("failed", "its process left no record")
+    cnn = studies.run("adapter_size", "cnn", 0, "smoke")
+    assert cnn.status == "failed"
+    record = runs.read_json(studies.failure_file("smoke", cnn.digest))
+    assert record["log_tail"] == ["first", "the loss went astray"]
+    assert (suite / record["log"]).is_file()
+    assert f"log: {record['log']}" in capsys.readouterr().out
+
+    outcome = run(["cnn"])
+    assert len(outcome.finished) == 1 and not studies.failure_file("smoke", cnn.digest).exists()
+
+
+def test_a_run_over_its_time_limit_is_killed_with_its_children(suite, monkeypatch):
+    plan = studies.plan(["adapter_size"], "smoke", ["cnn", "linear"])
+    hurried = plan.profile.model_copy(update={"time_limit_minutes": 3 / 60})
+    plan = studies.Plan(hurried, plan.runs)
+    monkeypatch.setattr(runner, "GRACE_SECONDS", 1)
+    body = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = os.fork()
+log("child" if child == 0 else "parent")
+time.sleep(60)
+"""
+    outcome = runner.run_missing(plan, 2, stand_in(cnn=body), prepare)
+    assert [f["status"] for f in outcome.failures] == ["timeout"]
+    assert [r.variant for r in outcome.finished] == ["linear"]
+    pids = [pid for what, _, _, pid in events(suite) if what in ("child", "parent")]
+    assert len(pids) == 2
+    for pid in pids:
+        state = Path(f"/proc/{pid}/stat")
+        assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def test_two_runs_of_one_stage_do_not_start_together(suite):
+    run(["mlp", "transformer", "no_audio"], jobs=2, transformer="time.sleep(0.8); " + WELL)
+    at = {(what, variant): when for what, variant, when, _ in events(suite)}
+    assert at["start", "no_audio"] > at["end", "mlp"]
+    assert at["start", "transformer"] < at["end", "mlp"]
+    assert at["start", "no_audio"] < at["end", "transformer"], "its stage is there, so it need not wait"
+
+
+def test_ctrl_c_stops_the_runs_and_keeps_what_is_finished(suite):
+    marker = suite / "stopped"
+    body = f"""
+def stop(*_):
+    Path("{marker}").write_text("tidy")
+    sys.exit(1)
+signal.signal(signal.SIGTERM, stop)
+time.sleep(60)
+"""
+
+    def interrupt():
+        while not (suite / "events").is_file() or len(events(suite)) < 3:
+            time.sleep(0.05)
+        time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt, match="Stopped: 1 runs finished and stay, 1 are left"):
+        run(["linear", "cnn"], cnn=body)
+    assert marker.read_text() == "tidy"
+    assert studies.run("adapter_size", "linear", 0, "smoke").status == "done"
+    cnn = studies.run("adapter_size", "cnn", 0, "smoke")
+    assert runs.read_json(studies.failure_file("smoke", cnn.digest))["status"] == "interrupted"
+
+
+def test_a_corpus_that_cannot_be_prepared_stops_before_any_run(suite):
+    plan = studies.plan(["adapter_size"], "smoke", ["cnn"])
+    broken = [sys.executable, "-c", "import sys; sys.exit('speechllm-bench: no voice')"]
+    with pytest.raises(UserError, match="could not be prepared: no voice"):
+        runner.run_missing(plan, 1, stand_in(), lambda *_: broken)
+    assert not (suite / "events").exists()
+
+
+def test_a_full_disk_is_told_before_anything_starts(suite, monkeypatch):
+    monkeypatch.setattr(runner, "LEAST_DISK", 2**60)
+    with pytest.raises(UserError, match="MiB are free where results are kept"):
+        run(["cnn"])
+
+
+def test_each_process_gets_its_share_of_the_cores(suite, monkeypatch):
+    monkeypatch.setattr(runner, "cores", lambda: 8)
+    told = "print(os.environ['OMP_NUM_THREADS'], os.environ['TOKENIZERS_PARALLELISM']); finish()"
+    run(["cnn"], jobs=2, cnn=told)
+    cnn = studies.run("adapter_size", "cnn", 0, "smoke")
+    log = suite / "results" / "smoke" / "logs" / f"{cnn.digest}.log"
+    assert log.read_text().split() == ["4", "false"]
+    assert runner.run_command(cnn, 4)[-2:] == ["--threads", "4"]
+
+
+def test_who_waits_for_another_runner_is_seen_to_wait(suite):
+    runner.write_status("d", "train", 0.25)
+    assert runner.read_status("d", os.getpid())["phase"] == "train"
+    assert runner.read_status("d", 1) == {"phase": "waiting", "share": 0.25}
+    assert runner.read_status("other", 1)["phase"] == "starting"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(4.6, "5 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
+def test_clock(seconds, text):
+    assert runner.clock(seconds) == text

@@ -1,0 +1,146 @@
+import time
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from speechllm_bench import stats
+from speechllm_bench.errors import UserError
+from speechllm_bench.metrics import f1
+from speechllm_bench.schema import Interval
+
+
+def mean(sums):
+    return sums[..., 0] / sums[..., 1]
+
+
+def counted(values, speakers=None):
+    """Items of a value each; every item its own speaker unless told otherwise."""
+    values = np.asarray(values, float)
+    counts = np.stack([values, np.ones_like(values)], axis=-1)
+    ids = [f"item-{i}" for i in range(values.shape[-1])]
+    return stats.sum_by_speaker(ids, ids if speakers is None else speakers, counts)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_constant_items_have_a_point_for_an_interval():
+    assert stats.bootstrap(counted([2.0] * 5), mean, rng()) == Interval(2, 2, 2, 5, 5, 1)
+
+
+def test_one_speaker_has_no_width_and_never_differs():
+    found = stats.bootstrap(counted([0.0, 1.0], ["a", "a"]), mean, rng())
+    assert (found.low, found.value, found.high, found.n_speakers) == (0.5, 0.5, 0.5, 1)
+    assert not stats.differ(found)
+
+
+def test_agrees_with_scipy_where_every_item_is_its_own_speaker():
+    values = rng(1).gamma(2, 1, 60)
+    ours = stats.bootstrap(counted(values), mean, rng(2))
+    theirs = scipy_stats.bootstrap(
+        (values,), np.mean, n_resamples=10_000, method="percentile", rng=rng(3)
+    ).confidence_interval
+    assert ours.value == pytest.approx(values.mean())
+    assert [ours.low, ours.high] == pytest.approx([theirs.low, theirs.high], abs=0.02)
+
+
+def test_f1_agrees_with_resampling_whole_speakers_one_by_one():
+    counts = rng(4).integers(0, 4, (40, 3)).astype(float)
+    counts[:, 0] = counts.min(axis=1)
+    speakers = np.repeat(np.arange(10), 4)
+    ours = stats.bootstrap(stats.sum_by_speaker([str(i) for i in range(40)], speakers, counts), f1, rng(5))
+    draw, slow = rng(6), []
+    for _ in range(4000):
+        chosen = draw.integers(0, 10, 10)
+        slow.append(f1(np.concatenate([counts[speakers == s] for s in chosen]).sum(axis=0)))
+    assert [ours.low, ours.high] == pytest.approx(np.quantile(slow, [0.025, 0.975]), abs=0.01)
+
+
+def test_same_seed_same_interval():
+    values = counted(rng(7).random(30))
+    assert stats.bootstrap(values, mean, rng(1)) == stats.bootstrap(values, mean, rng(1))
+    assert stats.bootstrap(values, mean, rng(1)) != stats.bootstrap(values, mean, rng(2))
+
+
+def test_order_of_items_does_not_matter():
+    values, speakers = rng(8).random(20), [f"s{i % 6}" for i in range(20)]
+    ids = [f"item-{i}" for i in range(20)]
+    counts = np.stack([values, np.ones(20)], axis=-1)
+    forward = stats.sum_by_speaker(ids, speakers, counts)
+    backward = stats.sum_by_speaker(ids[::-1], speakers[::-1], counts[::-1])
+    a, b = stats.bootstrap(forward, mean, rng()), stats.bootstrap(backward, mean, rng())
+    assert [a.value, a.low, a.high] == pytest.approx([b.value, b.low, b.high], abs=1e-12)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    """40 speakers of 5 alike items: drawing items instead of speakers would cover far too seldom."""
+    draw, hits = rng(9), 0
+    for _ in range(200):
+        values = np.repeat(draw.normal(0, 1, 40), 5) + draw.normal(0, 0.3, 200)
+        found = stats.bootstrap(counted(values, np.repeat(np.arange(40), 5)), mean, draw, n_boot=500)
+        hits += found.low <= 0 <= found.high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_seeds_are_averaged_and_widen_the_interval():
+    values = rng(10).random(50)
+    apart = counted([values, values + 0.5, values - 0.5])
+    alike = counted([values, values, values])
+    assert stats.bootstrap(apart, mean, rng()).value == pytest.approx(values.mean())
+    wide, narrow = (stats.bootstrap(c, mean, rng()) for c in (apart, alike))
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+    assert wide.n_seeds == 3
+
+
+def test_paired_difference_is_narrower_than_the_two_alone():
+    values = rng(11).normal(0, 1, 50)
+    found = stats.paired_difference(counted(values + 0.1), counted(values), mean, rng())
+    assert [found.low, found.value, found.high] == pytest.approx([0.1] * 3)
+    assert stats.differ(found)
+
+
+def test_of_equal_systems_nothing_differs():
+    values = counted(rng(12).random(20))
+    found = stats.paired_difference(values, values, mean, rng())
+    assert (found.low, found.value, found.high) == (0, 0, 0)
+    assert not stats.differ(found)
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "differs"),
+    [
+        (0.01, 0.06, 0.1, True),
+        (-0.1, -0.05, -0.01, True),
+        (0.01, 0.04, 0.1, False),  # sure and too small
+        (-0.01, 0.2, 0.4, False),  # large and unsure
+        (0.0, 0.1, 0.2, False),
+    ],
+)
+def test_rule_13(low, value, high, differs):
+    assert stats.differ(Interval(value, low, high, 100, 30, 3)) is differs
+
+
+def test_unlike_systems_are_refused():
+    a = counted([1.0, 2.0, 3.0])
+    with pytest.raises(UserError, match="different items"):
+        stats.paired_difference(a, counted([1.0, 2.0]), mean, rng())
+    with pytest.raises(UserError, match="different items"):
+        stats.stack_seeds([a, counted([1.0, 2.0])])
+    with pytest.raises(UserError, match="2 seeds with 1"):
+        stats.paired_difference(stats.stack_seeds([a, a]), a, mean, rng())
+
+
+def test_no_items_and_items_counted_twice_are_refused():
+    with pytest.raises(UserError, match="no predictions"):
+        stats.sum_by_speaker([], [], np.zeros((0, 3)))
+    with pytest.raises(UserError, match="item 'a' was predicted twice"):
+        stats.sum_by_speaker(["a", "b", "a"], ["s", "s", "s"], np.zeros((3, 2)))
+
+
+def test_ten_thousand_draws_are_quick():
+    values = counted(rng(13).random(1000), np.arange(1000) % 40)
+    start = time.perf_counter()
+    stats.bootstrap(values, mean, rng())
+    assert time.perf_counter() - start < 2  # tens of milliseconds on an idle core

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from speechllm_bench import runs, studies
+from speechllm_bench.errors import UserError
+
+
+def test_the_grid_is_variants_times_seeds_in_the_studys_order(suite):
+    plan = studies.plan(["adapter_size"], "mini")
+    assert [(run.variant, run.seed) for run in plan.runs[:3]] == [("cnn", 0), ("cnn", 1), ("cnn_xl", 0)]
+    assert len(plan.runs) == len(plan.distinct) == 6 * 2
+    assert {run.status for run in plan.runs} == {"missing"}
+
+
+def test_runs_that_differ_only_in_evaluation_share_their_stage(suite):
+    plan = studies.plan(["adapter_size"], "smoke")
+    by_name = {run.variant: run for run in plan.runs}
+    assert by_name["no_audio"].stages == by_name["mlp"].stages
+    assert by_name["no_audio"].digest != by_name["mlp"].digest
+    assert len(plan.missing) == 6 and len(plan.untrained) == 5
+
+
+def test_each_seed_trains_its_own_stages(suite):
+    first, second = studies.plan(["adapter_size"], "mini", ["mlp"]).runs
+    assert first.seed != second.seed
+    assert not set(first.stages) & set(second.stages)
+
+
+def test_a_run_that_two_studies_want_is_done_once(suite):
+    text = (suite / "experiments" / "adapter_size.yaml").read_text()
+    twin = text.replace("study: adapter_size", "study: twin")
+    (suite / "experiments" / "twin.yaml").write_text(twin)
+    plan = studies.plan(["adapter_size", "twin"], "smoke")
+    assert len(plan.runs) == 12 and len(plan.distinct) == 6
+
+
+def test_what_is_on_disk_is_not_planned_again(suite):
+    run = studies.run("adapter_size", "cnn", 0, "smoke")
+    runs.write_json(run.folder / "run.json", {"status": "diverged"})
+    failed = studies.run("adapter_size", "linear", 0, "smoke")
+    runs.write_json(studies.failure_file("smoke", failed.digest), {"status": "killed"})
+    rows = {row["variant"]: row for row in studies.records("adapter_size", "smoke")}
+    assert rows["cnn"]["status"] == "diverged" and rows["cnn"]["score"] is None
+    assert rows["linear"]["status"] == "FAILED"
+    assert rows["mlp"]["status"] == "NOT RUN" and rows["mlp"]["record"] is None
+    assert "cnn" not in [run.variant for run in studies.plan(["adapter_size"], "smoke").missing]
+
+
+def test_a_done_run_without_its_score_is_refused(suite):
+    run = studies.run("adapter_size", "cnn", 0, "smoke")
+    runs.write_json(run.folder / "run.json", {"status": "ok"})
+    with pytest.raises(UserError, match=r"score.json is missing; delete its folder"):
+        studies.records("adapter_size", "smoke")
+
+
+@pytest.mark.parametrize(
+    ("study", "profile", "variants", "sentence"),
+    [
+        ("adapter_sizes", "smoke", None, "there is no study 'adapter_sizes'; the studies are: adapter_size"),
+        ("../adapter_size", "smoke", None, "there is no study"),
+        ("adapter_size", "big", None, "there is no profile 'big'; the profiles are: smoke, mini, paper"),
+        ("adapter_size", "smoke", ["mpl"], "no variant 'mpl'; the variants are: cnn, cnn_xl, linear, mlp"),
+    ],
+)
+def test_a_wrong_name_is_refused_with_the_allowed_ones(suite, study, profile, variants, sentence):
+    with pytest.raises(UserError, match=sentence):
+        studies.plan([study], profile, variants)
+
+
+def test_file_and_study_bear_one_name(suite):
+    text = (suite / "experiments" / "adapter_size.yaml").read_text()
+    (suite / "experiments" / "copy.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"copy.yaml calls its study 'adapter_size'"):
+        studies.plan(["copy"], "smoke")

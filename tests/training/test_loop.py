@@ -1,0 +1,191 @@
+"""The loop on a toy regression with dropout: exact resume, divergence, curves, damaged files."""
+
+from __future__ import annotations
+
+import csv
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from speechllm_bench.config import FitConfig
+from speechllm_bench.errors import UserError
+from speechllm_bench.training import loop
+
+
+def config(**changes) -> FitConfig:
+    settings = {"examples": 24, "batch_size": 3, "lr": 0.05, "warmup": 0.25, "weight_decay": 0.01,
+                "clip": 0.5, "points": 3}  # fmt: skip
+    return FitConfig(**settings | changes)
+
+
+class Toy:
+    """Eight batches of a regression, its model and what the loop asked of them."""
+
+    def __init__(self, fail_at: int | None = None, nan_at: int | None = None):
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+        source = torch.Generator().manual_seed(1)
+        self.batches = [torch.randn(3, 4, generator=source) for _ in range(8)]
+        self.fail_at, self.nan_at, self.losses, self.rates = fail_at, nan_at, [], []
+
+    def parameters(self):
+        return dict(self.model.named_parameters())
+
+    def loss(self, batch):
+        self.model.train()
+        if len(self.losses) == self.fail_at:
+            raise KeyboardInterrupt
+        scale = math.nan if len(self.losses) == self.nan_at else 1.0
+        error = scale * (self.model(batch) - batch.sum(1, keepdim=True)).pow(2).mean()
+        penalty = 0.01 * sum(p.abs().sum() for p in self.model.parameters())
+        self.losses.append((error + penalty).item())
+        return {"error": error, "penalty": penalty}
+
+    def validate(self):
+        self.model.eval()
+        torch.randn(3)  # a validation that draws random numbers does not disturb training
+        with torch.no_grad():
+            return {"loss": self.model(self.batches[0]).pow(2).mean().item()}
+
+    def fit(self, folder, seed: int = 0, **changes) -> loop.Fit:
+        return loop.fit(
+            config(**changes), self.parameters(), self.batches, self.loss, self.validate, folder, seed
+        )
+
+
+def values(fit: loop.Fit, split: str, metric: str) -> list[float]:
+    return [p.value for p in fit.curve if (p.split, p.metric) == (split, metric)]
+
+
+def test_a_curve_has_the_points_asked_for_the_last_at_the_end(tmp_path):
+    toy = Toy()
+    fit = toy.fit(tmp_path / "checkpoint")
+    assert fit.status == "ok"
+    assert [p.step for p in fit.curve if p.metric == "lr"] == [3, 5, 8]
+    assert [p.examples for p in fit.curve if p.metric == "lr"] == [9, 15, 24]
+    assert {(p.split, p.metric) for p in fit.curve} == {
+        ("train", "error"), ("train", "penalty"), ("train", "gradient_norm"), ("train", "gradient_norm_max"),
+        ("train", "lr"), ("validation", "loss"),
+    }  # fmt: skip
+    # A point of the training curve is the mean over the steps since the last one.
+    totals = [
+        sum(pair) for pair in zip(values(fit, "train", "error"), values(fit, "train", "penalty"), strict=True)
+    ]
+    means = [sum(toy.losses[a:b]) / (b - a) for a, b in ((0, 3), (3, 5), (5, 8))]
+    assert totals == pytest.approx(means, rel=1e-5)
+    assert not (tmp_path / "checkpoint").exists()  # too short for a checkpoint
+
+
+def test_it_learns_and_the_rate_matters(tmp_path):
+    assert Toy().fit(tmp_path / "a", lr=0.05).curve != Toy().fit(tmp_path / "b", lr=0.01).curve
+    toy = Toy()
+    toy.batches = [toy.batches[0]] * 200
+    fit = toy.fit(tmp_path / "c", points=10)
+    errors = values(fit, "train", "error")
+    assert errors[-1] < 0.5 * errors[0]
+
+
+def test_same_seed_same_numbers_another_seed_other_dropout(tmp_path):
+    curves = [Toy().fit(tmp_path / str(i), seed=seed).curve for i, seed in enumerate((0, 0, 1))]
+    assert curves[0] == curves[1] != curves[2]
+
+
+def test_global_random_state_does_not_matter(tmp_path):
+    curves = []
+    for seed in (1, 2):
+        toy = Toy()
+        torch.manual_seed(seed)
+        curves.append(toy.fit(tmp_path / str(seed)).curve)
+    assert curves[0] == curves[1]
+
+
+@pytest.mark.parametrize("fail_at", [1, 3, 4, 7])
+def test_killed_and_resumed_ends_with_the_same_numbers_to_the_last_bit(tmp_path, monkeypatch, fail_at):
+    whole = Toy()
+    expected = whole.fit(tmp_path / "whole")
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
+    killed = Toy(fail_at=fail_at)
+    with pytest.raises(KeyboardInterrupt):
+        killed.fit(tmp_path / "checkpoint")
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]  # no temporary folder left
+    resumed = Toy()
+    with torch.no_grad():
+        for parameter in resumed.parameters().values():
+            parameter.zero_()  # all that counts comes from the checkpoint
+    fit = resumed.fit(tmp_path / "checkpoint")
+    assert killed.losses + resumed.losses == whole.losses
+    assert fit.curve == expected.curve
+    for name, parameter in whole.parameters().items():
+        assert torch.equal(parameter, resumed.parameters()[name]), name
+
+
+def test_killed_between_checkpoints_repeats_the_steps_since(tmp_path, monkeypatch):
+    whole = Toy()
+    expected = whole.fit(tmp_path / "whole")
+    killed = Toy(fail_at=6)
+    save = loop._save
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(loop, "_save", lambda *a: save(*a) if a[-1].step == 4 else None)
+    with pytest.raises(KeyboardInterrupt):
+        killed.fit(tmp_path / "checkpoint")
+    resumed = Toy()
+    assert resumed.fit(tmp_path / "checkpoint").curve == expected.curve
+    assert resumed.losses == whole.losses[4:]
+
+
+@pytest.mark.parametrize("nan_at", [0, 4])
+def test_a_loss_that_is_not_finite_ends_the_training_as_diverged(tmp_path, nan_at):
+    toy = Toy(nan_at=nan_at)
+    fit = toy.fit(tmp_path / "checkpoint")
+    assert fit.status == "diverged"
+    last = fit.curve[-1]
+    assert (last.metric, last.step, last.value) == ("diverged", nan_at + 1, 1.0)
+    assert len(toy.losses) == nan_at + 1
+    assert all(math.isfinite(p.value) for p in fit.curve)
+    assert all(p.isfinite().all() for p in toy.parameters().values())  # the step was not taken
+
+
+def test_a_gradient_that_is_not_finite_is_divergence_too(tmp_path):
+    toy = Toy()
+    toy.loss = lambda batch: {"root": (toy.model[2].bias * 0).sqrt().sum()}
+    assert toy.fit(tmp_path / "checkpoint").status == "diverged"
+
+
+def test_weights_come_back_to_the_last_bit(tmp_path):
+    one, other = Toy(), Toy()
+    one.fit(tmp_path / "checkpoint")
+    loop.save_weights(one.parameters(), tmp_path / "weights.safetensors")
+    loop.load_weights(other.parameters(), tmp_path / "weights.safetensors")
+    assert all(torch.equal(p, other.parameters()[n]) for n, p in one.parameters().items())
+
+
+def test_damaged_missing_and_foreign_weights_are_refused(tmp_path):
+    toy, path = Toy(), tmp_path / "weights.safetensors"
+    with pytest.raises(UserError, match=r"weights\.safetensors are missing; delete"):
+        loop.load_weights(toy.parameters(), path)
+    loop.save_weights(toy.parameters(), path)
+    content = path.read_bytes()
+    for n_bytes in (len(content) - 1, len(content) // 2, 4, 0):
+        path.write_bytes(content[:n_bytes])
+        with pytest.raises(UserError, match=r"weights\.safetensors are damaged.*delete their folder"):
+            loop.load_weights(toy.parameters(), path)
+    for parameters in (
+        {"other": nn.Parameter(torch.zeros(3))},
+        {n: p for n, p in toy.parameters().items() if n != "0.bias"},
+        toy.parameters() | {"0.bias": nn.Parameter(torch.zeros(5))},
+    ):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="belong to another model"):
+            loop.load_weights(parameters, path)
+
+
+def test_the_curve_as_csv(tmp_path):
+    curve = [loop.Point(3, 9, "train", "loss", 1.5), loop.Point(3, 9, "validation", "f1", 0.1)]
+    loop.write_curve([("ast", curve[:1]), ("slots", curve)], tmp_path / "curve.csv")
+    rows = list(csv.DictReader((tmp_path / "curve.csv").open()))
+    assert [r["stage"] for r in rows] == ["ast", "slots", "slots"]
+    assert rows[2] == {
+        "stage": "slots", "step": "3", "examples": "9", "split": "validation", "metric": "f1", "value": "0.1"
+    }  # fmt: skip

@@ -1,0 +1,131 @@
+"""Stages of a SpeechLLM on the tiny corpus: what is seen, by whom, and what validation leaves alone."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from conftest import ADAPTERS
+
+from speechllm_bench.config import LoraConfig
+from speechllm_bench.data import questions
+from speechllm_bench.training import stages
+
+LORA = LoraConfig(rank=2, alpha=8, dropout=0.5)
+
+
+def train(config, data, folder, index: int = 0):
+    model, tokenizer = stages.build_model(config, data.frames.dim)
+    fit, padding = stages.train_stage(config, index, model, tokenizer, data, folder)
+    return model, fit, padding
+
+
+def stage(config, **changes):
+    """The config with changes to its one stage."""
+    return config.model_copy(update={"stages": [config.stages[0].model_copy(update=changes)]})
+
+
+def values(fit, split, metric):
+    return [p.value for p in fit.curve if (p.split, p.metric) == (split, metric)]
+
+
+def test_every_variant_trains_on_the_same_examples_in_the_same_order(
+    tiny_run, tiny_data, tmp_path, monkeypatch
+):
+    seen = []
+    ask = questions.training_example
+
+    def spy(utterance, slot_types, shares, seed, epoch):
+        example = ask(utterance, slot_types, shares, seed, epoch)
+        seen.append((utterance.split, epoch, example))
+        return example
+
+    monkeypatch.setattr(questions, "training_example", spy)
+    learned = {}
+    for adapter in ADAPTERS:
+        seen.clear()
+        config = stage(tiny_run(adapter), examples=36, decoded_turns=0, points=1)
+        _, fit, padding = train(config, tiny_data, tmp_path / adapter)
+        assert fit.status == "ok" and 0 <= padding < 0.5
+        assert fit.curve[-1].examples == 36
+        assert all(math.isfinite(p.value) for p in fit.curve)
+        assert {split for split, *_ in seen} == {"train", "validation"}
+        learned[adapter] = [row for row in seen if row[0] == "train"]
+    assert len(learned["mlp"]) == 36 and [epoch for _, epoch, _ in learned["mlp"]].count(1) == 12
+    assert all(rows == learned["mlp"] for rows in learned.values())
+
+
+def test_a_second_epoch_asks_anew(tiny_data):
+    asked = {
+        questions.training_example(u, tiny_data.slot_types, {"slots": 1.0}, 0, epoch).prompt
+        for epoch in range(6)
+        for u in tiny_data.train[:1]
+    }
+    assert len(asked) > 2
+
+
+def test_dropout_is_off_in_validation_and_on_again_after(tiny_run, tiny_data, tmp_path, monkeypatch):
+    modes = []
+    loss = stages.SpeechLLM.loss
+
+    def spy(self, batch):
+        modes.append((self.training, torch.is_grad_enabled(), self.llm.training))
+        return loss(self, batch)
+
+    monkeypatch.setattr(stages.SpeechLLM, "loss", spy)
+    train(tiny_run(lora=LORA), tiny_data, tmp_path)
+    training, validation = (True, True, True), (False, False, False)
+    assert modes == 2 * (3 * [training] + 2 * [validation])
+
+
+@pytest.mark.parametrize("parts", [["adapter"], ["adapter", "lora"]])
+def test_validation_does_not_change_training(tiny_run, tiny_data, tmp_path, parts):
+    """However often and on whatever is validated, with dropout on, the weights are the same bits."""
+    config = stage(tiny_run(lora=LORA), train=parts)
+    often, *_ = train(stage(config, points=6, decoded_turns=2), tiny_data, tmp_path / "often")
+    once, *_ = train(
+        stage(config, points=1, decoded_turns=0, validation_examples=3), tiny_data, tmp_path / "once"
+    )
+    for (name, one), (_, other) in zip(often.named_parameters(), once.named_parameters(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_the_validation_loss_is_that_of_all_targets(tiny_run, tiny_data, tmp_path):
+    """The same whatever the batch size: a mean over target tokens."""
+    losses = []
+    for batch_size in (1, 3, 8):
+        config = stage(tiny_run(), batch_size=batch_size, lr=1e-12, points=1, decoded_turns=0, examples=2)
+        _, fit, _ = train(config, tiny_data, tmp_path / str(batch_size))
+        losses += values(fit, "validation", "loss")
+    assert losses == pytest.approx([losses[0]] * 3, abs=1e-5)
+
+
+def test_f1_on_the_curve_is_in_range_and_absent_if_nothing_is_decoded(tiny_run, tiny_data, tmp_path):
+    _, fit, _ = train(tiny_run(), tiny_data, tmp_path / "a")
+    assert len(values(fit, "validation", "f1")) == 2
+    assert all(0 <= v <= 1 for v in values(fit, "validation", "f1"))
+    _, fit, _ = train(stage(tiny_run(), decoded_turns=0), tiny_data, tmp_path / "b")
+    assert values(fit, "validation", "f1") == []
+
+
+def test_it_learns(tiny_run, tiny_data, tmp_path):
+    config = stage(tiny_run(), examples=96, lr=0.03, decoded_turns=0, points=4)
+    _, fit, _ = train(config, tiny_data, tmp_path)
+    losses = values(fit, "train", "loss")
+    assert losses[-1] < losses[0]
+
+
+def test_both_tasks_are_drawn_by_their_shares(tiny_data):
+    tasks = [
+        questions.training_example(u, tiny_data.slot_types, {"slots": 0.25, "transcription": 0.75}, 0, e).task
+        for e in range(40)
+        for u in tiny_data.train
+    ]
+    assert tasks.count("slots") / len(tasks) == pytest.approx(0.25, abs=0.05)
+
+
+def test_adapter_starts_from_the_seed(tiny_run, tiny_data):
+    first, same, other = (stages.build_model(tiny_run(seed=s), tiny_data.frames.dim)[0] for s in (0, 0, 1))
+    weights = [torch.cat([p.flatten() for p in m.adapter.parameters()]) for m in (first, same, other)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
