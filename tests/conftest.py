@@ -108,8 +108,13 @@ def tiny_backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with `whisper` and `llm`: random weights, stored in fp16 as the zoo's are."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-    from transformers import WhisperConfig, WhisperForConditionalGeneration
+    from transformers import (
+        LlamaConfig,
+        LlamaForCausalLM,
+        PreTrainedTokenizerFast,
+        WhisperConfig,
+        WhisperForConditionalGeneration,
+    )
 
     from speechllm_bench.zoo import llm
 
@@ -152,8 +157,14 @@ def tiny_backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_backbones: Path):
     """`tiny_run(adapter="mlp", ...)`: a RunConfig of 6 steps; other keywords replace whole fields."""
-    from speechllm_bench.config import AdapterConfig, CorpusConfig, EncoderConfig, EvaluationConfig
-    from speechllm_bench.config import RunConfig, StageConfig
+    from speechllm_bench.config import (
+        AdapterConfig,
+        CorpusConfig,
+        EncoderConfig,
+        EvaluationConfig,
+        RunConfig,
+        StageConfig,
+    )
 
     def run(adapter: str = "mlp", **changes) -> RunConfig:
         fields = {
@@ -166,8 +177,9 @@ def tiny_run(tiny_backbones: Path):
             "lora": None,
             "stages": [
                 StageConfig(
-                    name="slots", tasks={"slots": 1.0}, train=["adapter"], examples=24, batch_size=4, lr=0.003,
-                    warmup=0.2, weight_decay=0.01, clip=1.0, points=2, validation_examples=8, decoded_turns=3,
+                    name="slots", tasks={"slots": 1.0}, train=["adapter"], examples=24, batch_size=4,
+                    lr=0.003, warmup=0.2, weight_decay=0.01, clip=1.0, points=2, validation_examples=8,
+                    decoded_turns=3,
                 )
             ],
             "evaluation": EvaluationConfig(split="A-test", batch_size=4, max_new_tokens=6),

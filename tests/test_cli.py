@@ -28,7 +28,7 @@ def jobs(suite, monkeypatch):
 
     module = types.ModuleType("speechllm_bench.jobs")
     module.execute = execute
-    module.prepare = lambda config, n: done.prepared.append((config.corpus.name, n))
+    module.prepare = lambda config, profile, n: done.prepared.append((config.corpus.name, profile, n))
     monkeypatch.setitem(sys.modules, "speechllm_bench.jobs", module)
     monkeypatch.setattr("speechllm_bench.jobs", module, raising=False)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELISM"):
@@ -85,7 +85,7 @@ def test_run_executes_once_and_then_finds_it_done(suite, jobs, capsys):
 
 def test_prepare_makes_the_profiles_corpus(suite, jobs, capsys):
     assert cli.main(["prepare", "--profile", "mini", "--jobs", "3"]) == 0
-    assert jobs.prepared == [("call_centre", 3)]
+    assert jobs.prepared == [("call_centre", "mini", 3)]
 
 
 def test_ctrl_c_is_one_sentence_and_exit_code_130(suite, jobs, capsys, monkeypatch):

@@ -18,35 +18,34 @@ from speechllm_bench.errors import UserError
 PREAMBLE = """
 import json, os, signal, sys, time
 from pathlib import Path
-from speechllm_bench import runner, runs
-from speechllm_bench.studies import run_folder
-profile, digest, variant, stages = "{profile}", "{digest}", "{variant}", {stages}
-runner.write_status(digest, "train", 0.5)
-events = Path("{home}") / "events"
+variant, folder, stages = "{variant}", Path("{folder}"), {stages}
+def write(file, record):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.with_suffix(".tmp").write_text(json.dumps(record))
+    file.with_suffix(".tmp").replace(file)
 def log(what):
-    with open(events, "a") as file:
+    with open("{events}", "a") as file:
         file.write(json.dumps([what, variant, time.time(), os.getpid()]) + "\\n")
+def wait(what):
+    while what not in Path("{events}").read_text():
+        time.sleep(0.05)
 def finish():
     for stage in stages:
-        runs.write_json(run_folder(profile, digest).parents[1] / "stages" / stage / "stage.json", {{}})
-    record = {{"status": "ok", "seconds": {{"total": 60.0}}}}
-    runs.write_json(run_folder(profile, digest) / "run.json", record)
+        write(folder.parents[1] / "stages" / stage / "stage.json", {{}})
+    write(folder / "run.json", {{"status": "ok", "seconds": {{"total": 60.0}}}})
+write(Path("{status}"), {{"pid": os.getpid(), "phase": "train", "share": 0.5}})
 log("start")
 """
-WELL = "time.sleep(0.3); log('end'); finish()"
+WELL = "log('end'); finish()"
 
 
 def stand_in(**bodies):
     """A command builder: variants named run their own body, the others end well."""
 
     def command(run, threads):
-        preamble = PREAMBLE.format(
-            profile=run.profile,
-            digest=run.digest,
-            variant=run.variant,
-            stages=list(run.stages),
-            home=paths.home(),
-        )
+        names = {"variant": run.variant, "folder": run.folder, "events": paths.home() / "events"}
+        status = runner.status_file(run.digest)
+        preamble = PREAMBLE.format(stages=list(run.stages), status=status, **names)
         return [sys.executable, "-c", preamble + bodies.get(run.variant, WELL)]
 
     return command
@@ -62,6 +61,8 @@ def run(variants, jobs=2, profile="smoke", **bodies):
 
 
 def events(suite):
+    if not (suite / "events").is_file():
+        return []
     return [json.loads(line) for line in (suite / "events").read_text().splitlines()]
 
 
@@ -69,7 +70,7 @@ def test_what_is_missing_is_run_and_then_there_is_nothing_to_do(suite, capsys):
     outcome = run(["cnn", "linear"])
     assert {r.variant for r in outcome.finished} == {"cnn", "linear"} and not outcome.failures
     told = capsys.readouterr().out
-    assert "2 runs to do (0 are there), 2 training stages after sharing" in told
+    assert "runs to do: 2 (0 are there); training stages after sharing: 2;" in told
     assert "unknown, no run of this profile is recorded yet" in told
     again = run(["cnn", "linear"])
     assert again.finished == () and "all 2 runs are there, nothing to do" in capsys.readouterr().out
@@ -110,7 +111,7 @@ def test_failures_are_recorded_and_the_others_go_on(suite, capsys):
 
 def test_a_run_over_its_time_limit_is_killed_with_its_children(suite, monkeypatch):
     plan = studies.plan(["adapter_size"], "smoke", ["cnn", "linear"])
-    hurried = plan.profile.model_copy(update={"time_limit_minutes": 3 / 60})
+    hurried = plan.profile.model_copy(update={"time_limit_minutes": 5 / 60})
     plan = studies.Plan(hurried, plan.runs)
     monkeypatch.setattr(runner, "GRACE_SECONDS", 1)
     body = """
@@ -130,11 +131,14 @@ time.sleep(60)
 
 
 def test_two_runs_of_one_stage_do_not_start_together(suite):
-    run(["mlp", "transformer", "no_audio"], jobs=2, transformer="time.sleep(0.8); " + WELL)
+    # The stage is mlp's; the transformer goes on until no_audio, which waits for that stage, has started.
+    mlp = """wait('"start", "transformer"');"""
+    transformer = """wait('"start", "no_audio"');"""
+    variants = ["mlp", "transformer", "no_audio"]
+    outcome = run(variants, jobs=3, mlp=mlp + WELL, transformer=transformer + WELL)
+    assert len(outcome.finished) == 3
     at = {(what, variant): when for what, variant, when, _ in events(suite)}
     assert at["start", "no_audio"] > at["end", "mlp"]
-    assert at["start", "transformer"] < at["end", "mlp"]
-    assert at["start", "no_audio"] < at["end", "transformer"], "its stage is there, so it need not wait"
 
 
 def test_ctrl_c_stops_the_runs_and_keeps_what_is_finished(suite):
@@ -148,13 +152,16 @@ time.sleep(60)
 """
 
     def interrupt():
-        while not (suite / "events").is_file() or len(events(suite)) < 3:
-            time.sleep(0.05)
-        time.sleep(1.0)
+        linear = studies.run("adapter_size", "linear", 0, "smoke")
+        while len(events(suite)) < 3 or not studies.run_done("smoke", linear.digest):
+            time.sleep(0.1)
+        time.sleep(2)  # until the runner has seen it
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt, match="Stopped: 1 runs finished and stay, 1 are left"):
+    with pytest.raises(
+        KeyboardInterrupt, match="Stopped; runs finished, which stay: 1; left for the next start: 1"
+    ):
         run(["linear", "cnn"], cnn=body)
     assert marker.read_text() == "tidy"
     assert studies.run("adapter_size", "linear", 0, "smoke").status == "done"

@@ -45,7 +45,7 @@ def prepare(chosen: argparse.Namespace) -> None:
     profile = studies.profile_named(chosen.profile)
     study = studies.load(profile.headline[0], chosen.profile)[0]
     run = studies.run(study.study, study.baseline, profile.seeds[0], chosen.profile)
-    jobs.prepare(run.config, chosen.jobs or runner.cores())
+    jobs.prepare(run.config, chosen.profile, chosen.jobs or runner.cores())
     print(f"Corpus and encoder frames of profile {chosen.profile} are there.")
 
 

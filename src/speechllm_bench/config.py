@@ -1,4 +1,4 @@
-"""Typed configuration: a profile and a study's variant resolve to one `RunConfig`, the whole truth about a run.
+"""Typed configuration: a profile and a study's variant resolve to one `RunConfig`, all there is to a run.
 
 An unknown key, a wrong type or a conflict is refused by a sentence with key, value and what is allowed.
 Nothing here rewrites what was asked for: the resolved config is what runs, and what is recorded.

@@ -40,9 +40,13 @@ def frames_digest(config: RunConfig) -> str:
 
 @cache
 def backbone_hash(name: str) -> str:
-    """Over the weights, the configuration and the tokenizer of a backbone's folder, by file name."""
+    """Over the weights, the configuration and the tokenizer of a backbone's folder, by file name.
+
+    The zoo's training.json is a record of how the weights came about and changes nothing.
+    """
+    kinds = {".safetensors", ".json", ".jinja", ".model"}
     folder = backbone_folder(name)
-    files = [p for p in sorted(folder.iterdir()) if p.suffix in {".safetensors", ".json", ".jinja", ".model"}]
+    files = [p for p in sorted(folder.iterdir()) if p.suffix in kinds and p.name != "training.json"]
     if not any(p.suffix == ".safetensors" for p in files):
         raise UserError(f"backbone '{name}' has no .safetensors file in {folder}; fetch or train it again")
     return runs.digest({p.name: runs.file_sha256(p) for p in files})

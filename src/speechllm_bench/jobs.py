@@ -19,10 +19,26 @@ from speechllm_bench.config import RunConfig
 Progress = Callable[[str, float], None]
 
 
-def prepare(config: RunConfig, n_workers: int) -> None:
-    """Corpus and encoder frames on disk."""
+def prepare(config: RunConfig, profile: str, n_workers: int) -> None:
+    """Corpus and encoder frames on disk; what making them took goes to results/<profile>/preparation.json."""
+    there = preparation.frames_folder(config).is_dir()
+    began = time.perf_counter()
     corpus = preparation.ensure_corpus(config.corpus, n_workers)
+    spoken = time.perf_counter()
     preparation.ensure_frames(config, corpus)
+    if there:
+        return
+    record = {
+        "seconds": {
+            "synthesis": round(spoken - began, 2),
+            "frames": round(time.perf_counter() - spoken, 2),
+        },
+        "utterances": sum(len(corpus.n_samples(split)) for split in corpus.splits),
+        "speech_seconds": round(sum(s["seconds"] for s in corpus.info["splits"].values())),
+        "peak_memory_mib": round(runs.peak_memory_mib()),
+        "environment": runs.environment(),
+    }
+    runs.write_json(paths.results(profile) / "preparation.json", record)
 
 
 def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
@@ -76,7 +92,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "precision": config.precision,
         "threads": torch.get_num_threads(),
         "padding_share": stage_records[-1]["padding_share"],
-        "examples_per_second": sum(s.examples for s in config.stages) / max(seconds["train"], 1e-9),
+        "examples_per_second": sum(r["examples"] for r in stage_records) / max(seconds["train"], 1e-9),
         "data": {
             "corpus": corpus.fingerprint,
             "audio": corpus.audio_hashes,
@@ -126,6 +142,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             "digest": digest,
             "stage": stage.model_dump(),
             "status": fitted.status,
+            "examples": fitted.curve[-1].examples,  # seen: the budget, or fewer where it diverged
             "seconds": round(fitted.seconds, 2),
             "validation_seconds": round(fitted.validation_seconds, 2),
             "padding_share": round(float(padding_share), 4),

@@ -233,12 +233,8 @@ def _without_paths(value):
     if not isinstance(value, str):
         return value
     value = re.sub(r"\S*/ipykernel_\d+/", "ipykernel/", value)
-    for place, name in (
-        (paths.home(), "."),
-        (paths.PROJECT, "."),
-        (sys.prefix, "python"),
-        (Path.home(), "~"),
-    ):
+    places = {sys.prefix: "python", paths.home(): ".", paths.PROJECT: ".", Path.home(): "~"}
+    for place, name in places.items():
         value = value.replace(str(place), name)
     return value
 

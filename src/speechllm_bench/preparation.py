@@ -42,7 +42,9 @@ def ensure_frames(config: RunConfig, corpus: Corpus) -> FrameStore:
             from speechllm_bench.models.encoder import load_encoder
 
             _encode(load_encoder(config.encoder.path), config, corpus, folder)
-    return FrameStore.open(folder)
+    store = FrameStore.open(folder)
+    store.verify()
+    return store
 
 
 def _encode(encoder: WhisperEncoder, config: RunConfig, corpus: Corpus, folder: Path) -> None:

@@ -26,6 +26,7 @@ from speechllm_bench.studies import Plan, Run
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 20  # between asking a run to stop and killing it
+LOG_SECONDS = 60  # between two lines of progress where nobody watches a bar
 LEAST_DISK = 2**30  # bytes
 LOG_LINES = 20  # of a failed run's log that its record keeps
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -93,8 +94,8 @@ def describe(plan: Plan, jobs: int) -> str:
     seconds = expected_seconds(plan, jobs)
     about = f"about {clock(seconds)}" if seconds else "unknown, no run of this profile is recorded yet"
     return (
-        f"Profile {name}: {len(missing)} runs to do ({done} are there), {len(plan.untrained)} training "
-        f"stages after sharing, {jobs} at a time. Expected time: {about}."
+        f"Profile {name}: runs to do: {len(missing)} ({done} are there); training stages after sharing: "
+        f"{len(plan.untrained)}; at a time: {jobs}. Expected time: {about}."
     )
 
 
@@ -158,6 +159,8 @@ def _run_all(plan: Plan, jobs: int, command: Command) -> tuple[list[Run], list[d
     limit = plan.profile.time_limit_minutes * 60
     form = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]{postfix}"
     bar = tqdm(total=len(pending), desc=f"{len(pending)} runs", bar_format=form)
+    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    interval, shown = (POLL_SECONDS if watched else LOG_SECONDS), time.monotonic()
     try:
         while pending or active:
             while len(active) < jobs and (run := next_run(pending, [a.run for a in active])):
@@ -173,14 +176,18 @@ def _run_all(plan: Plan, jobs: int, command: Command) -> tuple[list[Run], list[d
             said = [read_status(job.run.digest, job.process.pid) for job in active]
             bar.n = len(finished) + len(failures) + sum(status["share"] for status in said)
             phases = zip(active, said, strict=True)
-            bar.set_postfix_str(", ".join(f"{job.run.variant} {status['phase']}" for job, status in phases))
+            told = ", ".join(f"{job.run.variant} {status['phase']}" for job, status in phases)
+            bar.set_postfix_str(told, refresh=False)
+            if time.monotonic() - shown >= interval:
+                bar.refresh()
+                shown = time.monotonic()
     except BaseException as error:
         _stop(active)
         for job in active:
             _record_failure(job, "interrupted", "stopped before its end; the next start resumes it")
         if isinstance(error, KeyboardInterrupt):
             left = len(plan.missing) - len(finished)
-            message = f"Stopped: {len(finished)} runs finished and stay, {left} are left for the next start."
+            message = f"Stopped; runs finished, which stay: {len(finished)}; left for the next start: {left}."
             raise KeyboardInterrupt(message) from None
         raise
     finally:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from speechllm_bench.training.schedule import batches, learning_rate
+from speechllm_bench.training.schedule import batches, learning_rate, order
 
 LENGTHS = np.random.default_rng(5).integers(10, 400, 50).tolist()
 
 
 def plan(examples: int, batch_size: int = 4, seed: int = 0, lengths=LENGTHS):
-    return batches(lengths, examples, batch_size, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    pairs = order(len(lengths), examples, rng)
+    return batches(pairs, [lengths[i] for i, _ in pairs], batch_size, rng)
 
 
 @pytest.mark.parametrize("examples", [1, 3, 50, 128, 129, 175, 1000])
@@ -44,6 +47,15 @@ def test_epochs_are_shuffled_anew():
     assert sorted(orders[0]) == sorted(orders[1]) and orders[0] != orders[1]
 
 
+def test_a_pair_has_a_length_of_its_own():
+    """An item's question, and so its length, differs from epoch to epoch."""
+    pairs = [(0, 0), (1, 0), (0, 1), (1, 1)]
+    formed = batches(pairs, [9, 1, 2, 8], 2, np.random.default_rng(0))
+    assert sorted(formed) == [[(1, 0), (0, 1)], [(1, 1), (0, 0)]] or sorted(map(sorted, formed)) == [
+        [(0, 0), (1, 1)], [(0, 1), (1, 0)]
+    ]  # fmt: skip
+
+
 def test_items_of_like_length_share_a_batch():
     formed = plan(1000)
 
@@ -66,7 +78,7 @@ def test_learning_rate_rises_in_a_line_and_falls_in_half_a_cosine():
     assert rates[:3] == pytest.approx([0.025, 0.05, 0.075])
     assert rates[19] == rates[20] == max(rates) == 0.5
     assert rates[60] == pytest.approx(0.25)
-    assert all(a > b for a, b in zip(rates[20:], rates[21:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[20:]))
     assert 0 < rates[-1] < 0.001
 
 

@@ -34,14 +34,13 @@ def test_every_variant_trains_on_the_same_examples_in_the_same_order(
     tiny_run, tiny_data, tmp_path, monkeypatch
 ):
     seen = []
-    ask = questions.training_example
+    collate = stages.collate
 
-    def spy(utterance, slot_types, shares, seed, epoch):
-        example = ask(utterance, slot_types, shares, seed, epoch)
-        seen.append((utterance.split, epoch, example))
-        return example
+    def spy(tokenizer, examples, **rest):
+        seen.append(examples)
+        return collate(tokenizer, examples, **rest)
 
-    monkeypatch.setattr(questions, "training_example", spy)
+    monkeypatch.setattr(stages, "collate", spy)
     learned = {}
     for adapter in ADAPTERS:
         seen.clear()
@@ -50,10 +49,13 @@ def test_every_variant_trains_on_the_same_examples_in_the_same_order(
         assert fit.status == "ok" and 0 <= padding < 0.5
         assert fit.curve[-1].examples == 36
         assert all(math.isfinite(p.value) for p in fit.curve)
-        assert {split for split, *_ in seen} == {"train", "validation"}
-        learned[adapter] = [row for row in seen if row[0] == "train"]
-    assert len(learned["mlp"]) == 36 and [epoch for _, epoch, _ in learned["mlp"]].count(1) == 12
-    assert all(rows == learned["mlp"] for rows in learned.values())
+        learned[adapter] = [batch for batch in seen if "/train/" in batch[0].utterance_id]
+        assert sum(map(len, seen)) == 36 + 8  # and the validation examples
+    assert all(batches == learned["mlp"] for batches in learned.values())
+    asked = [e for batch in learned["mlp"] for e in batch]
+    assert len(asked) == 36
+    assert {e.utterance_id for e in asked} == {u.id for u in tiny_data.train}
+    assert len({(e.utterance_id, e.prompt) for e in asked}) > 24  # the second epoch asks anew
 
 
 def test_a_second_epoch_asks_anew(tiny_data):
@@ -63,6 +65,14 @@ def test_a_second_epoch_asks_anew(tiny_data):
         for u in tiny_data.train[:1]
     }
     assert len(asked) > 2
+
+
+def test_batches_are_formed_by_what_every_adapter_shares(tiny_data):
+    """Text and encoder frames, not an adapter's or a tokenizer's own lengths; close to real positions."""
+    example = questions.training_example(tiny_data.train[0], tiny_data.slot_types, {"slots": 1.0}, 0, 0)
+    n_frames = tiny_data.frames.n_frames(example.utterance_id)
+    expected = len(example.prompt + example.target) / 4 + n_frames / 8
+    assert stages._reference_length(example, tiny_data.frames) == pytest.approx(expected)
 
 
 def test_dropout_is_off_in_validation_and_on_again_after(tiny_run, tiny_data, tmp_path, monkeypatch):

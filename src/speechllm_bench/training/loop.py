@@ -86,6 +86,8 @@ def fit(
         state.examples += len(batches[state.step])
         state.step += 1
         values = {**{name: term.item() for name, term in terms.items()}, "gradient_norm": norm.item()}
+        spent = time.perf_counter() - started - (state.validation_seconds - validating)
+        state.seconds = earlier + spent
         if not all(math.isfinite(value) for value in values.values()):
             status = "diverged"
             state.add("train", {"diverged": 1.0})
@@ -103,11 +105,9 @@ def fit(
             begin = time.perf_counter()
             state.add("validation", validate())
             state.validation_seconds += time.perf_counter() - begin
-        now = time.perf_counter()
-        state.seconds = earlier + now - started - (state.validation_seconds - validating)
-        if state.step < n_steps and now - saved > CHECKPOINT_SECONDS:
+        if state.step < n_steps and time.perf_counter() - saved > CHECKPOINT_SECONDS:
             _save(checkpoint, parameters, optimizer, state)
-            saved = now
+            saved = time.perf_counter()
     return Fit(status, state.curve, state.seconds, state.validation_seconds)
 
 

@@ -10,25 +10,32 @@ import numpy as np
 BUCKET = 32  # batches sorted together by length: little padding, still well mixed
 
 
-def batches(
-    lengths: Sequence[float], examples: int, batch_size: int, rng: np.random.Generator
-) -> list[list[tuple[int, int]]]:
-    """Every batch of a stage, as (item, epoch) pairs: `examples` in all, reshuffled every epoch.
+Pair = tuple[int, int]
+"""An item and the epoch in which it is seen: what an example is drawn from."""
 
-    Items of like length share a batch. `lengths` are a reference measure (seconds of audio), never an
-    adapter's own, so every variant sees the same examples in the same order.
+
+def order(n_items: int, examples: int, rng: np.random.Generator) -> list[Pair]:
+    """`examples` pairs: all items in an order of their own each epoch, the last epoch cut short."""
+    pairs: list[Pair] = []
+    for epoch in range(-(-examples // n_items)):
+        pairs += [(int(item), epoch) for item in rng.permutation(n_items)]
+    return pairs[:examples]
+
+
+def batches(
+    pairs: Sequence[Pair], lengths: Sequence[float], batch_size: int, rng: np.random.Generator
+) -> list[list[Pair]]:
+    """The pairs in batches of like length, so that little is padded.
+
+    `lengths`, one a pair, are a reference measure and never an adapter's own: every variant sees the
+    same examples in the same order.
     """
-    order: list[tuple[int, int]] = []
-    epoch = 0
-    while len(order) < examples:
-        order += [(int(i), epoch) for i in rng.permutation(len(lengths))]
-        epoch += 1
-    order = order[:examples]
     formed = []
-    for start in range(0, examples, BUCKET * batch_size):
-        pool = sorted(order[start : start + BUCKET * batch_size], key=lambda pair: lengths[pair[0]])
-        pool = [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
-        formed += [pool[i] for i in rng.permutation(len(pool))]
+    for start in range(0, len(pairs), BUCKET * batch_size):
+        pool = range(start, min(start + BUCKET * batch_size, len(pairs)))
+        by_length = [pairs[i] for i in sorted(pool, key=lengths.__getitem__)]
+        groups = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
+        formed += [groups[i] for i in rng.permutation(len(groups))]
     return formed
 
 

@@ -16,7 +16,7 @@ from speechllm_bench.data import questions
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.data.tasks import slots
 from speechllm_bench.metrics import partial_match
-from speechllm_bench.models.adapters import build_adapter
+from speechllm_bench.models.adapters import DOWNSAMPLING, build_adapter
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.inputs import Batch, collate
 from speechllm_bench.models.llm import load_llm, load_tokenizer
@@ -24,6 +24,8 @@ from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example, SlotType, Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
+
+CHARACTERS_A_TOKEN = 4
 
 
 @dataclass(frozen=True)
@@ -59,26 +61,24 @@ def train_stage(
     device = model.llm.device
     padding = np.zeros(2, dtype=np.int64)  # positions that were padding, positions in all
 
-    def loss(items: Sequence[tuple[int, int]]) -> dict[str, torch.Tensor]:
+    def example(pair: schedule.Pair) -> Example:
+        item, epoch = pair
+        return questions.training_example(data.train[item], data.slot_types, stage.tasks, config.seed, epoch)
+
+    def loss(pairs: Sequence[schedule.Pair]) -> dict[str, torch.Tensor]:
         model.train()
-        chosen = [data.train[i] for i, _ in items]
-        examples = [
-            questions.training_example(u, data.slot_types, stage.tasks, config.seed, epoch)
-            for u, (_, epoch) in zip(chosen, items, strict=True)
-        ]
-        batch = _batch(tokenizer, examples, data, with_answer=True)
+        batch = _batch(tokenizer, [example(pair) for pair in pairs], data, with_answer=True)
         padding[:] += (~batch.attended).sum().item(), batch.attended.numel()
         return {"loss": model.loss(batch.to(device))}
 
-    # Reference length: encoder frames, the same for every adapter.
-    lengths = [data.frames.n_frames(u.id) for u in data.train]
-    order = schedule.batches(
-        lengths, stage.examples, stage.batch_size, np.random.default_rng([config.seed, index])
-    )
+    rng = np.random.default_rng([config.seed, index])
+    pairs = schedule.order(len(data.train), stage.examples, rng)
+    lengths = [_reference_length(example(pair), data.frames) for pair in pairs]
+    batches = schedule.batches(pairs, lengths, stage.batch_size, rng)
     fitted = fit(
         stage,
         model.trained_parameters(stage.train),
-        order,
+        batches,
         loss,
         _validation(config, stage, model, tokenizer, data),
         checkpoint,
@@ -119,6 +119,12 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
         return values
 
     return validate
+
+
+def _reference_length(example: Example, frames: FrameStore) -> float:
+    """About how many positions an example takes, whatever the adapter and the tokenizer."""
+    text = (len(example.prompt) + len(example.target)) / CHARACTERS_A_TOKEN
+    return text + frames.n_frames(example.utterance_id) / DOWNSAMPLING
 
 
 def _batch(tokenizer, examples: Sequence[Example], data: Data, *, with_answer: bool) -> Batch:

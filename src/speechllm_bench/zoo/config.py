@@ -22,7 +22,9 @@ class LLMRecipe(Strict):
     intermediate_size: int
     pre_training: FitConfig
     sequence_tokens: int  # of one packed pre-training example
-    post_training: FitConfig
+    post_training: FitConfig  # fields of the record worlds by their own names
+    renaming: FitConfig  # most fields under names drawn at random
+    renamed: float  # share of the fields in that phase
 
 
 class WhisperRecipe(Strict):
@@ -41,7 +43,8 @@ class WhisperRecipe(Strict):
     decoder_attention_heads: int
     decoder_ffn_dim: int
     dropout: float
-    training: FitConfig
+    training: FitConfig  # with parts of the features hidden
+    finishing: FitConfig  # with all of them
 
 
 RECIPES = {"llm-mini": LLMRecipe, "whisper-mini": WhisperRecipe}

@@ -1,4 +1,8 @@
-"""llm-mini: a small Llama with its own byte-level BPE, pre-trained on text, post-trained to extract."""
+"""llm-mini: a small Llama with its own byte-level BPE, pre-trained on text, post-trained to extract.
+
+Post-training has two phases: known names of fields first, which teaches to find and copy values, then
+names drawn at random, which teaches to read the names.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from speechllm_bench.config import FitConfig
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
-from speechllm_bench.training.schedule import batches
 from speechllm_bench.zoo import text
 from speechllm_bench.zoo.config import LLMRecipe
 
@@ -74,7 +79,20 @@ def train(recipe: LLMRecipe, checkpoints: Path, progress: Callable[[str, float],
     parameters = {name: p for name, p in model.named_parameters()}
     fits = {
         "pre_training": _pre_train(recipe, model, parameters, tokenizer, utterances, checkpoints, progress),
-        "post_training": _post_train(recipe, model, parameters, tokenizer, utterances, checkpoints, progress),
+        "post_training": _post_train(
+            recipe, "post_training", 0.0, model, parameters, tokenizer, utterances, checkpoints, progress
+        ),
+        "renaming": _post_train(
+            recipe,
+            "renaming",
+            recipe.renamed,
+            model,
+            parameters,
+            tokenizer,
+            utterances,
+            checkpoints,
+            progress,
+        ),
     }
     return model, tokenizer, fits
 
@@ -116,10 +134,15 @@ def _language_loss(model: LlamaForCausalLM, tokens: torch.Tensor) -> torch.Tenso
     return nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
 
 
-def _post_train(recipe, model, parameters, tokenizer, utterances, checkpoints, progress) -> Fit:
-    config = recipe.post_training
+def _post_train(
+    recipe, phase: str, renamed: float, model, parameters, tokenizer, utterances, checkpoints, progress
+) -> Fit:
+    config: FitConfig = getattr(recipe, phase)
     speech_llm = SpeechLLM(model, adapter=None)
-    pairs = [text.post_training(i, recipe.seed, utterances) for i in range(config.examples + HELD_OUT_ROWS)]
+    pairs = [
+        text.post_training(i, recipe.seed, utterances, renamed)
+        for i in range(config.examples + HELD_OUT_ROWS)
+    ]
 
     def batch(some: list[tuple[Example, str]], with_answer: bool):
         examples, texts = zip(*some, strict=True)
@@ -138,19 +161,16 @@ def _post_train(recipe, model, parameters, tokenizer, utterances, checkpoints, p
         shares = {f"{task}_exact": sum(hits) / len(hits) for task, hits in right.items()}
         return {"loss": speech_llm.loss(targets).item(), **shares}
 
-    order = batches(
-        [len(words) for _, words in pairs[: config.examples]],
-        config.examples,
-        config.batch_size,
-        np.random.default_rng(recipe.seed),
-    )
+    rng = np.random.default_rng(recipe.seed)
+    order = schedule.order(config.examples, config.examples, rng)
+    batches = schedule.batches(order, [len(pairs[i][1]) for i, _ in order], config.batch_size, rng)
     return fit(
         config,
         parameters,
-        order,
+        batches,
         lambda items: {"loss": speech_llm.loss(batch([pairs[i] for i, _ in items], True))},
         validate,
-        checkpoints / "post_training",
+        checkpoints / phase,
         recipe.seed,
-        progress=lambda share: progress("post-training", share),
+        progress=lambda share: progress(phase, share),
     )

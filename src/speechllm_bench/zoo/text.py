@@ -8,6 +8,7 @@ for verbatim repetition.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -42,6 +43,12 @@ stick stone string sugar sun sword table tail tent thread throat thumb tower tra
 valley wagon wall watch wave wax wheel whistle window wing wire wood wool""".split()
 
 LINKS = ("the {f} is {v}", "{v} is the {f}", "the {f} was {v}", "{f} {v}", "as for the {f} it is {v}")
+RENAMED_LINKS = (
+    *LINKS,
+    *("my {f} is {v}", "{v} for the {f}", "the {f} would be {v} please", "put {v} as {f}", "{v} {f}"),
+    *("it's {v} the {f}", "i need a {f} {v}", "do you have {v} as {f}", "the {f} should be {v}"),
+    "about the {f} {v}",
+)
 FILLERS = ("and", "so", "well", "um", "then", "i think", "you know", "yes", "now", "but")
 AFTERWARDS = ("that is all", "i think", "as far as i know", "if i remember", "and that was it", "anyway")
 REPEAT_SHARE = 0.3  # of the post-training examples
@@ -62,8 +69,29 @@ def draw_value(kind: str, rng: random.Random) -> str:
     return KINDS[kind](rng, supply("zoo")).spoken
 
 
-def record(rng: random.Random) -> tuple[str, dict[str, str]]:
-    """A few spoken sentences, and the fields they give: name -> verbatim value."""
+@cache
+def vocabulary() -> list[str]:
+    """Words that fields can be named after at random: common ones of the zoo split's calls."""
+    spoken = call_centre.utterances("zoo", 2000)
+    texts = [text for u in spoken for text in (u.transcript, *(t.text for t in u.context))]
+    counted = Counter(word for text in texts for word in text.split())
+    return sorted(word for word, n in counted.items() if n >= 5)
+
+
+def drawn_name(rng: random.Random) -> str:
+    """One to three words at random, but never the name of a slot of the corpus."""
+    while True:
+        name = " ".join(rng.choice(vocabulary()) for _ in range(rng.choice((1, 2, 2, 2, 3))))
+        if name.replace(" ", "_") not in call_centre.slot_types():
+            return name
+
+
+def record(rng: random.Random, renamed: float = 0.0) -> tuple[str, dict[str, str]]:
+    """A few spoken sentences, and the fields they give: name -> verbatim value.
+
+    A share `renamed` of the fields bears a name drawn at random and is stated plainly, so that names have
+    to be read and cannot be remembered.
+    """
     world = worlds()[rng.choice(sorted(worlds()))]
     kinds = [*sorted(KINDS), *WORDS]
     fields: dict[str, str] = {}
@@ -73,11 +101,13 @@ def record(rng: random.Random) -> tuple[str, dict[str, str]]:
         if rng.random() < PLAIN_SHARE:
             name, kind = " ".join(rng.sample(NOUNS, k=rng.choice((1, 2)))), rng.choice(kinds)
             wordings = []
+        if renamed and rng.random() < renamed:
+            name, wordings = drawn_name(rng), list(RENAMED_LINKS)
         value = draw_value(kind, rng)
         if name in fields or any(value in v or v in value for v in fields.values()):
             continue
         plain = not wordings or rng.random() < 0.35
-        wording = rng.choice(LINKS).replace("{f}", name) if plain else rng.choice(wordings)
+        wording = rng.choice(LINKS if plain else wordings).replace("{f}", name)
         fields[name] = value
         parts.append(wording.replace("{v}", value))
         if rng.random() < 0.3:
@@ -85,13 +115,15 @@ def record(rng: random.Random) -> tuple[str, dict[str, str]]:
     return " ".join(parts), fields
 
 
-def extraction(index: int, seed: int, utterances: list[Utterance]) -> tuple[Example, str]:
+def extraction(
+    index: int, seed: int, utterances: list[Utterance], renamed: float = 0.0
+) -> tuple[Example, str]:
     """A request for the fields of a record, all of them present, and the record's text.
 
     Now and then a call's turns stand before it, as in the studies; they have nothing to do with it.
     """
     rng = random.Random(f"zoo/{seed}/extraction/{index}")
-    text, fields = record(rng)
+    text, fields = record(rng, renamed)
     names = list(fields)
     rng.shuffle(names)
     names = names[: rng.randint(1, len(names))]
@@ -108,11 +140,13 @@ def extraction(index: int, seed: int, utterances: list[Utterance]) -> tuple[Exam
     )
 
 
-def post_training(index: int, seed: int, utterances: list[Utterance]) -> tuple[Example, str]:
+def post_training(
+    index: int, seed: int, utterances: list[Utterance], renamed: float = 0.0
+) -> tuple[Example, str]:
     """Example `index` of post-training, and the text it is about."""
     rng = random.Random(f"zoo/{seed}/post/{index}")
     if rng.random() >= REPEAT_SHARE:
-        return extraction(index, seed, utterances)
+        return extraction(index, seed, utterances, renamed)
     text = rng.choice(utterances).transcript if rng.random() < 0.8 else record(rng)[0]
     utterance = Utterance(f"repeat/{index}", "zoo", "", 0, "", "", "", text, (), (), "", (), "")
     return transcription.example(utterance, {}, rng), text

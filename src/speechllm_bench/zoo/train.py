@@ -23,9 +23,10 @@ def train_backbone(name: str, n_workers: int) -> Path:
     ) as bar:
 
         def progress(phase: str, share: float) -> None:
-            bar.set_description(f"{name} {phase}", refresh=False)
-            bar.n = int(1000 * share)
-            bar.update(0)
+            if bar.desc != f"{name} {phase}: ":
+                bar.reset()  # every phase has an estimate of its own
+                bar.set_description(f"{name} {phase}", refresh=False)
+            bar.update(int(1000 * share) - bar.n)
 
         model, tokenizer, fits = _train(recipe, checkpoints, n_workers, progress)
     return save(name, recipe, model, tokenizer, fits)

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, WhisperConfig, WhisperForConditionalGeneration
 
 from speechllm_bench import paths, runs
+from speechllm_bench.config import FitConfig
 from speechllm_bench.data import synthesis
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.models.encoder import encoder_states, log_mel, real_frames
 from speechllm_bench.schema import Utterance
+from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
-from speechllm_bench.training.schedule import batches
 from speechllm_bench.zoo.config import WhisperRecipe
 
 CHARACTERS = " 'abcdefghijklmnopqrstuvwxyz"  # CTC classes from 1 on; 0 is the blank
@@ -176,25 +177,30 @@ def train(recipe: WhisperRecipe, checkpoints: Path, n_workers: int, progress: Ca
     }
     tokenizer = train_tokenizer(recipe, spoken["zoo"])
     model = WhisperCTC(build(recipe, tokenizer))
-    fitted = _fit(recipe, model, tokenizer, spoken, mels, checkpoints, progress)
-    return model.whisper, tokenizer, {"training": fitted}
+    fits = {
+        phase: _fit(recipe, phase, model, tokenizer, spoken, mels, checkpoints, progress)
+        for phase in ("training", "finishing")
+    }
+    return model.whisper, tokenizer, fits
 
 
-def _fit(recipe, model: WhisperCTC, tokenizer, spoken, mels, checkpoints, progress) -> Fit:
+def _fit(recipe, phase: str, model: WhisperCTC, tokenizer, spoken, mels, checkpoints, progress) -> Fit:
+    """Phase `training` hides parts of the features (SpecAugment), phase `finishing` does not."""
     # Whisper's encoder positions are fixed sinusoids: they do not learn.
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    config = recipe.training
+    config: FitConfig = getattr(recipe, phase)
+
+    def features(i: int, epoch: int) -> Tensor:
+        mel = torch.from_numpy(mels["zoo"][i].astype(np.float32))
+        if phase == "finishing":
+            return mel
+        return mask_features(mel, np.random.default_rng([recipe.seed, i, epoch]))
 
     def loss(items: list[tuple[int, int]]) -> dict[str, Tensor]:
         model.train()
-        rows = [
-            mask_features(torch.from_numpy(mels["zoo"][i].astype(np.float32)),
-                          np.random.default_rng([recipe.seed, i, epoch]))
-            for i, epoch in items
-        ]  # fmt: skip
         transcripts = [spoken["zoo"][i].transcript for i, _ in items]
         return model.losses(
-            pad_mels(rows),
+            pad_mels([features(i, epoch) for i, epoch in items]),
             torch.tensor([mels["zoo"].real[i] for i, _ in items]),
             [[CHARACTERS.index(c) + 1 for c in text] for text in transcripts],
             tokenizer(transcripts, padding=True, return_tensors="pt")["input_ids"],
@@ -211,11 +217,20 @@ def _fit(recipe, model: WhisperCTC, tokenizer, spoken, mels, checkpoints, progre
         truth = [u.transcript for u in spoken["validation"]]
         return {"ctc_wer": jiwer.wer(truth, said), "ctc_cer": jiwer.cer(truth, said)}
 
-    order = batches(
-        mels["zoo"].lengths(), config.examples, config.batch_size, np.random.default_rng(recipe.seed)
+    rng = np.random.default_rng(recipe.seed)
+    lengths = mels["zoo"].lengths()
+    pairs = schedule.order(len(lengths), config.examples, rng)
+    batches = schedule.batches(pairs, [lengths[i] for i, _ in pairs], config.batch_size, rng)
+    return fit(
+        config,
+        parameters,
+        batches,
+        loss,
+        validate,
+        checkpoints / phase,
+        recipe.seed,
+        progress=lambda share: progress(phase, share),
     )
-    return fit(config, parameters, order, loss, validate, checkpoints / "training", recipe.seed,
-               progress=lambda share: progress("training", share))  # fmt: skip
 
 
 def pad_mels(rows: list[Tensor]) -> Tensor:

@@ -40,5 +40,5 @@ def utterances(corpus: CorpusConfig) -> dict[str, list[Utterance]]:
 def _embedded_alone(name: str) -> None:
     if name != "call_centre":
         raise UserError(
-            f"corpus '{name}' cannot be read yet: its profile is NOT RUN; the embedded corpus is 'call_centre'"
+            f"corpus '{name}' cannot be read yet, its profile is NOT RUN; the embedded one is 'call_centre'"
         )

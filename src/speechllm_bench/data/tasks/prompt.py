@@ -16,7 +16,8 @@ MAX_CONTEXT_TURNS = 3  # 2510.15851: 0 to 3 turns of dialogue context
 
 def contains(text: str, words: str) -> bool:
     """Whether `words` stand in `text` as whole words."""
-    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text) is not None
+    # Plain search first: it nearly always settles the matter, at a hundredth of the time.
+    return words in text and re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text) is not None
 
 
 def draw_context(turns: Sequence[Turn], values: Iterable[str], rng: random.Random) -> list[Turn]:

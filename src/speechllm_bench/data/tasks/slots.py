@@ -22,15 +22,13 @@ def example(
     utterance: Utterance, slot_types: Mapping[str, SlotType], rng: random.Random, ood: bool = False
 ) -> Example:
     """Ask for the turn's seen slot types (or, with `ood`, its unseen ones) among distractors of that kind."""
-    gold = {s.slot: s.value for s in utterance.slots if slot_types[s.slot].ood == ood}
-    filled = {s.slot for s in utterance.slots}
-    candidates = [
-        t
-        for t in slot_types.values()
-        if t.ood == ood
-        and t.name not in filled
-        and not any(contains(spoken(t.name), value) for value in gold.values())
-    ]
+    filled = {s.slot: s.value for s in utterance.slots}
+    kind = [t for t in slot_types.values() if t.ood == ood]
+    values = [filled[t.name] for t in kind if t.name in filled]
+    # A name that holds a wanted value ("home city" beside the policy type "home") would give it away.
+    kind = [t for t in kind if not any(contains(spoken(t.name), value) for value in values)]
+    gold = {t.name: filled[t.name] for t in kind if t.name in filled}
+    candidates = [t for t in kind if t.name not in filled]
     asked = [*gold, *_distractors(utterance.domain, candidates, rng)]
     rng.shuffle(asked)
     context = draw_context(utterance.context, gold.values(), rng)

@@ -1,0 +1,101 @@
+"""Speed claims as ratios, both sides measured in one process, in turn: writes benchmarks/speed.md.
+
+    python benchmarks/speed.py
+
+Needs the zoo and takes about two minutes on one core. Each pair is run `ROUNDS` times in alternation
+and the ratio of the medians is reported with its range over rounds.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from speechllm_bench import preparation, runs, studies
+from speechllm_bench.data import corpora, questions
+from speechllm_bench.models.decoding import decode
+from speechllm_bench.models.encoder import encode, load_encoder
+from speechllm_bench.models.inputs import collate
+from speechllm_bench.training.stages import build_model
+
+ROUNDS = 5
+
+
+def compare(slow: Callable[[], object], fast: Callable[[], object]) -> tuple[float, float, float]:
+    """Median ratio of the times, slow over fast, with its lowest and highest over rounds."""
+    ratios = []
+    for _ in range(ROUNDS):
+        taken = []
+        for side in (slow, fast):
+            began = time.perf_counter()
+            side()
+            taken.append(time.perf_counter() - began)
+        ratios.append(taken[0] / taken[1])
+    return statistics.median(ratios), min(ratios), max(ratios)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    run = studies.run("adapter_size", "mlp", 0, "smoke")
+    config = run.config
+    corpus = preparation.ensure_corpus(config.corpus, 2)
+    frames = preparation.ensure_frames(config, corpus)
+    model, tokenizer = build_model(config, frames.dim)
+    utterances = corpus.utterances("validation")[:32]
+    types = corpora.slot_types("call_centre")
+    examples = [questions.evaluation_example(u, types, "slots") for u in utterances]
+    heard = [frames[u.id] for u in utterances]
+    audio = [corpus.audio("validation", i) for i in range(len(utterances))]
+    encoder = load_encoder(config.encoder.path)
+    batch = collate(tokenizer, examples, frames=heard, with_answer=True)
+
+    def all_logits() -> torch.Tensor:
+        hidden = model.llm.model(inputs_embeds=model.embeddings(batch), attention_mask=batch.attended.long())
+        logits = model.llm.lm_head(hidden.last_hidden_state)[:, :-1]
+        wanted = batch.tokens[:, 1:].masked_fill(~batch.answer[:, 1:], -100)
+        return nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
+
+    def decode_in(size: int):
+        return decode(
+            model, tokenizer, examples, utterances, frames=heard, batch_size=size, max_new_tokens=24
+        )
+
+    claims = {
+        "encoding 8 turns padded to 30 s / trimmed to their length": (
+            lambda: list(encode(encoder, audio[:8], "30s")),
+            lambda: list(encode(encoder, audio[:8], "trimmed")),
+        ),
+        "encoding 32 turns / reading their stored frames": (
+            lambda: list(encode(encoder, audio, "trimmed")),
+            lambda: [frames[u.id].sum() for u in utterances],
+        ),
+        "decoding 32 turns one by one / in one batch": (lambda: decode_in(1), lambda: decode_in(32)),
+        "loss of 32 turns with logits everywhere / at the answer alone": (
+            lambda: all_logits().backward(),
+            lambda: model.loss(batch).backward(),
+        ),
+    }
+    environment = runs.environment()
+    lines = [
+        "## Ratios",
+        "",
+        f"Time of the first over that of the second, both in one process on one thread, {ROUNDS} rounds in "
+        f"alternation, by `python benchmarks/speed.py`. {environment['processor']}.",
+        "",
+        "| claim | times faster | range |",
+        "|---|---|---|",
+    ]
+    for claim, sides in claims.items():
+        median, low, high = compare(*sides)
+        lines.append(f"| {claim} | {median:.1f} | {low:.1f} to {high:.1f} |")
+        print(lines[-1], flush=True)
+    runs.write_text(Path(__file__).with_name("speed.md"), "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Digests: what makes a run or a stage another one, and what does not (protocol, rule 16)."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from speechllm_bench import identity, paths, runs, studies
+from speechllm_bench.config import LoraConfig, load_profile, load_study, resolve
+from speechllm_bench.data import corpora
+from speechllm_bench.errors import UserError
+
+
+@pytest.fixture
+def backbones(tiny_backbones, tmp_path):
+    """A copy to change; hashes are remembered by name within a process, so each test has its own."""
+    return shutil.copytree(tiny_backbones, tmp_path / "backbones")
+
+
+@pytest.fixture
+def config(tiny_run, backbones):
+    run = tiny_run()
+    encoder = run.encoder.model_copy(update={"path": str(backbones / "whisper")})
+    return run.model_copy(update={"encoder": encoder, "llm": str(backbones / "llm")})
+
+
+def changed(config, path: str, value):
+    """The config with one field, named by its dotted path, replaced."""
+    head, _, rest = path.partition(".")
+    if rest:
+        inner = getattr(config, head)
+        value = [changed(inner[0], rest, value), *inner[1:]] if isinstance(inner, list) else changed(
+            inner, rest, value
+        )  # fmt: skip
+    return config.model_copy(update={head: value})
+
+
+def digests(config) -> tuple[str, str, str]:
+    return identity.run_digest(config), identity.stage_digest(config, 0), identity.frames_digest(config)
+
+
+def test_digests_are_stable_and_short(config):
+    assert digests(config) == digests(config.model_copy(deep=True))
+    assert all(len(d) == 16 and int(d, 16) >= 0 for d in digests(config))
+    assert len(set(digests(config))) == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "changes"),
+    [  # changes: digest of the run, of the stage, of the frames
+        ("seed", 1, (True, True, False)),
+        ("precision", "bf16", (True, True, False)),
+        ("adapter.width", 17, (True, True, False)),
+        ("lora", LoraConfig(rank=2, alpha=8, dropout=0.0), (True, True, False)),
+        ("stages.lr", 0.5, (True, True, False)),
+        ("stages.examples", 25, (True, True, False)),
+        ("encoder.padding", "30s", (True, True, True)),
+        ("corpus.sizes", {"train": 25, "validation": 8, "A-test": 8}, (True, True, True)),
+        ("evaluation.audio", "other", (True, False, False)),
+        ("evaluation.split", "B-test", (True, False, False)),
+        ("evaluation.slot_types", "out_of_domain", (True, False, False)),
+        ("evaluation.max_new_tokens", 7, (True, False, False)),
+    ],
+)
+def test_what_a_change_of_the_config_changes(config, path, value, changes):
+    pairs = zip(digests(config), digests(changed(config, path, value)), strict=True)
+    assert tuple(a != b for a, b in pairs) == changes
+
+
+@pytest.mark.parametrize(("backbone", "frames"), [("llm", False), ("whisper", True)])
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_backbones_files_count(config, backbones, backbone, frames, file):
+    before = digests(config)
+    path = backbones / backbone / file
+    path.write_bytes(path.read_bytes()[:-1] + b" ")
+    identity.backbone_hash.cache_clear()
+    after = digests(config)
+    assert tuple(a != b for a, b in zip(before, after, strict=True)) == (True, True, frames)
+
+
+def test_the_tokenizer_counts_and_the_training_record_does_not(config, backbones):
+    before = digests(config)
+    (backbones / "llm" / "training.json").write_text('{"seconds": 3}')
+    (backbones / "llm" / "README.md").write_text("a card")
+    identity.backbone_hash.cache_clear()
+    assert digests(config) == before
+    with open(backbones / "llm" / "tokenizer.json", "a") as file:
+        file.write("\n")
+    identity.backbone_hash.cache_clear()
+    assert identity.run_digest(config) != before[0]
+
+
+def test_the_corpus_recipe_and_the_numerics_version_count(config, monkeypatch):
+    before = digests(config)
+    with monkeypatch.context() as patch:
+        recipe = corpora.recipe("call_centre")
+        patch.setattr(corpora, "recipe", lambda name: {**recipe, "text": "changed"})
+        assert not set(before) & set(digests(config))
+    monkeypatch.setattr(runs, "NUMERICS_VERSION", runs.NUMERICS_VERSION + 1)
+    run, stage, _ = digests(config)
+    assert run != before[0] and stage != before[1]
+
+
+def test_a_stage_depends_on_those_before_it_and_not_on_those_after(config):
+    first = config.stages[0]
+    second = first.model_copy(update={"name": "more"})
+    two = changed(config, "stages", [first, second])
+    assert identity.stage_digest(two, 0) == identity.stage_digest(config, 0)
+    other = changed(config, "stages", [first.model_copy(update={"lr": 0.5}), second])
+    assert identity.stage_digest(two, 1) != identity.stage_digest(other, 1)
+    assert identity.stage_digest(two, 1) != identity.stage_digest(two, 0)
+
+
+def test_mlp_and_no_audio_share_the_stage_and_nothing_else_does(monkeypatch):
+    monkeypatch.setattr(identity, "backbone_hash", lambda name: name)
+    study = load_study(paths.EXPERIMENTS / "adapter_size.yaml")
+    profile = load_profile(paths.EXPERIMENTS / "profiles" / "smoke.yaml")
+    configs = {name: resolve(profile, study.variant(name), 0) for name in study.variants}
+    stage = {name: identity.stage_digest(config, 0) for name, config in configs.items()}
+    assert stage["mlp"] == stage["no_audio"]
+    assert len(set(stage.values())) == len(stage) - 1
+    assert len({identity.run_digest(config) for config in configs.values()}) == len(configs)
+    assert len({identity.frames_digest(config) for config in configs.values()}) == 1
+    planned = {run.variant: run for run in studies.plan(["adapter_size"], "smoke").runs}
+    assert planned["mlp"].stages == planned["no_audio"].stages
+
+
+def test_missing_backbones_are_named_with_the_remedy(config):
+    identity.backbone_hash.cache_clear()
+    with pytest.raises(UserError, match="backbone 'zoo/none' is missing; train it with"):
+        identity.run_digest(changed(config, "llm", "zoo/none"))
+    with pytest.raises(UserError, match="'nobody/no-such-model' is not on this machine"):
+        identity.run_digest(changed(config, "llm", "nobody/no-such-model"))
+
+
+def test_a_folder_without_weights_is_refused(config, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"no \.safetensors file"):
+        identity.run_digest(changed(config, "llm", str(tmp_path / "empty")))

@@ -1,0 +1,299 @@
+"""One run in one process, end to end on tiny backbones: records, sharing, damage, interruption."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import math
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from speechllm_bench import identity, jobs, paths, preparation, runs
+from speechllm_bench.config import LoraConfig
+from speechllm_bench.data.corpora import store
+from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation import score
+from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.schema import Prediction
+from speechllm_bench.training import loop, stages
+
+FILES = {"run.json", "curve.csv", "predictions.jsonl.gz", "score.json"}
+
+
+def silent(phase: str, share: float) -> None:
+    pass
+
+
+def predictions(folder) -> list[Prediction]:
+    with gzip.open(folder / "predictions.jsonl.gz", "rt", encoding="utf-8") as file:
+        return [Prediction.from_json(json.loads(line)) for line in file]
+
+
+def curve(folder) -> list[dict]:
+    return list(csv.DictReader((folder / "curve.csv").read_text().splitlines()))
+
+
+def evaluated(config, **changes):
+    return config.model_copy(update={"evaluation": config.evaluation.model_copy(update=changes)})
+
+
+@pytest.fixture(scope="module")
+def done(tiny_run, tiny_data):
+    """A run that went well, in profile `done`."""
+    config, said = tiny_run(), []
+    folder = jobs.execute(config, "done", lambda phase, share: said.append((phase, share)))
+    return SimpleNamespace(
+        config=config, folder=folder, progress=said, record=runs.read_json(folder / "run.json")
+    )
+
+
+@pytest.fixture
+def profile(done, request):
+    """A profile of the test's own that already holds what `done` made."""
+    name = request.node.name
+    shutil.copytree(paths.results("done"), paths.results(name))
+    return name
+
+
+def test_the_folder_is_whole_and_where_it_belongs(done):
+    assert done.folder == paths.results("done") / "runs" / identity.run_digest(done.config)
+    assert {p.name for p in done.folder.iterdir()} == FILES
+    assert [p.name for p in done.folder.parent.iterdir()] == [done.folder.name]
+    [stage] = (paths.results("done") / "stages").iterdir()
+    assert {p.name for p in stage.iterdir()} == {"stage.json", "curve.csv", "weights.safetensors"}
+    assert not (paths.cache() / "checkpoints" / stage.name).exists()
+
+
+def test_run_json_says_what_was_run_and_where(done):
+    record = done.record
+    assert record["digest"] == done.folder.name and record["profile"] == "done" and record["status"] == "ok"
+    assert record["config"] == json.loads(json.dumps(done.config.model_dump()))
+    assert record["stages"] == [identity.stage_digest(done.config, 0)]
+    # MLP: 8 x 16 frames -> 16 -> 16, with biases.
+    assert record["adapter_parameters"] == record["trained_parameters"] == 128 * 16 + 16 + 16 * 16 + 16
+    assert record["llm_parameters"] > 0
+    assert record["device_kind"] in ("cpu", "cuda") and record["precision"] == "fp32" and record["seed"] == 0
+    assert record["threads"] >= 1 and record["peak_memory_mib"] > 50
+    assert 0 < record["examples_per_second"] < 10_000 and 0 <= record["padding_share"] < 0.5
+    assert {"startup", "train", "decode", "score", "total"} <= set(record["seconds"])
+    parts = sum(v for k, v in record["seconds"].items() if k != "total")
+    assert record["seconds"]["total"] == pytest.approx(parts, abs=0.05)
+    assert set(record["data"]) >= {"corpus", "frames"} and record["environment"]["libraries"]["torch"]
+
+
+def test_every_turn_has_its_prediction_in_order(done, tiny_data):
+    corpus = preparation.ensure_corpus(done.config.corpus, 1)
+    said = predictions(done.folder)
+    assert [p.utterance_id for p in said] == [u.id for u in corpus.utterances("A-test")]
+    assert len(said) == 8 and all(p.n_tokens <= 6 and p.task == "slots" for p in said)
+
+
+def test_the_score_can_be_read_without_the_predictions(done):
+    scored = runs.read_json(done.folder / "score.json")
+    for metric in ("f1", "precision", "recall", "exact_f1", "slu_f1", "parse_failures"):
+        interval = score.interval([scored], metric)
+        assert 0 <= interval.low <= interval.value <= interval.high <= 1 and interval.n == 8
+    assert score.interval([scored], "parse_failures").value == 1.0  # six tokens of a random model
+
+
+def test_the_curve_is_long_and_finite(done):
+    rows = curve(done.folder)
+    assert list(rows[0]) == ["stage", "step", "examples", "split", "metric", "value"]
+    assert {(r["split"], r["metric"]) for r in rows} >= {
+        ("train", "loss"), ("validation", "loss"), ("validation", "f1"), ("train", "gradient_norm"),
+        ("train", "lr"),
+    }  # fmt: skip
+    assert {r["step"] for r in rows} == {"3", "6"} and rows[-1]["examples"] == "24"
+    assert all(math.isfinite(float(r["value"])) for r in rows)
+
+
+def test_progress_rises_through_the_phases(done):
+    phases, shares = zip(*done.progress, strict=True)
+    assert list(dict.fromkeys(phases)) == ["prepare", "train", "decode", "score"]
+    assert list(shares) == sorted(shares) and shares[0] >= 0 and shares[-1] <= 1
+
+
+def test_a_run_that_shares_the_stage_does_not_train_again(done, profile, monkeypatch):
+    monkeypatch.setattr(stages, "train_stage", lambda *a, **k: pytest.fail("trained again"))
+    folder = jobs.execute(evaluated(done.config, audio="other"), profile, silent)
+    record = runs.read_json(folder / "run.json")
+    assert record["stages"] == done.record["stages"] and record["digest"] != done.record["digest"]
+    assert curve(folder) == curve(done.folder)
+    assert [p.example_id for p in predictions(folder)] == [p.example_id for p in predictions(done.folder)]
+    # The same weights were loaded: heard on their own audio they say the same.
+    shutil.rmtree(paths.results(profile) / "runs" / done.folder.name)
+    again = jobs.execute(done.config, profile, silent)
+    assert predictions(again) == predictions(done.folder)
+
+
+def test_the_no_audio_control_hears_another_call(done, profile, monkeypatch):
+    from speechllm_bench.models import decoding
+
+    heard = {}
+
+    def spy(model, tokenizer, examples, utterances, *, frames, **rest):
+        heard["frames"], heard["utterances"] = frames, utterances
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(decoding, "decode", spy)
+    with pytest.raises(KeyboardInterrupt):
+        jobs.execute(evaluated(done.config, audio="other"), profile, silent)
+    frames = preparation.ensure_frames(done.config, preparation.ensure_corpus(done.config.corpus, 1))
+    ids = [u.id for u in heard["utterances"]]
+    sources = [next(o for o in ids if frames[o].tobytes() == f.tobytes()) for f in heard["frames"]]
+    assert sorted(sources) == sorted(ids)
+    calls = {u.id: u.call_id for u in heard["utterances"]}
+    assert all(calls[source] != calls[own] for source, own in zip(sources, ids, strict=True))
+
+
+def test_out_of_domain_questions_on_b(done, profile):
+    folder = jobs.execute(evaluated(done.config, split="B-test", slot_types="out_of_domain"), profile, silent)
+    assert len(predictions(folder)) == 8
+    assert all(p.example_id.endswith("/slots_ood") for p in predictions(folder))
+
+
+def test_a_transcription_run_is_scored_in_words(done, profile):
+    folder = jobs.execute(evaluated(done.config, task="transcription"), profile, silent)
+    assert score.interval([runs.read_json(folder / "score.json")], "wer").value > 0.5
+
+
+def test_two_stages_with_lora(tiny_run, tiny_data):
+    lora = LoraConfig(rank=2, alpha=8, dropout=0.1)
+    [slots] = tiny_run().stages
+    ast = slots.model_copy(update={"name": "ast", "tasks": {"transcription": 1.0}, "examples": 12})
+    both = slots.model_copy(update={"train": ["adapter", "lora"]})
+    config = tiny_run(lora=lora, stages=[ast, both])
+    folder = jobs.execute(config, "two", silent)
+    record, rows = runs.read_json(folder / "run.json"), curve(folder)
+    assert record["stages"] == [identity.stage_digest(config, i) for i in (0, 1)]
+    assert record["trained_parameters"] > record["adapter_parameters"]
+    plain = jobs.execute(tiny_run(seed=5), "two", silent)
+    assert record["llm_parameters"] == runs.read_json(plain / "run.json")["llm_parameters"]
+    points = [(r["stage"], r["step"], r["examples"]) for r in rows if r["metric"] == "lr"]
+    assert points == [("ast", "2", "8"), ("ast", "3", "12"), ("slots", "6", "24"), ("slots", "9", "36")]
+    # From both stages' stored weights the run ends where it ended.
+    before = predictions(folder)
+    shutil.rmtree(folder)
+    assert predictions(jobs.execute(config, "two", silent)) == before
+
+
+@pytest.mark.parametrize("n_bytes", [-1, 100, 0])
+def test_truncated_stage_weights_give_one_sentence(done, profile, n_bytes):
+    weights = paths.results(profile) / "stages" / done.record["stages"][0] / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:n_bytes])
+    with pytest.raises(UserError, match="delete their folder and run again") as caught:
+        jobs.execute(evaluated(done.config, audio="other"), profile, silent)
+    assert str(weights) in str(caught.value) and "\n" not in str(caught.value)
+    assert {p.name for p in (paths.results(profile) / "runs").iterdir()} == {done.folder.name}
+
+
+@pytest.fixture
+def own_cache(done, tmp_path, monkeypatch):
+    """A home of the test's own with the session's corpus and frames."""
+    for part in ("corpora", "frames"):
+        shutil.copytree(paths.cache() / part, tmp_path / ".cache" / part)
+    monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(tmp_path))
+    return tmp_path / ".cache"
+
+
+def test_a_corrupt_frame_file_gives_one_sentence(done, own_cache):
+    file = preparation.frames_folder(done.config) / "frames.bin"
+    content = file.read_bytes()
+    for damaged in (content[: len(content) // 2], content[:-1] + bytes([content[-1] ^ 1]), None):
+        file.unlink(missing_ok=True)
+        if damaged is not None:
+            file.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"frames\.bin .*delete the folder .* and run again"):
+            jobs.execute(done.config, "smoke", silent)
+    assert not (paths.results("smoke")).exists()
+    shutil.rmtree(file.parent)  # what the sentence says
+    jobs.prepare(done.config, "smoke", 1)
+    assert file.read_bytes() == content
+
+
+def test_prepare_returns_at_once_when_all_is_there(done, own_cache, monkeypatch):
+    monkeypatch.setattr(store, "build", lambda *a: pytest.fail("spoken again"))
+    monkeypatch.setattr(preparation, "_encode", lambda *a: pytest.fail("encoded again"))
+    jobs.prepare(done.config, "smoke", 1)
+
+
+def test_interrupted_encoding_leaves_no_half_store(done, own_cache, monkeypatch):
+    from speechllm_bench.models import encoder
+
+    shutil.rmtree(own_cache / "frames")
+    encode = encoder.encode
+
+    def interrupted(*arguments):
+        yield from list(encode(*arguments))[:3]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(encoder, "encode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        jobs.prepare(done.config, "smoke", 1)
+    assert list((own_cache / "frames").iterdir()) == []
+
+
+@pytest.mark.parametrize("calls", [1, 4])
+def test_ctrl_c_in_training_loses_nothing(done, own_cache, monkeypatch, calls):
+    """Half-way through, then again: the numbers of a run that was never interrupted."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
+    steps = []
+
+    def ctrl_c(phase, share):
+        if phase == "train":
+            steps.append(share)
+            if len(steps) == calls:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        jobs.execute(done.config, "smoke", ctrl_c)
+    results = paths.results("smoke")
+    assert [p for p in results.rglob("*") if p.is_file()] == []
+    assert not any(p.name.endswith(".tmp") for p in own_cache.rglob("*"))
+    steps.clear()
+    folder = jobs.execute(done.config, "smoke", lambda phase, share: steps.append(phase))
+    assert steps.count("train") == 6 - (calls - 1)  # the step under way is done again
+    assert curve(folder) == curve(done.folder)
+    assert predictions(folder) == predictions(done.folder)
+    stage = done.record["stages"][0]
+    weights = [
+        (home / "stages" / stage / "weights.safetensors").read_bytes()
+        for home in (results, done.folder.parents[1])
+    ]
+    assert weights[0] == weights[1]
+    assert list((own_cache / "checkpoints").iterdir()) == []
+
+
+def test_ctrl_c_in_decoding_keeps_the_stage_and_leaves_no_half_run(done, own_cache):
+    def ctrl_c(phase, share):
+        if phase == "decode":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        jobs.execute(done.config, "smoke", ctrl_c)
+    assert list((paths.results("smoke") / "runs").iterdir()) == []
+    assert [p.name for p in (paths.results("smoke") / "stages").iterdir()] == done.record["stages"]
+
+
+def test_a_diverged_training_is_a_result(done, own_cache, monkeypatch):
+    loss = SpeechLLM.loss
+    monkeypatch.setattr(SpeechLLM, "loss", lambda self, batch: loss(self, batch) * math.nan)
+    folder = jobs.execute(done.config, "smoke", silent)
+    record = runs.read_json(folder / "run.json")
+    assert record["status"] == "diverged"
+    assert {p.name for p in folder.iterdir()} == {"run.json", "curve.csv"}
+    assert [r["metric"] for r in curve(folder)] == ["diverged"]
+    assert record["examples_per_second"] < 10_000
+    # Who shares the stage has diverged as well, without training.
+    shared = jobs.execute(evaluated(done.config, audio="other"), "smoke", silent)
+    assert runs.read_json(shared / "run.json")["status"] == "diverged"
+
+
+def test_a_corpus_that_cannot_be_read_yet_is_refused(tiny_run):
+    config = tiny_run()
+    other = config.model_copy(update={"corpus": config.corpus.model_copy(update={"name": "slurp"})})
+    with pytest.raises(UserError, match="corpus 'slurp' cannot be read yet"):
+        jobs.execute(other, "smoke", silent)

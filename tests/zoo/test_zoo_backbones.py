@@ -1,0 +1,87 @@
+"""The embedded backbones as they are shipped: what the record says, and that they run.
+
+Skipped for a backbone that has not been trained yet.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from speechllm_bench import paths, runs
+from speechllm_bench.config import load_profile
+from speechllm_bench.data.tasks import AUDIO
+from speechllm_bench.errors import UserError
+from speechllm_bench.zoo import config
+
+NAMES = list(config.RECIPES)
+
+
+def folder(name: str):
+    there = config.folder(name)
+    if not (there / "model.safetensors").is_file():
+        pytest.skip(f"zoo/{name} is not there: it has not been trained yet")
+    return there
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_resolves(name):
+    assert config.load_recipe(name).name == name
+
+
+def test_an_unknown_recipe_is_refused():
+    with pytest.raises(UserError, match="no recipe 'whisper-maxi'; choose one of llm-mini, whisper-mini"):
+        config.load_recipe("whisper-maxi")
+
+
+@pytest.mark.parametrize("profile", ["smoke", "mini"])
+def test_the_zoo_profiles_name_backbones_of_the_zoo(profile):
+    loaded = load_profile(paths.EXPERIMENTS / "profiles" / f"{profile}.yaml")
+    assert {loaded.llm, loaded.encoder.path} == {f"zoo/{name}" for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_are_those_of_the_record(name):
+    there = folder(name)
+    record = runs.read_json(there / "training.json")
+    assert runs.file_sha256(there / "model.safetensors") == record["weights_sha256"]
+    assert record["recipe"] == config.load_recipe(name).model_dump()
+    assert set(record["status"].values()) == {"ok"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_backbone_is_small_and_holds_no_pickle(name):
+    there = folder(name)
+    assert sum(p.stat().st_size for p in there.iterdir()) < 16 * 2**20
+    assert {p.suffix for p in there.iterdir()} <= {".safetensors", ".json", ".jinja", ".csv", ".md"}
+
+
+def test_llm_mini_loads_and_answers_in_json():
+    from speechllm_bench.models.inputs import collate
+    from speechllm_bench.models.llm import load_llm, load_tokenizer
+    from speechllm_bench.models.speech_llm import SpeechLLM
+    from speechllm_bench.schema import Example
+
+    folder("llm-mini")
+    tokenizer, llm = load_tokenizer("zoo/llm-mini"), load_llm("zoo/llm-mini")
+    assert llm.dtype == torch.float32 and all(p.isfinite().all() for p in llm.parameters())
+    for text in ("zürich 東京 {}\"'", "i was charged nineteen fifty"):
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+    assert len({tokenizer.pad_token_id, tokenizer.eos_token_id}) == 2
+    example = Example("e", "u", "slots", f"caller:{AUDIO}\nfill in as json: captain", "{}")
+    batch = collate(tokenizer, [example], transcripts=["under maria we played well"], with_answer=False)
+    said = SpeechLLM(llm, None).generate(batch, 24, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    assert tokenizer.decode(said[0], skip_special_tokens=True).startswith('{"captain": "')
+
+
+def test_whisper_mini_encodes_speech():
+    from speechllm_bench.models.encoder import encode, load_encoder
+
+    folder("whisper-mini")
+    encoder = load_encoder("zoo/whisper-mini")
+    assert all(p.isfinite().all() for p in encoder.parameters())
+    noise = np.random.default_rng(0).standard_normal(32_000).astype(np.float32) * 0.1
+    [(_, frames)] = encode(encoder, [noise], "trimmed")
+    assert frames.shape == (100, encoder.config.d_model) and np.isfinite(frames).all()
+    assert frames.std() > 0.01
