@@ -52,7 +52,11 @@ def test_digests_are_stable_and_short(config):
         ("seed", 1, (True, True, False)),
         ("precision", "bf16", (True, True, False)),
         ("adapter.width", 17, (True, True, False)),
-        ("lora", LoraConfig(rank=2, alpha=8, dropout=0.0), (True, True, False)),
+        (
+            "lora",
+            LoraConfig(rank=2, alpha=8, dropout=0.0),
+            (True, False, False),
+        ),  # the stage does not train it
         ("stages.lr", 0.5, (True, True, False)),
         ("stages.examples", 25, (True, True, False)),
         ("encoder.padding", "30s", (True, True, True)),
@@ -138,3 +142,12 @@ def test_a_folder_without_weights_is_refused(config, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"no \.safetensors file"):
         identity.run_digest(changed(config, "llm", str(tmp_path / "empty")))
+
+
+def test_a_stage_that_trains_lora_depends_on_it(config):
+    stage = config.stages[0].model_copy(update={"train": ["adapter", "lora"]})
+    small, large = (
+        config.model_copy(update={"stages": [stage], "lora": LoraConfig(rank=r, alpha=4 * r, dropout=0.0)})
+        for r in (2, 4)
+    )
+    assert identity.stage_digest(small, 0) != identity.stage_digest(large, 0)

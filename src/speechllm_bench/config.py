@@ -69,7 +69,7 @@ class StageConfig(FitConfig):
 
     name: str
     tasks: dict[TaskName, float]  # share of the examples by task
-    train: list[Part]
+    train: list[Part] = Field(min_length=1)
     validation_examples: int = Field(gt=0)  # for the loss
     decoded_turns: int = Field(ge=0)  # validation turns decoded for the F1 curve
 
@@ -151,7 +151,7 @@ class StageRecipe(Strict):
 
     name: str
     tasks: dict[TaskName, float]
-    train: list[Part]
+    train: list[Part] = Field(min_length=1)
     budget: list[TaskName] = Field(min_length=1)
 
 
@@ -299,7 +299,10 @@ def _sentence(model: type[Strict], error: dict) -> str:
         )
     if error["type"] == "missing":
         return f"key '{key}' is missing"
-    return f"key '{key}' has value {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
+    sentence = f"key '{key}' has value {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
+    if error["type"] == "float_type" and isinstance(error["input"], str):
+        sentence += " (YAML reads 1e-4 as text; write 1.0e-4)"
+    return sentence
 
 
 def _allowed(model: type[BaseModel], loc: tuple) -> str:

@@ -21,11 +21,13 @@ def run_digest(config: RunConfig) -> str:
 def stage_digest(config: RunConfig, index: int) -> str:
     """Digest of stage `index` with all the stages before it: what the trained weights depend on.
 
-    What happens after training (the evaluation) is left out, so runs that differ only there share the
-    stage.
+    What comes later is left out, so that runs share the stage: the evaluation, the following stages, and
+    LoRA where no stage so far trains it (untrained, it changes nothing).
     """
     parts = config.model_dump(exclude={"evaluation"})
     parts["stages"] = parts["stages"][: index + 1]
+    if not any("lora" in stage["train"] for stage in parts["stages"]):
+        parts["lora"] = None
     return runs.digest("stage", parts, *_surroundings(config))
 
 
@@ -42,11 +44,11 @@ def frames_digest(config: RunConfig) -> str:
 def backbone_hash(name: str) -> str:
     """Over the weights, the configuration and the tokenizer of a backbone's folder, by file name.
 
-    The zoo's training.json is a record of how the weights came about and changes nothing.
+    The zoo's records of training and evaluation say how the weights came about and change nothing.
     """
-    kinds = {".safetensors", ".json", ".jinja", ".model"}
+    kinds, records = {".safetensors", ".json", ".jinja", ".model"}, {"training.json", "evaluation.json"}
     folder = backbone_folder(name)
-    files = [p for p in sorted(folder.iterdir()) if p.suffix in kinds and p.name != "training.json"]
+    files = [p for p in sorted(folder.iterdir()) if p.suffix in kinds and p.name not in records]
     if not any(p.suffix == ".safetensors" for p in files):
         raise UserError(f"backbone '{name}' has no .safetensors file in {folder}; fetch or train it again")
     return runs.digest({p.name: runs.file_sha256(p) for p in files})

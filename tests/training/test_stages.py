@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import ADAPTERS
 
-from speechllm_bench.config import LoraConfig
+from speechllm_bench.config import LoraConfig, StageConfig
 from speechllm_bench.data import questions
 from speechllm_bench.training import stages
 
@@ -139,3 +139,19 @@ def test_adapter_starts_from_the_seed(tiny_run, tiny_data):
     first, same, other = (stages.build_model(tiny_run(seed=s), tiny_data.frames.dim)[0] for s in (0, 0, 1))
     weights = [torch.cat([p.flatten() for p in m.adapter.parameters()]) for m in (first, same, other)]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_a_stage_that_trains_nothing_is_refused(tiny_run):
+    settings = tiny_run().stages[0].model_dump()
+    with pytest.raises(ValueError, match="train"):
+        StageConfig(**{**settings, "train": []})
+
+
+def test_an_adapter_stage_is_the_same_with_untrained_lora_and_without(tiny_run, tiny_data, tmp_path):
+    """What lets a stage be shared across LoRA on and off, dropout of LoRA's path included."""
+    weights = []
+    for name, lora in (("off", None), ("on", LORA)):
+        config = stage(tiny_run("mlp"), examples=16, decoded_turns=0, points=1)
+        model, _, _ = train(config.model_copy(update={"lora": lora}), tiny_data, tmp_path / name)
+        weights.append(model.adapter.state_dict())
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from scipy.signal import resample_poly
 
 from speechllm_bench.errors import UserError
 
@@ -59,6 +58,8 @@ def _decode(source: Path | str | bytes, name: str) -> tuple[np.ndarray, int]:
 def resample(audio: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
     """`audio` (n,) brought to `target_rate`, float32."""
     common = math.gcd(source_rate, target_rate)
+    from scipy.signal import resample_poly  # a slow import, and most commands never resample
+
     return resample_poly(audio.astype(np.float32), target_rate // common, source_rate // common)
 
 

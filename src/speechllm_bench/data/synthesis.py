@@ -22,7 +22,6 @@ import numpy as np
 from tqdm import tqdm
 
 from speechllm_bench.data.audio import SAMPLE_RATE, resample, to_float32, to_int16
-from speechllm_bench.data.channel import telephone
 from speechllm_bench.data.espeak import ESPEAK_RATE, end_with_the_asker
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Utterance, Voice
@@ -122,6 +121,8 @@ class _Process:
 
 def _serve_telephone() -> None:
     """`espeak.serve` with the telephone channel behind it and 16 kHz out."""
+    from speechllm_bench.data.channel import telephone  # scipy: a slow import that only the workers need
+
     end_with_the_asker()
     speaker = _Process("espeak.serve")
     for line in sys.stdin.buffer:

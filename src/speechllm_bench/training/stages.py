@@ -39,9 +39,10 @@ class Data:
 
 
 def build_model(config: RunConfig, d_encoder: int) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
-    """The untrained SpeechLLM of a run; adapter and LoRA start from the run's seed."""
+    """The untrained SpeechLLM of a run; LoRA and the adapter each start from the run's seed alone."""
     torch.manual_seed(config.seed)
     llm = load_llm(config.llm, config.lora)
+    torch.manual_seed(config.seed)  # the same adapter with LoRA and without
     adapter = build_adapter(config.adapter, d_encoder, llm.get_input_embeddings().embedding_dim)
     model = SpeechLLM(llm, adapter)
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), load_tokenizer(config.llm)
