@@ -27,12 +27,11 @@ every := $(basename $(notdir $(wildcard experiments/*.yaml)))
 headline := $(shell sed -n 's/^headline: *\[\(.*\)\].*/\1/p' experiments/profiles/$(PROFILE).yaml 2> /dev/null | tr ',' ' ')
 studies := $(if $(filter all,$(STUDY)),$(every),$(or $(STUDY),$(headline),$(every)))
 code := $(shell find src experiments -name '*.py' -o -name '*.yaml')
-told := $(filter $(basename $(notdir $(wildcard notebooks/*.ipynb))),$(studies)) # a study has a notebook, a sweep need not
-executed := $(told:%=$(results)/notebooks/%.ipynb)
+executed := $(studies:%=$(results)/notebooks/%.ipynb)
 
 run: setup ## train and evaluate what is missing, then tables, figures and notebooks (the default)
 	@$(bench) study $(studies) $(which) $(jobs)
-	@$(if $(executed),$(MAKE) --no-print-directory --silent $(executed))
+	@$(MAKE) --no-print-directory --silent $(executed)
 	@echo "Tables: $(results)/tables   figures: $(results)/figures   notebooks: $(results)/notebooks"
 
 # A study's notebook is executed again when its source, the code, the records or SEEDS have changed.
