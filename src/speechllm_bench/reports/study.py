@@ -15,6 +15,7 @@ from speechllm_bench.config import Study
 from speechllm_bench.errors import UserError
 from speechllm_bench.reports import claims, figures, tables
 
+CLAIM_COLUMNS = ["claim", "source", "compared", "difference", "low", "high", "verdict"]
 CURVE_COLUMNS = ["stage", "step", "examples", "split", "metric", "value"]
 
 
@@ -29,7 +30,8 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
     folder = paths.results(profile)
     caption = tables.caption(frame, study.title, study.baseline, profile)
     written = tables.write(frame, folder / "tables", name, caption)
-    written.append(_write_claims(verdicts(study, rows), folder / "tables" / f"{name}_claims.md"))
+    if study.claims:
+        written.append(_write_claims(verdicts(study, rows), folder / "tables" / f"{name}_claims.md"))
     drawn = {"curves": curves_figure(curves(rows)), "parameters": parameters_figure(frame)}
     for ending, figure in drawn.items():
         if figure is not None:
@@ -61,7 +63,7 @@ def verdicts(study: Study, rows: list[dict]) -> pd.DataFrame:
                 "verdict": claims.verdict(difference),
             }
         )
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, columns=CLAIM_COLUMNS)
 
 
 def curves(rows: list[dict]) -> pd.DataFrame:
