@@ -19,6 +19,7 @@ def difference(low, value, high, seeds=3, speakers=30):
         (difference(-0.01, 0.1, 0.2), "inconclusive"),
         (difference(0.0, 0.0, 0.0), "inconclusive"),
         (difference(0.05, 0.1, 0.15, seeds=1), "direction only"),  # one seed says no more
+        (difference(0.01, 0.02, 0.03, seeds=1), "inconclusive"),  # one seed, and under 0.05
         (difference(-0.15, -0.1, -0.05, seeds=1), "inconclusive"),
         (difference(0.1, 0.1, 0.1, speakers=1), "inconclusive"),  # one speaker has no interval
     ],

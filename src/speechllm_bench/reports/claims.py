@@ -27,13 +27,16 @@ def verdict(difference: Interval | None, testable: bool = True) -> Verdict:
     """Judge a claim by the paired difference F1(better) - F1(worse); None when either was not run.
 
     agrees, disagrees: over two seeds or more the variants differ (rule 13), as claimed or the other way
-    round. direction only: the interval lies above 0, but the difference is small or rests on one seed.
-    inconclusive: anything else. `testable` is False where the claim is about a scale that was not run.
+    round. direction only: as claimed, but on one seed; or on several, with an interval above 0 around a
+    difference too small for rule 13. inconclusive: anything else. `testable` is False where the claim is about a scale that was not run.
     """
     if not testable:
         return "not testable at this scale"
     if difference is None:
         return "not run"
-    if differ(difference) and difference.n_seeds > 1:
+    if difference.n_speakers == 1:
+        return "inconclusive"  # its interval has no width
+    differing, several = differ(difference), difference.n_seeds > 1
+    if differing and several:
         return "agrees" if difference.value > 0 else "disagrees"
-    return "direction only" if difference.low > 0 and difference.n_speakers > 1 else "inconclusive"
+    return "direction only" if difference.low > 0 and (differing or several) else "inconclusive"
