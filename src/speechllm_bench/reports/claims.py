@@ -28,7 +28,8 @@ def verdict(difference: Interval | None, testable: bool = True) -> Verdict:
 
     agrees, disagrees: over two seeds or more the variants differ (rule 13), as claimed or the other way
     round. direction only: as claimed, but on one seed; or on several, with an interval above 0 around a
-    difference too small for rule 13. inconclusive: anything else. `testable` is False where the claim is about a scale that was not run.
+    difference too small for rule 13. inconclusive: anything else. `testable` is False where the claim is
+    about a scale that was not run.
     """
     if not testable:
         return "not testable at this scale"
