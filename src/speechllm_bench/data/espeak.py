@@ -113,8 +113,12 @@ class _Espeak:
         if not hasattr(os, "fork"):
             raise UserError("synthesis needs Linux or macOS (it forks): on Windows, run it under WSL")
         self._library, self._data = _load()
-        rate = self._library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, os.fsencode(self._data), _DONT_EXIT)
-        if rate != ESPEAK_RATE:
+        # Looked for first: a library that is already initialised would go on with the voices it has.
+        there = (self._data / "phontab").is_file()
+        path = os.fsencode(self._data)
+        if not there or (
+            self._library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, path, _DONT_EXIT) != ESPEAK_RATE
+        ):
             raise UserError(
                 f"espeak-ng finds no usable voices in {self._data}: "
                 "reinstall them with `pip install --force-reinstall espeakng-loader`"
