@@ -3,7 +3,7 @@
     python benchmarks/speed.py
 
 Needs the zoo and takes about two minutes on one core. Each pair is run `ROUNDS` times in alternation
-and the ratio of the medians is reported with its range over rounds.
+and the median of the rounds' ratios is reported with their range.
 """
 
 from __future__ import annotations
