@@ -21,8 +21,8 @@ tags: [speechllm-bench, {tag}]
 
 _WHAT = {
     "whisper-mini": ("A small Whisper for the telephone speech of the embedded call-centre corpus. Its phase "
-                     "`training` heard an earlier draft of the corpus's grammar, so the recipe alone does not "
-                     "give these weights.",
+                     "`training` heard an earlier draft of the corpus's grammar, so the recipe alone does "
+                     "not give these weights.",
                      "Whisper-base and -small", "automatic-speech-recognition"),
     "llm-mini": ("A small Llama that fills fields named in its prompt from text, on field names that the "
                  "corpus does not have.", "Llama-3.2-1B-Instruct", "text-generation"),
