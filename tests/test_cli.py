@@ -107,6 +107,21 @@ def test_report_without_runs_says_not_run(suite, capsys):
     assert (suite / "results/smoke/tables/adapter_size_claims.md").read_text().count("not run") == 4
 
 
+def test_a_report_without_the_backbones_shows_every_row_as_not_run(suite, monkeypatch, capsys):
+    from speechllm_bench import identity
+    from speechllm_bench.errors import MissingBackbone
+
+    def missing(config):
+        raise MissingBackbone("backbone 'big' is not on this machine")
+
+    monkeypatch.setattr(identity, "_surroundings", missing)
+    assert cli.main(["report", "adapter_size", "--profile", "paper"]) == 0
+    table = (suite / "results/paper/tables/adapter_size.md").read_text()
+    assert table.count("NOT RUN") == 6 and "0.742" in table and "nothing has been scored" in table
+    assert cli.main(["study", "adapter_size", "--profile", "paper"]) == 2
+    assert "backbone 'big' is not on this machine" in capsys.readouterr().err
+
+
 def test_help_is_quick_and_needs_neither_torch_nor_pandas():
     program = (
         "import sys, json, speechllm_bench.cli as cli, speechllm_bench.studies, speechllm_bench.runner\n"

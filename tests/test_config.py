@@ -154,6 +154,11 @@ def test_conflicts_between_parts_are_refused(suite):
     whole["stages"][0]["train"] = ["adapter", "lora"]
     with pytest.raises(ValueError, match="a stage trains lora, but lora is off"):
         config.RunConfig.model_validate(whole)
+    with pytest.raises(ValueError, match="a stage trains the adapter, but adapter is null"):
+        config.RunConfig.model_validate(whole | {"adapter": None, "lora": profile.lora.model_dump()})
+    whole["evaluation"]["audio"] = "other"
+    with pytest.raises(ValueError, match="audio: other needs an adapter"):
+        config.RunConfig.model_validate(whole | {"adapter": None, "stages": []})
     whole["stages"][0] |= {"train": ["adapter"], "tasks": {"slots": 0.5}}
     with pytest.raises(ValueError, match="shares above 0 that sum to 1"):
         config.RunConfig.model_validate(whole)

@@ -50,6 +50,22 @@ def done(tiny_run, tiny_data):
     )
 
 
+def test_a_text_llm_without_training_and_the_chance_copier_answer_too(tiny_run, tiny_data):
+    """No adapter, no stages: nothing is trained, no frames are asked for, every question is answered."""
+    untuned = tiny_run().model_copy(update={"adapter": None, "stages": []})
+    chance = evaluated(untuned, answerer="chance_copier")
+    said = {}
+    for name, config in {"untuned": untuned, "chance": chance}.items():
+        folder = jobs.execute(config, "text", silent)
+        record = runs.read_json(folder / "run.json")
+        assert record["status"] == "ok" and record["stages"] == [] and record["trained_parameters"] == 0
+        assert record["data"]["frames"] is None and curve(folder) == []
+        assert len(predictions(folder)) == 8
+        said[name] = [p.raw for p in predictions(folder)]
+    assert said["untuned"] != said["chance"]
+    assert all(json.loads(raw) is not None for raw in said["chance"])
+
+
 @pytest.fixture
 def profile(done, request):
     """A profile of the test's own that already holds what `done` made."""
@@ -139,9 +155,11 @@ def test_the_no_audio_control_hears_another_call(done, profile, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(decoding, "decode", spy)
+    sizes = done.config.corpus.sizes | {"A-test": 12}  # two calls and more
+    config = done.config.model_copy(update={"corpus": done.config.corpus.model_copy(update={"sizes": sizes})})
     with pytest.raises(KeyboardInterrupt):
-        jobs.execute(evaluated(done.config, audio="other"), profile, silent)
-    frames = preparation.ensure_frames(done.config, preparation.ensure_corpus(done.config.corpus, 1))
+        jobs.execute(evaluated(config, audio="other"), profile, silent)
+    frames = preparation.ensure_frames(config, preparation.ensure_corpus(config.corpus, 1))
     ids = [u.id for u in heard["utterances"]]
     sources = [next(o for o in ids if frames[o].tobytes() == f.tobytes()) for f in heard["frames"]]
     assert sorted(sources) == sorted(ids)

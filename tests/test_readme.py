@@ -1,4 +1,4 @@
-"""The README says what is there: its tree is up to date, its links lead somewhere, its commands exist."""
+"""The README says what is there: generated parts are up to date, links lead somewhere, commands exist."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def _shell_lines() -> list[str]:
     return [line.split("#")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
 
 
-def test_the_tree_is_up_to_date():
-    check = [sys.executable, "tools/tree.py", "--check"]
+def test_the_generated_parts_are_up_to_date():
+    check = [sys.executable, "tools/readme.py", "--check"]
     done = subprocess.run(check, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -1,19 +1,13 @@
-"""Writes the README's tree: every file of the project with one phrase, taken from the file itself.
-
-python tools/tree.py            rewrites the part between the two markers in README.md
-python tools/tree.py --check    fails when that part is out of date
-"""
+"""The README's tree: every file of the project with one phrase, taken from the file itself."""
 
 from __future__ import annotations
 
 import ast
 import json
 import re
-import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- tree: made by tools/tree.py -->", "<!-- /tree -->"
 
 TOP = {
     "Makefile": "the whole job, readable top to bottom",
@@ -85,18 +79,3 @@ def tree() -> str:
     left = max(2 * depth + len(name) for depth, name, _ in rows) + 2
     lines = [("  " * depth + name).ljust(left) + says for depth, name, says in rows]
     return "```\n" + "\n".join(line.rstrip() for line in lines) + "\n```"
-
-
-def renewed(readme: str) -> str:
-    before, rest = readme.split(BEGIN)
-    after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n{tree()}\n{END}{after}"
-
-
-if __name__ == "__main__":
-    readme = PROJECT / "README.md"
-    old = readme.read_text("utf-8")
-    new = renewed(old)
-    if "--check" in sys.argv[1:]:
-        sys.exit("README.md: the tree is out of date; run `python tools/tree.py`" if old != new else 0)
-    readme.write_text(new, "utf-8")

@@ -100,8 +100,9 @@ def zoo(chosen: argparse.Namespace) -> None:
     from speechllm_bench import runner
     from speechllm_bench.zoo import evaluate, train
 
-    act = {"train": train.train_backbone, "evaluate": evaluate.evaluate_backbone}[chosen.action]
-    print(f"zoo/{act(chosen.name, runner.cores()).name}")
+    act = {"train": train.train_backbones, "evaluate": evaluate.evaluate_backbones}[chosen.action]
+    for folder in act(chosen.name, runner.cores()):
+        print(f"zoo/{folder.name}")
 
 
 def _studies(names: list[str], profile: str) -> list[str]:
@@ -154,9 +155,9 @@ def _parser() -> _Parser:
         shown.add_argument(f"--{option}", **_OPTIONS[option])
     shown.add_argument("--seed", type=_seed, help="seed of one run")
     add("doctor", doctor, "what this machine has and what each profile needs")
-    models = add("zoo", zoo, "train or measure an embedded backbone")
+    models = add("zoo", zoo, "train or measure embedded backbones")
     models.add_argument("action", choices=("train", "evaluate"))
-    models.add_argument("name", help="a backbone of zoo/")
+    models.add_argument("name", help="a recipe of experiments/zoo")
     return parser
 
 

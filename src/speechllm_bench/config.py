@@ -17,6 +17,7 @@ from speechllm_bench.errors import UserError
 AdapterKind = Literal["cnn", "cnn_xl", "linear", "mlp", "transformer"]
 TaskName = Literal["slots", "transcription"]
 Part = Literal["adapter", "lora"]
+Answerer = Literal["model", "chance_copier"]  # evaluation/chance.py: who answers without a model
 PROFILES = ("smoke", "mini", "paper")
 
 
@@ -85,6 +86,7 @@ class EvaluationConfig(Strict):
     task: TaskName = "slots"
     slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
     audio: Literal["own", "other"] = "own"  # other: another turn's audio, the `no audio` control
+    answerer: Answerer = "model"
     batch_size: int = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
 
@@ -95,9 +97,9 @@ class RunConfig(Strict):
     corpus: CorpusConfig
     encoder: EncoderConfig
     llm: str
-    adapter: AdapterConfig
+    adapter: AdapterConfig | None  # None: no speech, the LLM reads the gold transcript
     lora: LoraConfig | None
-    stages: list[StageConfig] = Field(min_length=1)
+    stages: list[StageConfig]  # none: the backbones as they are
     evaluation: EvaluationConfig
     precision: Literal["fp32", "bf16"]
     seed: int = Field(ge=0)
@@ -106,6 +108,10 @@ class RunConfig(Strict):
     def _parts(self) -> RunConfig:
         if self.lora is None and any("lora" in stage.train for stage in self.stages):
             raise ValueError("a stage trains lora, but lora is off for this variant")
+        if self.adapter is None and any("adapter" in stage.train for stage in self.stages):
+            raise ValueError("a stage trains the adapter, but adapter is null for this variant")
+        if self.adapter is None and self.evaluation.audio == "other":
+            raise ValueError("audio: other needs an adapter, since without one nothing is heard")
         return self
 
 
@@ -160,14 +166,15 @@ class EvaluationRecipe(Strict):
     task: TaskName = "slots"
     slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
     audio: Literal["own", "other"] = "own"
+    answerer: Answerer = "model"
 
 
 class Variant(Strict):
     """The settings a study can vary."""
 
-    adapter: AdapterKind
+    adapter: AdapterKind | None  # null: the LLM reads the gold transcript
     lora: bool
-    stages: list[StageRecipe] = Field(min_length=1)
+    stages: list[StageRecipe]
     evaluation: EvaluationRecipe = EvaluationRecipe()
     lr: float | None = None  # None: the profile's
     warmup: float | None = None
@@ -224,7 +231,7 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
     """The one config of a run: the variant's choices at the profile's scale."""
     training = profile.training.model_dump()
     training |= {k: v for k in ("lr", "warmup") if (v := getattr(variant, k)) is not None}
-    if variant.adapter not in profile.adapters:
+    if variant.adapter and variant.adapter not in profile.adapters:
         raise UserError(
             f"profile '{profile.profile}' gives no size for adapter '{variant.adapter}'; "
             f"it has {', '.join(profile.adapters)}"
@@ -233,7 +240,7 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
         corpus=profile.corpus,
         encoder=profile.encoder,
         llm=profile.llm,
-        adapter=profile.adapters[variant.adapter],
+        adapter=profile.adapters[variant.adapter] if variant.adapter else None,
         lora=profile.lora if variant.lora else None,
         stages=[
             StageConfig(

@@ -1,5 +1,9 @@
-"""The one exception a user can cause: its message is a sentence that says what, where and what to do."""
+"""The exception a user can cause: its message is a sentence that says what, where and what to do."""
 
 
 class UserError(Exception):
     """Bad input. The command line prints the message alone, without a traceback, and exits with 2."""
+
+
+class MissingBackbone(UserError):
+    """A profile's model is not on this machine: nothing that needs it can be run, or have been run, here."""

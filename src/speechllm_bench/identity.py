@@ -11,7 +11,7 @@ from pathlib import Path
 from speechllm_bench import paths, runs
 from speechllm_bench.config import CorpusConfig, RunConfig
 from speechllm_bench.data import corpora
-from speechllm_bench.errors import UserError
+from speechllm_bench.errors import MissingBackbone, UserError
 
 
 def run_digest(config: RunConfig) -> str:
@@ -60,7 +60,7 @@ def backbone_folder(name: str) -> Path:
     if folder.is_dir():
         return folder
     if name.startswith("zoo/"):
-        raise UserError(
+        raise MissingBackbone(
             f"backbone '{name}' is missing; train it with `speechllm-bench zoo train {folder.name}`"
         )
     from huggingface_hub import snapshot_download
@@ -69,7 +69,7 @@ def backbone_folder(name: str) -> Path:
     try:
         return Path(snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError):
-        raise UserError(
+        raise MissingBackbone(
             f"backbone '{name}' is not on this machine; fetch it with `hf download {name}` and start again"
         ) from None
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from speechllm_bench import identity, paths, preparation, runs
 from speechllm_bench.config import RunConfig
+from speechllm_bench.schema import CURVE_COLUMNS
 
 Progress = Callable[[str, float], None]
 
@@ -49,7 +50,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     began, started = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     progress("prepare", 0.0)
     corpus = preparation.ensure_corpus(config.corpus, n_workers=1)
-    frames = preparation.ensure_frames(config, corpus)
+    frames = preparation.ensure_frames(config, corpus) if config.adapter else None
 
     import torch
 
@@ -63,7 +64,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         corpora.slot_types(config.corpus.name),
         frames,
     )
-    model, tokenizer = stages.build_model(config, frames.dim)
+    model, tokenizer = stages.build_model(config, frames.dim if frames else None)
     seconds = {"startup": time.perf_counter() - began}
 
     stage_records = []
@@ -73,9 +74,8 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
             break
     seconds["train"] = sum(r["seconds"] for r in stage_records)
     seconds["validate"] = sum(r["validation_seconds"] for r in stage_records)
-    diverged = stage_records[-1]["status"] == "diverged"
+    diverged = any(r["status"] == "diverged" for r in stage_records)
 
-    adapter_parameters = n_parameters(model.adapter)
     trained = set().union(*(model.trained_parameters(s.train) for s in config.stages))
     record = {
         "digest": identity.run_digest(config),
@@ -84,19 +84,19 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "config": config.model_dump(),
         "seed": config.seed,
         "stages": [r["digest"] for r in stage_records],
-        "adapter_parameters": adapter_parameters,
+        "adapter_parameters": n_parameters(model.adapter) if model.adapter else 0,
         "trained_parameters": sum(p.numel() for n, p in model.named_parameters() if n in trained),
         "llm_parameters": n_parameters(model.llm)
         - sum(p.numel() for n, p in model.llm.named_parameters() if "lora_" in n),
         "device_kind": model.llm.device.type,
         "precision": config.precision,
         "threads": torch.get_num_threads(),
-        "padding_share": stage_records[-1]["padding_share"],
+        "padding_share": stage_records[-1]["padding_share"] if stage_records else 0.0,
         "examples_per_second": sum(r["examples"] for r in stage_records) / max(seconds["train"], 1e-9),
         "data": {
             "corpus": corpus.fingerprint,
             "audio": corpus.audio_hashes,
-            "frames": identity.frames_digest(config),
+            "frames": identity.frames_digest(config) if frames else None,
         },
         "environment": runs.environment(),
         "started": started,
@@ -159,7 +159,7 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
     """Decode and score the evaluation split; predictions and score into `folder`. Returns seconds."""
     from speechllm_bench.data import questions
     from speechllm_bench.data.tasks import TASKS
-    from speechllm_bench.evaluation import score
+    from speechllm_bench.evaluation import chance, score
     from speechllm_bench.models.decoding import decode
 
     evaluation = config.evaluation
@@ -171,16 +171,19 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
     if evaluation.audio == "other":  # half the split away: another call's turn, the same for every run
         half = len(utterances) // 2
         heard = utterances[half:] + utterances[:half]
-    predictions = decode(
-        model,
-        tokenizer,
-        examples,
-        utterances,
-        frames=[data.frames[u.id] for u in heard],
-        batch_size=evaluation.batch_size,
-        max_new_tokens=evaluation.max_new_tokens,
-        progress=lambda share: progress("decode", 0.9 + 0.09 * share),
-    )
+    if evaluation.answerer == "chance_copier":
+        predictions = chance.answers(examples, utterances, data.train, config.seed)
+    else:
+        predictions = decode(
+            model,
+            tokenizer,
+            examples,
+            utterances,
+            **data.heard(heard),
+            batch_size=evaluation.batch_size,
+            max_new_tokens=evaluation.max_new_tokens,
+            progress=lambda share: progress("decode", 0.9 + 0.09 * share),
+        )
     decoded = time.perf_counter()
     progress("score", 0.99)
     parse = TASKS[evaluation.task].parse
@@ -198,7 +201,7 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
 
 def _join_curves(profile: str, stage_records: list[dict], path: Path) -> None:
     """The stages' curves below each other; steps and examples count on from stage to stage."""
-    joined: list[list] = []
+    header, joined = list(CURVE_COLUMNS), []
     steps = examples = 0
     for record in stage_records:
         source = paths.results(profile) / "stages" / record["digest"] / "curve.csv"

@@ -12,6 +12,9 @@ SPLITS = ("zoo", "train", "validation", "A-test", "B-test")
 """`zoo` trains the backbones; B-test is asked twice, for seen (ID) and unseen (OOD) slot types."""
 
 SENTIMENTS = ("negative", "neutral", "positive")
+CURVE_COLUMNS = ("stage", "step", "examples", "split", "metric", "value")
+"""Of every curve.csv. Losses are in nats per target token."""
+
 ENTITY_TAGS = ("WHEN", "QUANT", "PLACE", "NORP", "ORG", "LAW", "PERSON")
 """SLUE's combined named-entity tags (slue-toolkit, raw_to_combined_tag_map)."""
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from speechllm_bench import identity, paths, runs
 from speechllm_bench.config import PROFILES, Profile, RunConfig, Study, load_profile, load_study, resolve
-from speechllm_bench.errors import UserError
+from speechllm_bench.errors import MissingBackbone, UserError
 
 Status = Literal["done", "missing", "failed"]
 
@@ -117,9 +117,16 @@ def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> lis
     """What is stored of a study: one row a variant and seed, in the study's order.
 
     A row has `variant`, `seed`, `run` (a `Run`), `status` (ok, diverged, FAILED or NOT RUN), `record`
-    (run.json) and `score` (score.json), both None where there is none.
+    (run.json) and `score` (score.json), both None where there is none. Without the profile's backbones no
+    run can be told apart (its digest rests on their weights): all rows are NOT RUN then, and `run` is None.
     """
-    return [_row(run) for run in plan([study], profile, None, seeds).runs]
+    try:
+        return [_row(run) for run in plan([study], profile, None, seeds).runs]
+    except MissingBackbone:
+        loaded, scale = load(study, profile)
+        blank = {"run": None, "status": "NOT RUN", "record": None, "score": None}
+        chosen = seeds or scale.seeds
+        return [{"variant": name, "seed": seed} | blank for name in loaded.variants for seed in chosen]
 
 
 def run_folder(profile: str, digest: str) -> Path:

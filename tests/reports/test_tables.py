@@ -60,6 +60,13 @@ def test_one_row_a_variant_with_intervals_and_paired_difference(rows):
     assert missing["status"] == "NOT RUN" and pd.isna(missing["f1"]) and pd.isna(missing["n"])
 
 
+def test_there_is_no_difference_between_answers_to_other_questions(rows):
+    rows.append(row("other_test_set", 9))
+    rows[-1]["score"] = scored(9, n=30)
+    line = tables.study_table(rows, "mlp", {}).set_index("variant").loc["other_test_set"]
+    assert line["recall"] == pytest.approx(9 / 30) and pd.isna(line["difference"])
+
+
 def test_failures_are_shown_and_leave_the_other_seeds(rows):
     rows += [row("new_one", 9, seed=1), row("cnn", seed=2, status="FAILED")]
     rows.append(row("big", 0) | {"status": "diverged", "score": None})

@@ -153,6 +153,15 @@ def test_a_gradient_that_is_not_finite_is_divergence_too(tmp_path):
     assert toy.fit(tmp_path / "checkpoint").status == "diverged"
 
 
+def test_a_validation_that_is_not_finite_is_divergence_too(tmp_path):
+    toy = Toy()
+    toy.validate = lambda: {"loss": math.nan}
+    fit = toy.fit(tmp_path / "checkpoint")
+    assert fit.status == "diverged"
+    assert (fit.curve[-1].split, fit.curve[-1].metric) == ("validation", "diverged")
+    assert all(math.isfinite(p.value) for p in fit.curve)
+
+
 def test_weights_come_back_to_the_last_bit(tmp_path):
     one, other = Toy(), Toy()
     one.fit(tmp_path / "checkpoint")

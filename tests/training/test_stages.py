@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -68,11 +69,37 @@ def test_a_second_epoch_asks_anew(tiny_data):
 
 
 def test_batches_are_formed_by_what_every_adapter_shares(tiny_data):
-    """Text and encoder frames, not an adapter's or a tokenizer's own lengths; close to real positions."""
+    """Characters, not an adapter's or a tokenizer's own lengths; close to the real positions of speech."""
     example = questions.training_example(tiny_data.train[0], tiny_data.slot_types, {"slots": 1.0}, 0, 0)
-    n_frames = tiny_data.frames.n_frames(example.utterance_id)
-    expected = len(example.prompt + example.target) / 4 + n_frames / 8
-    assert stages._reference_length(example, tiny_data.frames) == pytest.approx(expected)
+    written = len(example.prompt + example.target) / 4
+    speech = [stages._reference_length(example, u) - written for u in tiny_data.train]
+    real = [tiny_data.frames.n_frames(u.id) / 8 for u in tiny_data.train]
+    assert sum(speech) / sum(real) == pytest.approx(1, abs=0.15)
+
+
+def test_a_text_llm_sees_the_same_examples_and_reads_gold_transcripts(
+    tiny_run, tiny_data, tmp_path, monkeypatch
+):
+    seen = []
+    collate = stages.collate
+
+    def spy(tokenizer, examples, **rest):
+        seen.append((examples, rest))
+        return collate(tokenizer, examples, **rest)
+
+    monkeypatch.setattr(stages, "collate", spy)
+    config = stage(tiny_run(lora=LORA), train=["lora"])
+    train(config, tiny_data, tmp_path / "speech")
+    heard = list(seen)
+    seen.clear()
+    model, tokenizer = stages.build_model(config.model_copy(update={"adapter": None}), None)
+    text = replace(tiny_data, frames=None)
+    fit, _ = stages.train_stage(config, 0, model, tokenizer, text, tmp_path / "text")
+    assert model.adapter is None and fit.status == "ok" and values(fit, "validation", "f1")
+    assert [examples for examples, _ in seen] == [examples for examples, _ in heard]
+    said = {u.id: u.transcript for u in (*tiny_data.train, *tiny_data.validation)}
+    for examples, rest in seen:
+        assert rest["transcripts"] == [said[e.utterance_id] for e in examples] and "frames" not in rest
 
 
 def test_dropout_is_off_in_validation_and_on_again_after(tiny_run, tiny_data, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from speechllm_bench.data.tasks import AUDIO
 from speechllm_bench.errors import UserError
 from speechllm_bench.zoo import config
 
-NAMES = list(config.RECIPES)
+NAMES = list(config.BACKBONES)
 
 
 def folder(name: str):
@@ -25,7 +25,7 @@ def folder(name: str):
     return there
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", config.RECIPES)
 def test_every_recipe_resolves(name):
     assert config.load_recipe(name).name == name
 
@@ -38,7 +38,7 @@ def test_an_unknown_recipe_is_refused():
 @pytest.mark.parametrize("profile", ["smoke", "mini"])
 def test_the_zoo_profiles_name_backbones_of_the_zoo(profile):
     loaded = load_profile(paths.EXPERIMENTS / "profiles" / f"{profile}.yaml")
-    assert {loaded.llm, loaded.encoder.path} == {f"zoo/{name}" for name in NAMES}
+    assert {loaded.llm, loaded.encoder.path} == {f"zoo/{name}" for name in config.RECIPES}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,7 +46,7 @@ def test_weights_are_those_of_the_record(name):
     there = folder(name)
     record = runs.read_json(there / "training.json")
     assert runs.file_sha256(there / "model.safetensors") == record["weights_sha256"]
-    assert record["recipe"] == config.load_recipe(name).model_dump()
+    assert record["recipe"] == config.load_recipe(config.BACKBONES[name]).model_dump()
     assert set(record["status"].values()) == {"ok"}
 
 

@@ -42,6 +42,17 @@ def test_no_slot_of_the_corpus_is_ever_asked_for(extractions):
     assert len(asked) > 200 and not asked & SLOT_NAMES
 
 
+def test_no_extraction_example_asks_with_a_word_that_only_unseen_slots_are_named_with(utterances):
+    """Protocol, rule 2: such words occur in plain text alone."""
+    seen, unseen = (
+        {word for t in TYPES.values() if t.ood == ood for word in t.name.split("_")} for ood in (False, True)
+    )
+    assert len(unseen - seen) > 10
+    examples = [text.extraction(i, 7, utterances, renamed=0.8)[0] for i in range(1500)]
+    asked = {word for e in examples for name in json.loads(e.target) for word in name.split()}
+    assert not asked & (unseen - seen)
+
+
 def test_every_wording_has_a_place_for_the_value_and_a_kind_that_exists():
     for world in text.worlds().values():
         for kind, *wordings in world.values():

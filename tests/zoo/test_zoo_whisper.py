@@ -1,10 +1,9 @@
-"""Parts of the training of whisper-mini: reading CTC, masking, padding, its loss on a tiny model."""
+"""Parts of the training of whisper-mini: reading CTC, padding, its loss on a tiny model."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
@@ -33,28 +32,6 @@ def test_pad_mels_fills_each_row_with_its_own_floor():
     assert padded.shape == (2, 80, 12)
     assert torch.equal(padded[0, :, :7], rows[0]) and torch.equal(padded[1], rows[1])
     assert (padded[0, :, 7:] == rows[0].min()).all()
-
-
-def test_mask_features_sets_a_few_bands_and_gaps_to_the_mean():
-    shares = []
-    for seed in range(40):
-        mel = torch.randn(80, 400, generator=torch.Generator().manual_seed(seed))
-        kept = mel.clone()
-        masked = whisper.mask_features(mel, np.random.default_rng(seed))
-        assert torch.equal(mel, kept)  # the store's features stay as they are
-        changed = masked != mel
-        assert (masked[changed] == mel.mean()).all()
-        bands, gaps = changed.all(dim=1).sum(), changed.all(dim=0).sum()
-        assert bands <= 24 and gaps <= 32
-        assert changed.sum() == bands * 400 + gaps * 80 - bands * gaps
-        shares.append(changed.float().mean().item())
-    assert 0.08 < np.mean(shares) < 0.3
-
-
-def test_mask_features_is_the_same_for_the_same_generator_and_takes_a_short_mel():
-    mel = torch.randn(80, 64)
-    one, same = (whisper.mask_features(mel, np.random.default_rng([7, 1, 0])) for _ in range(2))
-    assert torch.equal(one, same) and one.shape == mel.shape
 
 
 class Tokens:
@@ -88,6 +65,15 @@ TOKENS = torch.tensor([[1, 4, 5, 2, 0, 0], [1, 4, 5, 6, 7, 2]])  # start, words,
 def losses(model, rows=(0, 1)):
     rows = list(rows)
     return model.losses(MEL[rows], torch.tensor([20, 32])[rows], [TEXTS[i] for i in rows], TOKENS[rows])
+
+
+def test_sound_enters_the_encoder_as_loud_as_the_positions():
+    """With transformers' own start it is so faint that training stands still at first."""
+    encoder = whisper.build(load_recipe("whisper-mini"), Tokens()).model.encoder
+    sound = torch.randn(1, 80, 200) * 0.5  # about a log-mel's spread
+    with torch.no_grad():
+        entered = torch.nn.functional.gelu(encoder.conv2(torch.nn.functional.gelu(encoder.conv1(sound))))
+    assert 0.1 < entered.std() / encoder.embed_positions.weight.std() < 1
 
 
 @torch.no_grad()

@@ -14,9 +14,9 @@ from speechllm_bench import paths, runs, studies
 from speechllm_bench.config import Study
 from speechllm_bench.errors import UserError
 from speechllm_bench.reports import claims, figures, tables
+from speechllm_bench.schema import CURVE_COLUMNS
 
 CLAIM_COLUMNS = ["claim", "source", "compared", "difference", "low", "high", "verdict"]
-CURVE_COLUMNS = ["stage", "step", "examples", "split", "metric", "value"]
 
 
 def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[Path]:
@@ -70,8 +70,10 @@ def curves(rows: list[dict]) -> pd.DataFrame:
     """The curve of every run, with `variant` and `seed`; a training that runs share comes once."""
     frames, seen = [], set()
     for row in rows:
+        if row["record"] is None or row["run"].stages in seen:
+            continue
         file = row["run"].folder / "curve.csv"
-        if row["record"] is None or row["run"].stages in seen or not file.is_file():
+        if not file.is_file():
             continue
         seen.add(row["run"].stages)
         frames.append(read_curve(file).assign(variant=row["variant"], seed=row["seed"]))
@@ -81,7 +83,7 @@ def curves(rows: list[dict]) -> pd.DataFrame:
 
 def read_curve(file: Path) -> pd.DataFrame:
     curve = pd.read_csv(file)
-    if list(curve.columns) != CURVE_COLUMNS:
+    if tuple(curve.columns) != CURVE_COLUMNS:
         raise UserError(
             f"{file} is not a curve (its columns are {list(curve.columns)}); delete its run folder"
         )

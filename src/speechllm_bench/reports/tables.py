@@ -45,7 +45,8 @@ def study_table(rows: Sequence[dict], baseline: str, reported: Mapping[str, floa
 
     rows: one dict a variant and seed, with `variant`, `seed`, `status` ("ok", or what went wrong, or
     "NOT RUN"), `record` (run.json) and `score` (score.json), the last two None where there is none.
-    Metrics are over the seeds that have a score; differences over those that the baseline has as well.
+    Metrics are over the seeds that have a score; differences over those that the baseline has as well, and
+    only where both answered the same questions.
     reported: the paper's F1 by variant.
 
     Raises UserError where rows differ in metric version, device kind or precision (protocol, rule 11).
@@ -60,8 +61,8 @@ def study_table(rows: Sequence[dict], baseline: str, reported: Mapping[str, floa
         line = {"variant": variant, "status": _status(runs), **_cost(runs)}
         if scores := _scores(runs):
             line |= _quality(scores)
-            if variant != baseline and (shared := scores.keys() & base.keys()):
-                line |= _difference(scores, base, sorted(shared))
+            if variant != baseline and (shared := _comparable(scores, base)):
+                line |= _difference(scores, base, shared)
         line["reported_f1"] = reported.get(variant)
         lines.append(line)
     frame = pd.DataFrame(lines, columns=_columns())
@@ -77,6 +78,8 @@ def paired_f1(rows: Sequence[dict], better: str, worse: str) -> Interval | None:
 
 def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str:
     """What the table shows and rests on: questions, speakers and seeds (protocol, rule 13)."""
+    if frame["n"].isna().all():
+        return f"{title}, profile {profile}: nothing has been scored. Reported F1: the paper's, at its scale."
     n, speakers, seeds = (_range(frame[column]) for column in ("n", "speakers", "seeds"))
     version = _range(frame["partial_match_version"])
     parts = [SMOKE_MARK] if profile == "smoke" else []
@@ -139,6 +142,11 @@ def _refuse_mixtures(rows: Sequence[dict]) -> None:
 def _scores(runs: Sequence[dict]) -> dict[int, dict]:
     """Scores by seed, of the runs that have one."""
     return {run["seed"]: run["score"] for run in runs if run["score"]}
+
+
+def _comparable(scores: dict[int, dict], base: dict[int, dict]) -> list[int]:
+    """Seeds that both have, if both answered the same questions."""
+    return sorted(s for s in scores.keys() & base.keys() if scores[s]["items"] == base[s]["items"])
 
 
 def _status(runs: Sequence[dict]) -> str:

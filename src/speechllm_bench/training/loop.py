@@ -38,7 +38,7 @@ class Point:
 class Fit:
     """What a training leaves besides the weights."""
 
-    status: str  # "ok", or "diverged" when a loss or gradient was not finite
+    status: str  # "ok", or "diverged" when a loss or gradient was not finite, in training or validation
     curve: list[Point]
     seconds: float  # of training steps, over all sittings
     validation_seconds: float
@@ -103,8 +103,13 @@ def fit(
             state.add("train", {**means, "gradient_norm_max": peak, "lr": rate})
             state.window = []
             begin = time.perf_counter()
-            state.add("validation", validate())
+            found = validate()
             state.validation_seconds += time.perf_counter() - begin
+            if not all(math.isfinite(value) for value in found.values()):
+                status = "diverged"
+                state.add("validation", {"diverged": 1.0})
+                break
+            state.add("validation", found)
         if state.step < n_steps and time.perf_counter() - saved > CHECKPOINT_SECONDS:
             _save(checkpoint, parameters, optimizer, state)
             saved = time.perf_counter()

@@ -16,16 +16,17 @@ from speechllm_bench.data import questions
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.data.tasks import slots
 from speechllm_bench.metrics import partial_match
-from speechllm_bench.models.adapters import DOWNSAMPLING, build_adapter
+from speechllm_bench.models.adapters import build_adapter
 from speechllm_bench.models.decoding import decode
-from speechllm_bench.models.inputs import Batch, collate
+from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example, SlotType, Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
 
-CHARACTERS_A_TOKEN = 4
+CHARACTERS_A_TOKEN = 4  # of text
+SPOKEN_CHARACTERS_A_TOKEN = 2.9  # of speech: 18 characters and 6.25 speech tokens a second
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,26 @@ class Data:
     train: list[Utterance]
     validation: list[Utterance]
     slot_types: dict[str, SlotType]
-    frames: FrameStore
+    frames: FrameStore | None  # None: gold transcripts are read
+
+    def heard(self, utterances: Sequence[Utterance]) -> dict[str, list]:
+        """What the model gets of these turns, as `collate` and `decode` take it."""
+        if self.frames is None:
+            return {"transcripts": [u.transcript for u in utterances]}
+        return {"frames": [self.frames[u.id] for u in utterances]}
 
 
-def build_model(config: RunConfig, d_encoder: int) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
-    """The untrained SpeechLLM of a run; LoRA and the adapter each start from the run's seed alone."""
+def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
+    """The untrained SpeechLLM of a run; LoRA and the adapter each start from the run's seed alone.
+
+    `d_encoder` is None for a text LLM.
+    """
     torch.manual_seed(config.seed)
     llm = load_llm(config.llm, config.lora)
     torch.manual_seed(config.seed)  # the same adapter with LoRA and without
-    adapter = build_adapter(config.adapter, d_encoder, llm.get_input_embeddings().embedding_dim)
+    adapter = None
+    if config.adapter:
+        adapter = build_adapter(config.adapter, d_encoder, llm.get_input_embeddings().embedding_dim)
     model = SpeechLLM(llm, adapter)
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), load_tokenizer(config.llm)
 
@@ -68,13 +80,14 @@ def train_stage(
 
     def loss(pairs: Sequence[schedule.Pair]) -> dict[str, torch.Tensor]:
         model.train()
-        batch = _batch(tokenizer, [example(pair) for pair in pairs], data, with_answer=True)
+        heard = data.heard([data.train[item] for item, _ in pairs])
+        batch = collate(tokenizer, [example(pair) for pair in pairs], **heard, with_answer=True)
         padding[:] += (~batch.attended).sum().item(), batch.attended.numel()
         return {"loss": model.loss(batch.to(device))}
 
     rng = np.random.default_rng([config.seed, index])
     pairs = schedule.order(len(data.train), stage.examples, rng)
-    lengths = [_reference_length(example(pair), data.frames) for pair in pairs]
+    lengths = [_reference_length(example(pair), data.train[pair[0]]) for pair in pairs]
     batches = schedule.batches(pairs, lengths, stage.batch_size, rng)
     fitted = fit(
         stage,
@@ -94,13 +107,11 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
     """Loss on fixed validation examples of the stage's tasks, and partial-match F1 on fixed turns."""
     fixed = data.validation[: stage.validation_examples]
     examples = [questions.training_example(u, data.slot_types, stage.tasks, 0, 0) for u in fixed]
-    batches = [
-        _batch(tokenizer, examples[i : i + stage.batch_size], data, with_answer=True)
-        for i in range(0, len(examples), stage.batch_size)
-    ]
+    parts = [slice(i, i + stage.batch_size) for i in range(0, len(examples), stage.batch_size)]
+    batches = [collate(tokenizer, examples[p], **data.heard(fixed[p]), with_answer=True) for p in parts]
     turns = data.validation[: stage.decoded_turns]
     asked = [questions.evaluation_example(u, data.slot_types, "slots") for u in turns]
-    frames = [data.frames[u.id] for u in turns]
+    heard = data.heard(turns)
 
     @torch.inference_mode()
     def validate() -> dict[str, float]:
@@ -113,7 +124,7 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
         values = {"loss": nats / targets}
         if turns:
             decoding = config.evaluation
-            said = decode(model, tokenizer, asked, turns, frames=frames, batch_size=decoding.batch_size,
+            said = decode(model, tokenizer, asked, turns, **heard, batch_size=decoding.batch_size,
                           max_new_tokens=decoding.max_new_tokens)  # fmt: skip
             counts = [partial_match.counts(slots.parse(p.gold), slots.parse(p.raw)) for p in said]
             values["f1"] = metrics.score(metrics.total(counts))["f1"]
@@ -122,12 +133,7 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
     return validate
 
 
-def _reference_length(example: Example, frames: FrameStore) -> float:
-    """About how many positions an example takes, whatever the adapter and the tokenizer."""
+def _reference_length(example: Example, utterance: Utterance) -> float:
+    """About how many positions an example takes, whatever the adapter, the tokenizer, speech or text."""
     text = (len(example.prompt) + len(example.target)) / CHARACTERS_A_TOKEN
-    return text + frames.n_frames(example.utterance_id) / DOWNSAMPLING
-
-
-def _batch(tokenizer, examples: Sequence[Example], data: Data, *, with_answer: bool) -> Batch:
-    frames = [data.frames[e.utterance_id] for e in examples]
-    return collate(tokenizer, examples, frames=frames, with_answer=with_answer)
+    return text + len(utterance.transcript) / SPOKEN_CHARACTERS_A_TOKEN

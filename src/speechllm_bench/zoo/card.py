@@ -19,27 +19,38 @@ tags: [speechllm-bench, {tag}]
 {stands_for} in the profiles `smoke` and `mini`, and is of no use outside of them.
 """
 
-_WHAT = {
-    "whisper-mini": ("A small Whisper for the telephone speech of the embedded call-centre corpus. Its phase "
-                     "`training` heard an earlier draft of the corpus's grammar, so the recipe alone does "
-                     "not give these weights.",
-                     "Whisper-base and -small", "automatic-speech-recognition"),
-    "llm-mini": ("A small Llama that fills fields named in its prompt from text, on field names that the "
-                 "corpus does not have.", "Llama-3.2-1B-Instruct", "text-generation"),
-}  # fmt: skip
+_WHAT = {  # what it is, what it stands for, its tag on model hubs
+    "whisper-mini": (
+        "A small Whisper for the telephone speech of the embedded call-centre corpus.",
+        "Whisper-base and -small",
+        "automatic-speech-recognition",
+    ),
+    "llm-mini": (
+        "A small Llama that fills fields named in its prompt from text, on field names that the corpus does "
+        "not have.",
+        "Llama-3.2-1B-Instruct",
+        "text-generation",
+    ),
+    "llm-mini-base": (
+        "A small Llama that has read the language of the embedded corpus; the parent of llm-mini, which "
+        "follows instructions.",
+        "Llama-3.2-1B",
+        "text-generation",
+    ),
+}
 
 
 def text(folder: Path, name: str, recipe: LLMRecipe | WhisperRecipe) -> str:
     """The card: size, data, steps, time and measured quality."""
     what, stands_for, tag = _WHAT[name]
     training, evaluation = (runs.read_json(folder / f"{f}.json") for f in ("training", "evaluation"))
-    phases = {k: v for k, v in recipe.model_dump().items() if isinstance(v, dict)}
+    phases = {k: v for k, v in recipe.model_dump().items() if k in training["seconds"]}
     lines = [
         _HEAD.format(name=name, what=what, stands_for=stands_for, tag=tag),
         "| | |\n|---|---|",
         f"| parameters | {training['parameters']:,} |",
         f"| weights | safetensors, fp16, sha256 `{training['weights_sha256'][:16]}` |",
-        f"| distinct zoo utterances | {recipe.utterances:,} |",
+        f"| distinct utterances of the zoo split | {recipe.utterances:,} |",
     ]
     for phase, fit in phases.items():
         steps = -(-fit["examples"] // fit["batch_size"])
@@ -61,5 +72,5 @@ def text(folder: Path, name: str, recipe: LLMRecipe | WhisperRecipe) -> str:
         cells = [f"{v['value']:.3f} [{v['low']:.3f}, {v['high']:.3f}]" for v in values.values()]
         first = values[names[0]]
         lines.append(f"| {split} | {' | '.join(cells)} | {first['n']} | {first['n_speakers']} |")
-    lines.append("\nLicence of the weights: CC BY 4.0. The recipe is `experiments/zoo/" + name + ".yaml`.")
+    lines.append(f"\nLicence of the weights: CC BY 4.0. The recipe is `experiments/zoo/{recipe.name}.yaml`.")
     return "\n".join(lines) + "\n"

@@ -32,7 +32,7 @@ class WhisperRecipe(Strict):
 
     name: str
     seed: int
-    utterances: int  # of the zoo split
+    utterances: int  # read aloud by the zoo split's voices
     validation_utterances: int
     vocabulary: int  # of the decoder
     d_model: int
@@ -43,11 +43,13 @@ class WhisperRecipe(Strict):
     decoder_attention_heads: int
     decoder_ffn_dim: int
     dropout: float
-    training: FitConfig  # with parts of the features hidden
-    finishing: FitConfig  # with all of them
+    training: FitConfig
+    finishing: FitConfig  # the same again, from a lower peak of the learning rate
 
 
 RECIPES = {"llm-mini": LLMRecipe, "whisper-mini": WhisperRecipe}
+BACKBONES = {"llm-mini": "llm-mini", "llm-mini-base": "llm-mini", "whisper-mini": "whisper-mini"}
+"""What is shipped, and the recipe that makes it."""
 
 
 def load_recipe(name: str) -> LLMRecipe | WhisperRecipe:

@@ -1,7 +1,8 @@
 """Measure a backbone of the zoo on held-out turns of the corpus, and write its model card.
 
-whisper-mini: its own recognition on validation, A-test and B-test. llm-mini: slots filled from gold
-text without any tuning, which should be more than nothing and far from good.
+whisper-mini: its own recognition on validation, A-test and B-test. llm-mini and its base: slots filled from
+gold text without any tuning, which should be more than nothing and far from good. What they reach with tuning
+is the study `backbones`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,18 @@ TURNS = 500  # a split
 SPLITS = ("validation", "A-test", "B-test")
 
 
-def evaluate_backbone(name: str, n_workers: int) -> Path:
-    """Measure `name` and write evaluation.json and README.md into its folder."""
-    recipe = config.load_recipe(name)
+def evaluate_backbones(name: str, n_workers: int) -> list[Path]:
+    """Measure what recipe `name` makes."""
+    config.load_recipe(name)
+    return [_evaluate(backbone, n_workers) for backbone, recipe in config.BACKBONES.items() if recipe == name]
+
+
+def _evaluate(name: str, n_workers: int) -> Path:
+    """Measure one backbone and write evaluation.json and README.md into its folder."""
+    recipe = config.load_recipe(config.BACKBONES[name])
     folder = config.folder(name)
     if not folder.is_dir():
-        raise UserError(f"zoo/{name} is not there; train it with `speechllm-bench zoo train {name}`")
+        raise UserError(f"zoo/{name} is not there; train it with `speechllm-bench zoo train {recipe.name}`")
     corpus = preparation.ensure_corpus(
         CorpusConfig(name="call_centre", sizes=dict.fromkeys(SPLITS, TURNS)), n_workers
     )

@@ -20,27 +20,7 @@ from speechllm_bench.data.corpora.call_centre.values import KINDS, supply
 from speechllm_bench.data.tasks import slots, transcription
 from speechllm_bench.data.tasks.prompt import AUDIO, user_message
 from speechllm_bench.schema import Example, Utterance
-
-WORDS = {  # closed lists of the record worlds
-    "animal": "horse goat rabbit donkey parrot hedgehog sheep turtle squirrel falcon",
-    "colour": "red blue green yellow purple orange white black silver pink",
-    "dish": "stew soup pancakes dumplings omelette pie pasta curry porridge waffles",
-    "instrument": "violin trumpet cello flute drum harp piano banjo clarinet tuba",
-    "plant": "barley oak pepper clover maple ginger wheat cotton lavender mint",
-    "subject": "history physics latin drawing algebra music geography chemistry",
-    "wind": "a gale|a light breeze|no wind at all|a strong gust|a cold draught",
-}
-NOUNS = """anchor apple arch arrow badge ball bank barrel basket bell bench bird blanket boat bone book boot
-bottle bow box branch bread brick bridge brush bucket button cabin candle cap carpet castle chain chair chalk
-cheese church circle cloth cloud coin comb compass cork crown cup curtain desk dial dish door drawer dress
-drum engine feather fence field finger fire flag floor flower fork frame fruit garden gate glass glove gold
-grain guard hammer handle hat hill hook horn house island jacket jar jewel joint key kite knife knot ladder
-lake lamp leaf letter lid line lock map mask mast match metal mill mirror moon mountain nail neck needle nest
-net nut oar page paint pan paper path peak pen pillow pin pipe plank plate plough pocket pole pool pot powder
-pump ring river road rod roof rope rose sail salt sand saw scale screen screw shade shell shirt shoe sign silk
-skin skirt snow soap sock song spade spark sponge spoon spring square stage stamp star station steam stem step
-stick stone string sugar sun sword table tail tent thread throat thumb tower track train tray trunk tube
-valley wagon wall watch wave wax wheel whistle window wing wire wood wool""".split()
+from speechllm_bench.zoo.words import NOUNS, WORDS, common_words, words_in_no_order
 
 LINKS = ("the {f} is {v}", "{v} is the {f}", "the {f} was {v}", "{f} {v}", "as for the {f} it is {v}")
 RENAMED_LINKS = (
@@ -70,12 +50,23 @@ def draw_value(kind: str, rng: random.Random) -> str:
 
 
 @cache
+def unseen_words() -> set[str]:
+    """Words that only unseen slot types are named with. No example asks for one (protocol rule 2)."""
+    seen, unseen = (
+        {word for t in call_centre.slot_types().values() if t.ood == ood for word in t.name.split("_")}
+        for ood in (False, True)
+    )
+    return unseen - seen
+
+
+@cache
 def vocabulary() -> list[str]:
-    """Words that fields can be named after at random: common ones of the zoo split's calls."""
+    """Words that fields can be named after at random: common ones of the zoo split's calls and of English."""
     spoken = call_centre.utterances("zoo", 2000)
     texts = [text for u in spoken for text in (u.transcript, *(t.text for t in u.context))]
     counted = Counter(word for text in texts for word in text.split())
-    return sorted(word for word, n in counted.items() if n >= 5)
+    known = {word for word, n in counted.items() if n >= 5} | set(common_words()[:1500])
+    return sorted(known - unseen_words())
 
 
 def drawn_name(rng: random.Random) -> str:
@@ -123,8 +114,10 @@ def extraction(
     Now and then a call's turns stand before it, as in the studies; they have nothing to do with it.
     """
     rng = random.Random(f"zoo/{seed}/extraction/{index}")
-    text, fields = record(rng, renamed)
-    names = list(fields)
+    names: list[str] = []
+    while not names:
+        text, fields = record(rng, renamed)
+        names = [name for name in fields if not unseen_words() & set(name.split())]
     rng.shuffle(names)
     names = names[: rng.randint(1, len(names))]
     context = rng.choice(utterances).context[-rng.randint(1, 3) :] if rng.random() < CONTEXT_SHARE else []
@@ -147,26 +140,35 @@ def post_training(
     rng = random.Random(f"zoo/{seed}/post/{index}")
     if rng.random() >= REPEAT_SHARE:
         return extraction(index, seed, utterances, renamed)
-    text = rng.choice(utterances).transcript if rng.random() < 0.8 else record(rng)[0]
+    text = _repeated(utterances, rng)
     utterance = Utterance(f"repeat/{index}", "zoo", "", 0, "", "", "", text, (), (), "", (), "")
     return transcription.example(utterance, {}, rng), text
 
 
+def _repeated(utterances: list[Utterance], rng: random.Random) -> str:
+    drawn = rng.random()
+    if drawn < 0.5:
+        return rng.choice(utterances).transcript
+    return record(rng)[0] if drawn < 0.7 else words_in_no_order(rng)
+
+
 def pre_training(seed: int, utterances: list[Utterance]) -> Iterator[str]:
-    """Endless plain text: calls, slot descriptions, records and records as JSON."""
+    """Endless plain text: calls, slot descriptions, records, words in no order, and records as JSON."""
     rng = random.Random(f"zoo/{seed}/pre")
     types = sorted(call_centre.slot_types().values(), key=lambda t: t.name)
     while True:
         drawn = rng.random()
-        if drawn < 0.5:
+        if drawn < 0.45:
             utterance = rng.choice(utterances)
             turns = [*(f"{t.role}: {t.text}" for t in utterance.context[-3:])]
             yield "\n".join([*turns, f"caller: {utterance.transcript}"])
-        elif drawn < 0.65:
+        elif drawn < 0.6:
             slot = rng.choice(types)
             yield describe(slots.spoken(slot.name), slot.description, slot.paraphrases, rng)
-        elif drawn < 0.8:
+        elif drawn < 0.73:
             yield record(rng)[0]
+        elif drawn < 0.81:
+            yield words_in_no_order(rng)
         else:
             example, text = extraction(rng.randrange(10**9), seed, utterances)
             yield example.prompt.replace(AUDIO, f" {text}") + "\n" + example.target

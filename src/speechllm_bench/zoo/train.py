@@ -1,9 +1,10 @@
-"""Train one backbone of the zoo and leave it as a folder: config, tokenizer, safetensors, model card."""
+"""Train the backbones of a recipe; each is left as a folder: config, tokenizer, safetensors, record."""
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -14,8 +15,8 @@ from speechllm_bench.training.loop import Fit, write_curve
 from speechllm_bench.zoo import config, llm, whisper
 
 
-def train_backbone(name: str, n_workers: int) -> Path:
-    """Train `name` by its recipe; a killed training goes on from its last checkpoint."""
+def train_backbones(name: str, n_workers: int) -> list[Path]:
+    """Train what recipe `name` makes; a killed training goes on from its last checkpoint."""
     recipe = config.load_recipe(name)
     checkpoints = paths.cache() / "zoo" / runs.digest(recipe.model_dump())
     with tqdm(
@@ -28,21 +29,23 @@ def train_backbone(name: str, n_workers: int) -> Path:
                 bar.set_description(f"{name} {phase}", refresh=False)
             bar.update(int(1000 * share) - bar.n)
 
-        model, tokenizer, fits = _train(recipe, checkpoints, n_workers, progress)
-    return save(name, recipe, model, tokenizer, fits)
+        trained = _train(recipe, checkpoints, n_workers, progress)
+        return [save(backbone, recipe, *made) for backbone, *made in trained]
 
 
-def _train(recipe, checkpoints: Path, n_workers: int, progress: Callable[[str, float], None]):
+def _train(recipe, checkpoints: Path, n_workers: int, progress: Callable[[str, float], None]) -> Iterator:
+    """(name, model, tokenizer, fits) of each backbone as it is ready."""
     if isinstance(recipe, config.LLMRecipe):
         return llm.train(recipe, checkpoints, progress)
-    return whisper.train(recipe, checkpoints, n_workers, progress)
+    return iter([(recipe.name, *whisper.train(recipe, checkpoints, n_workers, progress))])
 
 
 def save(name: str, recipe, model, tokenizer, fits: dict[str, Fit]) -> Path:
     """Write the folder whole: weights in fp16, how they came about, and their hash."""
     folder = config.folder(name)
     with runs.whole_folder(folder) as temporary:
-        model.to(torch.float16).save_pretrained(temporary, safe_serialization=True)
+        # A copy: the model itself may be trained on.
+        copy.deepcopy(model).to(torch.float16).save_pretrained(temporary, safe_serialization=True)
         tokenizer.save_pretrained(temporary)
         write_curve([(phase, fit.curve) for phase, fit in fits.items()], temporary / "curve.csv")
         record = {

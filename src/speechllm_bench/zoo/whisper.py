@@ -9,6 +9,8 @@ Axes: B utterances, M mel frames (100 Hz), T = M / 2 encoder frames, D width, N 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import jiwer
@@ -26,6 +28,7 @@ from speechllm_bench.models.encoder import encoder_states, log_mel, real_frames
 from speechllm_bench.schema import Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
+from speechllm_bench.zoo import reading
 from speechllm_bench.zoo.config import WhisperRecipe
 
 CHARACTERS = " 'abcdefghijklmnopqrstuvwxyz"  # CTC classes from 1 on; 0 is the blank
@@ -70,21 +73,6 @@ def mels_of(utterances: list[Utterance], folder: Path, n_workers: int) -> Mels:
                     real.append(real_frames(len(audio)))
             runs.write_json(temporary / "index.json", {"offsets": offsets, "real_frames": real})
     return Mels(folder)
-
-
-def mask_features(mel: Tensor, rng: np.random.Generator) -> Tensor:
-    """SpecAugment (1904.08779): two bands of 12 mels at most and, a second, a gap of 80 ms at most."""
-    mel = mel.clone()
-    mean = mel.mean()
-    for _ in range(2):
-        width = int(rng.integers(0, 13))
-        start = int(rng.integers(0, mel.shape[0] - width))
-        mel[start : start + width] = mean
-    for _ in range(mel.shape[1] // 100):
-        width = int(rng.integers(0, 9))
-        start = int(rng.integers(0, mel.shape[1] - width))
-        mel[:, start : start + width] = mean
-    return mel
 
 
 class WhisperCTC(nn.Module):
@@ -161,46 +149,49 @@ def build(recipe: WhisperRecipe, tokenizer: PreTrainedTokenizerFast) -> WhisperF
         begin_suppress_tokens=None,
         **sizes,
     )
-    return WhisperForConditionalGeneration(config)
+    model = WhisperForConditionalGeneration(config)
+    for name, layer in model.named_modules():
+        # transformers' own 0.02 suits real widths. At this one the sound would enter at a tenth of the
+        # positions' size, and training stands still until it has grown.
+        if isinstance(layer, nn.Linear | nn.Conv1d) and name != "proj_out":
+            nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
+    return model
 
 
 def train(recipe: WhisperRecipe, checkpoints: Path, n_workers: int, progress: Callable[[str, float], None]):
     """Model, tokenizer and the fit, from nothing or from where a killed training stopped."""
     spoken = {
-        "zoo": call_centre.utterances("zoo", recipe.utterances),
+        "zoo": reading.read_aloud(recipe.utterances, recipe.seed),
         "validation": call_centre.utterances("validation", recipe.validation_utterances),
     }
-    key = runs.digest(call_centre.recipe_hash(), recipe.utterances, recipe.validation_utterances)
-    mels = {
-        split: mels_of(utterances, paths.cache() / "zoo" / f"mels-{split}-{key}", n_workers)
-        for split, utterances in spoken.items()
-    }
+    mels = {split: _mels(split, utterances, n_workers) for split, utterances in spoken.items()}
     tokenizer = train_tokenizer(recipe, spoken["zoo"])
     model = WhisperCTC(build(recipe, tokenizer))
     fits = {
-        phase: _fit(recipe, phase, model, tokenizer, spoken, mels, checkpoints, progress)
-        for phase in ("training", "finishing")
+        phase: _fit(recipe, phase, recipe.seed + place, model, tokenizer, spoken, mels, checkpoints, progress)
+        for place, phase in enumerate(("training", "finishing"))
     }
     return model.whisper, tokenizer, fits
 
 
-def _fit(recipe, phase: str, model: WhisperCTC, tokenizer, spoken, mels, checkpoints, progress) -> Fit:
-    """Phase `training` hides parts of the features (SpecAugment), phase `finishing` does not."""
+def _mels(split: str, utterances: list[Utterance], n_workers: int) -> Mels:
+    said = [[u.transcript, asdict(u.voice)] for u in utterances]
+    key = runs.digest(synthesis.SYNTHESIS_VERSION, version("espeakng-loader"), said)
+    return mels_of(utterances, paths.cache() / "zoo" / f"mels-{split}-{key}", n_workers)
+
+
+def _fit(
+    recipe, phase: str, seed: int, model: WhisperCTC, tokenizer, spoken, mels, checkpoints, progress
+) -> Fit:
     # Whisper's encoder positions are fixed sinusoids: they do not learn.
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     config: FitConfig = getattr(recipe, phase)
-
-    def features(i: int, epoch: int) -> Tensor:
-        mel = torch.from_numpy(mels["zoo"][i].astype(np.float32))
-        if phase == "finishing":
-            return mel
-        return mask_features(mel, np.random.default_rng([recipe.seed, i, epoch]))
 
     def loss(items: list[tuple[int, int]]) -> dict[str, Tensor]:
         model.train()
         transcripts = [spoken["zoo"][i].transcript for i, _ in items]
         return model.losses(
-            pad_mels([features(i, epoch) for i, epoch in items]),
+            pad_mels([torch.from_numpy(mels["zoo"][i].astype(np.float32)) for i, _ in items]),
             torch.tensor([mels["zoo"].real[i] for i, _ in items]),
             [[CHARACTERS.index(c) + 1 for c in text] for text in transcripts],
             tokenizer(transcripts, padding=True, return_tensors="pt")["input_ids"],
@@ -217,7 +208,7 @@ def _fit(recipe, phase: str, model: WhisperCTC, tokenizer, spoken, mels, checkpo
         truth = [u.transcript for u in spoken["validation"]]
         return {"ctc_wer": jiwer.wer(truth, said), "ctc_cer": jiwer.cer(truth, said)}
 
-    rng = np.random.default_rng(recipe.seed)
+    rng = np.random.default_rng(seed)
     lengths = mels["zoo"].lengths()
     pairs = schedule.order(len(lengths), config.examples, rng)
     batches = schedule.batches(pairs, [lengths[i] for i, _ in pairs], config.batch_size, rng)

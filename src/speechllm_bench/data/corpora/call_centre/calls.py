@@ -28,7 +28,7 @@ from speechllm_bench.data.corpora.call_centre.splits import Split, split_named
 from speechllm_bench.data.corpora.call_centre.values import KINDS, Supply, Value, company_name, supply
 from speechllm_bench.schema import Entity, SlotType, SlotValue, Turn, Utterance
 
-RECIPE_VERSION = "1"
+RECIPE_VERSION = "2"
 """To be raised with every change of this package's code that changes an utterance."""
 
 _CALLER_TURNS = {2: 12, 3: 28, 4: 28, 5: 20, 6: 12}  # of a call: weight

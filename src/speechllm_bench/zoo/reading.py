@@ -1,0 +1,54 @@
+"""What the voices of the zoo split read aloud for whisper-mini to learn from.
+
+Half of it are caller turns. The rest is there so that the model learns to spell what it hears and not only
+the corpus's wordings: agent turns, records (`text.record`), and common English words in no order at all.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.data.corpora.call_centre.splits import split_named
+from speechllm_bench.schema import Utterance
+from speechllm_bench.zoo import text
+from speechllm_bench.zoo.words import words_in_no_order
+
+CALLER_SHARE, WORDS_SHARE, RECORD_SHARE = 0.5, 0.2, 0.2  # the rest are agent turns
+LONGEST = 14  # words; what is longer takes its time in training and teaches no more
+REPEATS = 2  # utterances of one and the same transcript ("yes", "thank you") at most
+
+
+def read_aloud(n: int, seed: int) -> list[Utterance]:
+    """n utterances, each with a voice of the zoo split."""
+    turns = call_centre.utterances("zoo", 2 * n)
+    callers, voices = iter(turns), split_named("zoo")
+    read: list[Utterance] = []
+    times: Counter[str] = Counter()
+    index = 0
+    while len(read) < n:
+        rng = random.Random(f"zoo/{seed}/reading/{index}")
+        index += 1
+        drawn = rng.random()
+        if drawn < CALLER_SHARE:
+            utterance = next(callers)
+        else:
+            transcript = _transcript(drawn, turns, rng)
+            voice = replace(voices.voice(rng), seed=rng.getrandbits(31))
+            utterance = Utterance(
+                f"reading/{index}", "zoo", "", 0, "", "", "", transcript, (), (), "", (), voice.speaker, voice
+            )
+        times[utterance.transcript] += 1
+        if times[utterance.transcript] <= REPEATS and len(utterance.transcript.split()) <= LONGEST:
+            read.append(utterance)
+    return read
+
+
+def _transcript(drawn: float, turns: list[Utterance], rng: random.Random) -> str:
+    if drawn < CALLER_SHARE + WORDS_SHARE:
+        return words_in_no_order(rng)
+    if drawn < CALLER_SHARE + WORDS_SHARE + RECORD_SHARE:
+        return text.record(rng)[0]
+    return rng.choice(turns).context[-1].text

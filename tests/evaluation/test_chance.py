@@ -1,0 +1,49 @@
+"""The chance copier: verbatim, blind, and the same each time."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from speechllm_bench.data import questions
+from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.data.tasks import slots
+from speechllm_bench.evaluation import chance, score
+
+
+@pytest.fixture(scope="module")
+def asked():
+    utterances = call_centre.utterances("A-test", 300)
+    types = call_centre.slot_types()
+    return [questions.evaluation_example(u, types, "slots") for u in utterances], utterances
+
+
+TRAIN = call_centre.utterances("train", 500)
+
+
+def test_answers_are_runs_of_the_transcript_for_slots_that_were_asked(asked):
+    said = chance.answers(*asked, TRAIN, 0)
+    assert [p.example_id for p in said] == [e.id for e in asked[0]]
+    filled = 0
+    for prediction in said:
+        for name, value in slots.parse(prediction.raw).items():
+            assert name in prediction.asked
+            assert f" {value} " in f" {prediction.transcript} "
+            filled += 1
+    wanted = sum(len(slots.parse(p.gold)) for p in said)
+    assert 0.7 < filled / wanted < 1.4  # as many as there are, but not the same
+
+
+def test_the_seed_decides_and_the_order_does_not(asked):
+    examples, utterances = asked
+    first = chance.answers(examples, utterances, TRAIN, 0)
+    assert chance.answers(examples[::-1], utterances[::-1], TRAIN, 0)[::-1] == first
+    assert chance.answers(examples, utterances, TRAIN, 1) != first
+
+
+def test_chance_is_more_than_nothing_and_little(asked):
+    scored = score.score_slots(chance.answers(*asked, TRAIN, 0), slots.parse)
+    assert 0 < scored["metrics"]["f1"]["value"] < 0.25
+    assert scored["metrics"]["parse_failures"]["value"] == 0
+    assert json.dumps(scored)

@@ -1,0 +1,46 @@
+"""The README's table of what the embedded backbones can do, from their recorded evaluations."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+STUDY = PROJECT / "results" / "mini" / "tables" / "backbones.csv"
+TESTS = {"A": "", "B in-domain": "_b_id", "B out-of-domain": "_b_ood"}
+SYSTEMS = {
+    "text": "LLM tuned on gold transcripts: the upper bound",
+    "composite": "speech: MLP adapter and LoRA, AST then slots",
+    "no_audio": "the same, hearing another turn",
+    "untuned": "LLM on gold transcripts, untuned",
+    "chance": "chance copier",
+}
+
+
+def table() -> str:
+    """Markdown: recognition by whisper-mini itself, then partial-match F1 of slots by test set."""
+    lines = ["| | A | B in-domain | B out-of-domain |", "|---|---|---|---|"]
+    heard = json.loads((PROJECT / "zoo/whisper-mini/evaluation.json").read_text("utf-8"))["splits"]
+    a, b = (
+        _shown(*(heard[split]["wer"][k] for k in ("value", "low", "high"))) for split in ("A-test", "B-test")
+    )
+    lines.append(f"| WER of `whisper-mini`'s own decoder | {a} | {b} | the same audio |")
+    rows = {}
+    if STUDY.is_file():
+        with open(STUDY, encoding="utf-8", newline="") as file:
+            rows = {row["variant"]: row for row in csv.DictReader(file)}
+    for system, what in SYSTEMS.items():
+        cells = [_cell(rows.get(system + ending)) for ending in TESTS.values()]
+        lines.append(f"| F1, {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(row: dict | None) -> str:
+    if row is None:
+        return "–"
+    return _shown(*(float(row[k]) for k in ("f1", "f1_low", "f1_high"))) if row["f1"] else row["status"]
+
+
+def _shown(value: float, low: float, high: float) -> str:
+    return f"{value:.3f} [{low:.2f}, {high:.2f}]"
