@@ -9,22 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from speechllm_bench.errors import UserError
+from speechllm_bench.strict import Strict, checked, load_yaml
 
 AdapterKind = Literal["cnn", "cnn_xl", "linear", "mlp", "transformer"]
 TaskName = Literal["slots", "transcription"]
 Part = Literal["adapter", "lora"]
 Answerer = Literal["model", "chance_copier"]  # evaluation/chance.py: who answers without a model
 PROFILES = ("smoke", "mini", "paper")
-
-
-class Strict(BaseModel):
-    """Frozen; refuses unknown keys and does not convert types (an int passes for a float)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class CorpusConfig(Strict):
@@ -216,7 +210,7 @@ class Study(Strict):
                 f"study '{self.study}' has no variant '{name}'; its variants are: {', '.join(self.variants)}"
             )
         where = f"variant '{name}' of study '{self.study}'"
-        return _checked(Variant, _overlay(self.base, self.variants[name]), where)
+        return checked(Variant, _overlay(self.base, self.variants[name]), where)
 
     @model_validator(mode="after")
     def _names(self) -> Study:
@@ -277,51 +271,3 @@ def _overlay(base: dict, change: dict) -> dict:
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
         merged[key] = _overlay(base[key], value) if both else value
     return merged
-
-
-def load_yaml(model: type[Strict], path: Path):
-    """A YAML file as `model`; UserError for a missing, unreadable or wrong one."""
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
-        raise UserError(f"there is no {path.name} in {path.parent.name}/; known there: {known}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path.name} is not readable YAML: {' '.join(str(error).split())}") from None
-    return _checked(model, content, path.name)
-
-
-def _checked(model: type[Strict], content, where: str):
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{where}: {'; '.join(_sentence(model, e) for e in error.errors())}") from None
-
-
-def _sentence(model: type[Strict], error: dict) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "file"
-    if error["type"] == "extra_forbidden":
-        return (
-            f"unknown key '{key}' (value {error['input']!r}); allowed here: {_allowed(model, error['loc'])}"
-        )
-    if error["type"] == "missing":
-        return f"key '{key}' is missing"
-    sentence = f"key '{key}' has value {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
-    if error["type"] == "float_type" and isinstance(error["input"], str):
-        sentence += " (YAML reads 1e-4 as text; write 1.0e-4)"
-    return sentence
-
-
-def _allowed(model: type[BaseModel], loc: tuple) -> str:
-    """The keys allowed where the unknown one stands, found by walking the annotations along `loc`."""
-    for part in loc[:-1]:
-        field = model.model_fields.get(part) if isinstance(part, str) else None
-        if field is not None:
-            nested = [t for t in _types(field.annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
-            model = nested[0] if nested else model
-    return ", ".join(model.model_fields)
-
-
-def _types(annotation) -> list:
-    arguments = getattr(annotation, "__args__", ())
-    return [annotation] + [t for a in arguments for t in _types(a)]

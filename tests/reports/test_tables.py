@@ -83,7 +83,7 @@ def test_nothing_run_is_still_a_table(tmp_path):
     caption = tables.caption(frame, "Adapter size", "mlp", "paper")
     paths = tables.write(frame, tmp_path, "adapter_size", caption)
     assert all("NOT RUN" in path.read_text() for path in paths)
-    assert "n = none utterances" in caption
+    assert "nothing has been scored" in caption
 
 
 @pytest.mark.parametrize(("key", "value"), [("device_kind", "cuda"), ("precision", "bf16")])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from speechllm_bench import paths
-from speechllm_bench.config import FitConfig, Strict, load_yaml
+from speechllm_bench.config import FitConfig
 from speechllm_bench.errors import UserError
+from speechllm_bench.strict import Strict, load_yaml
 
 
 class LLMRecipe(Strict):

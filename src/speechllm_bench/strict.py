@@ -1,0 +1,65 @@
+"""Typed YAML: models that refuse what they do not know, each mistake told in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from speechllm_bench.errors import UserError
+
+
+class Strict(BaseModel):
+    """Frozen; refuses unknown keys and does not convert types (an int passes for a float)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def load_yaml(model: type[Strict], path: Path):
+    """A YAML file as `model`; UserError for a missing, unreadable or wrong one."""
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
+        raise UserError(f"there is no {path.name} in {path.parent.name}/; known there: {known}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path.name} is not readable YAML: {' '.join(str(error).split())}") from None
+    return checked(model, content, path.name)
+
+
+def checked(model: type[Strict], content, where: str):
+    """`content` as `model`; UserError with key, value and what is allowed."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{where}: {'; '.join(_sentence(model, e) for e in error.errors())}") from None
+
+
+def _sentence(model: type[Strict], error: dict) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "file"
+    if error["type"] == "extra_forbidden":
+        return (
+            f"unknown key '{key}' (value {error['input']!r}); allowed here: {_allowed(model, error['loc'])}"
+        )
+    if error["type"] == "missing":
+        return f"key '{key}' is missing"
+    sentence = f"key '{key}' has value {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
+    if error["type"] == "float_type" and isinstance(error["input"], str):
+        sentence += " (YAML reads 1e-4 as text; write 1.0e-4)"
+    return sentence
+
+
+def _allowed(model: type[BaseModel], loc: tuple) -> str:
+    """The keys allowed where the unknown one stands, found by walking the annotations along `loc`."""
+    for part in loc[:-1]:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        if field is not None:
+            nested = [t for t in _types(field.annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
+            model = nested[0] if nested else model
+    return ", ".join(model.model_fields)
+
+
+def _types(annotation) -> list:
+    arguments = getattr(annotation, "__args__", ())
+    return [annotation] + [t for a in arguments for t in _types(a)]
