@@ -6,6 +6,8 @@ import csv
 import json
 from pathlib import Path
 
+import yaml
+
 PROJECT = Path(__file__).resolve().parents[1]
 STUDY = PROJECT / "results" / "mini" / "tables" / "backbones.csv"
 TESTS = {"A": "", "B in-domain": "_b_id", "B out-of-domain": "_b_ood"}
@@ -26,10 +28,11 @@ def table() -> str:
         _shown(*(heard[split]["wer"][k] for k in ("value", "low", "high"))) for split in ("A-test", "B-test")
     )
     lines.append(f"| WER of `whisper-mini`'s own decoder | {a} | {b} | the same audio |")
-    rows = {}
+    study = yaml.safe_load((PROJECT / "experiments/backbones.yaml").read_text("utf-8"))
+    rows = {name: {"f1": "", "status": "NOT RUN"} for name in study["variants"]}
     if STUDY.is_file():
         with open(STUDY, encoding="utf-8", newline="") as file:
-            rows = {row["variant"]: row for row in csv.DictReader(file)}
+            rows |= {row["variant"]: row for row in csv.DictReader(file)}
     for system, what in SYSTEMS.items():
         cells = [_cell(rows.get(system + ending)) for ending in TESTS.values()]
         lines.append(f"| F1, {what} | {' | '.join(cells)} |")
