@@ -67,3 +67,19 @@ def test_from_nothing_to_tables_and_notebooks_and_then_nothing_to_do(checkout):
     assert "all 2 runs are there, nothing to do" in bench(checkout, "study", *two)
     assert "Notebook adapter_size is up to date" in bench(checkout, "notebook", *two)
     assert all(path.read_bytes() == before for path, before in drawn.items())
+
+
+def test_the_notebooks_of_the_other_studies(checkout):
+    """Speech with LoRA in two stages, the text LLM, the backbones as they are, and the chance copier."""
+    results = checkout / "results" / "smoke"
+    for name, variants in {
+        "backbones": "composite,text,untuned_b_ood,chance",
+        "learning_rate": "lr_0.001",
+    }.items():
+        bench(checkout, "notebook", name, "--variants", variants)
+        text = (results / "notebooks" / f"{name}.ipynb").read_text()
+        errors = [o for c in json.loads(text)["cells"] for o in c.get("outputs", []) if "ename" in o]
+        assert not errors and "image/png" in text and str(checkout) not in text
+        rows = (results / "tables" / f"{name}.csv").read_text().splitlines()[1:]
+        done = {row.split(",")[0] for row in rows if ",ok," in row}
+        assert done == set(variants.split(","))
