@@ -7,7 +7,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple, dataclass, field, fields
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from speechllm_bench import runs
 from speechllm_bench.config import FitConfig
 from speechllm_bench.errors import UserError
+from speechllm_bench.schema import CURVE_COLUMNS
 from speechllm_bench.training.schedule import learning_rate
 
 CHECKPOINT_SECONDS = 60
@@ -171,7 +172,7 @@ def write_curve(stages: Sequence[tuple[str, list[Point]]], path: Path) -> None:
     """Curves of named stages as one long CSV: stage, step, examples, split, metric, value."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["stage", *(f.name for f in fields(Point))])
+    writer.writerow(CURVE_COLUMNS)
     for stage, curve in stages:
         writer.writerows([stage, *astuple(point)] for point in curve)
     runs.write_text(path, file.getvalue())
