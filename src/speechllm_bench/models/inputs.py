@@ -24,7 +24,7 @@ class Batch:
 
     tokens: Tensor  # (B, N) int64
     attended: Tensor  # (B, N) bool: not padding
-    speech: Tensor  # (B, N) bool: a speech token goes here
+    speech: Tensor  # (B, N) bool: a speech token goes here, or (text LLM) a token of the transcript
     answer: Tensor  # (B, N) bool: part of the target, the end token included
     frames: Tensor | None  # (B, T, D) float32, zero beyond n_frames; None for a text LLM
     n_frames: Tensor | None  # (B,) int64
@@ -47,10 +47,11 @@ def collate(
     examples: Sequence[Example],
     *,
     frames: Sequence[np.ndarray] | None = None,
-    transcripts: Sequence[str] | None = None,
+    transcripts: Sequence[str | list[int]] | None = None,
     with_answer: bool,
 ) -> Batch:
-    """A batch from examples and, one each, their encoder frames (speech) or transcripts (text LLM).
+    """A batch from examples and, one each, their encoder frames (speech) or transcripts (text LLM;
+    token ids where one is already cut into tokens).
 
     With the answer (training) rows are padded on the right; without it (generation) on the left.
     """
@@ -60,13 +61,14 @@ def collate(
         if frames is not None:
             middle = [tokenizer.pad_token_id] * Adapter.out_length(len(frames[i]))
         else:
-            middle = tokenizer(" " + transcripts[i], add_special_tokens=False)["input_ids"]
+            middle = transcripts[i]
+            if isinstance(middle, str):
+                middle = tokenizer(" " + middle, add_special_tokens=False)["input_ids"]
         answer = []
         if with_answer:
             answer = tokenizer(example.target, add_special_tokens=False)["input_ids"]
             answer = [*answer, tokenizer.eos_token_id]
-        n_speech = len(middle) if frames is not None else 0
-        rows.append(([*before, *middle, *after, *answer], len(before), n_speech, len(answer)))
+        rows.append(([*before, *middle, *after, *answer], len(before), len(middle), len(answer)))
 
     shape = (len(rows), max(len(ids) for ids, *_ in rows))
     tokens = torch.full(shape, tokenizer.pad_token_id)

@@ -26,6 +26,9 @@ class LLMRecipe(Strict):
     post_training: FitConfig  # fields of the record worlds by their own names
     renaming: FitConfig  # most fields under names drawn at random
     renamed: float  # share of the fields in that phase
+    soft_reading: FitConfig  # the same from text in pieces, blurred and noisy (`soft_reading.py`)
+    soft_renamed: float  # share of renamed fields in that phase
+    soft_repeated: float  # share of its examples that ask for verbatim repetition
 
 
 class WhisperRecipe(Strict):
@@ -46,6 +49,7 @@ class WhisperRecipe(Strict):
     dropout: float
     training: FitConfig
     finishing: FitConfig  # the same again, from a lower peak of the learning rate
+    lengthening: FitConfig  # longer readings (`reading.LONG`)
 
 
 RECIPES = {"llm-mini": LLMRecipe, "whisper-mini": WhisperRecipe}

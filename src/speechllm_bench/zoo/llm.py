@@ -1,11 +1,13 @@
 """llm-mini: a small Llama with its own byte-level BPE, pre-trained on text, post-trained to extract.
 
-Post-training has two phases: known names of fields first, which teaches to find and copy values, then
-names drawn at random, which teaches to read the names.
+Post-training has three phases: known names of fields first, which teaches to find and copy values, then
+names drawn at random, which teaches to read the names, then text that is cut, blurred and noisy, which
+teaches to read what an adapter can say.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,12 +26,14 @@ from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.zoo import text
 from speechllm_bench.zoo.config import LLMRecipe
+from speechllm_bench.zoo.soft_reading import Pieces, SoftReader
 
 PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+PHASES = ("post_training", "renaming", "soft_reading")
 HELD_OUT_ROWS = 256  # for validation, behind the training examples
 
 
@@ -86,8 +90,8 @@ def train(
     material = model, parameters, tokenizer, utterances, checkpoints, progress
     fits = {"pre_training": _pre_train(recipe, *material)}
     yield f"{recipe.name}-base", model, tokenizer, fits
-    for phase, renamed in (("post_training", 0.0), ("renaming", recipe.renamed)):
-        fits[phase] = _post_train(recipe, phase, renamed, *material)
+    for phase in PHASES:
+        fits[phase] = post_train(recipe, phase, *material)
     yield recipe.name, model, tokenizer, fits
 
 
@@ -128,25 +132,31 @@ def _language_loss(model: LlamaForCausalLM, tokens: torch.Tensor) -> torch.Tenso
     return nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
 
 
-def _post_train(
-    recipe, phase: str, renamed: float, model, parameters, tokenizer, utterances, checkpoints, progress
-) -> Fit:
+def post_train(recipe, phase: str, model, parameters, tokenizer, utterances, checkpoints, progress) -> Fit:
+    """One phase of post-training, in place."""
     config: FitConfig = getattr(recipe, phase)
-    speech_llm = SpeechLLM(model, adapter=None)
     pairs = [
-        text.post_training(i, recipe.seed, utterances, renamed)
-        for i in range(config.examples + HELD_OUT_ROWS)
-    ]
+        _example(recipe, phase, i, utterances) for i in range(config.examples + HELD_OUT_ROWS)
+    ]  # (example, what it is about)
+    speech_llm = SpeechLLM(model, adapter=None)
+    if phase == "soft_reading":
+        speech_llm, cut = SoftReader(model), Pieces(tokenizer)
+        pairs = [(e, cut(said, random.Random(f"{recipe.seed}/{e.id}"))) for e, said in pairs]
 
-    def batch(some: list[tuple[Example, str]], with_answer: bool):
+    def batch(some: list[tuple[Example, str | list[int]]], with_answer: bool):
         examples, texts = zip(*some, strict=True)
         return collate(tokenizer, examples, transcripts=texts, with_answer=with_answer)
+
+    def loss(items: list[schedule.Pair]) -> dict[str, torch.Tensor]:
+        speech_llm.train()
+        return {"loss": speech_llm.loss(batch([pairs[i] for i, _ in items], True))}
 
     held_out = pairs[config.examples :]
     targets, prompts = batch(held_out, True), batch(held_out, False)
 
     @torch.inference_mode()
     def validate() -> dict[str, float]:
+        speech_llm.eval()
         said = speech_llm.generate(prompts, 80, tokenizer.eos_token_id, tokenizer.pad_token_id)
         said = tokenizer.batch_decode(said, skip_special_tokens=True)
         right = {"slots": [], "transcription": []}
@@ -162,9 +172,16 @@ def _post_train(
         config,
         parameters,
         batches,
-        lambda items: {"loss": speech_llm.loss(batch([pairs[i] for i, _ in items], True))},
+        loss,
         validate,
         checkpoints / phase,
         recipe.seed,
         progress=lambda share: progress(phase, share),
     )
+
+
+def _example(recipe: LLMRecipe, phase: str, index: int, utterances: list[Utterance]) -> tuple[Example, str]:
+    if phase == "soft_reading":  # behind the examples of the phases before
+        index += recipe.post_training.examples + HELD_OUT_ROWS
+        return text.post_training(index, recipe.seed, utterances, recipe.soft_renamed, recipe.soft_repeated)
+    return text.post_training(index, recipe.seed, utterances, recipe.renamed if phase == "renaming" else 0.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.splits import split_named
@@ -17,17 +17,29 @@ from speechllm_bench.zoo import text
 from speechllm_bench.zoo.words import words_in_no_order
 
 CALLER_SHARE, WORDS_SHARE, RECORD_SHARE = 0.5, 0.2, 0.2  # the rest are agent turns
-LONGEST = 14  # words; what is longer takes its time in training and teaches no more
 REPEATS = 2  # utterances of one and the same transcript ("yes", "thank you") at most
 
 
-def read_aloud(n: int, seed: int) -> list[Utterance]:
+@dataclass(frozen=True)
+class Manner:
+    """How long the readings of a phase of training are."""
+
+    longest: int  # words; what is longer takes its time in training and teaches no more
+    joined: float  # share of the readings that go on with a second text in the same breath
+    skipped: int  # caller turns of the zoo split that another manner reads
+
+
+SHORT = Manner(longest=14, joined=0.0, skipped=0)  # teaches soonest to hear at all
+LONG = Manner(longest=26, joined=0.5, skipped=60_000)  # as long as the longest turns of the test splits
+
+
+def read_aloud(n: int, seed: int, manner: Manner) -> list[Utterance]:
     """n utterances, each with a voice of the zoo split."""
-    turns = call_centre.utterances("zoo", 2 * n)
+    turns = call_centre.utterances("zoo", manner.skipped + 2 * n)[manner.skipped :]
     callers, voices = iter(turns), split_named("zoo")
     read: list[Utterance] = []
     times: Counter[str] = Counter()
-    index = 0
+    index = manner.skipped
     while len(read) < n:
         rng = random.Random(f"zoo/{seed}/reading/{index}")
         index += 1
@@ -40,8 +52,11 @@ def read_aloud(n: int, seed: int) -> list[Utterance]:
             utterance = Utterance(
                 f"reading/{index}", "zoo", "", 0, "", "", "", transcript, (), (), "", (), voice.speaker, voice
             )
+        if manner.joined and rng.random() < manner.joined:
+            second = _transcript(rng.uniform(CALLER_SHARE, 1), turns, rng)
+            utterance = replace(utterance, transcript=f"{utterance.transcript} {second}")
         times[utterance.transcript] += 1
-        if times[utterance.transcript] <= REPEATS and len(utterance.transcript.split()) <= LONGEST:
+        if times[utterance.transcript] <= REPEATS and len(utterance.transcript.split()) <= manner.longest:
             read.append(utterance)
     return read
 

@@ -31,7 +31,7 @@ RENAMED_LINKS = (
 )
 FILLERS = ("and", "so", "well", "um", "then", "i think", "you know", "yes", "now", "but")
 AFTERWARDS = ("that is all", "i think", "as far as i know", "if i remember", "and that was it", "anyway")
-REPEAT_SHARE = 0.3  # of the post-training examples
+REPEAT_SHARE = 0.3  # of the post-training examples, until they are read softly
 CONTEXT_SHARE = 0.3  # of the extraction examples
 PLAIN_SHARE = 0.25  # of the fields: named after things at random, stated plainly
 
@@ -134,11 +134,11 @@ def extraction(
 
 
 def post_training(
-    index: int, seed: int, utterances: list[Utterance], renamed: float = 0.0
+    index: int, seed: int, utterances: list[Utterance], renamed: float = 0.0, repeated: float = REPEAT_SHARE
 ) -> tuple[Example, str]:
     """Example `index` of post-training, and the text it is about."""
     rng = random.Random(f"zoo/{seed}/post/{index}")
-    if rng.random() >= REPEAT_SHARE:
+    if rng.random() >= repeated:
         return extraction(index, seed, utterances, renamed)
     text = _repeated(utterances, rng)
     utterance = Utterance(f"repeat/{index}", "zoo", "", 0, "", "", "", text, (), (), "", (), "")

@@ -42,6 +42,7 @@ _SIZES = {
     "decoder_attention_heads",
     "decoder_ffn_dim",
 }
+PHASES = {"training": reading.SHORT, "finishing": reading.SHORT, "lengthening": reading.LONG}
 PAD, END, START = "<|pad|>", "<|endoftext|>", "<|startoftranscript|>"
 
 
@@ -160,16 +161,12 @@ def build(recipe: WhisperRecipe, tokenizer: PreTrainedTokenizerFast) -> WhisperF
 
 def train(recipe: WhisperRecipe, checkpoints: Path, n_workers: int, progress: Callable[[str, float], None]):
     """Model, tokenizer and the fit, from nothing or from where a killed training stopped."""
-    spoken = {
-        "zoo": reading.read_aloud(recipe.utterances, recipe.seed),
-        "validation": call_centre.utterances("validation", recipe.validation_utterances),
-    }
-    mels = {split: _mels(split, utterances, n_workers) for split, utterances in spoken.items()}
-    tokenizer = train_tokenizer(recipe, spoken["zoo"])
+    short = reading.read_aloud(recipe.utterances, recipe.seed, reading.SHORT)
+    tokenizer = train_tokenizer(recipe, short)
     model = WhisperCTC(build(recipe, tokenizer))
     fits = {
-        phase: _fit(recipe, phase, recipe.seed + place, model, tokenizer, spoken, mels, checkpoints, progress)
-        for place, phase in enumerate(("training", "finishing"))
+        phase: train_phase(recipe, phase, model, tokenizer, checkpoints, n_workers, progress)
+        for phase in PHASES
     }
     return model.whisper, tokenizer, fits
 
@@ -180,9 +177,15 @@ def _mels(split: str, utterances: list[Utterance], n_workers: int) -> Mels:
     return mels_of(utterances, paths.cache() / "zoo" / f"mels-{split}-{key}", n_workers)
 
 
-def _fit(
-    recipe, phase: str, seed: int, model: WhisperCTC, tokenizer, spoken, mels, checkpoints, progress
+def train_phase(
+    recipe: WhisperRecipe, phase: str, model: WhisperCTC, tokenizer, checkpoints: Path, n_workers, progress
 ) -> Fit:
+    """One phase of the training, in place."""
+    spoken = {
+        "zoo": reading.read_aloud(recipe.utterances, recipe.seed, PHASES[phase]),
+        "validation": call_centre.utterances("validation", recipe.validation_utterances),
+    }
+    mels = {split: _mels(split, utterances, n_workers) for split, utterances in spoken.items()}
     # Whisper's encoder positions are fixed sinusoids: they do not learn.
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     config: FitConfig = getattr(recipe, phase)
@@ -208,7 +211,7 @@ def _fit(
         truth = [u.transcript for u in spoken["validation"]]
         return {"ctc_wer": jiwer.wer(truth, said), "ctc_cer": jiwer.cer(truth, said)}
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(recipe.seed + list(PHASES).index(phase))
     lengths = mels["zoo"].lengths()
     pairs = schedule.order(len(lengths), config.examples, rng)
     batches = schedule.batches(pairs, [lengths[i] for i, _ in pairs], config.batch_size, rng)

@@ -43,7 +43,7 @@ class Split:
         """A caller: a speaker of the split with rate, pitch and noise of this call. seed is 0."""
         accent, variant = rng.choice(self.speakers)
         return Voice(
-            accent, variant, rng.randint(145, 200), rng.randint(30, 70), round(rng.uniform(15, 30), 1), 0
+            accent, variant, rng.randint(110, 165), rng.randint(30, 70), round(rng.uniform(15, 30), 1), 0
         )
 
 
