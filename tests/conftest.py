@@ -62,7 +62,7 @@ def toy_profile(name: str) -> dict:
         "llm": "zoo/toy-llm",
         "adapters": ADAPTERS,
         "lora": {"rank": 4, "alpha": 16, "dropout": 0.0},
-        "budgets": {"slots": 64, "transcription": 32},
+        "budgets": {"alignment": 32, "slots": 64, "transcription": 32},
         "training": {
             "batch_size": 4,
             "lr": 0.001,

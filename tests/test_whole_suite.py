@@ -26,7 +26,7 @@ def checkout(tmp_path_factory, tiny_backbones: Path) -> Path:
     profile["corpus"]["sizes"] = {"train": 24, "validation": 8, "A-test": 24, "B-test": 8}
     profile["encoder"]["path"] = str(tiny_backbones / "whisper")
     profile["llm"] = str(tiny_backbones / "llm")
-    profile["budgets"] = {"slots": 20, "transcription": 20}
+    profile["budgets"] = {"alignment": 20, "slots": 20, "transcription": 20}
     profile["time_limit_minutes"] = 5
     (folder / "experiments" / "profiles" / "smoke.yaml").write_text(yaml.safe_dump(profile))
     return folder

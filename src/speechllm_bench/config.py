@@ -17,6 +17,7 @@ from speechllm_bench.strict import Strict, checked, load_yaml
 AdapterKind = Literal["cnn", "cnn_xl", "linear", "mlp", "transformer"]
 TaskName = Literal["slots", "transcription"]
 Part = Literal["adapter", "lora"]
+Budget = Literal["alignment", "slots", "transcription"]
 Answerer = Literal["model", "chance_copier"]  # evaluation/chance.py: who answers without a model
 PROFILES = ("smoke", "mini", "paper")
 
@@ -127,6 +128,14 @@ class Decoding(Strict):
     max_new_tokens: int
 
 
+class Budgets(Strict):
+    """Examples seen in a stage, the same for every variant of a study. 0: the profile has no such stage."""
+
+    alignment: int = Field(ge=0)  # transcription before slots where the LLM stays frozen; the papers have none
+    transcription: int = Field(ge=0)
+    slots: int = Field(ge=0)
+
+
 class Profile(Strict):
     """One scale of the suite: models, data, budgets and the hyperparameters bound to scale."""
 
@@ -137,7 +146,7 @@ class Profile(Strict):
     llm: str
     adapters: dict[AdapterKind, AdapterConfig]
     lora: LoraConfig
-    budgets: dict[TaskName, int]  # examples seen, the same for every variant of a study
+    budgets: Budgets
     training: Training
     decoding: Decoding
     precision: Literal["fp32", "bf16"]
@@ -147,12 +156,15 @@ class Profile(Strict):
 
 
 class StageRecipe(Strict):
-    """A stage as a study names it: its budget is the sum of the profile's budgets named."""
+    """A stage as a study names it: its budget is the sum of the profile's budgets named.
+
+    Where that is 0 the profile has no such stage.
+    """
 
     name: str
     tasks: dict[TaskName, float]
     train: list[Part] = Field(min_length=1)
-    budget: list[TaskName] = Field(min_length=1)
+    budget: list[Budget] = Field(min_length=1)
 
 
 class EvaluationRecipe(Strict):
@@ -241,10 +253,11 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
                 name=stage.name,
                 tasks=stage.tasks,
                 train=stage.train,
-                examples=sum(profile.budgets[name] for name in stage.budget),
+                examples=examples,
                 **training,
             )
             for stage in variant.stages
+            if (examples := sum(getattr(profile.budgets, name) for name in stage.budget))
         ],
         evaluation=EvaluationConfig(**variant.evaluation.model_dump(), **profile.decoding.model_dump()),
         precision=profile.precision,

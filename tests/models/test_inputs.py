@@ -89,11 +89,21 @@ def test_a_chat_template_with_a_system_part(tokenizer):
 
 def test_a_transcript_stands_where_the_speech_would(tokenizer):
     batch = collate(tokenizer, EXAMPLES[:1], transcripts=["to zürich please"], with_answer=True)
-    assert batch.frames is None and batch.n_frames is None and not batch.speech.any()
+    assert batch.frames is None and batch.n_frames is None
+    assert tokenizer.decode(batch.tokens[0][batch.speech[0]]) == " to zürich please"
     text = tokenizer.decode(batch.tokens[0][~batch.answer[0]])
     assert text == (
         "<|user|>agent: where to\ncaller: to zürich please\nfill in as json: city<|end|><|assistant|>"
     )
+
+
+def test_a_transcript_may_come_as_tokens(tokenizer):
+    ids = tokenizer(" to zürich please", add_special_tokens=False)["input_ids"]
+    cut, whole = (
+        collate(tokenizer, EXAMPLES[:1], transcripts=[said], with_answer=True)
+        for said in (ids, "to zürich please")
+    )
+    assert torch.equal(cut.tokens, whole.tokens) and torch.equal(cut.speech, whole.speech)
 
 
 def test_frames_are_zero_beyond_their_end():

@@ -26,7 +26,7 @@ from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
 
 CHARACTERS_A_TOKEN = 4  # of text
-SPOKEN_CHARACTERS_A_TOKEN = 2.9  # of speech: 18 characters and 6.25 speech tokens a second
+SPOKEN_CHARACTERS_A_TOKEN = 2.1  # of speech: 13 characters and 6.25 speech tokens a second
 
 
 @dataclass(frozen=True)

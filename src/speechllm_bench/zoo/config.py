@@ -50,6 +50,7 @@ class WhisperRecipe(Strict):
     training: FitConfig
     finishing: FitConfig  # the same again, from a lower peak of the learning rate
     lengthening: FitConfig  # longer readings (`reading.LONG`)
+    varying: FitConfig  # longer ones, many of them words in no order (`reading.VARIED`)
 
 
 RECIPES = {"llm-mini": LLMRecipe, "whisper-mini": WhisperRecipe}

@@ -14,23 +14,26 @@ from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.splits import split_named
 from speechllm_bench.schema import Utterance
 from speechllm_bench.zoo import text
-from speechllm_bench.zoo.words import words_in_no_order
+from speechllm_bench.zoo.words import common_words, words_in_no_order
 
 CALLER_SHARE, WORDS_SHARE, RECORD_SHARE = 0.5, 0.2, 0.2  # the rest are agent turns
+FREQUENT_WORDS = (3, 10)  # of a varied reading
 REPEATS = 2  # utterances of one and the same transcript ("yes", "thank you") at most
 
 
 @dataclass(frozen=True)
 class Manner:
-    """How long the readings of a phase of training are."""
+    """How long and how varied the readings of a phase of training are."""
 
     longest: int  # words; what is longer takes its time in training and teaches no more
     joined: float  # share of the readings that go on with a second text in the same breath
     skipped: int  # caller turns of the zoo split that another manner reads
+    varied: float = 0.0  # share of the readings that are frequent words in no order, before all others
 
 
 SHORT = Manner(longest=14, joined=0.0, skipped=0)  # teaches soonest to hear at all
 LONG = Manner(longest=26, joined=0.5, skipped=60_000)  # as long as the longest turns of the test splits
+VARIED = Manner(longest=26, joined=0.5, skipped=120_000, varied=0.4)  # for wordings that nobody foresees
 
 
 def read_aloud(n: int, seed: int, manner: Manner) -> list[Utterance]:
@@ -43,11 +46,12 @@ def read_aloud(n: int, seed: int, manner: Manner) -> list[Utterance]:
     while len(read) < n:
         rng = random.Random(f"zoo/{seed}/reading/{index}")
         index += 1
+        varied = manner.varied and rng.random() < manner.varied
         drawn = rng.random()
-        if drawn < CALLER_SHARE:
+        if drawn < CALLER_SHARE and not varied:
             utterance = next(callers)
         else:
-            transcript = _transcript(drawn, turns, rng)
+            transcript = _frequent_words(rng) if varied else _transcript(drawn, turns, rng)
             voice = replace(voices.voice(rng), seed=rng.getrandbits(31))
             utterance = Utterance(
                 f"reading/{index}", "zoo", "", 0, "", "", "", transcript, (), (), "", (), voice.speaker, voice
@@ -67,3 +71,10 @@ def _transcript(drawn: float, turns: list[Utterance], rng: random.Random) -> str
     if drawn < CALLER_SHARE + WORDS_SHARE + RECORD_SHARE:
         return text.record(rng)[0]
     return rng.choice(turns).context[-1].text
+
+
+def _frequent_words(rng: random.Random) -> str:
+    """Common words in no order, the more frequent ones more often."""
+    words = common_words()
+    n = rng.randint(*FREQUENT_WORDS)
+    return " ".join(words[int(len(words) * rng.random() ** 3)] for _ in range(n))

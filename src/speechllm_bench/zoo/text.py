@@ -69,10 +69,17 @@ def vocabulary() -> list[str]:
     return sorted(known - unseen_words())
 
 
+@cache
+def rare_words() -> list[str]:
+    """English words that mostly are several tokens: a name made of them has to be spelt, not recalled."""
+    return sorted(set(common_words()) - unseen_words())
+
+
 def drawn_name(rng: random.Random) -> str:
     """One to three words at random, but never the name of a slot of the corpus."""
     while True:
-        name = " ".join(rng.choice(vocabulary()) for _ in range(rng.choice((1, 2, 2, 2, 3))))
+        words = (vocabulary() if rng.random() < 0.5 else rare_words() for _ in range(rng.choice((1, 2, 2, 2, 3))))
+        name = " ".join(rng.choice(some) for some in words)
         if name.replace(" ", "_") not in call_centre.slot_types():
             return name
 

@@ -42,7 +42,12 @@ _SIZES = {
     "decoder_attention_heads",
     "decoder_ffn_dim",
 }
-PHASES = {"training": reading.SHORT, "finishing": reading.SHORT, "lengthening": reading.LONG}
+PHASES = {
+    "training": reading.SHORT,
+    "finishing": reading.SHORT,
+    "lengthening": reading.LONG,
+    "varying": reading.VARIED,
+}
 PAD, END, START = "<|pad|>", "<|endoftext|>", "<|startoftranscript|>"
 
 
