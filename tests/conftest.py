@@ -66,6 +66,7 @@ def toy_profile(name: str) -> dict:
         "training": {
             "batch_size": 4,
             "lr": 0.001,
+            "lora_lr": 0.002,
             "warmup": 0.1,
             "weight_decay": 0.0,
             "clip": 1.0,

@@ -30,7 +30,10 @@ def test_a_variant_resolves_to_the_profiles_sizes(suite):
     resolved = config.resolve(profile, study.variant("transformer"), seed=3)
     assert resolved.adapter.kind == "transformer" and resolved.adapter.heads == 2
     assert resolved.lora is None and resolved.seed == 3
-    assert [(s.examples, s.lr, s.train) for s in resolved.stages] == [(64, 0.001, ["adapter"])]
+    assert [(s.name, s.examples, s.lr, s.train) for s in resolved.stages] == [
+        ("alignment", 32, 0.001, ["adapter"]),
+        ("slots", 64, 0.001, ["adapter"]),
+    ]
     assert resolved.evaluation.split == "A-test" and resolved.evaluation.audio == "own"
 
 
@@ -62,10 +65,25 @@ def test_a_budget_is_the_sum_of_those_named_and_a_variant_may_name_its_learning_
     assert (stage.examples, stage.lr, stage.warmup) == (96, 0.01, 0.1)
 
 
+def test_a_profile_without_a_budget_has_no_such_stage(suite):
+    changed(toy(suite), lambda p: p["budgets"].update(alignment=0))
+    study, profile = studies.load("adapter_size", "smoke")
+    assert [s.name for s in config.resolve(profile, study.variant("mlp"), 0).stages] == ["slots"]
+
+
+def test_a_stage_that_trains_lora_has_its_own_learning_rate_unless_the_variant_names_one(suite):
+    study, profile = studies.load("adapter_size", "smoke")
+    variant = study.variant("mlp").model_copy(update={"lora": True})
+    variant.stages[1].train.append("lora")
+    assert [s.lr for s in config.resolve(profile, variant, 0).stages] == [0.001, 0.002]
+    variant = variant.model_copy(update={"lr": 0.005})
+    assert [s.lr for s in config.resolve(profile, variant, 0).stages] == [0.005, 0.005]
+
+
 def test_an_unknown_key_is_refused_with_those_allowed_there(suite):
     told = refused(changed(toy(suite), lambda p: p["training"].update(learning_rate=1.0)))
     assert "smoke.yaml: unknown key 'training.learning_rate' (value 1.0)" in told
-    assert "allowed here: batch_size, lr, warmup" in told
+    assert "allowed here: batch_size, lr, lora_lr, warmup" in told
 
 
 def test_an_unknown_key_of_a_variant_names_the_variant(suite):

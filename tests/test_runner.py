@@ -70,7 +70,7 @@ def test_what_is_missing_is_run_and_then_there_is_nothing_to_do(suite, capsys):
     outcome = run(["cnn", "linear"])
     assert {r.variant for r in outcome.finished} == {"cnn", "linear"} and not outcome.failures
     told = capsys.readouterr().out
-    assert "runs to do: 2 (0 are there); training stages after sharing: 2;" in told
+    assert "runs to do: 2 (0 are there); training stages after sharing: 4;" in told
     assert "unknown, no run of this profile is recorded yet" in told
     again = run(["cnn", "linear"])
     assert again.finished == () and "all 2 runs are there, nothing to do" in capsys.readouterr().out

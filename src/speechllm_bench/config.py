@@ -115,6 +115,7 @@ class Training(Strict):
 
     batch_size: int
     lr: float
+    lora_lr: float  # of stages that train LoRA
     warmup: float
     weight_decay: float
     clip: float
@@ -131,7 +132,9 @@ class Decoding(Strict):
 class Budgets(Strict):
     """Examples seen in a stage, the same for every variant of a study. 0: the profile has no such stage."""
 
-    alignment: int = Field(ge=0)  # transcription before slots where the LLM stays frozen; the papers have none
+    alignment: int = Field(
+        ge=0
+    )  # transcription before slots where the LLM stays frozen; the papers have none
     transcription: int = Field(ge=0)
     slots: int = Field(ge=0)
 
@@ -236,7 +239,8 @@ class Study(Strict):
 def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
     """The one config of a run: the variant's choices at the profile's scale."""
     training = profile.training.model_dump()
-    training |= {k: v for k in ("lr", "warmup") if (v := getattr(variant, k)) is not None}
+    lora_lr = training.pop("lora_lr")
+    asked = {k: v for k in ("lr", "warmup") if (v := getattr(variant, k)) is not None}
     if variant.adapter and variant.adapter not in profile.adapters:
         raise UserError(
             f"profile '{profile.profile}' gives no size for adapter '{variant.adapter}'; "
@@ -254,7 +258,7 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
                 tasks=stage.tasks,
                 train=stage.train,
                 examples=examples,
-                **training,
+                **training | ({"lr": lora_lr} if "lora" in stage.train else {}) | asked,
             )
             for stage in variant.stages
             if (examples := sum(getattr(profile.budgets, name) for name in stage.budget))

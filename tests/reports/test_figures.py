@@ -18,13 +18,13 @@ def _close():
 @pytest.fixture
 def curves():
     rows = [
-        (variant, seed, examples, "validation", metric, seed + examples / 1000)
+        (variant, seed, "slots", examples, "validation", metric, seed + examples / 1000)
         for variant in ("cnn", "mlp")
         for seed in (0, 1)
         for examples in (100, 200, 300)
         for metric in ("loss", "f1")
     ]
-    return pd.DataFrame(rows, columns=["variant", "seed", "examples", "split", "metric", "value"])
+    return pd.DataFrame(rows, columns=["variant", "seed", "stage", "examples", "split", "metric", "value"])
 
 
 @pytest.fixture
@@ -66,6 +66,16 @@ def test_mean_stops_where_a_seed_diverged(curves):
     _, (ax,) = figures.panels()
     figures.learning_curves(broken, ax)
     assert list(labelled(ax)["CNN"].get_xdata()) == [100, 200]
+
+
+def test_a_line_stops_where_a_stage_ends(curves):
+    later = curves.assign(stage="later", examples=curves["examples"] + 300)
+    _, (ax,) = figures.panels()
+    figures.learning_curves(pd.concat([curves, later]).query("seed == 0"), ax)
+    drawn = [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 3]
+    assert drawn == [[100, 200, 300], [400, 500, 600]] * 2
+    assert [text.get_text().strip() for text in ax.texts] == ["later"]
+    assert list(ax.lines[-1].get_xdata()) == [300, 300]  # dotted, across the panel
 
 
 def test_an_empty_frame_is_an_empty_panel(curves):

@@ -112,26 +112,34 @@ def learning_curves(
     """One line a variant: the mean over seeds, and each seed as a thin line where there are several.
 
     frame: the runs' curve.csv, one below the other, with `variant` and `seed` added; x: `examples` or
-    `step`. The mean is drawn where all of a variant's seeds have a value. Runs of several stages count
-    examples anew in each: choose one stage of the frame.
+    `step`. The mean is drawn where all of a variant's seeds have a value. Stages follow each other; a line
+    stops where a stage ends, since the next one may learn another task.
     """
     chosen = frame[(frame["metric"] == metric) & (frame["split"] == split)]
+    starts: dict[float, str] = {}  # where a stage begins that is not a run's first, and its name
     for variant, curves in chosen.groupby("variant", sort=False):
-        style = look(variant)
-        table = curves.pivot(index=x, columns="seed", values="value")
-        if len(table.columns) > 1:
-            ax.plot(table.index, table, color=style.colour, lw=0.5, alpha=0.45)
-        mean = table.dropna().mean(axis=1)
-        ax.plot(
-            mean.index,
-            mean,
-            color=style.colour,
-            ls=style.dash,
-            marker=style.marker,
-            ms=3.2,
-            markevery=max(1, len(mean) // 8),
-            label=style.label,
-        )
+        style, end = look(variant), None
+        for stage, points in curves.groupby("stage", sort=False):
+            table = points.pivot(index=x, columns="seed", values="value")
+            if len(table.columns) > 1:
+                ax.plot(table.index, table, color=style.colour, lw=0.5, alpha=0.45)
+            mean = table.dropna().mean(axis=1)
+            ax.plot(
+                mean.index,
+                mean,
+                color=style.colour,
+                ls=style.dash,
+                marker=style.marker,
+                ms=3.2,
+                markevery=max(1, len(mean) // 8),
+                label=style.label,
+            )
+            if end is not None:
+                starts[end] = stage
+            end = table.index.max()
+    for start, stage in starts.items():
+        ax.axvline(start, color="0.6", lw=0.7, ls=":")
+        ax.text(start, 1.0, f" {stage}", transform=ax.get_xaxis_transform(), va="top", size=6, color="0.35")
     ax.set_xlabel({"examples": "examples seen", "step": "optimiser steps"}[x])
     ax.set_ylabel({"loss": "loss (nats per target token)", "f1": "F1 (partial match)"}.get(metric, metric))
     ax.set_title(split, loc="left", color="0.35")

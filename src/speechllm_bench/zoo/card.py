@@ -44,7 +44,7 @@ def text(folder: Path, name: str, recipe: LLMRecipe | WhisperRecipe) -> str:
     """The card: size, data, steps, time and measured quality."""
     what, stands_for, tag = _WHAT[name]
     training, evaluation = (runs.read_json(folder / f"{f}.json") for f in ("training", "evaluation"))
-    phases = {k: v for k, v in recipe.model_dump().items() if k in training["seconds"]}
+    phases = {phase: fit for phase, fit in recipe.phases().items() if phase in training["seconds"]}
     lines = [
         _HEAD.format(name=name, what=what, stands_for=stands_for, tag=tag),
         "| | |\n|---|---|",
@@ -53,11 +53,11 @@ def text(folder: Path, name: str, recipe: LLMRecipe | WhisperRecipe) -> str:
         f"| distinct utterances of the zoo split | {recipe.utterances:,} |",
     ]
     for phase, fit in phases.items():
-        steps = -(-fit["examples"] // fit["batch_size"])
+        steps = -(-fit.examples // fit.batch_size)
         minutes = round(training["seconds"][phase] / 60)
         lines.append(
-            f"| {phase.replace('_', '-')} | {fit['examples']:,} examples in {steps:,} steps of "
-            f"{fit['batch_size']}, peak learning rate {fit['lr']:g}, {minutes} minutes "
+            f"| {phase.replace('_', '-')} | {fit.examples:,} examples in {steps:,} steps of "
+            f"{fit.batch_size}, peak learning rate {fit.lr:g}, {minutes} minutes "
             f"on {training['threads']} CPU thread |"
         )
     lines += [

@@ -10,6 +10,17 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.strict import Strict, load_yaml
 
 
+class PostTraining(FitConfig):
+    """One phase of post-training: extraction of a record's fields, and verbatim repetition."""
+
+    name: str
+    first: int  # number of its first example; phases that share examples differ in the settings below
+    repeated: float  # share of the examples that ask for repetition
+    renamed: float  # share of the fields that bear a name drawn at random
+    rare: float  # share of rare words in such names
+    soft: bool  # text in pieces, blurred and noisy (`soft_reading.py`)
+
+
 class LLMRecipe(Strict):
     """A small Llama: sizes as transformers' LlamaConfig names them."""
 
@@ -23,12 +34,10 @@ class LLMRecipe(Strict):
     intermediate_size: int
     pre_training: FitConfig
     sequence_tokens: int  # of one packed pre-training example
-    post_training: FitConfig  # fields of the record worlds by their own names
-    renaming: FitConfig  # most fields under names drawn at random
-    renamed: float  # share of the fields in that phase
-    soft_reading: FitConfig  # the same from text in pieces, blurred and noisy (`soft_reading.py`)
-    soft_renamed: float  # share of renamed fields in that phase
-    soft_repeated: float  # share of its examples that ask for verbatim repetition
+    post_training: list[PostTraining]  # from easy to hard
+
+    def phases(self) -> dict[str, FitConfig]:
+        return {"pre_training": self.pre_training} | {phase.name: phase for phase in self.post_training}
 
 
 class WhisperRecipe(Strict):
@@ -51,6 +60,10 @@ class WhisperRecipe(Strict):
     finishing: FitConfig  # the same again, from a lower peak of the learning rate
     lengthening: FitConfig  # longer readings (`reading.LONG`)
     varying: FitConfig  # longer ones, many of them words in no order (`reading.VARIED`)
+
+    def phases(self) -> dict[str, FitConfig]:
+        names = ("training", "finishing", "lengthening", "varying")
+        return {name: getattr(self, name) for name in names}
 
 
 RECIPES = {"llm-mini": LLMRecipe, "whisper-mini": WhisperRecipe}

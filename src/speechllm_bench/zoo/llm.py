@@ -1,8 +1,6 @@
 """llm-mini: a small Llama with its own byte-level BPE, pre-trained on text, post-trained to extract.
 
-Post-training has three phases: known names of fields first, which teaches to find and copy values, then
-names drawn at random, which teaches to read the names, then text that is cut, blurred and noisy, which
-teaches to read what an adapter can say.
+What the phases of post-training teach, from easy to hard, stands beside them in the recipe.
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from speechllm_bench.config import FitConfig
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.speech_llm import SpeechLLM
@@ -25,7 +22,7 @@ from speechllm_bench.schema import Example, Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.zoo import text
-from speechllm_bench.zoo.config import LLMRecipe
+from speechllm_bench.zoo.config import LLMRecipe, PostTraining
 from speechllm_bench.zoo.soft_reading import Pieces, SoftReader
 
 PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
@@ -33,7 +30,6 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-PHASES = ("post_training", "renaming", "soft_reading")
 HELD_OUT_ROWS = 256  # for validation, behind the training examples
 
 
@@ -90,8 +86,8 @@ def train(
     material = model, parameters, tokenizer, utterances, checkpoints, progress
     fits = {"pre_training": _pre_train(recipe, *material)}
     yield f"{recipe.name}-base", model, tokenizer, fits
-    for phase in PHASES:
-        fits[phase] = post_train(recipe, phase, *material)
+    for phase in recipe.post_training:
+        fits[phase.name] = post_train(recipe, phase, *material)
     yield recipe.name, model, tokenizer, fits
 
 
@@ -132,14 +128,25 @@ def _language_loss(model: LlamaForCausalLM, tokens: torch.Tensor) -> torch.Tenso
     return nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
 
 
-def post_train(recipe, phase: str, model, parameters, tokenizer, utterances, checkpoints, progress) -> Fit:
+def post_train(
+    recipe: LLMRecipe,
+    phase: PostTraining,
+    model,
+    parameters,
+    tokenizer,
+    utterances: list[Utterance],
+    checkpoints: Path,
+    progress,
+) -> Fit:
     """One phase of post-training, in place."""
-    config: FitConfig = getattr(recipe, phase)
-    pairs = [
-        _example(recipe, phase, i, utterances) for i in range(config.examples + HELD_OUT_ROWS)
-    ]  # (example, what it is about)
+    pairs = [  # (example, what it is about)
+        text.post_training(
+            phase.first + i, recipe.seed, utterances, phase.renamed, phase.rare, phase.repeated
+        )
+        for i in range(phase.examples + HELD_OUT_ROWS)
+    ]
     speech_llm = SpeechLLM(model, adapter=None)
-    if phase == "soft_reading":
+    if phase.soft:
         speech_llm, cut = SoftReader(model), Pieces(tokenizer)
         pairs = [(e, cut(said, random.Random(f"{recipe.seed}/{e.id}"))) for e, said in pairs]
 
@@ -151,7 +158,7 @@ def post_train(recipe, phase: str, model, parameters, tokenizer, utterances, che
         speech_llm.train()
         return {"loss": speech_llm.loss(batch([pairs[i] for i, _ in items], True))}
 
-    held_out = pairs[config.examples :]
+    held_out = pairs[phase.examples :]
     targets, prompts = batch(held_out, True), batch(held_out, False)
 
     @torch.inference_mode()
@@ -166,22 +173,15 @@ def post_train(recipe, phase: str, model, parameters, tokenizer, utterances, che
         return {"loss": speech_llm.loss(targets).item(), **shares}
 
     rng = np.random.default_rng(recipe.seed)
-    order = schedule.order(config.examples, config.examples, rng)
-    batches = schedule.batches(order, [len(pairs[i][1]) for i, _ in order], config.batch_size, rng)
+    order = schedule.order(phase.examples, phase.examples, rng)
+    batches = schedule.batches(order, [len(pairs[i][1]) for i, _ in order], phase.batch_size, rng)
     return fit(
-        config,
+        phase,
         parameters,
         batches,
         loss,
         validate,
-        checkpoints / phase,
+        checkpoints / phase.name,
         recipe.seed,
-        progress=lambda share: progress(phase, share),
+        progress=lambda share: progress(phase.name, share),
     )
-
-
-def _example(recipe: LLMRecipe, phase: str, index: int, utterances: list[Utterance]) -> tuple[Example, str]:
-    if phase == "soft_reading":  # behind the examples of the phases before
-        index += recipe.post_training.examples + HELD_OUT_ROWS
-        return text.post_training(index, recipe.seed, utterances, recipe.soft_renamed, recipe.soft_repeated)
-    return text.post_training(index, recipe.seed, utterances, recipe.renamed if phase == "renaming" else 0.0)

@@ -31,7 +31,6 @@ RENAMED_LINKS = (
 )
 FILLERS = ("and", "so", "well", "um", "then", "i think", "you know", "yes", "now", "but")
 AFTERWARDS = ("that is all", "i think", "as far as i know", "if i remember", "and that was it", "anyway")
-REPEAT_SHARE = 0.3  # of the post-training examples, until they are read softly
 CONTEXT_SHARE = 0.3  # of the extraction examples
 PLAIN_SHARE = 0.25  # of the fields: named after things at random, stated plainly
 
@@ -75,20 +74,22 @@ def rare_words() -> list[str]:
     return sorted(set(common_words()) - unseen_words())
 
 
-def drawn_name(rng: random.Random) -> str:
-    """One to three words at random, but never the name of a slot of the corpus."""
+def drawn_name(rng: random.Random, rare: float = 0.0) -> str:
+    """One to three words at random, a share of them rare, but never the name of a slot of the corpus."""
     while True:
-        words = (vocabulary() if rng.random() < 0.5 else rare_words() for _ in range(rng.choice((1, 2, 2, 2, 3))))
-        name = " ".join(rng.choice(some) for some in words)
+        n_words = rng.choice((1, 2, 2, 2, 3))
+        name = " ".join(
+            rng.choice(rare_words() if rare and rng.random() < rare else vocabulary()) for _ in range(n_words)
+        )
         if name.replace(" ", "_") not in call_centre.slot_types():
             return name
 
 
-def record(rng: random.Random, renamed: float = 0.0) -> tuple[str, dict[str, str]]:
+def record(rng: random.Random, renamed: float = 0.0, rare: float = 0.0) -> tuple[str, dict[str, str]]:
     """A few spoken sentences, and the fields they give: name -> verbatim value.
 
     A share `renamed` of the fields bears a name drawn at random and is stated plainly, so that names have
-    to be read and cannot be remembered.
+    to be read and cannot be remembered; a share `rare` of such names' words is rare.
     """
     world = worlds()[rng.choice(sorted(worlds()))]
     kinds = [*sorted(KINDS), *WORDS]
@@ -100,7 +101,7 @@ def record(rng: random.Random, renamed: float = 0.0) -> tuple[str, dict[str, str
             name, kind = " ".join(rng.sample(NOUNS, k=rng.choice((1, 2)))), rng.choice(kinds)
             wordings = []
         if renamed and rng.random() < renamed:
-            name, wordings = drawn_name(rng), list(RENAMED_LINKS)
+            name, wordings = drawn_name(rng, rare), list(RENAMED_LINKS)
         value = draw_value(kind, rng)
         if name in fields or any(value in v or v in value for v in fields.values()):
             continue
@@ -114,7 +115,7 @@ def record(rng: random.Random, renamed: float = 0.0) -> tuple[str, dict[str, str
 
 
 def extraction(
-    index: int, seed: int, utterances: list[Utterance], renamed: float = 0.0
+    index: int, seed: int, utterances: list[Utterance], renamed: float = 0.0, rare: float = 0.0
 ) -> tuple[Example, str]:
     """A request for the fields of a record, all of them present, and the record's text.
 
@@ -123,7 +124,7 @@ def extraction(
     rng = random.Random(f"zoo/{seed}/extraction/{index}")
     names: list[str] = []
     while not names:
-        text, fields = record(rng, renamed)
+        text, fields = record(rng, renamed, rare)
         names = [name for name in fields if not unseen_words() & set(name.split())]
     rng.shuffle(names)
     names = names[: rng.randint(1, len(names))]
@@ -141,12 +142,17 @@ def extraction(
 
 
 def post_training(
-    index: int, seed: int, utterances: list[Utterance], renamed: float = 0.0, repeated: float = REPEAT_SHARE
+    index: int,
+    seed: int,
+    utterances: list[Utterance],
+    renamed: float = 0.0,
+    rare: float = 0.0,
+    repeated: float = 0.3,
 ) -> tuple[Example, str]:
     """Example `index` of post-training, and the text it is about."""
     rng = random.Random(f"zoo/{seed}/post/{index}")
     if rng.random() >= repeated:
-        return extraction(index, seed, utterances, renamed)
+        return extraction(index, seed, utterances, renamed, rare)
     text = _repeated(utterances, rng)
     utterance = Utterance(f"repeat/{index}", "zoo", "", 0, "", "", "", text, (), (), "", (), "")
     return transcription.example(utterance, {}, rng), text
