@@ -19,12 +19,12 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from speechllm_bench import paths
 from speechllm_bench.models.encoder import encoder_states, log_mel, same_length_batches
+from speechllm_bench.models.pretrained import load_pretrained
 
 
 def load_asr(name: str) -> tuple[WhisperForConditionalGeneration, PreTrainedTokenizerBase]:
-    folder = paths.backbone(name)
-    model = WhisperForConditionalGeneration.from_pretrained(folder, use_safetensors=True, dtype="float32")
-    return model.eval(), AutoTokenizer.from_pretrained(folder)
+    model = load_pretrained(WhisperForConditionalGeneration, name)
+    return model.eval(), AutoTokenizer.from_pretrained(paths.backbone(name))
 
 
 @torch.inference_mode()

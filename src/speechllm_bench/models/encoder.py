@@ -20,8 +20,8 @@ from transformers import WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from whisper.audio import log_mel_spectrogram
 
-from speechllm_bench import paths
 from speechllm_bench.errors import UserError
+from speechllm_bench.models.pretrained import load_pretrained
 
 SAMPLE_RATE = 16_000
 SAMPLES_PER_FRAME = 320  # hop of 160 samples, then a convolution of stride 2: 50 frames a second
@@ -31,8 +31,7 @@ MAX_SAMPLES = 30 * SAMPLE_RATE
 
 def load_encoder(name: str, device: str = "cpu") -> WhisperEncoder:
     """The frozen encoder of a Whisper folder or hub name, in eval mode; fp32 whatever it is stored in."""
-    whisper = WhisperModel.from_pretrained(paths.backbone(name), use_safetensors=True, dtype="float32")
-    encoder = whisper.get_encoder()
+    encoder = load_pretrained(WhisperModel, name).get_encoder()
     return encoder.requires_grad_(False).eval().to(device)
 
 

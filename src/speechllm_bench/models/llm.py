@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from speechllm_bench import paths
 from speechllm_bench.config import LoraConfig
+from speechllm_bench.models.pretrained import load_pretrained
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -19,7 +20,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 def load_llm(name: str, lora: LoraConfig | None = None) -> PreTrainedModel:
     """The frozen LLM; with `lora`, adapters on all of its linear layers (2510.15851, section 3.1)."""
-    llm = AutoModelForCausalLM.from_pretrained(paths.backbone(name), use_safetensors=True, dtype="float32")
+    llm = load_pretrained(AutoModelForCausalLM, name)
     llm.requires_grad_(False)
     if lora is None:
         return llm

@@ -1,0 +1,28 @@
+"""Loading a backbone: from a zoo folder, any other folder or a hub name, through transformers."""
+
+from __future__ import annotations
+
+from safetensors import SafetensorError
+from transformers import PreTrainedModel
+
+from speechllm_bench import paths
+from speechllm_bench.errors import UserError
+
+
+def load_pretrained(kind: type, name: str) -> PreTrainedModel:
+    """`kind.from_pretrained`: safetensors alone, fp32 whatever they are stored in.
+
+    Raises UserError where the weights are missing or damaged.
+    """
+    try:
+        return kind.from_pretrained(paths.backbone(name), use_safetensors=True, dtype="float32")
+    except SafetensorError as error:
+        raise UserError(f"the weights of {name} are damaged ({error}): {_remedy(name)}") from None
+    except OSError as error:  # transformers tells a folder without weights and an unknown hub name so
+        raise UserError(f"{name} cannot be loaded ({str(error).splitlines()[0]}): {_remedy(name)}") from None
+
+
+def _remedy(name: str) -> str:
+    if name.startswith("zoo/"):
+        return f"bring the folder back with `git checkout {name}` and run again"
+    return "get the model anew, or correct its name in the profile, and run again"
