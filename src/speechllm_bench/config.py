@@ -130,11 +130,12 @@ class Decoding(Strict):
 
 
 class Budgets(Strict):
-    """Examples seen in a stage, the same for every variant of a study. 0: the profile has no such stage."""
+    """Examples seen in a stage, the same for every variant of a study. 0: the profile has no such stage.
 
-    alignment: int = Field(
-        ge=0
-    )  # transcription before slots where the LLM stays frozen; the papers have none
+    `alignment` is transcription before slots where the LLM stays frozen; the papers have none.
+    """
+
+    alignment: int = Field(ge=0)
     transcription: int = Field(ge=0)
     slots: int = Field(ge=0)
 

@@ -1,8 +1,8 @@
 """Transcripts as an adapter gives them: in pieces, with gaps between, blurred and noisy.
 
 A large LLM reads text however it is cut, spaced and misspelt. A small one that has only seen whole words
-does not, and no adapter in front of it can learn to be understood while it is frozen. So its last phase
-of training reads transcripts in this way. Nothing is heard here: all of it is made from text.
+does not, and no adapter in front of it can learn to be understood while it is frozen. So its last phases
+of training read transcripts in this way. Nothing is heard here: all of it is made from text.
 
 Cutting follows BPE dropout (Provilkov et al., 1910.13267), noise follows NEFTune (Jain et al., 2310.05914).
 Axes: B examples, N positions, E embedding width.
