@@ -83,6 +83,15 @@ def test_a_backbones_files_count(config, backbones, backbone, frames, file):
     assert tuple(a != b for a, b in zip(before, after, strict=True)) == (True, True, frames)
 
 
+def test_a_text_llm_does_not_depend_on_the_encoder(config, backbones):
+    text = config.model_copy(update={"adapter": None, "stages": []})
+    before = identity.run_digest(text)
+    path = backbones / "whisper" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b" ")
+    identity.backbone_hash.cache_clear()
+    assert identity.run_digest(text) == before
+
+
 def test_the_tokenizer_counts_and_the_training_record_does_not(config, backbones):
     before = digests(config)
     (backbones / "llm" / "training.json").write_text('{"seconds": 3}')

@@ -122,6 +122,16 @@ def test_rule_13(low, value, high, differs):
     assert stats.differ(Interval(value, low, high, 100, 30, 3)) is differs
 
 
+def test_a_contrast_of_four_systems_is_the_difference_of_two_differences():
+    values = [rng(20 + i).random((2, 30)) for i in range(4)]
+    a, b, c, d = (counted(v) for v in values)
+    found = stats.contrast([a, b, c, d], [1, -1, -1, 1], mean, rng())
+    expected = values[0].mean() - values[1].mean() - (values[2].mean() - values[3].mean())
+    assert found.value == pytest.approx(expected) and found.low < expected < found.high
+    same = stats.contrast([a, b, a, b], [1, -1, -1, 1], mean, rng())
+    assert (same.low, same.value, same.high) == (0, 0, 0)
+
+
 def test_unlike_systems_are_refused():
     a = counted([1.0, 2.0, 3.0])
     with pytest.raises(UserError, match="different items"):

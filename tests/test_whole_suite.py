@@ -75,6 +75,8 @@ def test_the_notebooks_of_the_other_studies(checkout):
     for name, variants in {
         "backbones": "composite,text,untuned_b_ood,chance",
         "learning_rate": "lr_0.001",
+        "lora": "mlp,mlp_lora",
+        "multistage": "single,multistage_b",
     }.items():
         bench(checkout, "notebook", name, "--variants", variants)
         text = (results / "notebooks" / f"{name}.ipynb").read_text()
@@ -82,4 +84,4 @@ def test_the_notebooks_of_the_other_studies(checkout):
         assert not errors and "image/png" in text and str(checkout) not in text
         rows = (results / "tables" / f"{name}.csv").read_text().splitlines()[1:]
         done = {row.split(",")[0] for row in rows if ",ok," in row}
-        assert done == set(variants.split(","))
+        assert done >= set(variants.split(","))  # and what other studies have run of it

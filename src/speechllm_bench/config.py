@@ -40,6 +40,7 @@ class AdapterConfig(Strict):
     layers: int = Field(default=0, ge=0)  # hidden layers of the MLP, layers of the Transformer
     heads: int = Field(default=0, ge=0)  # Transformer alone
     feed_forward: int = Field(default=0, ge=0)  # Transformer alone
+    pre_norm: bool = False  # Transformer alone: normalise before each sublayer, not after
 
 
 class LoraConfig(Strict):
@@ -148,7 +149,7 @@ class Profile(Strict):
     corpus: CorpusConfig
     encoder: EncoderConfig
     llm: str
-    adapters: dict[AdapterKind, AdapterConfig]
+    adapters: dict[str, AdapterConfig]  # by the names that studies use
     lora: LoraConfig
     budgets: Budgets
     training: Training
@@ -182,7 +183,7 @@ class EvaluationRecipe(Strict):
 class Variant(Strict):
     """The settings a study can vary."""
 
-    adapter: AdapterKind | None  # null: the LLM reads the gold transcript
+    adapter: str | None  # of the profile's; null: the LLM reads the gold transcript
     lora: bool
     stages: list[StageRecipe]
     evaluation: EvaluationRecipe = EvaluationRecipe()
@@ -200,12 +201,21 @@ class Reported(Strict):
 
 
 class ClaimConfig(Strict):
-    """What a paper says, as an ordering of two variants by partial-match F1."""
+    """What a paper says, as an ordering of two variants by partial-match F1.
+
+    With `beyond`, another (better, worse) pair: that the first pair lies further apart than this one.
+    """
 
     claim: str
     source: str
     better: str
     worse: str
+    beyond: list[str] | None = Field(None, min_length=2, max_length=2)
+
+    @property
+    def compared(self) -> str:
+        first = f"{self.better} − {self.worse}"
+        return f"({first}) − ({self.beyond[0]} − {self.beyond[1]})" if self.beyond else first
 
 
 class Study(Strict):
@@ -231,7 +241,7 @@ class Study(Strict):
     @model_validator(mode="after")
     def _names(self) -> Study:
         named = {self.baseline} | {r.variant for r in self.reported}
-        named |= {name for claim in self.claims for name in (claim.better, claim.worse)}
+        named |= {n for claim in self.claims for n in (claim.better, claim.worse, *(claim.beyond or ()))}
         if unknown := sorted(named - set(self.variants)):
             raise ValueError(f"baseline, reported or claims name {unknown}, not among {list(self.variants)}")
         return self

@@ -15,7 +15,8 @@ from speechllm_bench.errors import MissingBackbone, UserError
 
 
 def run_digest(config: RunConfig) -> str:
-    return runs.digest("run", config.model_dump(), *_surroundings(config))
+    # What is None is not used; left out, so that a setting that comes later leaves older runs what they are.
+    return runs.digest("run", config.model_dump(exclude_none=True), *_surroundings(config))
 
 
 def stage_digest(config: RunConfig, index: int) -> str:
@@ -24,10 +25,10 @@ def stage_digest(config: RunConfig, index: int) -> str:
     What comes later is left out, so that runs share the stage: the evaluation, the following stages, and
     LoRA where no stage so far trains it (untrained, it changes nothing).
     """
-    parts = config.model_dump(exclude={"evaluation"})
+    parts = config.model_dump(exclude={"evaluation"}, exclude_none=True)
     parts["stages"] = parts["stages"][: index + 1]
     if not any("lora" in stage["train"] for stage in parts["stages"]):
-        parts["lora"] = None
+        parts.pop("lora", None)
     return runs.digest("stage", parts, *_surroundings(config))
 
 
@@ -76,7 +77,7 @@ def backbone_folder(name: str) -> Path:
 
 def _surroundings(config: RunConfig) -> tuple:
     return (
-        backbone_hash(config.encoder.path),
+        backbone_hash(config.encoder.path) if config.adapter else None,  # without one nothing is heard
         backbone_hash(config.llm),
         corpora.recipe(config.corpus.name),
         runs.NUMERICS_VERSION,

@@ -81,21 +81,34 @@ def paired_difference(
     rng: np.random.Generator,
     n_boot: int = 10_000,
 ) -> Interval:
-    """statistic(ours) - statistic(baseline), both over the same draws of speakers and seeds.
+    """statistic(ours) - statistic(baseline), both over the same draws of speakers and seeds."""
+    return contrast([ours, baseline], [1, -1], statistic, rng, n_boot)
 
-    Seeds are paired in their order. UserError where the two answered different items or have not the
+
+def contrast(
+    systems: Sequence[SpeakerSums],
+    weights: Sequence[float],
+    statistic: Statistic,
+    rng: np.random.Generator,
+    n_boot: int = 10_000,
+) -> Interval:
+    """The weighted sum of the systems' statistics, all over the same draws of speakers and seeds.
+
+    Seeds are paired in their order. UserError where two systems answered different items or have not the
     same number of seeds.
     """
-    _same_items(ours, baseline)
-    if len(ours.sums) != len(baseline.sums):
-        raise UserError(
-            f"cannot pair {len(ours.sums)} seeds with {len(baseline.sums)}; compare seeds that both have"
-        )
+    first = systems[0]
+    for other in systems[1:]:
+        _same_items(first, other)
+        if len(first.sums) != len(other.sums):
+            raise UserError(
+                f"cannot pair {len(first.sums)} seeds with {len(other.sums)}; compare seeds that both have"
+            )
 
-    def difference(sums: np.ndarray) -> np.ndarray:
-        return statistic(sums[..., 0, :]) - statistic(sums[..., 1, :])
+    def weighted(sums: np.ndarray) -> np.ndarray:
+        return sum(weight * statistic(sums[..., i, :]) for i, weight in enumerate(weights))
 
-    return _interval(ours, difference, np.stack([ours.sums, baseline.sums], axis=-2), rng, n_boot)
+    return _interval(first, weighted, np.stack([s.sums for s in systems], axis=-2), rng, n_boot)
 
 
 def differ(difference: Interval) -> bool:

@@ -27,6 +27,18 @@ def test_out_length_is_the_real_length(kind):
         assert adapter.out_length(torch.tensor([n])).tolist() == [adapter.out_length(n)]
 
 
+def test_pre_norm_is_another_transformer_whose_output_is_bounded():
+    torch.manual_seed(1)
+    plain, pre = (
+        adapters.build_adapter(AdapterConfig(**ADAPTERS["transformer"], pre_norm=pre_norm), 6, 10)
+        for pre_norm in (False, True)
+    )
+    assert adapters.n_parameters(pre) == adapters.n_parameters(plain) + 2 * ADAPTERS["transformer"]["width"]
+    loud = [torch.randn(1, 16, 6) * scale for scale in (1e3, 1e6)]
+    a, b = (pre(frames, torch.tensor([16])) for frames in loud)
+    assert a.shape == (1, 2, 10) and b.abs().max() < 2 * a.abs().max()
+
+
 def test_out_length_by_hand():
     assert [adapters.Adapter.out_length(n) for n in (1, 8, 9, 16, 17, 50)] == [1, 1, 2, 2, 3, 7]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from speechllm_bench.reports.claims import Claim, verdict
+from speechllm_bench.reports.claims import verdict
 from speechllm_bench.schema import Interval
 
 
@@ -31,8 +31,3 @@ def test_rule_14(found, said):
 def test_a_scale_that_was_not_run_is_said_first():
     assert verdict(None, testable=False) == "not testable at this scale"
     assert verdict(difference(0.05, 0.1, 0.15), testable=False) == "not testable at this scale"
-
-
-def test_a_claim_names_its_variants_and_source():
-    claim = Claim("An MLP beats a CNN.", "2510.15851, Table 3", better="mlp", worse="cnn")
-    assert (claim.better, claim.worse) == ("mlp", "cnn")

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from speechllm_bench import studies
 from speechllm_bench.reports import figures
 
 
@@ -100,8 +101,16 @@ def test_a_variant_looks_the_same_everywhere():
     assert figures.look("mlp") is figures.LOOKS["mlp"]
     assert figures.look("lora_r8") == figures.look("lora_r8")
     assert figures.look("lora_r8").label == "lora r8"
-    looks = list(figures.LOOKS.values())
-    assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == len(looks)
+
+
+@pytest.mark.parametrize("study", ["adapter_size", "lora", "multistage"])
+def test_the_variants_of_a_study_are_told_apart_without_colour(study):
+    """By their markers; LoRA on and off share an adapter's colour."""
+    names = studies.load(study, "smoke")[0].variants
+    looks = [figures.LOOKS[name] for name in names]
+    assert len({look.marker for look in looks}) == len({look.label for look in looks}) == len(looks)
+    plain = {figures.LOOKS[name].colour for name in names if not name.endswith("_lora")}
+    assert len(plain) == sum(not name.endswith("_lora") for name in names)
 
 
 def test_files_are_the_same_bytes_each_time(curves, tmp_path):

@@ -128,3 +128,10 @@ def test_paired_f1_of_two_variants(rows):
     found = tables.paired_f1(rows, "mlp", "cnn")
     assert found.value > 0.4 and found.n_seeds == 2
     assert tables.paired_f1(rows, "mlp", "new_one") is None
+
+
+def test_paired_f1_beyond_another_pair(rows):
+    one = tables.paired_f1(rows, "mlp", "cnn")
+    assert tables.paired_f1(rows, "mlp", "cnn", ["mlp", "mlp"]).value == pytest.approx(one.value)
+    assert tables.paired_f1(rows, "mlp", "cnn", ["mlp", "cnn"]).value == 0
+    assert tables.paired_f1(rows, "mlp", "cnn", ["mlp", "new_one"]) is None

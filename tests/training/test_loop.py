@@ -59,6 +59,11 @@ def values(fit: loop.Fit, split: str, metric: str) -> list[float]:
     return [p.value for p in fit.curve if (p.split, p.metric) == (split, metric)]
 
 
+def test_a_spike_is_a_gradient_far_above_the_median():
+    found = loop._gradients([{"gradient_norm": n} for n in (1.0, 2.0, 1.5, 9.0, 1.0, 60.0)])
+    assert found == {"gradient_norm_max": 60.0, "gradient_spikes": 2.0}
+
+
 def test_a_curve_has_the_points_asked_for_the_last_at_the_end(tmp_path):
     toy = Toy()
     fit = toy.fit(tmp_path / "checkpoint")
@@ -67,7 +72,7 @@ def test_a_curve_has_the_points_asked_for_the_last_at_the_end(tmp_path):
     assert [p.examples for p in fit.curve if p.metric == "lr"] == [9, 15, 24]
     assert {(p.split, p.metric) for p in fit.curve} == {
         ("train", "error"), ("train", "penalty"), ("train", "gradient_norm"), ("train", "gradient_norm_max"),
-        ("train", "lr"), ("validation", "loss"),
+        ("train", "gradient_spikes"), ("train", "lr"), ("validation", "loss"),
     }  # fmt: skip
     # A point of the training curve is the mean over the steps since the last one.
     totals = [

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 
 import pytest
 
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.tasks import AUDIO, slots
 from speechllm_bench.zoo import text
+from speechllm_bench.zoo.field_names import TYPES as TYPES_OF_NAMES
+from speechllm_bench.zoo.field_names import typed_name, unseen_words
 
 TYPES = call_centre.slot_types()
 SLOT_NAMES = {slots.spoken(name) for name in TYPES}
@@ -48,9 +51,10 @@ def test_no_extraction_example_asks_with_a_word_that_only_unseen_slots_are_named
         {word for t in TYPES.values() if t.ood == ood for word in t.name.split("_")} for ood in (False, True)
     )
     assert len(unseen - seen) > 10
-    examples = [text.extraction(i, 7, utterances, renamed=0.8)[0] for i in range(1500)]
-    asked = {word for e in examples for name in json.loads(e.target) for word in name.split()}
-    assert not asked & (unseen - seen)
+    shares = ({"renamed": 0.8}, {"typed": 0.8, "rare": 0.5, "closed": 0.5})
+    examples = [text.extraction(i, 7, utterances, **some)[0] for some in shares for i in range(1500)]
+    words = {word for e in examples for name in asked(e) for word in name.split()}
+    assert len(words) > 1000 and not words & (unseen - seen)
 
 
 def test_every_wording_has_a_place_for_the_value_and_a_kind_that_exists():
@@ -58,7 +62,8 @@ def test_every_wording_has_a_place_for_the_value_and_a_kind_that_exists():
         for kind, *wordings in world.values():
             assert kind in text.KINDS or kind in text.WORDS
             assert all(wording.count("{v}") == 1 for wording in wordings)
-    assert all(link.count("{v}") == link.count("{f}") == 1 for link in text.LINKS)
+    assert all(link.count("{v}") == link.count("{f}") == 1 for link in text.RENAMED_LINKS)
+    assert all(link.count("{v}") == 1 and "{f}" not in link for link in text.BARE_LINKS)
 
 
 def test_every_answer_stands_verbatim_in_the_text(extractions):
@@ -70,10 +75,36 @@ def test_every_answer_stands_verbatim_in_the_text(extractions):
         assert "{" not in said and "  " not in said
 
 
+def asked(example) -> list[str]:
+    return example.prompt.split("fill in as json: ")[1].split(", ")
+
+
 def test_only_fields_that_are_present_are_asked_for(extractions):
     for example, _ in extractions:
-        asked = example.prompt.split("fill in as json: ")[1].split(", ")
-        assert asked == list(json.loads(example.target))
+        assert asked(example) == list(json.loads(example.target))
+
+
+def test_absent_fields_are_asked_for_only_where_the_speaker_says_that_nothing_else_is_there(utterances):
+    pairs = [text.extraction(i, 7, utterances, typed=0.6, closed=0.3) for i in range(1000)]
+    partly = [(e, said) for e, said in pairs if asked(e) != list(json.loads(e.target))]
+    assert 0.2 < len(partly) / len(pairs) < 0.4
+    for example, said in partly:
+        assert said.startswith(text.ALL_SAID) or said.endswith(text.ALL_SAID)
+        answer = list(json.loads(example.target))
+        assert answer == [name for name in asked(example) if name in answer]
+        absent = {name.split()[-1] for name in asked(example) if name not in answer}
+        assert not absent & {name.split()[-1] for name in answer}
+    assert any(e.target == "{}" for e, _ in partly)
+
+
+def test_a_typed_name_ends_in_what_its_value_is_and_names_no_slot():
+    rng = random.Random(0)
+    drawn = [typed_name(rng, rare=0.3) for _ in range(2000)]
+    assert {name.split()[-1] for name, _ in drawn} == set(TYPES_OF_NAMES)
+    assert all(kind in TYPES_OF_NAMES[name.split()[-1]] for name, kind in drawn)
+    assert not {name for name, _ in drawn} & SLOT_NAMES
+    assert {kind for kinds in TYPES_OF_NAMES.values() for kind in kinds} <= set(text.KINDS)
+    assert not set(TYPES_OF_NAMES) & unseen_words()
 
 
 def test_the_question_is_put_as_the_studies_put_it(extractions):

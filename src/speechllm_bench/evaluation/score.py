@@ -114,8 +114,13 @@ def interval(scores: Sequence[dict], metric: str) -> Interval:
 
 def difference(scores: Sequence[dict], baseline: Sequence[dict], metric: str) -> Interval:
     """The paired difference to a baseline; seeds of both stand in the same order."""
-    ours, theirs = (stats.stack_seeds([speaker_sums(s, metric) for s in side]) for side in (scores, baseline))
-    return stats.paired_difference(ours, theirs, METRICS[metric][1], _rng())
+    return contrast([scores, baseline], [1, -1], metric)
+
+
+def contrast(systems: Sequence[Sequence[dict]], weights: Sequence[float], metric: str) -> Interval:
+    """The weighted sum of systems' metrics; the seeds of all stand in the same order."""
+    stacked = [stats.stack_seeds([speaker_sums(s, metric) for s in scores]) for scores in systems]
+    return stats.contrast(stacked, weights, METRICS[metric][1], _rng())
 
 
 def _score(predictions: Sequence[Prediction], counts: dict[str, list], versions: dict[str, int]) -> dict:

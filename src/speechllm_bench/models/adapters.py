@@ -83,7 +83,7 @@ class MLP(Adapter):
 
 
 class Transformer(Adapter):
-    """Eight stacked frames, projected in, through post-norm Transformer layers, projected out."""
+    """Eight stacked frames, projected in, through (post-norm) Transformer layers, projected out."""
 
     def __init__(self, d_in: int, d_out: int, config: AdapterConfig):
         super().__init__()
@@ -92,9 +92,11 @@ class Transformer(Adapter):
             nn.Linear(DOWNSAMPLING * d_in, width), nn.GELU(), nn.Linear(width, width)
         )
         layer = nn.TransformerEncoderLayer(
-            width, config.heads, config.feed_forward, dropout=0.0, activation="gelu", batch_first=True
-        )
-        self.layers = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
+            width, config.heads, config.feed_forward, dropout=0.0, activation="gelu", batch_first=True,
+            norm_first=config.pre_norm,
+        )  # fmt: skip
+        last = nn.LayerNorm(width) if config.pre_norm else None  # nothing else would bound its output
+        self.layers = nn.TransformerEncoder(layer, config.layers, norm=last, enable_nested_tensor=False)
         self.out = nn.Linear(width, d_out)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:

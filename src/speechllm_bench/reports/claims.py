@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from speechllm_bench.schema import Interval
@@ -11,16 +10,6 @@ from speechllm_bench.stats import differ
 Verdict = Literal[
     "agrees", "direction only", "disagrees", "inconclusive", "not testable at this scale", "not run"
 ]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A paper's ordering of two variants by partial-match F1."""
-
-    text: str
-    source: str  # paper and table or section
-    better: str  # variant
-    worse: str  # variant
 
 
 def verdict(difference: Interval | None, testable: bool = True) -> Verdict:

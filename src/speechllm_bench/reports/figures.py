@@ -79,6 +79,16 @@ LOOKS = {
     "mlp": Look("MLP", "#0072B2", "o", _SOLID),
     "transformer": Look("Transformer", "#009E73", "^", _LONG),
     "no_audio": Look("no audio", "#000000", "X", _DOTTED),
+    "cnn_lora": Look("CNN + LoRA", "#E69F00", "P", _SOLID),
+    "linear_lora": Look("Linear + LoRA", "#56B4E9", "<", _SOLID),
+    "mlp_lora": Look("MLP + LoRA", "#0072B2", "h", _DASHED),
+    "transformer_lora": Look("Transformer + LoRA", "#009E73", ">", _SOLID),
+    "single": Look("single stage", "#000000", "o", _SOLID),
+    "single_long": Look("single stage, as long as C", "#999999", "P", _DASHED),
+    "joint": Look("both tasks at once", "#56B4E9", "v", _DOTTED),
+    "multistage_a": Look("Multistage-A", "#E69F00", "s", _DASHED),
+    "multistage_b": Look("Multistage-B", "#009E73", "^", _DASH_DOT),
+    "multistage_c": Look("Multistage-C", "#0072B2", "h", _LONG),
 }
 """How a variant looks in every figure. A variant that is not here gets a look drawn from its name."""
 

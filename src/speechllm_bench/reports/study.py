@@ -50,13 +50,13 @@ def verdicts(study: Study, rows: list[dict]) -> pd.DataFrame:
     """Each claim of the paper with its source, the paired difference that tests it, and the verdict."""
     lines = []
     for entry in study.claims:
-        difference = tables.paired_f1(rows, entry.better, entry.worse)
+        difference = tables.paired_f1(rows, entry.better, entry.worse, entry.beyond)
         numbers = asdict(difference) if difference else dict.fromkeys(("value", "low", "high"))
         lines.append(
             {
                 "claim": entry.claim,
                 "source": entry.source,
-                "compared": f"{entry.better} − {entry.worse}",
+                "compared": entry.compared,
                 "difference": numbers["value"],
                 "low": numbers["low"],
                 "high": numbers["high"],
@@ -88,6 +88,25 @@ def read_curve(file: Path) -> pd.DataFrame:
             f"{file} is not a curve (its columns are {list(curve.columns)}); delete its run folder"
         )
     return curve
+
+
+def examples_to_reach(curve: pd.DataFrame, level: float) -> pd.DataFrame:
+    """After how many examples, those of all stages, each run's validation F1 first reached `level`.
+
+    One row a variant, one column a seed; NaN where it never did.
+    """
+    f1 = curve[(curve["metric"] == "f1") & (curve["split"] == "validation")]
+    found = f1.groupby(["variant", "seed"], sort=False)[["examples", "value"]].apply(
+        lambda points: points.loc[points["value"] >= level, "examples"].min()
+    )
+    return found.unstack("seed").reindex(f1["variant"].unique())
+
+
+def last_f1(curve: pd.DataFrame, variant: str) -> float:
+    """A variant's F1 on validation at the end of training, its mean over seeds; NaN without a curve."""
+    chosen = curve[(curve["metric"] == "f1") & (curve["split"] == "validation")]
+    chosen = chosen[chosen["variant"] == variant]
+    return chosen.groupby("seed").last()["value"].mean()
 
 
 def curves_figure(curve: pd.DataFrame) -> Figure | None:

@@ -69,11 +69,18 @@ def study_table(rows: Sequence[dict], baseline: str, reported: Mapping[str, floa
     return frame.astype(dict.fromkeys(_WHOLE, "Int64"))
 
 
-def paired_f1(rows: Sequence[dict], better: str, worse: str) -> Interval | None:
-    """F1(better) - F1(worse) over the seeds that both have; None where there is none."""
-    ours, theirs = (_scores([r for r in rows if r["variant"] == name]) for name in (better, worse))
-    shared = sorted(ours.keys() & theirs.keys())
-    return score.difference([ours[s] for s in shared], [theirs[s] for s in shared], "f1") if shared else None
+def paired_f1(
+    rows: Sequence[dict], better: str, worse: str, beyond: Sequence[str] | None = None
+) -> Interval | None:
+    """F1(better) - F1(worse), less the same of the pair `beyond`; over the seeds that all of them have.
+
+    None where there is no such seed.
+    """
+    variants = (better, worse, *(beyond or ()))
+    scores = [_scores([r for r in rows if r["variant"] == name]) for name in variants]
+    shared = sorted(set.intersection(*(set(some) for some in scores)))
+    weights = (1, -1, -1, 1)[: len(variants)]
+    return score.contrast([[s[i] for i in shared] for s in scores], weights, "f1") if shared else None
 
 
 def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str:

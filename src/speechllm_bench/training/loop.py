@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass, field
@@ -22,6 +23,7 @@ from speechllm_bench.schema import CURVE_COLUMNS
 from speechllm_bench.training.schedule import learning_rate
 
 CHECKPOINT_SECONDS = 60
+SPIKE = 5  # times the median gradient norm
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,7 @@ def fit(
 
         if state.step in marks:
             means = {k: sum(w[k] for w in state.window) / len(state.window) for k in values}
-            peak = max(w["gradient_norm"] for w in state.window)
-            state.add("train", {**means, "gradient_norm_max": peak, "lr": rate})
+            state.add("train", {**means, **_gradients(state.window), "lr": rate})
             state.window = []
             begin = time.perf_counter()
             found = validate()
@@ -115,6 +116,13 @@ def fit(
             _save(checkpoint, parameters, optimizer, state)
             saved = time.perf_counter()
     return Fit(status, state.curve, state.seconds, state.validation_seconds)
+
+
+def _gradients(window: list[dict[str, float]]) -> dict[str, float]:
+    """The largest gradient norm since the last point, and how many were above `SPIKE` times the median."""
+    norms = [values["gradient_norm"] for values in window]
+    limit = SPIKE * statistics.median(norms)
+    return {"gradient_norm_max": max(norms), "gradient_spikes": float(sum(n > limit for n in norms))}
 
 
 @dataclass

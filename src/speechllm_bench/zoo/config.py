@@ -10,7 +10,15 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.strict import Strict, load_yaml
 
 
-class PostTraining(FitConfig):
+class Phase(FitConfig):
+    """One phase of a backbone's training."""
+
+    autocast: bool = (
+        False  # bf16 where that is safe, fp32 weights; about 1.7 times as fast on a CPU that has it
+    )
+
+
+class PostTraining(Phase):
     """One phase of post-training: extraction of a record's fields, and verbatim repetition."""
 
     name: str
@@ -18,7 +26,14 @@ class PostTraining(FitConfig):
     repeated: float  # share of the examples that ask for repetition
     renamed: float  # share of the fields that bear a name drawn at random
     rare: float  # share of rare words in such names
+    typed: float = 0.0  # share of the fields whose name ends in what the value is ("river city")
+    closed: float = (
+        0.0  # share of the extractions that ask for absent fields too; the speaker says "only that"
+    )
     soft: bool  # text in pieces, blurred and noisy (`soft_reading.py`)
+
+    def shares(self) -> dict[str, float]:
+        return {k: getattr(self, k) for k in ("repeated", "renamed", "rare", "typed", "closed")}
 
 
 class LLMRecipe(Strict):
@@ -32,11 +47,11 @@ class LLMRecipe(Strict):
     num_hidden_layers: int
     num_attention_heads: int
     intermediate_size: int
-    pre_training: FitConfig
+    pre_training: Phase
     sequence_tokens: int  # of one packed pre-training example
     post_training: list[PostTraining]  # from easy to hard
 
-    def phases(self) -> dict[str, FitConfig]:
+    def phases(self) -> dict[str, Phase]:
         return {"pre_training": self.pre_training} | {phase.name: phase for phase in self.post_training}
 
 
@@ -56,13 +71,14 @@ class WhisperRecipe(Strict):
     decoder_attention_heads: int
     decoder_ffn_dim: int
     dropout: float
-    training: FitConfig
-    finishing: FitConfig  # the same again, from a lower peak of the learning rate
-    lengthening: FitConfig  # longer readings (`reading.LONG`)
-    varying: FitConfig  # longer ones, many of them words in no order (`reading.VARIED`)
+    training: Phase
+    finishing: Phase  # the same again, from a lower peak of the learning rate
+    lengthening: Phase  # longer readings (`reading.LONG`)
+    varying: Phase  # longer ones, many of them words in no order (`reading.VARIED`)
+    polishing: Phase  # fewer of those (`reading.MIXED`)
 
-    def phases(self) -> dict[str, FitConfig]:
-        names = ("training", "finishing", "lengthening", "varying")
+    def phases(self) -> dict[str, Phase]:
+        names = ("training", "finishing", "lengthening", "varying", "polishing")
         return {name: getattr(self, name) for name in names}
 
 

@@ -108,6 +108,7 @@ def _pre_train(recipe, model, parameters, tokenizer, utterances, checkpoints, pr
         validate,
         checkpoints / "pre_training",
         recipe.seed,
+        autocast=config.autocast,
         progress=lambda share: progress("pre-training", share),
     )
 
@@ -140,9 +141,7 @@ def post_train(
 ) -> Fit:
     """One phase of post-training, in place."""
     pairs = [  # (example, what it is about)
-        text.post_training(
-            phase.first + i, recipe.seed, utterances, phase.renamed, phase.rare, phase.repeated
-        )
+        text.post_training(phase.first + i, recipe.seed, utterances, **phase.shares())
         for i in range(phase.examples + HELD_OUT_ROWS)
     ]
     speech_llm = SpeechLLM(model, adapter=None)
@@ -183,5 +182,6 @@ def post_train(
         validate,
         checkpoints / phase.name,
         recipe.seed,
+        autocast=phase.autocast,
         progress=lambda share: progress(phase.name, share),
     )

@@ -34,6 +34,7 @@ class Manner:
 SHORT = Manner(longest=14, joined=0.0, skipped=0)  # teaches soonest to hear at all
 LONG = Manner(longest=26, joined=0.5, skipped=60_000)  # as long as the longest turns of the test splits
 VARIED = Manner(longest=26, joined=0.5, skipped=120_000, varied=0.4)  # for wordings that nobody foresees
+MIXED = Manner(longest=26, joined=0.5, skipped=180_000, varied=0.25)  # between the two before
 
 
 def read_aloud(n: int, seed: int, manner: Manner) -> list[Utterance]:

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, WhisperConfig, WhisperForConditionalGeneration
 
 from speechllm_bench import paths, runs
-from speechllm_bench.config import FitConfig
 from speechllm_bench.data import synthesis
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.models.encoder import encoder_states, log_mel, real_frames
@@ -29,7 +28,7 @@ from speechllm_bench.schema import Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.zoo import reading
-from speechllm_bench.zoo.config import WhisperRecipe
+from speechllm_bench.zoo.config import Phase, WhisperRecipe
 
 CHARACTERS = " 'abcdefghijklmnopqrstuvwxyz"  # CTC classes from 1 on; 0 is the blank
 _SIZES = {
@@ -47,6 +46,7 @@ PHASES = {
     "finishing": reading.SHORT,
     "lengthening": reading.LONG,
     "varying": reading.VARIED,
+    "polishing": reading.MIXED,
 }
 PAD, END, START = "<|pad|>", "<|endoftext|>", "<|startoftranscript|>"
 
@@ -193,7 +193,7 @@ def train_phase(
     mels = {split: _mels(split, utterances, n_workers) for split, utterances in spoken.items()}
     # Whisper's encoder positions are fixed sinusoids: they do not learn.
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    config: FitConfig = getattr(recipe, phase)
+    config: Phase = getattr(recipe, phase)
 
     def loss(items: list[tuple[int, int]]) -> dict[str, Tensor]:
         model.train()
@@ -228,6 +228,7 @@ def train_phase(
         validate,
         checkpoints / phase,
         recipe.seed,
+        autocast=config.autocast,
         progress=lambda share: progress(phase, share),
     )
 

@@ -1,0 +1,42 @@
+"""What a study's report reads off its curves."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from speechllm_bench.reports import study
+
+
+@pytest.fixture
+def curve():
+    """Two variants, two seeds; `late` reaches 0.4 with one seed alone."""
+    lines = [
+        ("early", 0, 100, 0.2), ("early", 0, 200, 0.5), ("early", 0, 300, 0.4),
+        ("early", 1, 100, 0.4), ("early", 1, 200, 0.3), ("early", 1, 300, 0.6),
+        ("late", 0, 100, 0.0), ("late", 0, 200, 0.1), ("late", 0, 300, 0.3),
+        ("late", 1, 100, 0.1), ("late", 1, 200, 0.2), ("late", 1, 300, 0.4),
+    ]  # fmt: skip
+    frame = pd.DataFrame(lines, columns=["variant", "seed", "examples", "value"])
+    return frame.assign(stage="slots", step=frame["examples"], split="validation", metric="f1")
+
+
+def test_examples_to_reach_takes_the_first_point_at_the_level(curve):
+    found = study.examples_to_reach(curve, 0.4)
+    assert list(found.index) == ["early", "late"]
+    assert found.loc["early"].tolist() == [200, 100]
+    assert math.isnan(found.loc["late", 0]) and found.loc["late", 1] == 300
+
+
+def test_other_metrics_and_splits_do_not_count(curve):
+    loss = curve.assign(metric="loss", value=9.0)
+    train = curve.assign(split="train", value=9.0)
+    mixed = pd.concat([loss, train, curve])
+    pd.testing.assert_frame_equal(study.examples_to_reach(mixed, 0.4), study.examples_to_reach(curve, 0.4))
+
+
+def test_last_f1_is_the_mean_over_seeds_of_the_last_point(curve):
+    assert study.last_f1(curve, "early") == pytest.approx(0.5)
+    assert math.isnan(study.last_f1(curve, "neither"))
