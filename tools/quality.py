@@ -36,6 +36,9 @@ def table() -> str:
     for system, what in SYSTEMS.items():
         cells = [_cell(rows.get(system + ending)) for ending in TESTS.values()]
         lines.append(f"| F1, {what} | {' | '.join(cells)} |")
+    seeds = sorted({int(row["seeds"]) for row in rows.values() if row.get("seeds")})
+    if seeds:
+        lines += ["", f"Seeds a row of F1: {' to '.join(str(n) for n in sorted({seeds[0], seeds[-1]}))}."]
     return "\n".join(lines)
 
 

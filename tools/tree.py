@@ -21,7 +21,7 @@ TOP = {
     "tests": "the same tree as src, and the house rules",
     "benchmarks": "what a run costs: wall time, memory, from recorded runs",
     "tools": "",
-    "docs": "the protocol, and pictures of this page",
+    "docs": "the protocol, and the learning-rate sweep",
     "results": "records, tables, figures and executed notebooks of each profile",
 }
 OPEN = {"experiments", "notebooks", "src", "tools"}
