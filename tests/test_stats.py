@@ -96,14 +96,14 @@ def test_seeds_are_averaged_and_widen_the_interval():
 
 def test_paired_difference_is_narrower_than_the_two_alone():
     values = rng(11).normal(0, 1, 50)
-    found = stats.paired_difference(counted(values + 0.1), counted(values), mean, rng())
+    found = stats.contrast([counted(values + 0.1), counted(values)], [1, -1], mean, rng())
     assert [found.low, found.value, found.high] == pytest.approx([0.1] * 3)
     assert stats.differ(found)
 
 
 def test_of_equal_systems_nothing_differs():
     values = counted(rng(12).random(20))
-    found = stats.paired_difference(values, values, mean, rng())
+    found = stats.contrast([values, values], [1, -1], mean, rng())
     assert (found.low, found.value, found.high) == (0, 0, 0)
     assert not stats.differ(found)
 
@@ -135,11 +135,11 @@ def test_a_contrast_of_four_systems_is_the_difference_of_two_differences():
 def test_unlike_systems_are_refused():
     a = counted([1.0, 2.0, 3.0])
     with pytest.raises(UserError, match="different items"):
-        stats.paired_difference(a, counted([1.0, 2.0]), mean, rng())
+        stats.contrast([a, counted([1.0, 2.0])], [1, -1], mean, rng())
     with pytest.raises(UserError, match="different items"):
         stats.stack_seeds([a, counted([1.0, 2.0])])
     with pytest.raises(UserError, match="2 seeds with 1"):
-        stats.paired_difference(stats.stack_seeds([a, a]), a, mean, rng())
+        stats.contrast([stats.stack_seeds([a, a]), a], [1, -1], mean, rng())
 
 
 def test_no_items_and_items_counted_twice_are_refused():

@@ -74,17 +74,6 @@ def bootstrap(
     return _interval(counted, lambda sums: statistic(sums[..., 0, :]), one_system, rng, n_boot)
 
 
-def paired_difference(
-    ours: SpeakerSums,
-    baseline: SpeakerSums,
-    statistic: Statistic,
-    rng: np.random.Generator,
-    n_boot: int = 10_000,
-) -> Interval:
-    """statistic(ours) - statistic(baseline), both over the same draws of speakers and seeds."""
-    return contrast([ours, baseline], [1, -1], statistic, rng, n_boot)
-
-
 def contrast(
     systems: Sequence[SpeakerSums],
     weights: Sequence[float],
