@@ -10,7 +10,7 @@ import pytest
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.names import name_lists
 from speechllm_bench.data.corpora.call_centre.splits import share_of, split_named
-from speechllm_bench.zoo import reading, text, words
+from speechllm_bench.zoo import reading, records, words
 
 
 @pytest.fixture(scope="module", params=[reading.SHORT, reading.LONG], ids=["short", "long"])
@@ -53,10 +53,10 @@ def test_no_name_of_another_split_is_read(read):
     """Some names are words as well, such as bill, park and white; whoever is called so is another matter."""
     names = {name for list_ in name_lists().values() for name in list_}
     others = {name for name in names if share_of(name) != "zoo"}
-    known = {word for line in (*text.LINKS, *words.WORDS.values(), *words.NOUNS) for word in line.split()}
+    known = {word for line in (*records.LINKS, *words.WORDS.values(), *words.NOUNS) for word in line.split()}
     wordings = {
         w
-        for world in text.worlds().values()
+        for world in records.worlds().values()
         for f, ws in world.items()
         for line in (f, *ws)
         for w in line.split()

@@ -10,7 +10,7 @@ import pytest
 
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.tasks import AUDIO, slots
-from speechllm_bench.zoo import text
+from speechllm_bench.zoo import records, text
 from speechllm_bench.zoo.field_names import TYPES as TYPES_OF_NAMES
 from speechllm_bench.zoo.field_names import typed_name, unseen_words
 
@@ -28,15 +28,34 @@ def extractions(utterances):
     return [text.extraction(i, 7, utterances) for i in range(1500)]
 
 
+WORLDS = {**records.worlds(), **records.relations()}
+
+
 def test_no_field_shares_its_name_with_a_slot():
-    fields = {field for world in text.worlds().values() for field in world}
-    assert len(fields) > 80
+    fields = {field for world in WORLDS.values() for field in world}
+    assert len(fields) > 250
     assert not fields & SLOT_NAMES
+
+
+def test_related_fields_are_of_one_kind_and_named_without_the_words_of_unseen_slots():
+    for name, world in records.relations().items():
+        kinds = [kind for kind, *_ in world.values()]
+        assert len(set(kinds)) < len(kinds), f"{name} has nothing to tell apart"
+        assert not unseen_words() & {word for field in world for word in field.split()}
+
+
+def test_a_related_record_says_some_fields_of_a_world_and_names_the_others():
+    rng = random.Random(0)
+    for _ in range(500):
+        said, fields, unsaid = records.related_record(rng)
+        assert fields and not set(fields) & set(unsaid)
+        assert {*fields, *unsaid} in [set(world) for world in records.relations().values()]
+        assert all(f" {value} " in f" {said} " for value in fields.values())
 
 
 def test_no_field_made_of_nouns_is_a_slot():
     """Fields made up at random are one or two of NOUNS."""
-    nouns = set(text.NOUNS)
+    nouns = set(records.NOUNS)
     assert not [name for name in SLOT_NAMES if len(name.split()) <= 2 and set(name.split()) <= nouns]
 
 
@@ -58,12 +77,12 @@ def test_no_extraction_example_asks_with_a_word_that_only_unseen_slots_are_named
 
 
 def test_every_wording_has_a_place_for_the_value_and_a_kind_that_exists():
-    for world in text.worlds().values():
+    for world in WORLDS.values():
         for kind, *wordings in world.values():
-            assert kind in text.KINDS or kind in text.WORDS
+            assert kind in records.KINDS or kind in records.WORDS
             assert all(wording.count("{v}") == 1 for wording in wordings)
-    assert all(link.count("{v}") == link.count("{f}") == 1 for link in text.RENAMED_LINKS)
-    assert all(link.count("{v}") == 1 and "{f}" not in link for link in text.BARE_LINKS)
+    assert all(link.count("{v}") == link.count("{f}") == 1 for link in records.RENAMED_LINKS)
+    assert all(link.count("{v}") == 1 and "{f}" not in link for link in records.BARE_LINKS)
 
 
 def test_every_answer_stands_verbatim_in_the_text(extractions):
@@ -103,7 +122,7 @@ def test_a_typed_name_ends_in_what_its_value_is_and_names_no_slot():
     assert {name.split()[-1] for name, _ in drawn} == set(TYPES_OF_NAMES)
     assert all(kind in TYPES_OF_NAMES[name.split()[-1]] for name, kind in drawn)
     assert not {name for name, _ in drawn} & SLOT_NAMES
-    assert {kind for kinds in TYPES_OF_NAMES.values() for kind in kinds} <= set(text.KINDS)
+    assert {kind for kinds in TYPES_OF_NAMES.values() for kind in kinds} <= set(records.KINDS)
     assert not set(TYPES_OF_NAMES) & unseen_words()
 
 

@@ -20,7 +20,7 @@ def training_example(
     rng = random.Random(f"{seed}/{epoch}/{utterance.id}")
     names = sorted(shares)
     task = rng.choices(names, [shares[name] for name in names])[0]
-    return TASKS[task].example(utterance, slot_types, rng)
+    return TASKS[task].example(utterance, slot_types, rng, training=True)
 
 
 def evaluation_example(

@@ -30,10 +30,11 @@ class PostTraining(Phase):
     closed: float = (
         0.0  # share of the extractions that ask for absent fields too; the speaker says "only that"
     )
+    related: float = 0.0  # share of the records whose fields only the wording tells apart
     soft: bool  # text in pieces, blurred and noisy (`soft_reading.py`)
 
     def shares(self) -> dict[str, float]:
-        return {k: getattr(self, k) for k in ("repeated", "renamed", "rare", "typed", "closed")}
+        return {k: getattr(self, k) for k in ("repeated", "renamed", "rare", "typed", "closed", "related")}
 
 
 class LLMRecipe(Strict):

@@ -1,7 +1,7 @@
 """What the voices of the zoo split read aloud for whisper-mini to learn from.
 
 Half of it are caller turns. The rest is there so that the model learns to spell what it hears and not only
-the corpus's wordings: agent turns, records (`text.record`), and common English words in no order at all.
+the corpus's wordings: agent turns, records (`records.py`), and common English words in no order at all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.splits import split_named
 from speechllm_bench.schema import Utterance
-from speechllm_bench.zoo import text
+from speechllm_bench.zoo.records import record
 from speechllm_bench.zoo.words import common_words, words_in_no_order
 
 CALLER_SHARE, WORDS_SHARE, RECORD_SHARE = 0.5, 0.2, 0.2  # the rest are agent turns
@@ -70,7 +70,7 @@ def _transcript(drawn: float, turns: list[Utterance], rng: random.Random) -> str
     if drawn < CALLER_SHARE + WORDS_SHARE:
         return words_in_no_order(rng)
     if drawn < CALLER_SHARE + WORDS_SHARE + RECORD_SHARE:
-        return text.record(rng)[0]
+        return record(rng)[0]
     return rng.choice(turns).context[-1].text
 
 

@@ -1,6 +1,6 @@
 """Tasks: a task's prompt, target and parser stand together in one module.
 
-Each module has `example(utterance, slot_types, rng, ood) -> Example` and `parse(raw)`, with
+Each module has `example(utterance, slot_types, rng, ood, training) -> Example` and `parse(raw)`, with
 parse(example(...).target) equal to the gold answer.
 """
 

@@ -13,21 +13,31 @@ from collections.abc import Mapping
 from speechllm_bench.data.tasks.prompt import contains, draw_context, user_message
 from speechllm_bench.schema import Example, SlotType, Utterance
 
-VERSION = 1
+VERSION = 2
 MAX_DISTRACTORS = 5
 SAME_DOMAIN = 0.7  # share of the distractors drawn from the turn's own domain, the confusable ones
+WANTED = 0.8  # chance in training that a filled slot is asked for: values nobody asks for are left alone
 
 
 def example(
-    utterance: Utterance, slot_types: Mapping[str, SlotType], rng: random.Random, ood: bool = False
+    utterance: Utterance,
+    slot_types: Mapping[str, SlotType],
+    rng: random.Random,
+    ood: bool = False,
+    training: bool = False,
 ) -> Example:
-    """Ask for the turn's seen slot types (or, with `ood`, its unseen ones) among distractors of that kind."""
+    """Ask for the turn's seen slot types (or, with `ood`, its unseen ones) among distractors of that kind.
+
+    In training only for a drawn part of them, as a turn of B-test also says what it is not asked for.
+    """
     filled = {s.slot: s.value for s in utterance.slots}
     kind = [t for t in slot_types.values() if t.ood == ood]
     values = [filled[t.name] for t in kind if t.name in filled]
     # A name that holds a wanted value ("home city" beside the policy type "home") would give it away.
     kind = [t for t in kind if not any(contains(spoken(t.name), value) for value in values)]
     gold = {t.name: filled[t.name] for t in kind if t.name in filled}
+    if training:
+        gold = {name: value for name, value in gold.items() if rng.random() < WANTED}
     candidates = [t for t in kind if t.name not in filled]
     asked = [*gold, *_distractors(utterance.domain, candidates, rng)]
     rng.shuffle(asked)

@@ -12,7 +12,11 @@ VERSION = 1
 
 
 def example(
-    utterance: Utterance, slot_types: Mapping[str, SlotType], rng: random.Random, ood: bool = False
+    utterance: Utterance,
+    slot_types: Mapping[str, SlotType],
+    rng: random.Random,
+    ood: bool = False,
+    training: bool = False,
 ) -> Example:
     """Ask for the transcript, without dialogue context."""
     return Example(

@@ -28,13 +28,14 @@ from speechllm_bench.data.corpora.call_centre.splits import Split, split_named
 from speechllm_bench.data.corpora.call_centre.values import KINDS, Supply, Value, company_name, supply
 from speechllm_bench.schema import Entity, SlotType, SlotValue, Turn, Utterance
 
-RECIPE_VERSION = "3"
+RECIPE_VERSION = "4"
 """To be raised with every change of this package's code that changes an utterance."""
 _SEED = "2"  # of the calls' random generators; raised only to draw all transcripts anew
 
 _CALLER_TURNS = {2: 12, 3: 28, 4: 28, 5: 20, 6: 12}  # of a call: weight
 _CLOSING, _ASIDE, _CONFIRM, _MOODY_OPENING = 0.5, 0.14, 0.25, 0.12  # probabilities of such turns
 _EXTRA_QUESTION = 0.4  # probability that the agent wants one shared detail more
+_TELL_MORE = 0.35  # probability that an answer of one value goes on with the next thing to be asked for
 _MAX_TRIES = 12  # draws of a value before another wording is taken
 
 
@@ -95,7 +96,7 @@ class _Call:
                 self._aside(missing)
                 asides -= 1
             elif missing:
-                self._ask(missing.pop(0))
+                self._ask(missing)
             elif rng.random() < _CONFIRM:
                 self._agent(self.rules.agent["checks"])
                 self._say_one_of(lines["confirmations"])
@@ -127,12 +128,20 @@ class _Call:
             prefix = rng.choice(lines[topic][self.split.wordings]).words(rng)
         self._say(self._fresh(intent.openings[self.split.wordings]), mood, prefix)
 
-    def _ask(self, slot: str) -> None:
+    def _ask(self, missing: list[str]) -> None:
+        """The agent asks for the first of the missing; the caller may tell the second as well."""
+        slot = missing.pop(0)
         if slot in self.given:  # the caller has told it unasked in the meantime
             return
-        answer = self.domain.answers[slot]
-        self._agent(answer.ask, acknowledge=self.rng.random() < 0.5)
-        self._say(self._fresh(answer.wordings[self.split.wordings]))
+        answers = self.domain.answers
+        self._agent(answers[slot].ask, acknowledge=self.rng.random() < 0.5)
+        wordings = self._fresh(answers[slot].wordings[self.split.wordings])
+        if missing and missing[0] not in self.given and self.rng.random() < _TELL_MORE:
+            more = self._fresh(answers[missing[0]].wordings[self.split.wordings])
+            more = [wording for wording in more if not wording.source.startswith("{")]  # nothing would say what it is
+            pairs = [one.then(other) for one in wordings for other in more]
+            wordings = [pair for pair in pairs if len(pair.slots) == 2] + wordings
+        self._say(wordings)
 
     def _aside(self, missing: list[str]) -> None:
         """A turn without a request: chat while the caller looks something up, anger or praise."""

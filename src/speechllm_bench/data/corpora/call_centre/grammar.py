@@ -45,6 +45,14 @@ class Wording:
         """One expansion, as words."""
         return "".join(p[0] if len(p) == 1 else rng.choice(p) for p in self.pieces).split()
 
+    def then(self, other: Wording) -> Wording:
+        """This one, and in the same breath the other."""
+        return Wording(
+            f"{self.source} and {other.source}",
+            (*self.pieces, (" and ",), *other.pieces),
+            self.slots | other.slots,
+        )
+
     def expansions(self) -> Iterator[str]:
         """All texts this wording stands for."""
         for choice in product(*self.pieces):
