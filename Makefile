@@ -1,6 +1,6 @@
 # The whole job: `make` sets up, runs what is missing of a profile and shows where its tables and figures are.
 #
-#   make PROFILE=mini STUDY=adapter_size SEEDS=0,1,2 JOBS=2
+#   make PROFILE=mini STUDY=adapter_size VARIANTS=mlp,cnn SEEDS=0,1,2 JOBS=2
 #
 # Whatever is left out takes the profile's default; a wrong value is refused with the ones allowed.
 
@@ -13,6 +13,7 @@ SHELL := bash
 
 PROFILE ?= smoke
 STUDY ?=
+VARIANTS ?=
 SEEDS ?=
 JOBS ?=
 PYTHON ?= python3
@@ -21,7 +22,7 @@ bin := .venv/bin
 bench := $(bin)/speechllm-bench
 results := $(or $(SPEECHLLM_BENCH_HOME),.)/results/$(PROFILE)
 which := --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS))
-jobs := $(if $(JOBS),--jobs $(JOBS))
+run_options := $(which) $(if $(VARIANTS),--variants $(VARIANTS)) $(if $(JOBS),--jobs $(JOBS))
 
 every := $(basename $(notdir $(wildcard experiments/*.yaml)))
 headline := $(shell sed -n 's/^headline: *\[\(.*\)\].*/\1/p' experiments/profiles/$(PROFILE).yaml 2> /dev/null | tr ',' ' ')
@@ -30,19 +31,19 @@ code := $(shell find src experiments -name '*.py' -o -name '*.yaml')
 executed := $(studies:%=$(results)/notebooks/%.ipynb)
 
 run: setup ## train and evaluate what is missing, then tables, figures and notebooks (the default)
-	@$(bench) study $(studies) $(which) $(jobs)
+	@$(bench) study $(studies) $(run_options)
 	@$(MAKE) --no-print-directory --silent $(executed)
 	@echo "Tables: $(results)/tables   figures: $(results)/figures   notebooks: $(results)/notebooks"
 
-# A study's notebook is executed again when its source, the code, the records or SEEDS have changed.
-$(results)/notebooks/%.ipynb: notebooks/%.ipynb $(results)/notebooks/.%.seeds $(results)/runs $(code)
-	$(bench) notebook $* $(which) $(jobs)
+# A study's notebook is executed again when its source, the code, the records, VARIANTS or SEEDS have changed.
+$(results)/notebooks/%.ipynb: notebooks/%.ipynb $(results)/notebooks/.%.chosen $(results)/runs $(code)
+	$(bench) notebook $* $(run_options)
 
-$(results)/notebooks/.%.seeds: FORCE
-	mkdir -p $(@D); cmp -s - $@ <<< "$(SEEDS)" || echo "$(SEEDS)" > $@
+$(results)/notebooks/.%.chosen: FORCE
+	mkdir -p $(@D); cmp -s - $@ <<< "$(VARIANTS) $(SEEDS)" || echo "$(VARIANTS) $(SEEDS)" > $@
 
-all: ## the same for every study of the profile
-	@$(MAKE) --no-print-directory run STUDY=all
+all: ## the same for every study; in profile smoke at the two variants that lie furthest apart
+	@$(MAKE) --no-print-directory run STUDY=all VARIANTS=$(or $(VARIANTS),$(if $(filter smoke,$(PROFILE)),extremes))
 
 figures: setup ## redraw tables and figures from stored records, without torch
 	@$(bench) report $(or $(STUDY),all) $(which)
@@ -67,7 +68,7 @@ test: setup ## lint (notebooks too), import contracts, README's tree, tests
 	$(bin)/python -m pytest
 
 help: ## this list
-	@echo "make [TARGET] [PROFILE=smoke|mini|paper] [STUDY=name|all] [SEEDS=0,1,2] [JOBS=n]"
+	@echo "make [TARGET] [PROFILE=smoke|mini|paper] [STUDY=name|all] [VARIANTS=a,b|telling|extremes|all]"; echo "     [SEEDS=0,1,2] [JOBS=n]"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
 clean: ## remove corpora, encoder frames and caches; results and .venv stay

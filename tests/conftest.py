@@ -78,6 +78,8 @@ def toy_profile(name: str) -> dict:
         "precision": "fp32",
         "seeds": [0] if name == "smoke" else [0, 1],
         "headline": ["adapter_size"],
+        "variants": "telling" if name == "smoke" else "all",
+        "examples_per_second": 50.0,
         "time_limit_minutes": 1,
     }
 

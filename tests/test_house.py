@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from speechllm_bench.config import PROFILES, load_profile
+from speechllm_bench.experiments import PROFILES, load_profile
 from speechllm_bench.paths import EXPERIMENTS, NOTEBOOKS, PROJECT
 
 SOURCES = sorted((PROJECT / "src").rglob("*.py"))

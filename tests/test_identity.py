@@ -7,9 +7,10 @@ import shutil
 import pytest
 
 from speechllm_bench import identity, paths, runs, studies
-from speechllm_bench.config import LoraConfig, load_profile, load_study, resolve
+from speechllm_bench.config import LoraConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
+from speechllm_bench.experiments import load_profile, load_study, resolve
 
 
 @pytest.fixture

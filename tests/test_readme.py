@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from speechllm_bench import cli
-from speechllm_bench.config import PROFILES
+from speechllm_bench.experiments import PROFILES
 from speechllm_bench.paths import PROJECT
 
 README = (PROJECT / "README.md").read_text("utf-8")

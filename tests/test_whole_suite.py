@@ -74,9 +74,11 @@ def test_the_notebooks_of_the_other_studies(checkout):
     results = checkout / "results" / "smoke"
     for name, variants in {
         "backbones": "composite,text,untuned_b_ood,chance",
-        "learning_rate": "lr_0.001",
+        "learning_rate": "times_1",
         "lora": "mlp,mlp_lora",
         "multistage": "single,multistage_b",
+        "stability": "half_20,pre_norm_full_20",
+        "adapter_sweep": "mlp_small,mlp_small_few",
     }.items():
         bench(checkout, "notebook", name, "--variants", variants)
         text = (results / "notebooks" / f"{name}.ipynb").read_text()

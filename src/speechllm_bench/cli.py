@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechllm_bench.config import PROFILES
 from speechllm_bench.errors import UserError
+from speechllm_bench.experiments import PROFILES
 
 if TYPE_CHECKING:
     from speechllm_bench import studies

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechllm_bench import identity, paths, studies
-from speechllm_bench.config import PROFILES, Profile
 from speechllm_bench.errors import UserError
+from speechllm_bench.experiments import PROFILES, Profile
 from speechllm_bench.runner import cores
 
 

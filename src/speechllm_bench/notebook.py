@@ -24,6 +24,7 @@ import psutil
 
 from speechllm_bench import identity, paths, runs, studies
 from speechllm_bench.errors import UserError
+from speechllm_bench.experiments import VARIANT_SETS
 
 GRACE_SECONDS = 10  # between asking the processes of a notebook to stop and killing them
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -124,7 +125,7 @@ def _check_values(name: str, values: dict) -> None:
     profile = studies.profile_named(values["profile"])
     if study := _study(name, values):
         known, _ = studies.load(study, profile.profile)
-        for variant in _variants(values):
+        for variant in set(_variants(values)) - set(VARIANT_SETS):
             known.variant(variant)
     for seed in _seeds(values):
         if type(seed) is not int or seed < 0:

@@ -28,6 +28,7 @@ POLL_SECONDS = 0.2
 GRACE_SECONDS = 20  # between asking a run to stop and killing it
 LOG_SECONDS = 60  # between two lines of progress where nobody watches a bar
 LEAST_DISK = 2**30  # bytes
+RUN_SECONDS = 20  # of a run beside its training, until one is recorded
 LOG_LINES = 20  # of a failed run's log that its record keeps
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -91,21 +92,27 @@ def describe(plan: Plan, jobs: int) -> str:
     name = plan.profile.profile
     if not missing:
         return f"Profile {name}: all {done} runs are there, nothing to do."
-    seconds = expected_seconds(plan, jobs)
-    about = f"about {clock(seconds)}" if seconds else "unknown, no run of this profile is recorded yet"
+    about = f"about {clock(expected_seconds(plan, jobs))}"
     return (
         f"Profile {name}: runs to do: {len(missing)} ({done} are there); training stages after sharing: "
         f"{len(plan.untrained)}; at a time: {jobs}. Expected time: {about}."
     )
 
 
-def expected_seconds(plan: Plan, jobs: int) -> float | None:
-    """From the recorded seconds of this profile's earlier runs; None where there are none."""
-    records = [runs.read_json(f) for f in paths.results(plan.profile.profile).glob("runs/*/run.json")]
-    known = [record["seconds"]["total"] for record in records if record["status"] == "ok"]
-    if not known:
-        return None
-    return sum(known) / len(known) * len(plan.missing) / min(jobs, len(plan.missing) or 1)
+def expected_seconds(plan: Plan, jobs: int) -> float:
+    """For the examples to be seen in training and the runs to be started and decoded.
+
+    At the pace of this profile's recorded stages and runs; where there are none, of its own estimate.
+    """
+    folder = paths.results(plan.profile.profile)
+    stages = [runs.read_json(f) for f in folder.glob("stages/*/stage.json")]
+    seconds = sum(stage["seconds"] + stage["validation_seconds"] for stage in stages)
+    seen = sum(stage["examples"] for stage in stages)
+    a_run = [runs.read_json(f)["seconds"] for f in folder.glob("runs/*/run.json")]
+    rest = [run["total"] - run["train"] - run["validate"] for run in a_run] or [RUN_SECONDS]
+    pace = seconds / seen if seen else 1 / plan.profile.examples_per_second
+    expected = pace * plan.untrained_examples + sum(rest) / len(rest) * len(plan.missing)
+    return expected / min(jobs, len(plan.missing) or 1)
 
 
 def cores() -> int:

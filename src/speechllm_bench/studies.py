@@ -13,8 +13,17 @@ from pathlib import Path
 from typing import Literal
 
 from speechllm_bench import identity, paths, runs
-from speechllm_bench.config import PROFILES, Profile, RunConfig, Study, load_profile, load_study, resolve
+from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import MissingBackbone, UserError
+from speechllm_bench.experiments import (
+    PROFILES,
+    VARIANT_SETS,
+    Profile,
+    Study,
+    load_profile,
+    load_study,
+    resolve,
+)
 
 Status = Literal["done", "missing", "failed"]
 
@@ -67,6 +76,12 @@ class Plan:
         """Digests of the stages that the missing runs have to train, each once."""
         return set().union(*(run.untrained() for run in self.missing))
 
+    @property
+    def untrained_examples(self) -> int:
+        """How many examples those stages see in all."""
+        stages = {d: s for run in self.missing for d, s in zip(run.stages, run.config.stages, strict=True)}
+        return sum(stages[digest].examples for digest in self.untrained)
+
 
 def known_studies() -> list[str]:
     """Names of the studies in experiments/."""
@@ -90,9 +105,11 @@ def plan(
     variants: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> Plan:
-    """The runs of the named studies; `variants` and `seeds` choose among them, None means all.
+    """The runs of the named studies; `variants` and `seeds` choose among them.
 
-    Raises UserError for an unknown study, profile or variant, and where a backbone is not on this machine.
+    `variants` may name several at once (`Study.chosen`). None of them means the profile's choice, no seeds
+    the profile's. Raises UserError for an unknown study, profile or variant, and where a backbone is not on
+    this machine.
     """
     scale = profile_named(profile)
     chosen = [_study(name) for name in studies]
@@ -100,9 +117,8 @@ def plan(
     planned = [
         _run(study, name, seed, scale)
         for study in chosen
-        for name in study.variants
-        if not variants or name in variants
-        for seed in (seeds or scale.seeds)
+        for name in study.chosen(variants or [scale.variants])
+        for seed in _seeds(study, scale, seeds)
     ]
     return Plan(scale, tuple(planned))
 
@@ -121,11 +137,11 @@ def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> lis
     run can be told apart (its digest rests on their weights): all rows are NOT RUN then, and `run` is None.
     """
     try:
-        return [_row(run) for run in plan([study], profile, None, seeds).runs]
+        return [_row(run) for run in plan([study], profile, ["all"], seeds).runs]
     except MissingBackbone:
         loaded, scale = load(study, profile)
         blank = {"run": None, "status": "NOT RUN", "record": None, "score": None}
-        chosen = seeds or scale.seeds
+        chosen = _seeds(loaded, scale, seeds)
         return [{"variant": name, "seed": seed} | blank for name in loaded.variants for seed in chosen]
 
 
@@ -145,6 +161,10 @@ def stage_done(profile: str, digest: str) -> bool:
     return (paths.results(profile) / "stages" / digest / "stage.json").is_file()
 
 
+def _seeds(study: Study, profile: Profile, seeds: Sequence[int] | None) -> Sequence[int]:
+    return seeds or profile.seeds[: study.n_seeds]
+
+
 def _study(name: str) -> Study:
     if not re.fullmatch(r"\w+", name) or name not in known_studies():
         raise UserError(f"there is no study '{name}'; the studies are: {', '.join(known_studies())}")
@@ -157,9 +177,12 @@ def _study(name: str) -> Study:
 def _check_variants(chosen: list[Study], variants: Sequence[str] | None) -> None:
     known = [name for study in chosen for name in study.variants]
     for name in variants or ():
-        if name not in known:
+        if name not in (*known, *VARIANT_SETS):
             where = " or ".join(f"'{study.study}'" for study in chosen)
-            raise UserError(f"study {where} has no variant '{name}'; the variants are: {', '.join(known)}")
+            raise UserError(
+                f"study {where} has no variant '{name}'; the variants are: {', '.join(known)}; "
+                f"several at once: {', '.join(VARIANT_SETS)}"
+            )
 
 
 def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:

@@ -7,7 +7,8 @@ import torch
 from conftest import ADAPTERS
 
 from speechllm_bench import paths
-from speechllm_bench.config import AdapterConfig, load_profile
+from speechllm_bench.config import AdapterConfig
+from speechllm_bench.experiments import load_profile
 from speechllm_bench.models import adapters
 
 KINDS = list(ADAPTERS)

@@ -10,7 +10,8 @@ from torch.nn import functional
 from transformers import LlamaForCausalLM
 
 from speechllm_bench import paths
-from speechllm_bench.config import AdapterConfig, LoraConfig, load_profile
+from speechllm_bench.config import AdapterConfig, LoraConfig
+from speechllm_bench.experiments import load_profile
 from speechllm_bench.models.adapters import build_adapter, n_parameters
 from speechllm_bench.models.inputs import collate, prompt_halves
 from speechllm_bench.models.llm import load_llm, load_tokenizer

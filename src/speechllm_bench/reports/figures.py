@@ -89,6 +89,12 @@ LOOKS = {
     "multistage_a": Look("Multistage-A", "#E69F00", "s", _DASHED),
     "multistage_b": Look("Multistage-B", "#009E73", "^", _DASH_DOT),
     "multistage_c": Look("Multistage-C", "#0072B2", "h", _LONG),
+    "full_20": Look("full rate, 20 % warm-up", "#D55E00", "^", _SOLID),
+    "full_40": Look("full rate, 40 %", "#E69F00", "s", _DASHED),
+    "half_20": Look("half rate, 20 %", "#56B4E9", "v", _DASH_DOT),
+    "half_40": Look("half rate, 40 %", "#009E73", "D", _DOTTED),
+    "pre_norm_full_20": Look("normalised first, full rate, 20 %", "#CC79A7", "P", _LONG),
+    "mlp_full_20": Look("MLP, full rate, 20 %", "#0072B2", "o", _SOLID),
 }
 """How a variant looks in every figure. A variant that is not here gets a look drawn from its name."""
 
@@ -176,15 +182,21 @@ def f1_against_parameters(frame: pd.DataFrame, ax: Axes) -> Axes:
         if pd.notna(row["reported_f1"]):
             beside = size * 1.1  # clear of the interval
             ax.plot(beside, row["reported_f1"], marker=style.marker, mfc="none", mec=style.colour, ls="")
-    ax.set_xscale("log")
     ax.set_ylim(0, None)
+    ax.set_ylabel("F1 (partial match)")
+    parameters_axis(ax)
+    return ax
+
+
+@mpl.rc_context(STYLE)
+def parameters_axis(ax: Axes) -> None:
+    """Trained parameters from left to right, on a log scale."""
+    ax.set_xscale("log")
     ax.margins(x=0.12)
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter(FuncFormatter(_count))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("trained parameters")
-    ax.set_ylabel("F1 (partial match)")
-    return ax
 
 
 @mpl.rc_context(STYLE)

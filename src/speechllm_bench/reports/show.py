@@ -14,12 +14,12 @@ from IPython.display import HTML, Audio
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from speechllm_bench.config import Study
 from speechllm_bench.data.audio import SAMPLE_RATE
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.tasks import TASKS
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
+from speechllm_bench.experiments import Study
 from speechllm_bench.reports import figures
 from speechllm_bench.reports.study import read_curve
 from speechllm_bench.schema import Prediction

@@ -11,11 +11,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench import paths, runs, studies
-from speechllm_bench.config import Study
 from speechllm_bench.errors import UserError
-from speechllm_bench.reports import claims, figures, tables
+from speechllm_bench.experiments import Study
+from speechllm_bench.reports import claims, figures, stability, sweep, tables
 from speechllm_bench.schema import CURVE_COLUMNS
 
+MOST_LINES = 12  # of a figure of learning curves that can be read
+OWN_FIGURES = {
+    "stability": ("gradients", stability.gradients_figure),
+    "adapter_sweep": ("families", sweep.families_figure),
+}
 CLAIM_COLUMNS = ["claim", "source", "compared", "difference", "low", "high", "verdict"]
 
 
@@ -32,7 +37,13 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
     written = tables.write(frame, folder / "tables", name, caption)
     if study.claims:
         written.append(_write_claims(verdicts(study, rows), folder / "tables" / f"{name}_claims.md"))
-    drawn = {"curves": curves_figure(curves(rows)), "parameters": parameters_figure(frame)}
+    curve = curves(rows)
+    drawn = {"parameters": parameters_figure(frame)}
+    if len(study.variants) <= MOST_LINES:
+        drawn["curves"] = curves_figure(curve)
+    if name in OWN_FIGURES:
+        ending, draw = OWN_FIGURES[name]
+        drawn[ending] = draw(rows, curve)
     for ending, figure in drawn.items():
         if figure is not None:
             written += figures.save(figure, folder / "figures", f"{name}_{ending}", profile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,22 +73,24 @@ def train_stage(
     """Train stage `index` in place; returns the fit and the share of training positions that were padding."""
     stage = config.stages[index]
     device = model.llm.device
+    # The first calls of the split: fewer are a prefix of more.
+    train = data.train[: math.ceil(len(data.train) * (stage.train_share or 1))]
     padding = np.zeros(2, dtype=np.int64)  # positions that were padding, positions in all
 
     def example(pair: schedule.Pair) -> Example:
         item, epoch = pair
-        return questions.training_example(data.train[item], data.slot_types, stage.tasks, config.seed, epoch)
+        return questions.training_example(train[item], data.slot_types, stage.tasks, config.seed, epoch)
 
     def loss(pairs: Sequence[schedule.Pair]) -> dict[str, torch.Tensor]:
         model.train()
-        heard = data.heard([data.train[item] for item, _ in pairs])
+        heard = data.heard([train[item] for item, _ in pairs])
         batch = collate(tokenizer, [example(pair) for pair in pairs], **heard, with_answer=True)
         padding[:] += (~batch.attended).sum().item(), batch.attended.numel()
         return {"loss": model.loss(batch.to(device))}
 
     rng = np.random.default_rng([config.seed, index])
-    pairs = schedule.order(len(data.train), stage.examples, rng)
-    lengths = [_reference_length(example(pair), data.train[pair[0]]) for pair in pairs]
+    pairs = schedule.order(len(train), stage.examples, rng)
+    lengths = [_reference_length(example(pair), train[pair[0]]) for pair in pairs]
     batches = schedule.batches(pairs, lengths, stage.batch_size, rng)
     fitted = fit(
         stage,

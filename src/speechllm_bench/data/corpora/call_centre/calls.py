@@ -138,7 +138,9 @@ class _Call:
         wordings = self._fresh(answers[slot].wordings[self.split.wordings])
         if missing and missing[0] not in self.given and self.rng.random() < _TELL_MORE:
             more = self._fresh(answers[missing[0]].wordings[self.split.wordings])
-            more = [wording for wording in more if not wording.source.startswith("{")]  # nothing would say what it is
+            more = [
+                wording for wording in more if not wording.source.startswith("{")
+            ]  # nothing would say what it is
             pairs = [one.then(other) for one in wordings for other in more]
             wordings = [pair for pair in pairs if len(pair.slots) == 2] + wordings
         self._say(wordings)

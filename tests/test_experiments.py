@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from speechllm_bench import config, paths, studies
+from speechllm_bench import experiments, paths, studies
+from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import UserError
 
 
@@ -19,7 +20,7 @@ def changed(path, change):
     return path
 
 
-def refused(path, load=config.load_profile):
+def refused(path, load=experiments.load_profile):
     with pytest.raises(UserError) as error:
         load(path)
     return str(error.value)
@@ -27,7 +28,7 @@ def refused(path, load=config.load_profile):
 
 def test_a_variant_resolves_to_the_profiles_sizes(suite):
     study, profile = studies.load("adapter_size", "smoke")
-    resolved = config.resolve(profile, study.variant("transformer"), seed=3)
+    resolved = experiments.resolve(profile, study.variant("transformer"), seed=3)
     assert resolved.adapter.kind == "transformer" and resolved.adapter.heads == 2
     assert resolved.lora is None and resolved.seed == 3
     assert [(s.name, s.examples, s.lr, s.train) for s in resolved.stages] == [
@@ -39,16 +40,18 @@ def test_a_variant_resolves_to_the_profiles_sizes(suite):
 
 def test_a_variant_changes_only_what_it_names(suite):
     study, profile = studies.load("adapter_size", "smoke")
-    mlp, no_audio = (config.resolve(profile, study.variant(v), 0).model_dump() for v in ("mlp", "no_audio"))
+    mlp, no_audio = (
+        experiments.resolve(profile, study.variant(v), 0).model_dump() for v in ("mlp", "no_audio")
+    )
     assert no_audio["evaluation"].pop("audio") == "other"
     assert mlp["evaluation"].pop("audio") == "own"
     assert mlp == no_audio
 
 
-def test_a_budget_is_the_sum_of_those_named_and_a_variant_may_name_its_learning_rate(suite):
+def test_a_budget_is_the_sum_of_those_named_and_a_variant_may_scale_the_learning_rate(suite):
     def change(study):
         study["variants"]["mlp"] = {
-            "lr": 0.01,
+            "lr_factor": 10,
             "stages": [
                 {
                     "name": "both",
@@ -61,23 +64,49 @@ def test_a_budget_is_the_sum_of_those_named_and_a_variant_may_name_its_learning_
 
     changed(suite / "experiments" / "adapter_size.yaml", change)
     study, profile = studies.load("adapter_size", "smoke")
-    stage = config.resolve(profile, study.variant("mlp"), 0).stages[0]
+    stage = experiments.resolve(profile, study.variant("mlp"), 0).stages[0]
     assert (stage.examples, stage.lr, stage.warmup) == (96, 0.01, 0.1)
 
 
 def test_a_profile_without_a_budget_has_no_such_stage(suite):
     changed(toy(suite), lambda p: p["budgets"].update(alignment=0))
     study, profile = studies.load("adapter_size", "smoke")
-    assert [s.name for s in config.resolve(profile, study.variant("mlp"), 0).stages] == ["slots"]
+    assert [s.name for s in experiments.resolve(profile, study.variant("mlp"), 0).stages] == ["slots"]
 
 
-def test_a_stage_that_trains_lora_has_its_own_learning_rate_unless_the_variant_names_one(suite):
+def test_a_stage_that_trains_lora_has_its_own_learning_rate_which_the_variant_scales_too(suite):
     study, profile = studies.load("adapter_size", "smoke")
     variant = study.variant("mlp").model_copy(update={"lora": True})
     variant.stages[1].train.append("lora")
-    assert [s.lr for s in config.resolve(profile, variant, 0).stages] == [0.001, 0.002]
-    variant = variant.model_copy(update={"lr": 0.005})
-    assert [s.lr for s in config.resolve(profile, variant, 0).stages] == [0.005, 0.005]
+    assert [s.lr for s in experiments.resolve(profile, variant, 0).stages] == [0.001, 0.002]
+    variant = variant.model_copy(update={"lr_factor": 5})
+    assert [s.lr for s in experiments.resolve(profile, variant, 0).stages] == [0.005, 0.01]
+
+
+def test_a_variant_scales_the_adapters_width_and_takes_a_share_of_the_turns(suite):
+    study, profile = studies.load("adapter_size", "smoke")
+    wide = study.variant("transformer").model_copy(update={"width_factor": 2, "train_share": 0.25})
+    (base, run) = (experiments.resolve(profile, v, 0) for v in (study.variant("transformer"), wide))
+    assert run.adapter.width == 2 * base.adapter.width
+    assert run.adapter.feed_forward == 2 * base.adapter.feed_forward
+    assert run.adapter.heads == base.adapter.heads
+    assert [s.train_share for s in run.stages] == [0.25, 0.25]
+    assert [s.train_share for s in base.stages] == [None, None]
+    assert base.adapter.at_width(0.01).width == 8
+
+
+def test_several_variants_have_a_name_together(suite):
+    changed(suite / "experiments" / "adapter_size.yaml", lambda s: s.update(telling=["mlp", "cnn"]))
+    study, _ = studies.load("adapter_size", "smoke")
+    assert study.chosen(["telling"]) == ["cnn", "mlp"]
+    assert study.chosen(["extremes", "cnn"]) == ["cnn", "mlp", "no_audio"]
+    assert study.chosen(["all"]) == list(study.variants)
+
+
+def test_a_study_may_take_fewer_seeds(suite):
+    changed(suite / "experiments" / "adapter_size.yaml", lambda s: s.update(n_seeds=1))
+    assert {row["seed"] for row in studies.records("adapter_size", "mini")} == {0}
+    assert {run.seed for run in studies.plan(["adapter_size"], "mini", None, [1, 2]).runs} == {1, 2}
 
 
 def test_an_unknown_key_is_refused_with_those_allowed_there(suite):
@@ -90,7 +119,7 @@ def test_an_unknown_key_of_a_variant_names_the_variant(suite):
     path = changed(
         suite / "experiments" / "adapter_size.yaml", lambda s: s["variants"]["cnn"].update(adaptor="cnn")
     )
-    told = refused(path, config.load_study)
+    told = refused(path, experiments.load_study)
     assert "variant 'cnn' of study 'adapter_size': unknown key 'adaptor'" in told
     assert "allowed here: adapter, lora, stages" in told
 
@@ -126,7 +155,7 @@ def test_a_learning_rate_that_yaml_reads_as_text_gets_a_hint(suite):
     told = refused(path)
     assert "training.lr" in told and "'1e-4'" in told and "1.0e-4" in told
     path.write_text(path.read_text().replace("lr: 1e-4", "lr: 1.0e-4"))
-    assert config.load_profile(path).training.lr == 1e-4
+    assert experiments.load_profile(path).training.lr == 1e-4
 
 
 def test_unreadable_yaml_and_a_missing_file_are_told_in_a_sentence(suite):
@@ -150,30 +179,30 @@ def test_an_adapter_without_a_size_in_the_profile_is_refused(suite):
     changed(variants, lambda s: s["variants"]["linear"].update(adapter="linaer"))
     study, profile = studies.load("adapter_size", "smoke")
     with pytest.raises(UserError, match="profile 'smoke' gives no size for adapter 'linaer'; it has cnn,"):
-        config.resolve(profile, study.variant("linear"), 0)
+        experiments.resolve(profile, study.variant("linear"), 0)
 
 
 def test_a_claim_about_a_variant_that_is_not_there_is_refused(suite):
     path = changed(
         suite / "experiments" / "adapter_size.yaml", lambda s: s["claims"][0].update(better="transformr")
     )
-    assert "['transformr'], not among" in refused(path, config.load_study)
+    assert "['transformr'], not among" in refused(path, experiments.load_study)
 
 
 def test_conflicts_between_parts_are_refused(suite):
     study, profile = studies.load("adapter_size", "smoke")
-    whole = config.resolve(profile, study.variant("mlp"), 0).model_dump()
+    whole = experiments.resolve(profile, study.variant("mlp"), 0).model_dump()
     whole["stages"][0]["train"] = ["adapter", "lora"]
     with pytest.raises(ValueError, match="a stage trains lora, but lora is off"):
-        config.RunConfig.model_validate(whole)
+        RunConfig.model_validate(whole)
     with pytest.raises(ValueError, match="a stage trains the adapter, but adapter is null"):
-        config.RunConfig.model_validate(whole | {"adapter": None, "lora": profile.lora.model_dump()})
+        RunConfig.model_validate(whole | {"adapter": None, "lora": profile.lora.model_dump()})
     whole["evaluation"]["audio"] = "other"
     with pytest.raises(ValueError, match="audio: other needs an adapter"):
-        config.RunConfig.model_validate(whole | {"adapter": None, "stages": []})
+        RunConfig.model_validate(whole | {"adapter": None, "stages": []})
     whole["stages"][0] |= {"train": ["adapter"], "tasks": {"slots": 0.5}}
     with pytest.raises(ValueError, match="shares above 0 that sum to 1"):
-        config.RunConfig.model_validate(whole)
+        RunConfig.model_validate(whole)
 
 
 PROFILE_FILES = sorted((paths.EXPERIMENTS / "profiles").glob("*.yaml"))
@@ -181,16 +210,16 @@ PROFILE_FILES = sorted((paths.EXPERIMENTS / "profiles").glob("*.yaml"))
 
 @pytest.mark.parametrize("name", [p.stem for p in PROFILE_FILES])
 def test_every_variant_of_every_study_resolves_at_every_profile(name):
-    profile = config.load_profile(paths.EXPERIMENTS / "profiles" / f"{name}.yaml")
+    profile = experiments.load_profile(paths.EXPERIMENTS / "profiles" / f"{name}.yaml")
     assert profile.profile == name
     assert set(profile.headline) <= set(studies.known_studies())
     for study in studies.known_studies():
-        loaded = config.load_study(paths.EXPERIMENTS / f"{study}.yaml")
+        loaded = experiments.load_study(paths.EXPERIMENTS / f"{study}.yaml")
         assert loaded.study == study
         for variant in loaded.variants:
-            resolved = config.resolve(profile, loaded.variant(variant), profile.seeds[0])
-            assert config.RunConfig.model_validate(resolved.model_dump()) == resolved
+            resolved = experiments.resolve(profile, loaded.variant(variant), profile.seeds[0])
+            assert RunConfig.model_validate(resolved.model_dump()) == resolved
 
 
 def test_there_is_a_profile_for_each_scale():
-    assert {p.stem for p in PROFILE_FILES} == set(config.PROFILES)
+    assert {p.stem for p in PROFILE_FILES} == set(experiments.PROFILES)

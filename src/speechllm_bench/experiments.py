@@ -1,0 +1,238 @@
+"""What experiments/ holds: profiles and studies, which together resolve to runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from speechllm_bench.config import (
+    AdapterConfig,
+    Answerer,
+    CorpusConfig,
+    EncoderConfig,
+    EvaluationConfig,
+    LoraConfig,
+    Part,
+    RunConfig,
+    StageConfig,
+    TaskName,
+)
+from speechllm_bench.errors import UserError
+from speechllm_bench.strict import Strict, checked, load_yaml
+
+Budget = Literal["alignment", "slots", "transcription"]
+PROFILES = ("smoke", "mini", "paper")
+VARIANT_SETS = ("all", "telling", "extremes")
+"""Names for several variants of a study at once."""
+
+
+class Training(Strict):
+    """A profile's training settings, scale-bound; a variant may scale the rates or name another warm-up."""
+
+    batch_size: int
+    lr: float
+    lora_lr: float  # of stages that train LoRA
+    warmup: float
+    weight_decay: float
+    clip: float
+    points: int
+    validation_examples: int
+    decoded_turns: int
+
+
+class Decoding(Strict):
+    batch_size: int
+    max_new_tokens: int
+
+
+class Budgets(Strict):
+    """Examples seen in a stage, the same for every variant of a study. 0: the profile has no such stage.
+
+    `alignment` is transcription before slots where the LLM stays frozen; the papers have none.
+    """
+
+    alignment: int = Field(ge=0)
+    transcription: int = Field(ge=0)
+    slots: int = Field(ge=0)
+
+
+class Profile(Strict):
+    """One scale of the suite: models, data, budgets and the hyperparameters bound to scale."""
+
+    profile: Literal["smoke", "mini", "paper"]
+    note: str  # what its numbers are good for
+    corpus: CorpusConfig
+    encoder: EncoderConfig
+    llm: str
+    adapters: dict[str, AdapterConfig]  # by the names that studies use
+    lora: LoraConfig
+    budgets: Budgets
+    training: Training
+    decoding: Decoding
+    precision: Literal["fp32", "bf16"]
+    seeds: list[int] = Field(min_length=1)
+    headline: list[str]  # the studies that plain `make` runs
+    variants: Literal["all", "telling"]  # of a study, where none are named
+    examples_per_second: float = Field(gt=0)  # of one training, for the estimate until one is recorded
+    time_limit_minutes: int = Field(gt=0)  # of one run's process
+
+
+class StageRecipe(Strict):
+    """A stage as a study names it: its budget is the sum of the profile's budgets named.
+
+    Where that is 0 the profile has no such stage.
+    """
+
+    name: str
+    tasks: dict[TaskName, float]
+    train: list[Part] = Field(min_length=1)
+    budget: list[Budget] = Field(min_length=1)
+
+
+class EvaluationRecipe(Strict):
+    split: Literal["validation", "A-test", "B-test"] = "A-test"
+    task: TaskName = "slots"
+    slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
+    audio: Literal["own", "other"] = "own"
+    answerer: Answerer = "model"
+
+
+class Variant(Strict):
+    """The settings a study can vary."""
+
+    adapter: str | None  # of the profile's; null: the LLM reads the gold transcript
+    lora: bool
+    stages: list[StageRecipe]
+    evaluation: EvaluationRecipe = EvaluationRecipe()
+    lr_factor: float = Field(1.0, gt=0)  # times the profile's learning rates
+    warmup: float | None = None  # None: the profile's
+    width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
+    train_share: float | None = None  # of the training utterances, seen the more often; None: all
+
+
+class Reported(Strict):
+    """A figure that a paper reports; data with its source, never a result of ours."""
+
+    variant: str
+    metric: Literal["precision", "recall", "f1"]
+    value: float
+    source: str
+
+
+class ClaimConfig(Strict):
+    """What a paper says, as an ordering of two variants by partial-match F1.
+
+    With `beyond`, another (better, worse) pair: that the first pair lies further apart than this one.
+    """
+
+    claim: str
+    source: str
+    better: str
+    worse: str
+    beyond: list[str] | None = Field(None, min_length=2, max_length=2)
+
+    @property
+    def compared(self) -> str:
+        first = f"{self.better} − {self.worse}"
+        return f"({first}) − ({self.beyond[0]} − {self.beyond[1]})" if self.beyond else first
+
+
+class Study(Strict):
+    study: str
+    title: str
+    paper: str
+    question: str
+    baseline: str  # the variant that the others are compared with
+    telling: list[str] = Field(default_factory=list)  # the variants that a short run shows; empty: all
+    extremes: list[str] = Field(min_length=2, max_length=2)  # the two that lie furthest apart
+    n_seeds: int | None = Field(None, gt=0)  # how many of the profile's seeds; None: all
+    base: dict
+    variants: dict[str, dict]
+    reported: list[Reported]
+    claims: list[ClaimConfig]
+
+    def variant(self, name: str) -> Variant:
+        """The base block with the variant's own settings laid over it."""
+        if name not in self.variants:
+            raise UserError(
+                f"study '{self.study}' has no variant '{name}'; its variants are: {', '.join(self.variants)}"
+            )
+        where = f"variant '{name}' of study '{self.study}'"
+        return checked(Variant, _overlay(self.base, self.variants[name]), where)
+
+    def chosen(self, names: Sequence[str]) -> list[str]:
+        """The variants of these names, in the study's order; `all`, `telling` and `extremes` name several."""
+        sets = {"all": list(self.variants), "telling": self.telling or list(self.variants)}
+        sets["extremes"] = self.extremes
+        wanted = {variant for name in names for variant in sets.get(name, [name])}
+        return [variant for variant in self.variants if variant in wanted]
+
+    @model_validator(mode="after")
+    def _names(self) -> Study:
+        named = {self.baseline, *self.telling, *self.extremes} | {r.variant for r in self.reported}
+        named |= {n for claim in self.claims for n in (claim.better, claim.worse, *(claim.beyond or ()))}
+        if unknown := sorted(named - set(self.variants)):
+            raise ValueError(
+                f"baseline, telling, extremes, reported or claims name {unknown}, "
+                f"not among {list(self.variants)}"
+            )
+        return self
+
+
+def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
+    """The one config of a run: the variant's choices at the profile's scale."""
+    training = profile.training.model_dump()
+    lora_lr = training.pop("lora_lr")
+    asked = {k: v for k in ("warmup", "train_share") if (v := getattr(variant, k)) is not None}
+    if variant.adapter and variant.adapter not in profile.adapters:
+        raise UserError(
+            f"profile '{profile.profile}' gives no size for adapter '{variant.adapter}'; "
+            f"it has {', '.join(profile.adapters)}"
+        )
+    return RunConfig(
+        corpus=profile.corpus,
+        encoder=profile.encoder,
+        llm=profile.llm,
+        adapter=profile.adapters[variant.adapter].at_width(variant.width_factor) if variant.adapter else None,
+        lora=profile.lora if variant.lora else None,
+        stages=[
+            StageConfig(
+                name=stage.name,
+                tasks=stage.tasks,
+                train=stage.train,
+                examples=examples,
+                **training
+                | {"lr": variant.lr_factor * (lora_lr if "lora" in stage.train else training["lr"])}
+                | asked,
+            )
+            for stage in variant.stages
+            if (examples := sum(getattr(profile.budgets, name) for name in stage.budget))
+        ],
+        evaluation=EvaluationConfig(**variant.evaluation.model_dump(), **profile.decoding.model_dump()),
+        precision=profile.precision,
+        seed=seed,
+    )
+
+
+def load_profile(path: Path) -> Profile:
+    return load_yaml(Profile, path)
+
+
+def load_study(path: Path) -> Study:
+    """A study whose every variant has been checked."""
+    study = load_yaml(Study, path)
+    for name in study.variants:
+        study.variant(name)
+    return study
+
+
+def _overlay(base: dict, change: dict) -> dict:
+    """`change` laid over `base`, dictionaries merged key by key; anything else is replaced."""
+    merged = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _overlay(base[key], value) if both else value
+    return merged

@@ -1,0 +1,47 @@
+"""How smoothly runs trained: norms and spikes of their gradients, which diverged (2510.15851, Appendix D)."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from speechllm_bench.reports import figures
+
+
+def gradients(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
+    """One row a variant: seeds run and diverged, the largest gradient norm before clipping, spikes counted.
+
+    rows: of `studies.records`; curve: of `reports.study.curves`. A spike is a step whose gradient norm is
+    above `training.loop.SPIKE` times the median of its part of the curve. Norms are the largest over
+    seeds, spikes and steps the mean a seed; NaN where no seed is run.
+    """
+    lines = []
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        found = [row for row in rows if row["variant"] == variant and row["record"]]
+        drawn = curve[(curve["variant"] == variant) & (curve["split"] == "train")]
+        spikes = drawn[drawn["metric"] == "gradient_spikes"]["value"].sum()
+        steps = drawn.groupby(["seed", "stage"])["step"].max().groupby("seed").sum().mean()
+        lines.append(
+            {
+                "variant": variant,
+                "seeds run": len(found),
+                "diverged": sum(row["status"] == "diverged" for row in found),
+                "largest gradient norm": drawn[drawn["metric"] == "gradient_norm_max"]["value"].max(),
+                "spikes a seed": spikes / len(found) if found else float("nan"),
+                "steps a seed": steps,
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def gradients_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
+    """The largest gradient norm, log scale, and the training loss over examples; None without a curve."""
+    if not (curve["metric"] == "gradient_norm_max").any():
+        return None
+    figure, axes = figures.panels(2, "page")
+    figures.learning_curves(curve, axes[0], "gradient_norm_max", "train")
+    axes[0].set_yscale("log")
+    axes[0].set_ylabel("largest gradient norm")
+    figures.learning_curves(curve, axes[1], "loss", "train")
+    figures.legend(figure)
+    return figure

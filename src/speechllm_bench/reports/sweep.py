@@ -1,0 +1,63 @@
+"""Families of adapters from small to large: F1, and how far training gets ahead of validation."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from speechllm_bench.reports import figures
+
+FEW = {False: "all turns", True: "a quarter of the turns"}
+
+
+def families(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
+    """One row a scored run: `kind`, `few` turns or all, `parameters`, `f1` with `low` and `high`, and `gap`.
+
+    The gap is validation loss less training loss at the end, in nats per target token: overfitting.
+    """
+    lines = []
+    for row in rows:
+        if not row["score"]:
+            continue
+        config, f1 = row["run"].config, row["score"]["metrics"]["f1"]
+        mine = curve[(curve["variant"] == row["variant"]) & (curve["seed"] == row["seed"])]
+        last = mine[mine["metric"] == "loss"].groupby("split")["value"].last()
+        lines.append(
+            {
+                "variant": row["variant"],
+                "kind": config.adapter.kind,
+                "few": config.stages[-1].train_share is not None,
+                "parameters": row["record"]["adapter_parameters"],
+                "f1": f1["value"],
+                "low": f1["low"],
+                "high": f1["high"],
+                "gap": last["validation"] - last["train"],
+            }
+        )
+    columns = ["variant", "kind", "few", "parameters", "f1", "low", "high", "gap"]
+    return pd.DataFrame(lines, columns=columns).sort_values(["kind", "few", "parameters"])
+
+
+def families_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
+    """F1 with intervals, and the gap, over the adapter's parameters; None where nothing was scored.
+
+    A family is a line; filled markers have seen all training turns, hollow ones a quarter of them.
+    """
+    frame = families(rows, curve)
+    if frame.empty:
+        return None
+    figure, axes = figures.panels(2, "page")
+    for (kind, few), points in frame.groupby(["kind", "few"]):
+        style = figures.look(kind)
+        drawn = {"color": style.colour, "marker": style.marker, "ls": style.dash, "lw": 0.7 if few else 1.3}
+        drawn |= {"mfc": "none"} if few else {}
+        bars = [points["f1"] - points["low"], points["high"] - points["f1"]]
+        label = f"{style.label}, {FEW[few]}" if few else style.label
+        axes[0].errorbar(points["parameters"], points["f1"], bars, capsize=2, label=label, **drawn)
+        axes[1].plot(points["parameters"], points["gap"], **drawn)
+    for ax, label in zip(axes, ("F1 (partial match)", "validation loss − training loss"), strict=True):
+        ax.set_ylabel(label)
+        figures.parameters_axis(ax)
+    axes[0].set_ylim(0, None)
+    figures.legend(figure)
+    return figure
