@@ -88,6 +88,7 @@ def notebook(chosen: argparse.Namespace) -> None:
     parameters = {k: v for k in options if (v := getattr(chosen, k)) is not None}
     for name in _studies(chosen.name, chosen.profile):
         print(_shown(notebook.execute(name, parameters, chosen.time_limit)))
+    _summarise(chosen.profile)  # which links to executed notebooks
 
 
 def doctor(chosen: argparse.Namespace) -> None:
@@ -220,6 +221,13 @@ def _report(names: list[str], chosen: argparse.Namespace) -> None:
     for name in names:
         for path in reports.write(name, chosen.profile, chosen.seeds):
             print(_shown(path))
+    _summarise(chosen.profile)
+
+
+def _summarise(profile: str) -> None:
+    from speechllm_bench.reports import summary
+
+    print(_shown(summary.write(profile)))
 
 
 def _set_threads(threads: int) -> None:

@@ -6,7 +6,7 @@ Written as CSV (all numbers), Markdown and LaTeX (rounded, booktabs); the same r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -51,7 +51,7 @@ def study_table(rows: Sequence[dict], baseline: str, reported: Mapping[str, floa
 
     Raises UserError where rows differ in metric version, device kind or precision (protocol, rule 11).
     """
-    _refuse_mixtures(rows)
+    refuse_mixtures(rows)
     by_variant: dict[str, list[dict]] = {}
     for row in rows:
         by_variant.setdefault(row["variant"], []).append(row)
@@ -67,6 +67,28 @@ def study_table(rows: Sequence[dict], baseline: str, reported: Mapping[str, floa
         lines.append(line)
     frame = pd.DataFrame(lines, columns=_columns())
     return frame.astype(dict.fromkeys(_WHOLE, "Int64"))
+
+
+def refuse_mixtures(rows: Sequence[dict]) -> None:
+    """UserError where rows differ in metric version, device kind or precision (protocol, rule 11)."""
+    found: dict[str, set] = {}
+    for row in rows:
+        for key in ("device_kind", "precision") if row["record"] else ():
+            found.setdefault(key.replace("_", " "), set()).add(row["record"][key])
+        for metric, version in row["score"]["versions"].items() if row["score"] else ():
+            found.setdefault(f"version of {metric}", set()).add(version)
+    for what, values in found.items():
+        if len(values) > 1:
+            raise UserError(
+                f"one table cannot mix runs of different {what} ({', '.join(sorted(map(str, values)))}); "
+                "run the older ones again"
+            )
+
+
+def f1(rows: Sequence[dict], variant: str) -> Interval | None:
+    """The table's F1 of one variant, without the table; None where it has no score."""
+    scores = _scores([row for row in rows if row["variant"] == variant])
+    return score.interval(list(scores.values()), "f1") if scores else None
 
 
 def paired_f1(
@@ -87,12 +109,11 @@ def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str
     """What the table shows and rests on: questions, speakers and seeds (protocol, rule 13)."""
     if frame["n"].isna().all():
         return f"{title}, profile {profile}: nothing has been scored. Reported F1: the paper's, at its scale."
-    n, speakers, seeds = (_range(frame[column]) for column in ("n", "speakers", "seeds"))
-    version = _range(frame["partial_match_version"])
+    version = _range(frame["partial_match_version"].dropna())
     parts = [SMOKE_MARK] if profile == "smoke" else []
     parts += [
         f"{title}, profile {profile}.",
-        f"n = {n} utterances of {speakers} speakers; seeds a variant: {seeds}.",
+        size(*(frame[column].dropna() for column in ("n", "speakers", "seeds"))),
         f"P, R, F1: partial match, version {version}, this suite's own.",
         "In brackets: 95 % interval by bootstrap over speakers and seeds.",
         f"Differences are paired, to {baseline};",
@@ -100,6 +121,11 @@ def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str
         "Reported F1: the paper's, at the paper's scale and on its own data.",
     ]
     return " ".join(parts)
+
+
+def size(n: Iterable[int], speakers: Iterable[int], seeds: Iterable[int]) -> str:
+    """What numbers rest on, of one entry a variant."""
+    return f"n = {_range(n)} utterances of {_range(speakers)} speakers; seeds a variant: {_range(seeds)}."
 
 
 def write(frame: pd.DataFrame, folder: Path, study: str, caption: str) -> list[Path]:
@@ -129,21 +155,6 @@ def _columns() -> list[str]:
     for name in ("exact_f1", "slu_f1", "parse_failures"):
         columns += [name, f"{name}_low", f"{name}_high"]
     return [*columns, "seconds", "reported_f1", "partial_match_version"]
-
-
-def _refuse_mixtures(rows: Sequence[dict]) -> None:
-    found: dict[str, set] = {}
-    for row in rows:
-        for key in ("device_kind", "precision") if row["record"] else ():
-            found.setdefault(key.replace("_", " "), set()).add(row["record"][key])
-        for metric, version in row["score"]["versions"].items() if row["score"] else ():
-            found.setdefault(f"version of {metric}", set()).add(version)
-    for what, values in found.items():
-        if len(values) > 1:
-            raise UserError(
-                f"one table cannot mix runs of different {what} ({', '.join(sorted(map(str, values)))}); "
-                "run the older ones again"
-            )
 
 
 def _scores(runs: Sequence[dict]) -> dict[int, dict]:
@@ -229,8 +240,6 @@ def _escape(text: str) -> str:
     return "".join(f"\\{c}" if c in "%&_#$" else c for c in text)
 
 
-def _range(values: pd.Series) -> str:
-    found = sorted(values.dropna().unique())
-    if not found:
-        return "none"
+def _range(values: Iterable[int]) -> str:
+    found = sorted(set(values))
     return f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"

@@ -1,0 +1,165 @@
+"""What a profile has found, study by study, as `results/<profile>/README.md`; from stored records alone.
+
+The same records give the same bytes, so it names no dates and no places on a machine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import pandas as pd
+
+from speechllm_bench import paths, runs, studies
+from speechllm_bench.errors import UserError
+from speechllm_bench.experiments import Profile, Study
+from speechllm_bench.reports import study as reports
+from speechllm_bench.reports import tables
+from speechllm_bench.reports.claims import Verdict
+from speechllm_bench.schema import Interval
+
+FILES = {
+    "table": "tables/{}.md",
+    "claims": "tables/{}_claims.md",
+    "learning curves": "figures/{}_curves.png",
+    "F1 against parameters": "figures/{}_parameters.png",
+    "gradients": "figures/{}_gradients.png",
+    "families": "figures/{}_families.png",
+    "executed notebook": "notebooks/{}.ipynb",
+}
+READING = (
+    "F1 is partial match, with its 95 % interval in brackets; a claim's difference is paired. How they are "
+    "made, and what a verdict asks for: rules 12 to 14 of docs/protocol.md. Claims were made at the paper's "
+    "scale, on its own data. Best and worst are those of the variants that are evaluated as the baseline is."
+)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is stored of one study."""
+
+    study: Study
+    title: str
+    rows: list[dict]  # studies.records
+    lacking: list[dict]  # those of them that are not ok
+    f1: dict[str, Interval]  # of the variants that have a score
+    verdicts: pd.DataFrame
+
+    @property
+    def begun(self) -> bool:
+        return any(row["status"] != tables.NOT_RUN for row in self.rows)
+
+    @property
+    def ok(self) -> str:
+        return f"{len(self.rows) - len(self.lacking)} of {len(self.rows)}"
+
+
+def write(profile: str) -> Path:
+    """Write the summary of every study in experiments/, over the profile's seeds; returns its path.
+
+    Raises UserError, with the study's name, where records cannot be read or do not belong in one table.
+    """
+    found = [_found(name, profile) for name in studies.known_studies()]
+    blocks = _head(studies.profile_named(profile), found)
+    for one in found:
+        blocks += _section(one, paths.results(profile)) if one.begun else []
+    if waiting := [one for one in found if not one.begun]:
+        lines = [f"- {one.title}, {len(one.rows)} runs ({_paper(one.study)})" for one in waiting]
+        blocks += [f"## {tables.NOT_RUN}", "\n".join(lines)]
+    file = paths.results(profile) / "README.md"
+    runs.write_text(file, "\n\n".join(blocks) + "\n")
+    return file
+
+
+def _found(name: str, profile: str) -> _Found:
+    study, _ = studies.load(name, profile)
+    try:
+        rows = studies.records(name, profile)
+        tables.refuse_mixtures(rows)
+        # Not the whole table, which takes a bootstrap a metric: that of F1 alone gives the same F1.
+        f1 = {variant: found for variant in study.variants if (found := tables.f1(rows, variant))}
+        verdicts = reports.verdicts(study, rows)
+    except UserError as error:
+        raise UserError(f"study '{name}': {error}") from None
+    lacking = [row for row in rows if row["status"] != "ok"]
+    return _Found(study, f"{name}: {study.title}", rows, lacking, f1, verdicts)
+
+
+def _head(profile: Profile, found: Sequence[_Found]) -> list[str]:
+    overview = [
+        {
+            "Study": one.study.study,
+            "Runs ok": one.ok,
+            "Others": _counted(row["status"] for row in one.lacking),
+            "Claims": _counted(sorted(one.verdicts["verdict"], key=get_args(Verdict).index)),
+        }
+        for one in found
+    ]
+    mark = [f"**{tables.SMOKE_MARK}**"] if profile.profile == "smoke" else []
+    size = _size([f1 for one in found for f1 in one.f1.values()])
+    return [f"# Profile {profile.profile}: {profile.note}", *mark, size, READING, _markdown(overview)]
+
+
+def _section(found: _Found, folder: Path) -> list[str]:
+    blocks = [f"## {found.title}", f"{found.study.question} ({_paper(found.study)})"]
+    lines = [f"{found.ok} runs ok", *_named(found.lacking), _size(found.f1.values())]
+    blocks.append("\n".join(f"- {line}" for line in lines))
+    if found.f1:
+        blocks.append(_markdown(_scores(found.study, found.f1)))
+    if found.study.claims:
+        blocks.append(_markdown(reports.show_verdicts(found.verdicts)))
+    files = {what: file.format(found.study.study) for what, file in FILES.items()}
+    links = [f"[{what}]({file})" for what, file in files.items() if (folder / file).is_file()]
+    return [*blocks, ", ".join(links)] if links else blocks
+
+
+def _named(rows: Sequence[dict]) -> list[str]:
+    """Variants and seeds, a line for those of one status and the same seeds."""
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        seeds.setdefault((row["status"], row["variant"]), []).append(str(row["seed"]))
+    alike: dict[tuple[str, str], list[str]] = {}
+    for (status, variant), some in seeds.items():
+        alike.setdefault((status, ", ".join(some)), []).append(variant)
+    return [f"{status}: {', '.join(names)} (seeds: {some})" for (status, some), names in alike.items()]
+
+
+def _scores(study: Study, f1: dict[str, Interval]) -> list[dict]:
+    """Best, worst and baseline; then the variants that are evaluated otherwise, and in what."""
+    usual = study.variant(study.baseline).evaluation.model_dump()
+    other = {
+        name: ", ".join(f"{key}: {value}" for key, value in asked.items() if value != usual[key])
+        for name in f1
+        if (asked := study.variant(name).evaluation.model_dump()) != usual
+    }
+    ranked = sorted(f1.keys() - other.keys(), key=lambda name: (-f1[name].value, name))
+    roles = [("best", name) for name in ranked[:1]] + [("worst", name) for name in ranked[1:][-1:]]
+    roles += [("baseline", study.baseline), *((what, name) for name, what in other.items())]
+    return [{"": role, "Variant": name} | _cells(f1.get(name)) for role, name in roles]
+
+
+def _cells(f1: Interval | None) -> dict:
+    if f1 is None:
+        return {"F1": "–", "Seeds": "–"}
+    return {"F1": f"{f1.value:.3f} [{f1.low:.2f}, {f1.high:.2f}]", "Seeds": f1.n_seeds}
+
+
+def _size(found: Iterable[Interval]) -> str:
+    sizes = [(f1.n, f1.n_speakers, f1.n_seeds) for f1 in found]
+    return tables.size(*zip(*sizes)) if sizes else "Nothing has been scored."
+
+
+def _paper(study: Study) -> str:
+    known = study.paper != "none"
+    return "paper: " + (f"[{study.paper}](https://arxiv.org/abs/{study.paper})" if known else "none")
+
+
+def _counted(values: Iterable[str]) -> str:
+    return ", ".join(f"{n} {value}" for value, n in Counter(values).items()) or "–"
+
+
+def _markdown(table: pd.DataFrame | list[dict]) -> str:
+    return pd.DataFrame(table).to_markdown(index=False, disable_numparse=True)

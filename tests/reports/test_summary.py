@@ -1,0 +1,140 @@
+"""The summary of a profile says what the tables say, and what is not there."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from test_tables import row
+
+from speechllm_bench import cli, notebook, paths, runs, studies
+from speechllm_bench.errors import UserError
+from speechllm_bench.reports import study as reports
+from speechllm_bench.reports import summary, tables
+
+
+def store(variant, seed, right=None, profile="mini", **record):
+    """A run of adapter_size with `right` of 20 answers right; diverged without."""
+    made = row(variant, right or 0, seed, **record)
+    folder = studies.run("adapter_size", variant, seed, profile).folder
+    status = "diverged" if right is None else "ok"
+    runs.write_json(folder / "run.json", made["record"] | {"status": status})
+    if right is not None:
+        runs.write_json(folder / "score.json", made["score"])
+
+
+@pytest.fixture
+def stored(suite):
+    """Of six variants with two seeds: nine runs ok, one diverged, one failed, one missing."""
+    right = {"cnn": (5, 7), "cnn_xl": (9, 8), "linear": (2, None), "mlp": (12, 13), "no_audio": (1, 1)}
+    for variant, seeds in right.items():
+        for seed, n in enumerate(seeds):
+            store(variant, seed, n)
+    failed = studies.run("adapter_size", "transformer", 0, "mini")
+    runs.write_json(studies.failure_file("mini", failed.digest), {"status": "killed"})
+    return suite
+
+
+def text(profile="mini"):
+    return summary.write(profile).read_text("utf-8")
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def roles(text):
+    """Variant, F1 and seeds by role, as the first table of the study says."""
+    lines = text[text.index("| best") :].split("\n\n")[0].splitlines()
+    return {role: rest for role, *rest in map(cells, lines)}
+
+
+def test_the_numbers_are_those_of_the_table_and_the_claims(stored):
+    reports.write("adapter_size", "mini")
+    table = (paths.results("mini") / "tables" / "adapter_size.md").read_text("utf-8")
+    f1 = {line[0]: line[6] for line in map(cells, table.splitlines()[2:])}
+    said = roles(text())
+    assert said == {
+        "best": ["mlp", f1["mlp"], "2"],
+        "worst": ["linear", f1["linear"], "1"],
+        "baseline": ["mlp", f1["mlp"], "2"],
+        "audio: other": ["no_audio", f1["no_audio"], "2"],  # the lowest, but no worst variant
+    }
+    assert re.fullmatch(r"0\.\d{3} \[0\.\d\d, 0\.\d\d\]", f1["mlp"]) and f1["mlp"] != f1["linear"]
+    claims = (paths.results("mini") / "tables" / "adapter_size_claims.md").read_text("utf-8")
+    assert claims in text() and "| agrees" in claims
+    assert "n = 20 utterances of 10 speakers; seeds a variant: 1 to 2." in text()
+    assert table.splitlines()[0].count("n = 20 utterances of 10 speakers; seeds a variant: 1 to 2.") == 1
+
+
+def test_what_is_not_ok_is_named_with_its_seeds(stored):
+    said = text().splitlines()
+    assert "- 9 of 12 runs ok" in said
+    assert "- diverged: linear (seeds: 1)" in said
+    assert "- FAILED: transformer (seeds: 0)" in said
+    assert "- NOT RUN: transformer (seeds: 1)" in said
+    (overview,) = [cells(line) for line in said if line.startswith("| adapter_size")]
+    assert overview[1:] == ["9 of 12", "1 diverged, 1 FAILED, 1 NOT RUN", "2 agrees, 2 not run"]
+
+
+def test_a_study_without_any_run_is_one_line(stored):
+    other = (
+        (stored / "experiments" / "adapter_size.yaml").read_text().replace("study: adapter", "study: other")
+    )
+    # Half the rate, or it would share the runs that are there.
+    other = other.replace("  adapter: mlp\n", "  adapter: mlp\n  lr: 5.0e-4\n", 1)
+    (stored / "experiments" / "other_size.yaml").write_text(other)
+    said = text()
+    assert re.findall("^## (.*)", said, re.M) == [
+        "adapter_size: Adapter size with a frozen LLM",
+        "NOT RUN",
+    ]
+    (line,) = re.findall("^- other_size.*", said, re.M)
+    assert line.startswith("- other_size: Adapter size with a frozen LLM, 12 runs (paper: [2510.15851](")
+    assert "| other_size   | 0 of 12   | 12 NOT RUN" in said
+
+
+def test_nothing_run_at_all(suite):
+    said = text("paper")
+    assert "\n\nNothing has been scored.\n" in said and "- adapter_size" in said.split("## NOT RUN")[1]
+
+
+def test_a_baseline_that_diverged_has_no_number(suite):
+    store("mlp", 0)
+    store("cnn", 0, 5)
+    said = roles(text())
+    assert said["baseline"] == ["mlp", "–", "–"] and said["best"][0] == "cnn" and "worst" not in said
+
+
+def test_the_bytes_are_the_same_each_time_and_name_no_place(stored):
+    first = summary.write("mini").read_bytes()
+    assert first == summary.write("mini").read_bytes()
+    assert str(stored).encode() not in first
+
+
+def test_links_lead_to_files_that_are_there(stored):
+    assert "](" not in text().replace("](https://", "")
+    reports.write("adapter_size", "mini")
+    runs.write_text(paths.results("mini") / "notebooks" / "adapter_size.ipynb", "{}")
+    linked = set(re.findall(r"\]\((?!https)([^)]+)\)", text()))
+    assert {"tables/adapter_size.md", "tables/adapter_size_claims.md"} <= linked
+    assert {"figures/adapter_size_parameters.png", "notebooks/adapter_size.ipynb"} <= linked
+    assert all((paths.results("mini") / link).is_file() for link in linked)
+
+
+def test_smoke_is_marked_and_other_profiles_are_not(suite):
+    assert tables.SMOKE_MARK in text("smoke") and tables.SMOKE_MARK not in text("mini")
+
+
+def test_runs_that_no_table_would_hold_are_refused_by_the_studys_name(stored):
+    store("mlp", 1, 13, device_kind="cuda")
+    with pytest.raises(UserError, match=r"study 'adapter_size': one table cannot mix .* device kind"):
+        summary.write("mini")
+
+
+def test_every_command_that_reports_writes_it(suite, monkeypatch, capsys):
+    monkeypatch.setattr(notebook, "execute", lambda name, *_: suite / f"{name}.ipynb")
+    for line in ("report adapter_size", "notebook adapter_size"):
+        assert cli.main(line.split()) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "results/smoke/README.md"
+        (suite / "results/smoke/README.md").unlink()
