@@ -82,7 +82,7 @@ def test_a_study_without_any_run_is_one_line(stored):
         (stored / "experiments" / "adapter_size.yaml").read_text().replace("study: adapter", "study: other")
     )
     # Half the rate, or it would share the runs that are there.
-    other = other.replace("  adapter: mlp\n", "  adapter: mlp\n  lr: 5.0e-4\n", 1)
+    other = other.replace("  adapter: mlp\n", "  adapter: mlp\n  lr_factor: 0.5\n", 1)
     (stored / "experiments" / "other_size.yaml").write_text(other)
     said = text()
     assert re.findall("^## (.*)", said, re.M) == [
