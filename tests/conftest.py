@@ -60,7 +60,7 @@ def toy_profile(name: str) -> dict:
         "corpus": {"name": "call_centre", "sizes": {"train": 40, "A-test": 10}},
         "encoder": {"path": "zoo/toy-whisper", "padding": "trimmed"},
         "llm": "zoo/toy-llm",
-        "adapters": ADAPTERS,
+        "adapters": ADAPTERS | {"transformer_pre_norm": ADAPTERS["transformer"] | {"pre_norm": True}},
         "lora": {"rank": 4, "alpha": 16, "dropout": 0.0},
         "budgets": {"alignment": 32, "slots": 64, "transcription": 32},
         "training": {
@@ -93,7 +93,7 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("smoke", "mini", "paper"):
         (experiments / "profiles" / f"{name}.yaml").write_text(yaml.safe_dump(toy_profile(name)))
     monkeypatch.setattr(paths, "EXPERIMENTS", experiments)
-    monkeypatch.setattr(identity, "_surroundings", lambda config: ())
+    monkeypatch.setattr(identity, "_surroundings", lambda config, heard: ())
     monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(tmp_path))
     return tmp_path
 
@@ -154,6 +154,7 @@ def tiny_backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     LlamaForCausalLM(config).half().save_pretrained(folder / "llm")
     tokenizer.save_pretrained(folder / "llm")
+    tokenizer.save_pretrained(folder / "whisper")  # its decoder says the first eight of these tokens
     return folder
 
 

@@ -111,7 +111,7 @@ def test_a_report_without_the_backbones_shows_every_row_as_not_run(suite, monkey
     from speechllm_bench import identity
     from speechllm_bench.errors import MissingBackbone
 
-    def missing(config):
+    def missing(config, heard):
         raise MissingBackbone("backbone 'big' is not on this machine")
 
     monkeypatch.setattr(identity, "_surroundings", missing)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from speechllm_bench import identity, jobs, paths, preparation, runs
-from speechllm_bench.config import LoraConfig
+from speechllm_bench.config import LoraConfig, RunConfig
 from speechllm_bench.data.corpora import store
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
@@ -66,6 +66,31 @@ def test_a_text_llm_without_training_and_the_chance_copier_answer_too(tiny_run, 
     assert all(json.loads(raw) is not None for raw in said["chance"])
 
 
+def test_a_cascade_reads_what_the_decoder_heard_and_shares_its_training_with_gold_text(tiny_run, tiny_data):
+    train = tiny_run().stages[0].model_copy(update={"train": ["lora"], "points": 1, "decoded_turns": 0})
+    lora = LoraConfig(rank=2, alpha=8, dropout=0.0)
+    gold = tiny_run().model_copy(update={"adapter": None, "lora": lora, "stages": [train]})
+    cascade = evaluated(gold, text="asr")
+    tuned = cascade.model_copy(update={"stages": [train.model_copy(update={"text": "asr"})]})
+    records = {
+        name: runs.read_json(jobs.execute(config, "cascade", silent) / "run.json")
+        for name, config in {"gold": gold, "cascade": cascade, "tuned": tuned}.items()
+    }
+    assert records["gold"]["stages"] == records["cascade"]["stages"] != records["tuned"]["stages"]
+    assert records["gold"]["total_parameters"] < records["cascade"]["total_parameters"]
+    assert all(r["speech_hours"] == 0 and r["text_tokens"] > 24 for r in records.values())
+    said = {split: preparation.ensure_transcripts(cascade, None, split) for split in ("train", "A-test")}
+    assert set(said["train"]) == {u.id for u in tiny_data.train}  # stored: no corpus was needed
+    folder = paths.results("cascade") / "runs" / records["tuned"]["digest"]
+    assert {p.utterance_id for p in predictions(folder)} == set(said["A-test"])
+
+
+def test_only_what_reads_can_read_what_was_recognised(tiny_run):
+    with pytest.raises(ValueError, match="text: asr is what a text LLM reads"):
+        evaluation = tiny_run().evaluation.model_dump() | {"text": "asr"}
+        RunConfig.model_validate(tiny_run().model_dump() | {"evaluation": evaluation})
+
+
 @pytest.fixture
 def profile(done, request):
     """A profile of the test's own that already holds what `done` made."""
@@ -90,7 +115,8 @@ def test_run_json_says_what_was_run_and_where(done):
     assert record["stages"] == [identity.stage_digest(done.config, 0)]
     # MLP: 8 x 16 frames -> 16 -> 16, with biases.
     assert record["adapter_parameters"] == record["trained_parameters"] == 128 * 16 + 16 + 16 * 16 + 16
-    assert record["llm_parameters"] > 0
+    assert record["total_parameters"] > record["llm_parameters"] + record["adapter_parameters"] > 1000
+    assert record["speech_hours"] > 0 and record["text_tokens"] > 24
     assert record["device_kind"] in ("cpu", "cuda") and record["precision"] == "fp32" and record["seed"] == 0
     assert record["threads"] >= 1 and record["peak_memory_mib"] > 50
     assert 0 < record["examples_per_second"] < 10_000 and 0 <= record["padding_share"] < 0.5

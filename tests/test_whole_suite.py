@@ -73,6 +73,7 @@ def test_the_notebooks_of_the_other_studies(checkout):
     """Speech with LoRA in two stages, the text LLM, the backbones as they are, and the chance copier."""
     results = checkout / "results" / "smoke"
     for name, variants in {
+        "baselines": "asr,whole_transcript",
         "backbones": "composite,text,untuned_b_ood,chance",
         "learning_rate": "times_1",
         "lora": "mlp,mlp_lora",

@@ -15,7 +15,8 @@ from speechllm_bench.strict import Strict
 AdapterKind = Literal["cnn", "cnn_xl", "linear", "mlp", "transformer"]
 TaskName = Literal["slots", "transcription"]
 Part = Literal["adapter", "lora"]
-Answerer = Literal["model", "chance_copier"]  # evaluation/chance.py: who answers without a model
+Answerer = Literal["model", "chance_copier", "whole_transcript"]  # evaluation/answerers.py
+Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
 
 
 class CorpusConfig(Strict):
@@ -75,6 +76,7 @@ class StageConfig(FitConfig):
     validation_examples: int = Field(gt=0)  # for the loss
     decoded_turns: int = Field(ge=0)  # validation turns decoded for the F1 curve
     train_share: float | None = Field(None, gt=0, lt=1)  # of the training utterances; None: all of them
+    text: Text = "gold"
 
     @model_validator(mode="after")
     def _shares(self) -> StageConfig:
@@ -89,6 +91,7 @@ class EvaluationConfig(Strict):
     slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
     audio: Literal["own", "other"] = "own"  # other: another turn's audio, the `no audio` control
     answerer: Answerer = "model"
+    text: Text = "gold"
     batch_size: int = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
 
@@ -114,4 +117,11 @@ class RunConfig(Strict):
             raise ValueError("a stage trains the adapter, but adapter is null for this variant")
         if self.adapter is None and self.evaluation.audio == "other":
             raise ValueError("audio: other needs an adapter, since without one nothing is heard")
+        if self.adapter and self.reads_asr(len(self.stages)):
+            raise ValueError("text: asr is what a text LLM reads, but this variant has an adapter and hears")
         return self
+
+    def reads_asr(self, n_stages: int, evaluated: bool = True) -> bool:
+        """Whether the first `n_stages` stages, or the evaluation, read what a recogniser heard."""
+        texts = [stage.text for stage in self.stages[:n_stages]]
+        return "asr" in (*texts, self.evaluation.text if evaluated else "gold")

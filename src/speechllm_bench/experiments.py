@@ -19,6 +19,7 @@ from speechllm_bench.config import (
     RunConfig,
     StageConfig,
     TaskName,
+    Text,
 )
 from speechllm_bench.errors import UserError
 from speechllm_bench.strict import Strict, checked, load_yaml
@@ -90,6 +91,7 @@ class StageRecipe(Strict):
     tasks: dict[TaskName, float]
     train: list[Part] = Field(min_length=1)
     budget: list[Budget] = Field(min_length=1)
+    text: Text = "gold"
 
 
 class EvaluationRecipe(Strict):
@@ -98,6 +100,7 @@ class EvaluationRecipe(Strict):
     slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
     audio: Literal["own", "other"] = "own"
     answerer: Answerer = "model"
+    text: Text = "gold"
 
 
 class Variant(Strict):
@@ -203,6 +206,7 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
                 name=stage.name,
                 tasks=stage.tasks,
                 train=stage.train,
+                text=stage.text,
                 examples=examples,
                 **training
                 | {"lr": variant.lr_factor * (lora_lr if "lora" in stage.train else training["lr"])}

@@ -5,8 +5,11 @@ Protocol, rule 16. Commit, device and library versions are recorded beside a run
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from pathlib import Path
+
+from safetensors import safe_open
 
 from speechllm_bench import paths, runs
 from speechllm_bench.config import CorpusConfig, RunConfig
@@ -16,7 +19,8 @@ from speechllm_bench.errors import MissingBackbone, UserError
 
 def run_digest(config: RunConfig) -> str:
     # What is None is not used; left out, so that a setting that comes later leaves older runs what they are.
-    return runs.digest("run", config.model_dump(exclude_none=True), *_surroundings(config))
+    heard = config.adapter is not None or config.reads_asr(len(config.stages))
+    return runs.digest("run", config.model_dump(exclude_none=True), *_surroundings(config, heard))
 
 
 def stage_digest(config: RunConfig, index: int) -> str:
@@ -29,7 +33,8 @@ def stage_digest(config: RunConfig, index: int) -> str:
     parts["stages"] = parts["stages"][: index + 1]
     if not any("lora" in stage["train"] for stage in parts["stages"]):
         parts.pop("lora", None)
-    return runs.digest("stage", parts, *_surroundings(config))
+    heard = config.adapter is not None or config.reads_asr(index + 1, evaluated=False)
+    return runs.digest("stage", parts, *_surroundings(config, heard))
 
 
 def corpus_digest(corpus: CorpusConfig) -> str:
@@ -75,9 +80,19 @@ def backbone_folder(name: str) -> Path:
         ) from None
 
 
-def _surroundings(config: RunConfig) -> tuple:
+def n_stored(name: str, part: str = "") -> int:
+    """Parameters in a backbone's files, of the tensors whose name holds `part`; nothing is loaded."""
+    total = 0
+    for file in sorted(backbone_folder(name).glob("*.safetensors")):
+        with safe_open(file, "np") as weights:
+            names = [name for name in weights.keys() if part in name]  # noqa: SIM118, no dictionary
+            total += sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
+    return total
+
+
+def _surroundings(config: RunConfig, heard: bool) -> tuple:
     return (
-        backbone_hash(config.encoder.path) if config.adapter else None,  # without one nothing is heard
+        backbone_hash(config.encoder.path) if heard else None,
         backbone_hash(config.llm),
         corpora.recipe(config.corpus.name),
         runs.NUMERICS_VERSION,

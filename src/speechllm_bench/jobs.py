@@ -63,6 +63,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         corpus.utterances("validation"),
         corpora.slot_types(config.corpus.name),
         frames,
+        _recognised(config, corpus),
     )
     model, tokenizer = stages.build_model(config, frames.dim if frames else None)
     seconds = {"startup": time.perf_counter() - began}
@@ -77,6 +78,8 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     diverged = any(r["status"] == "diverged" for r in stage_records)
 
     trained = set().union(*(model.trained_parameters(s.train) for s in config.stages))
+    added = sum(p.numel() for n, p in model.named_parameters() if "lora_" in n or n.startswith("adapter."))
+    n_llm = n_parameters(model) - added
     record = {
         "digest": identity.run_digest(config),
         "profile": profile,
@@ -86,8 +89,10 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "stages": [r["digest"] for r in stage_records],
         "adapter_parameters": n_parameters(model.adapter) if model.adapter else 0,
         "trained_parameters": sum(p.numel() for n, p in model.named_parameters() if n in trained),
-        "llm_parameters": n_parameters(model.llm)
-        - sum(p.numel() for n, p in model.llm.named_parameters() if "lora_" in n),
+        "llm_parameters": n_llm,
+        "total_parameters": n_llm + added + _encoder_parameters(config),
+        "speech_hours": round(sum(r["speech_hours"] for r in stage_records), 3),
+        "text_tokens": sum(r["text_tokens"] for r in stage_records),
         "device_kind": model.llm.device.type,
         "precision": config.precision,
         "threads": torch.get_num_threads(),
@@ -114,6 +119,21 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     return paths.results(profile) / "runs" / record["digest"]
 
 
+def _encoder_parameters(config: RunConfig) -> int:
+    """Of the speech encoder that a run hears with, and of the decoder where it reads what that recognised."""
+    if config.evaluation.text == "asr":
+        return identity.n_stored(config.encoder.path)
+    return identity.n_stored(config.encoder.path, "encoder.") if config.adapter else 0
+
+
+def _recognised(config: RunConfig, corpus) -> dict[str, str]:
+    """What a recogniser heard of the splits that a text LLM reads it of."""
+    splits = {"train", "validation"} if config.reads_asr(len(config.stages), evaluated=False) else set()
+    splits |= {config.evaluation.split} if config.evaluation.text == "asr" else set()
+    heard = [preparation.ensure_transcripts(config, corpus, split) for split in sorted(splits)]
+    return {id: text for split in heard for id, text in split.items()}
+
+
 def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer, data, progress) -> dict:
     """Load the stage's weights into the model; train and store them first where they are not there.
 
@@ -129,7 +149,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             loop.load_weights(model.trained_parameters(stage.train), folder / "weights.safetensors")
             return runs.read_json(folder / "stage.json")
         checkpoint = paths.cache() / "checkpoints" / digest
-        fitted, padding_share = stages.train_stage(
+        fitted, seen = stages.train_stage(
             config,
             index,
             model,
@@ -145,7 +165,9 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             "examples": fitted.curve[-1].examples,  # seen: the budget, or fewer where it diverged
             "seconds": round(fitted.seconds, 2),
             "validation_seconds": round(fitted.validation_seconds, 2),
-            "padding_share": round(float(padding_share), 4),
+            "padding_share": round(seen.padding_share, 4),
+            "speech_hours": round(seen.speech_hours, 3),
+            "text_tokens": seen.text_tokens,
         }
         with runs.whole_folder(folder) as temporary:
             loop.save_weights(model.trained_parameters(stage.train), temporary / "weights.safetensors")
@@ -159,7 +181,7 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
     """Decode and score the evaluation split; predictions and score into `folder`. Returns seconds."""
     from speechllm_bench.data import questions
     from speechllm_bench.data.tasks import TASKS
-    from speechllm_bench.evaluation import chance, score
+    from speechllm_bench.evaluation import answerers, score
     from speechllm_bench.models.decoding import decode
 
     evaluation = config.evaluation
@@ -172,14 +194,16 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
         half = len(utterances) // 2
         heard = utterances[half:] + utterances[:half]
     if evaluation.answerer == "chance_copier":
-        predictions = chance.answers(examples, utterances, data.train, config.seed)
+        predictions = answerers.chance_copier(examples, utterances, data.train, config.seed)
+    elif evaluation.answerer == "whole_transcript":
+        predictions = answerers.whole_transcript(examples, utterances)
     else:
         predictions = decode(
             model,
             tokenizer,
             examples,
             utterances,
-            **data.heard(heard),
+            **data.heard(heard, evaluation.text),
             batch_size=evaluation.batch_size,
             max_new_tokens=evaluation.max_new_tokens,
             progress=lambda share: progress("decode", 0.9 + 0.09 * share),

@@ -1,4 +1,4 @@
-"""What every run needs and none should compute twice: the corpus on disk, and its encoder frames."""
+"""What runs need and none should compute twice: the corpus on disk, its encoder frames, its recognition."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from speechllm_bench.data.frames import FrameStore, FrameWriter
 
 if TYPE_CHECKING:
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+
+CHUNK = 1000  # utterances whose audio is sorted by length at a time, so that memory stays small
 
 
 def corpus_folder(corpus: CorpusConfig) -> Path:
@@ -47,6 +50,38 @@ def ensure_frames(config: RunConfig, corpus: Corpus) -> FrameStore:
     return store
 
 
+def transcripts_file(config: RunConfig, split: str) -> Path:
+    return paths.cache() / "transcripts" / identity.frames_digest(config) / f"{split}.json"
+
+
+def ensure_transcripts(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
+    """What the encoder's own decoder hears in each utterance of a split, by id; recognised where missing."""
+    file = transcripts_file(config, split)
+    with runs.lock(file):
+        if not file.is_file():
+            runs.write_json(file, _recognise(config, corpus, split))
+    return runs.read_json(file)
+
+
+def _recognise(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
+    import torch
+    from tqdm import tqdm
+
+    from speechllm_bench.models.asr import load_asr, transcribe
+
+    model, tokenizer = load_asr(config.encoder.path)
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    utterances, said = corpus.utterances(split), {}
+    with tqdm(total=len(utterances), desc=f"recognition of {split}", unit="utt", mininterval=1) as bar:
+        for start in range(0, len(utterances), CHUNK):
+            chunk = range(start, min(start + CHUNK, len(utterances)))
+            audio = [corpus.audio(split, i) for i in chunk]
+            texts = transcribe(model, tokenizer, audio, config.encoder.padding)
+            said |= {utterances[i].id: text for i, text in zip(chunk, texts, strict=True)}
+            bar.update(len(chunk))
+    return said
+
+
 def _encode(encoder: WhisperEncoder, config: RunConfig, corpus: Corpus, folder: Path) -> None:
     import torch
     from tqdm import tqdm
@@ -67,9 +102,8 @@ def _encode(encoder: WhisperEncoder, config: RunConfig, corpus: Corpus, folder: 
     ):
         for split in corpus.splits:
             utterances = corpus.utterances(split)
-            # A thousand utterances' audio at a time is sorted by length, so memory stays small.
-            for start in range(0, len(utterances), 1000):
-                chunk = range(start, min(start + 1000, len(utterances)))
+            for start in range(0, len(utterances), CHUNK):
+                chunk = range(start, min(start + CHUNK, len(utterances)))
                 audio = [corpus.audio(split, i) for i in chunk]
                 for i, frames in encode(encoder, audio, config.encoder.padding):
                     writer.add(utterances[start + i].id, frames)

@@ -30,6 +30,9 @@ def row(variant, right=None, seed=0, status="ok", **record):
         "precision": "fp32",
         "trained_parameters": 30_000,
         "llm_parameters": 3_000_000,
+        "total_parameters": 8_000_000,
+        "speech_hours": 12.5,
+        "text_tokens": 900_000,
         "wall_seconds": 60.0 + seed,
     } | record
     return {"variant": variant, "seed": seed, "status": status, "record": record, "score": scored(right)}

@@ -18,8 +18,8 @@ LORA = LoraConfig(rank=2, alpha=8, dropout=0.5)
 
 def train(config, data, folder, index: int = 0):
     model, tokenizer = stages.build_model(config, data.frames.dim)
-    fit, padding = stages.train_stage(config, index, model, tokenizer, data, folder)
-    return model, fit, padding
+    fit, seen = stages.train_stage(config, index, model, tokenizer, data, folder)
+    return model, fit, seen
 
 
 def stage(config, **changes):
@@ -46,8 +46,10 @@ def test_every_variant_trains_on_the_same_examples_in_the_same_order(
     for adapter in ADAPTERS:
         seen.clear()
         config = stage(tiny_run(adapter), examples=36, decoded_turns=0, points=1)
-        _, fit, padding = train(config, tiny_data, tmp_path / adapter)
-        assert fit.status == "ok" and 0 <= padding < 0.5
+        _, fit, amounts = train(config, tiny_data, tmp_path / adapter)
+        assert fit.status == "ok" and 0 <= amounts.padding_share < 0.5
+        hours = sum(tiny_data.frames.n_frames(u.id) for u in tiny_data.train) / 50 / 3600
+        assert hours < amounts.speech_hours < 2 * hours  # 36 examples of 24 turns
         assert fit.curve[-1].examples == 36
         assert all(math.isfinite(p.value) for p in fit.curve)
         learned[adapter] = [batch for batch in seen if "/train/" in batch[0].utterance_id]

@@ -89,6 +89,11 @@ LOOKS = {
     "multistage_a": Look("Multistage-A", "#E69F00", "s", _DASHED),
     "multistage_b": Look("Multistage-B", "#009E73", "^", _DASH_DOT),
     "multistage_c": Look("Multistage-C", "#0072B2", "h", _LONG),
+    "untuned": Look("LLM as it is, gold text", "#999999", "v", _DOTTED),
+    "gold": Look("LLM tuned, gold text", "#000000", "o", _SOLID),
+    "cascade": Look("the same, behind a recogniser", "#E69F00", "s", _DASHED),
+    "asr": Look("LLM tuned on recognised text", "#56B4E9", "D", _DASH_DOT),
+    "speechllm": Look("SpeechLLM", "#0072B2", "h", _SOLID),
     "full_20": Look("full rate, 20 % warm-up", "#D55E00", "^", _SOLID),
     "full_40": Look("full rate, 40 %", "#E69F00", "s", _DASHED),
     "half_20": Look("half rate, 20 %", "#56B4E9", "v", _DASH_DOT),
@@ -208,7 +213,7 @@ def legend(figure: Figure, reported: bool = False) -> None:
             entries.setdefault(label, handle)
     if reported:
         entries["reported"] = Line2D([], [], ls="", marker="o", mfc="none", mec="0.3")
-    lines = any(handle.get_linestyle() != "None" for handle in entries.values())
+    lines = any(isinstance(h, Line2D) and h.get_linestyle() != "None" for h in entries.values())
     figure.legend(
         entries.values(),
         entries.keys(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -13,7 +15,8 @@ FEW = {False: "all turns", True: "a quarter of the turns"}
 def families(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
     """One row a scored run: `kind`, `few` turns or all, `parameters`, `f1` with `low` and `high`, and `gap`.
 
-    The gap is validation loss less training loss at the end, in nats per target token: overfitting.
+    The gap is validation loss less training loss at the end, in nats per target token: overfitting. Of runs
+    that share their training the first alone has one.
     """
     lines = []
     for row in rows:
@@ -31,7 +34,7 @@ def families(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
                 "f1": f1["value"],
                 "low": f1["low"],
                 "high": f1["high"],
-                "gap": last["validation"] - last["train"],
+                "gap": last.get("validation", math.nan) - last.get("train", math.nan),
             }
         )
     columns = ["variant", "kind", "few", "parameters", "f1", "low", "high", "gap"]
@@ -53,7 +56,8 @@ def families_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
         drawn |= {"mfc": "none"} if few else {}
         bars = [points["f1"] - points["low"], points["high"] - points["f1"]]
         label = f"{style.label}, {FEW[few]}" if few else style.label
-        axes[0].errorbar(points["parameters"], points["f1"], bars, capsize=2, label=label, **drawn)
+        axes[0].plot(points["parameters"], points["f1"], label=label, **drawn)
+        axes[0].errorbar(points["parameters"], points["f1"], bars, color=style.colour, ls="", lw=1, capsize=2)
         axes[1].plot(points["parameters"], points["gap"], **drawn)
     for ax, label in zip(axes, ("F1 (partial match)", "validation loss − training loss"), strict=True):
         ax.set_ylabel(label)

@@ -26,6 +26,9 @@ _HEADINGS = {
     "status": "Status",
     "trained_parameters": "Trained parameters",
     "llm_share": "Share of LLM",
+    "total_parameters": "All parameters",
+    "speech_hours": "Hours of speech",
+    "text_tokens": "Text tokens",
     "precision": "P",
     "recall": "R",
     "f1": "F1",
@@ -36,7 +39,11 @@ _HEADINGS = {
     "seconds": "Seconds",
     "reported_f1": "Reported F1",
 }
-_WHOLE = ("n", "speakers", "seeds", "trained_parameters", "partial_match_version")
+_WHOLE = (
+    *("n", "speakers", "seeds", "trained_parameters", "total_parameters", "text_tokens"),
+    "partial_match_version",
+)
+_UNEQUAL = ("total_parameters", "speech_hours", "text_tokens")  # shown where systems differ in what they hear
 _WITH_INTERVAL = ("precision", "recall", "f1", "difference")
 
 
@@ -143,12 +150,14 @@ def write(frame: pd.DataFrame, folder: Path, study: str, caption: str) -> list[P
 
 def display(frame: pd.DataFrame) -> pd.DataFrame:
     """The table as it is read: text alone, rounded, `0.412 [0.39, 0.43]`, a dash where there is nothing."""
-    cells = {column: [_cell(row, column) for row in frame.to_dict("records")] for column in _HEADINGS}
+    left_out = _UNEQUAL if frame["speech_hours"].nunique() < 2 else ()
+    shown = [column for column in _HEADINGS if column not in left_out]
+    cells = {column: [_cell(row, column) for row in frame.to_dict("records")] for column in shown}
     return pd.DataFrame(cells).rename(columns=_HEADINGS)
 
 
 def _columns() -> list[str]:
-    columns = ["variant", "status", "n", "speakers", "seeds", "trained_parameters", "llm_share"]
+    columns = ["variant", "status", "n", "speakers", "seeds", "trained_parameters", "llm_share", *_UNEQUAL]
     for name in ("precision", "recall", "f1", "difference"):
         columns += [name, f"{name}_low", f"{name}_high"]
     columns.append("differs")
@@ -180,7 +189,8 @@ def _cost(runs: Sequence[dict]) -> dict:
         return {}
     trained, llm = (records[0][key] for key in ("trained_parameters", "llm_parameters"))
     seconds = sum(record["wall_seconds"] for record in records) / len(records)
-    return {"trained_parameters": trained, "llm_share": trained / llm, "seconds": seconds}
+    seen = {key: records[0][key] for key in _UNEQUAL}
+    return {"trained_parameters": trained, "llm_share": trained / llm, **seen, "seconds": seconds}
 
 
 def _quality(scores: dict[int, dict]) -> dict:
@@ -208,10 +218,12 @@ def _cell(row: dict, column: str) -> str:
         return "–"
     if column in ("variant", "status"):
         return value
-    if column == "trained_parameters":
+    if column in ("trained_parameters", "total_parameters", "text_tokens"):
         return f"{value:,}"
     if column == "seconds":
         return f"{value:.0f}"
+    if column == "speech_hours":
+        return f"{value:.1f}"
     if column in ("llm_share", "parse_failures"):
         return f"{100 * value:.1f} %"
     if column not in _WITH_INTERVAL:

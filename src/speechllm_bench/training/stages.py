@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench import metrics
-from speechllm_bench.config import RunConfig, StageConfig
+from speechllm_bench.config import RunConfig, StageConfig, Text
 from speechllm_bench.data import questions
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.data.tasks import slots
@@ -26,6 +26,7 @@ from speechllm_bench.schema import Example, SlotType, Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
 
+FRAMES_A_SECOND = 50  # of Whisper's encoder
 CHARACTERS_A_TOKEN = 4  # of text
 SPOKEN_CHARACTERS_A_TOKEN = 2.1  # of speech: 13 characters and 6.25 speech tokens a second
 
@@ -37,13 +38,25 @@ class Data:
     train: list[Utterance]
     validation: list[Utterance]
     slot_types: dict[str, SlotType]
-    frames: FrameStore | None  # None: gold transcripts are read
+    frames: FrameStore | None  # None: text is read
+    recognised: Mapping[str, str] = field(default_factory=dict)  # utterance id -> what a recogniser heard
 
-    def heard(self, utterances: Sequence[Utterance]) -> dict[str, list]:
-        """What the model gets of these turns, as `collate` and `decode` take it."""
-        if self.frames is None:
-            return {"transcripts": [u.transcript for u in utterances]}
-        return {"frames": [self.frames[u.id] for u in utterances]}
+    def heard(self, utterances: Sequence[Utterance], text: Text) -> dict[str, list]:
+        """What the model gets of these turns, as `collate` and `decode` take it; `text` where it reads."""
+        if self.frames is not None:
+            return {"frames": [self.frames[u.id] for u in utterances]}
+        if text == "asr":
+            return {"transcripts": [self.recognised[u.id] for u in utterances]}
+        return {"transcripts": [u.transcript for u in utterances]}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the examples of a stage were made of."""
+
+    padding_share: float  # of the training positions
+    speech_hours: float
+    text_tokens: int  # of the answers, and of what a text LLM read in place of speech
 
 
 def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
@@ -69,8 +82,8 @@ def train_stage(
     data: Data,
     checkpoint: Path,
     progress: Callable[[float], None] = lambda share: None,
-) -> tuple[Fit, float]:
-    """Train stage `index` in place; returns the fit and the share of training positions that were padding."""
+) -> tuple[Fit, Seen]:
+    """Train stage `index` in place; returns the fit and what was seen for it."""
     stage = config.stages[index]
     device = model.llm.device
     # The first calls of the split: fewer are a prefix of more.
@@ -83,7 +96,7 @@ def train_stage(
 
     def loss(pairs: Sequence[schedule.Pair]) -> dict[str, torch.Tensor]:
         model.train()
-        heard = data.heard([train[item] for item, _ in pairs])
+        heard = data.heard([train[item] for item, _ in pairs], stage.text)
         batch = collate(tokenizer, [example(pair) for pair in pairs], **heard, with_answer=True)
         padding[:] += (~batch.attended).sum().item(), batch.attended.numel()
         return {"loss": model.loss(batch.to(device))}
@@ -103,7 +116,18 @@ def train_stage(
         autocast=config.precision == "bf16",
         progress=progress,
     )
-    return fitted, padding[0] / max(1, padding[1])
+    hours, tokens = _amounts([train[item] for item, _ in pairs], map(example, pairs), stage, tokenizer, data)
+    return fitted, Seen(float(padding[0] / max(1, padding[1])), hours, tokens)
+
+
+def _amounts(utterances, examples, stage: StageConfig, tokenizer, data: Data) -> tuple[float, int]:
+    """Hours of speech and tokens of text in a stage's examples."""
+    texts = [example.target for example in examples]
+    if data.frames is not None:
+        frames = sum(data.frames.n_frames(u.id) for u in utterances)
+        return frames / FRAMES_A_SECOND / 3600, sum(map(len, tokenizer(texts)["input_ids"]))
+    texts += data.heard(utterances, stage.text)["transcripts"]
+    return 0.0, sum(map(len, tokenizer(texts)["input_ids"]))
 
 
 def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: Data):
@@ -111,10 +135,12 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
     fixed = data.validation[: stage.validation_examples]
     examples = [questions.training_example(u, data.slot_types, stage.tasks, 0, 0) for u in fixed]
     parts = [slice(i, i + stage.batch_size) for i in range(0, len(examples), stage.batch_size)]
-    batches = [collate(tokenizer, examples[p], **data.heard(fixed[p]), with_answer=True) for p in parts]
+    batches = [
+        collate(tokenizer, examples[p], **data.heard(fixed[p], stage.text), with_answer=True) for p in parts
+    ]
     turns = data.validation[: stage.decoded_turns]
     asked = [questions.evaluation_example(u, data.slot_types, "slots") for u in turns]
-    heard = data.heard(turns)
+    heard = data.heard(turns, stage.text)
 
     @torch.inference_mode()
     def validate() -> dict[str, float]:

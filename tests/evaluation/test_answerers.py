@@ -1,4 +1,4 @@
-"""The chance copier: verbatim, blind, and the same each time."""
+"""Answerers without a model: verbatim, blind, and the same each time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.tasks import slots
-from speechllm_bench.evaluation import chance, score
+from speechllm_bench.evaluation import answerers, score
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ TRAIN = call_centre.utterances("train", 500)
 
 
 def test_answers_are_runs_of_the_transcript_for_slots_that_were_asked(asked):
-    said = chance.answers(*asked, TRAIN, 0)
+    said = answerers.chance_copier(*asked, TRAIN, 0)
     assert [p.example_id for p in said] == [e.id for e in asked[0]]
     filled = 0
     for prediction in said:
@@ -37,13 +37,23 @@ def test_answers_are_runs_of_the_transcript_for_slots_that_were_asked(asked):
 
 def test_the_seed_decides_and_the_order_does_not(asked):
     examples, utterances = asked
-    first = chance.answers(examples, utterances, TRAIN, 0)
-    assert chance.answers(examples[::-1], utterances[::-1], TRAIN, 0)[::-1] == first
-    assert chance.answers(examples, utterances, TRAIN, 1) != first
+    first = answerers.chance_copier(examples, utterances, TRAIN, 0)
+    assert answerers.chance_copier(examples[::-1], utterances[::-1], TRAIN, 0)[::-1] == first
+    assert answerers.chance_copier(examples, utterances, TRAIN, 1) != first
 
 
 def test_chance_is_more_than_nothing_and_little(asked):
-    scored = score.score_slots(chance.answers(*asked, TRAIN, 0), slots.parse)
+    scored = score.score_slots(answerers.chance_copier(*asked, TRAIN, 0), slots.parse)
     assert 0 < scored["metrics"]["f1"]["value"] < 0.25
     assert scored["metrics"]["parse_failures"]["value"] == 0
     assert json.dumps(scored)
+
+
+def test_the_whole_transcript_finds_all_and_is_precise_in_nothing(asked):
+    said = answerers.whole_transcript(*asked)
+    for prediction in said:
+        answer = slots.parse(prediction.raw)
+        assert set(answer) == set(prediction.asked) and set(answer.values()) == {prediction.transcript}
+    metrics = score.score_slots(said, slots.parse)["metrics"]
+    assert metrics["precision"]["value"] < 0.2 < metrics["recall"]["value"]
+    assert metrics["exact_f1"]["value"] < metrics["f1"]["value"] < 0.35

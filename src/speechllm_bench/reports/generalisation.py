@@ -1,0 +1,63 @@
+"""One system on several test sets: in-domain, other companies and wordings, unseen slot types.
+
+A variant `name` is evaluated on A-test; `name_b_id` and `name_b_ood` are the same system on B-test.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from speechllm_bench.evaluation import score
+from speechllm_bench.reports import figures
+
+SETS = {"": "A", "_b_id": "B-ID", "_b_ood": "B-OOD"}
+
+
+def systems(rows: list[dict]) -> pd.DataFrame:
+    """One row a system and test set that was scored: `system`, `set`, `f1` with `low` and `high`.
+
+    rows: of `studies.records`. Systems that were evaluated on A alone are left out.
+    """
+    names = list(dict.fromkeys(row["variant"] for row in rows))
+    lines = []
+    for system in (name for name in names if f"{name}_b_ood" in names):
+        for ending, called in SETS.items():
+            scores = [r["score"] for r in rows if r["variant"] == system + ending and r["score"]]
+            if scores:
+                f1 = score.interval(scores, "f1")
+                lines.append((system, called, f1.value, f1.low, f1.high))
+    return pd.DataFrame(lines, columns=["system", "set", "f1", "low", "high"])
+
+
+def losses(rows: list[dict]) -> pd.DataFrame:
+    """One row a system: F1 on each test set, and the share of A's that is lost on B-ID and B-OOD.
+
+    2510.15851 finds 40 to 60 % lost on unseen slot types, whatever the system.
+    """
+    wide = systems(rows).pivot(index="system", columns="set", values="f1")
+    wide = wide.reindex(columns=list(SETS.values())).reindex(systems(rows)["system"].unique())
+    for called in ("B-ID", "B-OOD"):
+        wide[f"lost on {called}"] = 1 - wide[called] / wide["A"]
+    return wide.reset_index()
+
+
+def systems_figure(rows: list[dict]) -> Figure | None:
+    """F1 with intervals of every system, a group of bars a test set; None where nothing was scored."""
+    frame = systems(rows)
+    if frame.empty:
+        return None
+    figure, (ax,) = figures.panels(1, "page")
+    names = list(frame["system"].unique())
+    width = 0.8 / len(names)
+    for i, name in enumerate(names):
+        drawn = frame[frame["system"] == name]
+        places = [list(SETS.values()).index(called) + (i + 0.5) * width - 0.4 for called in drawn["set"]]
+        style = figures.look(name)
+        bars = [drawn["f1"] - drawn["low"], drawn["high"] - drawn["f1"]]
+        ax.bar(places, drawn["f1"], width * 0.9, color=style.colour, label=style.label)
+        ax.errorbar(places, drawn["f1"], bars, color="0.2", ls="", lw=0.8, capsize=2)
+    ax.set_xticks(range(len(SETS)), list(SETS.values()))
+    ax.set_ylabel("F1 (partial match)")
+    figures.legend(figure)
+    return figure

@@ -1,0 +1,112 @@
+"""What three studies show beside the common table: gradients, families of adapters, losses on other sets."""
+
+from __future__ import annotations
+
+import json
+import math
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from speechllm_bench.evaluation import score
+from speechllm_bench.reports import generalisation, stability, sweep
+from speechllm_bench.schema import Prediction
+
+RIGHT, WRONG = (json.dumps({"city": city}) for city in ("rome", "oslo"))
+
+
+def curve(variant: str, seed: int, values: dict[tuple[str, str], list[float]]) -> pd.DataFrame:
+    """values: (split, metric) -> one value at each of the points, 10 steps apart."""
+    lines = [
+        ("slots", 10 * (i + 1), 80 * (i + 1), split, metric, value, variant, seed)
+        for (split, metric), series in values.items()
+        for i, value in enumerate(series)
+    ]
+    columns = ["stage", "step", "examples", "split", "metric", "value", "variant", "seed"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def scored(right: int, n: int = 20) -> dict:
+    """The score of n answers of ten speakers, the first `right` of them correct."""
+    rows = [
+        Prediction(f"e{i}", f"u{i}", f"s{i % 10}", "slots", RIGHT if i < right else WRONG,
+                   RIGHT, ("city",), 3, "to rome")
+        for i in range(n)
+    ]  # fmt: skip
+    return score.score_slots(rows, json.loads)
+
+
+@pytest.fixture
+def wild():
+    """One variant whose second seed diverged after spikes, one that was never run."""
+    smooth = {("train", "gradient_norm_max"): [2.0, 3.0], ("train", "gradient_spikes"): [0.0, 1.0]}
+    spiky = {("train", "gradient_norm_max"): [9.0, 70.0], ("train", "gradient_spikes"): [4.0, 5.0]}
+    loss = {("train", "loss"): [3.0, 2.0]}
+    rows = [
+        {"variant": "full_20", "seed": 0, "status": "ok", "record": {"status": "ok"}},
+        {"variant": "full_20", "seed": 1, "status": "diverged", "record": {"status": "diverged"}},
+        {"variant": "half_20", "seed": 0, "status": "NOT RUN", "record": None},
+    ]
+    return rows, pd.concat([curve("full_20", 0, smooth | loss), curve("full_20", 1, spiky | loss)])
+
+
+def test_spikes_norms_and_divergence_are_counted(wild):
+    table = stability.gradients(*wild).set_index("variant")
+    full, half = table.loc["full_20"], table.loc["half_20"]
+    assert (full["seeds run"], full["diverged"], full["largest gradient norm"]) == (2, 1, 70.0)
+    assert full["spikes a seed"] == 5.0 and full["steps a seed"] == 20
+    assert half["seeds run"] == 0 and math.isnan(half["spikes a seed"])
+
+
+def test_gradients_are_drawn_on_a_log_scale_and_nothing_without_a_curve(wild):
+    rows, curves = wild
+    figure = stability.gradients_figure(rows, curves)
+    assert figure.axes[0].get_yscale() == "log" and len(figure.axes[0].lines) > 0
+    plt.close(figure)
+    assert stability.gradients_figure(rows, curves[:0]) is None
+
+
+def family_row(variant: str, kind: str, size: int, right: int, share: float | None) -> dict:
+    stage, adapter = SimpleNamespace(train_share=share), SimpleNamespace(kind=kind)
+    run = SimpleNamespace(config=SimpleNamespace(adapter=adapter, stages=[stage]))
+    record = {"adapter_parameters": size}
+    return {"variant": variant, "seed": 0, "run": run, "record": record, "score": scored(right)}
+
+
+def test_families_are_lines_of_growing_size_for_all_and_for_few_turns():
+    rows = [
+        family_row("mlp_large", "mlp", 3000, 16, None),
+        family_row("mlp", "mlp", 1000, 12, None),
+        family_row("mlp_large_few", "mlp", 3000, 4, 0.25),
+        {"variant": "cnn", "seed": 0, "run": None, "record": None, "score": None},
+    ]
+    values = {("train", "loss"): [2.0, 1.0], ("validation", "loss"): [2.0, 1.5]}
+    curves = pd.concat([curve(row["variant"], 0, values) for row in rows[:3]])
+    frame = sweep.families(rows, curves)
+    assert frame["variant"].tolist() == ["mlp", "mlp_large", "mlp_large_few"]
+    assert frame["few"].tolist() == [False, False, True]
+    assert frame["gap"].tolist() == [0.5] * 3 and frame["f1"].tolist() == pytest.approx([0.6, 0.8, 0.2])
+    figure = sweep.families_figure(rows, curves)
+    assert figure.axes[0].get_xscale() == "log"
+    assert {len(line.get_xdata()) for line in figure.axes[1].lines} == {1, 2}
+    plt.close(figure)
+    assert sweep.families_figure(rows[3:], curves) is None
+
+
+def test_a_system_loses_a_share_of_its_f1_on_other_sets():
+    right = {"cascade": 16, "cascade_b_id": 12, "cascade_b_ood": 4, "gold_b_ood": None, "gold": 18, "mlp": 3}
+    rows = [
+        {"variant": name, "seed": 0, "score": None if n is None else scored(n)} for name, n in right.items()
+    ]
+    table = generalisation.losses(rows).set_index("system")
+    assert list(table.index) == ["cascade", "gold"]  # mlp has no other set
+    assert table.loc["cascade", "lost on B-ID"] == pytest.approx(0.25)
+    assert table.loc["cascade", "lost on B-OOD"] == pytest.approx(0.75)
+    assert math.isnan(table.loc["gold", "lost on B-OOD"])
+    figure = generalisation.systems_figure(rows)
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["A", "B-ID", "B-OOD"]
+    assert len(figure.axes[0].patches) == 4
+    plt.close(figure)
+    assert generalisation.systems_figure(rows[3:4]) is None
