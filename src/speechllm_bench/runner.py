@@ -101,7 +101,9 @@ def describe(plan: Plan, jobs: int) -> str:
 
 def expected_seconds(plan: Plan, jobs: int) -> float | None:
     """From the recorded seconds of this profile's earlier runs; None where there are none."""
-    records = [runs.read_json(f) for f in paths.results(plan.profile.profile).glob("runs/*/run.json")]
+    # Hidden folders are left out: another runner may be writing one.
+    whole = paths.results(plan.profile.profile).glob("runs/[!.]*/run.json")
+    records = [runs.read_json(f) for f in whole]
     known = [record["seconds"]["total"] for record in records if record["status"] == "ok"]
     if not known:
         return None
@@ -197,8 +199,7 @@ def _run_all(plan: Plan, jobs: int, command: Command) -> tuple[list[Run], list[d
 
 def _start(run: Run, command: list[str], threads: int) -> _Active:
     log = paths.results(run.profile) / "logs" / f"{run.digest}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "w", encoding="utf-8") as file:
+    with _emptied(log) as file:
         return _Active(run, _spawn(command, file, threads), log, time.monotonic())
 
 
@@ -279,8 +280,7 @@ def _prepare(command: list[str], profile: str) -> None:
     print("Preparing corpus and encoder frames.", flush=True)
     seen = sys.stderr.isatty()  # a terminal shows the bars, a notebook's kernel has none
     log = paths.results(profile) / "logs" / "prepare.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.nullcontext() if seen else open(log, "w", encoding="utf-8") as file:
+    with contextlib.nullcontext() if seen else _emptied(log) as file:
         process = _spawn(command, file, cores())
         try:
             code = process.wait()
@@ -288,8 +288,16 @@ def _prepare(command: list[str], profile: str) -> None:
             _stop([_Active(None, process, log, 0.0)])
             raise
     if code:
+        _check_disk()  # a full one holds no log that could say so
         why = "the message is above" if seen else _last_line(log, f"exit code {code}")
         raise UserError(f"corpus and encoder frames could not be prepared: {why}")
+
+
+def _emptied(log: Path) -> TextIO:
+    """An empty log that is appended to, so that two runners' processes do not write over each other."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("")
+    return open(log, "a", encoding="utf-8")
 
 
 def _lines(log: Path) -> list[str]:
