@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -74,6 +75,24 @@ def test_variants_are_checked_against_the_study(write):
             notebook.checked(name, wrong)
     with pytest.raises(UserError, match="there is no study 'adapters'"):
         notebook.checked("run", {"study": "adapters"})
+
+
+def test_a_notebook_cut_short_by_a_full_disk_is_told_and_not_stored(suite, write, monkeypatch):
+    import papermill
+
+    def full(source, executed, *_, **options):
+        Path(executed).write_text('{"cells": [')
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def outcome(work, log, limit):  # in this process, where there is something to stand in for papermill
+        return notebook._run_papermill(work)
+
+    monkeypatch.setattr(papermill, "execute_notebook", full)
+    monkeypatch.setattr(notebook, "_outcome", outcome)
+    write("toy", "print(1)")
+    with pytest.raises(UserError, match="notebook 'toy': .*No space left on device"):
+        notebook.execute("toy", {})
+    assert [p.name for p in (suite / "results" / "smoke").rglob("*.ipynb")] == []
 
 
 def test_an_unknown_notebook_is_refused_with_the_known_ones(write):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,8 @@ def test_expected_time_comes_from_recorded_runs(suite):
     assert runner.expected_seconds(plan, jobs=1) == 180
     assert runner.expected_seconds(plan, jobs=3) == 60
     assert "Expected time: about 3 min 00 s" in runner.describe(plan, 1)
+    runs.write_text(suite / "results" / "smoke" / "runs" / ".d.tmp" / "run.json", "another runner is writ")
+    assert runner.expected_seconds(plan, jobs=1) == 180
 
 
 def test_failures_are_recorded_and_the_others_go_on(suite, capsys):
@@ -192,6 +196,79 @@ def test_a_full_disk_is_told_before_anything_starts(suite, monkeypatch):
     monkeypatch.setattr(runner, "LEAST_DISK", 2**60)
     with pytest.raises(UserError, match="MiB are free where results are kept"):
         run(["cnn"])
+
+
+def test_a_disk_that_fills_up_meanwhile_stops_the_runs_and_the_next_start_goes_on(suite, monkeypatch):
+    def no_room(path, record):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(runs, "write_json", no_room)
+        run(["cnn", "linear"], cnn='wait(\'"start", "linear"\'); sys.exit(1)', linear="time.sleep(60)")
+    assert not any(alive(pid) for *_, pid in events(suite))
+    assert len(run(["cnn", "linear"]).finished) == 2
+
+
+def test_a_full_disk_is_told_where_no_log_could_hold_the_message(suite, monkeypatch):
+    def silent(profile, jobs):
+        monkeypatch.setattr(runner, "LEAST_DISK", 2**60)  # from now on there is too little
+        return [sys.executable, "-c", "import sys; sys.exit(2)"]
+
+    plan = studies.plan(["adapter_size"], "smoke", ["cnn"])
+    with pytest.raises(UserError, match="MiB are free where results are kept"):
+        runner.run_missing(plan, 1, stand_in(), silent)
+
+
+REAL_RUN = """
+import sys, time, types
+from pathlib import Path
+import speechllm_bench
+from speechllm_bench import cli, identity, paths, runs, studies
+from speechllm_bench.errors import UserError
+def log(what):
+    with open("{events}", "a") as file:
+        file.write(what + " {variant}\\n")
+def wait(condition):
+    while not condition():
+        time.sleep(0.05)
+def execute(config, profile, tell):
+    tell("train", 0.5)
+    log("try")
+    digest = identity.run_digest(config)
+    folder, failure = studies.run_folder(profile, digest), studies.failure_file(profile, digest)
+    if "{variant}" == "cnn":  # goes astray once the other runner waits for it, then well
+        if Path("{events}").read_text().count("try cnn") == 1:
+            wait(lambda: Path("{events}").read_text().count("start cnn") == 2)
+            raise UserError("the first try went astray")
+        wait(failure.is_file)
+    with runs.whole_folder(folder) as temporary:
+        runs.write_json(temporary / "run.json", {{"status": "ok", "seconds": {{"total": 1.0}}}})
+    return folder
+paths.EXPERIMENTS, identity._surroundings = Path("{experiments}"), lambda config: ()
+sys.modules["speechllm_bench.jobs"] = speechllm_bench.jobs = types.SimpleNamespace(execute=execute)
+log("start")
+sys.exit(cli.main(["run", "adapter_size", "{variant}"]))
+"""
+
+
+def test_two_runners_of_one_profile_do_every_run_once_and_a_failed_one_again(suite):
+    def command(run, threads):
+        names = {"events": suite / "events", "experiments": paths.EXPERIMENTS, "variant": run.variant}
+        return [sys.executable, "-c", REAL_RUN.format(**names)]
+
+    plan = studies.plan(["adapter_size"], "smoke", ["cnn", "linear"])
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(runner.run_missing, plan, 2, command, prepare) for _ in range(2)]
+    outcomes = [future.result() for future in both]
+    tries = [line for line in (suite / "events").read_text().splitlines() if line.startswith("try")]
+    assert sorted(tries) == ["try cnn", "try cnn", "try linear"]
+    assert sorted(len(outcome.finished) for outcome in outcomes) == [1, 2]
+    assert [f["message"] for o in outcomes for f in o.failures] == ["the first try went astray"]
+    assert all(studies.run_done(run.profile, run.digest) for run in plan.runs)
+    assert not list((suite / "results" / "smoke" / "failed").iterdir())
+    log = suite / "results" / "smoke" / "logs" / f"{plan.runs[0].digest}.log"
+    first, second = log.read_text().splitlines()  # neither has written over the other
+    assert first.endswith("astray") and "results/smoke/runs" in second
 
 
 def test_each_process_gets_its_share_of_the_cores(suite, monkeypatch):

@@ -1,6 +1,7 @@
 """The command line: `speechllm-bench prepare | run | study | report | notebook | doctor | zoo`.
 
-A user's mistake ends in one sentence and exit code 2, Ctrl-C in one sentence and 130, a failed run in 1.
+A user's mistake or a full disk ends in one sentence and exit code 2, Ctrl-C in one sentence and 130, a run
+that failed in 1.
 Torch is imported by `prepare`, `run` and `zoo` alone, once the arguments have been checked.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -15,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechllm_bench import paths
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import PROFILES
 
@@ -32,6 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
         return chosen.command(chosen) or 0
     except UserError as error:
         print(f"speechllm-bench: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = error.filename or paths.home()  # a write that fails does not say of what file
+        told = f"no space left on the disk ({where}); make room and start again, finished runs stay"
+        print(f"speechllm-bench: {told}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         told = str(stop) or "Stopped; what is finished stays, the next start goes on from there."
@@ -239,8 +249,6 @@ def _set_threads(threads: int) -> None:
 
 def _shown(path: Path) -> str:
     """A path as seen from the folder where results are."""
-    from speechllm_bench import paths
-
     return str(path.relative_to(paths.home())) if path.is_relative_to(paths.home()) else str(path)
 
 

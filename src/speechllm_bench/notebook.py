@@ -65,8 +65,7 @@ def execute(name: str, parameters: dict, limit_minutes: int | None = None) -> Pa
         runs.write_json(target.with_suffix(".json"), status)
         failed = paths.results(profile) / "failed" / target.name
         place = target if outcome["status"] == "ok" else failed
-        if (work / "executed.ipynb").is_file():
-            _store(work / "executed.ipynb", place)
+        _store(work / "executed.ipynb", place)
     if outcome["status"] == "interrupted":
         raise KeyboardInterrupt
     if outcome["status"] != "ok":
@@ -211,7 +210,10 @@ def _end_tree(process: subprocess.Popen) -> None:
 
 
 def _store(executed: Path, target: Path) -> None:
-    notebook = clean(json.loads(executed.read_text(encoding="utf-8")))
+    try:
+        notebook = clean(json.loads(executed.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return  # never written, or cut short by a kill or a full disk
     runs.write_text(target, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -281,6 +283,8 @@ def _run_papermill(work: Path) -> dict:
     except PapermillExecutionError as error:
         message = f"{error.ename}: {error.evalue}" if error.ename != "UserError" else error.evalue
         return {"status": "failed", "message": message}
+    except OSError as error:  # of papermill itself: a full disk above all
+        return {"status": "failed", "message": str(error)}
     except DeadKernelError:
         return {"status": "killed", "message": "its kernel died, often a lack of memory"}
     return {"status": "ok"}

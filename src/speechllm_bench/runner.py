@@ -105,10 +105,11 @@ def expected_seconds(plan: Plan, jobs: int) -> float:
     At the pace of this profile's recorded stages and runs; where there are none, of its own estimate.
     """
     folder = paths.results(plan.profile.profile)
-    stages = [runs.read_json(f) for f in folder.glob("stages/*/stage.json")]
+    # Hidden folders are left out: another runner may be writing one.
+    stages = [runs.read_json(f) for f in folder.glob("stages/[!.]*/stage.json")]
     seconds = sum(stage["seconds"] + stage["validation_seconds"] for stage in stages)
     seen = sum(stage["examples"] for stage in stages)
-    a_run = [runs.read_json(f)["seconds"] for f in folder.glob("runs/*/run.json")]
+    a_run = [runs.read_json(f)["seconds"] for f in folder.glob("runs/[!.]*/run.json")]
     rest = [run["total"] - run["train"] - run["validate"] for run in a_run] or [RUN_SECONDS]
     pace = seconds / seen if seen else 1 / plan.profile.examples_per_second
     expected = pace * plan.untrained_examples + sum(rest) / len(rest) * len(plan.missing)
@@ -204,8 +205,7 @@ def _run_all(plan: Plan, jobs: int, command: Command) -> tuple[list[Run], list[d
 
 def _start(run: Run, command: list[str], threads: int) -> _Active:
     log = paths.results(run.profile) / "logs" / f"{run.digest}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "w", encoding="utf-8") as file:
+    with _emptied(log) as file:
         return _Active(run, _spawn(command, file, threads), log, time.monotonic())
 
 
@@ -286,8 +286,7 @@ def _prepare(command: list[str], profile: str) -> None:
     print("Preparing corpus and encoder frames.", flush=True)
     seen = sys.stderr.isatty()  # a terminal shows the bars, a notebook's kernel has none
     log = paths.results(profile) / "logs" / "prepare.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.nullcontext() if seen else open(log, "w", encoding="utf-8") as file:
+    with contextlib.nullcontext() if seen else _emptied(log) as file:
         process = _spawn(command, file, cores())
         try:
             code = process.wait()
@@ -295,8 +294,16 @@ def _prepare(command: list[str], profile: str) -> None:
             _stop([_Active(None, process, log, 0.0)])
             raise
     if code:
+        _check_disk()  # a full one holds no log that could say so
         why = "the message is above" if seen else _last_line(log, f"exit code {code}")
         raise UserError(f"corpus and encoder frames could not be prepared: {why}")
+
+
+def _emptied(log: Path) -> TextIO:
+    """An empty log that is appended to, so that two runners' processes do not write over each other."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("")
+    return open(log, "a", encoding="utf-8")
 
 
 def _lines(log: Path) -> list[str]:

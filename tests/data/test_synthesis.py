@@ -104,6 +104,8 @@ def test_an_unknown_voice_is_named(voice, complaint):
 def test_an_empty_transcript_is_refused():
     with pytest.raises(UserError, match="empty transcript"):
         synthesis.synthesise("  ", VOICE)
+    with pytest.raises(UserError, match="utterance u1: an empty transcript"):
+        list(synthesis.speak_all([utterance(0), replace(utterance(1), transcript="")], 1, progress=False))
 
 
 def test_a_recorded_utterance_cannot_be_spoken():

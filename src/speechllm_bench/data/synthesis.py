@@ -67,6 +67,8 @@ def speak_all(
         worker = idle.get()
         try:
             return worker.ask(utterance.transcript, utterance.voice)
+        except UserError as error:
+            raise UserError(f"utterance {utterance.id}: {error}") from None
         finally:
             idle.put(worker)
 

@@ -8,7 +8,6 @@ Okabe and Ito's, told apart by colour-blind readers, and markers and dashes hold
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -20,6 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from speechllm_bench.runs import write_bytes
 
 WIDTHS = {"column": 3.35, "page": 7.0}
 """Inches: narrow enough for one column or the page of ISCA and IEEE proceedings."""
@@ -228,15 +229,12 @@ def save(figure: Figure, folder: Path, name: str, profile: str) -> list[Path]:
     """Write <name>.pdf and <name>.png (300 dpi), marked where the profile is smoke; returns the paths."""
     if profile == "smoke":
         figure.supxlabel(SMOKE_MARK, color="#B00020", fontsize=7, fontweight="bold")
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
         content = io.BytesIO()
         figure.savefig(content, format=ending, metadata=metadata)
         paths.append(folder / f"{name}.{ending}")
-        temporary = folder / f".{name}.{ending}.{os.getpid()}.tmp"
-        temporary.write_bytes(content.getvalue())
-        os.replace(temporary, paths[-1])
+        write_bytes(paths[-1], content.getvalue())
     return paths
 
 

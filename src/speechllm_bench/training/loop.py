@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from speechllm_bench import runs
@@ -143,7 +143,9 @@ class _State:
 def _save(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer, state: _State) -> None:
     with runs.whole_folder(folder) as temporary:
         save_weights(parameters, temporary / "weights.safetensors")
-        torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
+        state_dict = io.BytesIO()  # in memory first, as in `save_weights`
+        torch.save(optimizer.state_dict(), state_dict)
+        (temporary / "optimizer.pt").write_bytes(state_dict.getbuffer())
         runs.write_json(temporary / "state.json", asdict(state))
 
 
@@ -157,8 +159,11 @@ def _resume(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer) ->
 
 
 def save_weights(parameters: dict[str, nn.Parameter], path: Path) -> None:
-    """The trained parameters alone, as safetensors."""
-    save_file({name: p.detach().cpu().contiguous() for name, p in parameters.items()}, path)
+    """The trained parameters alone, as safetensors.
+
+    In memory first: on a full disk the libraries' own writers raise errors that do not say so.
+    """
+    path.write_bytes(save({name: p.detach().cpu().contiguous() for name, p in parameters.items()}))
 
 
 def load_weights(parameters: dict[str, nn.Parameter], path: Path) -> None:
