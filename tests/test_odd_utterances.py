@@ -53,6 +53,7 @@ title: Odd turns
 paper: none
 question: Does anything break?
 baseline: mlp
+extremes: [mlp, text]
 base:
   adapter: mlp
   lora: true

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from speechllm_bench import paths, runner, runs, studies
+from speechllm_bench import estimate, paths, runner, runs, studies
 from speechllm_bench.errors import UserError
 
 PREAMBLE = """
@@ -85,11 +85,11 @@ def test_what_is_missing_is_run_and_then_there_is_nothing_to_do(suite, capsys):
 def test_expected_time_comes_from_recorded_runs(suite):
     run(["cnn"])
     plan = studies.plan(["adapter_size"], "smoke", ["linear", "mlp", "transformer"])
-    assert runner.expected_seconds(plan, jobs=1) == 180
-    assert runner.expected_seconds(plan, jobs=3) == 60
-    assert "Expected time: about 3 min 00 s" in runner.describe(plan, 1)
+    assert estimate.expected_seconds(plan, jobs=1) == 180
+    assert estimate.expected_seconds(plan, jobs=3) == 60
+    assert "Expected time: about 3 min 00 s" in estimate.describe(plan, 1)
     runs.write_text(suite / "results" / "smoke" / "runs" / ".d.tmp" / "run.json", "another runner is writ")
-    assert runner.expected_seconds(plan, jobs=1) == 180
+    assert estimate.expected_seconds(plan, jobs=1) == 180
 
 
 def test_failures_are_recorded_and_the_others_go_on(suite, capsys):
@@ -244,7 +244,7 @@ def execute(config, profile, tell):
     with runs.whole_folder(folder) as temporary:
         runs.write_json(temporary / "run.json", {{"status": "ok", "seconds": {{"total": 1.0}}}})
     return folder
-paths.EXPERIMENTS, identity._surroundings = Path("{experiments}"), lambda config: ()
+paths.EXPERIMENTS, identity._surroundings = Path("{experiments}"), lambda config, heard: ()
 sys.modules["speechllm_bench.jobs"] = speechllm_bench.jobs = types.SimpleNamespace(execute=execute)
 log("start")
 sys.exit(cli.main(["run", "adapter_size", "{variant}"]))
@@ -290,4 +290,4 @@ def test_who_waits_for_another_runner_is_seen_to_wait(suite):
 
 @pytest.mark.parametrize(("seconds", "text"), [(4.6, "5 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
 def test_clock(seconds, text):
-    assert runner.clock(seconds) == text
+    assert estimate.clock(seconds) == text

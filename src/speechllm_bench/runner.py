@@ -22,13 +22,13 @@ import psutil
 
 from speechllm_bench import paths, runs, studies
 from speechllm_bench.errors import UserError
+from speechllm_bench.estimate import clock, describe
 from speechllm_bench.studies import Plan, Run
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 20  # between asking a run to stop and killing it
 LOG_SECONDS = 60  # between two lines of progress where nobody watches a bar
 LEAST_DISK = 2**30  # bytes
-RUN_SECONDS = 20  # of a run beside its training, until one is recorded
 LOG_LINES = 20  # of a failed run's log that its record keeps
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -86,47 +86,9 @@ def run_missing(
     return Outcome(tuple(finished), tuple(failures), seconds)
 
 
-def describe(plan: Plan, jobs: int) -> str:
-    """What is there, what will be run and how long that may take, in one sentence or two."""
-    missing, done = plan.missing, len(plan.distinct) - len(plan.missing)
-    name = plan.profile.profile
-    if not missing:
-        return f"Profile {name}: all {done} runs are there, nothing to do."
-    about = f"about {clock(expected_seconds(plan, jobs))}"
-    return (
-        f"Profile {name}: runs to do: {len(missing)} ({done} are there); training stages after sharing: "
-        f"{len(plan.untrained)}; at a time: {jobs}. Expected time: {about}."
-    )
-
-
-def expected_seconds(plan: Plan, jobs: int) -> float:
-    """For the examples to be seen in training and the runs to be started and decoded.
-
-    At the pace of this profile's recorded stages and runs; where there are none, of its own estimate.
-    """
-    folder = paths.results(plan.profile.profile)
-    # Hidden folders are left out: another runner may be writing one.
-    stages = [runs.read_json(f) for f in folder.glob("stages/[!.]*/stage.json")]
-    seconds = sum(stage["seconds"] + stage["validation_seconds"] for stage in stages)
-    seen = sum(stage["examples"] for stage in stages)
-    a_run = [runs.read_json(f)["seconds"] for f in folder.glob("runs/[!.]*/run.json")]
-    rest = [run["total"] - run["train"] - run["validate"] for run in a_run] or [RUN_SECONDS]
-    pace = seconds / seen if seen else 1 / plan.profile.examples_per_second
-    expected = pace * plan.untrained_examples + sum(rest) / len(rest) * len(plan.missing)
-    return expected / min(jobs, len(plan.missing) or 1)
-
-
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def clock(seconds: float) -> str:
-    """Seconds as 45 s, 3 min 20 s or 2 h 05 min."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def status_file(digest: str) -> Path:
