@@ -1,0 +1,107 @@
+"""Where a system's F1 comes from: by kind of slot, by value, by turn (length, noise, speaking rate).
+
+F1 of a bucket is partial match over the bucket's slots or turns alone, bootstrapped over speakers.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from speechllm_bench import metrics, stats
+from speechllm_bench.data.tasks import slots
+from speechllm_bench.metrics import partial_match
+from speechllm_bench.schema import Prediction, SlotType, Utterance
+
+COLUMNS = ["bucket", "metric", "value", "low", "high", "pairs", "turns"]
+TURN_WORDS, SNR_DB, WORDS_A_MINUTE, VALUE_WORDS = (6, 10, 15), (20, 25), (128, 147), (2, 4)
+"""Edges of the buckets: 6 words belong to the second, 10 to the third."""
+
+
+def by_slot(found: Sequence[Prediction], slot_types: Mapping[str, SlotType]) -> pd.DataFrame:
+    """F1 of each slot type that is wanted somewhere, the best first."""
+    wanted = sorted({slot for p in found for slot in slots.parse(p.gold)})
+    frame = _frame(found, {slot_types[slot].name: _only({slot}) for slot in wanted})
+    return frame.sort_values(["value", "bucket"], ascending=[False, True], ignore_index=True)
+
+
+def by_class(found: Sequence[Prediction], slot_types: Mapping[str, SlotType]) -> pd.DataFrame:
+    """F1 of slots whose values come from a closed list, and of those that are open."""
+    return _frame(
+        found,
+        {
+            name: _only({t.name for t in slot_types.values() if t.open_class == is_open})
+            for name, is_open in (("closed class", False), ("open class", True))
+        },
+    )
+
+
+def by_value_words(found: Sequence[Prediction]) -> pd.DataFrame:
+    """Recall of gold values by their words; what was filled wrongly has no gold value, so no precision."""
+    labels = _labels(VALUE_WORDS, "words")
+
+    def of_length(label: str) -> Callable[[Prediction, dict, dict | None], tuple[dict, dict | None]]:
+        def keep(prediction, gold, said):
+            long = {
+                s: v for s, v in gold.items() if labels[bisect_right(VALUE_WORDS, len(v.split()))] == label
+            }
+            return long, said and {s: v for s, v in said.items() if s in long}
+
+        return keep
+
+    return _frame(found, {label: of_length(label) for label in labels}, "recall")
+
+
+def by_turn(found: Sequence[Prediction], utterances: Sequence[Utterance], what: str) -> pd.DataFrame:
+    """F1 by a property of the turn: `words`, `snr` (dB) or `rate` (words a minute)."""
+    edges, unit, measure = {
+        "words": (TURN_WORDS, "words", lambda u: len(u.transcript.split())),
+        "snr": (SNR_DB, "dB", lambda u: u.voice.snr_db),
+        "rate": (WORDS_A_MINUTE, "words a minute", lambda u: u.voice.rate),
+    }[what]
+    labels = _labels(edges, unit)
+    place = {u.id: labels[bisect_right(edges, measure(u))] for u in utterances}
+
+    def within(label: str):
+        return lambda prediction, gold, said: (
+            (gold, said) if place[prediction.utterance_id] == label else None
+        )
+
+    return _frame(found, {label: within(label) for label in labels})
+
+
+def _only(names: set[str]):
+    """Gold and said of these slots alone."""
+
+    def keep(prediction, gold, said):
+        return tuple(some and {s: v for s, v in some.items() if s in names} for some in (gold, said))
+
+    return keep
+
+
+def _frame(found: Sequence[Prediction], buckets: Mapping[str, Callable], metric: str = "f1") -> pd.DataFrame:
+    """One row a bucket; `keep(prediction, gold, said)` gives what of an answer is in it, None if nothing."""
+    answers = [(p, slots.parse(p.gold), slots.parse(p.raw)) for p in found]
+    rule = getattr(metrics, metric)
+    lines = []
+    for label, keep in buckets.items():
+        kept = [(answer[0], part) for answer in answers if (part := keep(*answer)) is not None]
+        counts = np.array([partial_match.counts(*part) for _, part in kept], float)
+        pairs = sum(len(gold) for _, (gold, _) in kept)
+        if not pairs:
+            continue
+        ids, speakers = zip(*((p.example_id, p.speaker) for p, _ in kept), strict=True)
+        sums = stats.sum_by_speaker(ids, speakers, counts)
+        value = stats.bootstrap(sums, rule, np.random.default_rng(0))
+        lines.append((label, metric, value.value, value.low, value.high, pairs, len(kept)))
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def _labels(edges: Sequence[int], unit: str) -> list[str]:
+    """`below 20 dB`, `20 to 24 dB`, `25 dB or more`."""
+    between = [f"{a} to {b - 1} {unit}" for a, b in pairwise(edges)]
+    return [f"below {edges[0]} {unit}", *between, f"{edges[-1]} {unit} or more"]
