@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import matplotlib.pyplot as plt
 import pytest
 
 from speechllm_bench.data import questions
@@ -46,7 +47,7 @@ def test_a_bucket_has_only_what_went_wrong_in_it():
     """Long values are missed; open ones got another word."""
     missing = predicted(lambda turn, gold: {s: v for s, v in gold.items() if len(v.split()) < 4})
     by_words = breakdown.by_value_words(missing).set_index("bucket")["value"]
-    assert by_words["4 words or more"] == 0 and by_words["below 2 words"] == by_words["2 to 3 words"] == 1
+    assert by_words["≥ 4"] == 0 and by_words["< 2"] == by_words["2–3"] == 1
     wrong = predicted(
         lambda turn, gold: {s: "nonsense" if TYPES[s].open_class else v for s, v in gold.items()}
     )
@@ -75,3 +76,19 @@ def test_unparsable_answers_are_misses():
     broken = [Prediction(**{**vars(p), "raw": "no json"}) for p in PERFECT]
     assert (breakdown.by_class(broken, TYPES)["value"] == 0).all()
     assert (breakdown.by_value_words(broken)["value"] == 0).all()
+
+
+def test_systems_stand_side_by_side_in_figures():
+    poor = predicted(lambda turn, gold: {})
+    by_slot = {
+        name: breakdown.by_slot(found, TYPES) for name, found in {"gold": PERFECT, "asr": poor}.items()
+    }
+    figure = breakdown.slots_figure(by_slot)
+    (mesh,) = figure.axes[0].collections
+    assert mesh.get_array().reshape(-1, 2).tolist() == [[1, 0]] * len(by_slot["gold"])
+    plt.close(figure)
+    noise = {"gold": breakdown.by_turn(PERFECT, TURNS, "snr"), "asr": breakdown.by_turn(poor, TURNS, "snr")}
+    figure = breakdown.turns_figure({"signal to noise": noise, "again": noise})
+    assert [len(ax.lines) for ax in figure.axes] == [len(figure.axes[0].lines)] * 2
+    assert figure.axes[0].lines[0].get_ydata().tolist() == [1, 1, 1]
+    plt.close(figure)

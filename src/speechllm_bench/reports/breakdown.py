@@ -9,12 +9,16 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn
+from matplotlib.figure import Figure
 
 from speechllm_bench import metrics, stats
 from speechllm_bench.data.tasks import slots
 from speechllm_bench.metrics import partial_match
+from speechllm_bench.reports import figures
 from speechllm_bench.schema import Prediction, SlotType, Utterance
 
 COLUMNS = ["bucket", "metric", "value", "low", "high", "pairs", "turns"]
@@ -42,7 +46,7 @@ def by_class(found: Sequence[Prediction], slot_types: Mapping[str, SlotType]) ->
 
 def by_value_words(found: Sequence[Prediction]) -> pd.DataFrame:
     """Recall of gold values by their words; what was filled wrongly has no gold value, so no precision."""
-    labels = _labels(VALUE_WORDS, "words")
+    labels = _labels(VALUE_WORDS)
 
     def of_length(label: str) -> Callable[[Prediction, dict, dict | None], tuple[dict, dict | None]]:
         def keep(prediction, gold, said):
@@ -58,12 +62,12 @@ def by_value_words(found: Sequence[Prediction]) -> pd.DataFrame:
 
 def by_turn(found: Sequence[Prediction], utterances: Sequence[Utterance], what: str) -> pd.DataFrame:
     """F1 by a property of the turn: `words`, `snr` (dB) or `rate` (words a minute)."""
-    edges, unit, measure = {
-        "words": (TURN_WORDS, "words", lambda u: len(u.transcript.split())),
-        "snr": (SNR_DB, "dB", lambda u: u.voice.snr_db),
-        "rate": (WORDS_A_MINUTE, "words a minute", lambda u: u.voice.rate),
+    edges, measure = {
+        "words": (TURN_WORDS, lambda u: len(u.transcript.split())),
+        "snr": (SNR_DB, lambda u: u.voice.snr_db),
+        "rate": (WORDS_A_MINUTE, lambda u: u.voice.rate),
     }[what]
-    labels = _labels(edges, unit)
+    labels = _labels(edges)
     place = {u.id: labels[bisect_right(edges, measure(u))] for u in utterances}
 
     def within(label: str):
@@ -101,7 +105,42 @@ def _frame(found: Sequence[Prediction], buckets: Mapping[str, Callable], metric:
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def _labels(edges: Sequence[int], unit: str) -> list[str]:
-    """`below 20 dB`, `20 to 24 dB`, `25 dB or more`."""
-    between = [f"{a} to {b - 1} {unit}" for a, b in pairwise(edges)]
-    return [f"below {edges[0]} {unit}", *between, f"{edges[-1]} {unit} or more"]
+def _labels(edges: Sequence[int]) -> list[str]:
+    """`< 20`, `20–24`, `≥ 25`."""
+    between = [f"{a}–{b - 1}" for a, b in pairwise(edges)]
+    return [f"< {edges[0]}", *between, f"≥ {edges[-1]}"]
+
+
+@mpl.rc_context(figures.STYLE)
+def slots_figure(frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """F1 of every slot type (rows, the easiest first) by system (columns); frames: system -> `by_slot`."""
+    columns = {figures.look(name).label: frame.set_index("bucket")["value"] for name, frame in frames.items()}
+    table = pd.DataFrame(columns)
+    table = table.loc[table.mean(axis=1).sort_values(ascending=False).index]
+    figure, (ax,) = figures.panels(1, "page", height=0.5 + 0.13 * len(table))
+    seaborn.heatmap(
+        table.rename(index=slots.spoken), vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".2f", ax=ax,
+        annot_kws={"size": 5}, yticklabels=True, cbar_kws={"label": "F1 (partial match)"},
+    )  # fmt: skip
+    ax.tick_params(axis="y", labelsize=5)
+    ax.set_ylabel("")
+    return figure
+
+
+@mpl.rc_context(figures.STYLE)
+def turns_figure(frames: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
+    """F1 with intervals by bucket, a panel a property; frames: property -> system -> `by_turn`."""
+    figure, axes = figures.panels(len(frames), "page")
+    for ax, (what, systems) in zip(axes, frames.items(), strict=True):
+        for i, (name, frame) in enumerate(systems.items()):
+            style, places, f1 = figures.look(name), np.arange(len(frame)) + 0.08 * i, frame["value"]
+            drawn = {"color": style.colour, "marker": style.marker, "ls": style.dash, "label": style.label}
+            ax.plot(places, f1, **drawn)
+            bars = [f1 - frame["low"], frame["high"] - f1]
+            ax.errorbar(places, f1, bars, color=style.colour, ls="", lw=1, capsize=2)
+        ax.set_xticks(range(len(frame)), frame["bucket"])
+        ax.set_title(what, loc="left", color="0.35")
+        ax.set_ylim(0, None)
+    axes[0].set_ylabel("F1 (partial match)")
+    figures.legend(figure)
+    return figure
