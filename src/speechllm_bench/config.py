@@ -13,10 +13,11 @@ from pydantic import Field, model_validator
 from speechllm_bench.strict import Strict
 
 AdapterKind = Literal["cnn", "cnn_xl", "linear", "mlp", "transformer"]
-TaskName = Literal["slots", "transcription"]
+TaskName = Literal["slots", "transcription", "sit", "sqit"]
 Part = Literal["adapter", "lora"]
 Answerer = Literal["model", "chance_copier", "whole_transcript"]  # evaluation/answerers.py
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
+Wording = Literal["described", "paraphrased"]  # of the slots asked for; data/tasks/slots.py
 
 
 class CorpusConfig(Strict):
@@ -77,11 +78,20 @@ class StageConfig(FitConfig):
     decoded_turns: int = Field(ge=0)  # validation turns decoded for the F1 curve
     train_share: float | None = Field(None, gt=0, lt=1)  # of the training utterances; None: all of them
     text: Text = "gold"
+    beside: dict[TaskName, int] | None = None  # how many of the examples are of further tasks, beside `tasks`
+    described: float | None = Field(None, gt=0, le=1)  # share of the slot examples with descriptions
+
+    @property
+    def own_examples(self) -> int:
+        """Examples of `tasks`: the same ones whatever else the stage sees beside them."""
+        return self.examples - sum((self.beside or {}).values())
 
     @model_validator(mode="after")
     def _shares(self) -> StageConfig:
         if abs(sum(self.tasks.values()) - 1) > 1e-9 or min(self.tasks.values()) <= 0:
             raise ValueError(f"tasks are shares above 0 that sum to 1, got {self.tasks}")
+        if self.own_examples <= 0 or min((self.beside or {"": 1}).values()) <= 0:
+            raise ValueError(f"beside {self.beside} leaves {self.own_examples} of {self.examples} examples")
         return self
 
 
@@ -94,6 +104,23 @@ class EvaluationConfig(Strict):
     text: Text = "gold"
     batch_size: int = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
+    # Of slots. None: as in training, 0 to 3 turns and 1 to 5 distractors, drawn, and names alone.
+    context: int | None = Field(None, ge=0)  # turns before this one, fewer where there are fewer to show
+    distractors: int | None = Field(None, ge=1)
+    wording: Wording | None = None
+
+    @property
+    def asking(self) -> dict:
+        """What is fixed of the question, as keywords of `data.tasks.slots.example`."""
+        return self.model_dump(include={"context", "distractors", "wording"}, exclude_none=True)
+
+    @model_validator(mode="after")
+    def _of_slots(self) -> EvaluationConfig:
+        if self.asking and self.task != "slots":
+            raise ValueError(
+                f"{', '.join(self.asking)} can be fixed of the task slots alone, not {self.task}"
+            )
+        return self
 
 
 class RunConfig(Strict):
@@ -119,7 +146,14 @@ class RunConfig(Strict):
             raise ValueError("audio: other needs an adapter, since without one nothing is heard")
         if self.adapter and self.reads_asr(len(self.stages)):
             raise ValueError("text: asr is what a text LLM reads, but this variant has an adapter and hears")
+        if self.adapter is None and "sqit" in self.tasks(len(self.stages)):
+            raise ValueError("the instructions of task sqit are heard, but this variant has no adapter")
         return self
+
+    def tasks(self, n_stages: int, evaluated: bool = True) -> set[TaskName]:
+        """The tasks of the first `n_stages` stages and of the evaluation."""
+        seen = {task for stage in self.stages[:n_stages] for task in (*stage.tasks, *(stage.beside or ()))}
+        return seen | ({self.evaluation.task} if evaluated else set())
 
     def reads_asr(self, n_stages: int, evaluated: bool = True) -> bool:
         """Whether the first `n_stages` stages, or the evaluation, read what a recogniser heard."""

@@ -20,6 +20,7 @@ from speechllm_bench.config import (
     StageConfig,
     TaskName,
     Text,
+    Wording,
 )
 from speechllm_bench.errors import UserError
 from speechllm_bench.strict import Strict, checked, load_yaml
@@ -84,7 +85,8 @@ class Profile(Strict):
 class StageRecipe(Strict):
     """A stage as a study names it: its budget is the sum of the profile's budgets named.
 
-    Where that is 0 the profile has no such stage.
+    Where that is 0 the profile has no such stage. `beside` adds examples of other tasks, their budgets
+    summed in the same way, and leaves the stage's own examples what they are.
     """
 
     name: str
@@ -92,6 +94,8 @@ class StageRecipe(Strict):
     train: list[Part] = Field(min_length=1)
     budget: list[Budget] = Field(min_length=1)
     text: Text = "gold"
+    beside: dict[TaskName, list[Budget]] | None = None
+    described: float | None = None  # share of the slot examples that describe their slots
 
 
 class EvaluationRecipe(Strict):
@@ -101,6 +105,9 @@ class EvaluationRecipe(Strict):
     audio: Literal["own", "other"] = "own"
     answerer: Answerer = "model"
     text: Text = "gold"
+    context: int | None = None
+    distractors: int | None = None
+    wording: Wording | None = None
 
 
 class Variant(Strict):
@@ -207,18 +214,25 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
                 tasks=stage.tasks,
                 train=stage.train,
                 text=stage.text,
-                examples=examples,
+                examples=examples + sum((beside or {}).values()),
+                beside=beside,
+                described=stage.described,
                 **training
                 | {"lr": variant.lr_factor * (lora_lr if "lora" in stage.train else training["lr"])}
                 | asked,
             )
             for stage in variant.stages
-            if (examples := sum(getattr(profile.budgets, name) for name in stage.budget))
+            if (examples := _examples(profile, stage.budget))
+            for beside in [stage.beside and {t: _examples(profile, b) for t, b in stage.beside.items()}]
         ],
         evaluation=EvaluationConfig(**variant.evaluation.model_dump(), **profile.decoding.model_dump()),
         precision=profile.precision,
         seed=seed,
     )
+
+
+def _examples(profile: Profile, budget: Sequence[Budget]) -> int:
+    return sum(getattr(profile.budgets, name) for name in budget)
 
 
 def load_profile(path: Path) -> Profile:

@@ -12,15 +12,17 @@ from pathlib import Path
 from safetensors import safe_open
 
 from speechllm_bench import paths, runs
-from speechllm_bench.config import CorpusConfig, RunConfig
+from speechllm_bench.config import CorpusConfig, EncoderConfig, RunConfig, TaskName
 from speechllm_bench.data import corpora
+from speechllm_bench.data.tasks import sqit
 from speechllm_bench.errors import MissingBackbone, UserError
 
 
 def run_digest(config: RunConfig) -> str:
     # What is None is not used; left out, so that a setting that comes later leaves older runs what they are.
     heard = config.adapter is not None or config.reads_asr(len(config.stages))
-    return runs.digest("run", config.model_dump(exclude_none=True), *_surroundings(config, heard))
+    spoken = _instructions(config.tasks(len(config.stages)))
+    return runs.digest("run", config.model_dump(exclude_none=True), *_surroundings(config, heard), *spoken)
 
 
 def stage_digest(config: RunConfig, index: int) -> str:
@@ -34,7 +36,8 @@ def stage_digest(config: RunConfig, index: int) -> str:
     if not any("lora" in stage["train"] for stage in parts["stages"]):
         parts.pop("lora", None)
     heard = config.adapter is not None or config.reads_asr(index + 1, evaluated=False)
-    return runs.digest("stage", parts, *_surroundings(config, heard))
+    spoken = _instructions(config.tasks(index + 1, evaluated=False))
+    return runs.digest("stage", parts, *_surroundings(config, heard), *spoken)
 
 
 def corpus_digest(corpus: CorpusConfig) -> str:
@@ -42,8 +45,16 @@ def corpus_digest(corpus: CorpusConfig) -> str:
 
 
 def frames_digest(config: RunConfig) -> str:
-    encoder = config.encoder
-    return runs.digest("frames", corpus_digest(config.corpus), backbone_hash(encoder.path), encoder.padding)
+    return _frames_digest(corpus_digest(config.corpus), config.encoder)
+
+
+def instructions_digest() -> str:
+    """Of the spoken instructions of task sqit, a corpus of their own."""
+    return runs.digest("instructions", sqit.recipe())
+
+
+def instructions_frames_digest(config: RunConfig) -> str:
+    return _frames_digest(instructions_digest(), config.encoder)
 
 
 @cache
@@ -88,6 +99,15 @@ def n_stored(name: str, part: str = "") -> int:
             names = [name for name in weights.keys() if part in name]  # noqa: SIM118, no dictionary
             total += sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
     return total
+
+
+def _frames_digest(corpus: str, encoder: EncoderConfig) -> str:
+    return runs.digest("frames", corpus, backbone_hash(encoder.path), encoder.padding)
+
+
+def _instructions(tasks: set[TaskName]) -> tuple:
+    """What only runs that hear instructions depend on."""
+    return (instructions_digest(),) if "sqit" in tasks else ()
 
 
 def _surroundings(config: RunConfig, heard: bool) -> tuple:

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from speechllm_bench import identity, paths, preparation, runs
@@ -64,6 +65,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         corpora.slot_types(config.corpus.name),
         frames,
         _recognised(config, corpus),
+        preparation.ensure_instructions(config) if "sqit" in config.tasks(len(config.stages)) else None,
     )
     model, tokenizer = stages.build_model(config, frames.dim if frames else None)
     seconds = {"startup": time.perf_counter() - began}
@@ -180,7 +182,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
 def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, progress) -> dict[str, float]:
     """Decode and score the evaluation split; predictions and score into `folder`. Returns seconds."""
     from speechllm_bench.data import questions
-    from speechllm_bench.data.tasks import TASKS
+    from speechllm_bench.data.tasks import slots
     from speechllm_bench.evaluation import answerers, score
     from speechllm_bench.models.decoding import decode
 
@@ -188,7 +190,10 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
     began = time.perf_counter()
     utterances = corpus.utterances(evaluation.split)
     ood = evaluation.slot_types == "out_of_domain"
-    examples = [questions.evaluation_example(u, data.slot_types, evaluation.task, ood) for u in utterances]
+    examples = [
+        questions.evaluation_example(u, data.slot_types, evaluation.task, ood, **evaluation.asking)
+        for u in utterances
+    ]
     heard = utterances
     if evaluation.audio == "other":  # half the split away: another call's turn, the same for every run
         half = len(utterances) // 2
@@ -203,19 +208,21 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
             tokenizer,
             examples,
             utterances,
-            **data.heard(heard, evaluation.text),
+            **data.heard(heard, evaluation.text, examples),
             batch_size=evaluation.batch_size,
             max_new_tokens=evaluation.max_new_tokens,
             progress=lambda share: progress("decode", 0.9 + 0.09 * share),
         )
     decoded = time.perf_counter()
     progress("score", 0.99)
-    parse = TASKS[evaluation.task].parse
-    scored = (
-        score.score_slots(predictions, parse)
-        if evaluation.task == "slots"
-        else score.score_transcription(predictions)
-    )
+    names = slots.paraphrases(data.slot_types) if evaluation.wording == "paraphrased" else None
+    of_task = {
+        "slots": partial(score.score_slots, parse=partial(slots.parse, names=names)),
+        "transcription": score.score_transcription,
+        "sit": score.score_answers,
+        "sqit": score.score_answers,
+    }
+    scored = of_task[evaluation.task](predictions)
     with gzip.GzipFile(folder / "predictions.jsonl.gz", "wb", mtime=0) as file:
         for prediction in predictions:
             file.write(json.dumps(prediction.to_json(), ensure_ascii=False).encode() + b"\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from speechllm_bench.config import CorpusConfig, RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.frames import FrameStore, FrameWriter
+from speechllm_bench.data.tasks import sqit
 
 if TYPE_CHECKING:
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -28,26 +31,24 @@ def frames_folder(config: RunConfig) -> Path:
 
 def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
     """The corpus from disk, spoken first where it is not there."""
-    folder = corpus_folder(corpus)
-    with runs.lock(folder):
-        if not folder.is_dir():
-            from speechllm_bench.data.corpora import store
-
-            store.build(corpora.utterances(corpus), folder, corpora.recipe(corpus.name), n_workers)
-    return Corpus.load(folder)
+    utterances, recipe = partial(corpora.utterances, corpus), partial(corpora.recipe, corpus.name)
+    return _ensure_spoken(corpus_folder(corpus), utterances, recipe, n_workers)
 
 
 def ensure_frames(config: RunConfig, corpus: Corpus) -> FrameStore:
     """Encoder frames of all the corpus's splits but the zoo's, encoded first where they are not there."""
-    folder = frames_folder(config)
-    with runs.lock(folder):
-        if not folder.is_dir():
-            from speechllm_bench.models.encoder import load_encoder
+    return _ensure_encoded(config, corpus, frames_folder(config))
 
-            _encode(load_encoder(config.encoder.path), config, corpus, folder)
-    store = FrameStore.open(folder)
-    store.verify()
-    return store
+
+def ensure_instructions(config: RunConfig) -> FrameStore:
+    """Encoder frames of the spoken instructions of task sqit; spoken and encoded where they are not there."""
+    digest = identity.instructions_digest()
+    corpus = _ensure_spoken(
+        paths.cache() / "corpora" / f"instructions-{digest}", sqit.instructions, sqit.recipe, 1
+    )
+    return _ensure_encoded(
+        config, corpus, paths.cache() / "frames" / identity.instructions_frames_digest(config)
+    )
 
 
 def transcripts_file(config: RunConfig, split: str) -> Path:
@@ -61,6 +62,28 @@ def ensure_transcripts(config: RunConfig, corpus: Corpus, split: str) -> dict[st
         if not file.is_file():
             runs.write_json(file, _recognise(config, corpus, split))
     return runs.read_json(file)
+
+
+def _ensure_spoken(
+    folder: Path, utterances: Callable[[], dict], recipe: Callable[[], dict], n_workers: int
+) -> Corpus:
+    with runs.lock(folder):
+        if not folder.is_dir():
+            from speechllm_bench.data.corpora import store
+
+            store.build(utterances(), folder, recipe(), n_workers)
+    return Corpus.load(folder)
+
+
+def _ensure_encoded(config: RunConfig, corpus: Corpus, folder: Path) -> FrameStore:
+    with runs.lock(folder):
+        if not folder.is_dir():
+            from speechllm_bench.models.encoder import load_encoder
+
+            _encode(load_encoder(config.encoder.path), config, corpus, folder)
+    store = FrameStore.open(folder)
+    store.verify()
+    return store
 
 
 def _recognise(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:

@@ -120,7 +120,8 @@ class Example:
     task: str  # a name in data.tasks.TASKS
     prompt: str  # the user's message; data.tasks.AUDIO marks where the speech goes
     target: str  # what the model is to say
-    asked: tuple[str, ...] = ()  # slot names asked for, distractors included
+    asked: tuple[str, ...] = ()  # slot names asked for, distractors included; of sit and sqit what is asked
+    instruction: str = ""  # id of the spoken instruction that is heard behind the turn (sqit)
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,29 @@ def training_example(
     shares: Mapping[str, float],
     seed: int,
     epoch: int,
+    described: float | None = None,
 ) -> Example:
-    """A task drawn by its share, with context, distractors and order drawn for this seed and epoch."""
+    """A task drawn by its share, with context, distractors and order drawn for this seed and epoch.
+
+    `described` is the share of slot questions that describe their slots.
+    """
     rng = random.Random(f"{seed}/{epoch}/{utterance.id}")
     names = sorted(shares)
     task = rng.choices(names, [shares[name] for name in names])[0]
-    return TASKS[task].example(utterance, slot_types, rng, training=True)
+    asking = {}
+    # Of a generator of its own: the rest of the question is the same with descriptions and without.
+    draw = random.Random(f"described/{seed}/{epoch}/{utterance.id}").random
+    if task == "slots" and described and draw() < described:
+        asking = {"wording": "described"}
+    return TASKS[task].example(utterance, slot_types, rng, training=True, **asking)
 
 
 def evaluation_example(
-    utterance: Utterance, slot_types: Mapping[str, SlotType], task: str, ood: bool = False
+    utterance: Utterance, slot_types: Mapping[str, SlotType], task: str, ood: bool = False, **asking
 ) -> Example:
-    """The same question for every run, seed and variant: what makes comparisons paired."""
+    """The same question for every run, seed and variant: what makes comparisons paired.
+
+    `asking` fixes of a question for slots what is drawn otherwise: `EvaluationConfig.asking`.
+    """
     rng = random.Random(f"evaluation/{utterance.id}")
-    return TASKS[task].example(utterance, slot_types, rng, ood)
+    return TASKS[task].example(utterance, slot_types, rng, ood, **asking)

@@ -37,6 +37,7 @@ METRICS: dict[str, tuple[str, stats.Statistic]] = {
     "exact_f1": ("exact_match", f1),
     "slu_f1": ("slu_f1", f1),
     "parse_failures": ("unparsable", lambda sums: ratio(sums[..., 0], sums[..., 1])),
+    "accuracy": ("right", lambda sums: ratio(sums[..., 0], sums[..., 1])),
     "wer": ("words", wer.rate),
     "cer": ("characters", wer.rate),
 }
@@ -75,6 +76,22 @@ def score_transcription(predictions: Sequence[Prediction]) -> dict:
         "characters": [wer.char_counts(p.gold, p.raw) for p in predictions],
     }
     return _score(predictions, counts, {"wer": wer.VERSION})
+
+
+def score_answers(predictions: Sequence[Prediction]) -> dict:
+    """accuracy of answers to sit and sqit: the gold words, but for case and spaces.
+
+    `answers` has, by what was asked, how many there were, how many were right, and how many the commonest
+    gold answer alone would have got right.
+    """
+    right = [exact_match.same(p.gold, p.raw) for p in predictions]
+    answers: dict[str, dict[str, int]] = {}
+    for asks in sorted({p.asked[0] for p in predictions}):
+        chosen = [(p.gold, found) for p, found in zip(predictions, right, strict=True) if p.asked[0] == asks]
+        commonest = max(Counter(gold for gold, _ in chosen).values())
+        answers[asks] = {"n": len(chosen), "right": sum(f for _, f in chosen), "commonest": commonest}
+    counts = {"right": [(found, 1) for found in right]}
+    return _score(predictions, counts, {"exact_match": exact_match.VERSION}) | {"answers": answers}
 
 
 def error_kinds(predictions: Sequence[Prediction], parse: Parse) -> Counter[str]:

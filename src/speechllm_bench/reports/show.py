@@ -54,6 +54,7 @@ def plan_table(plan: Plan, study: Study) -> pd.DataFrame:
 def best_run(rows: Sequence[dict]) -> Run:
     """The run with the highest F1, of those that answered what they heard."""
     heard = [row for row in rows if row["score"] and row["run"].config.evaluation.audio == "own"]
+    heard = [row for row in heard if "f1" in row["score"]["metrics"]]
     if not heard:
         raise UserError("no run of this study has a score yet; run it first")
     return max(heard, key=lambda row: row["score"]["metrics"]["f1"]["value"])["run"]

@@ -53,7 +53,7 @@ def study_table(rows: Sequence[dict], baseline: str, reported: Mapping[str, floa
     rows: one dict a variant and seed, with `variant`, `seed`, `status` ("ok", or what went wrong, or
     "NOT RUN"), `record` (run.json) and `score` (score.json), the last two None where there is none.
     Metrics are over the seeds that have a score; differences over those that the baseline has as well, and
-    only where both answered the same questions.
+    only where both answered the same questions. A variant that is asked no slots has no metrics here.
     reported: the paper's F1 by variant.
 
     Raises UserError where rows differ in metric version, device kind or precision (protocol, rule 11).
@@ -66,7 +66,7 @@ def study_table(rows: Sequence[dict], baseline: str, reported: Mapping[str, floa
     lines = []
     for variant, runs in by_variant.items():
         line = {"variant": variant, "status": _status(runs), **_cost(runs)}
-        if scores := _scores(runs):
+        if _of_slots(scores := _scores(runs)):
             line |= _quality(scores)
             if variant != baseline and (shared := _comparable(scores, base)):
                 line |= _difference(scores, base, shared)
@@ -95,7 +95,7 @@ def refuse_mixtures(rows: Sequence[dict]) -> None:
 def f1(rows: Sequence[dict], variant: str) -> Interval | None:
     """The table's F1 of one variant, without the table; None where it has no score."""
     scores = _scores([row for row in rows if row["variant"] == variant])
-    return score.interval(list(scores.values()), "f1") if scores else None
+    return score.interval(list(scores.values()), "f1") if _of_slots(scores) else None
 
 
 def paired_f1(
@@ -169,6 +169,11 @@ def _columns() -> list[str]:
 def _scores(runs: Sequence[dict]) -> dict[int, dict]:
     """Scores by seed, of the runs that have one."""
     return {run["seed"]: run["score"] for run in runs if run["score"]}
+
+
+def _of_slots(scores: dict[int, dict]) -> bool:
+    """Whether there are scores, and of the task slots."""
+    return bool(scores) and all("f1" in found["metrics"] for found in scores.values())
 
 
 def _comparable(scores: dict[int, dict], base: dict[int, dict]) -> list[int]:

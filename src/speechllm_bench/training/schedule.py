@@ -22,6 +22,13 @@ def order(n_items: int, examples: int, rng: np.random.Generator) -> list[Pair]:
     return pairs[:examples]
 
 
+def interleave(sequences: Sequence[Sequence], rng: np.random.Generator) -> list:
+    """All entries in one list, mixed evenly; each sequence keeps its own order."""
+    whose = rng.permutation(np.repeat(np.arange(len(sequences)), [len(s) for s in sequences]))
+    following = [iter(sequence) for sequence in sequences]
+    return [next(following[i]) for i in whose]
+
+
 def batches(
     pairs: Sequence[Pair], lengths: Sequence[float], batch_size: int, rng: np.random.Generator
 ) -> list[list[Pair]]:

@@ -12,10 +12,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench import metrics
-from speechllm_bench.config import RunConfig, StageConfig, Text
+from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
 from speechllm_bench.data.frames import FrameStore
-from speechllm_bench.data.tasks import slots
+from speechllm_bench.data.tasks import slots, sqit
 from speechllm_bench.metrics import partial_match
 from speechllm_bench.models.adapters import build_adapter
 from speechllm_bench.models.decoding import decode
@@ -30,6 +30,9 @@ FRAMES_A_SECOND = 50  # of Whisper's encoder
 CHARACTERS_A_TOKEN = 4  # of text
 SPOKEN_CHARACTERS_A_TOKEN = 2.1  # of speech: 13 characters and 6.25 speech tokens a second
 
+Asked = tuple[schedule.Pair, dict[TaskName, float]]
+"""A turn in an epoch, and the shares of the tasks of which one is put to it."""
+
 
 @dataclass(frozen=True)
 class Data:
@@ -40,14 +43,31 @@ class Data:
     slot_types: dict[str, SlotType]
     frames: FrameStore | None  # None: text is read
     recognised: Mapping[str, str] = field(default_factory=dict)  # utterance id -> what a recogniser heard
+    instructions: FrameStore | None = None  # the spoken ones, where a task has them
 
-    def heard(self, utterances: Sequence[Utterance], text: Text) -> dict[str, list]:
-        """What the model gets of these turns, as `collate` and `decode` take it; `text` where it reads."""
+    def heard(
+        self, utterances: Sequence[Utterance], text: Text, examples: Sequence[Example]
+    ) -> dict[str, list]:
+        """What the model gets of these turns, as `collate` and `decode` take it; `text` where it reads.
+
+        Of `examples`, one a turn, those with a spoken instruction have it behind the turn.
+        """
         if self.frames is not None:
-            return {"frames": [self.frames[u.id] for u in utterances]}
+            pairs = zip(utterances, examples, strict=True)
+            return {"frames": [self._frames(u.id, e.instruction) for u, e in pairs]}
         if text == "asr":
             return {"transcripts": [self.recognised[u.id] for u in utterances]}
         return {"transcripts": [u.transcript for u in utterances]}
+
+    def _frames(self, utterance_id: str, instruction: str) -> np.ndarray:
+        """(T, D), of the turn and then of the instruction, if there is one."""
+        frames = self.frames[utterance_id]
+        return np.concatenate([frames, self.instructions[instruction]]) if instruction else frames
+
+    def n_frames(self, utterance: Utterance, example: Example) -> int:
+        """How many frames `heard` gives of this one."""
+        spoken = self.instructions.n_frames(example.instruction) if example.instruction else 0
+        return self.frames.n_frames(utterance.id) + spoken
 
 
 @dataclass(frozen=True)
@@ -90,21 +110,25 @@ def train_stage(
     train = data.train[: math.ceil(len(data.train) * (stage.train_share or 1))]
     padding = np.zeros(2, dtype=np.int64)  # positions that were padding, positions in all
 
-    def example(pair: schedule.Pair) -> Example:
-        item, epoch = pair
-        return questions.training_example(train[item], data.slot_types, stage.tasks, config.seed, epoch)
+    def example(asked: Asked) -> Example:
+        (item, epoch), tasks = asked
+        return questions.training_example(
+            train[item], data.slot_types, tasks, config.seed, epoch, stage.described
+        )
 
-    def loss(pairs: Sequence[schedule.Pair]) -> dict[str, torch.Tensor]:
+    def loss(asked: Sequence[Asked]) -> dict[str, torch.Tensor]:
         model.train()
-        heard = data.heard([train[item] for item, _ in pairs], stage.text)
-        batch = collate(tokenizer, [example(pair) for pair in pairs], **heard, with_answer=True)
+        examples = [example(one) for one in asked]
+        heard = data.heard([train[item] for (item, _), _ in asked], stage.text, examples)
+        batch = collate(tokenizer, examples, **heard, with_answer=True)
         padding[:] += (~batch.attended).sum().item(), batch.attended.numel()
         return {"loss": model.loss(batch.to(device))}
 
     rng = np.random.default_rng([config.seed, index])
-    pairs = schedule.order(len(train), stage.examples, rng)
-    lengths = [_reference_length(example(pair), train[pair[0]]) for pair in pairs]
-    batches = schedule.batches(pairs, lengths, stage.batch_size, rng)
+    asked = _asked(stage, len(train), config.seed, index, rng)
+    turns = [train[item] for (item, _), _ in asked]
+    lengths = [_reference_length(example(one), turn) for one, turn in zip(asked, turns, strict=True)]
+    batches = schedule.batches(asked, lengths, stage.batch_size, rng)
     fitted = fit(
         stage,
         model.trained_parameters(stage.train),
@@ -116,31 +140,53 @@ def train_stage(
         autocast=config.precision == "bf16",
         progress=progress,
     )
-    hours, tokens = _amounts([train[item] for item, _ in pairs], map(example, pairs), stage, tokenizer, data)
+    hours, tokens = _amounts(turns, [example(one) for one in asked], stage, tokenizer, data)
     return fitted, Seen(float(padding[0] / max(1, padding[1])), hours, tokens)
+
+
+def _asked(stage: StageConfig, n_turns: int, seed: int, index: int, rng: np.random.Generator) -> list[Asked]:
+    """What a stage asks of which turn, in order.
+
+    A task beside the stage's own is drawn as if alone: each task's examples are the same, and in the same
+    order, whatever others are mixed in (protocol, rule 8).
+    """
+    asked = [(pair, stage.tasks) for pair in schedule.order(n_turns, stage.own_examples, rng)]
+    if not stage.beside:
+        return asked
+    beside = [
+        [
+            (pair, {task: 1.0})
+            for pair in schedule.order(n_turns, n, np.random.default_rng([seed, index, *task.encode()]))
+        ]
+        for task, n in sorted(stage.beside.items())
+    ]
+    return schedule.interleave([asked, *beside], rng)
 
 
 def _amounts(utterances, examples, stage: StageConfig, tokenizer, data: Data) -> tuple[float, int]:
     """Hours of speech and tokens of text in a stage's examples."""
     texts = [example.target for example in examples]
     if data.frames is not None:
-        frames = sum(data.frames.n_frames(u.id) for u in utterances)
+        frames = sum(map(data.n_frames, utterances, examples))
         return frames / FRAMES_A_SECOND / 3600, sum(map(len, tokenizer(texts)["input_ids"]))
-    texts += data.heard(utterances, stage.text)["transcripts"]
+    texts += data.heard(utterances, stage.text, examples)["transcripts"]
     return 0.0, sum(map(len, tokenizer(texts)["input_ids"]))
 
 
 def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: Data):
-    """Loss on fixed validation examples of the stage's tasks, and partial-match F1 on fixed turns."""
+    """Loss on fixed validation examples of the stage's own tasks, and partial-match F1 on fixed turns."""
     fixed = data.validation[: stage.validation_examples]
-    examples = [questions.training_example(u, data.slot_types, stage.tasks, 0, 0) for u in fixed]
+    examples = [
+        questions.training_example(u, data.slot_types, stage.tasks, 0, 0, stage.described) for u in fixed
+    ]
     parts = [slice(i, i + stage.batch_size) for i in range(0, len(examples), stage.batch_size)]
     batches = [
-        collate(tokenizer, examples[p], **data.heard(fixed[p], stage.text), with_answer=True) for p in parts
+        collate(tokenizer, examples[p], **data.heard(fixed[p], stage.text, examples[p]), with_answer=True)
+        for p in parts
     ]
     turns = data.validation[: stage.decoded_turns]
     asked = [questions.evaluation_example(u, data.slot_types, "slots") for u in turns]
-    heard = data.heard(turns, stage.text)
+    heard = data.heard(turns, stage.text, asked)
 
     @torch.inference_mode()
     def validate() -> dict[str, float]:
@@ -165,4 +211,5 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
 def _reference_length(example: Example, utterance: Utterance) -> float:
     """About how many positions an example takes, whatever the adapter, the tokenizer, speech or text."""
     text = (len(example.prompt) + len(example.target)) / CHARACTERS_A_TOKEN
-    return text + len(utterance.transcript) / SPOKEN_CHARACTERS_A_TOKEN
+    spoken = len(utterance.transcript) + len(sqit.words(example.instruction))
+    return text + spoken / SPOKEN_CHARACTERS_A_TOKEN

@@ -18,12 +18,12 @@ from speechllm_bench.schema import SlotType, Utterance
 def recipe(name: str) -> dict:
     """What the corpus is made from; part of every digest (protocol, rule 16)."""
     _embedded_alone(name)
-    return {
-        "corpus": name,
-        "text": call_centre.recipe_hash(),
-        "synthesis": SYNTHESIS_VERSION,
-        "espeakng_loader": version("espeakng-loader"),
-    }
+    return {"corpus": name, "text": call_centre.recipe_hash(), **speech_recipe()}
+
+
+def speech_recipe() -> dict:
+    """What decides how a text is spoken."""
+    return {"synthesis": SYNTHESIS_VERSION, "espeakng_loader": version("espeakng-loader")}
 
 
 def slot_types(name: str) -> dict[str, SlotType]:

@@ -20,12 +20,15 @@ def contains(text: str, words: str) -> bool:
     return words in text and re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text) is not None
 
 
-def draw_context(turns: Sequence[Turn], values: Iterable[str], rng: random.Random) -> list[Turn]:
-    """The last 0 to 3 turns before this one, fewer where one of them gives a wanted value away."""
+def draw_context(
+    turns: Sequence[Turn], values: Iterable[str], rng: random.Random, n: int | None = None
+) -> list[Turn]:
+    """The last n turns before this one, 0 to 3 where n is None; fewer where one gives a wanted value away."""
     drawn = rng.randint(0, MAX_CONTEXT_TURNS)
+    n = drawn if n is None else n
     values = list(values)
     kept: list[Turn] = []
-    for turn in reversed(turns[-drawn:] if drawn else []):
+    for turn in reversed(turns[-n:] if n else []):
         if any(contains(turn.text, value) for value in values):
             break
         kept.insert(0, turn)

@@ -2,6 +2,9 @@
 
 The instruction names the wanted slots and 1 to 5 distractors, that is slots the turn does not fill, in
 drawn order. The answer is a JSON object with the filled slots alone, in the order asked.
+
+Slots are asked for by name. An evaluation may describe them as well, or use other names that no training
+has asked by; `parse` maps those back, and takes the slot's own name for as good an answer.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import json
 import random
 from collections.abc import Mapping
 
+from speechllm_bench.config import Wording
 from speechllm_bench.data.tasks.prompt import contains, draw_context, user_message
 from speechllm_bench.schema import Example, SlotType, Utterance
 
@@ -25,29 +29,36 @@ def example(
     rng: random.Random,
     ood: bool = False,
     training: bool = False,
+    *,
+    context: int | None = None,
+    distractors: int | None = None,
+    wording: Wording | None = None,
 ) -> Example:
     """Ask for the turn's seen slot types (or, with `ood`, its unseen ones) among distractors of that kind.
 
     In training only for a drawn part of them, as a turn of B-test also says what it is not asked for.
+    `context` and `distractors` fix numbers that are drawn where None; all else drawn stays what it was.
     """
     filled = {s.slot: s.value for s in utterance.slots}
     kind = [t for t in slot_types.values() if t.ood == ood]
     values = [filled[t.name] for t in kind if t.name in filled]
     # A name that holds a wanted value ("home city" beside the policy type "home") would give it away.
-    kind = [t for t in kind if not any(contains(spoken(t.name), value) for value in values)]
+    kind = [t for t in kind if not any(contains(text, v) for text in _shown(t, wording) for v in values)]
     gold = {t.name: filled[t.name] for t in kind if t.name in filled}
     if training:
         gold = {name: value for name, value in gold.items() if rng.random() < WANTED}
     candidates = [t for t in kind if t.name not in filled]
-    asked = [*gold, *_distractors(utterance.domain, candidates, rng)]
+    asked = [*gold, *_distractors(utterance.domain, candidates, rng, distractors)]
     rng.shuffle(asked)
-    context = draw_context(utterance.context, gold.values(), rng)
+    turns = draw_context(utterance.context, gold.values(), rng, context)
+    written = [_written(slot_types[name], wording, rng) for name in asked]
+    keys = written if wording == "paraphrased" else asked
     return Example(
         id=f"{utterance.id}/{'slots_ood' if ood else 'slots'}",
         utterance_id=utterance.id,
         task="slots",
-        prompt=user_message(context, "fill in as json: " + ", ".join(spoken(name) for name in asked)),
-        target=target({name: gold[name] for name in asked if name in gold}),
+        prompt=user_message(turns, "fill in as json: " + ", ".join(written)),
+        target=target({key: gold[name] for key, name in zip(keys, asked, strict=True) if name in gold}),
         asked=tuple(asked),
     )
 
@@ -56,10 +67,11 @@ def target(answer: Mapping[str, str]) -> str:
     return json.dumps({spoken(name): value for name, value in answer.items()}, ensure_ascii=False)
 
 
-def parse(raw: str) -> dict[str, str] | None:
+def parse(raw: str, names: Mapping[str, str] | None = None) -> dict[str, str] | None:
     """Slot-value pairs of an answer; None if it is not one flat JSON object.
 
     Values that are null, empty or not text are kept as they are: the metrics count them as no pair.
+    `names` gives the slot of another name (`paraphrases`).
     """
     try:
         answer = json.loads(raw)
@@ -67,7 +79,7 @@ def parse(raw: str) -> dict[str, str] | None:
         return None
     if not isinstance(answer, dict):
         return None
-    return {name.replace(" ", "_"): value for name, value in answer.items()}
+    return {(names or {}).get(name) or name.replace(" ", "_"): value for name, value in answer.items()}
 
 
 def spoken(name: str) -> str:
@@ -75,11 +87,31 @@ def spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _distractors(domain: str, candidates: list[SlotType], rng: random.Random) -> list[str]:
+def paraphrases(slot_types: Mapping[str, SlotType]) -> dict[str, str]:
+    """The slot of every paraphrase; no two slots share one."""
+    return {text: t.name for t in slot_types.values() for text in t.paraphrases}
+
+
+def _shown(slot: SlotType, wording: Wording | None) -> tuple[str, ...]:
+    """All that a question may show of a slot."""
+    described = (f"{spoken(slot.name)} ({slot.description})",)
+    return {None: (spoken(slot.name),), "described": described, "paraphrased": slot.paraphrases}[wording]
+
+
+def _written(slot: SlotType, wording: Wording | None, rng: random.Random) -> str:
+    """How one question asks for a slot."""
+    shown = _shown(slot, wording) or (spoken(slot.name),)
+    return shown[0] if len(shown) == 1 else rng.choice(shown)
+
+
+def _distractors(
+    domain: str, candidates: list[SlotType], rng: random.Random, n: int | None = None
+) -> list[str]:
     near = [t.name for t in candidates if t.domain in (domain, "shared")]
     far = [t.name for t in candidates if t.domain not in (domain, "shared")]
     chosen = []
-    for _ in range(rng.randint(1, MAX_DISTRACTORS)):
+    drawn = rng.randint(1, MAX_DISTRACTORS)
+    for _ in range(drawn if n is None else n):
         pool = near if near and (not far or rng.random() < SAME_DOMAIN) else far
         if pool:
             chosen.append(pool.pop(rng.randrange(len(pool))))

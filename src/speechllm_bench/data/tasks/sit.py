@@ -1,0 +1,113 @@
+"""SIT, a speech instruction task: a written question about the spoken turn, answered in a few words.
+
+2510.15851 (Tables 1 and 7) mixes tasks of this name into training; what it asks is not known to us, so
+these questions are ours. Each answer follows from the turn's own gold and is never a slot's value:
+
+    domain     the line of business, of a caller's first turn              closed
+    intent     what the caller wants, of a caller's first turn             closed
+    number     how many details (slots) the turn fills                     closed
+    person, place, when   whether such a thing is named (entities)         yes or no
+    detail     whether the turn fills a slot of this name                  yes or no
+    ending     the last three words                                        open
+
+Half the yes-or-no questions ask for what is there, where anything is. Unseen slot types are never named.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from num2words import num2words
+
+from speechllm_bench.data.tasks.prompt import user_message
+from speechllm_bench.data.tasks.slots import spoken
+from speechllm_bench.schema import Example, SlotType, Utterance
+
+VERSION = 1
+WORDINGS = {
+    "domain": (
+        "what kind of company is called",
+        "which line of business is this",
+        "name the industry of the company",
+    ),
+    "intent": ("what does the caller want", "why does the caller ring", "name the reason for the call"),
+    "number": (
+        "how many details does the caller give",
+        "count the details that are given",
+        "how many facts are told",
+    ),
+    "person": ("is a person named", "does the caller name a person", "do you hear the name of a person"),
+    "place": ("is a place named", "does the caller name a place", "do you hear the name of a place"),
+    "when": ("is a date or time given", "does the caller give a date or time", "do you hear a date or time"),
+    "detail": ("is the {} given", "does the caller give the {}", "do you hear the {}"),
+    "ending": ("repeat how the turn ends", "what are the last words", "say the end of it again"),
+}
+"""Questions by what they ask; {} is a slot's name."""
+
+ENTITIES = {"person": "PERSON", "place": "PLACE", "when": "WHEN"}
+LAST_WORDS = 3
+
+
+class Question(NamedTuple):
+    asks: str  # a key of WORDINGS
+    text: str
+    answer: str
+
+
+def question(
+    utterance: Utterance, slot_types: Mapping[str, SlotType], rng: random.Random, details: bool = True
+) -> Question:
+    """A drawn question on a turn; without `details` its words are those of `WORDINGS` alone."""
+    first = all(turn.role != "caller" for turn in utterance.context)
+    kinds = ["number", "ending", "entity", *(["detail"] if details else []), *(["domain", "intent"] * first)]
+    kind = rng.choice(kinds)
+    if kind == "entity":
+        tags = {entity.tag for entity in utterance.entities}
+        kind, there = _there_or_not({asks: tag in tags for asks, tag in ENTITIES.items()}, rng)
+        return Question(kind, rng.choice(WORDINGS[kind]), "yes" if there else "no")
+    if kind == "detail":
+        filled = {s.slot for s in utterance.slots}
+        near = [t for t in slot_types.values() if not t.ood and t.domain in (utterance.domain, "shared")]
+        name, there = _there_or_not({t.name: t.name in filled for t in near}, rng)
+        return Question(kind, rng.choice(WORDINGS[kind]).format(spoken(name)), "yes" if there else "no")
+    answers = {
+        "domain": spoken(utterance.domain),
+        "intent": spoken(utterance.intent),
+        "number": num2words(len(utterance.slots)) if utterance.slots else "none",
+        "ending": " ".join(utterance.transcript.split()[-LAST_WORDS:]),
+    }
+    return Question(kind, rng.choice(WORDINGS[kind]), answers[kind])
+
+
+def example(
+    utterance: Utterance,
+    slot_types: Mapping[str, SlotType],
+    rng: random.Random,
+    ood: bool = False,
+    training: bool = False,
+) -> Example:
+    """Ask one written question, without dialogue context, which could answer it."""
+    asked = question(utterance, slot_types, rng)
+    return Example(
+        id=f"{utterance.id}/sit",
+        utterance_id=utterance.id,
+        task="sit",
+        prompt=user_message([], asked.text),
+        target=asked.answer,
+        asked=(asked.asks,),
+    )
+
+
+def parse(raw: str) -> str:
+    """The answer without regard to case and spaces."""
+    return " ".join(raw.lower().split())
+
+
+def _there_or_not(there: dict[str, bool], rng: random.Random) -> tuple[str, bool]:
+    """A drawn thing and whether it is there: with a chance of one half one that is, if any."""
+    wanted = rng.random() < 0.5
+    pool = [name for name, is_there in there.items() if is_there == wanted] or list(there)
+    name = rng.choice(pool)
+    return name, there[name]
