@@ -65,7 +65,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         corpora.slot_types(config.corpus.name),
         frames,
         _recognised(config, corpus),
-        preparation.ensure_instructions(config) if "sqit" in config.tasks(len(config.stages)) else None,
+        preparation.ensure_instruction_frames(config) if "sqit" in config.tasks(len(config.stages)) else None,
     )
     model, tokenizer = stages.build_model(config, frames.dim if frames else None)
     seconds = {"startup": time.perf_counter() - began}

@@ -40,15 +40,16 @@ def ensure_frames(config: RunConfig, corpus: Corpus) -> FrameStore:
     return _ensure_encoded(config, corpus, frames_folder(config))
 
 
-def ensure_instructions(config: RunConfig) -> FrameStore:
-    """Encoder frames of the spoken instructions of task sqit; spoken and encoded where they are not there."""
-    digest = identity.instructions_digest()
-    corpus = _ensure_spoken(
-        paths.cache() / "corpora" / f"instructions-{digest}", sqit.instructions, sqit.recipe, 1
-    )
-    return _ensure_encoded(
-        config, corpus, paths.cache() / "frames" / identity.instructions_frames_digest(config)
-    )
+def ensure_instructions(n_workers: int = 1) -> Corpus:
+    """The spoken instructions of task sqit from disk, spoken first where they are not there."""
+    folder = paths.cache() / "corpora" / f"instructions-{identity.instructions_digest()}"
+    return _ensure_spoken(folder, sqit.instructions, sqit.recipe, n_workers)
+
+
+def ensure_instruction_frames(config: RunConfig) -> FrameStore:
+    """Encoder frames of the spoken instructions, encoded first where they are not there."""
+    folder = paths.cache() / "frames" / identity.instructions_frames_digest(config)
+    return _ensure_encoded(config, ensure_instructions(), folder)
 
 
 def transcripts_file(config: RunConfig, split: str) -> Path:

@@ -13,13 +13,15 @@ from matplotlib.figure import Figure
 from speechllm_bench import paths, runs, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import Study
-from speechllm_bench.reports import claims, figures, stability, sweep, tables
+from speechllm_bench.reports import claims, figures, generalisation, levels, stability, sweep, tables
 from speechllm_bench.schema import CURVE_COLUMNS
 
 MOST_LINES = 12  # of a figure of learning curves that can be read
 OWN_FIGURES = {
     "stability": ("gradients", stability.gradients_figure),
     "adapter_sweep": ("families", sweep.families_figure),
+    "multitask": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
+    "context": ("levels", lambda rows, _: levels.levels_figure(rows)),
 }
 CLAIM_COLUMNS = ["claim", "source", "compared", "difference", "low", "high", "verdict"]
 

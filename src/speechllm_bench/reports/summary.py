@@ -28,6 +28,8 @@ FILES = {
     "F1 against parameters": "figures/{}_parameters.png",
     "gradients": "figures/{}_gradients.png",
     "families": "figures/{}_families.png",
+    "systems on three test sets": "figures/{}_systems.png",
+    "levels": "figures/{}_levels.png",
     "executed notebook": "notebooks/{}.ipynb",
 }
 READING = (

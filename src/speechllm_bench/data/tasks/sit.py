@@ -10,7 +10,8 @@ these questions are ours. Each answer follows from the turn's own gold and is ne
     detail     whether the turn fills a slot of this name                  yes or no
     ending     the last three words                                        open
 
-Half the yes-or-no questions ask for what is there, where anything is. Unseen slot types are never named.
+Yes-or-no questions are asked of turns that have such a thing, of one kind or another; half of them ask for
+what is there. Unseen slot types are never named.
 """
 
 from __future__ import annotations
@@ -61,16 +62,19 @@ def question(
 ) -> Question:
     """A drawn question on a turn; without `details` its words are those of `WORDINGS` alone."""
     first = all(turn.role != "caller" for turn in utterance.context)
-    kinds = ["number", "ending", "entity", *(["detail"] if details else []), *(["domain", "intent"] * first)]
+    tags = {entity.tag for entity in utterance.entities}
+    named = {asks: tag in tags for asks, tag in ENTITIES.items()}
+    filled = {s.slot for s in utterance.slots}
+    near = [t for t in slot_types.values() if not t.ood and t.domain in (utterance.domain, "shared")]
+    given = {t.name: t.name in filled for t in near}
+    kinds = ["number", "ending", *(["domain", "intent"] if first else [])]
+    kinds += ["entity"] * any(named.values()) + ["detail"] * (details and any(given.values()))
     kind = rng.choice(kinds)
     if kind == "entity":
-        tags = {entity.tag for entity in utterance.entities}
-        kind, there = _there_or_not({asks: tag in tags for asks, tag in ENTITIES.items()}, rng)
+        kind, there = _there_or_not(named, rng)
         return Question(kind, rng.choice(WORDINGS[kind]), "yes" if there else "no")
     if kind == "detail":
-        filled = {s.slot for s in utterance.slots}
-        near = [t for t in slot_types.values() if not t.ood and t.domain in (utterance.domain, "shared")]
-        name, there = _there_or_not({t.name: t.name in filled for t in near}, rng)
+        name, there = _there_or_not(given, rng)
         return Question(kind, rng.choice(WORDINGS[kind]).format(spoken(name)), "yes" if there else "no")
     answers = {
         "domain": spoken(utterance.domain),
@@ -106,7 +110,7 @@ def parse(raw: str) -> str:
 
 
 def _there_or_not(there: dict[str, bool], rng: random.Random) -> tuple[str, bool]:
-    """A drawn thing and whether it is there: with a chance of one half one that is, if any."""
+    """A drawn thing and whether it is there, with a chance of one half each where there are both."""
     wanted = rng.random() < 0.5
     pool = [name for name, is_there in there.items() if is_there == wanted] or list(there)
     name = rng.choice(pool)

@@ -1,0 +1,54 @@
+"""One model at fixed levels of what stands around a question: F1 by turns of context and by distractors."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from speechllm_bench.evaluation import score
+from speechllm_bench.reports import figures
+
+AXES = {"context": "turns of context", "distractors": "distractors"}
+COLOURS = ("#0072B2", "#D55E00")
+COLUMNS = ["variant", *AXES, "wording", "slot_types", "described in training", "f1", "low", "high"]
+
+
+def levels(rows: list[dict]) -> pd.DataFrame:
+    """One row a variant that was scored on its own audio: how its questions were put, and F1 with interval.
+
+    rows: of `studies.records`. NaN in `context` and `distractors` where numbers are drawn as in training.
+    """
+    lines = []
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        mine = [row for row in rows if row["variant"] == variant and row["score"]]
+        if not mine or mine[0]["run"].config.evaluation.audio == "other":
+            continue
+        config, f1 = mine[0]["run"].config, score.interval([row["score"] for row in mine], "f1")
+        asked = config.evaluation
+        taught = next((s.described for s in config.stages if s.described), 0.0)
+        put = (asked.context, asked.distractors, asked.wording or "named", asked.slot_types)
+        lines.append((variant, *put, taught, f1.value, f1.low, f1.high))
+    return pd.DataFrame(lines, columns=COLUMNS).astype(dict.fromkeys(AXES, float))
+
+
+def levels_figure(rows: list[dict]) -> Figure | None:
+    """F1 with intervals over turns of context and over distractors; None where no level was scored.
+
+    A line joins the levels of one number at one level of the other.
+    """
+    frame = levels(rows).dropna(subset=list(AXES))
+    if frame.empty:
+        return None
+    figure, axes = figures.panels(len(AXES), "page")
+    for ax, (varied, label), held, colour in zip(axes, AXES.items(), reversed(AXES), COLOURS, strict=True):
+        sizes = frame.groupby(held)[varied].transform("size")
+        for level, points in frame[sizes == sizes.max()].sort_values(varied).groupby(held):
+            bars = [points["f1"] - points["low"], points["high"] - points["f1"]]
+            line = f"{level:.0f} {AXES[held]}"
+            ax.errorbar(points[varied], points["f1"], bars, marker="o", color=colour, capsize=2, label=line)
+        ax.set_xlabel(label)
+        ax.set_ylabel("F1 (partial match)")
+        ax.set_ylim(0, None)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    figures.legend(figure)
+    return figure
