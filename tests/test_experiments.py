@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from speechllm_bench import experiments, paths, studies
-from speechllm_bench.config import RunConfig
+from speechllm_bench.config import RunConfig, StageConfig
 from speechllm_bench.errors import UserError
 
 
@@ -66,6 +66,26 @@ def test_a_budget_is_the_sum_of_those_named_and_a_variant_may_scale_the_learning
     study, profile = studies.load("adapter_size", "smoke")
     stage = experiments.resolve(profile, study.variant("mlp"), 0).stages[0]
     assert (stage.examples, stage.lr, stage.warmup) == (96, 0.01, 0.1)
+
+
+def test_tasks_beside_a_stages_own_add_to_its_examples(suite):
+    study, profile = studies.load("adapter_size", "smoke")
+    variant = study.variant("mlp")
+    alone = experiments.resolve(profile, variant, 0).stages[1]
+    more = {"transcription": ["slots"], "sit": ["slots", "transcription"]}
+    mixed = variant.model_copy(update={"stages": [variant.stages[1].model_copy(update={"beside": more})]})
+    beside = experiments.resolve(profile, mixed, 0).stages[0]
+    assert beside.beside == {"transcription": 64, "sit": 96}
+    assert (beside.examples, beside.own_examples) == (224, 64)
+    assert (alone.beside, alone.examples, alone.own_examples) == (None, 64, 64)
+
+
+@pytest.mark.parametrize("beside", [{"sit": 64}, {"sit": 0}, {"sit": -3}])
+def test_a_stage_has_examples_of_its_own_and_of_all_beside(suite, beside):
+    study, profile = studies.load("adapter_size", "smoke")
+    stage = experiments.resolve(profile, study.variant("mlp"), 0).stages[1].model_dump()
+    with pytest.raises(ValueError, match="leaves (0|64|67) of 64 examples"):
+        StageConfig.model_validate(stage | {"beside": beside})
 
 
 def test_a_profile_without_a_budget_has_no_such_stage(suite):

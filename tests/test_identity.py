@@ -9,6 +9,7 @@ import pytest
 from speechllm_bench import identity, paths, runs, studies
 from speechllm_bench.config import LoraConfig
 from speechllm_bench.data import corpora
+from speechllm_bench.data.tasks import sqit
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import load_profile, load_study, resolve
 
@@ -66,11 +67,40 @@ def test_digests_are_stable_and_short(config):
         ("evaluation.split", "B-test", (True, False, False)),
         ("evaluation.slot_types", "out_of_domain", (True, False, False)),
         ("evaluation.max_new_tokens", 7, (True, False, False)),
+        ("evaluation.context", 0, (True, False, False)),
+        ("evaluation.distractors", 3, (True, False, False)),
+        ("evaluation.wording", "described", (True, False, False)),
+        ("stages.beside", {"transcription": 8}, (True, True, False)),
+        ("stages.described", 0.5, (True, True, False)),
     ],
 )
 def test_what_a_change_of_the_config_changes(config, path, value, changes):
     pairs = zip(digests(config), digests(changed(config, path, value)), strict=True)
     assert tuple(a != b for a, b in pairs) == changes
+
+
+def test_what_a_run_does_not_use_is_not_in_its_digest(config):
+    """A setting that comes later has to be None by default: else every run there is would be another."""
+    used = config.model_dump(exclude_none=True)
+    assert set(used["evaluation"]) == {
+        *("split", "task", "slot_types", "audio", "answerer", "text", "batch_size", "max_new_tokens")
+    }
+    assert set(used["stages"][0]) == {
+        *("examples", "batch_size", "lr", "warmup", "weight_decay", "clip", "points", "name", "tasks"),
+        *("train", "validation_examples", "decoded_turns", "text"),
+    }
+
+
+def test_only_runs_that_hear_instructions_depend_on_them(config, monkeypatch):
+    aloud = changed(config, "stages.beside", {"sqit": 8})
+    asked = changed(config, "evaluation.task", "sqit")
+    before = [digests(one) for one in (config, aloud, asked)]
+    monkeypatch.setattr(sqit, "recipe", lambda: {"corpus": "instructions", "text": "changed"})
+    after = [digests(one) for one in (config, aloud, asked)]
+    differ = [
+        [a != b for a, b in zip(one, other, strict=True)] for one, other in zip(before, after, strict=True)
+    ]
+    assert differ == [[False, False, False], [True, True, False], [True, False, False]]
 
 
 @pytest.mark.parametrize(("backbone", "frames"), [("llm", False), ("whisper", True)])

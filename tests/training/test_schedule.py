@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from speechllm_bench.training.schedule import batches, learning_rate, order
+from speechllm_bench.training.schedule import batches, interleave, learning_rate, order
 
 LENGTHS = np.random.default_rng(5).integers(10, 400, 50).tolist()
 
@@ -33,6 +33,16 @@ def test_every_item_once_an_epoch(examples):
     assert set(seen.values()) == {1}
     for epoch in range(examples // 50):
         assert {item for item, e in seen if e == epoch} == set(range(50))
+
+
+def test_interleaving_mixes_evenly_and_keeps_each_order():
+    sequences = [[("a", i) for i in range(300)], [("b", i) for i in range(100)], []]
+    mixed = interleave(sequences, np.random.default_rng(0))
+    assert [[x for x in mixed if x[0] == name] for name in "ab"] == sequences[:2] and len(mixed) == 400
+    share = sum(name == "b" for name, _ in mixed[:200]) / 200
+    assert share == pytest.approx(0.25, abs=0.08)
+    assert interleave(sequences, np.random.default_rng(0)) == mixed
+    assert interleave(sequences, np.random.default_rng(1)) != mixed
 
 
 def test_same_seed_same_order_and_another_seed_another():

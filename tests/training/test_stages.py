@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from conftest import ADAPTERS
@@ -162,6 +163,84 @@ def test_both_tasks_are_drawn_by_their_shares(tiny_data):
         for u in tiny_data.train
     ]
     assert tasks.count("slots") / len(tasks) == pytest.approx(0.25, abs=0.05)
+
+
+def asked(config, data, folder, monkeypatch):
+    """The training examples of a stage, in order, with the frames that were heard of each."""
+    seen = []
+    collate = stages.collate
+
+    def spy(tokenizer, examples, frames, **rest):
+        seen.extend(zip(examples, frames, strict=True))
+        return collate(tokenizer, examples, frames=frames, **rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "collate", spy)
+        _, fit, amounts = train(config, data, folder)
+    return [(e, f) for e, f in seen if "/train/" in e.utterance_id], fit, amounts
+
+
+def test_tasks_beside_leave_a_stages_own_examples_what_they_are(tiny_run, tiny_data, tmp_path, monkeypatch):
+    """Protocol, rule 8: the same slot examples in every variant, exactly as many of each other task."""
+    once = {"points": 1, "decoded_turns": 0, "batch_size": 1}
+    mixtures = {
+        "alone": {"examples": 36},
+        "ast": {"examples": 56, "beside": {"transcription": 20}},
+        "all": {"examples": 64, "beside": {"transcription": 20, "sit": 8}},
+    }
+    found, losses = {}, set()
+    for name, changes in mixtures.items():
+        config = stage(tiny_run(), lr=1e-12, **once | changes)
+        pairs, fit, _ = asked(config, tiny_data, tmp_path / name, monkeypatch)
+        found[name] = [example for example, _ in pairs]
+        losses.add(round(values(fit, "validation", "loss")[-1], 4))
+    by_task = {
+        n: {t: [e for e in some if e.task == t] for t in ("slots", "transcription", "sit")}
+        for n, some in found.items()
+    }
+    assert {n: [len(some) for some in tasks.values()] for n, tasks in by_task.items()} == {
+        "alone": [36, 0, 0], "ast": [36, 20, 0], "all": [36, 20, 8]
+    }  # fmt: skip
+
+    def key(e):
+        return (e.utterance_id, e.prompt)
+
+    for name in ("ast", "all"):
+        assert sorted(map(key, by_task[name]["slots"])) == sorted(map(key, found["alone"]))
+        places = [i for i, e in enumerate(found[name]) if e.task == "slots"]
+        assert places != list(range(36))  # mixed, not one after the other
+    assert sorted(map(key, by_task["ast"]["transcription"])) == sorted(
+        map(key, by_task["all"]["transcription"])
+    )
+    assert len(losses) == 1  # validated on the stage's own task
+    long = stage(tiny_run(), **mixtures["all"]).stages[0]
+    drawn = [stages._asked(s, 24, 0, 1, np.random.default_rng(0)) for s in (config.stages[0], long)]
+    own = stages._asked(stage(tiny_run(), examples=36).stages[0], 24, 0, 1, np.random.default_rng(0))
+    assert all([one for one in some if one[1] == {"slots": 1.0}] == own for some in drawn)
+
+
+def test_a_spoken_instruction_is_heard_behind_the_turn(tiny_run, tiny_data, tmp_path, monkeypatch):
+    class Spoken:
+        """Frames of any instruction: five of them, all one number."""
+
+        def __getitem__(self, name):
+            return np.full((5, tiny_data.frames.dim), len(name), np.float16)
+
+        def n_frames(self, name):
+            return 5
+
+    data = replace(tiny_data, instructions=Spoken())
+    config = stage(tiny_run(), examples=36, beside={"sqit": 12}, points=1, decoded_turns=0)
+    pairs, fit, amounts = asked(config, data, tmp_path / "aloud", monkeypatch)
+    assert fit.status == "ok" and sum(bool(e.instruction) for e, _ in pairs) == 12
+    n_frames = 0
+    for example, frames in pairs:
+        turn = data.frames[example.utterance_id]
+        assert np.array_equal(frames[: len(turn)], turn)
+        assert (frames[len(turn) :] == len(example.instruction)).all()
+        assert len(frames) == len(turn) + 5 * bool(example.instruction)
+        n_frames += len(frames)
+    assert amounts.speech_hours == pytest.approx(n_frames / 50 / 3600)
 
 
 def test_adapter_starts_from_the_seed(tiny_run, tiny_data):

@@ -147,8 +147,8 @@ def train_stage(
 def _asked(stage: StageConfig, n_turns: int, seed: int, index: int, rng: np.random.Generator) -> list[Asked]:
     """What a stage asks of which turn, in order.
 
-    A task beside the stage's own is drawn as if alone: each task's examples are the same, and in the same
-    order, whatever others are mixed in (protocol, rule 8).
+    A task beside the stage's own is drawn as if alone: each task's examples are the same, and come in the
+    same order, whatever others are mixed in (protocol, rule 8).
     """
     asked = [(pair, stage.tasks) for pair in schedule.order(n_turns, stage.own_examples, rng)]
     if not stage.beside:

@@ -1,0 +1,104 @@
+"""Whole runs that hear spoken instructions or are asked in other ways, on tiny backbones."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from speechllm_bench import identity, jobs, paths, preparation, runs
+from speechllm_bench.data.tasks import sit, slots, sqit
+from speechllm_bench.schema import Prediction
+
+
+def silent(phase: str, share: float) -> None:
+    pass
+
+
+def predictions(folder) -> list[Prediction]:
+    with gzip.open(folder / "predictions.jsonl.gz", "rt", encoding="utf-8") as file:
+        return [Prediction.from_json(json.loads(line)) for line in file]
+
+
+def evaluated(config, **changes):
+    return config.model_copy(update={"evaluation": config.evaluation.model_copy(update=changes)})
+
+
+@pytest.fixture
+def few_voices(monkeypatch):
+    """Two voices a split speak one wording each, so that speaking takes a second."""
+    monkeypatch.setattr(sqit, "VOICES", 2)
+    few = {asks: texts[:1] for asks, texts in sit.WORDINGS.items()}
+    monkeypatch.setattr(sit, "WORDINGS", few)
+    sqit.recipe.cache_clear()
+    yield
+    sqit.recipe.cache_clear()
+
+
+def test_instructions_are_spoken_once_and_only_for_runs_that_hear_them(
+    few_voices, tiny_run, tiny_data, monkeypatch
+):
+    stage = tiny_run().stages[0].model_copy(update={"points": 1, "decoded_turns": 0})
+    plain = tiny_run().model_copy(update={"stages": [stage]})
+    aloud = plain.model_copy(
+        update={"stages": [stage.model_copy(update={"examples": 32, "beside": {"sqit": 8}})]}
+    )
+    folder = paths.cache() / "corpora" / f"instructions-{identity.instructions_digest()}"
+    runs.remove(folder)
+    jobs.execute(plain, "aloud", silent)
+    jobs.execute(evaluated(plain, task="sit"), "aloud", silent)
+    assert not folder.exists()
+
+    asked = evaluated(aloud, task="sqit")
+    record = runs.read_json(jobs.execute(asked, "aloud", silent) / "run.json")
+    assert record["status"] == "ok" and folder.is_dir()
+    corpus = preparation.ensure_instructions()
+    frames = preparation.ensure_instruction_frames(asked)
+    spoken = {u.id: (split, i) for split in corpus.splits for i, u in enumerate(corpus.utterances(split))}
+    assert len(frames) == len(spoken) == 3 * 2 * 7
+    for name, (split, i) in spoken.items():
+        assert frames.n_frames(name) == -(-len(corpus.audio(split, i)) // 320)
+        assert np.isfinite(frames[name]).all() and len(corpus.audio(split, i)) > 8000
+
+    with monkeypatch.context() as patch:  # and not again
+        patch.setattr("speechllm_bench.data.corpora.store.build", None)
+        jobs.execute(evaluated(asked, audio="other"), "aloud", silent)
+    stages = paths.results("aloud") / "stages"
+    seen = [runs.read_json(file) for file in sorted(stages.glob("*/stage.json"))]
+    assert sorted(one["examples"] for one in seen) == [24, 32]
+
+
+@pytest.mark.parametrize("task", ["sit", "sqit"])
+def test_answers_are_scored_by_what_was_asked(few_voices, tiny_run, tiny_data, task):
+    folder = jobs.execute(evaluated(tiny_run(), task=task), "questions", silent)
+    found, said = runs.read_json(folder / "score.json"), predictions(folder)
+    assert len(said) == 8 and {p.asked[0] for p in said} == set(found["answers"])
+    assert sum(one["n"] for one in found["answers"].values()) == found["n"] == 8
+    right = sum(sit.parse(p.raw) == sit.parse(p.gold) for p in said)
+    assert found["metrics"]["accuracy"]["value"] == right / 8
+    assert "f1" not in found["metrics"]
+
+
+def test_paraphrased_answers_are_scored_as_the_slots_they_stand_for(tiny_run, tiny_data, monkeypatch):
+    """A model that says each wanted value under the slot's own name, which it was not asked by, is right."""
+    from speechllm_bench.models import decoding
+
+    names = slots.paraphrases(tiny_data.slot_types)
+
+    def knowing(model, tokenizer, examples, utterances, **rest):
+        pairs = zip(examples, utterances, strict=True)
+        said = [decoding._prediction(tokenizer, e, u, [tokenizer.eos_token_id]) for e, u in pairs]
+        return [replace(p, raw=slots.target(slots.parse(p.gold, names))) for p in said]
+
+    monkeypatch.setattr(decoding, "decode", knowing)
+    asked = evaluated(tiny_run(), wording="paraphrased")
+    folder = jobs.execute(asked, "questions", silent)
+    found = runs.read_json(folder / "score.json")
+    assert found["totals"]["exact_match"][2] > 2 and found["metrics"]["exact_f1"]["value"] == 1
+    assert found["error_kinds"]["correct"] == found["totals"]["exact_match"][2]
+    assert all(p.raw != p.gold or p.gold == "{}" for p in predictions(folder))
+    plain = runs.read_json(jobs.execute(tiny_run(), "questions", silent) / "score.json")
+    assert plain["metrics"]["exact_f1"]["value"] == 1  # asked by name, said by name
