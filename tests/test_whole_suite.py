@@ -80,6 +80,8 @@ def test_the_notebooks_of_the_other_studies(checkout):
         "multistage": "single,multistage_b",
         "stability": "half_20,pre_norm_full_20",
         "adapter_sweep": "mlp_small,mlp_small_few",
+        "multitask": "slots,all_b_ood,all_asked_sqit",
+        "context": "drawn,context_0,described",
     }.items():
         bench(checkout, "notebook", name, "--variants", variants)
         text = (results / "notebooks" / f"{name}.ipynb").read_text()
