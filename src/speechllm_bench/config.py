@@ -12,11 +12,12 @@ from pydantic import Field, model_validator
 
 from speechllm_bench.strict import Strict
 
-AdapterKind = Literal["cnn", "cnn_xl", "linear", "mlp", "transformer"]
-TaskName = Literal["slots", "transcription"]
+AdapterKind = Literal["cnn", "cnn_xl", "linear", "mlp", "transformer", "pooling"]
+TaskName = Literal["slots", "transcription", "ner", "sentiment"]
 Part = Literal["adapter", "lora"]
 Answerer = Literal["model", "chance_copier", "whole_transcript"]  # evaluation/answerers.py
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
+FRAMES_PER_30S = 1500  # of Whisper's encoder
 
 
 class CorpusConfig(Strict):
@@ -30,14 +31,25 @@ class EncoderConfig(Strict):
 
 
 class AdapterConfig(Strict):
-    """Sizes of one adapter (2510.15851, section 3.3). Every kind shortens the frames 8 times."""
+    """Sizes of one adapter: every kind of 2510.15851, section 3.3, shortens the frames 8 times.
+
+    `pooling` is the adapter of 2509.04473, which has no width of its own and names its rate.
+    """
 
     kind: AdapterKind
-    width: int = Field(gt=0)  # hidden channels or units; of the Linear adapter unused and given as 1
+    width: int = Field(gt=0)  # hidden channels or units; of Linear and pooling unused and given as 1
     layers: int = Field(default=0, ge=0)  # hidden layers of the MLP, layers of the Transformer
     heads: int = Field(default=0, ge=0)  # Transformer alone
     feed_forward: int = Field(default=0, ge=0)  # Transformer alone
     pre_norm: bool = False  # Transformer alone: normalise before each sublayer, not after
+    # Pooling alone: speech tokens of 30 s; trimmed frames keep that rate.
+    steps_per_30s: int | None = Field(None, gt=0, le=FRAMES_PER_30S)
+
+    @model_validator(mode="after")
+    def _rate(self) -> AdapterConfig:
+        if (self.kind == "pooling") != (self.steps_per_30s is not None):
+            raise ValueError("steps_per_30s is what a pooling adapter names, and no other kind")
+        return self
 
     def at_width(self, factor: float) -> AdapterConfig:
         """The same kind, `factor` times as wide, in whole eighths so that heads divide it."""
@@ -53,6 +65,14 @@ class LoraConfig(Strict):
     rank: int = Field(gt=0)
     alpha: int = Field(gt=0)
     dropout: float = Field(ge=0, lt=1)
+    targets: Literal["qkv"] | None = None  # of 2509.04473; None: all linear layers, as 2510.15851 has it
+
+
+class ClassifierConfig(Strict):
+    """A classifier that regularises the adapter in training (2509.04473): (1 - a) L_LLM + a L_classifier."""
+
+    alpha: float = Field(gt=0, lt=1)  # a
+    class_weights: bool  # a label's weight is all labels / its own, or 1
 
 
 class FitConfig(Strict):
@@ -77,11 +97,15 @@ class StageConfig(FitConfig):
     decoded_turns: int = Field(ge=0)  # validation turns decoded for the F1 curve
     train_share: float | None = Field(None, gt=0, lt=1)  # of the training utterances; None: all of them
     text: Text = "gold"
+    decoded_task: TaskName | None = None  # what those turns are asked; None: slots
+    classifier: ClassifierConfig | None = None
 
     @model_validator(mode="after")
     def _shares(self) -> StageConfig:
         if abs(sum(self.tasks.values()) - 1) > 1e-9 or min(self.tasks.values()) <= 0:
             raise ValueError(f"tasks are shares above 0 that sum to 1, got {self.tasks}")
+        if self.classifier and "adapter" not in self.train:
+            raise ValueError("a classifier regularises the adapter, but this stage does not train it")
         return self
 
 
@@ -94,6 +118,7 @@ class EvaluationConfig(Strict):
     text: Text = "gold"
     batch_size: int = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
+    beams: int | None = Field(None, gt=1)  # of beam search; None: one, that is greedy decoding
 
 
 class RunConfig(Strict):

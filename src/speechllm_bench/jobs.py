@@ -56,7 +56,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
 
     from speechllm_bench.data import corpora
     from speechllm_bench.models.adapters import n_parameters
-    from speechllm_bench.training import stages
+    from speechllm_bench.training import regulariser, stages
 
     data = stages.Data(
         corpus.utterances("train"),
@@ -80,6 +80,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     trained = set().union(*(model.trained_parameters(s.train) for s in config.stages))
     added = sum(p.numel() for n, p in model.named_parameters() if "lora_" in n or n.startswith("adapter."))
     n_llm = n_parameters(model) - added
+    n_classifier = regulariser.n_parameters(config.stages)
     record = {
         "digest": identity.run_digest(config),
         "profile": profile,
@@ -88,7 +89,9 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "seed": config.seed,
         "stages": [r["digest"] for r in stage_records],
         "adapter_parameters": n_parameters(model.adapter) if model.adapter else 0,
-        "trained_parameters": sum(p.numel() for n, p in model.named_parameters() if n in trained),
+        "classifier_parameters": n_classifier,  # trained beside the model, and no part of it
+        "trained_parameters": sum(p.numel() for n, p in model.named_parameters() if n in trained)
+        + n_classifier,
         "llm_parameters": n_llm,
         "total_parameters": n_llm + added + _encoder_parameters(config),
         "speech_hours": round(sum(r["speech_hours"] for r in stage_records), 3),
@@ -206,16 +209,12 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
             **data.heard(heard, evaluation.text),
             batch_size=evaluation.batch_size,
             max_new_tokens=evaluation.max_new_tokens,
+            beams=evaluation.beams or 1,
             progress=lambda share: progress("decode", 0.9 + 0.09 * share),
         )
     decoded = time.perf_counter()
     progress("score", 0.99)
-    parse = TASKS[evaluation.task].parse
-    scored = (
-        score.score_slots(predictions, parse)
-        if evaluation.task == "slots"
-        else score.score_transcription(predictions)
-    )
+    scored = score.score_task(evaluation.task, predictions, TASKS[evaluation.task].parse)
     with gzip.GzipFile(folder / "predictions.jsonl.gz", "wb", mtime=0) as file:
         for prediction in predictions:
             file.write(json.dumps(prediction.to_json(), ensure_ascii=False).encode() + b"\n")

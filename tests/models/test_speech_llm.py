@@ -12,7 +12,7 @@ from transformers import LlamaForCausalLM
 from speechllm_bench import paths
 from speechllm_bench.config import AdapterConfig, LoraConfig
 from speechllm_bench.experiments import load_profile
-from speechllm_bench.models.adapters import build_adapter, n_parameters
+from speechllm_bench.models.adapters import Adapter, build_adapter, n_parameters
 from speechllm_bench.models.inputs import collate, prompt_halves
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
@@ -21,6 +21,7 @@ from speechllm_bench.zoo.config import load_recipe
 from speechllm_bench.zoo.llm import build
 
 D = 6
+EIGHTFOLD = Adapter()  # eight frames a token, as of all the adapters here but one
 LORA = LoraConfig(rank=2, alpha=8, dropout=0.0)
 EXAMPLES = [
     Example("0", "0", "slots", "agent: hello\ncaller:<|audio|>\nfill in as json: city", '{"city": "paris"}'),
@@ -46,10 +47,9 @@ def make(tiny_backbones):
     return model
 
 
-def batch(tokenizer, rows=(0, 1, 2), with_answer=True):
-    return collate(
-        tokenizer, [EXAMPLES[i] for i in rows], frames=[FRAMES[i] for i in rows], with_answer=with_answer
-    )
+def batch(tokenizer, rows=(0, 1, 2), with_answer=True, adapter=EIGHTFOLD):
+    examples, frames = [EXAMPLES[i] for i in rows], [FRAMES[i] for i in rows]
+    return collate(tokenizer, examples, adapter=adapter, frames=frames, with_answer=with_answer)
 
 
 def by_hand(model: SpeechLLM, tokenizer, i: int, with_answer: bool) -> tuple[torch.Tensor, list[int]]:
@@ -66,7 +66,8 @@ def by_hand(model: SpeechLLM, tokenizer, i: int, with_answer: bool) -> tuple[tor
 @pytest.mark.parametrize("with_answer", [True, False])
 @pytest.mark.parametrize("kind", list(ADAPTERS))
 def test_splice_equals_concatenation(make, tokenizer, kind, with_answer):
-    model, inputs = make(kind), batch(tokenizer, with_answer=with_answer)
+    model = make(kind)
+    inputs = batch(tokenizer, with_answer=with_answer, adapter=model.adapter)
     with torch.no_grad():
         embedded = model.embeddings(inputs)
         for i in range(3):
@@ -99,8 +100,8 @@ def test_loss_equals_full_logits_of_each_example_alone(make, tokenizer):
 @torch.no_grad()
 def test_speech_reaches_the_loss(make, tokenizer):
     model = make()
-    one = collate(tokenizer, EXAMPLES[:1], frames=FRAMES[:1], with_answer=True)
-    other = collate(tokenizer, EXAMPLES[:1], frames=[-FRAMES[0]], with_answer=True)
+    one = collate(tokenizer, EXAMPLES[:1], adapter=EIGHTFOLD, frames=FRAMES[:1], with_answer=True)
+    other = collate(tokenizer, EXAMPLES[:1], adapter=EIGHTFOLD, frames=[-FRAMES[0]], with_answer=True)
     assert model.loss(one).item() != model.loss(other).item()
 
 

@@ -127,14 +127,14 @@ def test_three_files_are_the_same_bytes_each_time(rows, tmp_path):
     assert r"50 \% of A\_B \& C" in latex and r"\toprule" in latex and r"new\_one & NOT RUN & --" in latex
 
 
-def test_paired_f1_of_two_variants(rows):
-    found = tables.paired_f1(rows, "mlp", "cnn")
+def test_gain_of_two_variants(rows):
+    found = tables.gain(rows, "mlp", "cnn")
     assert found.value > 0.4 and found.n_seeds == 2
-    assert tables.paired_f1(rows, "mlp", "new_one") is None
+    assert tables.gain(rows, "mlp", "new_one") is None
 
 
-def test_paired_f1_beyond_another_pair(rows):
-    one = tables.paired_f1(rows, "mlp", "cnn")
-    assert tables.paired_f1(rows, "mlp", "cnn", ["mlp", "mlp"]).value == pytest.approx(one.value)
-    assert tables.paired_f1(rows, "mlp", "cnn", ["mlp", "cnn"]).value == 0
-    assert tables.paired_f1(rows, "mlp", "cnn", ["mlp", "new_one"]) is None
+def test_gain_beyond_another_pair(rows):
+    one = tables.gain(rows, "mlp", "cnn")
+    assert tables.gain(rows, "mlp", "cnn", ["mlp", "mlp"]).value == pytest.approx(one.value)
+    assert tables.gain(rows, "mlp", "cnn", ["mlp", "cnn"]).value == 0
+    assert tables.gain(rows, "mlp", "cnn", ["mlp", "new_one"]) is None

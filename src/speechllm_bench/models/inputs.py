@@ -46,12 +46,13 @@ def collate(
     tokenizer: PreTrainedTokenizerBase,
     examples: Sequence[Example],
     *,
+    adapter: Adapter | None = None,
     frames: Sequence[np.ndarray] | None = None,
     transcripts: Sequence[str | list[int]] | None = None,
     with_answer: bool,
 ) -> Batch:
     """A batch from examples and, one each, their encoder frames (speech) or transcripts (text LLM;
-    token ids where one is already cut into tokens).
+    token ids where one is already cut into tokens). Of frames, `adapter` says how many tokens they take.
 
     With the answer (training) rows are padded on the right; without it (generation) on the left.
     """
@@ -59,7 +60,7 @@ def collate(
     for i, example in enumerate(examples):
         before, after = prompt_halves(tokenizer, example)
         if frames is not None:
-            middle = [tokenizer.pad_token_id] * Adapter.out_length(len(frames[i]))
+            middle = [tokenizer.pad_token_id] * adapter.out_length(len(frames[i]))
         else:
             middle = transcripts[i]
             if isinstance(middle, str):

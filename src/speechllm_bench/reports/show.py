@@ -52,11 +52,20 @@ def plan_table(plan: Plan, study: Study) -> pd.DataFrame:
 
 
 def best_run(rows: Sequence[dict]) -> Run:
-    """The run with the highest F1, of those that answered what they heard."""
+    """The run with the best main metric, of those that answered what they heard."""
     heard = [row for row in rows if row["score"] and row["run"].config.evaluation.audio == "own"]
     if not heard:
         raise UserError("no run of this study has a score yet; run it first")
-    return max(heard, key=lambda row: row["score"]["metrics"]["f1"]["value"])["run"]
+    return max(heard, key=lambda row: _goodness(row["score"]))["run"]
+
+
+def best_runs(rows: Sequence[dict]) -> dict[str, Run]:
+    """The best run of each task that has a score."""
+    by_task: dict[str, list[dict]] = {}
+    for row in rows:
+        if row["score"]:
+            by_task.setdefault(row["run"].config.evaluation.task, []).append(row)
+    return {task: best_run(some) for task, some in by_task.items()}
 
 
 def predictions(run: Run) -> list[Prediction]:
@@ -122,7 +131,7 @@ def hear(corpus: Corpus, split: str, utterance_id: str) -> Audio:
 def curve_figure(run: Run) -> Figure:
     """One run's losses, in training and validation, and its F1 on validation, over examples seen."""
     curve = read_curve(run.folder / "curve.csv").assign(variant=run.variant, seed=run.seed)
-    panels = [("loss", "train"), ("loss", "validation"), ("f1", "validation")]
+    panels = [("loss", "train"), *((m, "validation") for m in ("loss", *score.MAIN.values()))]
     drawn = [(m, s) for m, s in panels if ((curve["metric"] == m) & (curve["split"] == s)).any()]
     figure, axes = figures.panels(max(1, len(drawn)), "page")
     for (metric, split), ax in zip(drawn, axes):
@@ -147,6 +156,12 @@ def cost(record: dict) -> pd.DataFrame:
 def config_text(run: Run) -> str:
     """The resolved config, as YAML."""
     return yaml.safe_dump(run.config.model_dump(), sort_keys=False)
+
+
+def _goodness(stored: dict) -> float:
+    metric = score.main_metric(stored)
+    value = stored["metrics"][metric]["value"]
+    return -value if metric in score.LOWER_IS_BETTER else value
 
 
 def _sheet(lines: dict[str, str]) -> HTML:

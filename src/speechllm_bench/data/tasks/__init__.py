@@ -4,9 +4,9 @@ Each module has `example(utterance, slot_types, rng, ood, training) -> Example` 
 parse(example(...).target) equal to the gold answer.
 """
 
-from speechllm_bench.data.tasks import slots, transcription
+from speechllm_bench.data.tasks import ner, sentiment, slots, transcription
 from speechllm_bench.data.tasks.prompt import AUDIO
 
-TASKS = {"slots": slots, "transcription": transcription}
+TASKS = {"slots": slots, "transcription": transcription, "ner": ner, "sentiment": sentiment}
 
 __all__ = ["AUDIO", "TASKS"]
