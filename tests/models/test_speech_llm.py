@@ -133,6 +133,38 @@ def test_generation_in_a_batch_equals_one_by_one_and_no_cache(make, tokenizer):
     assert len({tuple(row) for row in together}) > 1  # or nothing was listened to
 
 
+def nats(model: SpeechLLM, embedded: torch.Tensor, said: list[int]) -> float:
+    """A token, of an answer behind a prompt (1, N, E): what beam search keeps low."""
+    with torch.no_grad():
+        words = model.llm.get_input_embeddings()(torch.tensor([said]))
+        logits = model.llm(inputs_embeds=torch.cat([embedded, words], dim=1)).logits[0]
+    chosen = logits[embedded.shape[1] - 1 : -1].log_softmax(-1).gather(1, torch.tensor(said)[:, None])
+    return -chosen.mean().item()
+
+
+def test_beams_in_a_batch_are_those_of_each_example_alone_and_likelier_than_greedy(make, tokenizer):
+    model, end, pad = make(), tokenizer.eos_token_id, tokenizer.pad_token_id
+    prompts = batch(tokenizer, with_answer=False)
+    greedy = model.generate(prompts, 6, end, pad).tolist()
+    assert model.generate(prompts, 6, end, pad, beams=1).tolist() == greedy
+    together = model.generate(prompts, 6, end, pad, beams=5).tolist()
+    assert together != greedy
+    backwards = model.generate(batch(tokenizer, [2, 1, 0], with_answer=False), 6, end, pad, beams=5).tolist()
+    likelier = 0
+    for i in range(3):
+        [alone] = model.generate(batch(tokenizer, [i], with_answer=False), 6, end, pad, beams=5).tolist()
+        for several in (together[i], backwards[2 - i]):
+            assert several[: len(alone)] == alone and set(several[len(alone) :]) <= {pad}
+        embedded, _ = by_hand(model, tokenizer, i, False)
+        searched, taken = (
+            nats(model, embedded, ids[: ids.index(end) + 1] if end in ids else ids)
+            for ids in (alone, greedy[i])
+        )
+        assert searched <= taken + 1e-5
+        likelier += searched < taken - 1e-5
+    assert likelier
+
+
 def steps(model: SpeechLLM, tokenizer, parts: list[str]) -> tuple[set[str], set[str]]:
     """Three steps of Adam on the parts; names of the parameters that got a gradient, and that changed."""
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
