@@ -120,6 +120,12 @@ class EvaluationConfig(Strict):
     max_new_tokens: int = Field(gt=0)
     beams: int | None = Field(None, gt=1)  # of beam search; None: one, that is greedy decoding
 
+    @model_validator(mode="after")
+    def _answerer(self) -> EvaluationConfig:
+        if self.answerer != "model" and self.task != "slots":
+            raise ValueError(f"answerer: {self.answerer} answers the task slots alone, not {self.task}")
+        return self
+
 
 class RunConfig(Strict):
     """Everything that decides a run's numbers. Two studies that resolve to the same one share its run."""
