@@ -24,7 +24,7 @@ class Answers(torch.nn.Module):
         super().__init__()
         self.tokenizer, self.llm, self.batch_sizes = tokenizer, torch.nn.Linear(1, 1), []
         self.llm.device = torch.device("cpu")
-        self.adapter = Adapter()
+        self.speech_tokens = Adapter().out_length
 
     def generate(self, batch, max_new_tokens, eos_token_id, pad_token_id, beams):
         assert not self.training

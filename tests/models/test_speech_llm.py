@@ -21,7 +21,7 @@ from speechllm_bench.zoo.config import load_recipe
 from speechllm_bench.zoo.llm import build
 
 D = 6
-EIGHTFOLD = Adapter()  # eight frames a token, as of all the adapters here but one
+EIGHTFOLD = Adapter().out_length  # eight frames a token, as of all the adapters here but one
 LORA = LoraConfig(rank=2, alpha=8, dropout=0.0)
 EXAMPLES = [
     Example("0", "0", "slots", "agent: hello\ncaller:<|audio|>\nfill in as json: city", '{"city": "paris"}'),
@@ -47,9 +47,9 @@ def make(tiny_backbones):
     return model
 
 
-def batch(tokenizer, rows=(0, 1, 2), with_answer=True, adapter=EIGHTFOLD):
+def batch(tokenizer, rows=(0, 1, 2), with_answer=True, speech_tokens=EIGHTFOLD):
     examples, frames = [EXAMPLES[i] for i in rows], [FRAMES[i] for i in rows]
-    return collate(tokenizer, examples, adapter=adapter, frames=frames, with_answer=with_answer)
+    return collate(tokenizer, examples, frames=frames, speech_tokens=speech_tokens, with_answer=with_answer)
 
 
 def by_hand(model: SpeechLLM, tokenizer, i: int, with_answer: bool) -> tuple[torch.Tensor, list[int]]:
@@ -67,7 +67,7 @@ def by_hand(model: SpeechLLM, tokenizer, i: int, with_answer: bool) -> tuple[tor
 @pytest.mark.parametrize("kind", list(ADAPTERS))
 def test_splice_equals_concatenation(make, tokenizer, kind, with_answer):
     model = make(kind)
-    inputs = batch(tokenizer, with_answer=with_answer, adapter=model.adapter)
+    inputs = batch(tokenizer, with_answer=with_answer, speech_tokens=model.speech_tokens)
     with torch.no_grad():
         embedded = model.embeddings(inputs)
         for i in range(3):
@@ -100,8 +100,8 @@ def test_loss_equals_full_logits_of_each_example_alone(make, tokenizer):
 @torch.no_grad()
 def test_speech_reaches_the_loss(make, tokenizer):
     model = make()
-    one = collate(tokenizer, EXAMPLES[:1], adapter=EIGHTFOLD, frames=FRAMES[:1], with_answer=True)
-    other = collate(tokenizer, EXAMPLES[:1], adapter=EIGHTFOLD, frames=[-FRAMES[0]], with_answer=True)
+    one = collate(tokenizer, EXAMPLES[:1], speech_tokens=EIGHTFOLD, frames=FRAMES[:1], with_answer=True)
+    other = collate(tokenizer, EXAMPLES[:1], speech_tokens=EIGHTFOLD, frames=[-FRAMES[0]], with_answer=True)
     assert model.loss(one).item() != model.loss(other).item()
 
 

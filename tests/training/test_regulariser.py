@@ -38,7 +38,7 @@ def batch(turns, tiny_run, tiny_data):
     model, tokenizer = stages.build_model(tiny_run("pooling"), tiny_data.frames.dim)
     examples = [Example(u.id, u.id, "ner", "caller:<|audio|>\nlist", "{}") for u in turns]
     frames = [tiny_data.frames[u.id] for u in turns]
-    made = collate(tokenizer, examples, adapter=model.adapter, frames=frames, with_answer=True)
+    made = collate(tokenizer, examples, frames=frames, speech_tokens=model.speech_tokens, with_answer=True)
     return model, made.to(model.llm.device)
 
 

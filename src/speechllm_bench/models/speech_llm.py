@@ -6,6 +6,8 @@ Without an adapter and frames it is the text LLM itself: the same loss and the s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -19,6 +21,11 @@ class SpeechLLM(nn.Module):
         super().__init__()
         self.llm = llm
         self.adapter = adapter
+
+    @property
+    def speech_tokens(self) -> Callable[[int], int] | None:
+        """How many speech tokens the adapter makes of a number of frames; None for a text LLM."""
+        return self.adapter.out_length if self.adapter else None
 
     def speech(self, batch: Batch) -> Tensor:
         """(B, L, E): the adapter's output."""

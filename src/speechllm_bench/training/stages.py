@@ -99,7 +99,7 @@ def train_stage(
         model.train()
         heard = data.heard([train[item] for item, _ in pairs], stage.text)
         examples = [example(pair) for pair in pairs]
-        batch = collate(tokenizer, examples, adapter=model.adapter, **heard, with_answer=True)
+        batch = collate(tokenizer, examples, **heard, speech_tokens=model.speech_tokens, with_answer=True)
         padding[:] += (~batch.attended).sum().item(), batch.attended.numel()
         if regulariser:
             return regulariser.loss(model, batch.to(device), [train[item] for item, _ in pairs])
@@ -140,15 +140,9 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
     fixed = data.validation[: stage.validation_examples]
     examples = [questions.training_example(u, data.slot_types, stage.tasks, 0, 0) for u in fixed]
     parts = [slice(i, i + stage.batch_size) for i in range(0, len(examples), stage.batch_size)]
+    positions = {"speech_tokens": model.speech_tokens, "with_answer": True}
     batches = [
-        collate(
-            tokenizer,
-            examples[p],
-            adapter=model.adapter,
-            **data.heard(fixed[p], stage.text),
-            with_answer=True,
-        )
-        for p in parts
+        collate(tokenizer, examples[p], **data.heard(fixed[p], stage.text), **positions) for p in parts
     ]
     turns = data.validation[: stage.decoded_turns]
     task = stage.decoded_task or "slots"
