@@ -103,8 +103,8 @@ def test_boundary_errors_by_length_and_rate(monkeypatch):
     frame = boundaries.boundary_errors([row("ner", "ner", 1), row("transcription", "asr", 1)], utterances)
     found = frame.set_index("group")
     assert set(frame["variant"]) == {"ner"}
-    assert list(found.index) == ["1 words", "2 words", "fast", "medium", "slow"]
+    assert list(found.index) == ["1 word", "2 words", "fast", "medium", "slow"]
     assert found.loc["2 words", ["found", "boundary", "missed"]].tolist() == pytest.approx([1 / 3] * 3)
-    assert found.loc["1 words", "boundary"] == 0 and found.loc["1 words", "entities"] == 3
+    assert found.loc["1 word", "boundary"] == 0 and found.loc["1 word", "entities"] == 3
     assert found.loc["slow", "found"] == 1 and found.loc["fast", "missed"] == 1
     assert found.loc["medium", "boundary"] == 0.5

@@ -35,7 +35,7 @@ def boundary_errors(rows: Sequence[dict], utterances: Sequence[Utterance]) -> pd
                 rate = voice.rate if voice else float("nan")
                 lines.append((row["variant"], len(phrase.split()), rate, end))
     frame = pd.DataFrame(lines, columns=["variant", "words", "rate", "end"])
-    length = frame["words"].clip(upper=4).map(lambda n: f"{n} words" if n < 4 else "4 words or more")
+    length = frame["words"].clip(upper=4).map({1: "1 word", 2: "2 words", 3: "3 words", 4: "4 words or more"})
     parts = [frame.assign(group=length)]
     if frame["rate"].nunique() > 2:
         names = ["slow", "medium", "fast"]

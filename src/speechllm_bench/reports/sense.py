@@ -70,5 +70,5 @@ def _relative(found: Interval | None, base: Interval | None, lower_is_better: bo
     """The difference over the baseline, above 0 where `found` is better; NaN without either or over 0."""
     if not found or not base or not base.value:
         return float("nan")
-    difference = found.value - base.value
-    return (-difference if lower_is_better else difference) / base.value
+    better, worse = (base, found) if lower_is_better else (found, base)
+    return (better.value - worse.value) / base.value

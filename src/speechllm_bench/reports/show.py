@@ -42,13 +42,18 @@ def plan_table(plan: Plan, study: Study) -> pd.DataFrame:
         {
             "variant": run.variant,
             "seed": run.seed,
-            "changes": yaml.safe_dump(study.variants[run.variant], default_flow_style=True).strip(),
+            "changes": _in_one_line(study.variants[run.variant]),
             "stages": len(run.stages),
             "examples seen": sum(stage.examples for stage in run.config.stages),
             "status": run.status,
         }
         for run in plan.runs
     )
+
+
+def _in_one_line(settings: dict) -> str:
+    plain = json.loads(json.dumps(settings))  # else what variants share is written as YAML's anchors
+    return yaml.safe_dump(plain, default_flow_style=True, width=1000).strip()
 
 
 def best_run(rows: Sequence[dict]) -> Run:
