@@ -50,6 +50,12 @@ ADAPTERS = {
     "linear": {"kind": "linear", "width": 1},
     "mlp": {"kind": "mlp", "width": 16, "layers": 1},
     "transformer": {"kind": "transformer", "width": 16, "layers": 1, "heads": 2, "feed_forward": 32},
+    "pooling": {"kind": "pooling", "width": 1, "steps_per_30s": 250},
+}
+SETTINGS = {
+    "transformer_pre_norm": ADAPTERS["transformer"] | {"pre_norm": True},
+    "pooling_125": ADAPTERS["pooling"] | {"steps_per_30s": 125},
+    "pooling_500": ADAPTERS["pooling"] | {"steps_per_30s": 500},
 }
 
 
@@ -60,9 +66,10 @@ def toy_profile(name: str) -> dict:
         "corpus": {"name": "call_centre", "sizes": {"train": 40, "A-test": 10}},
         "encoder": {"path": "zoo/toy-whisper", "padding": "trimmed"},
         "llm": "zoo/toy-llm",
-        "adapters": ADAPTERS | {"transformer_pre_norm": ADAPTERS["transformer"] | {"pre_norm": True}},
+        "adapters": ADAPTERS | SETTINGS,
         "lora": {"rank": 4, "alpha": 16, "dropout": 0.0},
-        "budgets": {"alignment": 32, "slots": 64, "transcription": 32},
+        "lora_qkv": {"rank": 2, "alpha": 2, "dropout": 0.0, "targets": "qkv"},
+        "budgets": {"alignment": 32, "slots": 64, "transcription": 32, "understanding": 32},
         "training": {
             "batch_size": 4,
             "lr": 0.001,

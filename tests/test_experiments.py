@@ -217,6 +217,9 @@ def test_conflicts_between_parts_are_refused(suite):
         RunConfig.model_validate(whole)
     with pytest.raises(ValueError, match="a stage trains the adapter, but adapter is null"):
         RunConfig.model_validate(whole | {"adapter": None, "lora": profile.lora.model_dump()})
+    chance = whole["evaluation"] | {"answerer": "chance_copier", "task": "ner"}
+    with pytest.raises(ValueError, match="chance_copier answers the task slots alone, not ner"):
+        RunConfig.model_validate(whole | {"stages": [], "evaluation": chance})
     whole["evaluation"]["audio"] = "other"
     with pytest.raises(ValueError, match="audio: other needs an adapter"):
         RunConfig.model_validate(whole | {"adapter": None, "stages": []})

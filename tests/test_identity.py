@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from speechllm_bench import identity, paths, runs, studies
-from speechllm_bench.config import LoraConfig
+from speechllm_bench.config import ClassifierConfig, LoraConfig, RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.tasks import sqit
 from speechllm_bench.errors import UserError
@@ -191,3 +191,39 @@ def test_a_stage_that_trains_lora_depends_on_it(config):
         for r in (2, 4)
     )
     assert identity.stage_digest(small, 0) != identity.stage_digest(large, 0)
+
+
+def test_settings_that_came_later_leave_older_configs_what_they_were(monkeypatch):
+    """The digests of a config as it was written before there were beams, classifiers and pooling."""
+    monkeypatch.setattr(identity, "_surroundings", lambda config, heard: ())
+    stage = {
+        "name": "slots", "tasks": {"slots": 1.0}, "train": ["adapter", "lora"], "examples": 8,
+        "batch_size": 4, "lr": 0.1, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "points": 1,
+        "validation_examples": 4, "decoded_turns": 2,
+    }  # fmt: skip
+    config = RunConfig(
+        corpus={"name": "call_centre"},
+        encoder={"path": "e", "padding": "trimmed"},
+        llm="l",
+        adapter={"kind": "mlp", "width": 8, "layers": 1},
+        lora={"rank": 2, "alpha": 8, "dropout": 0.0},
+        stages=[stage],
+        evaluation={"split": "A-test", "batch_size": 4, "max_new_tokens": 8},
+        precision="fp32",
+        seed=0,
+    )
+    assert identity.run_digest(config) == "6a099b82411e13fe"
+    assert identity.stage_digest(config, 0) == "cb5398aa994d77b5"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "changes"),
+    [
+        ("evaluation.beams", 5, (True, False)),
+        ("stages.classifier", ClassifierConfig(alpha=0.2, class_weights=True), (True, True)),
+        ("stages.decoded_task", "ner", (True, True)),
+    ],
+)
+def test_what_the_later_settings_change(config, path, value, changes):
+    pairs = zip(digests(config)[:2], digests(changed(config, path, value))[:2], strict=True)
+    assert tuple(a != b for a, b in pairs) == changes

@@ -26,7 +26,7 @@ def checkout(tmp_path_factory, tiny_backbones: Path) -> Path:
     profile["corpus"]["sizes"] = {"train": 24, "validation": 8, "A-test": 24, "B-test": 8}
     profile["encoder"]["path"] = str(tiny_backbones / "whisper")
     profile["llm"] = str(tiny_backbones / "llm")
-    profile["budgets"] = {"alignment": 20, "slots": 20, "transcription": 20}
+    profile["budgets"] = {"alignment": 20, "slots": 20, "transcription": 20, "understanding": 20}
     profile["time_limit_minutes"] = 5
     (folder / "experiments" / "profiles" / "smoke.yaml").write_text(yaml.safe_dump(profile))
     return folder
@@ -82,6 +82,10 @@ def test_the_notebooks_of_the_other_studies(checkout):
         "adapter_sweep": "mlp_small,mlp_small_few",
         "multitask": "slots,all_b_ood,all_asked_sqit",
         "context": "drawn,context_0,described",
+        "sense": "asr,ner_all,unified_sentiment_classifier",
+        "sense_pooling": "ner_125,asr_250",
+        "sense_classifier": "a_0,a_20_unweighted",
+        "sense_decoding": "ner_greedy,ner_beam_5",
     }.items():
         bench(checkout, "notebook", name, "--variants", variants)
         text = (results / "notebooks" / f"{name}.ipynb").read_text()

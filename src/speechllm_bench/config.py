@@ -12,12 +12,13 @@ from pydantic import Field, model_validator
 
 from speechllm_bench.strict import Strict
 
-AdapterKind = Literal["cnn", "cnn_xl", "linear", "mlp", "transformer"]
-TaskName = Literal["slots", "transcription", "sit", "sqit"]
+AdapterKind = Literal["cnn", "cnn_xl", "linear", "mlp", "transformer", "pooling"]
+TaskName = Literal["slots", "transcription", "sit", "sqit", "ner", "sentiment"]
 Part = Literal["adapter", "lora"]
 Answerer = Literal["model", "chance_copier", "whole_transcript"]  # evaluation/answerers.py
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
 Wording = Literal["described", "paraphrased"]  # of the slots asked for; data/tasks/slots.py
+FRAMES_PER_30S = 1500  # of Whisper's encoder
 
 
 class CorpusConfig(Strict):
@@ -31,14 +32,25 @@ class EncoderConfig(Strict):
 
 
 class AdapterConfig(Strict):
-    """Sizes of one adapter (2510.15851, section 3.3). Every kind shortens the frames 8 times."""
+    """Sizes of one adapter: every kind of 2510.15851, section 3.3, shortens the frames 8 times.
+
+    `pooling` is the adapter of 2509.04473, which has no width of its own and names its rate.
+    """
 
     kind: AdapterKind
-    width: int = Field(gt=0)  # hidden channels or units; of the Linear adapter unused and given as 1
+    width: int = Field(gt=0)  # hidden channels or units; of Linear and pooling unused and given as 1
     layers: int = Field(default=0, ge=0)  # hidden layers of the MLP, layers of the Transformer
     heads: int = Field(default=0, ge=0)  # Transformer alone
     feed_forward: int = Field(default=0, ge=0)  # Transformer alone
     pre_norm: bool = False  # Transformer alone: normalise before each sublayer, not after
+    # Pooling alone: speech tokens of 30 s; trimmed frames keep that rate.
+    steps_per_30s: int | None = Field(None, gt=0, le=FRAMES_PER_30S)
+
+    @model_validator(mode="after")
+    def _rate(self) -> AdapterConfig:
+        if (self.kind == "pooling") != (self.steps_per_30s is not None):
+            raise ValueError("steps_per_30s is what a pooling adapter names, and no other kind")
+        return self
 
     def at_width(self, factor: float) -> AdapterConfig:
         """The same kind, `factor` times as wide, in whole eighths so that heads divide it."""
@@ -54,6 +66,14 @@ class LoraConfig(Strict):
     rank: int = Field(gt=0)
     alpha: int = Field(gt=0)
     dropout: float = Field(ge=0, lt=1)
+    targets: Literal["qkv"] | None = None  # of 2509.04473; None: all linear layers, as 2510.15851 has it
+
+
+class ClassifierConfig(Strict):
+    """A classifier that regularises the adapter in training (2509.04473): (1 - a) L_LLM + a L_classifier."""
+
+    alpha: float = Field(gt=0, lt=1)  # a
+    class_weights: bool  # a label's weight is all labels / its own, or 1
 
 
 class FitConfig(Strict):
@@ -80,6 +100,8 @@ class StageConfig(FitConfig):
     text: Text = "gold"
     beside: dict[TaskName, int] | None = None  # how many of the examples are of further tasks, beside `tasks`
     described: float | None = Field(None, gt=0, le=1)  # share of the slot examples with descriptions
+    decoded_task: TaskName | None = None  # what the decoded turns are asked; None: slots
+    classifier: ClassifierConfig | None = None
 
     @property
     def own_examples(self) -> int:
@@ -92,6 +114,8 @@ class StageConfig(FitConfig):
             raise ValueError(f"tasks are shares above 0 that sum to 1, got {self.tasks}")
         if self.own_examples <= 0 or min((self.beside or {"": 1}).values()) <= 0:
             raise ValueError(f"beside {self.beside} leaves {self.own_examples} of {self.examples} examples")
+        if self.classifier and "adapter" not in self.train:
+            raise ValueError("a classifier regularises the adapter, but this stage does not train it")
         return self
 
 
@@ -104,6 +128,7 @@ class EvaluationConfig(Strict):
     text: Text = "gold"
     batch_size: int = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
+    beams: int | None = Field(None, gt=1)  # of beam search; None: one, that is greedy decoding
     # Of slots. None: as in training, 0 to 3 turns and 1 to 5 distractors, drawn, and names alone.
     context: int | None = Field(None, ge=0)  # turns before this one, fewer where there are fewer to show
     distractors: int | None = Field(None, ge=1)
@@ -120,6 +145,8 @@ class EvaluationConfig(Strict):
             raise ValueError(
                 f"{', '.join(self.asking)} can be fixed of the task slots alone, not {self.task}"
             )
+        if self.answerer != "model" and self.task != "slots":
+            raise ValueError(f"answerer: {self.answerer} answers the task slots alone, not {self.task}")
         return self
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from speechllm_bench.config import (
     AdapterConfig,
     Answerer,
+    ClassifierConfig,
     CorpusConfig,
     EncoderConfig,
     EvaluationConfig,
@@ -25,7 +26,7 @@ from speechllm_bench.config import (
 from speechllm_bench.errors import UserError
 from speechllm_bench.strict import Strict, checked, load_yaml
 
-Budget = Literal["alignment", "slots", "transcription"]
+Budget = Literal["alignment", "slots", "transcription", "understanding"]
 PROFILES = ("smoke", "mini", "paper")
 VARIANT_SETS = ("all", "telling", "extremes")
 """Names for several variants of a study at once."""
@@ -54,11 +55,13 @@ class Budgets(Strict):
     """Examples seen in a stage, the same for every variant of a study. 0: the profile has no such stage.
 
     `alignment` is transcription before slots where the LLM stays frozen; the papers have none.
+    `understanding` follows transcription in 2509.04473: entities, sentiment, or all tasks at once.
     """
 
     alignment: int = Field(ge=0)
     transcription: int = Field(ge=0)
     slots: int = Field(ge=0)
+    understanding: int = Field(ge=0)
 
 
 class Profile(Strict):
@@ -71,6 +74,7 @@ class Profile(Strict):
     llm: str
     adapters: dict[str, AdapterConfig]  # by the names that studies use
     lora: LoraConfig
+    lora_qkv: LoraConfig  # on queries, keys and values alone (2509.04473)
     budgets: Budgets
     training: Training
     decoding: Decoding
@@ -96,6 +100,8 @@ class StageRecipe(Strict):
     text: Text = "gold"
     beside: dict[TaskName, list[Budget]] | None = None
     described: float | None = None  # share of the slot examples that describe their slots
+    decoded_task: TaskName | None = None
+    classifier: ClassifierConfig | None = None
 
 
 class EvaluationRecipe(Strict):
@@ -105,6 +111,7 @@ class EvaluationRecipe(Strict):
     audio: Literal["own", "other"] = "own"
     answerer: Answerer = "model"
     text: Text = "gold"
+    beams: int | None = None
     context: int | None = None
     distractors: int | None = None
     wording: Wording | None = None
@@ -114,7 +121,7 @@ class Variant(Strict):
     """The settings a study can vary."""
 
     adapter: str | None  # of the profile's; null: the LLM reads the gold transcript
-    lora: bool
+    lora: bool | Literal["qkv"]  # qkv: the profile's `lora_qkv`
     stages: list[StageRecipe]
     evaluation: EvaluationRecipe = EvaluationRecipe()
     lr_factor: float = Field(1.0, gt=0)  # times the profile's learning rates
@@ -127,13 +134,13 @@ class Reported(Strict):
     """A figure that a paper reports; data with its source, never a result of ours."""
 
     variant: str
-    metric: Literal["precision", "recall", "f1"]
+    metric: Literal["precision", "recall", "f1", "wer", "relative gain", "SLUE score gain"]
     value: float
     source: str
 
 
 class ClaimConfig(Strict):
-    """What a paper says, as an ordering of two variants by partial-match F1.
+    """What a paper says, as an ordering of two variants by the main metric of their task.
 
     With `beyond`, another (better, worse) pair: that the first pair lies further apart than this one.
     """
@@ -156,6 +163,7 @@ class Study(Strict):
     paper: str
     question: str
     baseline: str  # the variant that the others are compared with
+    other_baselines: list[str] = Field(default_factory=list)  # for variants that are asked other questions
     telling: list[str] = Field(default_factory=list)  # the variants that a short run shows; empty: all
     extremes: list[str] = Field(min_length=2, max_length=2)  # the two that lie furthest apart
     n_seeds: int | None = Field(None, gt=0)  # how many of the profile's seeds; None: all
@@ -163,6 +171,15 @@ class Study(Strict):
     variants: dict[str, dict]
     reported: list[Reported]
     claims: list[ClaimConfig]
+
+    @property
+    def baselines(self) -> list[str]:
+        return [self.baseline, *self.other_baselines]
+
+    @property
+    def tasks(self) -> list[TaskName]:
+        """What the variants are evaluated on, each task once."""
+        return list(dict.fromkeys(self.variant(name).evaluation.task for name in self.variants))
 
     def variant(self, name: str) -> Variant:
         """The base block with the variant's own settings laid over it."""
@@ -182,7 +199,7 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _names(self) -> Study:
-        named = {self.baseline, *self.telling, *self.extremes} | {r.variant for r in self.reported}
+        named = {*self.baselines, *self.telling, *self.extremes} | {r.variant for r in self.reported}
         named |= {n for claim in self.claims for n in (claim.better, claim.worse, *(claim.beyond or ()))}
         if unknown := sorted(named - set(self.variants)):
             raise ValueError(
@@ -207,7 +224,7 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
         encoder=profile.encoder,
         llm=profile.llm,
         adapter=profile.adapters[variant.adapter].at_width(variant.width_factor) if variant.adapter else None,
-        lora=profile.lora if variant.lora else None,
+        lora=profile.lora_qkv if variant.lora == "qkv" else profile.lora if variant.lora else None,
         stages=[
             StageConfig(
                 name=stage.name,
@@ -217,6 +234,8 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
                 examples=examples + sum((beside or {}).values()),
                 beside=beside,
                 described=stage.described,
+                decoded_task=stage.decoded_task,
+                classifier=stage.classifier,
                 **training
                 | {"lr": variant.lr_factor * (lora_lr if "lora" in stage.train else training["lr"])}
                 | asked,

@@ -57,7 +57,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
 
     from speechllm_bench.data import corpora
     from speechllm_bench.models.adapters import n_parameters
-    from speechllm_bench.training import stages
+    from speechllm_bench.training import regulariser, stages
 
     data = stages.Data(
         corpus.utterances("train"),
@@ -82,6 +82,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     trained = set().union(*(model.trained_parameters(s.train) for s in config.stages))
     added = sum(p.numel() for n, p in model.named_parameters() if "lora_" in n or n.startswith("adapter."))
     n_llm = n_parameters(model) - added
+    n_classifier = regulariser.n_parameters(config.stages)
     record = {
         "digest": identity.run_digest(config),
         "profile": profile,
@@ -90,7 +91,9 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "seed": config.seed,
         "stages": [r["digest"] for r in stage_records],
         "adapter_parameters": n_parameters(model.adapter) if model.adapter else 0,
-        "trained_parameters": sum(p.numel() for n, p in model.named_parameters() if n in trained),
+        "classifier_parameters": n_classifier,  # trained beside the model, and no part of it
+        "trained_parameters": sum(p.numel() for n, p in model.named_parameters() if n in trained)
+        + n_classifier,
         "llm_parameters": n_llm,
         "total_parameters": n_llm + added + _encoder_parameters(config),
         "speech_hours": round(sum(r["speech_hours"] for r in stage_records), 3),
@@ -182,7 +185,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
 def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, progress) -> dict[str, float]:
     """Decode and score the evaluation split; predictions and score into `folder`. Returns seconds."""
     from speechllm_bench.data import questions
-    from speechllm_bench.data.tasks import slots
+    from speechllm_bench.data.tasks import TASKS, slots
     from speechllm_bench.evaluation import answerers, score
     from speechllm_bench.models.decoding import decode
 
@@ -211,18 +214,15 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
             **data.heard(heard, evaluation.text, examples),
             batch_size=evaluation.batch_size,
             max_new_tokens=evaluation.max_new_tokens,
+            beams=evaluation.beams or 1,
             progress=lambda share: progress("decode", 0.9 + 0.09 * share),
         )
     decoded = time.perf_counter()
     progress("score", 0.99)
-    names = slots.paraphrases(data.slot_types) if evaluation.wording == "paraphrased" else None
-    of_task = {
-        "slots": partial(score.score_slots, parse=partial(slots.parse, names=names)),
-        "transcription": score.score_transcription,
-        "sit": score.score_answers,
-        "sqit": score.score_answers,
-    }
-    scored = of_task[evaluation.task](predictions)
+    parse = TASKS[evaluation.task].parse
+    if evaluation.wording == "paraphrased":
+        parse = partial(parse, names=slots.paraphrases(data.slot_types))
+    scored = score.score_task(evaluation.task, predictions, parse)
     with gzip.GzipFile(folder / "predictions.jsonl.gz", "wb", mtime=0) as file:
         for prediction in predictions:
             file.write(json.dumps(prediction.to_json(), ensure_ascii=False).encode() + b"\n")

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from speechllm_bench.data.tasks import TASKS, ner, sentiment
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.schema import Prediction
@@ -68,6 +69,44 @@ def test_transcription():
     assert found["totals"] == {"words": [1, 4], "characters": [3, 15]}
     with pytest.raises(UserError, match="holds no 'f1'; it has wer, cer"):
         score.interval([found], "f1")
+
+
+def test_entities():
+    rows = [
+        prediction(0, {"place": ["york", "rome"]}, {"place": ["rome", "york"]}),
+        prediction(1, {"place": ["york"], "when": ["may"]}, {"place": ["rome"]}, speaker="b"),
+        prediction(2, {}, "no JSON at all", speaker="b"),
+    ]
+    found = score.score_task("ner", rows, ner.parse)
+    assert found["totals"] == {"entities": [2, 3, 4], "entity_tags": [3, 3, 4], "unparsable": [1, 3]}
+    assert found["metrics"]["ner_f1"]["value"] == pytest.approx(4 / 7)
+    assert found["metrics"]["label_f1"]["value"] == pytest.approx(6 / 7)
+    assert list(found["metrics"]) == ["parse_failures", "ner_f1", "label_f1"]
+    assert found["versions"] == {"ner_f1": 1} and score.main_metric(found) == "ner_f1"
+
+
+def test_sentiments_and_their_paired_difference():
+    def system(*said):
+        gold = ["negative", "neutral", "neutral", "positive"]
+        rows = [prediction(i, g, s, speaker=str(i)) for i, (g, s) in enumerate(zip(gold, said, strict=True))]
+        return score.score_task("sentiment", rows, sentiment.parse)
+
+    good, bad = system("negative", "neutral", "neutral", "neutral"), system(*["neutral"] * 3, "?")
+    # good: 1, 4/5, 0. bad: 0, 4/5, 0.
+    assert good["metrics"]["macro_f1"]["value"] == pytest.approx((1 + 0.8 + 0) / 3)
+    assert good["metrics"]["weighted_f1"]["value"] == pytest.approx((1 + 2 * 0.8 + 0) / 4)
+    assert bad["metrics"]["parse_failures"]["value"] == 0.25
+    gap = score.difference([good], [bad], "macro_f1")
+    assert gap.value == pytest.approx(1 / 3) and gap.low <= gap.value <= gap.high
+    assert score.interval([good, bad], "weighted_f1").n_seeds == 2
+
+
+def test_each_task_is_scored_by_its_own_metrics():
+    rows = {"slots": ({"a": "b"}, {"a": "b"}), "transcription": ("hi", "hi"), "ner": ({}, {})}
+    rows["sentiment"] = ("neutral", "neutral")
+    for task, (gold, raw) in rows.items():
+        found = score.score_task(task, [prediction(0, gold, raw)], TASKS[task].parse)
+        assert score.main_metric(found) == score.MAIN[task]
 
 
 def test_nothing_to_score_and_unreadable_gold_are_refused():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from speechllm_bench.models.adapters import Adapter
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.llm import load_tokenizer
 from speechllm_bench.schema import Example, Utterance
@@ -23,8 +24,9 @@ class Answers(torch.nn.Module):
         super().__init__()
         self.tokenizer, self.llm, self.batch_sizes = tokenizer, torch.nn.Linear(1, 1), []
         self.llm.device = torch.device("cpu")
+        self.speech_tokens = Adapter().out_length
 
-    def generate(self, batch, max_new_tokens, eos_token_id, pad_token_id):
+    def generate(self, batch, max_new_tokens, eos_token_id, pad_token_id, beams):
         assert not self.training
         self.batch_sizes.append(len(batch.tokens))
         rows = []

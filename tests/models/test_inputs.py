@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from speechllm_bench.models.adapters import Adapter
 from speechllm_bench.models.inputs import collate, pad_frames, prompt_halves
 from speechllm_bench.models.llm import load_tokenizer
 from speechllm_bench.schema import Example
@@ -32,6 +33,7 @@ def frames(*lengths: int) -> list[np.ndarray]:
     return [np.full((n, 4), n, np.float16) for n in lengths]
 
 
+EIGHTFOLD = Adapter().out_length  # eight frames a token
 EXAMPLES = [example(), example(target="{}"), example("caller:<|audio|>\nwrite it down", "to zürich")]
 
 
@@ -43,7 +45,9 @@ def test_the_prompt_is_the_chat_template_around_the_speech(tokenizer):
 
 @pytest.mark.parametrize("with_answer", [True, False])
 def test_a_row_reads_as_prompt_speech_prompt_answer(tokenizer, with_answer):
-    batch = collate(tokenizer, EXAMPLES, frames=frames(3, 17, 40), with_answer=with_answer)
+    batch = collate(
+        tokenizer, EXAMPLES, speech_tokens=EIGHTFOLD, frames=frames(3, 17, 40), with_answer=with_answer
+    )
     for row, (one, n_speech) in enumerate(zip(EXAMPLES, (1, 3, 5), strict=True)):
         before, after = prompt_halves(tokenizer, one)
         attended = batch.attended[row]
@@ -63,15 +67,19 @@ def test_a_row_reads_as_prompt_speech_prompt_answer(tokenizer, with_answer):
 
 
 def test_training_pads_right_and_generation_left(tokenizer):
-    right = collate(tokenizer, EXAMPLES, frames=frames(3, 17, 40), with_answer=True).attended.int()
-    left = collate(tokenizer, EXAMPLES, frames=frames(3, 17, 40), with_answer=False).attended.int()
+    right = collate(
+        tokenizer, EXAMPLES, speech_tokens=EIGHTFOLD, frames=frames(3, 17, 40), with_answer=True
+    ).attended.int()
+    left = collate(
+        tokenizer, EXAMPLES, speech_tokens=EIGHTFOLD, frames=frames(3, 17, 40), with_answer=False
+    ).attended.int()
     assert (right.diff(dim=1) <= 0).all() and right[:, 0].all()
     assert (left.diff(dim=1) >= 0).all() and left[:, -1].all()
     assert left.sum(1).unique().numel() > 1  # or there was no padding to test
 
 
 def test_the_answer_ends_a_row(tokenizer):
-    batch = collate(tokenizer, EXAMPLES, frames=frames(3, 17, 40), with_answer=True)
+    batch = collate(tokenizer, EXAMPLES, speech_tokens=EIGHTFOLD, frames=frames(3, 17, 40), with_answer=True)
     for row in range(3):
         positions = batch.answer[row].nonzero().flatten()
         assert positions[-1] == batch.attended[row].nonzero()[-1]
@@ -81,7 +89,7 @@ def test_the_answer_ends_a_row(tokenizer):
 def test_a_chat_template_with_a_system_part(tokenizer):
     other = copy.deepcopy(tokenizer)
     other.chat_template = SYSTEM_TEMPLATE
-    batch = collate(other, EXAMPLES, frames=frames(3, 17, 40), with_answer=True)
+    batch = collate(other, EXAMPLES, speech_tokens=EIGHTFOLD, frames=frames(3, 17, 40), with_answer=True)
     assert batch.speech.sum(1).tolist() == [1, 3, 5]
     before, _ = prompt_halves(other, example())
     assert other.decode(before).startswith("<s>system: be brief<|user|>")

@@ -12,7 +12,7 @@ from transformers import LlamaForCausalLM
 from speechllm_bench import paths
 from speechllm_bench.config import AdapterConfig, LoraConfig
 from speechllm_bench.experiments import load_profile
-from speechllm_bench.models.adapters import build_adapter, n_parameters
+from speechllm_bench.models.adapters import Adapter, build_adapter, n_parameters
 from speechllm_bench.models.inputs import collate, prompt_halves
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
@@ -21,6 +21,7 @@ from speechllm_bench.zoo.config import load_recipe
 from speechllm_bench.zoo.llm import build
 
 D = 6
+EIGHTFOLD = Adapter().out_length  # eight frames a token, as of all the adapters here but one
 LORA = LoraConfig(rank=2, alpha=8, dropout=0.0)
 EXAMPLES = [
     Example("0", "0", "slots", "agent: hello\ncaller:<|audio|>\nfill in as json: city", '{"city": "paris"}'),
@@ -46,10 +47,9 @@ def make(tiny_backbones):
     return model
 
 
-def batch(tokenizer, rows=(0, 1, 2), with_answer=True):
-    return collate(
-        tokenizer, [EXAMPLES[i] for i in rows], frames=[FRAMES[i] for i in rows], with_answer=with_answer
-    )
+def batch(tokenizer, rows=(0, 1, 2), with_answer=True, speech_tokens=EIGHTFOLD):
+    examples, frames = [EXAMPLES[i] for i in rows], [FRAMES[i] for i in rows]
+    return collate(tokenizer, examples, frames=frames, speech_tokens=speech_tokens, with_answer=with_answer)
 
 
 def by_hand(model: SpeechLLM, tokenizer, i: int, with_answer: bool) -> tuple[torch.Tensor, list[int]]:
@@ -66,7 +66,8 @@ def by_hand(model: SpeechLLM, tokenizer, i: int, with_answer: bool) -> tuple[tor
 @pytest.mark.parametrize("with_answer", [True, False])
 @pytest.mark.parametrize("kind", list(ADAPTERS))
 def test_splice_equals_concatenation(make, tokenizer, kind, with_answer):
-    model, inputs = make(kind), batch(tokenizer, with_answer=with_answer)
+    model = make(kind)
+    inputs = batch(tokenizer, with_answer=with_answer, speech_tokens=model.speech_tokens)
     with torch.no_grad():
         embedded = model.embeddings(inputs)
         for i in range(3):
@@ -99,8 +100,8 @@ def test_loss_equals_full_logits_of_each_example_alone(make, tokenizer):
 @torch.no_grad()
 def test_speech_reaches_the_loss(make, tokenizer):
     model = make()
-    one = collate(tokenizer, EXAMPLES[:1], frames=FRAMES[:1], with_answer=True)
-    other = collate(tokenizer, EXAMPLES[:1], frames=[-FRAMES[0]], with_answer=True)
+    one = collate(tokenizer, EXAMPLES[:1], speech_tokens=EIGHTFOLD, frames=FRAMES[:1], with_answer=True)
+    other = collate(tokenizer, EXAMPLES[:1], speech_tokens=EIGHTFOLD, frames=[-FRAMES[0]], with_answer=True)
     assert model.loss(one).item() != model.loss(other).item()
 
 
@@ -130,6 +131,38 @@ def test_generation_in_a_batch_equals_one_by_one_and_no_cache(make, tokenizer):
                 embedded = torch.cat([embedded, word], dim=1)
         assert alone == greedy
     assert len({tuple(row) for row in together}) > 1  # or nothing was listened to
+
+
+def nats(model: SpeechLLM, embedded: torch.Tensor, said: list[int]) -> float:
+    """A token, of an answer behind a prompt (1, N, E): what beam search keeps low."""
+    with torch.no_grad():
+        words = model.llm.get_input_embeddings()(torch.tensor([said]))
+        logits = model.llm(inputs_embeds=torch.cat([embedded, words], dim=1)).logits[0]
+    chosen = logits[embedded.shape[1] - 1 : -1].log_softmax(-1).gather(1, torch.tensor(said)[:, None])
+    return -chosen.mean().item()
+
+
+def test_beams_in_a_batch_are_those_of_each_example_alone_and_likelier_than_greedy(make, tokenizer):
+    model, end, pad = make(), tokenizer.eos_token_id, tokenizer.pad_token_id
+    prompts = batch(tokenizer, with_answer=False)
+    greedy = model.generate(prompts, 6, end, pad).tolist()
+    assert model.generate(prompts, 6, end, pad, beams=1).tolist() == greedy
+    together = model.generate(prompts, 6, end, pad, beams=5).tolist()
+    assert together != greedy
+    backwards = model.generate(batch(tokenizer, [2, 1, 0], with_answer=False), 6, end, pad, beams=5).tolist()
+    likelier = 0
+    for i in range(3):
+        [alone] = model.generate(batch(tokenizer, [i], with_answer=False), 6, end, pad, beams=5).tolist()
+        for several in (together[i], backwards[2 - i]):
+            assert several[: len(alone)] == alone and set(several[len(alone) :]) <= {pad}
+        embedded, _ = by_hand(model, tokenizer, i, False)
+        searched, taken = (
+            nats(model, embedded, ids[: ids.index(end) + 1] if end in ids else ids)
+            for ids in (alone, greedy[i])
+        )
+        assert searched <= taken + 1e-5
+        likelier += searched < taken - 1e-5
+    assert likelier
 
 
 def steps(model: SpeechLLM, tokenizer, parts: list[str]) -> tuple[set[str], set[str]]:

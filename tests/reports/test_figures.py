@@ -87,7 +87,7 @@ def test_an_empty_frame_is_an_empty_panel(curves):
 
 def test_points_hollow_markers_and_log_axis(table):
     figure, (ax,) = figures.panels()
-    figures.f1_against_parameters(table, ax)
+    figures.metric_against_parameters(table, ax)
     figures.legend(figure, reported=True)
     points = labelled(ax)
     assert {k: tuple(v.get_ydata()) for k, v in points.items()} == {"CNN": (0.3,), "MLP": (0.6,)}

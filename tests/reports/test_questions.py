@@ -74,13 +74,18 @@ def test_accuracy_by_question_stands_beside_the_commonest_answer():
     assert instructions.answers(rows[:1]).empty
 
 
-def test_the_studys_table_and_best_run_leave_other_questions_alone():
+def test_other_questions_have_columns_of_their_own_and_are_not_compared():
     rows = [row("slots", filled(3)), row("sit_asked_sit", answered(True, True, True), task="sit")]
-    frame = tables.study_table(rows, "slots", {}).set_index("variant")
-    assert frame.loc["slots", "f1"] == pytest.approx(0.15) and frame.loc["sit_asked_sit", "status"] == "ok"
-    assert frame.loc["sit_asked_sit", ["f1", "precision", "n"]].isna().all()
-    assert tables.f1(rows, "sit_asked_sit") is None and tables.f1(rows, "slots").n == 20
-    assert show.best_run(rows).name == "slots"
+    frame = tables.study_table(rows, "slots", {}, ["slots", "sit", "sqit"]).set_index("variant")
+    assert frame.loc["slots", "f1"] == pytest.approx(0.15) and frame.loc["sit_asked_sit", "accuracy"] == 1
+    assert frame.loc["sit_asked_sit", ["f1", "precision", "difference"]].isna().all()
+    assert frame.loc["slots", ["accuracy", "difference"]].isna().all()
+    assert not frame.columns.duplicated().any()
+    shown = tables.display(frame.reset_index()).set_index("Variant")
+    assert shown.loc["sit_asked_sit", "Accuracy"] == "1.000 [1.00, 1.00]"
+    assert "Accuracy: of answers" in tables.caption(frame, "T", "slots", "mini")
+    assert tables.main_metric(rows, "sit_asked_sit").value == 1
+    assert show.best_run(rows).name == "slots" and show.best_run(rows[1:]).name == "sit_asked_sit"
 
 
 def test_levels_are_lines_over_context_and_over_distractors():

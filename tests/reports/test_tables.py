@@ -4,9 +4,10 @@ import math
 import pandas as pd
 import pytest
 
+from speechllm_bench.data.tasks import TASKS
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
-from speechllm_bench.reports import tables
+from speechllm_bench.reports import columns, tables
 from speechllm_bench.schema import Prediction
 
 GOLD = {"city": "york"}
@@ -127,14 +128,78 @@ def test_three_files_are_the_same_bytes_each_time(rows, tmp_path):
     assert r"50 \% of A\_B \& C" in latex and r"\toprule" in latex and r"new\_one & NOT RUN & --" in latex
 
 
-def test_paired_f1_of_two_variants(rows):
-    found = tables.paired_f1(rows, "mlp", "cnn")
+def test_gain_of_two_variants(rows):
+    found = tables.gain(rows, "mlp", "cnn")
     assert found.value > 0.4 and found.n_seeds == 2
-    assert tables.paired_f1(rows, "mlp", "new_one") is None
+    assert tables.gain(rows, "mlp", "new_one") is None
 
 
-def test_paired_f1_beyond_another_pair(rows):
-    one = tables.paired_f1(rows, "mlp", "cnn")
-    assert tables.paired_f1(rows, "mlp", "cnn", ["mlp", "mlp"]).value == pytest.approx(one.value)
-    assert tables.paired_f1(rows, "mlp", "cnn", ["mlp", "cnn"]).value == 0
-    assert tables.paired_f1(rows, "mlp", "cnn", ["mlp", "new_one"]) is None
+def test_gain_beyond_another_pair(rows):
+    one = tables.gain(rows, "mlp", "cnn")
+    assert tables.gain(rows, "mlp", "cnn", ["mlp", "mlp"]).value == pytest.approx(one.value)
+    assert tables.gain(rows, "mlp", "cnn", ["mlp", "cnn"]).value == 0
+    assert tables.gain(rows, "mlp", "cnn", ["mlp", "new_one"]) is None
+
+
+def of_task(task, variant, pairs, seed=0):
+    """A row of a system that answered so: (gold, raw) pairs of ten speakers."""
+    said = [
+        Prediction(f"{task}{i}", f"u{i}", f"s{i % 10}", task, raw, gold, (), 1, "")
+        for i, (gold, raw) in pairs
+    ]
+    return row(variant, 0, seed=seed) | {"score": score.score_task(task, said, TASKS[task].parse)}
+
+
+@pytest.fixture
+def mixed():
+    """Two variants that transcribe, two that find entities; of each pair the second is better."""
+    words = [("a b", "a c"), ("a b", "a b")]
+    names = [('{"place": ["rome"]}', "{}"), ('{"place": ["rome"]}', '{"place": ["rome"]}')]
+    return [
+        of_task("transcription", "asr", enumerate([words[0]] * 20)),
+        of_task("transcription", "asr_beams", enumerate([words[1]] * 20)),
+        of_task("ner", "ner", enumerate([names[i % 2] for i in range(20)])),
+        of_task("ner", "ner_all", enumerate([names[1]] * 20)),
+        row("sentiment", status="NOT RUN"),
+    ]
+
+
+def test_the_columns_follow_the_tasks_and_each_variant_its_own_baseline(mixed):
+    tasks = ["transcription", "ner"]
+    table = tables.study_table(mixed, "asr", {"asr": 0.052}, tasks, ["ner"])
+    frame = table.set_index("variant")
+    assert not {"f1", "precision", "partial_match_version", "macro_f1"} & set(frame.columns)
+    assert frame.loc["asr", ["wer", "cer"]].tolist() == [0.5, pytest.approx(1 / 3)]
+    assert pd.isna(frame.loc["asr", "ner_f1"]) and pd.isna(frame.loc["ner", "wer"])
+    assert frame.loc["ner", "ner_f1"] == pytest.approx(2 / 3)
+    assert frame["difference"].isna().tolist() == [True, False, True, False, True]
+    assert frame.loc["asr_beams", "difference"] == -0.5  # of the WER: below 0 is better
+    assert frame.loc["ner_all", "difference"] == pytest.approx(1 / 3) and frame.loc["ner_all", "differs"]
+    shown = tables.display(table)
+    assert {"WER", "NER F1", "Label-F1", "Difference to baseline", "Reported"} <= set(shown.columns)
+    caption = tables.caption(table, "T", "asr or ner", "mini")
+    assert "slue-toolkit" in caption and "lower is better" in caption and "partial match" not in caption
+    assert "Reported: the paper's" in caption and "text task" not in caption
+
+
+def test_the_table_says_that_sentiment_is_a_text_task(mixed):
+    mixed.append(of_task("sentiment", "sentiment", enumerate([("neutral", "neutral")] * 20), seed=1))
+    frame = tables.study_table(mixed[-1:], "sentiment", {}, ["sentiment"])
+    assert frame.loc[0, ["macro_f1", "weighted_f1", "parse_failures"]].tolist() == [1, 1, 0]
+    assert "On synthetic voices sentiment is a text task" in tables.caption(frame, "T", "sentiment", "mini")
+
+
+def test_a_gain_is_above_0_where_the_better_one_is_better(mixed):
+    assert tables.gain(mixed, "asr_beams", "asr").value == 0.5
+    assert tables.gain(mixed, "ner_all", "ner").value == pytest.approx(1 / 3)
+    assert tables.main_metric(mixed, "asr").value == 0.5 and tables.main_metric(mixed, "sentiment") is None
+
+
+def test_slot_tables_have_the_columns_they_always_had():
+    assert ",".join(columns.named(["slots"])) == (
+        "variant,status,n,speakers,seeds,trained_parameters,llm_share,total_parameters,speech_hours,text_tokens,"
+        "precision,precision_low,precision_high,recall,recall_low,recall_high,f1,f1_low,f1_high,"
+        "difference,difference_low,difference_high,differs,exact_f1,exact_f1_low,exact_f1_high,"
+        "slu_f1,slu_f1_low,slu_f1_high,parse_failures,parse_failures_low,parse_failures_high,"
+        "seconds,reported_f1,partial_match_version"
+    )

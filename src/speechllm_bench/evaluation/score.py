@@ -15,8 +15,10 @@ import numpy as np
 from speechllm_bench import stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.metrics import (
+    class_f1,
     exact_match,
     f1,
+    ner_f1,
     pairs,
     partial_match,
     precision,
@@ -25,10 +27,10 @@ from speechllm_bench.metrics import (
     slu_f1,
     wer,
 )
-from speechllm_bench.schema import Interval, Prediction
+from speechllm_bench.schema import SENTIMENTS, Interval, Prediction
 
-Parse = Callable[[str], dict | None]
-"""A task's parser: an answer's text to slot and value, or None where it cannot be parsed."""
+Parse = Callable[[str], dict | list | str | None]
+"""A task's parser: an answer's text to what it says, or None where it cannot be parsed."""
 
 METRICS: dict[str, tuple[str, stats.Statistic]] = {
     "precision": ("partial_match", precision),
@@ -40,8 +42,26 @@ METRICS: dict[str, tuple[str, stats.Statistic]] = {
     "accuracy": ("right", lambda sums: ratio(sums[..., 0], sums[..., 1])),
     "wer": ("words", wer.rate),
     "cer": ("characters", wer.rate),
+    "ner_f1": ("entities", f1),
+    "label_f1": ("entity_tags", f1),
+    "macro_f1": ("sentiment", class_f1.macro),
+    "weighted_f1": ("sentiment", class_f1.weighted),
 }
 """A metric's name in scores and tables: the counts it is made of, and how."""
+
+MAIN = {
+    "slots": "f1",
+    "transcription": "wer",
+    "sit": "accuracy",
+    "sqit": "accuracy",
+    "ner": "ner_f1",
+    "sentiment": "macro_f1",
+}
+"""The metric that decides which of two systems is better at a task."""
+
+MAIN_METRICS = tuple(dict.fromkeys(MAIN.values()))
+
+LOWER_IS_BETTER = ("wer", "cer")
 
 ERROR_KINDS = (
     "correct",
@@ -53,6 +73,20 @@ ERROR_KINDS = (
     "missed",
     "unparsable",
 )
+
+
+def score_task(task: str, predictions: Sequence[Prediction], parse: Parse) -> dict:
+    """The score of answers to one of `data.tasks.TASKS`, read by its parser."""
+    if task == "transcription":
+        return score_transcription(predictions)
+    if task in ("sit", "sqit"):
+        return score_answers(predictions)
+    return {"slots": score_slots, "ner": score_ner, "sentiment": score_sentiment}[task](predictions, parse)
+
+
+def main_metric(score: dict) -> str:
+    """That one of `MAIN_METRICS` which a stored score holds."""
+    return next(metric for metric in MAIN_METRICS if metric in score["metrics"])
 
 
 def score_slots(predictions: Sequence[Prediction], parse: Parse) -> dict:
@@ -92,6 +126,27 @@ def score_answers(predictions: Sequence[Prediction]) -> dict:
         answers[asks] = {"n": len(chosen), "right": sum(f for _, f in chosen), "commonest": commonest}
     counts = {"right": [(found, 1) for found in right]}
     return _score(predictions, counts, {"exact_match": exact_match.VERSION}) | {"answers": answers}
+
+
+def score_ner(predictions: Sequence[Prediction], parse: Parse) -> dict:
+    """ner_f1, label_f1 and parse_failures of named entities."""
+    answers = _answers(predictions, parse)
+    counts = {
+        "entities": [ner_f1.counts(gold, said) for gold, said in answers],
+        "entity_tags": [ner_f1.label_counts(gold, said) for gold, said in answers],
+        "unparsable": [(said is None, 1) for _, said in answers],
+    }
+    return _score(predictions, counts, {"ner_f1": ner_f1.VERSION})
+
+
+def score_sentiment(predictions: Sequence[Prediction], parse: Parse) -> dict:
+    """macro_f1, weighted_f1 and parse_failures of sentiments."""
+    answers = _answers(predictions, parse)
+    counts = {
+        "sentiment": [class_f1.counts(gold, said, SENTIMENTS) for gold, said in answers],
+        "unparsable": [(said is None, 1) for _, said in answers],
+    }
+    return _score(predictions, counts, {"class_f1": class_f1.VERSION})
 
 
 def error_kinds(predictions: Sequence[Prediction], parse: Parse) -> Counter[str]:
@@ -157,7 +212,7 @@ def _score(predictions: Sequence[Prediction], counts: dict[str, list], versions:
     }
 
 
-def _answers(predictions: Sequence[Prediction], parse: Parse) -> list[tuple[dict, dict | None]]:
+def _answers(predictions: Sequence[Prediction], parse: Parse) -> list[tuple]:
     """Gold and said of every prediction."""
     answers = []
     for prediction in predictions:

@@ -1,19 +1,22 @@
-"""Modality adapters: encoder frames to LLM embeddings, eight times shorter (2510.15851, section 3.3).
+"""Modality adapters: encoder frames to LLM embeddings, six or eight times fewer.
 
-Axes: B utterances, T encoder frames (50 Hz), D encoder width, L = ceil(T / 8) speech tokens (6.25 Hz),
-E LLM embedding width, W the adapter's own width. The paper gives parameter counts, not shapes; the
-shapes below meet its counts within 1 % at its widths (D = 512, E = W = 2048; CNN: W = 512).
+Axes: B utterances, T encoder frames (50 Hz), D encoder width, L speech tokens, E LLM embedding width, W the
+adapter's own width. Those of 2510.15851, section 3.3, give L = ceil(T / 8) (6.25 Hz). That paper gives
+parameter counts, not shapes; the shapes below meet its counts within 1 % at its widths (D = 512,
+E = W = 2048; CNN: W = 512). `Pooling` is the adapter of 2509.04473.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from fractions import Fraction
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from speechllm_bench.config import AdapterConfig
+from speechllm_bench.config import FRAMES_PER_30S, AdapterConfig
 
 DOWNSAMPLING = 8
 
@@ -21,10 +24,11 @@ DOWNSAMPLING = 8
 class Adapter(nn.Module):
     """(B, T, D) frames, zero beyond `lengths` (B,) -> (B, L, E); valid outputs: `out_length(lengths)`."""
 
-    @staticmethod
-    def out_length(n_frames):
+    rate = Fraction(1, DOWNSAMPLING)  # speech tokens a frame
+
+    def out_length(self, n_frames):
         """Speech tokens for a number of frames: an int, or a tensor of them."""
-        return -(-n_frames // DOWNSAMPLING)
+        return -(-n_frames * self.rate.numerator // self.rate.denominator)  # rounded up
 
 
 class CNN(Adapter):
@@ -106,6 +110,40 @@ class Transformer(Adapter):
         return self.out(self.layers(x, src_key_padding_mask=beyond))  # (B, L, E)
 
 
+class Pooling(Adapter):
+    """Average pooling to a number of steps, normalisation, and a linear layer (2509.04473, method).
+
+    The paper pools the 1,500 frames of 30 s to 250 steps; of fewer frames as many steps as keep that rate.
+    Which normalisation it takes is not known to us: ours is a LayerNorm over the encoder's width.
+    """
+
+    def __init__(self, d_in: int, d_out: int, config: AdapterConfig):
+        super().__init__()
+        self.rate = Fraction(config.steps_per_30s, FRAMES_PER_30S)
+        self.norm = nn.LayerNorm(d_in)
+        self.out = nn.Linear(d_in, d_out)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        return self.out(self.norm(adaptive_average(frames, lengths, self.out_length(lengths))))  # (B, L, E)
+
+
+def adaptive_average(frames: Tensor, lengths: Tensor, steps: Tensor) -> Tensor:
+    """(B, T, D), of which `lengths` (B,) are frames -> (B, L, D), of which `steps` (B,) are averages.
+
+    Each row is what `torch.nn.functional.adaptive_avg_pool1d` makes of it alone: step i is the mean of frames
+    floor(i T / L) up to, and without, ceil((i + 1) T / L). Beyond a row's steps stand copies of its last.
+    """
+    lengths, steps = lengths[:, None], steps[:, None]  # (B, 1)
+    step = torch.arange(int(steps.max()), device=frames.device).minimum(steps - 1)  # (B, L)
+    first, end = step * lengths // steps, -(-(step + 1) * lengths // steps)  # (B, L)
+    window = torch.arange(int((end - first).max()), device=frames.device)  # (W,), W the widest window
+    place = first[..., None] + window  # (B, L, W)
+    inside = place < end[..., None]  # (B, L, W)
+    row = torch.arange(len(frames), device=frames.device)[:, None, None]
+    taken = frames[row, place.clamp(max=frames.shape[1] - 1)]  # (B, L, W, D)
+    return (taken * inside[..., None]).sum(dim=2) / inside.sum(dim=2)[..., None]  # (B, L, D)
+
+
 def stack_frames(frames: Tensor) -> Tensor:
     """(B, T, D) -> (B, L, 8 D), the last stack filled up with zeros."""
     batch, n_frames, width = frames.shape
@@ -121,8 +159,21 @@ def sinusoids(length: int, width: int) -> Tensor:
 
 
 def build_adapter(config: AdapterConfig, d_in: int, d_out: int) -> Adapter:
-    kinds = {"cnn": CNN, "cnn_xl": CNNXL, "linear": Linear, "mlp": MLP, "transformer": Transformer}
+    kinds = {
+        "cnn": CNN,
+        "cnn_xl": CNNXL,
+        "linear": Linear,
+        "mlp": MLP,
+        "transformer": Transformer,
+        "pooling": Pooling,
+    }
     return kinds[config.kind](d_in, d_out, config)
+
+
+def sizes(configs: Mapping[str, AdapterConfig], d_in: int, d_out: int) -> dict[str, int]:
+    """Parameters of adapters by name; none is made."""
+    with torch.device("meta"):
+        return {name: n_parameters(build_adapter(c, d_in, d_out)) for name, c in configs.items()}
 
 
 def n_parameters(module: nn.Module) -> int:

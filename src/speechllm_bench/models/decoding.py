@@ -22,6 +22,7 @@ def decode(
     transcripts: Sequence[str] | None = None,
     batch_size: int,
     max_new_tokens: int,
+    beams: int = 1,
     progress: Callable[[float], None] = lambda share: None,
 ) -> list[Prediction]:
     """Predictions in the order of `examples`, each with its utterance beside it.
@@ -41,9 +42,10 @@ def decode(
             tokenizer,
             [examples[i] for i in rows],
             **({"frames": chosen} if frames is not None else {"transcripts": chosen}),
+            speech_tokens=model.speech_tokens,
             with_answer=False,
         ).to(model.llm.device)
-        tokens = model.generate(batch, max_new_tokens, tokenizer.eos_token_id, tokenizer.pad_token_id)
+        tokens = model.generate(batch, max_new_tokens, tokenizer.eos_token_id, tokenizer.pad_token_id, beams)
         for i, ids in zip(rows, tokens.tolist(), strict=True):
             said[i] = _prediction(tokenizer, examples[i], utterances[i], ids)
         progress(min(1.0, (start + batch_size) / len(order)))

@@ -5,7 +5,7 @@ Axes: B examples, N positions (text tokens, speech tokens and padding), T encode
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench.data.tasks.prompt import AUDIO
-from speechllm_bench.models.adapters import Adapter
 from speechllm_bench.schema import Example
 
 
@@ -48,10 +47,12 @@ def collate(
     *,
     frames: Sequence[np.ndarray] | None = None,
     transcripts: Sequence[str | list[int]] | None = None,
+    speech_tokens: Callable[[int], int] | None = None,
     with_answer: bool,
 ) -> Batch:
     """A batch from examples and, one each, their encoder frames (speech) or transcripts (text LLM;
-    token ids where one is already cut into tokens).
+    token ids where one is already cut into tokens). With frames, `speech_tokens` says how many positions a
+    number of them takes (`SpeechLLM.speech_tokens`).
 
     With the answer (training) rows are padded on the right; without it (generation) on the left.
     """
@@ -59,7 +60,7 @@ def collate(
     for i, example in enumerate(examples):
         before, after = prompt_halves(tokenizer, example)
         if frames is not None:
-            middle = [tokenizer.pad_token_id] * Adapter.out_length(len(frames[i]))
+            middle = [tokenizer.pad_token_id] * speech_tokens(len(frames[i]))
         else:
             middle = transcripts[i]
             if isinstance(middle, str):

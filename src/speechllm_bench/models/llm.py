@@ -19,7 +19,8 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 
 def load_llm(name: str, lora: LoraConfig | None = None) -> PreTrainedModel:
-    """The frozen LLM; with `lora`, adapters on all of its linear layers (2510.15851, section 3.1)."""
+    """The frozen LLM; with `lora`, adapters on all of its linear layers (2510.15851, section 3.1), or on its
+    queries, keys and values alone (2509.04473, method)."""
     llm = load_pretrained(AutoModelForCausalLM, name)
     llm.requires_grad_(False)
     if lora is None:
@@ -28,7 +29,7 @@ def load_llm(name: str, lora: LoraConfig | None = None) -> PreTrainedModel:
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules="all-linear",
+        target_modules=["q_proj", "k_proj", "v_proj"] if lora.targets == "qkv" else "all-linear",
         task_type="CAUSAL_LM",
     )
     return get_peft_model(llm, peft_config)

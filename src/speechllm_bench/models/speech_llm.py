@@ -6,6 +6,8 @@ Without an adapter and frames it is the text LLM itself: the same loss and the s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -20,34 +22,54 @@ class SpeechLLM(nn.Module):
         self.llm = llm
         self.adapter = adapter
 
-    def embeddings(self, batch: Batch) -> Tensor:
-        """(B, N, E): token embeddings, with the adapter's output in the places of speech."""
+    @property
+    def speech_tokens(self) -> Callable[[int], int] | None:
+        """How many speech tokens the adapter makes of a number of frames; None for a text LLM."""
+        return self.adapter.out_length if self.adapter else None
+
+    def speech(self, batch: Batch) -> Tensor:
+        """(B, L, E): the adapter's output."""
+        return self.adapter(batch.frames, batch.n_frames)
+
+    def embeddings(self, batch: Batch, speech: Tensor | None = None) -> Tensor:
+        """(B, N, E): token embeddings, with the adapter's output in the places of speech.
+
+        `speech` is that output where it is already there.
+        """
         embedded = self.llm.get_input_embeddings()(batch.tokens)
         if batch.frames is None:
             return embedded
-        speech = self.adapter(batch.frames, batch.n_frames)  # (B, L, E)
+        speech = self.speech(batch) if speech is None else speech  # (B, L, E)
         lengths = self.adapter.out_length(batch.n_frames)  # (B,)
         valid = torch.arange(speech.shape[1], device=speech.device) < lengths[:, None]  # (B, L)
         return embedded.masked_scatter(batch.speech[..., None], speech[valid].to(embedded.dtype))
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Nats per target token over the batch. Logits are computed where there is a label, nowhere else."""
+    def loss(self, batch: Batch, speech: Tensor | None = None) -> Tensor:
+        """Nats per target token over the batch. Logits are computed where there is a label, nowhere else.
+
+        `speech` as in `embeddings`.
+        """
         base = self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm
         hidden = base.model(
-            inputs_embeds=self.embeddings(batch), attention_mask=batch.attended.long(), use_cache=False
+            inputs_embeds=self.embeddings(batch, speech),
+            attention_mask=batch.attended.long(),
+            use_cache=False,
         ).last_hidden_state  # (B, N, E)
         answer = batch.answer[:, 1:]
         logits = base.lm_head(hidden[:, :-1][answer])  # position i predicts token i + 1: (targets, V)
         return nn.functional.cross_entropy(logits.float(), batch.tokens[:, 1:][answer])
 
     @torch.inference_mode()
-    def generate(self, batch: Batch, max_new_tokens: int, eos_token_id: int, pad_token_id: int) -> Tensor:
-        """(B, new tokens) by greedy decoding with a KV cache; `pad_token_id` after each end."""
+    def generate(
+        self, batch: Batch, max_new_tokens: int, eos_token_id: int, pad_token_id: int, beams: int = 1
+    ) -> Tensor:
+        """(B, new tokens) with a KV cache, greedy or by beam search; `pad_token_id` after each end."""
         return self.llm.generate(
             inputs_embeds=self.embeddings(batch),
             attention_mask=batch.attended.long(),
             max_new_tokens=max_new_tokens,
             do_sample=False,
+            num_beams=beams,
             eos_token_id=eos_token_id,
             pad_token_id=pad_token_id,
         )

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from speechllm_bench.evaluation import score
 from speechllm_bench.runs import write_bytes
 
 WIDTHS = {"column": 3.35, "page": 7.0}
@@ -113,6 +114,16 @@ LOOKS = {
 """How a variant looks in every figure. A variant that is not here gets a look drawn from its name."""
 
 
+METRIC_LABELS = {
+    "loss": "loss (nats per target token)",
+    "f1": "F1 (partial match)",
+    "wer": "WER",
+    "accuracy": "accuracy",
+    "ner_f1": "NER F1",
+    "macro_f1": "sentiment, macro F1",
+}
+
+
 def look(variant: str) -> Look:
     """Label, colour, marker and dash of a variant; the same in every figure and on every machine."""
     if variant in LOOKS:
@@ -171,9 +182,9 @@ def learning_curves(
         ax.axvline(start, color="0.6", lw=0.7, ls=":")
         ax.text(start, 1.0, f" {stage}", transform=ax.get_xaxis_transform(), va="top", size=6, color="0.35")
     ax.set_xlabel({"examples": "examples seen", "step": "optimiser steps"}[x])
-    ax.set_ylabel({"loss": "loss (nats per target token)", "f1": "F1 (partial match)"}.get(metric, metric))
+    ax.set_ylabel(METRIC_LABELS.get(metric, metric))
     ax.set_title(split, loc="left", color="0.35")
-    if metric == "f1":
+    if metric in score.MAIN_METRICS:
         ax.set_ylim(bottom=0)
     ax.set_xlim(left=0)
     ax.xaxis.set_major_formatter(FuncFormatter(_count))
@@ -181,23 +192,27 @@ def learning_curves(
 
 
 @mpl.rc_context(STYLE)
-def f1_against_parameters(frame: pd.DataFrame, ax: Axes) -> Axes:
+def metric_against_parameters(frame: pd.DataFrame, ax: Axes, metric: str = "f1") -> Axes:
     """Our F1 with its interval by trained parameters (log scale), and the paper's as hollow markers.
 
     frame: of `tables.study_table`. A reported figure stands beside our variant of that name, whatever
-    the size of the paper's model: only its height is to be compared.
+    the size of the paper's model: only its height is to be compared. metric: one of
+    `score.MAIN_METRICS`.
     """
     for row in frame.dropna(subset=["trained_parameters"]).to_dict("records"):
         style, size = look(row["variant"]), row["trained_parameters"]
-        if pd.notna(row["f1"]):
-            ax.plot(size, row["f1"], color=style.colour, marker=style.marker, ls="", label=style.label)
-            bars = [[row["f1"] - row["f1_low"]], [row["f1_high"] - row["f1"]]]
-            ax.errorbar(size, row["f1"], bars, color=style.colour, ls="", lw=1, capsize=2)
+        value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
+        if pd.isna(value) and metric != "f1":
+            continue  # it is asked something else
+        if pd.notna(value):
+            ax.plot(size, value, color=style.colour, marker=style.marker, ls="", label=style.label)
+            bars = [[value - low], [high - value]]
+            ax.errorbar(size, value, bars, color=style.colour, ls="", lw=1, capsize=2)
         if pd.notna(row["reported_f1"]):
             beside = size * 1.1  # clear of the interval
             ax.plot(beside, row["reported_f1"], marker=style.marker, mfc="none", mec=style.colour, ls="")
     ax.set_ylim(0, None)
-    ax.set_ylabel("F1 (partial match)")
+    ax.set_ylabel(METRIC_LABELS[metric])
     parameters_axis(ax)
     return ax
 

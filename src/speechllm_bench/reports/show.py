@@ -42,7 +42,7 @@ def plan_table(plan: Plan, study: Study) -> pd.DataFrame:
         {
             "variant": run.variant,
             "seed": run.seed,
-            "changes": yaml.safe_dump(study.variants[run.variant], default_flow_style=True).strip(),
+            "changes": _in_one_line(study.variants[run.variant]),
             "stages": len(run.stages),
             "examples seen": sum(stage.examples for stage in run.config.stages),
             "status": run.status,
@@ -51,13 +51,28 @@ def plan_table(plan: Plan, study: Study) -> pd.DataFrame:
     )
 
 
+def _in_one_line(settings: dict) -> str:
+    plain = json.loads(json.dumps(settings))  # else what variants share is written as YAML's anchors
+    return yaml.safe_dump(plain, default_flow_style=True, width=1000).strip()
+
+
 def best_run(rows: Sequence[dict]) -> Run:
-    """The run with the highest F1, of those that answered what they heard."""
+    """The best run of those that answered what they heard, by the main metric of the first of them."""
     heard = [row for row in rows if row["score"] and row["run"].config.evaluation.audio == "own"]
-    heard = [row for row in heard if "f1" in row["score"]["metrics"]]
     if not heard:
         raise UserError("no run of this study has a score yet; run it first")
-    return max(heard, key=lambda row: row["score"]["metrics"]["f1"]["value"])["run"]
+    metric = score.main_metric(heard[0]["score"])
+    heard = [row for row in heard if score.main_metric(row["score"]) == metric]
+    return max(heard, key=lambda row: _goodness(row["score"]))["run"]
+
+
+def best_runs(rows: Sequence[dict]) -> dict[str, Run]:
+    """The best run of each task that has a score."""
+    by_task: dict[str, list[dict]] = {}
+    for row in rows:
+        if row["score"]:
+            by_task.setdefault(row["run"].config.evaluation.task, []).append(row)
+    return {task: best_run(some) for task, some in by_task.items()}
 
 
 def predictions(run: Run) -> list[Prediction]:
@@ -123,7 +138,7 @@ def hear(corpus: Corpus, split: str, utterance_id: str) -> Audio:
 def curve_figure(run: Run) -> Figure:
     """One run's losses, in training and validation, and its F1 on validation, over examples seen."""
     curve = read_curve(run.folder / "curve.csv").assign(variant=run.variant, seed=run.seed)
-    panels = [("loss", "train"), ("loss", "validation"), ("f1", "validation")]
+    panels = [("loss", "train"), *((m, "validation") for m in ("loss", *score.MAIN_METRICS))]
     drawn = [(m, s) for m, s in panels if ((curve["metric"] == m) & (curve["split"] == s)).any()]
     figure, axes = figures.panels(max(1, len(drawn)), "page")
     for (metric, split), ax in zip(drawn, axes):
@@ -148,6 +163,12 @@ def cost(record: dict) -> pd.DataFrame:
 def config_text(run: Run) -> str:
     """The resolved config, as YAML."""
     return yaml.safe_dump(run.config.model_dump(), sort_keys=False)
+
+
+def _goodness(stored: dict) -> float:
+    metric = score.main_metric(stored)
+    value = stored["metrics"][metric]["value"]
+    return -value if metric in score.LOWER_IS_BETTER else value
 
 
 def _sheet(lines: dict[str, str]) -> HTML:

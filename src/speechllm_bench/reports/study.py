@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from speechllm_bench import paths, runs, studies
 from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation import score
 from speechllm_bench.experiments import Study
 from speechllm_bench.reports import claims, figures, generalisation, levels, stability, sweep, tables
 from speechllm_bench.schema import CURVE_COLUMNS
@@ -35,7 +36,7 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
     rows = studies.records(name, profile, seeds)
     frame = table(study, rows)
     folder = paths.results(profile)
-    caption = tables.caption(frame, study.title, study.baseline, profile)
+    caption = tables.caption(frame, study.title, " or ".join(study.baselines), profile)
     written = tables.write(frame, folder / "tables", name, caption)
     if study.claims:
         written.append(_write_claims(verdicts(study, rows), folder / "tables" / f"{name}_claims.md"))
@@ -54,16 +55,17 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
 
 
 def table(study: Study, rows: list[dict]) -> pd.DataFrame:
-    """`tables.study_table` of `studies.records`, beside the F1 that the paper reports."""
-    reported = {entry.variant: entry.value for entry in study.reported if entry.metric == "f1"}
-    return tables.study_table(rows, study.baseline, reported)
+    """`tables.study_table` of `studies.records`, beside the main metric where the paper reports it."""
+    main = {name: score.MAIN[study.variant(name).evaluation.task] for name in study.variants}
+    reported = {entry.variant: entry.value for entry in study.reported if entry.metric == main[entry.variant]}
+    return tables.study_table(rows, study.baseline, reported, study.tasks, study.other_baselines)
 
 
 def verdicts(study: Study, rows: list[dict]) -> pd.DataFrame:
     """Each claim of the paper with its source, the paired difference that tests it, and the verdict."""
     lines = []
     for entry in study.claims:
-        difference = tables.paired_f1(rows, entry.better, entry.worse, entry.beyond)
+        difference = tables.gain(rows, entry.better, entry.worse, entry.beyond)
         numbers = asdict(difference) if difference else dict.fromkeys(("value", "low", "high"))
         lines.append(
             {
@@ -123,8 +125,9 @@ def last_f1(curve: pd.DataFrame, variant: str) -> float:
 
 
 def curves_figure(curve: pd.DataFrame) -> Figure | None:
-    """Validation loss and validation F1 over examples seen; None without a curve."""
-    panels = [m for m in ("loss", "f1") if ((curve["metric"] == m) & (curve["split"] == "validation")).any()]
+    """Validation loss and the decoded tasks' metrics over examples seen; None without a curve."""
+    names = ("loss", *score.MAIN_METRICS)
+    panels = [m for m in names if ((curve["metric"] == m) & (curve["split"] == "validation")).any()]
     if not panels:
         return None
     figure, axes = figures.panels(len(panels), "page")
@@ -135,11 +138,13 @@ def curves_figure(curve: pd.DataFrame) -> Figure | None:
 
 
 def parameters_figure(frame: pd.DataFrame) -> Figure | None:
-    """F1 with intervals against trained parameters; None where nothing was scored."""
-    if frame["f1"].isna().all():
+    """Each task's main metric with intervals against trained parameters; None where nothing was scored."""
+    scored = [m for m in score.MAIN_METRICS if m in frame and frame[m].notna().any()]
+    if not scored:
         return None
-    figure, (ax,) = figures.panels(1, "column")
-    figures.f1_against_parameters(frame, ax)
+    figure, axes = figures.panels(len(scored), "column" if len(scored) == 1 else "page")
+    for metric, ax in zip(scored, axes, strict=True):
+        figures.metric_against_parameters(frame, ax, metric)
     figures.legend(figure, reported=bool(frame["reported_f1"].notna().any()))
     return figure
 

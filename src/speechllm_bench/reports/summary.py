@@ -15,9 +15,10 @@ import pandas as pd
 
 from speechllm_bench import paths, runs, studies
 from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation import score
 from speechllm_bench.experiments import Profile, Study
+from speechllm_bench.reports import columns, tables
 from speechllm_bench.reports import study as reports
-from speechllm_bench.reports import tables
 from speechllm_bench.reports.claims import Verdict
 from speechllm_bench.schema import Interval
 
@@ -35,7 +36,8 @@ FILES = {
 READING = (
     "F1 is partial match, with its 95 % interval in brackets; a claim's difference is paired. How they are "
     "made, and what a verdict asks for: rules 12 to 14 of docs/protocol.md. Claims were made at the paper's "
-    "scale, on its own data. Best and worst are those of the variants that are evaluated as the baseline is."
+    "scale, on its own data. Of other tasks than slots the main metric stands in F1's place, under its name. "
+    "Best and worst are those of the variants that are evaluated as the baseline is."
 )
 
 
@@ -82,7 +84,7 @@ def _found(name: str, profile: str) -> _Found:
         rows = studies.records(name, profile)
         tables.refuse_mixtures(rows)
         # Not the whole table, which takes a bootstrap a metric: that of F1 alone gives the same F1.
-        f1 = {variant: found for variant in study.variants if (found := tables.f1(rows, variant))}
+        f1 = {variant: found for variant in study.variants if (found := tables.main_metric(rows, variant))}
         verdicts = reports.verdicts(study, rows)
     except UserError as error:
         raise UserError(f"study '{name}': {error}") from None
@@ -137,16 +139,26 @@ def _scores(study: Study, f1: dict[str, Interval]) -> list[dict]:
         for name in f1
         if (asked := study.variant(name).evaluation.model_dump()) != usual
     }
-    ranked = sorted(f1.keys() - other.keys(), key=lambda name: (-f1[name].value, name))
+    sign = -1 if score.MAIN[usual["task"]] in score.LOWER_IS_BETTER else 1
+    ranked = sorted(f1.keys() - other.keys(), key=lambda name: (-sign * f1[name].value, name))
     roles = [("best", name) for name in ranked[:1]] + [("worst", name) for name in ranked[1:][-1:]]
     roles += [("baseline", study.baseline), *((what, name) for name, what in other.items())]
-    return [{"": role, "Variant": name} | _cells(f1.get(name)) for role, name in roles]
+    return [
+        {"": role, "Variant": name} | _cells(f1.get(name), _metric_name(study, name)) for role, name in roles
+    ]
 
 
-def _cells(f1: Interval | None) -> dict:
-    if f1 is None:
+def _metric_name(study: Study, variant: str) -> str:
+    """What a number of another task than slots has to be called, with a space behind it."""
+    task = study.variant(variant).evaluation.task
+    return "" if task == "slots" else f"{columns.HEADINGS[score.MAIN[task]]} "
+
+
+def _cells(found: Interval | None, named: str) -> dict:
+    if found is None:
         return {"F1": "–", "Seeds": "–"}
-    return {"F1": f"{f1.value:.3f} [{f1.low:.2f}, {f1.high:.2f}]", "Seeds": f1.n_seeds}
+    shown = f"{named}{found.value:.3f} [{found.low:.2f}, {found.high:.2f}]"
+    return {"F1": shown, "Seeds": found.n_seeds}
 
 
 def _size(found: Iterable[Interval]) -> str:

@@ -13,48 +13,30 @@ import pandas as pd
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
+from speechllm_bench.reports import columns
 from speechllm_bench.runs import write_text
 from speechllm_bench.schema import Interval
 from speechllm_bench.stats import LEAST_DIFFERENCE, differ
 
-METRICS = ("precision", "recall", "f1", "exact_f1", "slu_f1", "parse_failures")
 SMOKE_MARK = "SMOKE PROFILE: these numbers say little."
 NOT_RUN = "NOT RUN"
 
-_HEADINGS = {
-    "variant": "Variant",
-    "status": "Status",
-    "trained_parameters": "Trained parameters",
-    "llm_share": "Share of LLM",
-    "total_parameters": "All parameters",
-    "speech_hours": "Hours of speech",
-    "text_tokens": "Text tokens",
-    "precision": "P",
-    "recall": "R",
-    "f1": "F1",
-    "difference": "F1 difference to baseline",
-    "exact_f1": "Exact F1",
-    "slu_f1": "SLU-F1",
-    "parse_failures": "Parse failures",
-    "seconds": "Seconds",
-    "reported_f1": "Reported F1",
-}
-_WHOLE = (
-    *("n", "speakers", "seeds", "trained_parameters", "total_parameters", "text_tokens"),
-    "partial_match_version",
-)
-_UNEQUAL = ("total_parameters", "speech_hours", "text_tokens")  # shown where systems differ in what they hear
-_WITH_INTERVAL = ("precision", "recall", "f1", "difference")
 
-
-def study_table(rows: Sequence[dict], baseline: str, reported: Mapping[str, float]) -> pd.DataFrame:
+def study_table(
+    rows: Sequence[dict],
+    baseline: str,
+    reported: Mapping[str, float],
+    tasks: Sequence[str] = ("slots",),
+    other_baselines: Sequence[str] = (),
+) -> pd.DataFrame:
     """One row a variant, in the order of `rows`; every number unrounded, NaN where there is none.
 
     rows: one dict a variant and seed, with `variant`, `seed`, `status` ("ok", or what went wrong, or
     "NOT RUN"), `record` (run.json) and `score` (score.json), the last two None where there is none.
-    Metrics are over the seeds that have a score; differences over those that the baseline has as well, and
-    only where both answered the same questions. A variant that is asked no slots has no metrics here.
-    reported: the paper's F1 by variant.
+    Metrics are over the seeds that have a score; differences, in the main metric of the task, over those that
+    the baseline has as well, and only where both answered the same questions.
+    reported: the paper's main metric by variant. tasks: what the variants are asked, which decides the
+    columns. other_baselines: for variants that answer other questions than the baseline.
 
     Raises UserError where rows differ in metric version, device kind or precision (protocol, rule 11).
     """
@@ -62,18 +44,20 @@ def study_table(rows: Sequence[dict], baseline: str, reported: Mapping[str, floa
     by_variant: dict[str, list[dict]] = {}
     for row in rows:
         by_variant.setdefault(row["variant"], []).append(row)
-    base = _scores(by_variant.get(baseline, []))
+    baselines = {name: _scores(by_variant.get(name, [])) for name in (baseline, *other_baselines)}
     lines = []
     for variant, runs in by_variant.items():
         line = {"variant": variant, "status": _status(runs), **_cost(runs)}
-        if _of_slots(scores := _scores(runs)):
+        if scores := _scores(runs):
             line |= _quality(scores)
-            if variant != baseline and (shared := _comparable(scores, base)):
-                line |= _difference(scores, base, shared)
+            for base in baselines.values() if variant not in baselines else ():
+                if shared := _comparable(scores, base):
+                    line |= _difference(scores, base, shared)
+                    break
         line["reported_f1"] = reported.get(variant)
         lines.append(line)
-    frame = pd.DataFrame(lines, columns=_columns())
-    return frame.astype(dict.fromkeys(_WHOLE, "Int64"))
+    frame = pd.DataFrame(lines, columns=columns.named(tasks))
+    return frame.astype({column: "Int64" for column in columns.WHOLE if column in frame})
 
 
 def refuse_mixtures(rows: Sequence[dict]) -> None:
@@ -92,40 +76,45 @@ def refuse_mixtures(rows: Sequence[dict]) -> None:
             )
 
 
-def f1(rows: Sequence[dict], variant: str) -> Interval | None:
-    """The table's F1 of one variant, without the table; None where it has no score."""
-    scores = _scores([row for row in rows if row["variant"] == variant])
-    return score.interval(list(scores.values()), "f1") if _of_slots(scores) else None
+def main_metric(rows: Sequence[dict], variant: str) -> Interval | None:
+    """The table's main metric of one variant, without the table; None where it has no score."""
+    scores = list(_scores([row for row in rows if row["variant"] == variant]).values())
+    return score.interval(scores, score.main_metric(scores[0])) if scores else None
 
 
-def paired_f1(
+def gain(
     rows: Sequence[dict], better: str, worse: str, beyond: Sequence[str] | None = None
 ) -> Interval | None:
     """F1(better) - F1(worse), less the same of the pair `beyond`; over the seeds that all of them have.
 
-    None where there is no such seed.
+    Of other tasks than slots in their main metric, and the other way round where lower is better. None where
+    there is no such seed.
     """
     variants = (better, worse, *(beyond or ()))
     scores = [_scores([r for r in rows if r["variant"] == name]) for name in variants]
     shared = sorted(set.intersection(*(set(some) for some in scores)))
-    weights = (1, -1, -1, 1)[: len(variants)]
-    return score.contrast([[s[i] for i in shared] for s in scores], weights, "f1") if shared else None
+    if not shared:
+        return None
+    metric = score.main_metric(scores[0][shared[0]])
+    sign = -1 if metric in score.LOWER_IS_BETTER else 1
+    weights = [sign * weight for weight in (1, -1, -1, 1)[: len(variants)]]
+    return score.contrast([[s[i] for i in shared] for s in scores], weights, metric)
 
 
 def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str:
     """What the table shows and rests on: questions, speakers and seeds (protocol, rule 13)."""
+    reported = columns.headings(frame)["reported_f1"]
     if frame["n"].isna().all():
-        return f"{title}, profile {profile}: nothing has been scored. Reported F1: the paper's, at its scale."
-    version = _range(frame["partial_match_version"].dropna())
+        return f"{title}, profile {profile}: nothing has been scored. {reported}: the paper's, at its scale."
     parts = [SMOKE_MARK] if profile == "smoke" else []
     parts += [
         f"{title}, profile {profile}.",
         size(*(frame[column].dropna() for column in ("n", "speakers", "seeds"))),
-        f"P, R, F1: partial match, version {version}, this suite's own.",
+        *columns.how(frame),
         "In brackets: 95 % interval by bootstrap over speakers and seeds.",
         f"Differences are paired, to {baseline};",
         f"an asterisk marks those whose interval excludes 0 and that are at least {LEAST_DIFFERENCE}.",
-        "Reported F1: the paper's, at the paper's scale and on its own data.",
+        f"{reported}: the paper's, at the paper's scale and on its own data.",
     ]
     return " ".join(parts)
 
@@ -150,30 +139,15 @@ def write(frame: pd.DataFrame, folder: Path, study: str, caption: str) -> list[P
 
 def display(frame: pd.DataFrame) -> pd.DataFrame:
     """The table as it is read: text alone, rounded, `0.412 [0.39, 0.43]`, a dash where there is nothing."""
-    left_out = _UNEQUAL if frame["speech_hours"].nunique() < 2 else ()
-    shown = [column for column in _HEADINGS if column not in left_out]
+    left_out = columns.UNEQUAL if frame["speech_hours"].nunique() < 2 else ()
+    shown = [column for column in columns.HEADINGS if column in frame and column not in left_out]
     cells = {column: [_cell(row, column) for row in frame.to_dict("records")] for column in shown}
-    return pd.DataFrame(cells).rename(columns=_HEADINGS)
-
-
-def _columns() -> list[str]:
-    columns = ["variant", "status", "n", "speakers", "seeds", "trained_parameters", "llm_share", *_UNEQUAL]
-    for name in ("precision", "recall", "f1", "difference"):
-        columns += [name, f"{name}_low", f"{name}_high"]
-    columns.append("differs")
-    for name in ("exact_f1", "slu_f1", "parse_failures"):
-        columns += [name, f"{name}_low", f"{name}_high"]
-    return [*columns, "seconds", "reported_f1", "partial_match_version"]
+    return pd.DataFrame(cells).rename(columns=columns.headings(frame))
 
 
 def _scores(runs: Sequence[dict]) -> dict[int, dict]:
     """Scores by seed, of the runs that have one."""
     return {run["seed"]: run["score"] for run in runs if run["score"]}
-
-
-def _of_slots(scores: dict[int, dict]) -> bool:
-    """Whether there are scores, and of the task slots."""
-    return bool(scores) and all("f1" in found["metrics"] for found in scores.values())
 
 
 def _comparable(scores: dict[int, dict], base: dict[int, dict]) -> list[int]:
@@ -194,22 +168,25 @@ def _cost(runs: Sequence[dict]) -> dict:
         return {}
     trained, llm = (records[0][key] for key in ("trained_parameters", "llm_parameters"))
     seconds = sum(record["wall_seconds"] for record in records) / len(records)
-    seen = {key: records[0][key] for key in _UNEQUAL}
+    seen = {key: records[0][key] for key in columns.UNEQUAL}
     return {"trained_parameters": trained, "llm_share": trained / llm, **seen, "seconds": seconds}
 
 
 def _quality(scores: dict[int, dict]) -> dict:
-    found = {name: score.interval(list(scores.values()), name) for name in METRICS}
-    f1 = found["f1"]
-    line = {"n": f1.n, "speakers": f1.n_speakers, "seeds": f1.n_seeds}
-    line["partial_match_version"] = next(iter(scores.values()))["versions"]["partial_match"]
+    one = next(iter(scores.values()))
+    main = score.main_metric(one)
+    named = next(named for named in columns.METRICS.values() if main in named)
+    found = {name: score.interval(list(scores.values()), name) for name in named}
+    line = {"n": found[main].n, "speakers": found[main].n_speakers, "seeds": found[main].n_seeds}
+    line["partial_match_version"] = one["versions"].get("partial_match")
     for name, interval in found.items():
         line |= _three(name, interval)
     return line
 
 
 def _difference(scores: dict[int, dict], base: dict[int, dict], shared: list[int]) -> dict:
-    found = score.difference([scores[s] for s in shared], [base[s] for s in shared], "f1")
+    metric = score.main_metric(scores[shared[0]])
+    found = score.difference([scores[s] for s in shared], [base[s] for s in shared], metric)
     return {**_three("difference", found), "differs": differ(found)}
 
 
@@ -231,7 +208,7 @@ def _cell(row: dict, column: str) -> str:
         return f"{value:.1f}"
     if column in ("llm_share", "parse_failures"):
         return f"{100 * value:.1f} %"
-    if column not in _WITH_INTERVAL:
+    if column not in columns.WITH_INTERVAL:
         return f"{value:.3f}"
     sign = "+" if column == "difference" else ""
     low, high = (f"{row[f'{column}_{end}']:{sign}.2f}" for end in ("low", "high"))

@@ -15,16 +15,17 @@ from speechllm_bench import metrics
 from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
 from speechllm_bench.data.frames import FrameStore
-from speechllm_bench.data.tasks import slots, sqit
-from speechllm_bench.metrics import partial_match
+from speechllm_bench.data.tasks import TASKS, sqit
+from speechllm_bench.metrics import class_f1, exact_match, ner_f1, partial_match, wer
 from speechllm_bench.models.adapters import build_adapter
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import Example, SlotType, Utterance
+from speechllm_bench.schema import SENTIMENTS, Example, Prediction, SlotType, Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
+from speechllm_bench.training.regulariser import Regulariser
 
 FRAMES_A_SECOND = 50  # of Whisper's encoder
 CHARACTERS_A_TOKEN = 4  # of text
@@ -119,11 +120,15 @@ def train_stage(
     def loss(asked: Sequence[Asked]) -> dict[str, torch.Tensor]:
         model.train()
         examples = [example(one) for one in asked]
-        heard = data.heard([train[item] for (item, _), _ in asked], stage.text, examples)
-        batch = collate(tokenizer, examples, **heard, with_answer=True)
+        turns = [train[item] for (item, _), _ in asked]
+        heard = data.heard(turns, stage.text, examples)
+        batch = collate(tokenizer, examples, **heard, speech_tokens=model.speech_tokens, with_answer=True)
         padding[:] += (~batch.attended).sum().item(), batch.attended.numel()
+        if regulariser:
+            return regulariser.loss(model, batch.to(device), turns)
         return {"loss": model.loss(batch.to(device))}
 
+    regulariser = Regulariser(stage.classifier, train, config.seed, device) if stage.classifier else None
     rng = np.random.default_rng([config.seed, index])
     asked = _asked(stage, len(train), config.seed, index, rng)
     turns = [train[item] for (item, _), _ in asked]
@@ -131,7 +136,7 @@ def train_stage(
     batches = schedule.batches(asked, lengths, stage.batch_size, rng)
     fitted = fit(
         stage,
-        model.trained_parameters(stage.train),
+        model.trained_parameters(stage.train) | (regulariser.parameters() if regulariser else {}),
         batches,
         loss,
         _validation(config, stage, model, tokenizer, data),
@@ -174,18 +179,20 @@ def _amounts(utterances, examples, stage: StageConfig, tokenizer, data: Data) ->
 
 
 def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: Data):
-    """Loss on fixed validation examples of the stage's own tasks, and partial-match F1 on fixed turns."""
+    """Loss on fixed validation examples of the stage's own tasks, and the decoded task's on fixed turns."""
     fixed = data.validation[: stage.validation_examples]
     examples = [
         questions.training_example(u, data.slot_types, stage.tasks, 0, 0, stage.described) for u in fixed
     ]
     parts = [slice(i, i + stage.batch_size) for i in range(0, len(examples), stage.batch_size)]
+    positions = {"speech_tokens": model.speech_tokens, "with_answer": True}
     batches = [
-        collate(tokenizer, examples[p], **data.heard(fixed[p], stage.text, examples[p]), with_answer=True)
+        collate(tokenizer, examples[p], **data.heard(fixed[p], stage.text, examples[p]), **positions)
         for p in parts
     ]
     turns = data.validation[: stage.decoded_turns]
-    asked = [questions.evaluation_example(u, data.slot_types, "slots") for u in turns]
+    task = stage.decoded_task or "slots"
+    asked = [questions.evaluation_example(u, data.slot_types, task) for u in turns]
     heard = data.heard(turns, stage.text, asked)
 
     @torch.inference_mode()
@@ -201,11 +208,33 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
             decoding = config.evaluation
             said = decode(model, tokenizer, asked, turns, **heard, batch_size=decoding.batch_size,
                           max_new_tokens=decoding.max_new_tokens)  # fmt: skip
-            counts = [partial_match.counts(slots.parse(p.gold), slots.parse(p.raw)) for p in said]
-            values["f1"] = metrics.score(metrics.total(counts))["f1"]
+            values |= _decoded(said, task)
         return values
 
     return validate
+
+
+def _decoded(said: Sequence[Prediction], task: TaskName) -> dict[str, float]:
+    """A task's main metric of decoded answers, under its name in `evaluation.score.METRICS`."""
+    name, rule, count = {
+        "slots": ("f1", metrics.f1, partial_match.counts),
+        "transcription": ("wer", wer.rate, wer.word_counts),
+        "sit": ("accuracy", _share, _right),
+        "sqit": ("accuracy", _share, _right),
+        "ner": ("ner_f1", metrics.f1, ner_f1.counts),
+        "sentiment": ("macro_f1", class_f1.macro, lambda *pair: class_f1.counts(*pair, SENTIMENTS)),
+    }[task]
+    parse = TASKS[task].parse
+    counts = [count(parse(p.gold), parse(p.raw)) for p in said]
+    return {name: float(rule(np.sum(counts, axis=0)))}
+
+
+def _right(gold: str, said: str) -> tuple[int, int]:
+    return exact_match.same(gold, said), 1
+
+
+def _share(sums: np.ndarray) -> float:
+    return metrics.ratio(sums[..., 0], sums[..., 1])
 
 
 def _reference_length(example: Example, utterance: Utterance) -> float:

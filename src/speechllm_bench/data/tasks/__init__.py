@@ -4,9 +4,16 @@ Each module has `example(utterance, slot_types, rng, ood, training) -> Example` 
 parse(example(...).target) equal to the gold answer.
 """
 
-from speechllm_bench.data.tasks import sit, slots, sqit, transcription
+from speechllm_bench.data.tasks import ner, sentiment, sit, slots, sqit, transcription
 from speechllm_bench.data.tasks.prompt import AUDIO
 
-TASKS = {"slots": slots, "transcription": transcription, "sit": sit, "sqit": sqit}
+TASKS = {
+    "slots": slots,
+    "transcription": transcription,
+    "sit": sit,
+    "sqit": sqit,
+    "ner": ner,
+    "sentiment": sentiment,
+}
 
 __all__ = ["AUDIO", "TASKS"]

@@ -1,0 +1,65 @@
+"""Named entities of a turn (2509.04473; SLUE, arXiv 2111.10367): tags and phrases, JSON out.
+
+Tags are SLUE's combined ones (`schema.ENTITY_TAGS`), written as words that an LLM knows. The answer is a JSON
+object from a tag to its phrases in the order in which they are said: `{"place": ["rome", "york"]}`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Mapping
+
+from speechllm_bench.data.tasks.prompt import user_message
+from speechllm_bench.schema import ENTITY_TAGS, Example, SlotType, Utterance
+
+VERSION = 1
+SPOKEN = dict(
+    zip(ENTITY_TAGS, ("when", "quantity", "place", "group", "organisation", "law", "person"), strict=True)
+)
+_TAGS = {word: tag for tag, word in SPOKEN.items()}
+
+
+def example(
+    utterance: Utterance,
+    slot_types: Mapping[str, SlotType],
+    rng: random.Random,
+    ood: bool = False,
+    training: bool = False,
+) -> Example:
+    """Ask for all entities of the turn, without dialogue context."""
+    return Example(
+        id=f"{utterance.id}/ner",
+        utterance_id=utterance.id,
+        task="ner",
+        prompt=user_message([], "list entities as json: " + ", ".join(SPOKEN.values())),
+        target=target((entity.tag, entity.text) for entity in utterance.entities),
+    )
+
+
+def target(entities: Iterable[tuple[str, str]]) -> str:
+    answer: dict[str, list[str]] = {}
+    for tag, phrase in entities:
+        answer.setdefault(SPOKEN[tag], []).append(phrase)
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def parse(raw: str) -> list[tuple[str, str]] | None:
+    """Tag and phrase of each entity of an answer, tag by tag; None if it is not a JSON object.
+
+    A phrase that stands alone instead of in a list counts as well, and so does a tag that comes twice. Tags
+    that there are not are kept as they were written: they are wrong answers. What is empty or no text is no
+    entity. Repeated spaces are one space, as in slue-toolkit's parser.
+    """
+    try:
+        answer = json.loads(raw, object_pairs_hook=tuple)  # pairs, so that a repeated tag is not lost
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(answer, tuple):
+        return None
+    return [
+        (_TAGS.get(word, word), " ".join(phrase.split()))
+        for word, phrases in answer
+        for phrase in (phrases if isinstance(phrases, list) else [phrases])
+        if isinstance(phrase, str) and phrase.strip()
+    ]

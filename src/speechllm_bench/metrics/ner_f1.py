@@ -1,0 +1,36 @@
+"""Named-entity F1 and label-F1 as slue-toolkit counts them (`eval_utils_ner.get_ner_scores`, commit ed23039).
+
+An entity is a pair of tag and phrase. Entities match as multisets within an utterance: place and order do
+not count, and one that is said twice has to be found twice. Label-F1 leaves the phrase out, so it asks
+whether the right kinds were found, however they were spelt. The published figure is the F1 of all entities
+together (micro). Phrases are compared as they are: normalise before, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+
+from speechllm_bench.metrics import Counts, score
+
+__all__ = ["VERSION", "counts", "label_counts", "score"]
+
+VERSION = 1
+
+Entities = Sequence[tuple[str, str]]
+"""Tag and phrase of each entity of an utterance."""
+
+
+def counts(gold: Entities, predicted: Entities | None) -> Counts:
+    """Found, predicted and gold entities of one utterance; `None` is an unparsable answer."""
+    return _matched(gold, predicted or ())
+
+
+def label_counts(gold: Entities, predicted: Entities | None) -> Counts:
+    """The same of the tags alone."""
+    return _matched([tag for tag, _ in gold], [tag for tag, _ in predicted or ()])
+
+
+def _matched(gold: Iterable[Hashable], predicted: Iterable[Hashable]) -> Counts:
+    wanted, said = Counter(gold), Counter(predicted)
+    return Counts((wanted & said).total(), said.total(), wanted.total())

@@ -1,0 +1,39 @@
+"""The classifier regulariser of 2509.04473: what an utterance is about, read off the adapter's output.
+
+It stands beside the model in training alone. The paper fixes a 2-D CNN of three layers; its channels, kernels
+and strides are ours. Axes: B utterances, L speech tokens, E LLM embedding width, C channels, K labels.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+CHANNELS = (1, 16, 32, 64)
+STRIDE = 2
+
+
+class Classifier(nn.Module):
+    """(B, L, E) embeddings, of which `lengths` (B,) are speech -> (B, K) logits, one a label."""
+
+    def __init__(self, n_labels: int):
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(a, b, kernel_size=3, stride=STRIDE, padding=1) for a, b in pairwise(CHANNELS)
+        )
+        self.out = nn.Linear(CHANNELS[-1], n_labels)
+
+    def forward(self, speech: Tensor, lengths: Tensor) -> Tensor:
+        x = _cut(speech[:, None], lengths)  # (B, 1, L, E)
+        for convolution in self.convolutions:
+            lengths = -(-lengths // STRIDE)
+            x = _cut(nn.functional.gelu(convolution(x)), lengths)  # (B, C, ceil(L / 2), ceil(E / 2))
+        mean = x.sum(dim=2).mean(dim=2) / lengths[:, None]  # (B, C): over the speech and the features
+        return self.out(mean)
+
+
+def _cut(x: Tensor, lengths: Tensor) -> Tensor:
+    """Zeros beyond the end, or a batch's padding would leak into the last positions."""
+    return x * (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None, :, None]

@@ -1,0 +1,86 @@
+"""The columns of a study's table: which metrics a task has, what they are called, and how they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from speechllm_bench.evaluation import score
+
+METRICS = {
+    "slots": ("precision", "recall", "f1", "exact_f1", "slu_f1", "parse_failures"),
+    "transcription": ("wer", "cer"),
+    "sit": ("accuracy",),
+    "sqit": ("accuracy",),
+    "ner": ("ner_f1", "label_f1", "parse_failures"),
+    "sentiment": ("macro_f1", "weighted_f1", "parse_failures"),
+}
+"""What a table shows of a task."""
+
+HOW = {
+    "transcription": "WER, CER: after Whisper's English normaliser; lower is better.",
+    "sit": "Accuracy: of answers to questions on the turn, the gold words but for case and spaces.",
+    "ner": "NER F1, label-F1: entities matched as multisets within an utterance, as slue-toolkit does.",
+    "sentiment": "Macro and weighted F1: of three sentiments. On synthetic voices sentiment is a text task: "
+    "it is in the words, and no voice sounds of it.",
+}
+"""What the caption says of a task's metrics, but for slots; of sqit what it says of sit."""
+
+HEADINGS = {
+    "variant": "Variant",
+    "status": "Status",
+    "trained_parameters": "Trained parameters",
+    "llm_share": "Share of LLM",
+    "total_parameters": "All parameters",
+    "speech_hours": "Hours of speech",
+    "text_tokens": "Text tokens",
+    "precision": "P",
+    "recall": "R",
+    "f1": "F1",
+    "wer": "WER",
+    "cer": "CER",
+    "accuracy": "Accuracy",
+    "ner_f1": "NER F1",
+    "label_f1": "Label-F1",
+    "macro_f1": "Macro F1",
+    "weighted_f1": "Weighted F1",
+    "difference": "F1 difference to baseline",
+    "exact_f1": "Exact F1",
+    "slu_f1": "SLU-F1",
+    "parse_failures": "Parse failures",
+    "seconds": "Seconds",
+    "reported_f1": "Reported F1",
+}
+_OTHER_TASKS = {"difference": "Difference to baseline", "reported_f1": "Reported"}
+WHOLE = (
+    *("n", "speakers", "seeds", "trained_parameters", "total_parameters", "text_tokens"),
+    "partial_match_version",
+)
+UNEQUAL = ("total_parameters", "speech_hours", "text_tokens")  # shown where systems differ in what they hear
+_FIRST = ("precision", "recall", *score.MAIN_METRICS)  # of the columns, before the difference
+WITH_INTERVAL = (*_FIRST, "difference")
+
+
+def named(tasks: Sequence[str]) -> list[str]:
+    """The columns of a table of variants that are asked these tasks, in order."""
+    metrics = list(dict.fromkeys(name for task in tasks for name in METRICS[task]))
+    columns = ["variant", "status", "n", "speakers", "seeds", "trained_parameters", "llm_share", *UNEQUAL]
+    for name in (*(n for n in metrics if n in _FIRST), "difference"):
+        columns += [name, f"{name}_low", f"{name}_high"]
+    columns.append("differs")
+    for name in (n for n in metrics if n not in _FIRST):
+        columns += [name, f"{name}_low", f"{name}_high"]
+    return [*columns, "seconds", "reported_f1", *(["partial_match_version"] if "slots" in tasks else [])]
+
+
+def headings(frame: pd.DataFrame) -> dict[str, str]:
+    """What the columns are called; of slots the main metric is F1, and the table says so."""
+    return HEADINGS if "f1" in frame else HEADINGS | _OTHER_TASKS
+
+
+def how(frame: pd.DataFrame) -> list[str]:
+    """How the table's metrics are made, a sentence a task."""
+    versions = frame["partial_match_version"].dropna().unique() if "f1" in frame else []
+    slots = [f"P, R, F1: partial match, version {version}, this suite's own." for version in versions]
+    return slots + [how for task, how in HOW.items() if score.MAIN[task] in frame]

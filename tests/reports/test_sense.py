@@ -1,0 +1,110 @@
+"""What the SENSE studies show besides their tables: gains, SLUE score, boundaries of entities; by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from speechllm_bench.data.tasks import TASKS, ner
+from speechllm_bench.evaluation import score
+from speechllm_bench.reports import boundaries, sense, show
+from speechllm_bench.schema import Prediction, Utterance, Voice
+
+PLACES = ('{"place": ["rome"]}', '{"place": ["york"]}')
+
+
+def prediction(task, i, gold, raw):
+    return Prediction(f"{task}{i}", f"u{i}", f"s{i % 4}", task, raw, gold, (), 1, "")
+
+
+def row(task, variant, right, beams=None, n=8):
+    """A system that gives `right` of `n` answers as they are wanted."""
+    gold, other = {"transcription": ("a b", "a c"), "ner": PLACES, "sentiment": ("neutral", "positive")}[task]
+    said = [prediction(task, i, gold, gold if i < right else other) for i in range(n)]
+    evaluation = SimpleNamespace(task=task, beams=beams, audio="own")
+    return {
+        "variant": variant,
+        "seed": 0,
+        "status": "ok",
+        "run": SimpleNamespace(variant=variant, config=SimpleNamespace(evaluation=evaluation)),
+        "record": {"trained_parameters": 100, "seconds": {"decode": 3.0}, "peak_memory_mib": 500},
+        "score": score.score_task(task, said, TASKS[task].parse),
+    }
+
+
+def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
+    rows = [
+        row("transcription", "asr", 4),  # WER 1/4
+        row("transcription", "asr_lora", 8),
+        row("ner", "ner", 4),
+        row("ner", "ner_lora", 6),
+        row("sentiment", "sentiment", 8),
+        row("ner", "unified_ner", 2),
+    ]
+    frame = sense.gains(rows).set_index(["model", "setting"])
+    bare, lora = frame.loc["one a task", "adapter"], frame.loc["one a task", "+ LoRA"]
+    assert bare["WER"] == 0.25 and bare["WER, gain"] == 0 and bare["trained parameters"] == 100
+    assert lora["WER, gain"] == 1 and lora["NER F1, gain"] == pytest.approx(0.5)
+    assert pd.isna(lora["sentiment, macro F1"]) and pd.isna(lora["SLUE score"])
+    assert bare["SLUE score"] == pytest.approx(100 * (0.75 + 0.5 + 1) / 3)
+    unified = frame.loc["one for all tasks", "adapter"]
+    assert unified["NER F1"] == 0.25 and unified["NER F1, gain"] == 0  # over itself, not over `ner`
+    assert pd.isna(frame.loc["one a task", "all"]["trained parameters"])
+
+
+def test_the_best_run_of_each_task_and_what_decoding_cost():
+    rows = [row("transcription", "asr", 4), row("transcription", "beams", 6, beams=5), row("ner", "ner", 1)]
+    assert {task: run.variant for task, run in show.best_runs(rows).items()} == {
+        "transcription": "beams",  # the lower WER
+        "ner": "ner",
+    }
+    cost = sense.decoding_cost(rows).set_index("variant")
+    assert cost["beams"].tolist() == [1, 5, 1] and (cost["seconds of decoding"] == 3).all()
+    assert cost.loc["beams", "main metric"] == 0.125
+
+
+@pytest.mark.parametrize(
+    ("said", "ended"),
+    [
+        ([("PLACE", "new york"), ("WHEN", "may")], ["found", "found"]),
+        ([("PLACE", "york")], ["boundary", "missed"]),
+        ([("PLACE", "new york city"), ("WHEN", "may")], ["boundary", "found"]),
+        ([("PERSON", "york")], ["missed", "missed"]),  # another tag
+        ([("PLACE", "rome")], ["missed", "missed"]),  # other words
+        ([("PLACE", "new york"), ("PLACE", "york")], ["found", "missed"]),
+        (None, ["missed", "missed"]),
+    ],
+)
+def test_how_an_entity_ends(said, ended):
+    gold = [("PLACE", "new york"), ("WHEN", "may")]
+    raw = "no JSON" if said is None else ner.target((t, p) for t, p in said)
+    found = boundaries.ends(prediction("ner", 0, ner.target(gold), raw))
+    assert found == list(zip(["new york", "may"], ended, strict=True))
+
+
+def test_one_wrong_phrase_excuses_one_entity_alone():
+    gold = ner.target([("PLACE", "new york"), ("PLACE", "york road")])
+    found = boundaries.ends(prediction("ner", 0, gold, ner.target([("PLACE", "york")])))
+    assert [end for _, end in found] == ["boundary", "missed"]
+
+
+def test_boundary_errors_by_length_and_rate(monkeypatch):
+    voices = [Voice("en", "m1", rate, 50, 20.0, 0) for rate in (100, 120, 140)]
+    utterances = [
+        Utterance(f"u{i}", "A-test", "c", i, "", "", "", "", (), (), "", (), "s", voice)
+        for i, voice in enumerate(voices)
+    ]
+    gold = ner.target([("PLACE", "new york"), ("WHEN", "may")])
+    raw = [gold, ner.target([("PLACE", "york"), ("WHEN", "may")]), "{}"]
+    said = [prediction("ner", i, gold, one) for i, one in enumerate(raw)]
+    monkeypatch.setattr(show, "predictions", lambda run: said)
+    frame = boundaries.boundary_errors([row("ner", "ner", 1), row("transcription", "asr", 1)], utterances)
+    found = frame.set_index("group")
+    assert set(frame["variant"]) == {"ner"}
+    assert list(found.index) == ["1 word", "2 words", "fast", "medium", "slow"]
+    assert found.loc["2 words", ["found", "boundary", "missed"]].tolist() == pytest.approx([1 / 3] * 3)
+    assert found.loc["1 word", "boundary"] == 0 and found.loc["1 word", "entities"] == 3
+    assert found.loc["slow", "found"] == 1 and found.loc["fast", "missed"] == 1
+    assert found.loc["medium", "boundary"] == 0.5

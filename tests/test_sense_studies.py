@@ -1,0 +1,104 @@
+"""The studies of 2509.04473: who shares which training, and one of their runs from end to end."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+
+import pytest
+from safetensors.numpy import load_file
+
+from speechllm_bench import identity, jobs, paths, runs, studies
+from speechllm_bench.config import ClassifierConfig, LoraConfig
+from speechllm_bench.training import regulariser
+
+
+@pytest.fixture
+def planned(suite):
+    """Runs at toy size by study and variant."""
+    real = paths.PROJECT / "experiments"
+    names = ["sense", "sense_pooling", "sense_classifier", "sense_decoding"]
+    for name in names:
+        shutil.copy(real / f"{name}.yaml", suite / "experiments")
+    return {(r.study, r.variant): r for r in studies.plan(names, "smoke", ["all"]).runs}
+
+
+def test_all_variants_start_from_one_transcription_and_a_unified_model_is_trained_once(planned):
+    sense = {variant: run for (study, variant), run in planned.items() if study == "sense"}
+    assert len(sense) == len({run.digest for run in sense.values()}) == 3 * 4 + 3 * 4 + 3
+    assert len({run.stages[0] for run in sense.values()}) == 1
+    assert len({run.stages[1] for run in sense.values()}) == 4 * 4
+    assert all(sense[t].stages == sense[f"{t}_no_audio"].stages for t in ("asr", "ner", "sentiment"))
+    for setting in ("", "_classifier", "_lora", "_all"):
+        assert len({sense[f"unified_{task}{setting}"].stages for task in ("asr", "ner", "sentiment")}) == 1
+    for name, run in sense.items():
+        last = run.config.stages[1]
+        assert (last.classifier is not None) == name.endswith(("_classifier", "_all"))
+        assert ("lora" in last.train) == name.endswith(("_lora", "_all")) == (run.config.lora is not None)
+        assert run.config.lora is None or run.config.lora.targets == "qkv"
+        assert run.config.stages[0].classifier is None and run.config.adapter.steps_per_30s == 250
+        assert name.startswith("unified") == (len(last.tasks) == 3)
+
+
+def test_the_smaller_studies_ask_for_what_sense_has_trained(planned):
+    def digest(study, variant):
+        return planned[study, variant].digest
+
+    assert (
+        digest("sense_pooling", "asr_250") == digest("sense", "asr") == digest("sense_decoding", "asr_greedy")
+    )
+    assert (
+        digest("sense_pooling", "ner_250") == digest("sense", "ner") == digest("sense_decoding", "ner_greedy")
+    )
+    assert digest("sense_classifier", "a_0") == digest("sense", "ner")
+    assert digest("sense_classifier", "a_20") == digest("sense", "ner_classifier")
+    beams = planned["sense_decoding", "ner_beam_5"]
+    assert beams.stages == planned["sense", "ner"].stages and beams.digest != digest("sense", "ner")
+    alphas = [run.stages for (study, _), run in planned.items() if study == "sense_classifier"]
+    assert len(set(alphas)) == 7
+
+
+def test_a_run_from_end_to_end_counts_its_classifier_and_leaves_it_behind(tiny_run, tiny_data):
+    base = tiny_run("pooling").stages[0].model_copy(update={"examples": 8, "points": 1, "decoded_turns": 2})
+    first = base.model_copy(update={"name": "transcription", "tasks": {"transcription": 1.0},
+                                    "decoded_task": "transcription"})  # fmt: skip
+    shares = {"transcription": 0.4, "ner": 0.3, "sentiment": 0.3}
+    unified = base.model_copy(
+        update={
+            "name": "unified",
+            "tasks": shares,
+            "train": ["adapter", "lora"],
+            "decoded_task": "sentiment",
+            "classifier": ClassifierConfig(alpha=0.2, class_weights=True),
+        }
+    )
+    lora = LoraConfig(rank=2, alpha=2, dropout=0.0, targets="qkv")
+    config = tiny_run("pooling", lora=lora, stages=[first, unified])
+
+    def run(**asked):
+        evaluation = config.evaluation.model_copy(update=asked)
+        return jobs.execute(config.model_copy(update={"evaluation": evaluation}), "sense", lambda *_: None)
+
+    folders = {"ner": run(task="ner"), "sentiment": run(task="sentiment"), "beams": run(task="ner", beams=3)}
+    records = {name: runs.read_json(folder / "run.json") for name, folder in folders.items()}
+    assert len({tuple(record["stages"]) for record in records.values()}) == 1
+    record, size = records["ner"], regulariser.n_parameters(config.stages)
+    qkv = 2 * 3 * (2 * (16 + 16))  # layers, matrices, rank x (in + out)
+    assert record["classifier_parameters"] == size
+    assert record["trained_parameters"] == record["adapter_parameters"] + qkv + size
+    kept = load_file(paths.results("sense") / "stages" / record["stages"][1] / "weights.safetensors")
+    assert sum(w.size for w in kept.values()) == record["adapter_parameters"] + qkv
+    scores = {name: runs.read_json(folder / "score.json") for name, folder in folders.items()}
+    assert set(scores["ner"]["metrics"]) == {"parse_failures", "ner_f1", "label_f1"}
+    assert set(scores["sentiment"]["metrics"]) == {"parse_failures", "macro_f1", "weighted_f1"}
+    assert scores["beams"]["items"] == scores["ner"]["items"]
+    said = {}
+    for name, folder in folders.items():
+        with gzip.open(folder / "predictions.jsonl.gz", "rt", encoding="utf-8") as file:
+            said[name] = [json.loads(line) for line in file]
+    ids = [[p["example_id"] for p in said[name]] for name in ("ner", "beams")]
+    assert ids[0] == ids[1] and {p["task"] for p in said["sentiment"]} == {"sentiment"}
+    curve = (folders["ner"] / "curve.csv").read_text()
+    assert ",validation,wer," in curve and ",validation,macro_f1," in curve
+    assert identity.run_digest(config) not in {folder.name for folder in folders.values()}
