@@ -60,7 +60,8 @@ def toy_profile(name: str) -> dict:
         "corpus": {"name": "call_centre", "sizes": {"train": 40, "A-test": 10}},
         "encoder": {"path": "zoo/toy-whisper", "padding": "trimmed"},
         "llm": "zoo/toy-llm",
-        "adapters": ADAPTERS | {"transformer_pre_norm": ADAPTERS["transformer"] | {"pre_norm": True}},
+        "adapters": ADAPTERS
+        | {"transformer_pre_norm": ADAPTERS["transformer"] | {"pre_norm": True}, "mlp_2": ADAPTERS["mlp"]},
         "lora": {"rank": 4, "alpha": 16, "dropout": 0.0},
         "budgets": {"alignment": 32, "slots": 64, "transcription": 32},
         "training": {
@@ -74,7 +75,7 @@ def toy_profile(name: str) -> dict:
             "validation_examples": 8,
             "decoded_turns": 4,
         },
-        "decoding": {"batch_size": 4, "max_new_tokens": 16},
+        "decoding": {"batch_size": 4, "max_new_tokens": 16, "trace_tokens": 24},
         "precision": "fp32",
         "seeds": [0] if name == "smoke" else [0, 1],
         "headline": ["adapter_size"],

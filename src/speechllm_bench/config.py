@@ -13,7 +13,15 @@ from pydantic import Field, model_validator
 from speechllm_bench.strict import Strict
 
 AdapterKind = Literal["cnn", "cnn_xl", "linear", "mlp", "transformer"]
-TaskName = Literal["slots", "transcription"]
+TaskName = Literal[
+    "slots",
+    "slots_transcript",
+    "slots_mentions",
+    "slots_reasoning",
+    "slots_think",
+    "slots_no_think",
+    "transcription",
+]
 Part = Literal["adapter", "lora"]
 Answerer = Literal["model", "chance_copier", "whole_transcript"]  # evaluation/answerers.py
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
@@ -77,6 +85,7 @@ class StageConfig(FitConfig):
     decoded_turns: int = Field(ge=0)  # validation turns decoded for the F1 curve
     train_share: float | None = Field(None, gt=0, lt=1)  # of the training utterances; None: all of them
     text: Text = "gold"
+    trace_tokens: int | None = Field(None, gt=0)  # where it trains on traces: decoded at most
 
     @model_validator(mode="after")
     def _shares(self) -> StageConfig:
@@ -94,6 +103,7 @@ class EvaluationConfig(Strict):
     text: Text = "gold"
     batch_size: int = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
+    trace_tokens: int | None = Field(None, gt=0)  # in its place where an answer may have a trace
 
 
 class RunConfig(Strict):

@@ -21,6 +21,7 @@ from speechllm_bench.config import (
     TaskName,
     Text,
 )
+from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import UserError
 from speechllm_bench.strict import Strict, checked, load_yaml
 
@@ -47,6 +48,7 @@ class Training(Strict):
 class Decoding(Strict):
     batch_size: int
     max_new_tokens: int
+    trace_tokens: int  # in its place where an answer may have a trace
 
 
 class Budgets(Strict):
@@ -92,6 +94,7 @@ class StageRecipe(Strict):
     train: list[Part] = Field(min_length=1)
     budget: list[Budget] = Field(min_length=1)
     text: Text = "gold"
+    times: float = Field(1.0, gt=0)  # the budget: what makes variants equal in tokens, not in examples
 
 
 class EvaluationRecipe(Strict):
@@ -189,7 +192,11 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
     """The one config of a run: the variant's choices at the profile's scale."""
     training = profile.training.model_dump()
     lora_lr = training.pop("lora_lr")
+    decoding = profile.decoding.model_dump()
+    trace_tokens = decoding.pop("trace_tokens")
     asked = {k: v for k in ("warmup", "train_share") if (v := getattr(variant, k)) is not None}
+    # A model that has learned to think may do so whatever it is asked for.
+    asked_for = {variant.evaluation.task}.union(*(stage.tasks for stage in variant.stages))
     if variant.adapter and variant.adapter not in profile.adapters:
         raise UserError(
             f"profile '{profile.profile}' gives no size for adapter '{variant.adapter}'; "
@@ -208,14 +215,19 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
                 train=stage.train,
                 text=stage.text,
                 examples=examples,
+                trace_tokens=trace_tokens if FORMS.keys() & stage.tasks.keys() else None,
                 **training
                 | {"lr": variant.lr_factor * (lora_lr if "lora" in stage.train else training["lr"])}
                 | asked,
             )
             for stage in variant.stages
-            if (examples := sum(getattr(profile.budgets, name) for name in stage.budget))
+            if (examples := round(stage.times * sum(getattr(profile.budgets, b) for b in stage.budget)))
         ],
-        evaluation=EvaluationConfig(**variant.evaluation.model_dump(), **profile.decoding.model_dump()),
+        evaluation=EvaluationConfig(
+            **variant.evaluation.model_dump(),
+            **decoding,
+            trace_tokens=trace_tokens if FORMS.keys() & asked_for else None,
+        ),
         precision=profile.precision,
         seed=seed,
     )

@@ -181,7 +181,8 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
     """Decode and score the evaluation split; predictions and score into `folder`. Returns seconds."""
     from speechllm_bench.data import questions
     from speechllm_bench.data.tasks import TASKS
-    from speechllm_bench.evaluation import answerers, score
+    from speechllm_bench.data.tasks.traced_slots import FORMS
+    from speechllm_bench.evaluation import answerers, score, traces
     from speechllm_bench.models.decoding import decode
 
     evaluation = config.evaluation
@@ -205,17 +206,17 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
             utterances,
             **data.heard(heard, evaluation.text),
             batch_size=evaluation.batch_size,
-            max_new_tokens=evaluation.max_new_tokens,
+            max_new_tokens=evaluation.trace_tokens or evaluation.max_new_tokens,
             progress=lambda share: progress("decode", 0.9 + 0.09 * share),
         )
     decoded = time.perf_counter()
     progress("score", 0.99)
-    parse = TASKS[evaluation.task].parse
-    scored = (
-        score.score_slots(predictions, parse)
-        if evaluation.task == "slots"
-        else score.score_transcription(predictions)
-    )
+    if evaluation.task == "transcription":
+        scored = score.score_transcription(predictions)
+    elif evaluation.task in FORMS:
+        scored = traces.score_traced_slots(predictions, FORMS[evaluation.task])
+    else:
+        scored = score.score_slots(predictions, TASKS[evaluation.task].parse)
     with gzip.GzipFile(folder / "predictions.jsonl.gz", "wb", mtime=0) as file:
         for prediction in predictions:
             file.write(json.dumps(prediction.to_json(), ensure_ascii=False).encode() + b"\n")

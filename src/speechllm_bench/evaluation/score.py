@@ -7,7 +7,7 @@ paired differences from it alone, without predictions, parser or torch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -30,13 +30,25 @@ from speechllm_bench.schema import Interval, Prediction
 Parse = Callable[[str], dict | None]
 """A task's parser: an answer's text to slot and value, or None where it cannot be parsed."""
 
+
+def quotient(sums: np.ndarray) -> np.ndarray:
+    """The first of counts (..., 2) by the second; returns (...)."""
+    return ratio(sums[..., 0], sums[..., 1])
+
+
 METRICS: dict[str, tuple[str, stats.Statistic]] = {
     "precision": ("partial_match", precision),
     "recall": ("partial_match", recall),
     "f1": ("partial_match", f1),
     "exact_f1": ("exact_match", f1),
     "slu_f1": ("slu_f1", f1),
-    "parse_failures": ("unparsable", lambda sums: ratio(sums[..., 0], sums[..., 1])),
+    "parse_failures": ("unparsable", quotient),
+    "tokens": ("generated", quotient),  # an answer
+    "trace_tokens": ("thought", quotient),  # a trace
+    "obedience": ("obeyed", quotient),  # answers in the mode asked for
+    "trace_wer": ("heard", wer.rate),  # of the transcripts in traces
+    "faithfulness": ("faithful", quotient),  # of answers whose trace has the transcript their values occur in
+    "malformed": ("malformed", quotient),
     "wer": ("words", wer.rate),
     "cer": ("characters", wer.rate),
 }
@@ -54,14 +66,21 @@ ERROR_KINDS = (
 )
 
 
-def score_slots(predictions: Sequence[Prediction], parse: Parse) -> dict:
-    """precision, recall, f1 (partial match), exact_f1, slu_f1 and parse_failures of slot answers."""
+def score_slots(
+    predictions: Sequence[Prediction], parse: Parse, further: Mapping[str, list] | None = None
+) -> dict:
+    """precision, recall, f1 (partial match), exact_f1, slu_f1, parse_failures and tokens of slot answers.
+
+    further: more counts of each prediction, by the name that `METRICS` gives them.
+    """
     answers = _answers(predictions, parse)
     counts = {
         "partial_match": [partial_match.counts(gold, said) for gold, said in answers],
         "exact_match": [exact_match.counts(gold, said) for gold, said in answers],
         "slu_f1": [slu_f1.counts(pairs(gold), pairs(said)) for gold, said in answers],
         "unparsable": [(said is None, 1) for _, said in answers],
+        "generated": [(p.n_tokens, 1) for p in predictions],
+        **(further or {}),
     }
     versions = {m.__name__.split(".")[-1]: m.VERSION for m in (partial_match, exact_match, slu_f1)}
     kinds = error_kinds(predictions, parse)

@@ -12,10 +12,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench import metrics
-from speechllm_bench.config import RunConfig, StageConfig, Text
+from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
 from speechllm_bench.data.frames import FrameStore
-from speechllm_bench.data.tasks import slots
+from speechllm_bench.data.tasks import TASKS
 from speechllm_bench.metrics import partial_match
 from speechllm_bench.models.adapters import build_adapter
 from speechllm_bench.models.decoding import decode
@@ -139,7 +139,9 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
         collate(tokenizer, examples[p], **data.heard(fixed[p], stage.text), with_answer=True) for p in parts
     ]
     turns = data.validation[: stage.decoded_turns]
-    asked = [questions.evaluation_example(u, data.slot_types, "slots") for u in turns]
+    task = decoded_task(stage)
+    parse = TASKS[task].parse
+    asked = [questions.evaluation_example(u, data.slot_types, task) for u in turns]
     heard = data.heard(turns, stage.text)
 
     @torch.inference_mode()
@@ -154,12 +156,19 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
         if turns:
             decoding = config.evaluation
             said = decode(model, tokenizer, asked, turns, **heard, batch_size=decoding.batch_size,
-                          max_new_tokens=decoding.max_new_tokens)  # fmt: skip
-            counts = [partial_match.counts(slots.parse(p.gold), slots.parse(p.raw)) for p in said]
+                          max_new_tokens=stage.trace_tokens or decoding.max_new_tokens)  # fmt: skip
+            counts = [partial_match.counts(parse(p.gold), parse(p.raw)) for p in said]
             values["f1"] = metrics.score(metrics.total(counts))["f1"]
         return values
 
     return validate
+
+
+def decoded_task(stage: StageConfig) -> TaskName:
+    """The form of slot filling that validation asks for: what the stage mostly teaches; of a tie, the first
+    by name, which is the one without a trace. The evaluation does not matter: runs share the stage."""
+    taught = {task: share for task, share in sorted(stage.tasks.items()) if task.startswith("slots")}
+    return max(taught, key=taught.get, default="slots")
 
 
 def _reference_length(example: Example, utterance: Utterance) -> float:

@@ -67,12 +67,17 @@ def parse(raw: str) -> dict[str, str] | None:
         return None
     if not isinstance(answer, dict):
         return None
-    return {name.replace(" ", "_"): value for name, value in answer.items()}
+    return {written(name): value for name, value in answer.items()}
 
 
 def spoken(name: str) -> str:
     """A slot's name as prompts and answers write it: words the LLM knows, not an identifier."""
     return name.replace("_", " ")
+
+
+def written(name: str) -> str:
+    """A slot's name as the corpora write it, of one in a prompt or an answer."""
+    return name.replace(" ", "_")
 
 
 def _distractors(domain: str, candidates: list[SlotType], rng: random.Random) -> list[str]:
