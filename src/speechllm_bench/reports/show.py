@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import html
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,9 +19,12 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.experiments import Study
 from speechllm_bench.reports import figures
+from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.reports.study import read_curve
 from speechllm_bench.schema import Prediction
 from speechllm_bench.studies import Plan, Run
+
+__all__ = ["predictions"]  # shown beside what this module makes of them
 
 
 def full(frame: pd.DataFrame) -> Styler:
@@ -57,15 +58,6 @@ def best_run(rows: Sequence[dict]) -> Run:
     if not heard:
         raise UserError("no run of this study has a score yet; run it first")
     return max(heard, key=lambda row: row["score"]["metrics"]["f1"]["value"])["run"]
-
-
-def predictions(run: Run) -> list[Prediction]:
-    """All answers of a run, in the order of its test set."""
-    file = run.folder / "predictions.jsonl.gz"
-    if not file.is_file():
-        raise UserError(f"{run.name} has no predictions; delete its folder and run it again")
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
-        return [Prediction.from_json(json.loads(line)) for line in lines]
 
 
 def answers(found: Sequence[Prediction], n: int = 20) -> pd.DataFrame:

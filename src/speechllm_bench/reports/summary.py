@@ -28,6 +28,8 @@ FILES = {
     "F1 against parameters": "figures/{}_parameters.png",
     "gradients": "figures/{}_gradients.png",
     "families": "figures/{}_families.png",
+    "traces": "tables/{}_traces.md",
+    "F1 against tokens of an answer": "figures/{}_cost.png",
     "executed notebook": "notebooks/{}.ipynb",
 }
 READING = (

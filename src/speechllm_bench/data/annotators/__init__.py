@@ -28,7 +28,8 @@ class Annotated:
     """What an annotator made of some questions, in their order."""
 
     traces: list[Trace | None]  # None: no trace of this question was right
-    rejected: Counter[str] = field(default_factory=Counter)  # rejected texts by what was wrong with them
+    rejected: Counter[str] = field(default_factory=Counter)  # rejected texts by each of their faults
+    cost: str = "nothing"
 
 
 class Annotator(Protocol):

@@ -86,7 +86,9 @@ def gold_trace(utterance: Utterance, example: Example, rng: random.Random) -> Tr
     answer = slots.parse(example.target)
     spans = sorted(utterance.slots, key=lambda span: span.start)
     because = {
-        span.slot: _because(span.value, utterance.transcript[: span.start], utterance.transcript[span.end :], rng)
+        span.slot: _because(
+            span.value, utterance.transcript[: span.start], utterance.transcript[span.end :], rng
+        )
         for span in spans
     }
     absent = rng.choice(ABSENT)
