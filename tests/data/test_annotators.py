@@ -33,7 +33,7 @@ RIGHT = Trace(
 def asked(split: str, ood: bool = False) -> list[Question]:
     return [
         Question(u, questions.evaluation_example(u, TYPES, "slots", ood))
-        for u in call_centre.utterances(split, 500)
+        for u in call_centre.utterances(split, 300)
     ]
 
 
@@ -54,7 +54,7 @@ def test_the_embedded_annotator_says_the_same_for_a_seed_and_varies_with_it():
     given = asked("train")[:100]
     first, same, other = (Embedded(seed).annotate(given).traces for seed in (0, 0, 1))
     assert first == same
-    assert 0.3 < sum(a != b for a, b in zip(first, other)) / 100
+    assert sum(a != b for a, b in zip(first, other)) > 30
     assert all((a.answer, a.transcript, a.mentions) == (b.answer, b.transcript, b.mentions)
                for a, b in zip(first, other))  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -25,7 +25,7 @@ KEY = "sk-secret-0123456789"
 class Misbehaving(ThreadingHTTPServer):
     """Answers each request as `behave(request, n)` says, n how often its turn was asked for before.
 
-    behave returns a status and a body, or a body cut off after the bytes that its header promises.
+    behave returns a status, a body and headers.
     """
 
     daemon_threads = True
@@ -57,11 +57,12 @@ class _Handler(BaseHTTPRequestHandler):
             server.most_at_once = max(server.most_at_once, server.at_once)
             server.headers.append(self.headers.get("Authorization"))
             server.paths.add(self.path)
-        status, body, *rest = server.behave(request, n)
+        status, body, *headers = server.behave(request, n)
         with server.lock:
             server.at_once -= 1
         self.send_response(status)
-        self.send_header("Content-Length", str(rest[0] if rest else len(body)))
+        for name, value in ({"Content-Length": len(body)} | (headers[0] if headers else {})).items():
+            self.send_header(name, str(value))
         self.end_headers()
         self.wfile.write(body)
 
@@ -128,8 +129,9 @@ def test_busy_broken_and_slow_servers_are_asked_again_with_growing_pauses(serve,
         if n == 2:
             sleep(0.6)  # longer than the client waits
         return [
-            (429, b"slow down"), (500, b"oops"), (200, whole), (200, whole[:40]), (200, whole[:40], len(whole)),
-            (200, b'{"choices": []}'), (503, b""), (200, whole),
+            (429, b"slow down"), (500, b"oops"), (200, whole), (200, whole[:40]),
+            (200, whole[:40], {"Content-Length": len(whole)}), (200, b'{"choices": []}'),
+            (503, b""), (200, whole),
         ][n]  # fmt: skip
 
     server = serve(behave)
@@ -143,8 +145,8 @@ def test_busy_broken_and_slow_servers_are_asked_again_with_growing_pauses(serve,
 def test_it_waits_as_long_as_the_server_asks_it_to(serve, tmp_path, monkeypatch):
     waited = []
     monkeypatch.setattr("speechllm_bench.data.annotators.client.time.sleep", waited.append)
-    monkeypatch.setattr("speechllm_bench.data.annotators.client._retry_after", lambda answer: 7.0)
-    server = serve(lambda request, n: (200, said(trace.write(RIGHT))) if n else (429, b""))
+    busy = (429, b"", {"Retry-After": "7"})
+    server = serve(lambda request, n: (200, said(trace.write(RIGHT))) if n else busy)
     annotator(server, tmp_path).annotate([QUESTION])
     assert waited == [7.0]
 
@@ -182,21 +184,21 @@ def test_a_question_that_is_never_answered_right_is_given_up_and_the_others_stay
 def test_a_stopped_annotation_goes_on_and_pays_nothing_twice(serve, tmp_path):
     given = asked("train")[:8]
     right = dict(zip((api.messages(q)[-1]["content"] for q in given), Embedded(0).annotate(given).traces))
-    broken = defaultdict(bool)
+    broken = threading.Event()
+    broken.set()
 
     def behave(request, n):
         turn = request["messages"][-1]["content"]
-        if broken["now"] and list(right).index(turn) >= 5:
+        if broken.is_set() and list(right).index(turn) >= 5:
             return 400, b"no such model"
         return 200, said(trace.write(right[turn]))
 
     server = serve(behave)
-    broken["now"] = True
     with pytest.raises(UserError, match="refuses the request for model 'tiny' with status 400"):
         annotator(server, tmp_path).annotate(given)
     kept = len(list(tmp_path.glob("*.json")))
     assert 0 < kept <= 5
-    broken["now"] = False
+    broken.clear()
     before = server.asked.total()
     found = annotator(server, tmp_path).annotate(given)
     assert found.traces == list(right.values())
@@ -204,7 +206,6 @@ def test_a_stopped_annotation_goes_on_and_pays_nothing_twice(serve, tmp_path):
     assert found.cost == f"{100 * (8 - kept):,} tokens in, {20 * (8 - kept):,} out"
     again = annotator(server, tmp_path).annotate(given)
     assert again.traces == found.traces and again.cost == "0 tokens in, 0 out"
-    server.shutdown()
 
 
 def test_another_model_is_another_request(serve, tmp_path):

@@ -18,16 +18,17 @@ from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.experiments import load_profile, load_study
 from speechllm_bench.schema import Utterance
 
+N = 400
 TYPES = call_centre.slot_types()
 CASES = [("train", False), ("A-test", False), ("B-test", False), ("B-test", True)]
 
 
 @cache
 def corpus(split: str) -> list[Utterance]:
-    return call_centre.utterances(split, 600)
+    return call_centre.utterances(split, N)
 
 
-def train(task: str, epoch: int = 0, n: int = 600):
+def train(task: str, epoch: int = 0, n: int = N):
     return [questions.training_example(u, TYPES, {task: 1.0}, 3, epoch) for u in corpus("train")[:n]]
 
 
@@ -143,7 +144,7 @@ ROME = {"city": "rome"}
         ("", None, ("no answer",)),
         ("rome", None, ("no answer",)),
         ('{"city": "rome"} ok', None, ("text around the answer",)),
-        ("<response><think></response></think>", None, ("text around the answer", "no answer")),
+        ("<response><think></response></think>", None, ("text around the answer", "no answer", "stray line")),
     ],
 )
 def test_what_is_malformed_is_named_and_never_raised(text, answer, kinds):
@@ -181,22 +182,22 @@ def n_tokens():
 
 
 def test_traces_are_short_and_decoding_goes_far_enough(n_tokens):
+    profiles = [load_profile(paths.EXPERIMENTS / "profiles" / f"{p}.yaml") for p in ("smoke", "mini")]
+    longest = min(profile.decoding.trace_tokens for profile in profiles)
     thoughts, said = 0, 0
     for split, ood in CASES:
-        for utterance in corpus(split)[:300]:
+        for utterance in corpus(split)[:200]:
             example = questions.evaluation_example(utterance, TYPES, "slots_think", ood)
             thought = example.target.removeprefix("<think>").split("</think>")[0]
             thoughts, said = thoughts + n_tokens(thought), said + n_tokens(utterance.transcript)
-            for profile in ("smoke", "mini"):
-                decoding = load_profile(paths.EXPERIMENTS / "profiles" / f"{profile}.yaml").decoding
-                assert n_tokens(example.target) < decoding.trace_tokens
+            assert n_tokens(example.target) < longest
     assert 2 < thoughts / said < 4.5
 
 
 def test_hybrid_matched_gives_its_controls_the_hybrids_tokens_within_5_percent(n_tokens):
     """Protocol, rule 8: tokens of the answers."""
     study = load_study(paths.EXPERIMENTS / "hybrid_matched.yaml")
-    mean = {t: sum(n_tokens(e.target) for e in train(t)) / 600 for t in (*FORMS, "slots", "transcription")}
+    mean = {t: sum(n_tokens(e.target) for e in train(t)) / N for t in (*FORMS, "slots", "transcription")}
 
     def tokens(variant: str) -> float:
         stage = study.variant(variant).stages[-1]
