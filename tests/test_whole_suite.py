@@ -80,6 +80,9 @@ def test_the_notebooks_of_the_other_studies(checkout):
         "multistage": "single,multistage_b",
         "stability": "half_20,pre_norm_full_20",
         "adapter_sweep": "mlp_small,mlp_small_few",
+        "reasoning_mode": "regular,hybrid_no_think,hybrid_think",
+        "trace_ablation": "transcript,no_audio",
+        "hybrid_matched": "hybrid_think,reasoning_tokens",
     }.items():
         bench(checkout, "notebook", name, "--variants", variants)
         text = (results / "notebooks" / f"{name}.ipynb").read_text()

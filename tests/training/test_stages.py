@@ -164,6 +164,36 @@ def test_both_tasks_are_drawn_by_their_shares(tiny_data):
     assert tasks.count("slots") / len(tasks) == pytest.approx(0.25, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("tasks", "decoded"),
+    [
+        ({"transcription": 1.0}, "slots"),
+        ({"slots": 0.25, "transcription": 0.75}, "slots"),
+        ({"slots_reasoning": 1.0}, "slots_reasoning"),
+        ({"slots_think": 0.5, "slots_no_think": 0.5}, "slots_no_think"),
+        ({"slots_think": 0.6, "slots_no_think": 0.4}, "slots_think"),
+    ],
+)
+def test_validation_decodes_what_the_stage_mostly_teaches(tiny_run, tasks, decoded):
+    assert stages.decoded_task(stage(tiny_run(), tasks=tasks).stages[0]) == decoded
+
+
+def test_a_stage_with_traces_decodes_as_far_as_it_says_whatever_the_evaluation(
+    tiny_run, tiny_data, tmp_path, monkeypatch
+):
+    seen = []
+    decode = stages.decode
+
+    def spy(model, tokenizer, examples, *rest, max_new_tokens, **more):
+        seen.append(({e.task for e in examples}, max_new_tokens))
+        return decode(model, tokenizer, examples, *rest, max_new_tokens=max_new_tokens, **more)
+
+    monkeypatch.setattr(stages, "decode", spy)
+    train(stage(tiny_run(), tasks={"slots_reasoning": 1.0}, trace_tokens=9), tiny_data, tmp_path / "a")
+    train(tiny_run(), tiny_data, tmp_path / "b")
+    assert seen == 2 * [({"slots_reasoning"}, 9)] + 2 * [({"slots"}, 6)]
+
+
 def test_adapter_starts_from_the_seed(tiny_run, tiny_data):
     first, same, other = (stages.build_model(tiny_run(seed=s), tiny_data.frames.dim)[0] for s in (0, 0, 1))
     weights = [torch.cat([p.flatten() for p in m.adapter.parameters()]) for m in (first, same, other)]
