@@ -178,6 +178,24 @@ def test_validation_decodes_what_the_stage_mostly_teaches(tiny_run, tasks, decod
     assert stages.decoded_task(stage(tiny_run(), tasks=tasks).stages[0]) == decoded
 
 
+def test_every_form_is_taught_in_the_same_batches(tiny_run, tiny_data, tmp_path, monkeypatch):
+    seen = []
+    collate = stages.collate
+
+    def spy(tokenizer, examples, **rest):
+        seen.append([(e.utterance_id, e.asked) for e in examples])
+        return collate(tokenizer, examples, **rest)
+
+    monkeypatch.setattr(stages, "collate", spy)
+    taught = []
+    for tasks in ({"slots": 1.0}, {"slots_reasoning": 1.0}, {"slots_think": 0.5, "slots_no_think": 0.5}):
+        seen.clear()
+        config = stage(tiny_run(), tasks=tasks, trace_tokens=8, examples=12, decoded_turns=0, points=1)
+        train(config, tiny_data, tmp_path / "+".join(tasks))
+        taught.append(list(seen))
+    assert taught[0] == taught[1] == taught[2] and len(taught[0]) > 3
+
+
 def test_a_stage_with_traces_decodes_as_far_as_it_says_whatever_the_evaluation(
     tiny_run, tiny_data, tmp_path, monkeypatch
 ):

@@ -16,6 +16,7 @@ from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.data.tasks import TASKS
+from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.metrics import partial_match
 from speechllm_bench.models.adapters import build_adapter
 from speechllm_bench.models.decoding import decode
@@ -172,6 +173,10 @@ def decoded_task(stage: StageConfig) -> TaskName:
 
 
 def _reference_length(example: Example, utterance: Utterance) -> float:
-    """About how many positions an example takes, whatever the adapter, the tokenizer, speech or text."""
+    """About how many positions an example takes, whatever the adapter, the tokenizer, speech or text.
+
+    A trace is left out, so that every form of slot filling is taught in the same batches.
+    """
+    example = FORMS[example.task].plain(example) if example.task in FORMS else example
     text = (len(example.prompt) + len(example.target)) / CHARACTERS_A_TOKEN
     return text + len(utterance.transcript) / SPOKEN_CHARACTERS_A_TOKEN

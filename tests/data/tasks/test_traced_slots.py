@@ -70,6 +70,7 @@ def test_every_form_puts_the_question_of_slots_from_the_same_draws():
         for one, other in zip(plain, train(task, epoch=2)):
             assert other.prompt == one.prompt + (f"\n{form.switch}" if form.switch else "")
             assert (other.asked, slots.parse(one.target)) == (one.asked, trace.parse(other.target).answer)
+            assert form.plain(other) == one
 
 
 def test_reasons_name_each_asked_slot_and_words_that_stand_beside_its_value():

@@ -54,6 +54,15 @@ class TracedSlots:
             target=write_trace(self.cut(gold_trace(utterance, plain, rng))),
         )
 
+    def plain(self, example: Example) -> Example:
+        """The same question as `slots` puts it."""
+        return replace(
+            example,
+            task="slots",
+            prompt=example.prompt.removesuffix(f"\n{self.switch}"),
+            target=slots.target(self.parse(example.target)),
+        )
+
     def cut(self, trace: Trace) -> Trace:
         """The trace as far as this form goes."""
         kept = PARTS[: PARTS.index(self.last) + 1] if self.last else ()

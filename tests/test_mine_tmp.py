@@ -1,0 +1,86 @@
+"""The default path from nothing to tables, a few steps long: tiny backbones, real speech, all notebooks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import toy_profile
+
+from speechllm_bench import paths
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory, tiny_backbones: Path) -> Path:
+    """A copy of the checkout whose smoke profile trains 5 steps on a few dozen turns."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("src", "experiments", "notebooks"):
+        shutil.copytree(paths.PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    profile = toy_profile("smoke")
+    profile["corpus"]["sizes"] = {"train": 24, "validation": 8, "A-test": 24, "B-test": 8}
+    profile["encoder"]["path"] = str(tiny_backbones / "whisper")
+    profile["llm"] = str(tiny_backbones / "llm")
+    profile["budgets"] = {"alignment": 20, "slots": 20, "transcription": 20}
+    profile["time_limit_minutes"] = 5
+    (folder / "experiments" / "profiles" / "smoke.yaml").write_text(yaml.safe_dump(profile))
+    return folder
+
+
+def bench(checkout: Path, *arguments: str) -> str:
+    settings = {"PYTHONPATH": str(checkout / "src"), "SPEECHLLM_BENCH_HOME": str(checkout)}
+    answer = subprocess.run(
+        [sys.executable, "-m", "speechllm_bench.cli", *arguments],
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout
+
+
+def test_from_nothing_to_tables_and_notebooks_and_then_nothing_to_do(checkout):
+    results = checkout / "results" / "smoke"
+    two = ("--variants", "mlp,no_audio")  # of six: importing torch is most of such a run
+    told = bench(checkout, "study", *two)
+    assert "runs to do: 2 (0 are there); training stages after sharing: 2;" in told
+    assert "2 of 2 runs finished" in told
+    table = (results / "tables" / "adapter_size.csv").read_text()
+    assert len(table.splitlines()) == 7 and table.count("NOT RUN") == 4 and "FAILED" not in table
+    assert (results / "figures" / "adapter_size_curves.pdf").is_file()
+
+    bench(checkout, "notebook", "adapter_size", *two)
+    bench(checkout, "notebook", "run", "data")
+    for name in ("adapter_size", "run", "data"):
+        text = (results / "notebooks" / f"{name}.ipynb").read_text()
+        assert str(checkout) not in text and ";base64," not in text
+        errors = [o for c in json.loads(text)["cells"] for o in c.get("outputs", []) if "ename" in o]
+        assert not errors and "image/png" in text
+
+    drawn = {p: p.read_bytes() for folder in ("tables", "figures") for p in (results / folder).iterdir()}
+    assert "all 2 runs are there, nothing to do" in bench(checkout, "study", *two)
+    assert "Notebook adapter_size is up to date" in bench(checkout, "notebook", *two)
+    assert all(path.read_bytes() == before for path, before in drawn.items())
+
+
+def test_the_notebooks_of_the_other_studies(checkout):
+    """Speech with LoRA in two stages, the text LLM, the backbones as they are, and the chance copier."""
+    results = checkout / "results" / "smoke"
+    for name, variants in {
+        "reasoning_mode": "regular,hybrid_no_think,hybrid_think",
+        "trace_ablation": "transcript,no_audio",
+        "hybrid_matched": "hybrid_think,reasoning_tokens",
+    }.items():
+        bench(checkout, "notebook", name, "--variants", variants)
+        text = (results / "notebooks" / f"{name}.ipynb").read_text()
+        errors = [o for c in json.loads(text)["cells"] for o in c.get("outputs", []) if "ename" in o]
+        assert not errors and "image/png" in text and str(checkout) not in text
+        rows = (results / "tables" / f"{name}.csv").read_text().splitlines()[1:]
+        done = {row.split(",")[0] for row in rows if ",ok," in row}
+        assert done >= set(variants.split(","))  # and what other studies have run of it
