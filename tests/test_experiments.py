@@ -80,6 +80,12 @@ def test_traces_are_decoded_further_and_only_runs_that_may_have_them_say_so(suit
     assert [s.trace_tokens for s in resolved.stages] == [None, 24]
     assert (resolved.evaluation.max_new_tokens, resolved.evaluation.trace_tokens) == (16, 24)
 
+    assert resolved.stages[1].traces is None
+    stored = profile.model_copy(update={"traces": "0123456789abcdef"})
+    named = experiments.resolve(stored, variant, 0)
+    assert [s.traces for s in named.stages] == [None, "0123456789abcdef"]
+    assert experiments.resolve(stored, study.variant("mlp"), 0) == plain
+
     asked = study.variant("mlp").evaluation.model_copy(update={"task": "slots_think"})
     other = study.variant("mlp").model_copy(update={"evaluation": asked})
     resolved = experiments.resolve(profile, other, 0)

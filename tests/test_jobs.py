@@ -240,6 +240,14 @@ def test_a_hybrid_model_answers_in_both_modes_from_one_training(tiny_run, tiny_d
     assert paired.value == 0
 
 
+def test_traces_that_are_not_there_are_told_before_anything_is_trained(tiny_run, tiny_data):
+    think = {"tasks": {"slots_think": 1.0}, "traces": "none", "trace_tokens": 8}
+    config = tiny_run(stages=[tiny_run().stages[0].model_copy(update=think)])
+    with pytest.raises(UserError, match="the traces 'none' that the profile names are not in"):
+        jobs.execute(config, "untraced", silent)
+    assert not (paths.results("untraced") / "stages").exists()
+
+
 def test_two_stages_with_lora(tiny_run, tiny_data):
     lora = LoraConfig(rank=2, alpha=8, dropout=0.1)
     [slots] = tiny_run().stages

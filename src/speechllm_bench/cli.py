@@ -95,7 +95,7 @@ def annotate(chosen: argparse.Namespace) -> None:
     """Questions as in a first epoch of training with seed 0, so the same turns cost nothing a second time."""
     from speechllm_bench import paths, preparation, runner, studies
     from speechllm_bench.data import corpora, questions
-    from speechllm_bench.data.annotators import Question, api
+    from speechllm_bench.data.annotators import Question, api, stored
     from speechllm_bench.data.annotators.client import Client, Server
 
     server = Server.from_environment()
@@ -104,12 +104,12 @@ def annotate(chosen: argparse.Namespace) -> None:
     types = corpora.slot_types(profile.corpus.name)
     asked = [Question(u, questions.training_example(u, types, {"slots": 1.0}, 0, 0)) for u in turns]
     annotated = api.Api(Client(server, paths.cache() / "annotations")).annotate(asked)
-    file = paths.cache() / "traces" / f"{profile.profile}.jsonl"
-    api.write(asked, annotated, file)
+    name = stored.write(asked, annotated)
     right = sum(trace is not None for trace in annotated.traces)
-    print(f"{right} of {len(asked)} turns have a trace: {_shown(file)}; it cost {annotated.cost}.")
+    print(f"{right} of {len(asked)} turns have a trace: {_shown(stored.file(name))}; cost: {annotated.cost}.")
     for fault, n in annotated.rejected.most_common():
         print(f"rejected, {fault}: {n}")
+    print(f"To train on them, write `traces: {name}` into the profile.")
 
 
 def doctor(chosen: argparse.Namespace) -> None:

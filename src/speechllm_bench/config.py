@@ -86,6 +86,7 @@ class StageConfig(FitConfig):
     train_share: float | None = Field(None, gt=0, lt=1)  # of the training utterances; None: all of them
     text: Text = "gold"
     trace_tokens: int | None = Field(None, gt=0)  # where it trains on traces: decoded at most
+    traces: str | None = None  # of `annotate`; None: written from gold
 
     @model_validator(mode="after")
     def _shares(self) -> StageConfig:

@@ -76,6 +76,7 @@ class Profile(Strict):
     training: Training
     decoding: Decoding
     precision: Literal["fp32", "bf16"]
+    traces: str | None = None  # that `annotate` wrote; None: traces are written from gold
     seeds: list[int] = Field(min_length=1)
     headline: list[str]  # the studies that plain `make` runs
     variants: Literal["all", "telling"]  # of a study, where none are named
@@ -215,7 +216,9 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
                 train=stage.train,
                 text=stage.text,
                 examples=examples,
-                trace_tokens=trace_tokens if FORMS.keys() & stage.tasks.keys() else None,
+                **{"trace_tokens": trace_tokens, "traces": profile.traces}
+                if FORMS.keys() & stage.tasks.keys()
+                else {},
                 **training
                 | {"lr": variant.lr_factor * (lora_lr if "lora" in stage.train else training["lr"])}
                 | asked,

@@ -64,6 +64,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         corpora.slot_types(config.corpus.name),
         frames,
         _recognised(config, corpus),
+        _stored_traces(config),
     )
     model, tokenizer = stages.build_model(config, frames.dim if frames else None)
     seconds = {"startup": time.perf_counter() - began}
@@ -132,6 +133,13 @@ def _recognised(config: RunConfig, corpus) -> dict[str, str]:
     splits |= {config.evaluation.split} if config.evaluation.text == "asr" else set()
     heard = [preparation.ensure_transcripts(config, corpus, split) for split in sorted(splits)]
     return {id: text for split in heard for id, text in split.items()}
+
+
+def _stored_traces(config: RunConfig) -> dict:
+    from speechllm_bench.data.annotators import stored
+
+    names = sorted({stage.traces for stage in config.stages if stage.traces})
+    return {id: found for name in names for id, found in stored.read(name).items()}
 
 
 def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer, data, progress) -> dict:

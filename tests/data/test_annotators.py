@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from speechllm_bench.data import questions
-from speechllm_bench.data.annotators import Question, checks
+from speechllm_bench.data.annotators import Question, checks, stored
 from speechllm_bench.data.annotators.embedded import Embedded
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.tasks import slots, trace
 from speechllm_bench.data.tasks.trace import Trace
+from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example, SlotValue, Utterance
 
 TYPES = call_centre.slot_types()
@@ -89,3 +90,35 @@ def test_every_kind_of_wrong_trace_is_caught(change, fault):
 
 def test_a_text_without_an_answer_is_a_fault():
     assert checks.faults(trace.parse(trace.write(RIGHT).replace("{", "")), QUESTION) == ["no answer"]
+
+
+def test_stored_traces_are_what_a_thinking_form_learns_from_in_every_epoch(home):
+    given = asked("train")[:20]
+    right = Embedded(7).annotate(given)
+    name = stored.write(given, replace(right, traces=[*right.traces[:19], None]))
+    assert stored.write(given, replace(right, traces=[*right.traces[:19], None])) == name
+    found = stored.read(name)
+    assert found == {q.utterance.id: (q.example, t) for q, t in zip(given[:19], right.traces)}
+
+    def put(question: Question, task: str, epoch: int, stored=None):
+        return questions.training_example(question.utterance, TYPES, {task: 1.0}, 0, epoch, stored)
+
+    for question, written in zip(given[:19], right.traces):
+        for epoch in (0, 1):
+            example = put(question, "slots_think", epoch, found)
+            assert example.target == trace.write(written)
+            assert example.prompt == f"{question.example.prompt}\n/think"
+        assert put(question, "slots_no_think", 1, found) == put(question, "slots_no_think", 1)
+        assert put(question, "slots", 1, found) == put(question, "slots", 1)
+    last = given[19]  # without a stored trace: written from gold
+    assert put(last, "slots_think", 1, found) == put(last, "slots_think", 1)
+
+
+def test_missing_and_changed_traces_are_told_in_a_sentence(home):
+    with pytest.raises(UserError, match="the traces 'none' that the profile names are not in"):
+        stored.read("none")
+    given = asked("train")[:2]
+    name = stored.write(given, Embedded(0).annotate(given))
+    stored.file(name).write_text(stored.file(name).read_text().replace("caller", "called"))
+    with pytest.raises(UserError, match="has been changed since it was written"):
+        stored.read(name)

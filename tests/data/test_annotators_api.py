@@ -13,7 +13,7 @@ from test_annotators import QUESTION, RIGHT, asked
 
 from speechllm_bench import cli
 from speechllm_bench.data import annotators
-from speechllm_bench.data.annotators import api, checks
+from speechllm_bench.data.annotators import api, checks, stored
 from speechllm_bench.data.annotators.client import Client, Server
 from speechllm_bench.data.annotators.embedded import Embedded
 from speechllm_bench.data.tasks import trace
@@ -169,16 +169,14 @@ def test_wrong_traces_are_rejected_by_kind_and_asked_for_anew(serve, tmp_path):
     assert found.cost == "300 tokens in, 60 out"  # what was rejected is paid for
 
 
-def test_a_question_that_is_never_answered_right_is_given_up_and_the_others_stay(serve, tmp_path):
+def test_a_question_that_is_never_answered_right_is_given_up_and_the_others_stay(serve, home, tmp_path):
     given = [QUESTION, *asked("train")[:3]]
     server = serve(lambda request, n: (200, said(trace.write(RIGHT))))
     found = annotator(server, tmp_path).annotate(given)
     assert found.traces == [RIGHT, None, None, None]
     assert sum(server.asked.values()) == 1 + 3 * api.TEXTS
     assert found.rejected["transcript changed"] == 3 * api.TEXTS
-    api.write(given, found, tmp_path / "traces.jsonl")
-    (line,) = (tmp_path / "traces.jsonl").read_text().splitlines()
-    assert json.loads(line) == {"utterance_id": "u", "prompt": "", "target": trace.write(RIGHT)}
+    assert stored.read(stored.write(given, found)) == {"u": (QUESTION.example, RIGHT)}
 
 
 def test_a_stopped_annotation_goes_on_and_pays_nothing_twice(serve, tmp_path):
@@ -216,14 +214,14 @@ def test_another_model_is_another_request(serve, tmp_path):
     assert server.headers == [None, None]  # a server of one's own needs no key
 
 
-def test_the_key_is_nowhere(serve, tmp_path, capsys):
+def test_the_key_is_nowhere(serve, home, tmp_path, capsys):
     server = serve(lambda request, n: (404, f"unknown model for {KEY}".encode()) if "x" in request["model"]
                    else (200, said(trace.write(RIGHT))))  # fmt: skip
-    one = client(server, tmp_path)
+    one = client(server, tmp_path / "annotations")
     found = api.Api(one, show=True).annotate([QUESTION])
-    api.write([QUESTION], found, tmp_path / "traces.jsonl")
-    for file in tmp_path.rglob("*"):
-        assert KEY not in file.read_text()
+    assert stored.file(stored.write([QUESTION], found)).is_relative_to(home)
+    files = [file for file in home.rglob("*") if file.is_file()]
+    assert len(files) == 2 and all(KEY not in file.read_text() for file in files)
     with pytest.raises(UserError) as error:
         Client(Server(server.url, "x", KEY), tmp_path).ask([{"role": "user", "content": ""}], 0)
     told = capsys.readouterr()

@@ -11,6 +11,7 @@ from conftest import ADAPTERS
 
 from speechllm_bench.config import LoraConfig, StageConfig
 from speechllm_bench.data import questions
+from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.training import stages
 
 LORA = LoraConfig(rank=2, alpha=8, dropout=0.5)
@@ -194,6 +195,27 @@ def test_every_form_is_taught_in_the_same_batches(tiny_run, tiny_data, tmp_path,
         train(config, tiny_data, tmp_path / "+".join(tasks))
         taught.append(list(seen))
     assert taught[0] == taught[1] == taught[2] and len(taught[0]) > 3
+
+
+def test_a_stage_that_names_stored_traces_learns_from_them(tiny_run, tiny_data, tmp_path, monkeypatch):
+    seen = []
+    collate = stages.collate
+
+    def spy(tokenizer, examples, **rest):
+        seen.extend(examples)
+        return collate(tokenizer, examples, **rest)
+
+    monkeypatch.setattr(stages, "collate", spy)
+    asked = [questions.evaluation_example(u, tiny_data.slot_types, "slots") for u in tiny_data.train[:5]]
+    written = {e.utterance_id: (e, Trace({}, "as it was stored")) for e in asked}
+    data = replace(tiny_data, traces=written)
+    for named, n in (("a name", 5), (None, 0)):
+        seen.clear()
+        tasks = {"slots_think": 1.0}
+        config = stage(tiny_run(), tasks=tasks, trace_tokens=8, traces=named, decoded_turns=0, points=1)
+        train(config, data, tmp_path / str(named))
+        found = {e.utterance_id for e in seen if "as it was stored" in e.target}
+        assert len(found) == n and found <= set(written)
 
 
 def test_a_stage_with_traces_decodes_as_far_as_it_says_whatever_the_evaluation(

@@ -6,6 +6,8 @@ import random
 from collections.abc import Mapping
 
 from speechllm_bench.data.tasks import TASKS
+from speechllm_bench.data.tasks.trace import Trace
+from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.schema import Example, SlotType, Utterance
 
 
@@ -15,11 +17,19 @@ def training_example(
     shares: Mapping[str, float],
     seed: int,
     epoch: int,
+    stored: Mapping[str, tuple[Example, Trace]] | None = None,
 ) -> Example:
-    """A task drawn by its share, with context, distractors and order drawn for this seed and epoch."""
+    """A task drawn by its share, with context, distractors and order drawn for this seed and epoch.
+
+    stored: questions with their traces, by utterance id. Where a trace is to be learned and there is a
+    stored one, its question is the one that is put, in every epoch.
+    """
     rng = random.Random(f"{seed}/{epoch}/{utterance.id}")
     names = sorted(shares)
     task = rng.choices(names, [shares[name] for name in names])[0]
+    form = FORMS.get(task)
+    if form and form.thinks and stored and utterance.id in stored:
+        return form.put(*stored[utterance.id])
     return TASKS[task].example(utterance, slot_types, rng, training=True)
 
 

@@ -16,6 +16,7 @@ from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.data.tasks import TASKS
+from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.metrics import partial_match
 from speechllm_bench.models.adapters import build_adapter
@@ -41,6 +42,7 @@ class Data:
     slot_types: dict[str, SlotType]
     frames: FrameStore | None  # None: text is read
     recognised: Mapping[str, str] = field(default_factory=dict)  # utterance id -> what a recogniser heard
+    traces: Mapping[str, tuple[Example, Trace]] = field(default_factory=dict)  # utterance id -> stored one
 
     def heard(self, utterances: Sequence[Utterance], text: Text) -> dict[str, list]:
         """What the model gets of these turns, as `collate` and `decode` take it; `text` where it reads."""
@@ -93,7 +95,10 @@ def train_stage(
 
     def example(pair: schedule.Pair) -> Example:
         item, epoch = pair
-        return questions.training_example(train[item], data.slot_types, stage.tasks, config.seed, epoch)
+        stored = data.traces if stage.traces else None
+        return questions.training_example(
+            train[item], data.slot_types, stage.tasks, config.seed, epoch, stored
+        )
 
     def loss(pairs: Sequence[schedule.Pair]) -> dict[str, torch.Tensor]:
         model.train()

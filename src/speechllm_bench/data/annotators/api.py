@@ -6,15 +6,12 @@ believed only where `checks.faults` finds nothing; otherwise it is asked anew, a
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
 
 from tqdm import tqdm
 
-from speechllm_bench import runs
 from speechllm_bench.data.annotators import Annotated, Question
 from speechllm_bench.data.annotators.checks import faults
 from speechllm_bench.data.annotators.client import Client, Reply
@@ -109,20 +106,3 @@ def cost(model: str, tokens_in: int, tokens_out: int) -> str:
         return tokens
     price_in, price_out = PRICES[model]
     return f"{tokens}, ${(tokens_in * price_in + tokens_out * price_out) / 1e6:.2f}"
-
-
-def write(questions: Sequence[Question], annotated: Annotated, file: Path) -> None:
-    """The questions that have a trace, one JSON a line."""
-    lines = [
-        json.dumps(
-            {
-                "utterance_id": question.utterance.id,
-                "prompt": question.example.prompt,
-                "target": trace.write(written),
-            },
-            ensure_ascii=False,
-        )
-        for question, written in zip(questions, annotated.traces, strict=True)
-        if written
-    ]
-    runs.write_text(file, "".join(f"{line}\n" for line in lines))

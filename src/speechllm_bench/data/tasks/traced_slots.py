@@ -47,11 +47,15 @@ class TracedSlots:
     ) -> Example:
         """The question of `slots` from the same draws; its id as well, since answers to both are compared."""
         plain = slots.example(utterance, slot_types, rng, ood, training)
+        return self.put(plain, gold_trace(utterance, plain, rng))
+
+    def put(self, plain: Example, trace: Trace) -> Example:
+        """A question of `slots` with its whole trace, in this form."""
         return replace(
             plain,
             task=self.name,
             prompt="\n".join(filter(None, (plain.prompt, self.switch))),
-            target=write_trace(self.cut(gold_trace(utterance, plain, rng))),
+            target=write_trace(self.cut(trace)),
         )
 
     def plain(self, example: Example) -> Example:
