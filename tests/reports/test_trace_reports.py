@@ -12,9 +12,10 @@ import pytest
 from speechllm_bench.data.tasks import slots, trace
 from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.data.tasks.traced_slots import FORMS
+from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.evaluation.traces import score_traced_slots
-from speechllm_bench.reports import traces
+from speechllm_bench.reports import show, traces
 from speechllm_bench.schema import Prediction
 
 SAID = "to rome on monday"
@@ -27,6 +28,11 @@ def answer(task: str, city: str | None) -> str:
     return slots.target(pairs)
 
 
+def run_of(variant: str) -> SimpleNamespace:
+    audio = SimpleNamespace(audio="own")
+    return SimpleNamespace(name=variant, config=SimpleNamespace(evaluation=audio))
+
+
 @pytest.fixture
 def rows(tmp_path):
     """Four turns by three variants; the second turn wants nothing."""
@@ -36,7 +42,7 @@ def rows(tmp_path):
         ("hybrid_think", "slots_think", ["rome", "rome", "rome", "oslo"]),
         ("reasoning", "slots_reasoning", None),
     ):
-        row = {"variant": variant, "seed": 0, "score": None, "run": SimpleNamespace(name=variant)}
+        row = {"variant": variant, "seed": 0, "score": None, "run": run_of(variant)}
         made.append(row)
         if said is None:
             continue
@@ -82,6 +88,15 @@ def test_a_turn_is_shown_by_every_variant_that_has_it(rows):
     assert shown["says"].tolist()[0] == '{"city": "oslo"}' and "<think>" in shown["says"].tolist()[1]
     assert traces.side_by_side(rows, "nobody").empty
     assert traces.telling_turn(rows) == "u1"  # u1, u2 and u3 differ by 1: the first
+    rows[0]["run"].config.evaluation.audio = "other"
+    assert traces.telling_turn(rows) == "u0"  # of the one that is left none differs
+    with pytest.raises(UserError, match="no run of this study has a score yet"):
+        traces.telling_turn(rows[2:])
+
+
+def test_the_tags_of_a_trace_are_to_be_seen(rows):
+    page = show.full(traces.side_by_side(rows, "u2")).to_html()
+    assert "&lt;think&gt;caller: to rome" in page and "<think>" not in page
 
 
 def test_where_thinking_helped_and_where_it_hurt(rows):

@@ -29,7 +29,8 @@ __all__ = ["predictions"]  # shown beside what this module makes of them
 
 def full(frame: pd.DataFrame) -> Styler:
     """A table of text with nothing cut off and no index."""
-    return frame.style.hide(axis="index").set_properties(**{"text-align": "left", "white-space": "pre-wrap"})
+    style = frame.style.hide(axis="index").format(escape="html")  # a trace has tags of its own
+    return style.set_properties(**{"text-align": "left", "white-space": "pre-wrap"})
 
 
 def reported(study: Study) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench.data.tasks import TASKS, trace
+from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.metrics import partial_match
 from speechllm_bench.reports import figures
@@ -55,7 +56,7 @@ def malformed(rows: Sequence[dict]) -> pd.DataFrame:
 
 
 def side_by_side(rows: Sequence[dict], utterance_id: str) -> pd.DataFrame:
-    """What each variant's first seed said to one turn: thought and answer apart, beside the gold trace."""
+    """What each variant's first seed said to one turn, and was to say."""
     lines = []
     for variant, said in _first_predictions(rows).items():
         if utterance_id in said:
@@ -65,8 +66,11 @@ def side_by_side(rows: Sequence[dict], utterance_id: str) -> pd.DataFrame:
 
 
 def telling_turn(rows: Sequence[dict]) -> str:
-    """The turn whose F1 differs most between variants: the first such one, by id."""
-    every = _first_predictions(rows).values()
+    """The turn whose F1 differs most between variants that heard it: the first such one, by id."""
+    heard = [row for row in rows if row["score"] and row["run"].config.evaluation.audio == "own"]
+    if not heard:
+        raise UserError("no run of this study has a score yet; run it first")
+    every = _first_predictions(heard).values()
     spread: dict[str, list[float]] = {}
     for said in every:
         for id, one in said.items():
