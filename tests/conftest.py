@@ -53,6 +53,7 @@ ADAPTERS = {
     "pooling": {"kind": "pooling", "width": 1, "steps_per_30s": 250},
 }
 SETTINGS = {
+    "mlp_2": ADAPTERS["mlp"],
     "transformer_pre_norm": ADAPTERS["transformer"] | {"pre_norm": True},
     "pooling_125": ADAPTERS["pooling"] | {"steps_per_30s": 125},
     "pooling_500": ADAPTERS["pooling"] | {"steps_per_30s": 500},
@@ -81,7 +82,7 @@ def toy_profile(name: str) -> dict:
             "validation_examples": 8,
             "decoded_turns": 4,
         },
-        "decoding": {"batch_size": 4, "max_new_tokens": 16},
+        "decoding": {"batch_size": 4, "max_new_tokens": 16, "trace_tokens": 24},
         "precision": "fp32",
         "seeds": [0] if name == "smoke" else [0, 1],
         "headline": ["adapter_size"],

@@ -88,6 +88,37 @@ def test_a_stage_has_examples_of_its_own_and_of_all_beside(suite, beside):
         StageConfig.model_validate(stage | {"beside": beside})
 
 
+def test_traces_are_decoded_further_and_only_runs_that_may_have_them_say_so(suite):
+    study, profile = studies.load("adapter_size", "smoke")
+    plain = experiments.resolve(profile, study.variant("mlp"), 0)
+    assert "trace_tokens" not in str(plain.model_dump(exclude_none=True))
+
+    variant = study.variant("mlp").model_copy(deep=True)
+    variant.stages[1].tasks.clear()
+    variant.stages[1].tasks.update(slots_think=0.5, slots_no_think=0.5)
+    resolved = experiments.resolve(profile, variant, 0)  # asked without a switch, it may think
+    assert [s.trace_tokens for s in resolved.stages] == [None, 24]
+    assert (resolved.evaluation.max_new_tokens, resolved.evaluation.trace_tokens) == (16, 24)
+
+    assert resolved.stages[1].traces is None
+    stored = profile.model_copy(update={"traces": "0123456789abcdef"})
+    named = experiments.resolve(stored, variant, 0)
+    assert [s.traces for s in named.stages] == [None, "0123456789abcdef"]
+    assert experiments.resolve(stored, study.variant("mlp"), 0) == plain
+
+    asked = study.variant("mlp").evaluation.model_copy(update={"task": "slots_think"})
+    other = study.variant("mlp").model_copy(update={"evaluation": asked})
+    resolved = experiments.resolve(profile, other, 0)
+    assert resolved.evaluation.trace_tokens == 24 and resolved.stages == plain.stages
+
+
+def test_a_stage_may_take_its_budget_some_times(suite):
+    study, profile = studies.load("adapter_size", "smoke")
+    variant = study.variant("mlp").model_copy(deep=True)
+    variant.stages[1] = variant.stages[1].model_copy(update={"times": 2.5})
+    assert [s.examples for s in experiments.resolve(profile, variant, 0).stages] == [32, 160]
+
+
 def test_a_profile_without_a_budget_has_no_such_stage(suite):
     changed(toy(suite), lambda p: p["budgets"].update(alignment=0))
     study, profile = studies.load("adapter_size", "smoke")

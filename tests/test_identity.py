@@ -103,6 +103,24 @@ def test_only_runs_that_hear_instructions_depend_on_them(config, monkeypatch):
     assert differ == [[False, False, False], [True, True, False], [True, False, False]]
 
 
+def test_settings_that_came_later_leave_older_runs_what_they_are(tiny_run, monkeypatch):
+    """Literal digests: a setting that a config does not use must not be part of them."""
+    monkeypatch.setattr(identity, "_surroundings", lambda config, heard: ())
+    run = tiny_run()
+    encoder = run.encoder.model_copy(update={"path": "whisper"})
+    run = run.model_copy(update={"encoder": encoder, "llm": "llm"})
+    assert (identity.run_digest(run), identity.stage_digest(run, 0)) == (
+        "7a80fbd3e4f1ea45",
+        "77d36140eb73422e",
+    )
+    thinking = changed(run, "evaluation.task", "slots_think")
+    assert (
+        identity.run_digest(thinking) != "7a80fbd3e4f1ea45"
+        and identity.stage_digest(thinking, 0) == "77d36140eb73422e"
+    )
+    assert identity.stage_digest(changed(run, "stages.trace_tokens", 9), 0) != "77d36140eb73422e"
+
+
 @pytest.mark.parametrize(("backbone", "frames"), [("llm", False), ("whisper", True)])
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
 def test_a_backbones_files_count(config, backbones, backbone, frames, file):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import gzip
 import json
 import math
@@ -202,6 +203,49 @@ def test_out_of_domain_questions_on_b(done, profile):
 def test_a_transcription_run_is_scored_in_words(done, profile):
     folder = jobs.execute(evaluated(done.config, task="transcription"), profile, silent)
     assert score.interval([runs.read_json(folder / "score.json")], "wer").value > 0.5
+
+
+def test_a_hybrid_model_answers_in_both_modes_from_one_training(tiny_run, tiny_data, monkeypatch):
+    """What it says is put into its mouth; where it goes from there is real."""
+    [slots] = tiny_run().stages
+    both = {"slots_think": 0.5, "slots_no_think": 0.5}
+    hybrid = slots.model_copy(update={"name": "hybrid", "tasks": both, "trace_tokens": 8})
+    config, seen = tiny_run(stages=[hybrid]), []
+    from speechllm_bench.models import decoding
+
+    decode = decoding.decode
+
+    def spy(model, tokenizer, examples, *rest, max_new_tokens, **more):
+        seen.append((examples[0].prompt.splitlines()[-1], max_new_tokens))
+        said = decode(model, tokenizer, examples, *rest, max_new_tokens=max_new_tokens, **more)
+        return [dataclasses.replace(p, raw=p.gold) for p in said]
+
+    monkeypatch.setattr(decoding, "decode", spy)
+    records, scores = [], []
+    for task in both:
+        folder = jobs.execute(evaluated(config, task=task, trace_tokens=9), "hybrid", silent)
+        records.append(runs.read_json(folder / "run.json"))
+        scores.append(runs.read_json(folder / "score.json"))
+        assert {p.task for p in predictions(folder)} == {task}
+    assert seen == [("/think", 9), ("/no_think", 9)]
+    assert records[0]["stages"] == records[1]["stages"] and records[0]["digest"] != records[1]["digest"]
+    assert records[0]["text_tokens"] > 24 * 10  # half of the answers have a trace
+    assert [s["metrics"]["obedience"]["value"] for s in scores] == [1, 1]
+    assert [s["metrics"]["f1"]["value"] for s in scores] == [1, 1]
+    assert scores[0]["metrics"]["faithfulness"]["value"] == 1 and not any(
+        scores[0]["malformed_kinds"].values()
+    )
+    assert scores[0]["totals"]["heard"][1] > 0 == scores[1]["totals"]["heard"][1]
+    paired = score.difference(scores[:1], scores[1:], "f1")  # the same questions, by their ids
+    assert paired.value == 0
+
+
+def test_traces_that_are_not_there_are_told_before_anything_is_trained(tiny_run, tiny_data):
+    think = {"tasks": {"slots_think": 1.0}, "traces": "none", "trace_tokens": 8}
+    config = tiny_run(stages=[tiny_run().stages[0].model_copy(update=think)])
+    with pytest.raises(UserError, match="the traces 'none' that the profile names are not in"):
+        jobs.execute(config, "untraced", silent)
+    assert not (paths.results("untraced") / "stages").exists()
 
 
 def test_two_stages_with_lora(tiny_run, tiny_data):

@@ -1,4 +1,4 @@
-"""The command line: `speechllm-bench prepare | run | study | report | notebook | doctor | zoo`.
+"""The command line: `speechllm-bench prepare | run | study | report | notebook | annotate | doctor | zoo`.
 
 A user's mistake or a full disk ends in one sentence and exit code 2, Ctrl-C in one sentence and 130, a run
 that failed in 1.
@@ -101,6 +101,27 @@ def notebook(chosen: argparse.Namespace) -> None:
     _summarise(chosen.profile)  # which links to executed notebooks
 
 
+def annotate(chosen: argparse.Namespace) -> None:
+    """Questions as in a first epoch of training with seed 0, so the same turns cost nothing a second time."""
+    from speechllm_bench import paths, preparation, runner, studies
+    from speechllm_bench.data import corpora, questions
+    from speechllm_bench.data.annotators import Question, api, stored
+    from speechllm_bench.data.annotators.client import Client, Server
+
+    server = Server.from_environment()
+    profile = studies.profile_named(chosen.profile)
+    turns = preparation.ensure_corpus(profile.corpus, runner.cores()).utterances("train")[: chosen.turns]
+    types = corpora.slot_types(profile.corpus.name)
+    asked = [Question(u, questions.training_example(u, types, {"slots": 1.0}, 0, 0)) for u in turns]
+    annotated = api.Api(Client(server, paths.cache() / "annotations")).annotate(asked)
+    name = stored.write(asked, annotated)
+    right = sum(trace is not None for trace in annotated.traces)
+    print(f"{right} of {len(asked)} turns have a trace: {_shown(stored.file(name))}; cost: {annotated.cost}.")
+    for fault, n in annotated.rejected.most_common():
+        print(f"rejected, {fault}: {n}")
+    print(f"To train on them, write `traces: {name}` into the profile.")
+
+
 def doctor(chosen: argparse.Namespace) -> None:
     from speechllm_bench import doctor
 
@@ -165,6 +186,8 @@ def _parser() -> _Parser:
     for option in ("variant", "variants", "seeds", "jobs", "time-limit"):
         shown.add_argument(f"--{option}", **_OPTIONS[option])
     shown.add_argument("--seed", type=_seed, help="seed of one run")
+    written = add("annotate", annotate, "traces of training turns, by an OpenAI-compatible server", "profile")
+    written.add_argument("--turns", type=_count, default=100, metavar="N", help="how many (default: 100)")
     add("doctor", doctor, "what this machine has and what each profile needs")
     models = add("zoo", zoo, "train or measure embedded backbones")
     models.add_argument("action", choices=("train", "evaluate"))

@@ -13,7 +13,19 @@ from pydantic import Field, model_validator
 from speechllm_bench.strict import Strict
 
 AdapterKind = Literal["cnn", "cnn_xl", "linear", "mlp", "transformer", "pooling"]
-TaskName = Literal["slots", "transcription", "sit", "sqit", "ner", "sentiment"]
+TaskName = Literal[
+    "slots",
+    "slots_transcript",
+    "slots_mentions",
+    "slots_reasoning",
+    "slots_think",
+    "slots_no_think",
+    "transcription",
+    "sit",
+    "sqit",
+    "ner",
+    "sentiment",
+]
 Part = Literal["adapter", "lora"]
 Answerer = Literal["model", "chance_copier", "whole_transcript"]  # evaluation/answerers.py
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
@@ -102,6 +114,8 @@ class StageConfig(FitConfig):
     described: float | None = Field(None, gt=0, le=1)  # share of the slot examples with descriptions
     decoded_task: TaskName | None = None  # what the decoded turns are asked; None: slots
     classifier: ClassifierConfig | None = None
+    trace_tokens: int | None = Field(None, gt=0)  # where it trains on traces: decoded at most
+    traces: str | None = None  # of `annotate`; None: written from gold
 
     @property
     def own_examples(self) -> int:
@@ -128,6 +142,7 @@ class EvaluationConfig(Strict):
     text: Text = "gold"
     batch_size: int = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
+    trace_tokens: int | None = Field(None, gt=0)  # in its place where an answer may have a trace
     beams: int | None = Field(None, gt=1)  # of beam search; None: one, that is greedy decoding
     # Of slots. None: as in training, 0 to 3 turns and 1 to 5 distractors, drawn, and names alone.
     context: int | None = Field(None, ge=0)  # turns before this one, fewer where there are fewer to show

@@ -23,6 +23,7 @@ from speechllm_bench.config import (
     Text,
     Wording,
 )
+from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import UserError
 from speechllm_bench.strict import Strict, checked, load_yaml
 
@@ -49,6 +50,7 @@ class Training(Strict):
 class Decoding(Strict):
     batch_size: int
     max_new_tokens: int
+    trace_tokens: int  # in its place where an answer may have a trace
 
 
 class Budgets(Strict):
@@ -79,6 +81,7 @@ class Profile(Strict):
     training: Training
     decoding: Decoding
     precision: Literal["fp32", "bf16"]
+    traces: str | None = None  # that `annotate` wrote; None: traces are written from gold
     seeds: list[int] = Field(min_length=1)
     headline: list[str]  # the studies that plain `make` runs
     variants: Literal["all", "telling"]  # of a study, where none are named
@@ -98,10 +101,15 @@ class StageRecipe(Strict):
     train: list[Part] = Field(min_length=1)
     budget: list[Budget] = Field(min_length=1)
     text: Text = "gold"
+    times: float = Field(1.0, gt=0)  # the budget: what makes variants equal in tokens, not in examples
     beside: dict[TaskName, list[Budget]] | None = None
     described: float | None = None  # share of the slot examples that describe their slots
     decoded_task: TaskName | None = None
     classifier: ClassifierConfig | None = None
+
+    @property
+    def taught(self) -> set[TaskName]:
+        return {*self.tasks, *(self.beside or ())}
 
 
 class EvaluationRecipe(Strict):
@@ -213,7 +221,11 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
     """The one config of a run: the variant's choices at the profile's scale."""
     training = profile.training.model_dump()
     lora_lr = training.pop("lora_lr")
+    decoding = profile.decoding.model_dump()
+    trace_tokens = decoding.pop("trace_tokens")
     asked = {k: v for k in ("warmup", "train_share") if (v := getattr(variant, k)) is not None}
+    # A model that has learned to think may do so whatever it is asked for.
+    asked_for = {variant.evaluation.task}.union(*(stage.taught for stage in variant.stages))
     if variant.adapter and variant.adapter not in profile.adapters:
         raise UserError(
             f"profile '{profile.profile}' gives no size for adapter '{variant.adapter}'; "
@@ -236,15 +248,22 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
                 described=stage.described,
                 decoded_task=stage.decoded_task,
                 classifier=stage.classifier,
+                **{"trace_tokens": trace_tokens, "traces": profile.traces}
+                if FORMS.keys() & stage.taught
+                else {},
                 **training
                 | {"lr": variant.lr_factor * (lora_lr if "lora" in stage.train else training["lr"])}
                 | asked,
             )
             for stage in variant.stages
-            if (examples := _examples(profile, stage.budget))
+            if (examples := round(stage.times * _examples(profile, stage.budget)))
             for beside in [stage.beside and {t: _examples(profile, b) for t, b in stage.beside.items()}]
         ],
-        evaluation=EvaluationConfig(**variant.evaluation.model_dump(), **profile.decoding.model_dump()),
+        evaluation=EvaluationConfig(
+            **variant.evaluation.model_dump(),
+            **decoding,
+            trace_tokens=trace_tokens if FORMS.keys() & asked_for else None,
+        ),
         precision=profile.precision,
         seed=seed,
     )

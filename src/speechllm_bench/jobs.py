@@ -66,6 +66,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         frames,
         _recognised(config, corpus),
         preparation.ensure_instruction_frames(config) if "sqit" in config.tasks(len(config.stages)) else None,
+        _stored_traces(config),
     )
     model, tokenizer = stages.build_model(config, frames.dim if frames else None)
     seconds = {"startup": time.perf_counter() - began}
@@ -139,6 +140,13 @@ def _recognised(config: RunConfig, corpus) -> dict[str, str]:
     return {id: text for split in heard for id, text in split.items()}
 
 
+def _stored_traces(config: RunConfig) -> dict:
+    from speechllm_bench.data.annotators import stored
+
+    names = sorted({stage.traces for stage in config.stages if stage.traces})
+    return {id: found for name in names for id, found in stored.read(name).items()}
+
+
 def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer, data, progress) -> dict:
     """Load the stage's weights into the model; train and store them first where they are not there.
 
@@ -186,7 +194,7 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
     """Decode and score the evaluation split; predictions and score into `folder`. Returns seconds."""
     from speechllm_bench.data import questions
     from speechllm_bench.data.tasks import TASKS, slots
-    from speechllm_bench.evaluation import answerers, score
+    from speechllm_bench.evaluation import answerers, task_scores
     from speechllm_bench.models.decoding import decode
 
     evaluation = config.evaluation
@@ -213,7 +221,7 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
             utterances,
             **data.heard(heard, evaluation.text, examples),
             batch_size=evaluation.batch_size,
-            max_new_tokens=evaluation.max_new_tokens,
+            max_new_tokens=evaluation.trace_tokens or evaluation.max_new_tokens,
             beams=evaluation.beams or 1,
             progress=lambda share: progress("decode", 0.9 + 0.09 * share),
         )
@@ -222,7 +230,7 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
     parse = TASKS[evaluation.task].parse
     if evaluation.wording == "paraphrased":
         parse = partial(parse, names=slots.paraphrases(data.slot_types))
-    scored = score.score_task(evaluation.task, predictions, parse)
+    scored = task_scores.score_task(evaluation.task, predictions, parse)
     with gzip.GzipFile(folder / "predictions.jsonl.gz", "wb", mtime=0) as file:
         for prediction in predictions:
             file.write(json.dumps(prediction.to_json(), ensure_ascii=False).encode() + b"\n")

@@ -137,6 +137,7 @@ class Prediction:
     asked: tuple[str, ...]
     n_tokens: int  # tokens generated, the end token included
     transcript: str  # of the utterance, for error analysis
+    trace_tokens: int = 0  # of n_tokens, those up to the end of the thought
 
     def to_json(self) -> dict:
         return asdict(self)

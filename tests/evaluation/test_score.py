@@ -2,12 +2,13 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from speechllm_bench.data.tasks import TASKS, ner, sentiment
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation import score, task_scores
 from speechllm_bench.schema import Prediction
 
 SAID = "fly from york to new york on monday"
@@ -77,7 +78,7 @@ def test_entities():
         prediction(1, {"place": ["york"], "when": ["may"]}, {"place": ["rome"]}, speaker="b"),
         prediction(2, {}, "no JSON at all", speaker="b"),
     ]
-    found = score.score_task("ner", rows, ner.parse)
+    found = task_scores.score_task("ner", rows, ner.parse)
     assert found["totals"] == {"entities": [2, 3, 4], "entity_tags": [3, 3, 4], "unparsable": [1, 3]}
     assert found["metrics"]["ner_f1"]["value"] == pytest.approx(4 / 7)
     assert found["metrics"]["label_f1"]["value"] == pytest.approx(6 / 7)
@@ -89,7 +90,7 @@ def test_sentiments_and_their_paired_difference():
     def system(*said):
         gold = ["negative", "neutral", "neutral", "positive"]
         rows = [prediction(i, g, s, speaker=str(i)) for i, (g, s) in enumerate(zip(gold, said, strict=True))]
-        return score.score_task("sentiment", rows, sentiment.parse)
+        return task_scores.score_task("sentiment", rows, sentiment.parse)
 
     good, bad = system("negative", "neutral", "neutral", "neutral"), system(*["neutral"] * 3, "?")
     # good: 1, 4/5, 0. bad: 0, 4/5, 0.
@@ -104,8 +105,11 @@ def test_sentiments_and_their_paired_difference():
 def test_each_task_is_scored_by_its_own_metrics():
     rows = {"slots": ({"a": "b"}, {"a": "b"}), "transcription": ("hi", "hi"), "ner": ({}, {})}
     rows["sentiment"] = ("neutral", "neutral")
+    rows |= {"sit": ("yes", "yes"), "sqit": ("yes", "no"), "slots_no_think": ({"a": "b"}, {"a": "b"})}
     for task, (gold, raw) in rows.items():
-        found = score.score_task(task, [prediction(0, gold, raw)], TASKS[task].parse)
+        found = task_scores.score_task(
+            task, [replace(prediction(0, gold, raw), asked=("when",))], TASKS[task].parse
+        )
         assert score.main_metric(found) == score.MAIN[task]
 
 

@@ -51,8 +51,8 @@ def size(kind: str, profile: str, d_in: int, d_out: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("kind", "millions"), [("cnn", 3.41), ("mlp", 20.98), ("transformer", 67.16)]
-)  # 2510.15851, section 3.3
+    ("kind", "millions"), [("cnn", 3.41), ("mlp", 20.98), ("transformer", 67.16), ("mlp_2", 12.59)]
+)  # 2510.15851, section 3.3; mlp_2: 2510.19326
 def test_sizes_at_the_papers_widths(kind, millions):
     assert size(kind, "paper", 512, 2048) / 1e6 == pytest.approx(millions, rel=0.01)
 
@@ -64,7 +64,8 @@ def test_larger_cnn_at_the_papers_widths():
 @pytest.mark.parametrize("profile", ["smoke", "mini"])
 def test_zoo_profiles_keep_the_papers_proportions(profile):
     """Protocol, rule 7; whisper-mini and llm-mini are both 160 wide."""
-    sizes = {kind: size(kind, profile, 160, 160) for kind in KINDS}
+    sizes = {kind: size(kind, profile, 160, 160) for kind in (*KINDS, "mlp_2")}
+    assert sizes["mlp_2"] / sizes["mlp"] == pytest.approx(12.59 / 20.98, rel=0.1)
     assert sizes["mlp"] / sizes["cnn"] == pytest.approx(6.1, rel=0.1)
     assert sizes["transformer"] / sizes["cnn"] == pytest.approx(19.7, rel=0.1)
     assert sizes["cnn_xl"] > sizes["cnn"]

@@ -78,3 +78,21 @@ def test_text_is_decoded_by_the_same_code(tokenizer):
                     batch_size=4, max_new_tokens=4)  # fmt: skip
     n = len(tokenizer(" hello", add_special_tokens=False)["input_ids"])
     assert said.raw == f"{n} tokens"
+
+
+@pytest.mark.parametrize(
+    ("answer", "counted"),
+    [
+        ("<think>so</think>{}", "<think>so</think>"),
+        ("so</think>{}</think>", "so</think>"),  # to the first end
+        ("<think>and so on", "<think>and so on"),  # it never ends: all of it
+        ("{}", ""),
+    ],
+)
+def test_the_tokens_of_a_trace_are_those_up_to_its_end(tokenizer, monkeypatch, answer, counted):
+    model, ids = Answers(tokenizer), tokenizer(answer)["input_ids"]
+    monkeypatch.setattr(model, "generate", lambda *_: torch.tensor([[*ids, tokenizer.eos_token_id]]))
+    [said] = decode(model, tokenizer, [Example("e", "u", "slots_think", "<|audio|>", "{}")], [utterance(0)],
+                    transcripts=["hello"], batch_size=1, max_new_tokens=99)  # fmt: skip
+    assert (said.raw, said.n_tokens) == (answer, len(ids) + 1)
+    assert tokenizer.decode(ids[: said.trace_tokens]) == counted

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from speechllm_bench.data.tasks import TASKS, ner
-from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation import task_scores
 from speechllm_bench.reports import boundaries, sense, show
 from speechllm_bench.schema import Prediction, Utterance, Voice
 
@@ -30,7 +30,7 @@ def row(task, variant, right, beams=None, n=8):
         "status": "ok",
         "run": SimpleNamespace(variant=variant, config=SimpleNamespace(evaluation=evaluation)),
         "record": {"trained_parameters": 100, "seconds": {"decode": 3.0}, "peak_memory_mib": 500},
-        "score": score.score_task(task, said, TASKS[task].parse),
+        "score": task_scores.score_task(task, said, TASKS[task].parse),
     }
 
 

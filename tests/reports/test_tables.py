@@ -6,7 +6,7 @@ import pytest
 
 from speechllm_bench.data.tasks import TASKS
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation import score, task_scores
 from speechllm_bench.reports import columns, tables
 from speechllm_bench.schema import Prediction
 
@@ -147,7 +147,7 @@ def of_task(task, variant, pairs, seed=0):
         Prediction(f"{task}{i}", f"u{i}", f"s{i % 10}", task, raw, gold, (), 1, "")
         for i, (gold, raw) in pairs
     ]
-    return row(variant, 0, seed=seed) | {"score": score.score_task(task, said, TASKS[task].parse)}
+    return row(variant, 0, seed=seed) | {"score": task_scores.score_task(task, said, TASKS[task].parse)}
 
 
 @pytest.fixture

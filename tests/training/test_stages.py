@@ -12,6 +12,7 @@ from conftest import ADAPTERS
 
 from speechllm_bench.config import LoraConfig, StageConfig
 from speechllm_bench.data import questions
+from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.training import stages
 
 LORA = LoraConfig(rank=2, alpha=8, dropout=0.5)
@@ -241,6 +242,62 @@ def test_a_spoken_instruction_is_heard_behind_the_turn(tiny_run, tiny_data, tmp_
         assert len(frames) == len(turn) + 5 * bool(example.instruction)
         n_frames += len(frames)
     assert amounts.speech_hours == pytest.approx(n_frames / 50 / 3600)
+
+
+def test_every_form_is_taught_in_the_same_batches(tiny_run, tiny_data, tmp_path, monkeypatch):
+    seen = []
+    collate = stages.collate
+
+    def spy(tokenizer, examples, **rest):
+        seen.append([(e.utterance_id, e.asked) for e in examples])
+        return collate(tokenizer, examples, **rest)
+
+    monkeypatch.setattr(stages, "collate", spy)
+    taught = []
+    for tasks in ({"slots": 1.0}, {"slots_reasoning": 1.0}, {"slots_think": 0.5, "slots_no_think": 0.5}):
+        seen.clear()
+        config = stage(tiny_run(), tasks=tasks, trace_tokens=8, examples=12, decoded_turns=0, points=1)
+        train(config, tiny_data, tmp_path / "+".join(tasks))
+        taught.append(list(seen))
+    assert taught[0] == taught[1] == taught[2] and len(taught[0]) > 3
+
+
+def test_a_stage_that_names_stored_traces_learns_from_them(tiny_run, tiny_data, tmp_path, monkeypatch):
+    seen = []
+    collate = stages.collate
+
+    def spy(tokenizer, examples, **rest):
+        seen.extend(examples)
+        return collate(tokenizer, examples, **rest)
+
+    monkeypatch.setattr(stages, "collate", spy)
+    asked = [questions.evaluation_example(u, tiny_data.slot_types, "slots") for u in tiny_data.train[:5]]
+    written = {e.utterance_id: (e, Trace({}, "as it was stored")) for e in asked}
+    data = replace(tiny_data, traces=written)
+    for named, n in (("a name", 5), (None, 0)):
+        seen.clear()
+        tasks = {"slots_think": 1.0}
+        config = stage(tiny_run(), tasks=tasks, trace_tokens=8, traces=named, decoded_turns=0, points=1)
+        train(config, data, tmp_path / str(named))
+        found = {e.utterance_id for e in seen if "as it was stored" in e.target}
+        assert len(found) == n and found <= set(written)
+
+
+def test_a_stage_with_traces_decodes_as_far_as_it_says_whatever_the_evaluation(
+    tiny_run, tiny_data, tmp_path, monkeypatch
+):
+    seen = []
+    decode = stages.decode
+
+    def spy(model, tokenizer, examples, *rest, max_new_tokens, **more):
+        seen.append(({e.task for e in examples}, max_new_tokens))
+        return decode(model, tokenizer, examples, *rest, max_new_tokens=max_new_tokens, **more)
+
+    monkeypatch.setattr(stages, "decode", spy)
+    thinking = {"tasks": {"slots_reasoning": 1.0}, "decoded_task": "slots_reasoning", "trace_tokens": 9}
+    train(stage(tiny_run(), **thinking), tiny_data, tmp_path / "a")
+    train(tiny_run(), tiny_data, tmp_path / "b")
+    assert seen == 2 * [({"slots_reasoning"}, 9)] + 2 * [({"slots"}, 6)]
 
 
 def test_adapter_starts_from_the_seed(tiny_run, tiny_data):

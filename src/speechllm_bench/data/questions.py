@@ -6,6 +6,8 @@ import random
 from collections.abc import Mapping
 
 from speechllm_bench.data.tasks import TASKS
+from speechllm_bench.data.tasks.trace import Trace
+from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.schema import Example, SlotType, Utterance
 
 
@@ -16,14 +18,20 @@ def training_example(
     seed: int,
     epoch: int,
     described: float | None = None,
+    stored: Mapping[str, tuple[Example, Trace]] | None = None,
 ) -> Example:
     """A task drawn by its share, with context, distractors and order drawn for this seed and epoch.
 
-    `described` is the share of slot questions that describe their slots.
+    described: the share of slot questions that describe their slots.
+    stored: questions with their traces, by utterance id. Where a trace is to be learned and there is a
+    stored one, its question is the one that is put, in every epoch.
     """
     rng = random.Random(f"{seed}/{epoch}/{utterance.id}")
     names = sorted(shares)
     task = rng.choices(names, [shares[name] for name in names])[0]
+    form = FORMS.get(task)
+    if form and form.thinks and stored and utterance.id in stored:
+        return form.put(*stored[utterance.id])
     asking = {}
     # Of a generator of its own: the rest of the question is the same with descriptions and without.
     draw = random.Random(f"described/{seed}/{epoch}/{utterance.id}").random

@@ -7,12 +7,13 @@ paired differences from it alone, without predictions, parser or torch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
 
 from speechllm_bench import stats
+from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import UserError
 from speechllm_bench.metrics import (
     class_f1,
@@ -22,7 +23,7 @@ from speechllm_bench.metrics import (
     pairs,
     partial_match,
     precision,
-    ratio,
+    quotient,
     recall,
     slu_f1,
     wer,
@@ -32,14 +33,21 @@ from speechllm_bench.schema import SENTIMENTS, Interval, Prediction
 Parse = Callable[[str], dict | list | str | None]
 """A task's parser: an answer's text to what it says, or None where it cannot be parsed."""
 
+
 METRICS: dict[str, tuple[str, stats.Statistic]] = {
     "precision": ("partial_match", precision),
     "recall": ("partial_match", recall),
     "f1": ("partial_match", f1),
     "exact_f1": ("exact_match", f1),
     "slu_f1": ("slu_f1", f1),
-    "parse_failures": ("unparsable", lambda sums: ratio(sums[..., 0], sums[..., 1])),
-    "accuracy": ("right", lambda sums: ratio(sums[..., 0], sums[..., 1])),
+    "parse_failures": ("unparsable", quotient),
+    "tokens": ("generated", quotient),  # an answer
+    "trace_tokens": ("thought", quotient),  # a trace
+    "obedience": ("obeyed", quotient),  # answers in the mode asked for
+    "trace_wer": ("heard", wer.rate),  # of the transcripts in traces
+    "faithfulness": ("faithful", quotient),  # of answers whose trace has the transcript their values occur in
+    "malformed": ("malformed", quotient),
+    "accuracy": ("right", quotient),
     "wer": ("words", wer.rate),
     "cer": ("characters", wer.rate),
     "ner_f1": ("entities", f1),
@@ -50,7 +58,7 @@ METRICS: dict[str, tuple[str, stats.Statistic]] = {
 """A metric's name in scores and tables: the counts it is made of, and how."""
 
 MAIN = {
-    "slots": "f1",
+    **dict.fromkeys(("slots", *FORMS), "f1"),
     "transcription": "wer",
     "sit": "accuracy",
     "sqit": "accuracy",
@@ -75,28 +83,26 @@ ERROR_KINDS = (
 )
 
 
-def score_task(task: str, predictions: Sequence[Prediction], parse: Parse) -> dict:
-    """The score of answers to one of `data.tasks.TASKS`, read by its parser."""
-    if task == "transcription":
-        return score_transcription(predictions)
-    if task in ("sit", "sqit"):
-        return score_answers(predictions)
-    return {"slots": score_slots, "ner": score_ner, "sentiment": score_sentiment}[task](predictions, parse)
-
-
 def main_metric(score: dict) -> str:
     """That one of `MAIN_METRICS` which a stored score holds."""
     return next(metric for metric in MAIN_METRICS if metric in score["metrics"])
 
 
-def score_slots(predictions: Sequence[Prediction], parse: Parse) -> dict:
-    """precision, recall, f1 (partial match), exact_f1, slu_f1 and parse_failures of slot answers."""
+def score_slots(
+    predictions: Sequence[Prediction], parse: Parse, further: Mapping[str, list] | None = None
+) -> dict:
+    """precision, recall, f1 (partial match), exact_f1, slu_f1, parse_failures and tokens of slot answers.
+
+    further: more counts of each prediction, by the name that `METRICS` gives them.
+    """
     answers = _answers(predictions, parse)
     counts = {
         "partial_match": [partial_match.counts(gold, said) for gold, said in answers],
         "exact_match": [exact_match.counts(gold, said) for gold, said in answers],
         "slu_f1": [slu_f1.counts(pairs(gold), pairs(said)) for gold, said in answers],
         "unparsable": [(said is None, 1) for _, said in answers],
+        "generated": [(p.n_tokens, 1) for p in predictions],
+        **(further or {}),
     }
     versions = {m.__name__.split(".")[-1]: m.VERSION for m in (partial_match, exact_match, slu_f1)}
     kinds = error_kinds(predictions, parse)

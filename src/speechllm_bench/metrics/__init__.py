@@ -32,6 +32,12 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.zeros_like(whole), where=whole != 0)
 
 
+def quotient(sums: np.ndarray) -> np.ndarray:
+    """The first of counts (..., 2) by the second, 0 where that is 0; returns (...)."""
+    sums = np.asarray(sums, float)
+    return ratio(sums[..., 0], sums[..., 1])
+
+
 def precision(sums: np.ndarray) -> np.ndarray:
     """Of counts (..., 3) in the order of `Counts`; returns (...)."""
     sums = np.asarray(sums, float)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -66,4 +67,16 @@ def _prediction(tokenizer, example: Example, utterance: Utterance, ids: list[int
         asked=example.asked,
         n_tokens=len(spoken) + (end in ids),
         transcript=utterance.transcript,
+        trace_tokens=_trace_tokens(tokenizer, spoken),
     )
+
+
+def _trace_tokens(tokenizer, spoken: list[int]) -> int:
+    """How many of the tokens it takes to the end of the thought: none without one, all if it never ends."""
+
+    def ended(n: int) -> bool:
+        return "</think>" in tokenizer.decode(spoken[:n])
+
+    if ended(len(spoken)):
+        return bisect_left(range(len(spoken)), True, key=ended)
+    return len(spoken) if "<think>" in tokenizer.decode(spoken) else 0

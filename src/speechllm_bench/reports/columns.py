@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.evaluation import score
 
+_OF_SLOTS = ("precision", "recall", "f1", "exact_f1", "slu_f1", "parse_failures")
 METRICS = {
-    "slots": ("precision", "recall", "f1", "exact_f1", "slu_f1", "parse_failures"),
+    **dict.fromkeys(("slots", *FORMS), _OF_SLOTS),
     "transcription": ("wer", "cer"),
     "sit": ("accuracy",),
     "sqit": ("accuracy",),
@@ -71,7 +73,7 @@ def named(tasks: Sequence[str]) -> list[str]:
     columns.append("differs")
     for name in (n for n in metrics if n not in _FIRST):
         columns += [name, f"{name}_low", f"{name}_high"]
-    return [*columns, "seconds", "reported_f1", *(["partial_match_version"] if "slots" in tasks else [])]
+    return [*columns, "seconds", "reported_f1", *(["partial_match_version"] if "f1" in metrics else [])]
 
 
 def headings(frame: pd.DataFrame) -> dict[str, str]:

@@ -109,6 +109,10 @@ LOOKS = {
     "half_20": Look("half rate, 20 %", "#56B4E9", "v", _DASH_DOT),
     "half_40": Look("half rate, 40 %", "#009E73", "D", _DOTTED),
     "pre_norm_full_20": Look("normalised first, full rate, 20 %", "#CC79A7", "P", _LONG),
+    "regular": Look("regular", "#000000", "o", _SOLID),
+    "reasoning": Look("reasoning", "#D55E00", "^", _DASHED),
+    "hybrid_no_think": Look("hybrid, not thinking", "#56B4E9", "v", _DASH_DOT),
+    "hybrid_think": Look("hybrid, thinking", "#0072B2", "h", _LONG),
     "mlp_full_20": Look("MLP, full rate, 20 %", "#0072B2", "o", _SOLID),
 }
 """How a variant looks in every figure. A variant that is not here gets a look drawn from its name."""

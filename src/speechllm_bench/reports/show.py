@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import html
 import json
 from collections.abc import Sequence
@@ -21,14 +20,18 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.experiments import Study
 from speechllm_bench.reports import figures
+from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.reports.study import read_curve
 from speechllm_bench.schema import Prediction
 from speechllm_bench.studies import Plan, Run
 
+__all__ = ["predictions"]  # shown beside what this module makes of them
+
 
 def full(frame: pd.DataFrame) -> Styler:
     """A table of text with nothing cut off and no index."""
-    return frame.style.hide(axis="index").set_properties(**{"text-align": "left", "white-space": "pre-wrap"})
+    style = frame.style.hide(axis="index").format(escape="html")  # a trace has tags of its own
+    return style.set_properties(**{"text-align": "left", "white-space": "pre-wrap"})
 
 
 def reported(study: Study) -> pd.DataFrame:
@@ -73,15 +76,6 @@ def best_runs(rows: Sequence[dict]) -> dict[str, Run]:
         if row["score"]:
             by_task.setdefault(row["run"].config.evaluation.task, []).append(row)
     return {task: best_run(some) for task, some in by_task.items()}
-
-
-def predictions(run: Run) -> list[Prediction]:
-    """All answers of a run, in the order of its test set."""
-    file = run.folder / "predictions.jsonl.gz"
-    if not file.is_file():
-        raise UserError(f"{run.name} has no predictions; delete its folder and run it again")
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
-        return [Prediction.from_json(json.loads(line)) for line in lines]
 
 
 def answers(found: Sequence[Prediction], n: int = 20) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from speechllm_bench import paths, runs, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.experiments import Study
-from speechllm_bench.reports import claims, figures, generalisation, levels, stability, sweep, tables
+from speechllm_bench.reports import claims, figures, generalisation, levels, stability, sweep, tables, traces
 from speechllm_bench.schema import CURVE_COLUMNS
 
 MOST_LINES = 12  # of a figure of learning curves that can be read
@@ -23,6 +23,9 @@ OWN_FIGURES = {
     "adapter_sweep": ("families", sweep.families_figure),
     "multitask": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
     "context": ("levels", lambda rows, _: levels.levels_figure(rows)),
+    "hybrid_matched": ("cost", traces.cost_figure),
+    "reasoning_mode": ("cost", traces.cost_figure),
+    "trace_ablation": ("cost", traces.cost_figure),
 }
 CLAIM_COLUMNS = ["claim", "source", "compared", "difference", "low", "high", "verdict"]
 
@@ -38,8 +41,12 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
     folder = paths.results(profile)
     caption = tables.caption(frame, study.title, " or ".join(study.baselines), profile)
     written = tables.write(frame, folder / "tables", name, caption)
+    if any(row["score"] and "malformed_kinds" in row["score"] for row in rows):
+        shown = traces.display(traces.costs(rows))
+        written.append(_write_markdown(shown, folder / "tables" / f"{name}_traces.md"))
     if study.claims:
-        written.append(_write_claims(verdicts(study, rows), folder / "tables" / f"{name}_claims.md"))
+        found = show_verdicts(verdicts(study, rows))
+        written.append(_write_markdown(found, folder / "tables" / f"{name}_claims.md"))
     curve = curves(rows)
     drawn = {"parameters": parameters_figure(frame)}
     if len(study.variants) <= MOST_LINES:
@@ -159,6 +166,6 @@ def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
     return columns.assign(difference=shown)[["claim", "source", "compared", "difference", "verdict"]]
 
 
-def _write_claims(found: pd.DataFrame, file: Path) -> Path:
-    runs.write_text(file, show_verdicts(found).to_markdown(index=False, disable_numparse=True) + "\n")
+def _write_markdown(shown: pd.DataFrame, file: Path) -> Path:
+    runs.write_text(file, shown.to_markdown(index=False, disable_numparse=True) + "\n")
     return file

@@ -31,6 +31,8 @@ FILES = {
     "families": "figures/{}_families.png",
     "systems on three test sets": "figures/{}_systems.png",
     "levels": "figures/{}_levels.png",
+    "traces": "tables/{}_traces.md",
+    "F1 against tokens of an answer": "figures/{}_cost.png",
     "executed notebook": "notebooks/{}.ipynb",
 }
 READING = (
@@ -150,8 +152,8 @@ def _scores(study: Study, f1: dict[str, Interval]) -> list[dict]:
 
 def _metric_name(study: Study, variant: str) -> str:
     """What a number of another task than slots has to be called, with a space behind it."""
-    task = study.variant(variant).evaluation.task
-    return "" if task == "slots" else f"{columns.HEADINGS[score.MAIN[task]]} "
+    metric = score.MAIN[study.variant(variant).evaluation.task]
+    return "" if metric == "f1" else f"{columns.HEADINGS[metric]} "
 
 
 def _cells(found: Interval | None, named: str) -> dict:

@@ -16,6 +16,8 @@ from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.data.tasks import TASKS, sqit
+from speechllm_bench.data.tasks.trace import Trace
+from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.metrics import class_f1, exact_match, ner_f1, partial_match, wer
 from speechllm_bench.models.adapters import build_adapter
 from speechllm_bench.models.decoding import decode
@@ -45,6 +47,7 @@ class Data:
     frames: FrameStore | None  # None: text is read
     recognised: Mapping[str, str] = field(default_factory=dict)  # utterance id -> what a recogniser heard
     instructions: FrameStore | None = None  # the spoken ones, where a task has them
+    traces: Mapping[str, tuple[Example, Trace]] = field(default_factory=dict)  # utterance id -> stored one
 
     def heard(
         self, utterances: Sequence[Utterance], text: Text, examples: Sequence[Example]
@@ -113,8 +116,9 @@ def train_stage(
 
     def example(asked: Asked) -> Example:
         (item, epoch), tasks = asked
+        stored = data.traces if stage.traces else None
         return questions.training_example(
-            train[item], data.slot_types, tasks, config.seed, epoch, stage.described
+            train[item], data.slot_types, tasks, config.seed, epoch, stage.described, stored
         )
 
     def loss(asked: Sequence[Asked]) -> dict[str, torch.Tensor]:
@@ -207,7 +211,7 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
         if turns:
             decoding = config.evaluation
             said = decode(model, tokenizer, asked, turns, **heard, batch_size=decoding.batch_size,
-                          max_new_tokens=decoding.max_new_tokens)  # fmt: skip
+                          max_new_tokens=stage.trace_tokens or decoding.max_new_tokens)  # fmt: skip
             values |= _decoded(said, task)
         return values
 
@@ -219,11 +223,11 @@ def _decoded(said: Sequence[Prediction], task: TaskName) -> dict[str, float]:
     name, rule, count = {
         "slots": ("f1", metrics.f1, partial_match.counts),
         "transcription": ("wer", wer.rate, wer.word_counts),
-        "sit": ("accuracy", _share, _right),
-        "sqit": ("accuracy", _share, _right),
+        "sit": ("accuracy", metrics.quotient, _right),
+        "sqit": ("accuracy", metrics.quotient, _right),
         "ner": ("ner_f1", metrics.f1, ner_f1.counts),
         "sentiment": ("macro_f1", class_f1.macro, lambda *pair: class_f1.counts(*pair, SENTIMENTS)),
-    }[task]
+    }["slots" if task in FORMS else task]
     parse = TASKS[task].parse
     counts = [count(parse(p.gold), parse(p.raw)) for p in said]
     return {name: float(rule(np.sum(counts, axis=0)))}
@@ -233,12 +237,12 @@ def _right(gold: str, said: str) -> tuple[int, int]:
     return exact_match.same(gold, said), 1
 
 
-def _share(sums: np.ndarray) -> float:
-    return metrics.ratio(sums[..., 0], sums[..., 1])
-
-
 def _reference_length(example: Example, utterance: Utterance) -> float:
-    """About how many positions an example takes, whatever the adapter, the tokenizer, speech or text."""
+    """About how many positions an example takes, whatever the adapter, the tokenizer, speech or text.
+
+    A trace is left out, so that every form of slot filling is taught in the same batches.
+    """
+    example = FORMS[example.task].plain(example) if example.task in FORMS else example
     text = (len(example.prompt) + len(example.target)) / CHARACTERS_A_TOKEN
     spoken = len(utterance.transcript) + len(sqit.words(example.instruction))
     return text + spoken / SPOKEN_CHARACTERS_A_TOKEN

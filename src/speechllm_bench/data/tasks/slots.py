@@ -51,13 +51,13 @@ def example(
     asked = [*gold, *_distractors(utterance.domain, candidates, rng, distractors)]
     rng.shuffle(asked)
     turns = draw_context(utterance.context, gold.values(), rng, context)
-    written = [_written(slot_types[name], wording, rng) for name in asked]
-    keys = written if wording == "paraphrased" else asked
+    texts = [_asked_by(slot_types[name], wording, rng) for name in asked]
+    keys = texts if wording == "paraphrased" else asked
     return Example(
         id=f"{utterance.id}/{'slots_ood' if ood else 'slots'}",
         utterance_id=utterance.id,
         task="slots",
-        prompt=user_message(turns, "fill in as json: " + ", ".join(written)),
+        prompt=user_message(turns, "fill in as json: " + ", ".join(texts)),
         target=target({key: gold[name] for key, name in zip(keys, asked, strict=True) if name in gold}),
         asked=tuple(asked),
     )
@@ -79,12 +79,17 @@ def parse(raw: str, names: Mapping[str, str] | None = None) -> dict[str, str] | 
         return None
     if not isinstance(answer, dict):
         return None
-    return {(names or {}).get(name) or name.replace(" ", "_"): value for name, value in answer.items()}
+    return {(names or {}).get(name) or written(name): value for name, value in answer.items()}
 
 
 def spoken(name: str) -> str:
     """A slot's name as prompts and answers write it: words the LLM knows, not an identifier."""
     return name.replace("_", " ")
+
+
+def written(name: str) -> str:
+    """A slot's name as the corpora write it, of one in a prompt or an answer."""
+    return name.replace(" ", "_")
 
 
 def paraphrases(slot_types: Mapping[str, SlotType]) -> dict[str, str]:
@@ -98,7 +103,7 @@ def _shown(slot: SlotType, wording: Wording | None) -> tuple[str, ...]:
     return {None: (spoken(slot.name),), "described": described, "paraphrased": slot.paraphrases}[wording]
 
 
-def _written(slot: SlotType, wording: Wording | None, rng: random.Random) -> str:
+def _asked_by(slot: SlotType, wording: Wording | None, rng: random.Random) -> str:
     """How one question asks for a slot."""
     shown = _shown(slot, wording) or (spoken(slot.name),)
     return shown[0] if len(shown) == 1 else rng.choice(shown)

@@ -1,0 +1,108 @@
+"""The API annotator: traces written by an LLM behind a server, as GPT-4o did in 2510.19326.
+
+It is told what was said, what is asked and the gold answer, and is to write the way there. What it writes is
+believed only where `checks.faults` finds nothing; otherwise it is asked anew, and in the end given up.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from tqdm import tqdm
+
+from speechllm_bench.data.annotators import Annotated, Question
+from speechllm_bench.data.annotators.checks import faults
+from speechllm_bench.data.annotators.client import Client, Reply
+from speechllm_bench.data.tasks import slots, trace
+from speechllm_bench.data.tasks.trace import Trace
+
+PRICES = {"gpt-4o": (2.50, 10.00)}
+"""US dollars for a million tokens in and out: OpenAI's list price of 2025."""
+
+TEXTS = 3  # a question is asked for so many before it is given up
+
+_EXAMPLE = Trace(
+    {"arrival_city": "salt lake city"},
+    "uh to salt lake city please for two",
+    ("salt lake city", "two"),
+    {"arrival_city": 'salt lake city since it follows "to"', "travel_date": "not said"},
+)
+_SYSTEM = (
+    "You write down how the slots of a caller's turn are filled, step by step and short, for a model to "
+    "learn from. You are given the transcript, the slots asked for and the right answer. Write exactly this "
+    "form and nothing else: inside <think> a line `caller:` with the transcript word for word; a line "
+    "`found:` with all words of it that may be the value of any slot, copied exactly and separated by `; ` "
+    "(or `nothing`); for each filled slot a line with its name, a colon, its value and in a few words of "
+    "your own what in the transcript speaks for it; and one line `not said:` with the other slots, separated "
+    "by commas. Then inside <response> the right answer as it is given. For instance:\n"
+)
+
+
+class Api:
+    """An annotator that asks `client`, several questions at once."""
+
+    def __init__(self, client: Client, workers: int = 8, show: bool = True):
+        self.client, self.workers, self.show = client, workers, show
+
+    def annotate(self, questions: Sequence[Question]) -> Annotated:
+        """Traces in the order of `questions`, with a bar that shows what they cost on the way.
+
+        Raises UserError as `Client.ask` does; answers that came before that are kept for the next start.
+        """
+        traces: list[Trace | None] = [None] * len(questions)
+        rejected: Counter[str] = Counter()
+        spent = [0, 0]  # tokens in and out, of what was not kept
+        pool = ThreadPoolExecutor(self.workers)
+        try:
+            asked = {pool.submit(self._one, question): i for i, question in enumerate(questions)}
+            with tqdm(total=len(asked), desc="traces", unit="turn", disable=not self.show) as bar:
+                for done in as_completed(asked):
+                    traces[asked[done]], wrong, replies = done.result()
+                    rejected += wrong
+                    for reply in replies:
+                        spent[0] += reply.tokens_in * (not reply.kept)
+                        spent[1] += reply.tokens_out * (not reply.kept)
+                    bar.set_postfix_str(
+                        f"{cost(self.client.server.model, *spent)}, {rejected.total()} faults"
+                    )
+                    bar.update()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        return Annotated(traces, rejected, cost(self.client.server.model, *spent))
+
+    def _one(self, question: Question) -> tuple[Trace | None, Counter[str], list[Reply]]:
+        """The first right trace of a question or None, the faults of the texts before it, and all replies."""
+        wrong: Counter[str] = Counter()
+        replies: list[Reply] = []
+        for seed in range(TEXTS):
+            replies.append(self.client.ask(messages(question), seed))
+            written = trace.parse(replies[-1].text)
+            found = faults(written, question)
+            if not found:
+                return written, wrong, replies
+            wrong.update(found)
+        return None, wrong, replies
+
+
+def messages(question: Question) -> list[dict]:
+    """The conversation that asks for a question's trace."""
+    asked = ", ".join(slots.spoken(name) for name in question.example.asked)
+    told = (
+        f"transcript: {question.utterance.transcript}\nasked: {asked}\n"
+        f"right answer: {question.example.target}"
+    )
+    return [
+        {"role": "system", "content": _SYSTEM + trace.write(_EXAMPLE)},
+        {"role": "user", "content": told},
+    ]
+
+
+def cost(model: str, tokens_in: int, tokens_out: int) -> str:
+    """What tokens cost, in dollars where the price is known."""
+    tokens = f"{tokens_in:,} tokens in, {tokens_out:,} out"
+    if model not in PRICES:
+        return tokens
+    price_in, price_out = PRICES[model]
+    return f"{tokens}, ${(tokens_in * price_in + tokens_out * price_out) / 1e6:.2f}"

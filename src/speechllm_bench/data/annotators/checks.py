@@ -1,0 +1,45 @@
+"""What is wrong with a trace, beside what was said and the gold answer: nobody learns from a wrong one."""
+
+from __future__ import annotations
+
+from speechllm_bench.data.annotators import Question
+from speechllm_bench.data.tasks import slots
+from speechllm_bench.data.tasks.prompt import contains
+from speechllm_bench.data.tasks.trace import MALFORMED, Trace
+from speechllm_bench.metrics import pairs
+
+FAULTS = (
+    *MALFORMED,
+    "no transcript",
+    "no mentions",
+    "asked slot without a reason",
+    "reason for a slot nobody asked for",
+    "transcript changed",
+    "mention not in the transcript",
+    "value not in the transcript",
+    "value not among the mentions",
+    "reason without its value",
+    "answer unlike gold",
+)
+
+
+def faults(trace: Trace, question: Question) -> list[str]:
+    """Everything that is wrong with a whole trace, as words of `FAULTS`; none: it may be learned from."""
+    said, asked = question.utterance.transcript, question.example.asked
+    mentions, reasons, answer = trace.mentions or (), trace.reasons or {}, pairs(trace.answer)
+    gold = slots.parse(question.example.target)
+    found = {
+        "no transcript": not trace.transcript,
+        "no mentions": trace.mentions is None,
+        "asked slot without a reason": any(not reasons.get(name) for name in asked),
+        "reason for a slot nobody asked for": any(name not in asked for name in reasons),
+        "transcript changed": bool(trace.transcript) and trace.transcript.split() != said.split(),
+        "mention not in the transcript": any(not contains(said, mention) for mention in mentions),
+        "value not in the transcript": any(not contains(said, value) for value in answer.values()),
+        "value not among the mentions": any(value not in mentions for value in answer.values()),
+        "reason without its value": any(
+            not contains(reasons[name], value) for name, value in answer.items() if reasons.get(name)
+        ),
+        "answer unlike gold": trace.answer is not None and trace.answer != gold,
+    }
+    return [*trace.malformed, *(fault for fault, there in found.items() if there)]

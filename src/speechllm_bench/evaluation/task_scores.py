@@ -1,0 +1,21 @@
+"""One way from a task's answers to its score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from speechllm_bench.data.tasks.traced_slots import FORMS
+from speechllm_bench.evaluation import score, traces
+from speechllm_bench.schema import Prediction
+
+
+def score_task(task: str, predictions: Sequence[Prediction], parse: score.Parse) -> dict:
+    """The score of answers to one of `data.tasks.TASKS`, read by its parser."""
+    if task in FORMS:
+        return traces.score_traced_slots(predictions, FORMS[task])
+    if task == "transcription":
+        return score.score_transcription(predictions)
+    if task in ("sit", "sqit"):
+        return score.score_answers(predictions)
+    of_task = {"slots": score.score_slots, "ner": score.score_ner, "sentiment": score.score_sentiment}
+    return of_task[task](predictions, parse)

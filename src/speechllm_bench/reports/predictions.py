@@ -1,0 +1,19 @@
+"""A run's stored predictions."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+from speechllm_bench.errors import UserError
+from speechllm_bench.schema import Prediction
+from speechllm_bench.studies import Run
+
+
+def predictions(run: Run) -> list[Prediction]:
+    """All answers of a run, in the order of its test set."""
+    file = run.folder / "predictions.jsonl.gz"
+    if not file.is_file():
+        raise UserError(f"{run.name} has no predictions; delete its folder and run it again")
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        return [Prediction.from_json(json.loads(line)) for line in lines]

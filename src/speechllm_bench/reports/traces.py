@@ -1,0 +1,155 @@
+"""Traces beside scores (2510.19326): what thinking costs, whether it comes when asked for, whether the answer
+follows from it, and where it helped or hurt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from speechllm_bench.data.tasks import TASKS, trace
+from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation import score
+from speechllm_bench.metrics import partial_match
+from speechllm_bench.reports import figures
+from speechllm_bench.reports.predictions import predictions
+from speechllm_bench.schema import Interval, Prediction
+
+COLUMNS = {
+    "f1": "F1",
+    "tokens": "Tokens an answer",
+    "trace_tokens": "Tokens a trace",
+    "obedience": "In the mode asked for",
+    "trace_wer": "WER of the transcript",
+    "faithfulness": "Values occur in it",
+    "malformed": "Malformed",
+}
+
+
+def costs(rows: Sequence[dict]) -> pd.DataFrame:
+    """One row a variant that was scored, one column each of `COLUMNS`: Interval, or None where nothing was
+    counted (no trace to measure, or a task without one)."""
+    lines = []
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        if scores := _scores(rows, variant):
+            lines.append({"variant": variant} | {name: _interval(scores, name) for name in COLUMNS})
+    return pd.DataFrame(lines, columns=["variant", *COLUMNS])
+
+
+def display(frame: pd.DataFrame) -> pd.DataFrame:
+    """`costs` as it is read: rounded, with intervals, a dash where nothing was counted."""
+    shown = {name: [_cell(value, name) for value in frame[name]] for name in COLUMNS}
+    return pd.DataFrame({"Variant": frame["variant"], **shown}).rename(columns=COLUMNS)
+
+
+def malformed(rows: Sequence[dict]) -> pd.DataFrame:
+    """How many answers were malformed in which way, summed over a variant's seeds; kinds that never came up
+    are left out."""
+    counts: dict[str, Counter] = {}
+    for row in rows:
+        if row["score"] and "malformed_kinds" in row["score"]:
+            counts.setdefault(row["variant"], Counter()).update(row["score"]["malformed_kinds"])
+    frame = pd.DataFrame.from_dict(counts, orient="index", columns=list(trace.MALFORMED), dtype=int)
+    return frame.loc[:, frame.sum() > 0]
+
+
+def side_by_side(rows: Sequence[dict], utterance_id: str) -> pd.DataFrame:
+    """What each variant's first seed said to one turn, and was to say."""
+    lines = []
+    for variant, said in _first_predictions(rows).items():
+        if utterance_id in said:
+            one = said[utterance_id]
+            lines.append({"variant": variant, "is to say": one.gold, "says": one.raw, "F1": _f1(one)})
+    return pd.DataFrame(lines, columns=["variant", "is to say", "says", "F1"]).round(3)
+
+
+def telling_turn(rows: Sequence[dict]) -> str:
+    """The turn whose F1 differs most between variants that heard it: the first such one, by id."""
+    heard = [row for row in rows if row["score"] and row["run"].config.evaluation.audio == "own"]
+    if not heard:
+        raise UserError("no run of this study has a score yet; run it first")
+    every = _first_predictions(heard).values()
+    spread: dict[str, list[float]] = {}
+    for said in every:
+        for id, one in said.items():
+            spread.setdefault(id, []).append(_f1(one))
+    return max(sorted(spread), key=lambda id: max(spread[id]) - min(spread[id]))
+
+
+def helped(rows: Sequence[dict], plain: str, thinking: str) -> pd.DataFrame:
+    """Turns whose F1 differs between the first seeds of two variants: the second one's gain, largest first,
+    with both answers. Empty where one of them has no score."""
+    said = _first_predictions([row for row in rows if row["variant"] in (plain, thinking)])
+    before, after = said.get(plain, {}), said.get(thinking, {})
+    lines = [
+        {
+            "gain": _f1(after[id]) - _f1(before[id]),
+            "transcript": before[id].transcript,
+            "without": before[id].raw,
+            "with": after[id].raw,
+        }
+        for id in sorted(before.keys() & after.keys())
+    ]
+    frame = pd.DataFrame(lines, columns=["gain", "transcript", "without", "with"])
+    return frame[frame["gain"] != 0].sort_values(["gain", "transcript"], ascending=[False, True])
+
+
+def cost_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
+    """F1 over the tokens that an answer takes; None where no answer's tokens were counted."""
+    frame = costs(rows)
+    frame = frame[frame["tokens"].map(lambda tokens: tokens is not None)]
+    if frame.empty:
+        return None
+    figure, (ax,) = figures.panels(1, "column")
+    for row in frame.to_dict("records"):
+        style, f1, tokens = figures.look(row["variant"]), row["f1"], row["tokens"].value
+        ax.plot(tokens, f1.value, color=style.colour, marker=style.marker, ls="", label=style.label)
+        bars = [[f1.value - f1.low], [f1.high - f1.value]]
+        ax.errorbar(tokens, f1.value, bars, color=style.colour, ls="", lw=1, capsize=2)
+    ax.set_xlim(0, None)
+    ax.set_ylim(0, None)
+    ax.set_xlabel("tokens generated for an answer")
+    ax.set_ylabel("F1 (partial match)")
+    figures.legend(figure)
+    return figure
+
+
+def _scores(rows: Sequence[dict], variant: str) -> list[dict]:
+    return [row["score"] for row in rows if row["variant"] == variant and row["score"]]
+
+
+def _interval(scores: list[dict], metric: str) -> Interval | None:
+    counts = score.METRICS[metric][0]
+    totals = [s["totals"].get(counts) for s in scores]
+    if None in totals or any(len(t) == 2 and not t[1] for t in totals):  # (part, whole)
+        return None
+    return score.interval(scores, metric)
+
+
+def _first_predictions(rows: Sequence[dict]) -> dict[str, dict[str, Prediction]]:
+    """Of each scored variant's first seed, by variant and utterance."""
+    found: dict[str, dict[str, Prediction]] = {}
+    for row in rows:
+        if row["score"] and row["variant"] not in found:
+            found[row["variant"]] = {p.utterance_id: p for p in predictions(row["run"])}
+    return found
+
+
+def _f1(prediction: Prediction) -> float:
+    """Of one answer; right where nothing is wanted and nothing said."""
+    parse = TASKS[prediction.task].parse
+    gold, said = parse(prediction.gold), parse(prediction.raw)
+    counts = partial_match.counts(gold, said)
+    if said is not None and counts.predicted == counts.gold == 0:
+        return 1.0
+    return partial_match.score(counts)["f1"]
+
+
+def _cell(value: Interval | None, name: str) -> str:
+    if value is None:
+        return "–"
+    if name in ("tokens", "trace_tokens"):
+        return f"{value.value:.1f}"
+    return f"{value.value:.3f} [{value.low:.2f}, {value.high:.2f}]"

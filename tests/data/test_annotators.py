@@ -1,0 +1,124 @@
+"""Traces by either annotator: right by construction, or checked; every kind of wrong one is caught."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from speechllm_bench.data import questions
+from speechllm_bench.data.annotators import Question, checks, stored
+from speechllm_bench.data.annotators.embedded import Embedded
+from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.data.tasks import slots, trace
+from speechllm_bench.data.tasks.trace import Trace
+from speechllm_bench.errors import UserError
+from speechllm_bench.schema import Example, SlotValue, Utterance
+
+TYPES = call_centre.slot_types()
+SAID = "to rome on monday"
+TURN = Utterance("u", "train", "c", 1, "d", "", "", SAID, (SlotValue("city", "rome", "rome", 3, 7),
+                 SlotValue("day", "monday", "monday", 11, 17)), (), "", (), "s")  # fmt: skip
+ASKED = ("city", "day", "name")
+QUESTION = Question(
+    TURN, Example("u/slots", "u", "slots", "", slots.target({"city": "rome", "day": "monday"}), ASKED)
+)
+RIGHT = Trace(
+    {"city": "rome", "day": "monday"},
+    SAID,
+    ("rome", "monday"),
+    {"city": "rome after to", "day": "monday after on", "name": "not said"},
+)
+
+
+def asked(split: str, ood: bool = False) -> list[Question]:
+    return [
+        Question(u, questions.evaluation_example(u, TYPES, "slots", ood))
+        for u in call_centre.utterances(split, 300)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("split", "ood"), [("train", False), ("validation", False), ("B-test", False), ("B-test", True)]
+)
+def test_the_embedded_annotator_is_right_over_the_corpus_also_as_text(split, ood):
+    given = asked(split, ood)
+    annotated = Embedded(seed=1).annotate(given)
+    assert len(annotated.traces) == len(given) and not annotated.rejected
+    for question, written in zip(given, annotated.traces):
+        assert checks.faults(written, question) == []
+        assert checks.faults(trace.parse(trace.write(written)), question) == []
+    assert any(t.answer for t in annotated.traces)
+
+
+def test_the_embedded_annotator_says_the_same_for_a_seed_and_varies_with_it():
+    given = asked("train")[:100]
+    first, same, other = (Embedded(seed).annotate(given).traces for seed in (0, 0, 1))
+    assert first == same
+    assert sum(a != b for a, b in zip(first, other)) > 30
+    assert all((a.answer, a.transcript, a.mentions) == (b.answer, b.transcript, b.mentions)
+               for a, b in zip(first, other))  # fmt: skip
+
+
+def test_a_right_trace_has_no_faults():
+    assert checks.faults(RIGHT, QUESTION) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"transcript": None}, "no transcript"),
+        ({"mentions": None}, "no mentions"),
+        ({"reasons": None}, "asked slot without a reason"),
+        ({"reasons": {k: v for k, v in RIGHT.reasons.items() if k != "name"}}, "asked slot without a reason"),
+        ({"reasons": RIGHT.reasons | {"month": "not said"}}, "reason for a slot nobody asked for"),
+        ({"transcript": "to rome on a monday"}, "transcript changed"),
+        ({"mentions": ("rome", "monday", "oslo")}, "mention not in the transcript"),
+        ({"answer": RIGHT.answer | {"city": "oslo"}}, "value not in the transcript"),
+        ({"answer": RIGHT.answer | {"city": "rom"}}, "value not in the transcript"),  # words, not letters
+        ({"mentions": ("rome",)}, "value not among the mentions"),
+        ({"reasons": RIGHT.reasons | {"city": "monday after on"}}, "reason without its value"),
+        ({"answer": {"city": "rome"}}, "answer unlike gold"),
+        ({"answer": RIGHT.answer | {"name": "rome"}}, "answer unlike gold"),
+        ({"malformed": ("text behind",)}, "text behind"),
+    ],
+)
+def test_every_kind_of_wrong_trace_is_caught(change, fault):
+    assert fault in checks.faults(replace(RIGHT, **change), QUESTION)
+    assert fault in checks.FAULTS
+
+
+def test_a_text_without_an_answer_is_a_fault():
+    assert checks.faults(trace.parse(trace.write(RIGHT).replace("{", "")), QUESTION) == ["no answer"]
+
+
+def test_stored_traces_are_what_a_thinking_form_learns_from_in_every_epoch(home):
+    given = asked("train")[:20]
+    right = Embedded(7).annotate(given)
+    name = stored.write(given, replace(right, traces=[*right.traces[:19], None]))
+    assert stored.write(given, replace(right, traces=[*right.traces[:19], None])) == name
+    found = stored.read(name)
+    assert found == {q.utterance.id: (q.example, t) for q, t in zip(given[:19], right.traces)}
+
+    def put(question: Question, task: str, epoch: int, stored=None):
+        return questions.training_example(question.utterance, TYPES, {task: 1.0}, 0, epoch, stored)
+
+    for question, written in zip(given[:19], right.traces):
+        for epoch in (0, 1):
+            example = put(question, "slots_think", epoch, found)
+            assert example.target == trace.write(written)
+            assert example.prompt == f"{question.example.prompt}\n/think"
+        assert put(question, "slots_no_think", 1, found) == put(question, "slots_no_think", 1)
+        assert put(question, "slots", 1, found) == put(question, "slots", 1)
+    last = given[19]  # without a stored trace: written from gold
+    assert put(last, "slots_think", 1, found) == put(last, "slots_think", 1)
+
+
+def test_missing_and_changed_traces_are_told_in_a_sentence(home):
+    with pytest.raises(UserError, match="the traces 'none' that the profile names are not in"):
+        stored.read("none")
+    given = asked("train")[:2]
+    name = stored.write(given, Embedded(0).annotate(given))
+    stored.file(name).write_text(stored.file(name).read_text().replace("caller", "called"))
+    with pytest.raises(UserError, match="has been changed since it was written"):
+        stored.read(name)

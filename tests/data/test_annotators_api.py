@@ -1,0 +1,276 @@
+"""The API annotator against a local server that speaks the protocol, and misbehaves before it behaves."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from test_annotators import QUESTION, RIGHT, asked
+
+from speechllm_bench import cli
+from speechllm_bench.data import annotators
+from speechllm_bench.data.annotators import api, checks, stored
+from speechllm_bench.data.annotators.client import Client, Server
+from speechllm_bench.data.annotators.embedded import Embedded
+from speechllm_bench.data.tasks import trace
+from speechllm_bench.errors import UserError
+
+KEY = "sk-secret-0123456789"
+
+
+class Misbehaving(ThreadingHTTPServer):
+    """Answers each request as `behave(request, n)` says, n how often its turn was asked for before.
+
+    behave returns a status, a body and headers.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, behave):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.behave, self.lock = behave, threading.Lock()
+        self.asked, self.at_once, self.most_at_once = Counter(), 0, 0
+        self.headers, self.paths = [], set()
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, request, client_address):
+        """A client that gave up waiting is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        server = self.server
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        turn = request["messages"][-1]["content"]
+        with server.lock:
+            n = server.asked[turn]
+            server.asked[turn] += 1
+            server.at_once += 1
+            server.most_at_once = max(server.most_at_once, server.at_once)
+            server.headers.append(self.headers.get("Authorization"))
+            server.paths.add(self.path)
+        status, body, *headers = server.behave(request, n)
+        with server.lock:
+            server.at_once -= 1
+        self.send_response(status)
+        for name, value in ({"Content-Length": len(body)} | (headers[0] if headers else {})).items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        """Silent."""
+
+
+def said(text, **usage) -> bytes:
+    tokens = {"prompt_tokens": 100, "completion_tokens": 20} | usage
+    return json.dumps(
+        {"choices": [{"message": {"role": "assistant", "content": text}}], "usage": tokens}
+    ).encode()
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    servers = []
+
+    def start(behave) -> Misbehaving:
+        servers.append(Misbehaving(behave))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def client(server, folder, **settings) -> Client:
+    return Client(Server(server.url, "tiny", KEY), folder, **{"pause": 0.001, "timeout": 5.0} | settings)
+
+
+def annotator(server, folder, **settings) -> api.Api:
+    return api.Api(client(server, folder, **settings), workers=4, show=False)
+
+
+def test_it_behaves_as_the_embedded_annotator_does(serve, tmp_path):
+    given = asked("train")[:24]
+    right = Embedded(0).annotate(given).traces
+    by_turn = {api.messages(q)[-1]["content"]: trace.write(t) for q, t in zip(given, right)}
+
+    def behave(request, n):
+        time.sleep(0.01)
+        return 200, said(by_turn[request["messages"][-1]["content"]])
+
+    server = serve(behave)
+    both: list[annotators.Annotator] = [annotator(server, tmp_path), Embedded(0)]
+    found, wanted = (one.annotate(given) for one in both)
+    assert found.traces == wanted.traces == right  # in the order of the questions
+    assert server.paths == {"/v1/chat/completions"} and server.most_at_once > 1
+    assert set(server.headers) == {f"Bearer {KEY}"}
+    assert found.cost == "2,400 tokens in, 480 out" and not found.rejected
+
+
+def test_busy_broken_and_slow_servers_are_asked_again_with_growing_pauses(serve, tmp_path, monkeypatch):
+    waited = []
+    sleep = time.sleep
+    monkeypatch.setattr("speechllm_bench.data.annotators.client.time.sleep", waited.append)
+    whole = said(trace.write(RIGHT))
+
+    def behave(request, n):
+        if n == 2:
+            sleep(0.6)  # longer than the client waits
+        return [
+            (429, b"slow down"), (500, b"oops"), (200, whole), (200, whole[:40]),
+            (200, whole[:40], {"Content-Length": len(whole)}), (200, b'{"choices": []}'),
+            (503, b""), (200, whole),
+        ][n]  # fmt: skip
+
+    server = serve(behave)
+    one = client(server, tmp_path, timeout=0.3, tries=8)
+    assert api.Api(one, show=False).annotate([QUESTION]).traces == [RIGHT]
+    assert one.retries == {"status 429": 1, "status 500": 1, "status 503": 1, "time-out": 1,
+                           "unreadable reply": 3}  # fmt: skip
+    assert len(waited) == 7 and waited == sorted(waited)
+
+
+def test_it_waits_as_long_as_the_server_asks_it_to(serve, tmp_path, monkeypatch):
+    waited = []
+    monkeypatch.setattr("speechllm_bench.data.annotators.client.time.sleep", waited.append)
+    busy = (429, b"", {"Retry-After": "7"})
+    server = serve(lambda request, n: (200, said(trace.write(RIGHT))) if n else busy)
+    annotator(server, tmp_path).annotate([QUESTION])
+    assert waited == [7.0]
+
+
+def test_wrong_traces_are_rejected_by_kind_and_asked_for_anew(serve, tmp_path):
+    written = trace.write(RIGHT)
+    wrong = [written.replace("rome", "oslo"), written[:-30]]
+    seeds = []
+
+    def behave(request, n):
+        seeds.append(request["seed"])
+        return 200, said([*wrong, written][n])
+
+    server = serve(behave)
+    found = annotator(server, tmp_path).annotate([QUESTION])
+    assert found.traces == [RIGHT] and seeds == [0, 1, 2]
+    faults = [checks.faults(trace.parse(text), QUESTION) for text in wrong]
+    assert all(faults) and found.rejected == Counter(fault for some in faults for fault in some)
+    assert found.rejected["value not in the transcript"] == 1 and found.rejected["answer unlike gold"] == 1
+    assert found.cost == "300 tokens in, 60 out"  # what was rejected is paid for
+
+
+def test_a_question_that_is_never_answered_right_is_given_up_and_the_others_stay(serve, home, tmp_path):
+    given = [QUESTION, *asked("train")[:3]]
+    server = serve(lambda request, n: (200, said(trace.write(RIGHT))))
+    found = annotator(server, tmp_path).annotate(given)
+    assert found.traces == [RIGHT, None, None, None]
+    assert sum(server.asked.values()) == 1 + 3 * api.TEXTS
+    assert found.rejected["transcript changed"] == 3 * api.TEXTS
+    assert stored.read(stored.write(given, found)) == {"u": (QUESTION.example, RIGHT)}
+
+
+def test_a_stopped_annotation_goes_on_and_pays_nothing_twice(serve, tmp_path):
+    given = asked("train")[:8]
+    right = dict(zip((api.messages(q)[-1]["content"] for q in given), Embedded(0).annotate(given).traces))
+    broken = threading.Event()
+    broken.set()
+
+    def behave(request, n):
+        turn = request["messages"][-1]["content"]
+        if broken.is_set() and list(right).index(turn) >= 5:
+            return 400, b"no such model"
+        return 200, said(trace.write(right[turn]))
+
+    server = serve(behave)
+    with pytest.raises(UserError, match="refuses the request for model 'tiny' with status 400"):
+        annotator(server, tmp_path).annotate(given)
+    kept = len(list(tmp_path.glob("*.json")))
+    assert 0 < kept <= 5
+    broken.clear()
+    before = server.asked.total()
+    found = annotator(server, tmp_path).annotate(given)
+    assert found.traces == list(right.values())
+    assert server.asked.total() - before == 8 - kept
+    assert found.cost == f"{100 * (8 - kept):,} tokens in, {20 * (8 - kept):,} out"
+    again = annotator(server, tmp_path).annotate(given)
+    assert again.traces == found.traces and again.cost == "0 tokens in, 0 out"
+
+
+def test_another_model_is_another_request(serve, tmp_path):
+    server = serve(lambda request, n: (200, said(trace.write(RIGHT))))
+    for model in ("tiny", "small", "tiny"):
+        api.Api(Client(Server(server.url, model), tmp_path), show=False).annotate([QUESTION])
+    assert server.asked.total() == 2
+    assert server.headers == [None, None]  # a server of one's own needs no key
+
+
+def test_the_key_is_nowhere(serve, home, tmp_path, capsys):
+    server = serve(lambda request, n: (404, f"unknown model for {KEY}".encode()) if "x" in request["model"]
+                   else (200, said(trace.write(RIGHT))))  # fmt: skip
+    one = client(server, tmp_path / "annotations")
+    found = api.Api(one, show=True).annotate([QUESTION])
+    assert stored.file(stored.write([QUESTION], found)).is_relative_to(home)
+    files = [file for file in home.rglob("*") if file.is_file()]
+    assert len(files) == 2 and all(KEY not in file.read_text() for file in files)
+    with pytest.raises(UserError) as error:
+        Client(Server(server.url, "x", KEY), tmp_path).ask([{"role": "user", "content": ""}], 0)
+    told = capsys.readouterr()
+    assert KEY not in str(error.value) + repr(one.server) + told.out + told.err
+    assert "unknown model for ..." in str(error.value)
+
+
+def test_what_ends_an_annotation_is_one_sentence(serve, tmp_path, monkeypatch):
+    def told(address: str, **settings) -> str:
+        with pytest.raises(UserError) as error:
+            Client(Server(address, "tiny", KEY), tmp_path, **settings).ask(
+                [{"role": "user", "content": ""}], 0
+            )
+        return str(error.value)
+
+    refusing, busy = serve(lambda request, n: (401, KEY.encode())), serve(lambda request, n: (429, b""))
+    assert told(refusing.url) == f"{refusing.url} refuses the key; set OPENAI_API_KEY to one that it knows"
+    assert "gave no answer in 2 tries (last: status 429)" in told(busy.url, tries=2, pause=0.001)
+    silent = serve(lambda request, n: (200, b""))
+    silent.shutdown()
+    silent.server_close()
+    assert f"no server answers at {silent.url}; start it" in told(silent.url)
+    hidden = told(silent.url.replace("://", "://me:hidden@"))
+    assert silent.url in hidden and "hidden" not in hidden
+
+
+def test_the_environment_names_the_server(monkeypatch):
+    for name in ("OPENAI_BASE_URL", "OPENAI_MODEL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match="asks for a key: set OPENAI_API_KEY, or OPENAI_BASE_URL"):
+        Server.from_environment()
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert Server.from_environment() == Server("https://api.openai.com/v1", "gpt-4o", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", "localhost:11434/v1")
+    with pytest.raises(UserError, match="is to begin with http"):
+        Server.from_environment()
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:11434/v1")
+    monkeypatch.setenv("OPENAI_MODEL", "qwen3")
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert Server.from_environment() == Server("http://localhost:11434/v1", "qwen3", "")
+
+
+def test_the_command_tells_what_is_missing(monkeypatch, capsys):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    assert cli.main(["annotate", "--turns", "3"]) == 2
+    assert "asks for a key" in capsys.readouterr().err
+
+
+def test_cost_is_in_dollars_where_the_price_is_known():
+    assert api.cost("gpt-4o", 1_000_000, 100_000) == "1,000,000 tokens in, 100,000 out, $3.50"
+    assert api.cost("llama", 10, 5) == "10 tokens in, 5 out"

@@ -1,0 +1,113 @@
+"""What the studies of traces show beside the common table, from stored scores and predictions."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import pytest
+
+from speechllm_bench.data.tasks import slots, trace
+from speechllm_bench.data.tasks.trace import Trace
+from speechllm_bench.data.tasks.traced_slots import FORMS
+from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation.traces import score_traced_slots
+from speechllm_bench.reports import show, traces
+from speechllm_bench.schema import Prediction
+
+SAID = "to rome on monday"
+
+
+def answer(task: str, city: str | None) -> str:
+    pairs = {"city": city} if city else {}
+    if task in FORMS and FORMS[task].thinks:
+        return trace.write(Trace(pairs, SAID, ("rome",), {"city": f"{city} after to"}))
+    return slots.target(pairs)
+
+
+def run_of(variant: str) -> SimpleNamespace:
+    audio = SimpleNamespace(audio="own")
+    return SimpleNamespace(name=variant, config=SimpleNamespace(evaluation=audio))
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Four turns by three variants; the second turn wants nothing."""
+    made = []
+    for variant, task, said in (
+        ("regular", "slots", ["rome", None, "oslo", "rome"]),
+        ("hybrid_think", "slots_think", ["rome", "rome", "rome", "oslo"]),
+        ("reasoning", "slots_reasoning", None),
+    ):
+        row = {"variant": variant, "seed": 0, "score": None, "run": run_of(variant)}
+        made.append(row)
+        if said is None:
+            continue
+        wanted = ["rome", None, "rome", "rome"]
+        found = [
+            Prediction(f"e{i}", f"u{i}", f"s{i}", task, answer(task, s), answer(task, w), ("city",), 20, SAID)
+            for i, (s, w) in enumerate(zip(said, wanted))
+        ]
+        if task == "slots_think":
+            found[0] = Prediction(**{**found[0].to_json(), "raw": found[0].raw + " so", "asked": ("city",)})
+        row["run"].folder = tmp_path / variant
+        row["run"].folder.mkdir()
+        with gzip.open(row["run"].folder / "predictions.jsonl.gz", "wt") as file:
+            file.writelines(json.dumps(p.to_json()) + "\n" for p in found)
+        traced = task in FORMS
+        row["score"] = (
+            score_traced_slots(found, FORMS[task]) if traced else score.score_slots(found, slots.parse)
+        )
+    return made
+
+
+def test_costs_has_a_row_for_what_was_scored_and_nothing_where_nothing_was_counted(rows):
+    frame = traces.costs(rows).set_index("variant")
+    assert list(frame.index) == ["regular", "hybrid_think"]
+    regular, hybrid = frame.loc["regular"], frame.loc["hybrid_think"]
+    assert regular["tokens"].value == 20 and regular["trace_wer"] is None and regular["obedience"] is None
+    assert hybrid["obedience"].value == 1 and hybrid["faithfulness"].value == 0.75
+    assert hybrid["malformed"].value == 0.25
+    shown = traces.display(traces.costs(rows))
+    assert shown["In the mode asked for"].tolist() == ["–", "1.000 [1.00, 1.00]"]
+    assert shown["Tokens an answer"].tolist() == ["20.0", "20.0"]
+
+
+def test_only_the_kinds_of_malformation_that_came_up_are_shown(rows):
+    frame = traces.malformed(rows)
+    assert frame.to_dict("index") == {"hybrid_think": {"text behind": 1}}
+    assert traces.malformed(rows[:1]).empty
+
+
+def test_a_turn_is_shown_by_every_variant_that_has_it(rows):
+    shown = traces.side_by_side(rows, "u2")
+    assert shown["variant"].tolist() == ["regular", "hybrid_think"] and shown["F1"].tolist() == [0, 1]
+    assert shown["says"].tolist()[0] == '{"city": "oslo"}' and "<think>" in shown["says"].tolist()[1]
+    assert traces.side_by_side(rows, "nobody").empty
+    assert traces.telling_turn(rows) == "u1"  # u1, u2 and u3 differ by 1: the first
+    rows[0]["run"].config.evaluation.audio = "other"
+    assert traces.telling_turn(rows) == "u0"  # of the one that is left none differs
+    with pytest.raises(UserError, match="no run of this study has a score yet"):
+        traces.telling_turn(rows[2:])
+
+
+def test_the_tags_of_a_trace_are_to_be_seen(rows):
+    page = show.full(traces.side_by_side(rows, "u2")).to_html()
+    assert "&lt;think&gt;caller: to rome" in page and "<think>" not in page
+
+
+def test_where_thinking_helped_and_where_it_hurt(rows):
+    frame = traces.helped(rows, "regular", "hybrid_think")
+    assert frame["gain"].tolist() == [1, -1, -1]  # u2; u1, where nothing was wanted, and u3
+    assert traces.helped(rows, "regular", "reasoning").empty
+
+
+def test_the_figure_has_a_point_a_variant_and_is_not_drawn_without_any(rows):
+    figure = traces.cost_figure(rows, None)
+    (ax,) = figure.axes
+    assert set(ax.get_legend_handles_labels()[1]) == {"regular", "hybrid, thinking"}
+    plt.close(figure)
+    assert traces.cost_figure(rows[2:], None) is None
