@@ -68,6 +68,7 @@ class Profile(Strict):
     corpus: CorpusConfig
     encoder: EncoderConfig
     llm: str
+    audio_llm: str
     adapters: dict[str, AdapterConfig]  # by the names that studies use
     lora: LoraConfig
     budgets: Budgets
@@ -107,6 +108,7 @@ class Variant(Strict):
     """The settings a study can vary."""
 
     adapter: str | None  # of the profile's; null: the LLM reads the gold transcript
+    audio_llm: bool = False  # the profile's audio LLM, in place of encoder, adapter and LLM
     lora: bool
     stages: list[StageRecipe]
     evaluation: EvaluationRecipe = EvaluationRecipe()
@@ -200,6 +202,7 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
         encoder=profile.encoder,
         llm=profile.llm,
         adapter=profile.adapters[variant.adapter].at_width(variant.width_factor) if variant.adapter else None,
+        audio_llm=profile.audio_llm if variant.audio_llm else None,
         lora=profile.lora if variant.lora else None,
         stages=[
             StageConfig(

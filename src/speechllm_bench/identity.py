@@ -18,9 +18,8 @@ from speechllm_bench.errors import MissingBackbone, UserError
 
 
 def run_digest(config: RunConfig) -> str:
-    # What is None is not used; left out, so that a setting that comes later leaves older runs what they are.
-    heard = config.adapter is not None or config.reads_asr(len(config.stages))
-    return runs.digest("run", config.model_dump(exclude_none=True), *_surroundings(config, heard))
+    heard = config.hears or config.reads_asr(len(config.stages))
+    return runs.digest("run", _used(config), *_surroundings(config, heard))
 
 
 def stage_digest(config: RunConfig, index: int) -> str:
@@ -29,11 +28,12 @@ def stage_digest(config: RunConfig, index: int) -> str:
     What comes later is left out, so that runs share the stage: the evaluation, the following stages, and
     LoRA where no stage so far trains it (untrained, it changes nothing).
     """
-    parts = config.model_dump(exclude={"evaluation"}, exclude_none=True)
+    parts = _used(config)
+    del parts["evaluation"]
     parts["stages"] = parts["stages"][: index + 1]
     if not any("lora" in stage["train"] for stage in parts["stages"]):
         parts.pop("lora", None)
-    heard = config.adapter is not None or config.reads_asr(index + 1, evaluated=False)
+    heard = config.hears or config.reads_asr(index + 1, evaluated=False)
     return runs.digest("stage", parts, *_surroundings(config, heard))
 
 
@@ -42,6 +42,8 @@ def corpus_digest(corpus: CorpusConfig) -> str:
 
 
 def frames_digest(config: RunConfig) -> str:
+    if config.audio_llm:
+        return runs.digest("frames", corpus_digest(config.corpus), backbone_hash(config.audio_llm))
     encoder = config.encoder
     return runs.digest("frames", corpus_digest(config.corpus), backbone_hash(encoder.path), encoder.padding)
 
@@ -90,7 +92,19 @@ def n_stored(name: str, part: str = "") -> int:
     return total
 
 
+def _used(config: RunConfig) -> dict:
+    """The settings that a run uses, as plain JSON.
+
+    What is None is not used; left out, so that a setting that comes later leaves older runs what they are.
+    """
+    instead = {"encoder", "llm"} if config.audio_llm else set()
+    return config.model_dump(exclude=instead, exclude_none=True)
+
+
 def _surroundings(config: RunConfig, heard: bool) -> tuple:
+    if config.audio_llm:
+        hashes = (backbone_hash(config.audio_llm),)
+        return (*hashes, corpora.recipe(config.corpus.name), runs.NUMERICS_VERSION)
     return (
         backbone_hash(config.encoder.path) if heard else None,
         backbone_hash(config.llm),

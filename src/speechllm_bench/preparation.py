@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from speechllm_bench import identity, paths, runs
 from speechllm_bench.config import CorpusConfig, RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.frames import FrameStore, FrameWriter
-
-if TYPE_CHECKING:
-    from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
 
 CHUNK = 1000  # utterances whose audio is sorted by length at a time, so that memory stays small
 
@@ -38,13 +34,14 @@ def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
 
 
 def ensure_frames(config: RunConfig, corpus: Corpus) -> FrameStore:
-    """Encoder frames of all the corpus's splits but the zoo's, encoded first where they are not there."""
+    """Frames of all the corpus's splits but the zoo's, encoded first where they are not there.
+
+    By the run's encoder, or by its audio LLM's tower.
+    """
     folder = frames_folder(config)
     with runs.lock(folder):
         if not folder.is_dir():
-            from speechllm_bench.models.encoder import load_encoder
-
-            _encode(load_encoder(config.encoder.path), config, corpus, folder)
+            _encode(config, corpus, folder)
     store = FrameStore.open(folder)
     store.verify()
     return store
@@ -82,22 +79,27 @@ def _recognise(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
     return said
 
 
-def _encode(encoder: WhisperEncoder, config: RunConfig, corpus: Corpus, folder: Path) -> None:
+def _encode(config: RunConfig, corpus: Corpus, folder: Path) -> None:
     import torch
     from tqdm import tqdm
 
-    from speechllm_bench.models.encoder import encode
+    from speechllm_bench.models import audio_llm, encoder
 
-    if torch.cuda.is_available():
-        encoder = encoder.to("cuda")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if config.audio_llm:
+        model, padding = audio_llm.load_tower(config.audio_llm, device), "masked"
+        encode = partial(audio_llm.encode, model)
+    else:
+        model, padding = encoder.load_encoder(config.encoder.path, device), config.encoder.padding
+        encode = partial(encoder.encode, model, padding=padding)
     key = {
-        "encoder": identity.backbone_hash(config.encoder.path),
-        "padding": config.encoder.padding,
+        "encoder": identity.backbone_hash(config.audio_llm or config.encoder.path),
+        "padding": padding,
         "corpus": corpus.fingerprint,
     }
     total = sum(len(corpus.n_samples(split)) for split in corpus.splits)
     with (
-        FrameWriter(folder, encoder.config.d_model, key) as writer,
+        FrameWriter(folder, model.config.d_model, key) as writer,
         tqdm(total=total, desc="encoder frames", unit="utt", mininterval=1) as bar,
     ):
         for split in corpus.splits:
@@ -105,6 +107,6 @@ def _encode(encoder: WhisperEncoder, config: RunConfig, corpus: Corpus, folder: 
             for start in range(0, len(utterances), CHUNK):
                 chunk = range(start, min(start + CHUNK, len(utterances)))
                 audio = [corpus.audio(split, i) for i in chunk]
-                for i, frames in encode(encoder, audio, config.encoder.padding):
+                for i, frames in encode(audio=audio):
                     writer.add(utterances[start + i].id, frames)
                     bar.update()

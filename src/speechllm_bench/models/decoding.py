@@ -41,6 +41,7 @@ def decode(
             tokenizer,
             [examples[i] for i in rows],
             **({"frames": chosen} if frames is not None else {"transcripts": chosen}),
+            speech_tokens=model.speech_tokens,
             with_answer=False,
         ).to(model.llm.device)
         tokens = model.generate(batch, max_new_tokens, tokenizer.eos_token_id, tokenizer.pad_token_id)

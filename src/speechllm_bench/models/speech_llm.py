@@ -1,10 +1,13 @@
 """The composite SpeechLLM: encoder frames through an adapter into the embeddings of a text LLM.
 
 Axes: B examples, N positions, L speech tokens of one example, E LLM embedding width, V vocabulary.
-Without an adapter and frames it is the text LLM itself: the same loss and the same decoding.
+Without an adapter and frames it is the text LLM itself, and with a projector for an adapter the audio LLM
+that both come from (`audio_llm.py`): the same loss and the same decoding.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +22,11 @@ class SpeechLLM(nn.Module):
         super().__init__()
         self.llm = llm
         self.adapter = adapter
+
+    @property
+    def speech_tokens(self) -> Callable[[int], int]:
+        """How many speech tokens the adapter makes of a number of frames."""
+        return (self.adapter or Adapter).out_length
 
     def embeddings(self, batch: Batch) -> Tensor:
         """(B, N, E): token embeddings, with the adapter's output in the places of speech."""

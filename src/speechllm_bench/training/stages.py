@@ -18,15 +18,15 @@ from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.data.tasks import slots
 from speechllm_bench.metrics import partial_match
 from speechllm_bench.models.adapters import build_adapter
+from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.inputs import collate
-from speechllm_bench.models.llm import load_llm, load_tokenizer
+from speechllm_bench.models.llm import load_llm, load_tokenizer, with_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example, SlotType, Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
 
-FRAMES_A_SECOND = 50  # of Whisper's encoder
 CHARACTERS_A_TOKEN = 4  # of text
 SPOKEN_CHARACTERS_A_TOKEN = 2.1  # of speech: 13 characters and 6.25 speech tokens a second
 
@@ -62,16 +62,20 @@ class Seen:
 def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
     """The untrained SpeechLLM of a run; LoRA and the adapter each start from the run's seed alone.
 
-    `d_encoder` is None for a text LLM.
+    An audio LLM brings its adapter with it. `d_encoder` is None for a text LLM.
     """
     torch.manual_seed(config.seed)
-    llm = load_llm(config.llm, config.lora)
-    torch.manual_seed(config.seed)  # the same adapter with LoRA and without
     adapter = None
+    if config.audio_llm:
+        llm, adapter = language_parts(load_audio_llm(config.audio_llm))
+        llm = with_lora(llm, config.lora)
+    else:
+        llm = load_llm(config.llm, config.lora)
+    torch.manual_seed(config.seed)  # the same adapter with LoRA and without
     if config.adapter:
         adapter = build_adapter(config.adapter, d_encoder, llm.get_input_embeddings().embedding_dim)
-    model = SpeechLLM(llm, adapter)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), load_tokenizer(config.llm)
+    model = SpeechLLM(llm, adapter).to("cuda" if torch.cuda.is_available() else "cpu")
+    return model, load_tokenizer(config.audio_llm or config.llm)
 
 
 def train_stage(
@@ -97,7 +101,8 @@ def train_stage(
     def loss(pairs: Sequence[schedule.Pair]) -> dict[str, torch.Tensor]:
         model.train()
         heard = data.heard([train[item] for item, _ in pairs], stage.text)
-        batch = collate(tokenizer, [example(pair) for pair in pairs], **heard, with_answer=True)
+        examples = [example(pair) for pair in pairs]
+        batch = collate(tokenizer, examples, **heard, speech_tokens=model.speech_tokens, with_answer=True)
         padding[:] += (~batch.attended).sum().item(), batch.attended.numel()
         return {"loss": model.loss(batch.to(device))}
 
@@ -116,16 +121,19 @@ def train_stage(
         autocast=config.precision == "bf16",
         progress=progress,
     )
-    hours, tokens = _amounts([train[item] for item, _ in pairs], map(example, pairs), stage, tokenizer, data)
+    seen = [train[item] for item, _ in pairs]
+    hours, tokens = _amounts(config, stage, seen, map(example, pairs), tokenizer, data)
     return fitted, Seen(float(padding[0] / max(1, padding[1])), hours, tokens)
 
 
-def _amounts(utterances, examples, stage: StageConfig, tokenizer, data: Data) -> tuple[float, int]:
+def _amounts(
+    config: RunConfig, stage: StageConfig, utterances, examples, tokenizer, data: Data
+) -> tuple[float, int]:
     """Hours of speech and tokens of text in a stage's examples."""
     texts = [example.target for example in examples]
     if data.frames is not None:
         frames = sum(data.frames.n_frames(u.id) for u in utterances)
-        return frames / FRAMES_A_SECOND / 3600, sum(map(len, tokenizer(texts)["input_ids"]))
+        return frames / config.frames_a_second / 3600, sum(map(len, tokenizer(texts)["input_ids"]))
     texts += data.heard(utterances, stage.text)["transcripts"]
     return 0.0, sum(map(len, tokenizer(texts)["input_ids"]))
 
@@ -135,8 +143,9 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
     fixed = data.validation[: stage.validation_examples]
     examples = [questions.training_example(u, data.slot_types, stage.tasks, 0, 0) for u in fixed]
     parts = [slice(i, i + stage.batch_size) for i in range(0, len(examples), stage.batch_size)]
+    positions = {"speech_tokens": model.speech_tokens, "with_answer": True}
     batches = [
-        collate(tokenizer, examples[p], **data.heard(fixed[p], stage.text), with_answer=True) for p in parts
+        collate(tokenizer, examples[p], **data.heard(fixed[p], stage.text), **positions) for p in parts
     ]
     turns = data.validation[: stage.decoded_turns]
     asked = [questions.evaluation_example(u, data.slot_types, "slots") for u in turns]

@@ -2,7 +2,7 @@
 
 whisper-mini: its own recognition on validation, A-test and B-test. llm-mini and its base: slots filled from
 gold text without any tuning, which should be more than nothing and far from good. What they reach with tuning
-is the study `backbones`.
+is the study `backbones`. audio-llm-mini: transcription, and slots filled from speech without any tuning.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def _evaluate(name: str, n_workers: int) -> Path:
     corpus = preparation.ensure_corpus(
         CorpusConfig(name="call_centre", sizes=dict.fromkeys(SPLITS, TURNS)), n_workers
     )
-    measure = _measure_llm if isinstance(recipe, config.LLMRecipe) else _measure_whisper
+    kinds = {config.AudioLLMRecipe: _measure_audio_llm, config.LLMRecipe: _measure_llm}
+    measure = kinds.get(type(recipe), _measure_whisper)
     record = {
         "splits": measure(name, corpus),
         "corpus": corpus.fingerprint,
@@ -86,6 +87,35 @@ def _measure_llm(name: str, corpus: Corpus) -> dict:
         scored = score.score_slots(said, slots.parse)
         key = f"{split} out-of-domain" if ood else split
         measured[key] = _intervals(scored, ("precision", "recall", "f1", "parse_failures"))
+    return measured
+
+
+def _measure_audio_llm(name: str, corpus: Corpus) -> dict:
+    from speechllm_bench.models import audio_llm
+    from speechllm_bench.models.decoding import decode
+    from speechllm_bench.models.llm import load_tokenizer
+    from speechllm_bench.models.speech_llm import SpeechLLM
+
+    whole, tokenizer = audio_llm.load_audio_llm(f"zoo/{name}"), load_tokenizer(f"zoo/{name}")
+    model, tower = SpeechLLM(*audio_llm.language_parts(whole)), whole.model.audio_tower
+    slot_types = corpora.slot_types("call_centre")
+    measured = {}
+    for split in SPLITS:
+        utterances = corpus.utterances(split)
+        found = dict(audio_llm.encode(tower, [corpus.audio(split, i) for i in range(len(utterances))]))
+        frames = [found[i] for i in range(len(utterances))]
+
+        def said(task, ood=False, utterances=utterances, frames=frames):
+            asked = [questions.evaluation_example(u, slot_types, task, ood) for u in utterances]
+            return decode(
+                model, tokenizer, asked, utterances, frames=frames, batch_size=100, max_new_tokens=96
+            )
+
+        heard = _intervals(score.score_transcription(said("transcription")), ("wer", "cer"))
+        names = ("precision", "recall", "f1", "parse_failures")
+        for ood in (False, True)[: 1 + (split == "B-test")]:
+            key = f"{split} out-of-domain" if ood else split
+            measured[key] = heard | _intervals(score.score_slots(said("slots", ood), slots.parse), names)
     return measured
 
 
