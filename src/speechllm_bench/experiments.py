@@ -108,7 +108,6 @@ class Variant(Strict):
     """The settings a study can vary."""
 
     adapter: str | None  # of the profile's; null: the LLM reads the gold transcript
-    audio_llm: bool = False  # the profile's audio LLM, in place of encoder, adapter and LLM
     lora: bool
     stages: list[StageRecipe]
     evaluation: EvaluationRecipe = EvaluationRecipe()
@@ -116,6 +115,7 @@ class Variant(Strict):
     warmup: float | None = None  # None: the profile's
     width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
     train_share: float | None = None  # of the training utterances, seen the more often; None: all
+    audio_llm: bool = False  # the profile's audio LLM, in place of encoder, adapter and LLM
 
 
 class Reported(Strict):

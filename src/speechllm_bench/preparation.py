@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from speechllm_bench import identity, paths, runs
@@ -88,10 +87,10 @@ def _encode(config: RunConfig, corpus: Corpus, folder: Path) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if config.audio_llm:
         model, padding = audio_llm.load_tower(config.audio_llm, device), "masked"
-        encode = partial(audio_llm.encode, model)
+        encode, settings = audio_llm.encode, ()
     else:
         model, padding = encoder.load_encoder(config.encoder.path, device), config.encoder.padding
-        encode = partial(encoder.encode, model, padding=padding)
+        encode, settings = encoder.encode, (padding,)
     key = {
         "encoder": identity.backbone_hash(config.audio_llm or config.encoder.path),
         "padding": padding,
@@ -107,6 +106,6 @@ def _encode(config: RunConfig, corpus: Corpus, folder: Path) -> None:
             for start in range(0, len(utterances), CHUNK):
                 chunk = range(start, min(start + CHUNK, len(utterances)))
                 audio = [corpus.audio(split, i) for i in chunk]
-                for i, frames in encode(audio=audio):
+                for i, frames in encode(model, audio, *settings):
                     writer.add(utterances[start + i].id, frames)
                     bar.update()

@@ -138,3 +138,13 @@ def test_paired_f1_beyond_another_pair(rows):
     assert tables.paired_f1(rows, "mlp", "cnn", ["mlp", "mlp"]).value == pytest.approx(one.value)
     assert tables.paired_f1(rows, "mlp", "cnn", ["mlp", "cnn"]).value == 0
     assert tables.paired_f1(rows, "mlp", "cnn", ["mlp", "new_one"]) is None
+
+
+def test_what_an_audio_llm_heard_before_is_a_column_where_there_is_one(rows):
+    before = {"pretraining_speech_hours": 150.5, "pretraining_text_tokens": 7_000_000}
+    assert not set(before) & set(tables.study_table(rows, "mlp", {}).columns)
+    rows.append(row("audio_llm", 9, speech_hours=6.0, **before))
+    shown = tables.display(tables.study_table(rows, "mlp", {})).set_index("Variant")
+    assert shown.loc["audio_llm", "Hours of speech before"] == "150.5"
+    assert shown.loc["audio_llm", "Text tokens before"] == "7,000,000"
+    assert shown.loc["mlp", "Hours of speech before"] == "–"

@@ -1,4 +1,4 @@
-"""audio-llm-mini's making, on tiny backbones: what it starts as, what it is asked, that it trains and resumes."""
+"""audio-llm-mini's making, on tiny backbones: how it starts, what it reads, that it trains and resumes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from speechllm_bench.models.encoder import load_encoder
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.schema import Example, Utterance
 from speechllm_bench.training import loop
-from speechllm_bench.zoo import audio_llm, config, listening, train
+from speechllm_bench.zoo import audio_llm, config, evaluate, listening, train
 from speechllm_bench.zoo.config import PreTraining, load_recipe
 from speechllm_bench.zoo.field_names import unseen_words
 from speechllm_bench.zoo.listening import Item
@@ -168,6 +168,17 @@ def test_it_trains_and_its_folder_is_one_that_studies_load(trained, tiny, tiny_b
         float(line.rsplit(",", 1)[1]) for line in curve.splitlines() if ",train,loss," in line
     ]  # two points a phase
     assert losses[1] < losses[0]
+
+
+def test_it_is_measured_from_speech_and_gets_a_card(trained, monkeypatch):
+    folder = trained("measured")
+    monkeypatch.setattr(evaluate, "TURNS", 4)
+    assert evaluate.evaluate_backbones("audio-llm-mini", 1) == [folder]
+    measured = runs.read_json(folder / "evaluation.json")["splits"]
+    assert list(measured) == ["validation", "A-test", "B-test", "B-test out-of-domain"]
+    assert all({"wer", "f1", "parse_failures"} < set(values) for values in measured.values())
+    card = (folder / "README.md").read_text()
+    assert "| answering | 16 examples in 4 steps of 4" in card and "| speech heard in training |" in card
 
 
 def audio_llm_start(tiny_backbones):

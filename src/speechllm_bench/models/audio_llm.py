@@ -27,6 +27,7 @@ from speechllm_bench.models.encoder import (
 )
 from speechllm_bench.models.pretrained import load_pretrained
 
+FRAMES_A_SECOND = 25
 SILENCE = 4 * SAMPLES_PER_FRAME  # samples behind the audio that its last frame can see
 
 

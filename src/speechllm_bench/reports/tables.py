@@ -29,6 +29,8 @@ _HEADINGS = {
     "total_parameters": "All parameters",
     "speech_hours": "Hours of speech",
     "text_tokens": "Text tokens",
+    "pretraining_speech_hours": "Hours of speech before",
+    "pretraining_text_tokens": "Text tokens before",
     "precision": "P",
     "recall": "R",
     "f1": "F1",
@@ -41,9 +43,10 @@ _HEADINGS = {
 }
 _WHOLE = (
     *("n", "speakers", "seeds", "trained_parameters", "total_parameters", "text_tokens"),
-    "partial_match_version",
+    *("pretraining_text_tokens", "partial_match_version"),
 )
 _UNEQUAL = ("total_parameters", "speech_hours", "text_tokens")  # shown where systems differ in what they hear
+_BEFORE = ("pretraining_speech_hours", "pretraining_text_tokens")  # of audio LLMs; where there is one
 _WITH_INTERVAL = ("precision", "recall", "f1", "difference")
 
 
@@ -73,7 +76,8 @@ def study_table(rows: Sequence[dict], baseline: str, reported: Mapping[str, floa
         line["reported_f1"] = reported.get(variant)
         lines.append(line)
     frame = pd.DataFrame(lines, columns=_columns())
-    return frame.astype(dict.fromkeys(_WHOLE, "Int64"))
+    frame = frame.drop(columns=[column for column in _BEFORE if frame[column].isna().all()])
+    return frame.astype({column: "Int64" for column in _WHOLE if column in frame})
 
 
 def refuse_mixtures(rows: Sequence[dict]) -> None:
@@ -151,13 +155,23 @@ def write(frame: pd.DataFrame, folder: Path, study: str, caption: str) -> list[P
 def display(frame: pd.DataFrame) -> pd.DataFrame:
     """The table as it is read: text alone, rounded, `0.412 [0.39, 0.43]`, a dash where there is nothing."""
     left_out = _UNEQUAL if frame["speech_hours"].nunique() < 2 else ()
-    shown = [column for column in _HEADINGS if column not in left_out]
+    shown = [column for column in _HEADINGS if column in frame and column not in left_out]
     cells = {column: [_cell(row, column) for row in frame.to_dict("records")] for column in shown}
     return pd.DataFrame(cells).rename(columns=_HEADINGS)
 
 
 def _columns() -> list[str]:
-    columns = ["variant", "status", "n", "speakers", "seeds", "trained_parameters", "llm_share", *_UNEQUAL]
+    columns = [
+        "variant",
+        "status",
+        "n",
+        "speakers",
+        "seeds",
+        "trained_parameters",
+        "llm_share",
+        *_UNEQUAL,
+        *_BEFORE,
+    ]
     for name in ("precision", "recall", "f1", "difference"):
         columns += [name, f"{name}_low", f"{name}_high"]
     columns.append("differs")
@@ -189,7 +203,7 @@ def _cost(runs: Sequence[dict]) -> dict:
         return {}
     trained, llm = (records[0][key] for key in ("trained_parameters", "llm_parameters"))
     seconds = sum(record["wall_seconds"] for record in records) / len(records)
-    seen = {key: records[0][key] for key in _UNEQUAL}
+    seen = {key: records[0][key] for key in _UNEQUAL} | {key: records[0].get(key) for key in _BEFORE}
     return {"trained_parameters": trained, "llm_share": trained / llm, **seen, "seconds": seconds}
 
 
@@ -218,11 +232,11 @@ def _cell(row: dict, column: str) -> str:
         return "–"
     if column in ("variant", "status"):
         return value
-    if column in ("trained_parameters", "total_parameters", "text_tokens"):
+    if column in ("trained_parameters", "total_parameters", "text_tokens", "pretraining_text_tokens"):
         return f"{value:,}"
     if column == "seconds":
         return f"{value:.0f}"
-    if column == "speech_hours":
+    if column in ("speech_hours", "pretraining_speech_hours"):
         return f"{value:.1f}"
     if column in ("llm_share", "parse_failures"):
         return f"{100 * value:.1f} %"

@@ -38,7 +38,6 @@ from speechllm_bench.zoo.listening import Item, items, spoken_frames
 
 AUDIO_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")  # as Qwen2-Audio's processor writes them
 POSITIONS = 2048  # of the language model: 30 s of speech are 750
-FRAMES_A_SECOND = 25
 HELD_OUT = 64  # items of a task
 ANSWER_TOKENS = 80
 
@@ -220,4 +219,4 @@ def _seen(batches: list[list[Item]], tokenizer: PreTrainedTokenizerBase, frames:
     some = [item for batch in batches for item in batch]
     n_frames = sum(frames.n_frames(item.spoken.id) for item in some if item.spoken)
     texts = [item.example.target for item in some] + [item.text for item in some if not item.spoken]
-    return Seen(n_frames / FRAMES_A_SECOND / 3600, sum(map(len, tokenizer(texts)["input_ids"])))
+    return Seen(n_frames / audio_llm.FRAMES_A_SECOND / 3600, sum(map(len, tokenizer(texts)["input_ids"])))

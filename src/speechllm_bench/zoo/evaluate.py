@@ -96,26 +96,26 @@ def _measure_audio_llm(name: str, corpus: Corpus) -> dict:
     from speechllm_bench.models.llm import load_tokenizer
     from speechllm_bench.models.speech_llm import SpeechLLM
 
-    whole, tokenizer = audio_llm.load_audio_llm(f"zoo/{name}"), load_tokenizer(f"zoo/{name}")
+    folder = str(config.folder(name))
+    whole, tokenizer = audio_llm.load_audio_llm(folder), load_tokenizer(folder)
     model, tower = SpeechLLM(*audio_llm.language_parts(whole)), whole.model.audio_tower
     slot_types = corpora.slot_types("call_centre")
+
+    def said(task: str, ood: bool, turns: list, frames: list) -> list[Prediction]:
+        asked = [questions.evaluation_example(u, slot_types, task, ood) for u in turns]
+        return decode(model, tokenizer, asked, turns, frames=frames, batch_size=100, max_new_tokens=96)
+
     measured = {}
     for split in SPLITS:
-        utterances = corpus.utterances(split)
-        found = dict(audio_llm.encode(tower, [corpus.audio(split, i) for i in range(len(utterances))]))
-        frames = [found[i] for i in range(len(utterances))]
-
-        def said(task, ood=False, utterances=utterances, frames=frames):
-            asked = [questions.evaluation_example(u, slot_types, task, ood) for u in utterances]
-            return decode(
-                model, tokenizer, asked, utterances, frames=frames, batch_size=100, max_new_tokens=96
-            )
-
-        heard = _intervals(score.score_transcription(said("transcription")), ("wer", "cer"))
-        names = ("precision", "recall", "f1", "parse_failures")
-        for ood in (False, True)[: 1 + (split == "B-test")]:
-            key = f"{split} out-of-domain" if ood else split
-            measured[key] = heard | _intervals(score.score_slots(said("slots", ood), slots.parse), names)
+        turns = corpus.utterances(split)
+        found = dict(audio_llm.encode(tower, [corpus.audio(split, i) for i in range(len(turns))]))
+        frames = [found[i] for i in range(len(turns))]
+        heard = score.score_transcription(said("transcription", False, turns, frames))
+        asked = {split: False} | ({f"{split} out-of-domain": True} if split == "B-test" else {})
+        for key, ood in asked.items():
+            filled = score.score_slots(said("slots", ood, turns, frames), slots.parse)
+            names = ("precision", "recall", "f1", "parse_failures")
+            measured[key] = _intervals(heard, ("wer", "cer")) | _intervals(filled, names)
     return measured
 
 
