@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from speechllm_bench.models.adapters import Adapter
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.llm import load_tokenizer
 from speechllm_bench.schema import Example, Utterance
@@ -18,6 +19,8 @@ def tokenizer(tiny_backbones):
 
 class Answers(torch.nn.Module):
     """Says a row's number of speech positions, then ends, then goes on talking."""
+
+    speech_tokens = staticmethod(Adapter.out_length)
 
     def __init__(self, tokenizer):
         super().__init__()
