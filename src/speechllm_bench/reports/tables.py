@@ -161,17 +161,8 @@ def display(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _columns() -> list[str]:
-    columns = [
-        "variant",
-        "status",
-        "n",
-        "speakers",
-        "seeds",
-        "trained_parameters",
-        "llm_share",
-        *_UNEQUAL,
-        *_BEFORE,
-    ]
+    columns = ["variant", "status", "n", "speakers", "seeds", "trained_parameters", "llm_share"]
+    columns += [*_UNEQUAL, *_BEFORE]
     for name in ("precision", "recall", "f1", "difference"):
         columns += [name, f"{name}_low", f"{name}_high"]
     columns.append("differs")
