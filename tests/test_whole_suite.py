@@ -76,7 +76,7 @@ def test_the_notebooks_of_the_other_studies(checkout):
     for name, variants in {
         "baselines": "asr,whole_transcript",
         "backbones": "composite,text,untuned_b_ood,chance",
-        "foundation_model": "composite,audio_llm_zero_shot,audio_llm,audio_llm_b_ood",
+        "foundation_model": "audio_llm_zero_shot,audio_llm",
         "learning_rate": "times_1",
         "lora": "mlp,mlp_lora",
         "multistage": "single,multistage_b",
