@@ -67,6 +67,7 @@ def toy_profile(name: str) -> dict:
         "corpus": {"name": "call_centre", "sizes": {"train": 40, "A-test": 10}},
         "encoder": {"path": "zoo/toy-whisper", "padding": "trimmed"},
         "llm": "zoo/toy-llm",
+        "audio_llm": "zoo/toy-audio-llm",
         "adapters": ADAPTERS | SETTINGS,
         "lora": {"rank": 4, "alpha": 16, "dropout": 0.0},
         "lora_qkv": {"rank": 2, "alpha": 2, "dropout": 0.0, "targets": "qkv"},
@@ -116,18 +117,20 @@ LINES = (
 
 @pytest.fixture(scope="session")
 def tiny_backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with `whisper` and `llm`: random weights, stored in fp16 as the zoo's are."""
+    """Folder with `whisper`, `llm` and `audio_llm`: random weights, stored in fp16 as the zoo's are."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import (
         LlamaConfig,
         LlamaForCausalLM,
         PreTrainedTokenizerFast,
+        Qwen2AudioConfig,
+        Qwen2AudioForConditionalGeneration,
         WhisperConfig,
         WhisperForConditionalGeneration,
     )
 
-    from speechllm_bench.zoo import llm
+    from speechllm_bench.zoo import audio_llm, llm
 
     folder = tmp_path_factory.mktemp("backbones")
     torch.manual_seed(0)
@@ -163,6 +166,21 @@ def tiny_backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     LlamaForCausalLM(config).half().save_pretrained(folder / "llm")
     tokenizer.save_pretrained(folder / "llm")
     tokenizer.save_pretrained(folder / "whisper")  # its decoder says the first eight of these tokens
+
+    processor = audio_llm.processor(tokenizer, n_mels=80)  # adds tokens to the tokenizer
+    hearing = {"num_mel_bins": 80, "d_model": 16, "encoder_layers": 1, "encoder_attention_heads": 2}
+    reading = {
+        "model_type": "qwen2", "vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 32,
+        "max_position_embeddings": 1024, "initializer_range": 0.5, "pad_token_id": 0, "eos_token_id": 1,
+    }  # fmt: skip
+    config = Qwen2AudioConfig(
+        audio_config=hearing | {"model_type": "qwen2_audio_encoder", "encoder_ffn_dim": 32},
+        text_config=reading,
+        audio_token_index=processor.audio_token_id,
+    )
+    Qwen2AudioForConditionalGeneration(config).half().save_pretrained(folder / "audio_llm")
+    processor.save_pretrained(folder / "audio_llm")
     return folder
 
 

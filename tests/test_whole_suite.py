@@ -26,6 +26,7 @@ def checkout(tmp_path_factory, tiny_backbones: Path) -> Path:
     profile["corpus"]["sizes"] = {"train": 24, "validation": 8, "A-test": 24, "B-test": 8}
     profile["encoder"]["path"] = str(tiny_backbones / "whisper")
     profile["llm"] = str(tiny_backbones / "llm")
+    profile["audio_llm"] = str(tiny_backbones / "audio_llm")
     profile["budgets"] = {"alignment": 20, "slots": 20, "transcription": 20, "understanding": 20}
     profile["time_limit_minutes"] = 5
     (folder / "experiments" / "profiles" / "smoke.yaml").write_text(yaml.safe_dump(profile))
@@ -75,6 +76,7 @@ def test_the_notebooks_of_the_other_studies(checkout):
     for name, variants in {
         "baselines": "asr,whole_transcript",
         "backbones": "composite,text,untuned_b_ood,chance",
+        "foundation_model": "audio_llm_zero_shot,audio_llm",
         "learning_rate": "times_1",
         "lora": "mlp,mlp_lora",
         "multistage": "single,multistage_b",

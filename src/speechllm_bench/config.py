@@ -172,6 +172,7 @@ class RunConfig(Strict):
     encoder: EncoderConfig
     llm: str
     adapter: AdapterConfig | None  # None: no speech, the LLM reads the gold transcript
+    audio_llm: str | None = None  # a whole model that hears, in place of encoder, adapter and llm
     lora: LoraConfig | None
     stages: list[StageConfig]  # none: the backbones as they are
     evaluation: EvaluationConfig
@@ -184,13 +185,24 @@ class RunConfig(Strict):
             raise ValueError("a stage trains lora, but lora is off for this variant")
         if self.adapter is None and any("adapter" in stage.train for stage in self.stages):
             raise ValueError("a stage trains the adapter, but adapter is null for this variant")
-        if self.adapter is None and self.evaluation.audio == "other":
+        if self.adapter and self.audio_llm:
+            raise ValueError("an audio LLM brings its own adapter; set adapter to null, or audio_llm")
+        if not self.hears and self.evaluation.audio == "other":
             raise ValueError("audio: other needs an adapter, since without one nothing is heard")
-        if self.adapter and self.reads_asr(len(self.stages)):
+        if self.hears and self.reads_asr(len(self.stages)):
             raise ValueError("text: asr is what a text LLM reads, but this variant has an adapter and hears")
-        if self.adapter is None and "sqit" in self.tasks(len(self.stages)):
+        if not self.hears and "sqit" in self.tasks(len(self.stages)):
             raise ValueError("the instructions of task sqit are heard, but this variant has no adapter")
         return self
+
+    @property
+    def hears(self) -> bool:
+        return self.adapter is not None or self.audio_llm is not None
+
+    @property
+    def frames_a_second(self) -> int:
+        """Of Whisper's encoder; an audio LLM's tower has pooled them by two."""
+        return 25 if self.audio_llm else 50
 
     def tasks(self, n_stages: int, evaluated: bool = True) -> set[TaskName]:
         """The tasks of the first `n_stages` stages and of the evaluation."""

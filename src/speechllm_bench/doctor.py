@@ -92,7 +92,11 @@ def profile_lines(name: str) -> list[str]:
         _corpus_line(profile),
         *(
             _model_line(kind, model)
-            for kind, model in (("encoder", profile.encoder.path), ("LLM", profile.llm))
+            for kind, model in (
+                ("encoder", profile.encoder.path),
+                ("LLM", profile.llm),
+                ("audio", profile.audio_llm),
+            )
         ),
         f"{_mark(free >= need.disk_gib)} disk     {need.disk_gib:g} GiB",
         f"{_mark(memory >= need.memory_gib)} memory   {need.memory_gib:g} GiB",

@@ -74,6 +74,7 @@ class Profile(Strict):
     corpus: CorpusConfig
     encoder: EncoderConfig
     llm: str
+    audio_llm: str
     adapters: dict[str, AdapterConfig]  # by the names that studies use
     lora: LoraConfig
     lora_qkv: LoraConfig  # on queries, keys and values alone (2509.04473)
@@ -136,6 +137,7 @@ class Variant(Strict):
     warmup: float | None = None  # None: the profile's
     width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
     train_share: float | None = None  # of the training utterances, seen the more often; None: all
+    audio_llm: bool = False  # the profile's audio LLM, in place of encoder, adapter and LLM
 
 
 class Reported(Strict):
@@ -236,6 +238,7 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
         encoder=profile.encoder,
         llm=profile.llm,
         adapter=profile.adapters[variant.adapter].at_width(variant.width_factor) if variant.adapter else None,
+        audio_llm=profile.audio_llm if variant.audio_llm else None,
         lora=profile.lora_qkv if variant.lora == "qkv" else profile.lora if variant.lora else None,
         stages=[
             StageConfig(

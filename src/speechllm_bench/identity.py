@@ -12,17 +12,16 @@ from pathlib import Path
 from safetensors import safe_open
 
 from speechllm_bench import paths, runs
-from speechllm_bench.config import CorpusConfig, EncoderConfig, RunConfig, TaskName
+from speechllm_bench.config import CorpusConfig, RunConfig, TaskName
 from speechllm_bench.data import corpora
 from speechllm_bench.data.tasks import sqit
 from speechllm_bench.errors import MissingBackbone, UserError
 
 
 def run_digest(config: RunConfig) -> str:
-    # What is None is not used; left out, so that a setting that comes later leaves older runs what they are.
-    heard = config.adapter is not None or config.reads_asr(len(config.stages))
+    heard = config.hears or config.reads_asr(len(config.stages))
     spoken = _instructions(config.tasks(len(config.stages)))
-    return runs.digest("run", config.model_dump(exclude_none=True), *_surroundings(config, heard), *spoken)
+    return runs.digest("run", _used(config), *_surroundings(config, heard), *spoken)
 
 
 def stage_digest(config: RunConfig, index: int) -> str:
@@ -31,11 +30,12 @@ def stage_digest(config: RunConfig, index: int) -> str:
     What comes later is left out, so that runs share the stage: the evaluation, the following stages, and
     LoRA where no stage so far trains it (untrained, it changes nothing).
     """
-    parts = config.model_dump(exclude={"evaluation"}, exclude_none=True)
+    parts = _used(config)
+    del parts["evaluation"]
     parts["stages"] = parts["stages"][: index + 1]
     if not any("lora" in stage["train"] for stage in parts["stages"]):
         parts.pop("lora", None)
-    heard = config.adapter is not None or config.reads_asr(index + 1, evaluated=False)
+    heard = config.hears or config.reads_asr(index + 1, evaluated=False)
     spoken = _instructions(config.tasks(index + 1, evaluated=False))
     return runs.digest("stage", parts, *_surroundings(config, heard), *spoken)
 
@@ -45,7 +45,7 @@ def corpus_digest(corpus: CorpusConfig) -> str:
 
 
 def frames_digest(config: RunConfig) -> str:
-    return _frames_digest(corpus_digest(config.corpus), config.encoder)
+    return _frames_digest(corpus_digest(config.corpus), config)
 
 
 def instructions_digest() -> str:
@@ -54,7 +54,7 @@ def instructions_digest() -> str:
 
 
 def instructions_frames_digest(config: RunConfig) -> str:
-    return _frames_digest(instructions_digest(), config.encoder)
+    return _frames_digest(instructions_digest(), config)
 
 
 @cache
@@ -101,7 +101,10 @@ def n_stored(name: str, part: str = "") -> int:
     return total
 
 
-def _frames_digest(corpus: str, encoder: EncoderConfig) -> str:
+def _frames_digest(corpus: str, config: RunConfig) -> str:
+    if config.audio_llm:
+        return runs.digest("frames", corpus, backbone_hash(config.audio_llm))
+    encoder = config.encoder
     return runs.digest("frames", corpus, backbone_hash(encoder.path), encoder.padding)
 
 
@@ -110,7 +113,19 @@ def _instructions(tasks: set[TaskName]) -> tuple:
     return (instructions_digest(),) if "sqit" in tasks else ()
 
 
+def _used(config: RunConfig) -> dict:
+    """The settings that a run uses, as plain JSON.
+
+    What is None is not used; left out, so that a setting that comes later leaves older runs what they are.
+    """
+    instead = {"encoder", "llm"} if config.audio_llm else set()
+    return config.model_dump(exclude=instead, exclude_none=True)
+
+
 def _surroundings(config: RunConfig, heard: bool) -> tuple:
+    if config.audio_llm:
+        hashes = (backbone_hash(config.audio_llm),)
+        return (*hashes, corpora.recipe(config.corpus.name), runs.NUMERICS_VERSION)
     return (
         backbone_hash(config.encoder.path) if heard else None,
         backbone_hash(config.llm),

@@ -51,7 +51,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     began, started = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     progress("prepare", 0.0)
     corpus = preparation.ensure_corpus(config.corpus, n_workers=1)
-    frames = preparation.ensure_frames(config, corpus) if config.adapter else None
+    frames = preparation.ensure_frames(config, corpus) if config.hears else None
 
     import torch
 
@@ -99,6 +99,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "total_parameters": n_llm + added + _encoder_parameters(config),
         "speech_hours": round(sum(r["speech_hours"] for r in stage_records), 3),
         "text_tokens": sum(r["text_tokens"] for r in stage_records),
+        **_before(config),
         "device_kind": model.llm.device.type,
         "precision": config.precision,
         "threads": torch.get_num_threads(),
@@ -129,7 +130,18 @@ def _encoder_parameters(config: RunConfig) -> int:
     """Of the speech encoder that a run hears with, and of the decoder where it reads what that recognised."""
     if config.evaluation.text == "asr":
         return identity.n_stored(config.encoder.path)
+    if config.audio_llm:
+        return identity.n_stored(config.audio_llm, "audio_tower.")
     return identity.n_stored(config.encoder.path, "encoder.") if config.adapter else 0
+
+
+def _before(config: RunConfig) -> dict:
+    """What an audio LLM's own training heard and read, where its folder tells; a composite has none."""
+    record = {}
+    if config.audio_llm:
+        file = identity.backbone_folder(config.audio_llm) / "training.json"
+        record = runs.read_json(file) if file.is_file() else {}
+    return {f"pretraining_{key}": record.get(key) for key in ("speech_hours", "text_tokens")}
 
 
 def _recognised(config: RunConfig, corpus) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from speechllm_bench import identity, paths, runs
 from speechllm_bench.config import CorpusConfig, RunConfig
@@ -13,10 +12,6 @@ from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.frames import FrameStore, FrameWriter
 from speechllm_bench.data.tasks import sqit
-
-if TYPE_CHECKING:
-    from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
 
 CHUNK = 1000  # utterances whose audio is sorted by length at a time, so that memory stays small
 
@@ -36,7 +31,10 @@ def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
 
 
 def ensure_frames(config: RunConfig, corpus: Corpus) -> FrameStore:
-    """Encoder frames of all the corpus's splits but the zoo's, encoded first where they are not there."""
+    """Frames of all the corpus's splits but the zoo's, encoded first where they are not there.
+
+    By the run's encoder, or by its audio LLM's tower.
+    """
     return _ensure_encoded(config, corpus, frames_folder(config))
 
 
@@ -47,7 +45,7 @@ def ensure_instructions(n_workers: int = 1) -> Corpus:
 
 
 def ensure_instruction_frames(config: RunConfig) -> FrameStore:
-    """Encoder frames of the spoken instructions, encoded first where they are not there."""
+    """Frames of the spoken instructions, as `ensure_frames` has them of a corpus."""
     folder = paths.cache() / "frames" / identity.instructions_frames_digest(config)
     return _ensure_encoded(config, ensure_instructions(), folder)
 
@@ -79,9 +77,7 @@ def _ensure_spoken(
 def _ensure_encoded(config: RunConfig, corpus: Corpus, folder: Path) -> FrameStore:
     with runs.lock(folder):
         if not folder.is_dir():
-            from speechllm_bench.models.encoder import load_encoder
-
-            _encode(load_encoder(config.encoder.path), config, corpus, folder)
+            _encode(config, corpus, folder)
     store = FrameStore.open(folder)
     store.verify()
     return store
@@ -106,22 +102,27 @@ def _recognise(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
     return said
 
 
-def _encode(encoder: WhisperEncoder, config: RunConfig, corpus: Corpus, folder: Path) -> None:
+def _encode(config: RunConfig, corpus: Corpus, folder: Path) -> None:
     import torch
     from tqdm import tqdm
 
-    from speechllm_bench.models.encoder import encode
+    from speechllm_bench.models import audio_llm, encoder
 
-    if torch.cuda.is_available():
-        encoder = encoder.to("cuda")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if config.audio_llm:
+        model, padding = audio_llm.load_tower(config.audio_llm, device), "masked"
+        encode, settings = audio_llm.encode, ()
+    else:
+        model, padding = encoder.load_encoder(config.encoder.path, device), config.encoder.padding
+        encode, settings = encoder.encode, (padding,)
     key = {
-        "encoder": identity.backbone_hash(config.encoder.path),
-        "padding": config.encoder.padding,
+        "encoder": identity.backbone_hash(config.audio_llm or config.encoder.path),
+        "padding": padding,
         "corpus": corpus.fingerprint,
     }
     total = sum(len(corpus.n_samples(split)) for split in corpus.splits)
     with (
-        FrameWriter(folder, encoder.config.d_model, key) as writer,
+        FrameWriter(folder, model.config.d_model, key) as writer,
         tqdm(total=total, desc="encoder frames", unit="utt", mininterval=1) as bar,
     ):
         for split in corpus.splits:
@@ -129,6 +130,6 @@ def _encode(encoder: WhisperEncoder, config: RunConfig, corpus: Corpus, folder: 
             for start in range(0, len(utterances), CHUNK):
                 chunk = range(start, min(start + CHUNK, len(utterances)))
                 audio = [corpus.audio(split, i) for i in chunk]
-                for i, frames in encode(encoder, audio, config.encoder.padding):
+                for i, frames in encode(model, audio, *settings):
                     writer.add(utterances[start + i].id, frames)
                     bar.update()

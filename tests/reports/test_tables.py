@@ -7,7 +7,7 @@ import pytest
 from speechllm_bench.data.tasks import TASKS
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, task_scores
-from speechllm_bench.reports import columns, tables
+from speechllm_bench.reports import tables
 from speechllm_bench.schema import Prediction
 
 GOLD = {"city": "york"}
@@ -196,10 +196,21 @@ def test_a_gain_is_above_0_where_the_better_one_is_better(mixed):
 
 
 def test_slot_tables_have_the_columns_they_always_had():
-    assert ",".join(columns.named(["slots"])) == (
+    table = tables.study_table([row("mlp", status="NOT RUN")], "mlp", {})
+    assert ",".join(table.columns) == (
         "variant,status,n,speakers,seeds,trained_parameters,llm_share,total_parameters,speech_hours,text_tokens,"
         "precision,precision_low,precision_high,recall,recall_low,recall_high,f1,f1_low,f1_high,"
         "difference,difference_low,difference_high,differs,exact_f1,exact_f1_low,exact_f1_high,"
         "slu_f1,slu_f1_low,slu_f1_high,parse_failures,parse_failures_low,parse_failures_high,"
         "seconds,reported_f1,partial_match_version"
     )
+
+
+def test_what_an_audio_llm_heard_before_is_a_column_where_there_is_one(rows):
+    before = {"pretraining_speech_hours": 150.5, "pretraining_text_tokens": 7_000_000}
+    assert not set(before) & set(tables.study_table(rows, "mlp", {}).columns)
+    rows.append(row("audio_llm", 9, speech_hours=6.0, **before))
+    shown = tables.display(tables.study_table(rows, "mlp", {})).set_index("Variant")
+    assert shown.loc["audio_llm", "Hours of speech before"] == "150.5"
+    assert shown.loc["audio_llm", "Text tokens before"] == "7,000,000"
+    assert shown.loc["mlp", "Hours of speech before"] == "–"

@@ -31,14 +31,16 @@ def test_every_recipe_resolves(name):
 
 
 def test_an_unknown_recipe_is_refused():
-    with pytest.raises(UserError, match="no recipe 'whisper-maxi'; choose one of llm-mini, whisper-mini"):
+    with pytest.raises(
+        UserError, match="no recipe 'whisper-maxi'; choose one of audio-llm-mini, llm-mini, whisper-mini"
+    ):
         config.load_recipe("whisper-maxi")
 
 
 @pytest.mark.parametrize("profile", ["smoke", "mini"])
 def test_the_zoo_profiles_name_backbones_of_the_zoo(profile):
     loaded = load_profile(paths.EXPERIMENTS / "profiles" / f"{profile}.yaml")
-    assert {loaded.llm, loaded.encoder.path} == {f"zoo/{name}" for name in config.RECIPES}
+    assert {loaded.llm, loaded.encoder.path, loaded.audio_llm} == {f"zoo/{name}" for name in config.RECIPES}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench.data.tasks.prompt import AUDIO
 from speechllm_bench.schema import Example
+
+SPEECH_BEGINS, SPEECH_ENDS = "<|audio_bos|>", "<|audio_eos|>"  # of Qwen2-Audio's tokenizer
 
 
 @dataclass
@@ -33,12 +36,25 @@ class Batch:
         return Batch(**moved)
 
 
-def prompt_halves(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[list[int], list[int]]:
-    """Token ids before and after the place of the speech, in the LLM's own chat format."""
+@cache
+def speech_marks(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
+    """What stands before and after speech: an audio LLM has tokens for it, any other LLM nothing."""
+    known = tokenizer.get_added_vocab()
+    return (SPEECH_BEGINS, SPEECH_ENDS) if {SPEECH_BEGINS, SPEECH_ENDS} <= known.keys() else ("", "")
+
+
+def prompt_halves(
+    tokenizer: PreTrainedTokenizerBase, example: Example, spoken: bool = True
+) -> tuple[list[int], list[int]]:
+    """Token ids before and after the place of the speech (or, not `spoken`, of the transcript), in the
+    LLM's own chat format.
+    """
     message = [{"role": "user", "content": example.prompt}]
     text = tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
     before, after = text.split(AUDIO)
-    return tuple(tokenizer(half, add_special_tokens=False)["input_ids"] for half in (before, after))
+    begin, end = speech_marks(tokenizer) if spoken else ("", "")
+    halves = (before + begin, end + after)
+    return tuple(tokenizer(half, add_special_tokens=False)["input_ids"] for half in halves)
 
 
 def collate(
@@ -58,7 +74,7 @@ def collate(
     """
     rows = []  # (ids, first speech position, number of speech positions, number of answer positions)
     for i, example in enumerate(examples):
-        before, after = prompt_halves(tokenizer, example)
+        before, after = prompt_halves(tokenizer, example, spoken=frames is not None)
         if frames is not None:
             middle = [tokenizer.pad_token_id] * speech_tokens(len(frames[i]))
         else:

@@ -1,4 +1,4 @@
-"""The text LLM: loaded from a folder or a hub name, frozen, with LoRA where a variant asks for it."""
+"""The LLM: loaded from a folder or a hub name, frozen, with LoRA where a variant asks for it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 
 def load_llm(name: str, lora: LoraConfig | None = None) -> PreTrainedModel:
-    """The frozen LLM; with `lora`, adapters on all of its linear layers (2510.15851, section 3.1), or on its
+    """The frozen text LLM, with LoRA where `lora` is given."""
+    return with_lora(load_pretrained(AutoModelForCausalLM, name), lora)
+
+
+def with_lora(llm: PreTrainedModel, lora: LoraConfig | None) -> PreTrainedModel:
+    """The LLM frozen; with `lora`, adapters on all of its linear layers (2510.15851, section 3.1), or on its
     queries, keys and values alone (2509.04473, method)."""
-    llm = load_pretrained(AutoModelForCausalLM, name)
     llm.requires_grad_(False)
     if lora is None:
         return llm

@@ -1,7 +1,8 @@
 """The composite SpeechLLM: encoder frames through an adapter into the embeddings of a text LLM.
 
 Axes: B examples, N positions, L speech tokens of one example, E LLM embedding width, V vocabulary.
-Without an adapter and frames it is the text LLM itself: the same loss and the same decoding.
+Without an adapter and frames it is the text LLM itself, and with a projector for an adapter the audio LLM
+that both come from (`audio_llm.py`): the same loss and the same decoding.
 """
 
 from __future__ import annotations

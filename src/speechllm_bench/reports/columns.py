@@ -37,6 +37,8 @@ HEADINGS = {
     "total_parameters": "All parameters",
     "speech_hours": "Hours of speech",
     "text_tokens": "Text tokens",
+    "pretraining_speech_hours": "Hours of speech before",
+    "pretraining_text_tokens": "Text tokens before",
     "precision": "P",
     "recall": "R",
     "f1": "F1",
@@ -57,9 +59,10 @@ HEADINGS = {
 _OTHER_TASKS = {"difference": "Difference to baseline", "reported_f1": "Reported"}
 WHOLE = (
     *("n", "speakers", "seeds", "trained_parameters", "total_parameters", "text_tokens"),
-    "partial_match_version",
+    *("pretraining_text_tokens", "partial_match_version"),
 )
 UNEQUAL = ("total_parameters", "speech_hours", "text_tokens")  # shown where systems differ in what they hear
+BEFORE = ("pretraining_speech_hours", "pretraining_text_tokens")  # of audio LLMs; where there is one
 _FIRST = ("precision", "recall", *score.MAIN_METRICS)  # of the columns, before the difference
 WITH_INTERVAL = (*_FIRST, "difference")
 
@@ -67,7 +70,8 @@ WITH_INTERVAL = (*_FIRST, "difference")
 def named(tasks: Sequence[str]) -> list[str]:
     """The columns of a table of variants that are asked these tasks, in order."""
     metrics = list(dict.fromkeys(name for task in tasks for name in METRICS[task]))
-    columns = ["variant", "status", "n", "speakers", "seeds", "trained_parameters", "llm_share", *UNEQUAL]
+    columns = ["variant", "status", "n", "speakers", "seeds", "trained_parameters", "llm_share"]
+    columns += [*UNEQUAL, *BEFORE]
     for name in (*(n for n in metrics if n in _FIRST), "difference"):
         columns += [name, f"{name}_low", f"{name}_high"]
     columns.append("differs")

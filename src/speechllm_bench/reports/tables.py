@@ -57,6 +57,7 @@ def study_table(
         line["reported_f1"] = reported.get(variant)
         lines.append(line)
     frame = pd.DataFrame(lines, columns=columns.named(tasks))
+    frame = frame.drop(columns=[column for column in columns.BEFORE if frame[column].isna().all()])
     return frame.astype({column: "Int64" for column in columns.WHOLE if column in frame})
 
 
@@ -168,7 +169,8 @@ def _cost(runs: Sequence[dict]) -> dict:
         return {}
     trained, llm = (records[0][key] for key in ("trained_parameters", "llm_parameters"))
     seconds = sum(record["wall_seconds"] for record in records) / len(records)
-    seen = {key: records[0][key] for key in columns.UNEQUAL}
+    record = records[0]
+    seen = {key: record[key] for key in columns.UNEQUAL} | {key: record.get(key) for key in columns.BEFORE}
     return {"trained_parameters": trained, "llm_share": trained / llm, **seen, "seconds": seconds}
 
 
@@ -200,11 +202,11 @@ def _cell(row: dict, column: str) -> str:
         return "–"
     if column in ("variant", "status"):
         return value
-    if column in ("trained_parameters", "total_parameters", "text_tokens"):
+    if column in ("trained_parameters", "total_parameters", "text_tokens", "pretraining_text_tokens"):
         return f"{value:,}"
     if column == "seconds":
         return f"{value:.0f}"
-    if column == "speech_hours":
+    if column in ("speech_hours", "pretraining_speech_hours"):
         return f"{value:.1f}"
     if column in ("llm_share", "parse_failures"):
         return f"{100 * value:.1f} %"

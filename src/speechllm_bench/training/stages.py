@@ -20,16 +20,16 @@ from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.metrics import class_f1, exact_match, ner_f1, partial_match, wer
 from speechllm_bench.models.adapters import build_adapter
+from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.inputs import collate
-from speechllm_bench.models.llm import load_llm, load_tokenizer
+from speechllm_bench.models.llm import load_llm, load_tokenizer, with_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import SENTIMENTS, Example, Prediction, SlotType, Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.training.regulariser import Regulariser
 
-FRAMES_A_SECOND = 50  # of Whisper's encoder
 CHARACTERS_A_TOKEN = 4  # of text
 SPOKEN_CHARACTERS_A_TOKEN = 2.1  # of speech: 13 characters and 6.25 speech tokens a second
 
@@ -86,16 +86,20 @@ class Seen:
 def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
     """The untrained SpeechLLM of a run; LoRA and the adapter each start from the run's seed alone.
 
-    `d_encoder` is None for a text LLM.
+    An audio LLM brings its adapter with it. `d_encoder` is None for a text LLM.
     """
     torch.manual_seed(config.seed)
-    llm = load_llm(config.llm, config.lora)
-    torch.manual_seed(config.seed)  # the same adapter with LoRA and without
     adapter = None
+    if config.audio_llm:
+        llm, adapter = language_parts(load_audio_llm(config.audio_llm))
+        llm = with_lora(llm, config.lora)
+    else:
+        llm = load_llm(config.llm, config.lora)
+    torch.manual_seed(config.seed)  # the same adapter with LoRA and without
     if config.adapter:
         adapter = build_adapter(config.adapter, d_encoder, llm.get_input_embeddings().embedding_dim)
-    model = SpeechLLM(llm, adapter)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), load_tokenizer(config.llm)
+    model = SpeechLLM(llm, adapter).to("cuda" if torch.cuda.is_available() else "cpu")
+    return model, load_tokenizer(config.audio_llm or config.llm)
 
 
 def train_stage(
@@ -149,8 +153,8 @@ def train_stage(
         autocast=config.precision == "bf16",
         progress=progress,
     )
-    hours, tokens = _amounts(turns, [example(one) for one in asked], stage, tokenizer, data)
-    return fitted, Seen(float(padding[0] / max(1, padding[1])), hours, tokens)
+    amounts = _amounts(config, stage, turns, [example(one) for one in asked], tokenizer, data)
+    return fitted, Seen(float(padding[0] / max(1, padding[1])), *amounts)
 
 
 def _asked(stage: StageConfig, n_turns: int, seed: int, index: int, rng: np.random.Generator) -> list[Asked]:
@@ -172,12 +176,14 @@ def _asked(stage: StageConfig, n_turns: int, seed: int, index: int, rng: np.rand
     return schedule.interleave([asked, *beside], rng)
 
 
-def _amounts(utterances, examples, stage: StageConfig, tokenizer, data: Data) -> tuple[float, int]:
+def _amounts(
+    config: RunConfig, stage: StageConfig, utterances, examples, tokenizer, data: Data
+) -> tuple[float, int]:
     """Hours of speech and tokens of text in a stage's examples."""
     texts = [example.target for example in examples]
     if data.frames is not None:
         frames = sum(map(data.n_frames, utterances, examples))
-        return frames / FRAMES_A_SECOND / 3600, sum(map(len, tokenizer(texts)["input_ids"]))
+        return frames / config.frames_a_second / 3600, sum(map(len, tokenizer(texts)["input_ids"]))
     texts += data.heard(utterances, stage.text, examples)["transcripts"]
     return 0.0, sum(map(len, tokenizer(texts)["input_ids"]))
 

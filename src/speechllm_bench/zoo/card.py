@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from speechllm_bench import runs
-from speechllm_bench.zoo.config import LLMRecipe, WhisperRecipe
+from speechllm_bench.zoo.config import AudioLLMRecipe, Recipe
 
 _HEAD = """---
 license: cc-by-4.0
@@ -20,6 +20,12 @@ tags: [speechllm-bench, {tag}]
 """
 
 _WHAT = {  # what it is, what it stands for, its tag on model hubs
+    "audio-llm-mini": (
+        "A small Qwen2-Audio that transcribes telephone speech and fills fields named in its prompt from it, "
+        "on field names that the corpus does not have; grown from whisper-mini's encoder and llm-mini.",
+        "Qwen2-Audio-7B-Instruct",
+        "audio-text-to-text",
+    ),
     "whisper-mini": (
         "A small Whisper for the telephone speech of the embedded call-centre corpus.",
         "Whisper-base and -small",
@@ -40,7 +46,7 @@ _WHAT = {  # what it is, what it stands for, its tag on model hubs
 }
 
 
-def text(folder: Path, name: str, recipe: LLMRecipe | WhisperRecipe) -> str:
+def text(folder: Path, name: str, recipe: Recipe) -> str:
     """The card: size, data, steps, time and measured quality."""
     what, stands_for, tag = _WHAT[name]
     training, evaluation = (runs.read_json(folder / f"{f}.json") for f in ("training", "evaluation"))
@@ -58,8 +64,11 @@ def text(folder: Path, name: str, recipe: LLMRecipe | WhisperRecipe) -> str:
         lines.append(
             f"| {phase.replace('_', '-')} | {fit.examples:,} examples in {steps:,} steps of "
             f"{fit.batch_size}, peak learning rate {fit.lr:g}, {minutes} minutes "
-            f"on {training['threads']} CPU thread |"
+            f"on {training['threads']} CPU thread{'s' * (training['threads'] > 1)} |"
         )
+    if isinstance(recipe, AudioLLMRecipe):
+        lines.append(f"| speech heard in training | {training['speech_hours']:,} hours |")
+        lines.append(f"| text read and written in training | {training['text_tokens']:,} tokens |")
     lines += [
         f"| trained | {training['trained']} |",
         "\nMeasured on held-out turns (95 % interval over speakers), by `speechllm-bench zoo evaluate "

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
 
 from speechllm_bench import paths
 from speechllm_bench.config import FitConfig
@@ -83,12 +86,55 @@ class WhisperRecipe(Strict):
         return {name: getattr(self, name) for name in names}
 
 
-RECIPES = {"llm-mini": LLMRecipe, "whisper-mini": WhisperRecipe}
-BACKBONES = {"llm-mini": "llm-mini", "llm-mini-base": "llm-mini", "whisper-mini": "whisper-mini"}
+class PreTraining(Phase):
+    """One phase of an audio LLM's pre-training."""
+
+    name: str
+    tasks: dict[Literal["transcription", "repetition", "extraction"], float]  # share of the examples by task
+
+
+class AudioLLMRecipe(Strict):
+    """A small Qwen2-Audio, grown from a Whisper's encoder and a Llama."""
+
+    name: str
+    seed: int
+    encoder: str  # becomes the audio tower, and stays as it is
+    llm: str  # becomes the language model
+    blocks: int = Field(gt=0)  # of the language model for each one of the llm
+    readings: dict[Literal["short", "mixed"], int]  # utterances by manner (`reading.py`), to be transcribed
+    records: int  # spoken ones, of which fields are asked for
+    repetitions: int  # texts, read and to be repeated
+    renamed: float  # these five as `PostTraining` has them
+    rare: float
+    typed: float
+    closed: float
+    related: float
+    pre_training: list[PreTraining]
+
+    def phases(self) -> dict[str, Phase]:
+        return {phase.name: phase for phase in self.pre_training}
+
+    def shares(self) -> dict[str, float]:
+        return {k: getattr(self, k) for k in ("renamed", "rare", "typed", "closed", "related")}
+
+    @property
+    def utterances(self) -> int:
+        """That are heard: of the zoo split."""
+        return sum(self.readings.values()) + self.records
+
+
+Recipe = AudioLLMRecipe | LLMRecipe | WhisperRecipe
+RECIPES = {"audio-llm-mini": AudioLLMRecipe, "llm-mini": LLMRecipe, "whisper-mini": WhisperRecipe}
+BACKBONES = {
+    "audio-llm-mini": "audio-llm-mini",
+    "llm-mini": "llm-mini",
+    "llm-mini-base": "llm-mini",
+    "whisper-mini": "whisper-mini",
+}
 """What is shipped, and the recipe that makes it."""
 
 
-def load_recipe(name: str) -> LLMRecipe | WhisperRecipe:
+def load_recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise UserError(f"the zoo has no recipe '{name}'; choose one of {', '.join(RECIPES)}")
     return load_yaml(RECIPES[name], paths.EXPERIMENTS / "zoo" / f"{name}.yaml")

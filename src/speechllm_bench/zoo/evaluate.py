@@ -2,7 +2,7 @@
 
 whisper-mini: its own recognition on validation, A-test and B-test. llm-mini and its base: slots filled from
 gold text without any tuning, which should be more than nothing and far from good. What they reach with tuning
-is the study `backbones`.
+is the study `backbones`. audio-llm-mini: transcription, and slots filled from speech without any tuning.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def _evaluate(name: str, n_workers: int) -> Path:
     corpus = preparation.ensure_corpus(
         CorpusConfig(name="call_centre", sizes=dict.fromkeys(SPLITS, TURNS)), n_workers
     )
-    measure = _measure_llm if isinstance(recipe, config.LLMRecipe) else _measure_whisper
+    kinds = {config.AudioLLMRecipe: _measure_audio_llm, config.LLMRecipe: _measure_llm}
+    measure = kinds.get(type(recipe), _measure_whisper)
     record = {
         "splits": measure(name, corpus),
         "corpus": corpus.fingerprint,
@@ -86,6 +87,35 @@ def _measure_llm(name: str, corpus: Corpus) -> dict:
         scored = score.score_slots(said, slots.parse)
         key = f"{split} out-of-domain" if ood else split
         measured[key] = _intervals(scored, ("precision", "recall", "f1", "parse_failures"))
+    return measured
+
+
+def _measure_audio_llm(name: str, corpus: Corpus) -> dict:
+    from speechllm_bench.models import audio_llm
+    from speechllm_bench.models.decoding import decode
+    from speechllm_bench.models.llm import load_tokenizer
+    from speechllm_bench.models.speech_llm import SpeechLLM
+
+    folder = str(config.folder(name))
+    whole, tokenizer = audio_llm.load_audio_llm(folder), load_tokenizer(folder)
+    model, tower = SpeechLLM(*audio_llm.language_parts(whole)), whole.model.audio_tower
+    slot_types = corpora.slot_types("call_centre")
+
+    def said(task: str, ood: bool, turns: list, frames: list) -> list[Prediction]:
+        asked = [questions.evaluation_example(u, slot_types, task, ood) for u in turns]
+        return decode(model, tokenizer, asked, turns, frames=frames, batch_size=100, max_new_tokens=96)
+
+    measured = {}
+    for split in SPLITS:
+        turns = corpus.utterances(split)
+        found = dict(audio_llm.encode(tower, [corpus.audio(split, i) for i in range(len(turns))]))
+        frames = [found[i] for i in range(len(turns))]
+        heard = score.score_transcription(said("transcription", False, turns, frames))
+        asked = {split: False} | ({f"{split} out-of-domain": True} if split == "B-test" else {})
+        for key, ood in asked.items():
+            filled = score.score_slots(said("slots", ood, turns, frames), slots.parse)
+            names = ("precision", "recall", "f1", "parse_failures")
+            measured[key] = _intervals(heard, ("wer", "cer")) | _intervals(filled, names)
     return measured
 
 

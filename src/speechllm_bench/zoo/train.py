@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from speechllm_bench import paths, runs
 from speechllm_bench.training.loop import Fit, write_curve
-from speechllm_bench.zoo import config, llm, whisper
+from speechllm_bench.zoo import audio_llm, config, llm, whisper
 
 
 def train_backbones(name: str, n_workers: int) -> list[Path]:
@@ -34,14 +34,19 @@ def train_backbones(name: str, n_workers: int) -> list[Path]:
 
 
 def _train(recipe, checkpoints: Path, n_workers: int, progress: Callable[[str, float], None]) -> Iterator:
-    """(name, model, tokenizer, fits) of each backbone as it is ready."""
+    """(name, model, tokenizer, fits) of each backbone as it is ready, and what an audio LLM has seen."""
+    if isinstance(recipe, config.AudioLLMRecipe):
+        return iter([(recipe.name, *audio_llm.train(recipe, checkpoints, n_workers, progress))])
     if isinstance(recipe, config.LLMRecipe):
         return llm.train(recipe, checkpoints, progress)
     return iter([(recipe.name, *whisper.train(recipe, checkpoints, n_workers, progress))])
 
 
-def save(name: str, recipe, model, tokenizer, fits: dict[str, Fit]) -> Path:
-    """Write the folder whole: weights in fp16, how they came about, and their hash."""
+def save(name: str, recipe, model, tokenizer, fits: dict[str, Fit], seen: dict | None = None) -> Path:
+    """Write the folder whole: weights in fp16, how they came about, and their hash.
+
+    `tokenizer` may be the processor around it; `seen` goes into the record as it is.
+    """
     folder = config.folder(name)
     with runs.whole_folder(folder) as temporary:
         # A copy: the model itself may be trained on.
@@ -52,6 +57,7 @@ def save(name: str, recipe, model, tokenizer, fits: dict[str, Fit]) -> Path:
             "recipe": recipe.model_dump(),
             "parameters": sum(p.numel() for p in model.parameters()),
             "seconds": {phase: round(fit.seconds) for phase, fit in fits.items()},
+            **(seen or {}),
             "status": {phase: fit.status for phase, fit in fits.items()},
             "threads": torch.get_num_threads(),
             "weights_sha256": runs.file_sha256(temporary / "model.safetensors"),

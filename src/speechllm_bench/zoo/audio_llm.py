@@ -1,0 +1,222 @@
+"""audio-llm-mini: a small Qwen2-Audio, grown from whisper-mini's encoder and llm-mini, pre-trained on speech.
+
+The language model starts as llm-mini with blocks in between that change nothing yet (block expansion of Wu et
+al., 2401.02415), the audio tower as the encoder, and stays so: its frames are computed once. Projector and
+language model learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import (
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+    Qwen2AudioConfig,
+    Qwen2AudioForConditionalGeneration,
+    Qwen2AudioProcessor,
+    WhisperFeatureExtractor,
+)
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from speechllm_bench import identity, runs
+from speechllm_bench.data.frames import FrameStore
+from speechllm_bench.models import audio_llm
+from speechllm_bench.models.encoder import load_encoder
+from speechllm_bench.models.inputs import Batch, collate
+from speechllm_bench.models.llm import load_llm, load_tokenizer
+from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.training import schedule
+from speechllm_bench.training.loop import Fit, fit
+from speechllm_bench.zoo.config import AudioLLMRecipe, PreTraining
+from speechllm_bench.zoo.listening import Item, items, spoken_frames
+
+AUDIO_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")  # as Qwen2-Audio's processor writes them
+POSITIONS = 2048  # of the language model: 30 s of speech are 750
+HELD_OUT = 64  # items of a task
+ANSWER_TOKENS = 80
+
+
+def processor(tokenizer: PreTrainedTokenizerBase, n_mels: int) -> Qwen2AudioProcessor:
+    """What stands beside such a model's weights; adds the audio tokens to `tokenizer`, in place."""
+    tokenizer.add_tokens(list(AUDIO_TOKENS), special_tokens=True)
+    return Qwen2AudioProcessor(
+        WhisperFeatureExtractor(feature_size=n_mels), tokenizer, chat_template=tokenizer.chat_template
+    )
+
+
+def build(
+    encoder: WhisperEncoder, llm: LlamaForCausalLM, blocks: int, made: Qwen2AudioProcessor, seed: int
+) -> Qwen2AudioForConditionalGeneration:
+    """The untrained model: it reads as `llm` does and its tower hears as `encoder`; the projector is drawn.
+
+    blocks: of the language model for each one of the llm; all but the first of them start as the identity.
+    """
+    torch.manual_seed(seed)
+    hearing = ("num_mel_bins", "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim")
+    reading = ("hidden_size", "num_attention_heads", "num_key_value_heads", "intermediate_size")
+    reading += ("rms_norm_eps", "rope_parameters", "pad_token_id", "eos_token_id")
+    model = Qwen2AudioForConditionalGeneration(
+        Qwen2AudioConfig(
+            audio_config={"model_type": "qwen2_audio_encoder"}
+            | {key: getattr(encoder.config, key) for key in hearing},
+            text_config={
+                "model_type": "qwen2",
+                "vocab_size": len(made.tokenizer),
+                "num_hidden_layers": blocks * llm.config.num_hidden_layers,
+                "max_position_embeddings": POSITIONS,
+                "tie_word_embeddings": False,
+                "bos_token_id": None,
+            }
+            | {key: getattr(llm.config, key) for key in reading},
+            audio_token_index=made.audio_token_id,
+        )
+    )
+    model.model.audio_tower.load_state_dict(encoder.state_dict())
+    _grow(model, llm, blocks)
+    embeddings = llm.get_input_embeddings().weight
+    spread = embeddings.std() / encoder.config.d_model**0.5  # so that speech comes in as loud as text
+    nn.init.normal_(model.model.multi_modal_projector.linear.weight, std=spread.item())
+    return model
+
+
+@torch.no_grad()
+def _grow(model: Qwen2AudioForConditionalGeneration, llm: LlamaForCausalLM, blocks: int) -> None:
+    """Copy the llm's weights into the language model; what Llama does not have starts at zero."""
+    language = model.model.language_model
+    for i, layer in enumerate(language.layers):
+        missing = layer.load_state_dict(llm.model.layers[i // blocks].state_dict(), strict=False).missing_keys
+        for name in missing:  # Qwen2's biases
+            layer.get_parameter(name).zero_()
+        if i % blocks:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+    language.norm.load_state_dict(llm.model.norm.state_dict())
+    words = llm.get_input_embeddings().weight
+    for table in (language.embed_tokens.weight, model.lm_head.weight):
+        table[: len(words)] = words
+        table[len(words) :] = words.mean(dim=0)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the examples of a phase were made of."""
+
+    speech_hours: float
+    text_tokens: int  # of the answers, and of texts that were read
+
+
+def train(
+    recipe: AudioLLMRecipe, checkpoints: Path, n_workers: int, progress: Callable[[str, float], None]
+) -> tuple[Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor, dict[str, Fit], dict]:
+    """Model, processor, the fits, and what was heard and read; from nothing or where it was stopped."""
+    encoder, llm = load_encoder(recipe.encoder), load_llm(recipe.llm)
+    made = processor(load_tokenizer(recipe.llm), encoder.config.num_mel_bins)
+    model = build(encoder, llm, recipe.blocks, made, recipe.seed)
+    material = items(recipe)
+    utterances = [item.spoken for some in material.values() for item in some if item.spoken]
+    frames = spoken_frames(utterances, model.model.audio_tower.eval(), recipe.encoder, n_workers)
+    # Other weights to start from are another training.
+    checkpoints /= runs.digest([identity.backbone_hash(name) for name in (recipe.encoder, recipe.llm)])
+    fits, seen = {}, []
+    for phase in recipe.pre_training:
+        batches = phase_batches(recipe, phase, material)
+        fits[phase.name] = train_phase(
+            recipe, phase, model, made.tokenizer, batches, material, frames, checkpoints, progress
+        )
+        seen.append(_seen(batches, made.tokenizer, frames))
+    amounts = {
+        "speech_hours": round(sum(some.speech_hours for some in seen), 1),
+        "text_tokens": sum(some.text_tokens for some in seen),
+    }
+    return model, made, fits, amounts
+
+
+def phase_batches(
+    recipe: AudioLLMRecipe, phase: PreTraining, material: dict[str, list[Item]]
+) -> list[list[Item]]:
+    """A phase's batches: of each task its share of the examples, all its items in turn.
+
+    A batch is heard or read, never both. The last `HELD_OUT` items of each task are left for validation.
+    """
+    rng = np.random.default_rng([recipe.seed, recipe.pre_training.index(phase)])
+    heard, read = [], []
+    for task, share in sorted(phase.tasks.items()):
+        some = material[task][:-HELD_OUT]
+        pairs = schedule.order(len(some), round(share * phase.examples), rng)
+        (heard if some[0].spoken else read).extend(some[i] for i, _ in pairs)
+    batches = [batch for some in (heard, read) for batch in _batches(some, phase.batch_size, rng)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _batches(some: list[Item], batch_size: int, rng: np.random.Generator) -> list[list[Item]]:
+    pairs = [(int(i), 0) for i in rng.permutation(len(some))]
+    lengths = [len(some[i].text) + len(some[i].example.prompt) / 4 for i, _ in pairs]
+    return [[some[i] for i, _ in batch] for batch in schedule.batches(pairs, lengths, batch_size, rng)]
+
+
+def train_phase(
+    recipe: AudioLLMRecipe,
+    phase: PreTraining,
+    model: Qwen2AudioForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    batches: list[list[Item]],
+    material: dict[str, list[Item]],
+    frames: FrameStore,
+    checkpoints: Path,
+    progress: Callable[[str, float], None],
+) -> Fit:
+    """One phase of the pre-training, in place."""
+    speech_llm = SpeechLLM(*audio_llm.language_parts(model))  # the tower's frames are there
+    parameters = {name: p.requires_grad_() for name, p in speech_llm.named_parameters()}
+    fixed = {task: material[task][-HELD_OUT:] for task in sorted(phase.tasks)}
+
+    def batch(some: list[Item], with_answer: bool) -> Batch:
+        if some[0].spoken:
+            heard = {"frames": [frames[item.spoken.id] for item in some]}
+        else:
+            heard = {"transcripts": [item.text for item in some]}
+        positions = {"speech_tokens": speech_llm.speech_tokens, "with_answer": with_answer}
+        return collate(tokenizer, [item.example for item in some], **heard, **positions)
+
+    def loss(some: list[Item]) -> dict[str, torch.Tensor]:
+        speech_llm.train()
+        return {"loss": speech_llm.loss(batch(some, True))}
+
+    @torch.inference_mode()
+    def validate() -> dict[str, float]:
+        speech_llm.eval()
+        values = {}
+        for task, some in fixed.items():
+            values[f"{task}_loss"] = speech_llm.loss(batch(some, True)).item()
+            ids = speech_llm.generate(
+                batch(some, False), ANSWER_TOKENS, tokenizer.eos_token_id, tokenizer.pad_token_id
+            )
+            said = tokenizer.batch_decode(ids, skip_special_tokens=True)
+            right = [answer == item.example.target for answer, item in zip(said, some, strict=True)]
+            values[f"{task}_exact"] = sum(right) / len(right)
+        return values
+
+    return fit(
+        phase,
+        parameters,
+        batches,
+        loss,
+        validate,
+        checkpoints / phase.name,
+        recipe.seed,
+        autocast=phase.autocast,
+        progress=lambda share: progress(phase.name, share),
+    )
+
+
+def _seen(batches: list[list[Item]], tokenizer: PreTrainedTokenizerBase, frames: FrameStore) -> Seen:
+    some = [item for batch in batches for item in batch]
+    n_frames = sum(frames.n_frames(item.spoken.id) for item in some if item.spoken)
+    texts = [item.example.target for item in some] + [item.text for item in some if not item.spoken]
+    return Seen(n_frames / audio_llm.FRAMES_A_SECOND / 3600, sum(map(len, tokenizer(texts)["input_ids"])))
