@@ -101,7 +101,7 @@ def test_stored_traces_are_what_a_thinking_form_learns_from_in_every_epoch(home)
     assert found == {q.utterance.id: (q.example, t) for q, t in zip(given[:19], right.traces)}
 
     def put(question: Question, task: str, epoch: int, stored=None):
-        return questions.training_example(question.utterance, TYPES, {task: 1.0}, 0, epoch, stored)
+        return questions.training_example(question.utterance, TYPES, {task: 1.0}, 0, epoch, stored=stored)
 
     for question, written in zip(given[:19], right.traces):
         for epoch in (0, 1):
