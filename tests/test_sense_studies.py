@@ -29,9 +29,14 @@ def test_all_variants_start_from_one_transcription_and_a_unified_model_is_traine
     assert len(sense) == len({run.digest for run in sense.values()}) == 3 * 4 + 3 * 4 + 3
     assert len({run.stages[0] for run in sense.values()}) == 1
     assert len({run.stages[1] for run in sense.values()}) == 4 * 4
-    assert all(sense[t].stages == sense[f"{t}_no_audio"].stages for t in ("asr", "ner", "sentiment"))
+    assert all(
+        sense[t].stages == sense[f"{t}_no_audio"].stages for t in ("transcription", "ner", "sentiment")
+    )
     for setting in ("", "_classifier", "_lora", "_all"):
-        assert len({sense[f"unified_{task}{setting}"].stages for task in ("asr", "ner", "sentiment")}) == 1
+        assert (
+            len({sense[f"unified_{task}{setting}"].stages for task in ("transcription", "ner", "sentiment")})
+            == 1
+        )
     for name, run in sense.items():
         last = run.config.stages[1]
         assert (last.classifier is not None) == name.endswith(("_classifier", "_all"))
@@ -46,7 +51,9 @@ def test_the_smaller_studies_ask_for_what_sense_has_trained(planned):
         return planned[study, variant].digest
 
     assert (
-        digest("sense_pooling", "asr_250") == digest("sense", "asr") == digest("sense_decoding", "asr_greedy")
+        digest("sense_pooling", "transcription_250")
+        == digest("sense", "transcription")
+        == digest("sense_decoding", "transcription_greedy")
     )
     assert (
         digest("sense_pooling", "ner_250") == digest("sense", "ner") == digest("sense_decoding", "ner_greedy")

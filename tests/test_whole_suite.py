@@ -80,8 +80,8 @@ def test_the_notebooks_of_the_other_studies(checkout):
         "multistage": "single,multistage_b",
         "stability": "half_20,pre_norm_full_20",
         "adapter_sweep": "mlp_small,mlp_small_few",
-        "sense": "asr,ner_all,unified_sentiment_classifier",
-        "sense_pooling": "ner_125,asr_250",
+        "sense": "transcription,ner_all,unified_sentiment_classifier",
+        "sense_pooling": "ner_125,transcription_250",
         "sense_classifier": "a_0,a_20_unweighted",
         "sense_decoding": "ner_greedy,ner_beam_5",
     }.items():

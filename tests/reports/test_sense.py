@@ -36,8 +36,8 @@ def row(task, variant, right, beams=None, n=8):
 
 def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
     rows = [
-        row("transcription", "asr", 4),  # WER 1/4
-        row("transcription", "asr_lora", 8),
+        row("transcription", "transcription", 4),  # WER 1/4
+        row("transcription", "transcription_lora", 8),
         row("ner", "ner", 4),
         row("ner", "ner_lora", 6),
         row("sentiment", "sentiment", 8),
@@ -55,7 +55,11 @@ def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
 
 
 def test_the_best_run_of_each_task_and_what_decoding_cost():
-    rows = [row("transcription", "asr", 4), row("transcription", "beams", 6, beams=5), row("ner", "ner", 1)]
+    rows = [
+        row("transcription", "transcription", 4),
+        row("transcription", "beams", 6, beams=5),
+        row("ner", "ner", 1),
+    ]
     assert {task: run.variant for task, run in show.best_runs(rows).items()} == {
         "transcription": "beams",  # the lower WER
         "ner": "ner",
@@ -100,7 +104,9 @@ def test_boundary_errors_by_length_and_rate(monkeypatch):
     raw = [gold, ner.target([("PLACE", "york"), ("WHEN", "may")]), "{}"]
     said = [prediction("ner", i, gold, one) for i, one in enumerate(raw)]
     monkeypatch.setattr(show, "predictions", lambda run: said)
-    frame = boundaries.boundary_errors([row("ner", "ner", 1), row("transcription", "asr", 1)], utterances)
+    frame = boundaries.boundary_errors(
+        [row("ner", "ner", 1), row("transcription", "transcription", 1)], utterances
+    )
     found = frame.set_index("group")
     assert set(frame["variant"]) == {"ner"}
     assert list(found.index) == ["1 word", "2 words", "fast", "medium", "slow"]

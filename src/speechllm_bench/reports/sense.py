@@ -13,8 +13,8 @@ from speechllm_bench.metrics.slue_score import slue_score
 from speechllm_bench.reports import tables
 from speechllm_bench.schema import Interval
 
-TASKS = ("asr", "ner", "sentiment")
-HEADINGS = {"asr": "WER", "ner": "NER F1", "sentiment": "sentiment, macro F1"}
+TASKS = ("transcription", "ner", "sentiment")
+HEADINGS = {"transcription": "WER", "ner": "NER F1", "sentiment": "sentiment, macro F1"}
 SETTINGS = {"": "adapter", "_classifier": "+ classifier", "_lora": "+ LoRA", "_all": "all"}
 
 
@@ -34,10 +34,12 @@ def gains(rows: list[dict]) -> pd.DataFrame:
             for task, interval in found.items():
                 base = tables.main_metric(rows, f"{models}{task}")
                 line[HEADINGS[task]] = interval.value if interval else float("nan")
-                line[f"{HEADINGS[task]}, gain"] = _relative(interval, base, lower_is_better=task == "asr")
+                line[f"{HEADINGS[task]}, gain"] = _relative(
+                    interval, base, lower_is_better=task == "transcription"
+                )
             if all(found.values()):
-                asr, ner, sentiment = (interval.value for interval in found.values())
-                line["SLUE score"] = slue_score([asr], ner, sentiment)
+                words, ner, sentiment = (interval.value for interval in found.values())
+                line["SLUE score"] = slue_score([words], ner, sentiment)
             lines.append(line)
     columns = ["model", "setting", "trained parameters"]
     columns += [name for task in TASKS for name in (HEADINGS[task], f"{HEADINGS[task]}, gain")]
