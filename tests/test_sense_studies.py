@@ -51,9 +51,9 @@ def test_the_smaller_studies_ask_for_what_sense_has_trained(planned):
         return planned[study, variant].digest
 
     assert (
-        digest("sense_pooling", "asr_250")
+        digest("sense_pooling", "transcription_250")
         == digest("sense", "transcription")
-        == digest("sense_decoding", "asr_greedy")
+        == digest("sense_decoding", "transcription_greedy")
     )
     assert (
         digest("sense_pooling", "ner_250") == digest("sense", "ner") == digest("sense_decoding", "ner_greedy")

@@ -85,7 +85,7 @@ def test_the_notebooks_of_the_other_studies(checkout):
         "multitask": "slots,all_b_ood,all_asked_sqit",
         "context": "drawn,context_0,described",
         "sense": "transcription,ner_all,unified_sentiment_classifier",
-        "sense_pooling": "ner_125,asr_250",
+        "sense_pooling": "ner_125,transcription_250",
         "sense_classifier": "a_0,a_20_unweighted",
         "sense_decoding": "ner_greedy,ner_beam_5",
         "reasoning_mode": "regular,hybrid_no_think,hybrid_think",

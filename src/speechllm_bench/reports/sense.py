@@ -34,10 +34,12 @@ def gains(rows: list[dict]) -> pd.DataFrame:
             for task, interval in found.items():
                 base = tables.main_metric(rows, f"{models}{task}")
                 line[HEADINGS[task]] = interval.value if interval else float("nan")
-                line[f"{HEADINGS[task]}, gain"] = _relative(interval, base, task == "transcription")
+                line[f"{HEADINGS[task]}, gain"] = _relative(
+                    interval, base, lower_is_better=task == "transcription"
+                )
             if all(found.values()):
-                wer, ner, sentiment = (interval.value for interval in found.values())
-                line["SLUE score"] = slue_score([wer], ner, sentiment)
+                words, ner, sentiment = (interval.value for interval in found.values())
+                line["SLUE score"] = slue_score([words], ner, sentiment)
             lines.append(line)
     columns = ["model", "setting", "trained parameters"]
     columns += [name for task in TASKS for name in (HEADINGS[task], f"{HEADINGS[task]}, gain")]
