@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from speechllm_bench import identity, jobs, paths, preparation, runs
+from speechllm_bench.config import RunConfig
 from speechllm_bench.data.tasks import sit, slots, sqit
 from speechllm_bench.schema import Prediction
 
@@ -80,6 +81,19 @@ def test_answers_are_scored_by_what_was_asked(few_voices, tiny_run, tiny_data, t
     right = sum(sit.parse(p.raw) == sit.parse(p.gold) for p in said)
     assert found["metrics"]["accuracy"]["value"] == right / 8
     assert "f1" not in found["metrics"]
+
+
+def test_an_audio_llm_hears_spoken_instructions_through_its_own_tower(
+    few_voices, tiny_run, tiny_data, tiny_backbones
+):
+    own = {"adapter": None, "audio_llm": str(tiny_backbones / "audio_llm"), "stages": []}
+    asked = RunConfig.model_validate(evaluated(tiny_run(), task="sqit").model_dump() | own)
+    folder = jobs.execute(asked, "questions", silent)
+    assert runs.read_json(folder / "score.json")["n"] == 8
+    frames, others = map(preparation.ensure_instruction_frames, (asked, tiny_run()))
+    corpus = preparation.ensure_instructions()
+    for utterance in corpus.utterances("test"):
+        assert frames.n_frames(utterance.id) == others.n_frames(utterance.id) // 2
 
 
 def test_paraphrased_answers_are_scored_as_the_slots_they_stand_for(tiny_run, tiny_data, monkeypatch):
