@@ -25,7 +25,7 @@ FIXED = [
 ]
 DRAWN = [
     "caller: hi\nagent: where to\ncaller:<|audio|>\nfill in as json: first name, city, seat row, day",
-    "caller: hi\nagent: where to\ncaller:<|audio|>\nfill in as json: seat row, city",
+    "agent: hello\ncaller: hi\nagent: where to\ncaller:<|audio|>\nfill in as json: seat row, city",
     "caller: hi\nagent: where to\ncaller:<|audio|>\nfill in as json: city, seat row",
 ]
 CASES = [("A-test", False), ("B-test", False), ("B-test", True)]
