@@ -30,7 +30,7 @@ def started(tmp_path, tiny_backbones, monkeypatch) -> Path:
     profile = toy_profile("smoke")
     profile["corpus"]["sizes"] = {"train": 8, "validation": 4, "A-test": 8}
     profile["encoder"]["path"], profile["llm"] = (str(tiny_backbones / name) for name in ("whisper", "llm"))
-    profile["budgets"] = {"alignment": 8, "slots": 8, "transcription": 0}
+    profile["budgets"] = {"alignment": 8, "slots": 8, "transcription": 0, "understanding": 8}
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "smoke.yaml").write_text(yaml.safe_dump(profile))
     (tmp_path / "adapter_size.yaml").write_text((paths.EXPERIMENTS / "adapter_size.yaml").read_text())

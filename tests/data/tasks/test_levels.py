@@ -24,9 +24,9 @@ FIXED = [
     "caller: hi\nagent: where to\ncaller:<|audio|>\nfill in as json: day, city",
 ]
 DRAWN = [
-    "caller: hi\nagent: where to\ncaller:<|audio|>\nfill in as json: seat row, first name, day",
-    "caller: hi\nagent: where to\ncaller:<|audio|>\nfill in as json: seat row, city",
-    "caller: hi\nagent: where to\ncaller:<|audio|>\nfill in as json: city, first name, day, seat row",
+    "caller: hi\nagent: where to\ncaller:<|audio|>\nfill in as json: first name, city, seat row, day",
+    "agent: hello\ncaller: hi\nagent: where to\ncaller:<|audio|>\nfill in as json: seat row, city",
+    "caller: hi\nagent: where to\ncaller:<|audio|>\nfill in as json: city, seat row",
 ]
 CASES = [("A-test", False), ("B-test", False), ("B-test", True)]
 

@@ -93,7 +93,7 @@ class TestSlotsOverTheCorpus:
 
 @pytest.mark.parametrize("split", ASKED_SPLITS)
 def test_training_questions_never_name_an_unseen_slot(split):
-    wanted = filled = 0
+    wanted = filled = several = 0
     for utterance in corpus(split)[:500]:
         example = questions.training_example(utterance, TYPES, {"slots": 1.0}, 3, 2)
         answer = slots.parse(example.target)
@@ -104,7 +104,10 @@ def test_training_questions_never_name_an_unseen_slot(split):
         assert not any(words(value) in text for value in answer.values())
         assert answer.items() <= gold(utterance).items()
         wanted, filled = wanted + len(answer), filled + len(gold(utterance))
-    assert abs(wanted / filled - slots.WANTED) < 0.06
+        several += len(gold(utterance)) > 1
+        assert len(answer) >= len(gold(utterance)) - (len(gold(utterance)) > 1)
+    if several > 50:  # in B a turn rarely fills two seen slots
+        assert abs((filled - wanted) / several - slots.LEFT_OUT) < 0.12
 
 
 def test_nearly_every_filled_slot_is_asked():

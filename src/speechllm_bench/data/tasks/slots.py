@@ -17,10 +17,10 @@ from speechllm_bench.config import Wording
 from speechllm_bench.data.tasks.prompt import contains, draw_context, user_message
 from speechllm_bench.schema import Example, SlotType, Utterance
 
-VERSION = 2
+VERSION = 3
 MAX_DISTRACTORS = 5
 SAME_DOMAIN = 0.7  # share of the distractors drawn from the turn's own domain, the confusable ones
-WANTED = 0.8  # chance in training that a filled slot is asked for: values nobody asks for are left alone
+LEFT_OUT = 0.5  # of the training turns that fill several slots: one of these is not asked for
 
 
 def example(
@@ -36,7 +36,8 @@ def example(
 ) -> Example:
     """Ask for the turn's seen slot types (or, with `ood`, its unseen ones) among distractors of that kind.
 
-    In training only for a drawn part of them, as a turn of B-test also says what it is not asked for.
+    In training not always for all of several, since every turn of B-test says more than it is asked for.
+    Where one value is all, it is asked for: alone, it often has nothing that tells it from a distractor's.
     `context` and `distractors` fix numbers that are drawn where None; all else drawn stays what it was.
     """
     filled = {s.slot: s.value for s in utterance.slots}
@@ -45,8 +46,8 @@ def example(
     # A name that holds a wanted value ("home city" beside the policy type "home") would give it away.
     kind = [t for t in kind if not any(contains(text, v) for text in _shown(t, wording) for v in values)]
     gold = {t.name: filled[t.name] for t in kind if t.name in filled}
-    if training:
-        gold = {name: value for name, value in gold.items() if rng.random() < WANTED}
+    if training and len(gold) > 1 and rng.random() < LEFT_OUT:
+        gold.pop(rng.choice(sorted(gold)))
     candidates = [t for t in kind if t.name not in filled]
     asked = [*gold, *_distractors(utterance.domain, candidates, rng, distractors)]
     rng.shuffle(asked)

@@ -1,0 +1,25 @@
+"""The records that the repository keeps are those of its studies, backbones and corpus as they are now."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from speechllm_bench import paths, studies
+from speechllm_bench.errors import MissingBackbone
+
+KEPT = sorted((paths.PROJECT / "results").glob("*/runs/*/run.json"))
+
+
+@pytest.mark.parametrize("profile", sorted({file.parents[2].name for file in KEPT} - {"smoke"}))
+def test_every_record_kept_belongs_to_a_study(profile):
+    """A record of earlier weights or settings would stand beside tables that it has no part in."""
+    known = set()
+    for study in studies.known_studies():
+        with contextlib.suppress(MissingBackbone):  # what cannot be run here has left no record either
+            known |= {run.digest for run in studies.plan([study], profile, ["all"]).runs}
+    strangers = [
+        file.parent.name for file in KEPT if file.parents[2].name == profile and file.parent.name not in known
+    ]
+    assert strangers == []
