@@ -64,6 +64,8 @@ def test_from_nothing_to_tables_and_notebooks_and_then_nothing_to_do(checkout):
         errors = [o for c in json.loads(text)["cells"] for o in c.get("outputs", []) if "ename" in o]
         assert not errors and "image/png" in text
 
+    assert not list(Path.cwd().glob("kernel-ipc*"))  # sockets of the kernels stay out of the checkout
+
     drawn = {p: p.read_bytes() for folder in ("tables", "figures") for p in (results / folder).iterdir()}
     assert "all 2 runs are there, nothing to do" in bench(checkout, "study", *two)
     assert "Notebook adapter_size is up to date" in bench(checkout, "notebook", *two)

@@ -258,6 +258,8 @@ def _run_papermill(work: Path) -> dict:
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    sockets = tempfile.TemporaryDirectory()
+
     class ThisPython(AsyncKernelManager):
         """A kernel of this very interpreter, whatever `python3` is elsewhere; over local sockets, not TCP."""
 
@@ -267,6 +269,9 @@ def _run_papermill(work: Path) -> dict:
 
         def _transport_default(self) -> str:
             return "ipc"
+
+        def _ip_default(self) -> str:
+            return f"{sockets.name}/kernel"  # in a short path: sockets may not have long ones
 
     spec = runs.read_json(work / "spec.json")
     try:
