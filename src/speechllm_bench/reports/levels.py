@@ -45,10 +45,11 @@ def levels_figure(rows: list[dict]) -> Figure | None:
         for level, points in frame[sizes == sizes.max()].sort_values(varied).groupby(held):
             bars = [points["f1"] - points["low"], points["high"] - points["f1"]]
             line = f"{level:.0f} {AXES[held]}"
-            ax.errorbar(points[varied], points["f1"], bars, marker="o", color=colour, capsize=2, label=line)
+            style = {"marker": "o", "ms": 4, "elinewidth": 1, "capsize": 2, "color": colour}
+            ax.errorbar(points[varied], points["f1"], bars, label=line, **style)
         ax.set_xlabel(label)
         ax.set_ylabel("F1 (partial match)")
-        ax.set_ylim(0, None)
+        ax.set_ylim(0, 1.1 * frame["high"].max() or 1)
         ax.xaxis.get_major_locator().set_params(integer=True)
     figures.legend(figure)
     return figure

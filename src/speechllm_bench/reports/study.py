@@ -49,7 +49,7 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
         written.append(_write_markdown(found, folder / "tables" / f"{name}_claims.md"))
     curve = curves(rows)
     drawn = {"parameters": parameters_figure(frame)}
-    if len(study.variants) <= MOST_LINES:
+    if curve["variant"].nunique() <= MOST_LINES:
         drawn["curves"] = curves_figure(curve)
     if name in OWN_FIGURES:
         ending, draw = OWN_FIGURES[name]
