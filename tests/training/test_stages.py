@@ -151,10 +151,10 @@ def test_f1_on_the_curve_is_in_range_and_absent_if_nothing_is_decoded(tiny_run, 
 
 
 def test_it_learns(tiny_run, tiny_data, tmp_path):
-    config = stage(tiny_run(), examples=96, lr=0.03, decoded_turns=0, points=4)
+    config = stage(tiny_run(), examples=288, lr=0.03, decoded_turns=0, points=4)
     _, fit, _ = train(config, tiny_data, tmp_path)
     losses = values(fit, "train", "loss")
-    assert losses[-1] < losses[0]
+    assert losses[-1] < losses[0] - 0.02
 
 
 def test_both_tasks_are_drawn_by_their_shares(tiny_data):

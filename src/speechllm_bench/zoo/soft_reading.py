@@ -66,8 +66,8 @@ class SoftReader(SpeechLLM):
         with torch.no_grad():
             self.rms = llm.get_input_embeddings().weight.pow(2).mean().sqrt().item()
 
-    def embeddings(self, batch: Batch) -> Tensor:
-        embedded = super().embeddings(batch)  # (B, N, E)
+    def embeddings(self, batch: Batch, speech: Tensor | None = None) -> Tensor:
+        embedded = super().embeddings(batch, speech)  # (B, N, E)
         if not self.training:
             return embedded
         where = batch.speech[..., None]  # (B, N, 1): the transcript's positions
