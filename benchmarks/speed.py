@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from speechllm_bench import preparation, runs, studies
+from speechllm_bench.config import LoraConfig
 from speechllm_bench.data import corpora, questions
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.encoder import encode, load_encoder
@@ -65,6 +66,13 @@ def main() -> None:
             model, tokenizer, examples, utterances, frames=heard, batch_size=size, max_new_tokens=24
         )
 
+    def tuned_with(dropout: float) -> Callable[[], None]:
+        lora = LoraConfig(rank=6, alpha=24, dropout=dropout)
+        tuned, _ = build_model(config.model_copy(update={"lora": lora}), frames.dim)
+        tuned.trained_parameters(["adapter", "lora"])
+        tuned.train()
+        return lambda: tuned.loss(batch).backward()
+
     claims = {
         "encoding 8 turns padded to 30 s / trimmed to their length": (
             lambda: list(encode(encoder, audio[:8], "30s")),
@@ -78,6 +86,10 @@ def main() -> None:
         "loss of 32 turns with logits everywhere / at the answer alone": (
             lambda: all_logits().backward(),
             lambda: model.loss(batch).backward(),
+        ),
+        "loss and gradients of 32 turns with LoRA of dropout 0.05 / of none": (
+            tuned_with(0.05),
+            tuned_with(0.0),
         ),
     }
     environment = runs.environment()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
 BUCKET = 32  # batches sorted together by length: little padding, still well mixed
 
 
+Item = TypeVar("Item")
 Pair = tuple[int, int]
 """An item and the epoch in which it is seen: what an example is drawn from."""
 
@@ -30,17 +32,17 @@ def interleave(sequences: Sequence[Sequence], rng: np.random.Generator) -> list:
 
 
 def batches(
-    pairs: Sequence[Pair], lengths: Sequence[float], batch_size: int, rng: np.random.Generator
-) -> list[list[Pair]]:
-    """The pairs in batches of like length, so that little is padded.
+    items: Sequence[Item], lengths: Sequence[float], batch_size: int, rng: np.random.Generator
+) -> list[list[Item]]:
+    """The items in batches of like length, so that little is padded.
 
-    `lengths`, one a pair, are a reference measure and never an adapter's own: every variant sees the
+    `lengths`, one an item, are a reference measure and never an adapter's own: every variant sees the
     same examples in the same order.
     """
     formed = []
-    for start in range(0, len(pairs), BUCKET * batch_size):
-        pool = range(start, min(start + BUCKET * batch_size, len(pairs)))
-        by_length = [pairs[i] for i in sorted(pool, key=lengths.__getitem__)]
+    for start in range(0, len(items), BUCKET * batch_size):
+        pool = range(start, min(start + BUCKET * batch_size, len(items)))
+        by_length = [items[i] for i in sorted(pool, key=lengths.__getitem__)]
         groups = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
         formed += [groups[i] for i in rng.permutation(len(groups))]
     return formed

@@ -125,23 +125,23 @@ def train_stage(
             train[item], data.slot_types, tasks, config.seed, epoch, stage.described, stored
         )
 
-    def loss(asked: Sequence[Asked]) -> dict[str, torch.Tensor]:
+    def loss(places: Sequence[int]) -> dict[str, torch.Tensor]:
         model.train()
-        examples = [example(one) for one in asked]
-        turns = [train[item] for (item, _), _ in asked]
-        heard = data.heard(turns, stage.text, examples)
-        batch = collate(tokenizer, examples, **heard, speech_tokens=model.speech_tokens, with_answer=True)
+        chosen, heard_of = [examples[i] for i in places], [turns[i] for i in places]
+        heard = data.heard(heard_of, stage.text, chosen)
+        batch = collate(tokenizer, chosen, **heard, speech_tokens=model.speech_tokens, with_answer=True)
         padding[:] += (~batch.attended).sum().item(), batch.attended.numel()
         if regulariser:
-            return regulariser.loss(model, batch.to(device), turns)
+            return regulariser.loss(model, batch.to(device), heard_of)
         return {"loss": model.loss(batch.to(device))}
 
     regulariser = Regulariser(stage.classifier, train, config.seed, device) if stage.classifier else None
     rng = np.random.default_rng([config.seed, index])
     asked = _asked(stage, len(train), config.seed, index, rng)
     turns = [train[item] for (item, _), _ in asked]
-    lengths = [_reference_length(example(one), turn) for one, turn in zip(asked, turns, strict=True)]
-    batches = schedule.batches(asked, lengths, stage.batch_size, rng)
+    examples = [example(one) for one in asked]
+    lengths = list(map(_reference_length, examples, turns))
+    batches = schedule.batches(range(len(asked)), lengths, stage.batch_size, rng)
     fitted = fit(
         stage,
         model.trained_parameters(stage.train) | (regulariser.parameters() if regulariser else {}),
@@ -153,7 +153,7 @@ def train_stage(
         autocast=config.precision == "bf16",
         progress=progress,
     )
-    amounts = _amounts(config, stage, turns, [example(one) for one in asked], tokenizer, data)
+    amounts = _amounts(config, stage, turns, examples, tokenizer, data)
     return fitted, Seen(float(padding[0] / max(1, padding[1])), *amounts)
 
 

@@ -60,11 +60,11 @@ def text(folder: Path, name: str, recipe: Recipe) -> str:
     ]
     for phase, fit in phases.items():
         steps = -(-fit.examples // fit.batch_size)
-        minutes = round(training["seconds"][phase] / 60)
+        minutes, threads = round(training["seconds"][phase] / 60), training["threads"][phase]
         lines.append(
             f"| {phase.replace('_', '-')} | {fit.examples:,} examples in {steps:,} steps of "
             f"{fit.batch_size}, peak learning rate {fit.lr:g}, {minutes} minutes "
-            f"on {training['threads']} CPU thread{'s' * (training['threads'] > 1)} |"
+            f"on {threads} CPU thread{'s' * (threads > 1)} |"
         )
     if isinstance(recipe, AudioLLMRecipe):
         lines.append(f"| speech heard in training | {training['speech_hours']:,} hours |")

@@ -59,7 +59,7 @@ def save(name: str, recipe, model, tokenizer, fits: dict[str, Fit], seen: dict |
             "seconds": {phase: round(fit.seconds) for phase, fit in fits.items()},
             **(seen or {}),
             "status": {phase: fit.status for phase, fit in fits.items()},
-            "threads": torch.get_num_threads(),
+            "threads": dict.fromkeys(fits, torch.get_num_threads()),
             "weights_sha256": runs.file_sha256(temporary / "model.safetensors"),
             "trained": time.strftime("%Y-%m-%d", time.gmtime()),
             "environment": runs.environment(),

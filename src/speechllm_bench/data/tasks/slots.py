@@ -44,7 +44,7 @@ def example(
     kind = [t for t in slot_types.values() if t.ood == ood]
     values = [filled[t.name] for t in kind if t.name in filled]
     # A name that holds a wanted value ("home city" beside the policy type "home") would give it away.
-    kind = [t for t in kind if not any(contains(text, v) for text in _shown(t, wording) for v in values)]
+    kind = [t for t in kind if not any(contains(text, v) for v in values for text in _shown(t, wording))]
     gold = {t.name: filled[t.name] for t in kind if t.name in filled}
     if training and len(gold) > 1 and rng.random() < LEFT_OUT:
         gold.pop(rng.choice(sorted(gold)))
@@ -100,8 +100,9 @@ def paraphrases(slot_types: Mapping[str, SlotType]) -> dict[str, str]:
 
 def _shown(slot: SlotType, wording: Wording | None) -> tuple[str, ...]:
     """All that a question may show of a slot."""
-    described = (f"{spoken(slot.name)} ({slot.description})",)
-    return {None: (spoken(slot.name),), "described": described, "paraphrased": slot.paraphrases}[wording]
+    if wording == "paraphrased":
+        return slot.paraphrases
+    return (spoken(slot.name) if wording is None else f"{spoken(slot.name)} ({slot.description})",)
 
 
 def _asked_by(slot: SlotType, wording: Wording | None, rng: random.Random) -> str:
