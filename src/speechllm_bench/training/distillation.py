@@ -1,10 +1,11 @@
-"""Distillation from the text LLM: L = L_LLM + weight KL(text LLM || SpeechLLM), over the answers' tokens.
+"""Distillation from the text LLM in training: L = L_LLM + w KL(text LLM || SpeechLLM).
 
-The teacher is the SpeechLLM's own LLM without LoRA, and it reads the gold transcript where the student hears
-the turn. Both have the same question and the same answer up to each token, so the teacher says what would
-have come next had the turn been read (BLSP-KD, arXiv:2405.19041, does so to align speech with text), and what
-the LLM answered before it was tuned to the slots of the training (the idea of learning without forgetting,
-arXiv:1606.09282). It has no weights of its own and is run beside the student, without gradients.
+Both terms are over the answers' tokens. The teacher is the SpeechLLM's own LLM without LoRA, and it reads the
+gold transcript where the student hears the turn. Both have the same question and the same answer up to each
+token, so the teacher says what would have come next had the turn been read (BLSP-KD, arXiv:2405.19041, does
+so to align speech with text), and what the LLM answered before it was tuned to the slots of the training (the
+idea of learning without forgetting, arXiv:1606.09282). It has no weights of its own and is run beside the
+student, without gradients.
 """
 
 from __future__ import annotations
