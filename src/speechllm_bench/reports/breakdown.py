@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from textwrap import fill
 
 import matplotlib as mpl
 import numpy as np
@@ -117,8 +118,10 @@ def _labels(edges: Sequence[int]) -> list[str]:
 @mpl.rc_context(figures.STYLE)
 def slots_figure(frames: Mapping[str, pd.DataFrame]) -> Figure:
     """F1 of every slot type (rows, the easiest first) by system (columns); frames: system -> `by_slot`."""
-    columns = {figures.look(name).label: frame.set_index("bucket")["value"] for name, frame in frames.items()}
-    table = pd.DataFrame(columns)
+    labels = [fill(figures.look(name).label, 16) for name in frames]  # side by side under the columns
+    table = pd.DataFrame(
+        {label: frame.set_index("bucket")["value"] for label, frame in zip(labels, frames.values())}
+    )
     table = table.loc[table.mean(axis=1).sort_values(ascending=False).index]
     figure, (ax,) = figures.panels(1, "page", height=0.5 + 0.13 * len(table))
     seaborn.heatmap(

@@ -126,6 +126,7 @@ LOOKS = {
 
 METRIC_LABELS = {
     "loss": "loss (nats per target token)",
+    "kl": "weighted KL (nats per target token)",
     "f1": "F1 (partial match)",
     "wer": "WER",
     "accuracy": "accuracy",
