@@ -118,7 +118,7 @@ def _labels(edges: Sequence[int]) -> list[str]:
 @mpl.rc_context(figures.STYLE)
 def slots_figure(frames: Mapping[str, pd.DataFrame]) -> Figure:
     """F1 of every slot type (rows, the easiest first) by system (columns); frames: system -> `by_slot`."""
-    labels = [fill(figures.look(name).label, 16) for name in frames]  # side by side under the columns
+    labels = [fill(figures.look(name).label, 14) for name in frames]  # side by side under the columns
     table = pd.DataFrame(
         {label: frame.set_index("bucket")["value"] for label, frame in zip(labels, frames.values())}
     )

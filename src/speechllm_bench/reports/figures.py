@@ -241,7 +241,9 @@ def parameters_axis(ax: Axes) -> None:
 
 @mpl.rc_context(STYLE)
 def legend(figure: Figure, reported: bool = False) -> None:
-    """One legend above all panels, never over data; `reported` explains the hollow markers."""
+    """One legend above all panels, never over data nor wider than the page; `reported` explains the hollow
+    markers.
+    """
     entries: dict[str, Line2D] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
@@ -249,13 +251,17 @@ def legend(figure: Figure, reported: bool = False) -> None:
     if reported:
         entries["reported"] = Line2D([], [], ls="", marker="o", mfc="none", mec="0.3")
     lines = any(isinstance(h, Line2D) and h.get_linestyle() != "None" for h in entries.values())
-    figure.legend(
-        entries.values(),
-        entries.keys(),
-        loc="outside upper center",
-        ncols=6 if figure.get_figwidth() > WIDTHS["column"] else 4,
-        handlelength=2.6 if lines else 1,
-    )
+    for columns in range(6 if figure.get_figwidth() > WIDTHS["column"] else 4, 0, -1):
+        drawn = figure.legend(
+            entries.values(),
+            entries.keys(),
+            loc="outside upper center",
+            ncols=columns,
+            handlelength=2.6 if lines else 1,
+        )
+        if columns == 1 or drawn.get_window_extent().width <= figure.bbox.width:
+            break
+        drawn.remove()
 
 
 @mpl.rc_context(STYLE)
