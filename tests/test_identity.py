@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from speechllm_bench import identity, paths, runs, studies
-from speechllm_bench.config import ClassifierConfig, LoraConfig, RunConfig
+from speechllm_bench.config import ClassifierConfig, DistillationConfig, LoraConfig, RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.tasks import sqit
 from speechllm_bench.errors import UserError
@@ -239,6 +239,7 @@ def test_settings_that_came_later_leave_older_configs_what_they_were(monkeypatch
     [
         ("evaluation.beams", 5, (True, False)),
         ("stages.classifier", ClassifierConfig(alpha=0.2, class_weights=True), (True, True)),
+        ("stages.distillation", DistillationConfig(weight=0.5), (True, True)),
         ("stages.decoded_task", "ner", (True, True)),
     ],
 )

@@ -92,6 +92,7 @@ def test_the_notebooks_of_the_other_studies(checkout):
         "sense_decoding": "ner_greedy,ner_beam_5",
         "reasoning_mode": "regular,hybrid_no_think,hybrid_think",
         "trace_ablation": "transcript,no_audio",
+        "generalization": "cascade,distilled,distilled_b_ood,cascade_taught_described_b_ood",
         "hybrid_matched": "hybrid_think,reasoning_tokens",
     }.items():
         bench(checkout, "notebook", name, "--variants", variants)

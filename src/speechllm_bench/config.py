@@ -88,6 +88,12 @@ class ClassifierConfig(Strict):
     class_weights: bool  # a label's weight is all labels / its own, or 1
 
 
+class DistillationConfig(Strict):
+    """The frozen text LLM as a teacher: L_LLM + weight KL(text LLM || model); training/distillation.py."""
+
+    weight: float = Field(gt=0)  # below 1 an answer that the examples settle stays the likeliest
+
+
 class FitConfig(Strict):
     """How one optimisation runs; the studies' stages and the zoo's backbones share it."""
 
@@ -114,6 +120,7 @@ class StageConfig(FitConfig):
     described: float | None = Field(None, gt=0, le=1)  # share of the slot examples with descriptions
     decoded_task: TaskName | None = None  # what the decoded turns are asked; None: slots
     classifier: ClassifierConfig | None = None
+    distillation: DistillationConfig | None = None
     trace_tokens: int | None = Field(None, gt=0)  # where it trains on traces: decoded at most
     traces: str | None = None  # of `annotate`; None: written from gold
 
@@ -130,6 +137,10 @@ class StageConfig(FitConfig):
             raise ValueError(f"beside {self.beside} leaves {self.own_examples} of {self.examples} examples")
         if self.classifier and "adapter" not in self.train:
             raise ValueError("a classifier regularises the adapter, but this stage does not train it")
+        if self.distillation and self.classifier:
+            raise ValueError("a stage learns beside a classifier or from a teacher (distillation), not both")
+        if self.distillation and "sqit" in {*self.tasks, *(self.beside or ())}:
+            raise ValueError("the instructions of task sqit are heard, and the teacher of distillation reads")
         return self
 
 
@@ -191,6 +202,8 @@ class RunConfig(Strict):
             raise ValueError("audio: other needs an adapter, since without one nothing is heard")
         if self.hears and self.reads_asr(len(self.stages)):
             raise ValueError("text: asr is what a text LLM reads, but this variant has an adapter and hears")
+        if not self.hears and any(stage.distillation for stage in self.stages):
+            raise ValueError("distillation teaches a model that hears, but this variant has no adapter")
         if not self.hears and "sqit" in self.tasks(len(self.stages)):
             raise ValueError("the instructions of task sqit are heard, but this variant has no adapter")
         return self

@@ -13,6 +13,7 @@ from speechllm_bench.config import (
     Answerer,
     ClassifierConfig,
     CorpusConfig,
+    DistillationConfig,
     EncoderConfig,
     EvaluationConfig,
     LoraConfig,
@@ -107,6 +108,7 @@ class StageRecipe(Strict):
     described: float | None = None  # share of the slot examples that describe their slots
     decoded_task: TaskName | None = None
     classifier: ClassifierConfig | None = None
+    distillation: DistillationConfig | None = None
 
     @property
     def taught(self) -> set[TaskName]:
@@ -251,6 +253,7 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
                 described=stage.described,
                 decoded_task=stage.decoded_task,
                 classifier=stage.classifier,
+                distillation=stage.distillation,
                 **{"trace_tokens": trace_tokens, "traces": profile.traces}
                 if FORMS.keys() & stage.taught
                 else {},

@@ -133,16 +133,12 @@ def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> lis
     """What is stored of a study: one row a variant and seed, in the study's order.
 
     A row has `variant`, `seed`, `run` (a `Run`), `status` (ok, diverged, FAILED or NOT RUN), `record`
-    (run.json) and `score` (score.json), both None where there is none. Without the profile's backbones no
-    run can be told apart (its digest rests on their weights): all rows are NOT RUN then, and `run` is None.
+    (run.json) and `score` (score.json), both None where there is none. Without its backbones a run cannot be
+    told apart (its digest rests on their weights): its row is NOT RUN then, and `run` is None.
     """
-    try:
-        return [_row(run) for run in plan([study], profile, ["all"], seeds).runs]
-    except MissingBackbone:
-        loaded, scale = load(study, profile)
-        blank = {"run": None, "status": "NOT RUN", "record": None, "score": None}
-        chosen = _seeds(loaded, scale, seeds)
-        return [{"variant": name, "seed": seed} | blank for name in loaded.variants for seed in chosen]
+    loaded, scale = load(study, profile)
+    chosen = _seeds(loaded, scale, seeds)
+    return [_row(loaded, name, seed, scale) for name in loaded.variants for seed in chosen]
 
 
 def run_folder(profile: str, digest: str) -> Path:
@@ -197,8 +193,12 @@ def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
     return Run(study.study, variant, seed, profile.profile, config, digest, stages, status)
 
 
-def _row(run: Run) -> dict:
-    row = {"variant": run.variant, "seed": run.seed, "run": run, "record": None, "score": None}
+def _row(study: Study, variant: str, seed: int, profile: Profile) -> dict:
+    row = {"variant": variant, "seed": seed, "run": None, "record": None, "score": None}
+    try:
+        run = row["run"] = _run(study, variant, seed, profile)
+    except MissingBackbone:
+        return row | {"status": "NOT RUN"}
     if run.status != "done":
         return row | {"status": "FAILED" if run.status == "failed" else "NOT RUN"}
     row["record"] = runs.read_json(run.folder / "run.json")

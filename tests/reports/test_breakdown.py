@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.tasks import slots
-from speechllm_bench.reports import breakdown
+from speechllm_bench.reports import breakdown, generalisation
 from speechllm_bench.schema import Prediction
 
 TYPES = call_centre.slot_types()
@@ -92,3 +93,44 @@ def test_systems_stand_side_by_side_in_figures():
     assert [len(ax.lines) for ax in figure.axes] == [len(figure.axes[0].lines)] * 2
     assert figure.axes[0].lines[0].get_ydata().tolist() == [1, 1, 1]
     plt.close(figure)
+
+
+def test_seeds_are_averaged_and_their_turns_counted_once():
+    poor = predicted(lambda turn, gold: {s: v for s, v in gold.items() if not TYPES[s].open_class})
+    once, both = breakdown.by_class(PERFECT, TYPES), breakdown.by_class(PERFECT + poor, TYPES)
+    assert both["value"].tolist() == [1, 0.5]
+    assert both[["pairs", "turns"]].equals(once[["pairs", "turns"]])
+    assert (both["low"] <= both["value"]).all() and both["high"].iloc[1] > 0.9  # seeds are drawn as well
+
+
+def test_every_system_on_every_set_has_its_parts(monkeypatch):
+    """Two seeds of one system on A, one of another on A and on B-OOD, and one that was not run."""
+    poor = predicted(lambda turn, gold: {})
+    said = {("cascade", 0): PERFECT, ("cascade", 1): poor, ("mlp", 0): poor, ("mlp_b_ood", 0): PERFECT}
+    config = SimpleNamespace(evaluation=SimpleNamespace(split="A-test"))
+    rows = [{"variant": v, "seed": s, "score": {}, "run": None} for v, s in [("asr", 0), ("mlp_b_id", 0)]]
+    rows += [
+        {"variant": v, "seed": s, "score": {"n": 1}, "run": SimpleNamespace(config=config, key=(v, s))}
+        for v, s in said
+    ]
+    monkeypatch.setattr(generalisation, "predictions", lambda run: said[run.key])
+    corpus = SimpleNamespace(utterances=lambda split: TURNS)
+    found = generalisation.parts(rows, ["asr", "cascade", "mlp"], corpus, TYPES)
+    assert {called: list(some) for called, some in found["class"].items()} == {
+        "A": ["cascade", "mlp"],
+        "B-OOD": ["mlp"],
+    }
+    assert len(found) == 6 and all(list(some) == ["A", "B-OOD"] for some in found.values())
+    table = generalisation.parts_table(found)
+    assert list(table.columns) == [
+        ("A", "pairs"), ("A", "cascade"), ("A", "mlp"), ("B-OOD", "pairs"), ("B-OOD", "mlp"),
+    ]  # fmt: skip
+    assert table.loc["class", ("A", "pairs")].sum() == N_PAIRS
+    assert table.loc["SNR (dB)"].index.tolist() == ["< 20", "20–24", "≥ 25"]
+    assert (table["A", "cascade"] == 0.5).all() and (table["A", "mlp"] == 0).all()
+    assert (table["B-OOD", "mlp"] == 1).all()
+    figure = breakdown.turns_figure(found["SNR (dB)"])
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["A", "B-OOD"]
+    plt.close(figure)
+    assert generalisation.parts([], ["asr"], corpus, TYPES) == {}
+    assert generalisation.parts_table({}).empty

@@ -97,6 +97,17 @@ def test_points_hollow_markers_and_log_axis(table):
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["CNN", "MLP", "reported"]
 
 
+@pytest.mark.parametrize(("label", "columns"), [("short", 6), ("a label of more than thirty letters", 3)])
+def test_a_legend_is_no_wider_than_its_figure(label, columns):
+    figure, (ax,) = figures.panels(1, "page")
+    for i in range(6):
+        ax.plot([0, 1], [0, i], label=f"{label} {i}")
+    figures.legend(figure)
+    (legend,) = figure.legends
+    assert legend._ncols == columns and len(legend.get_texts()) == 6
+    assert legend.get_window_extent().width <= figure.bbox.width
+
+
 def test_a_variant_looks_the_same_everywhere():
     assert figures.look("mlp") is figures.LOOKS["mlp"]
     assert figures.look("lora_r8") == figures.look("lora_r8")

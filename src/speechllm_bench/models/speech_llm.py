@@ -46,7 +46,11 @@ class SpeechLLM(nn.Module):
         return embedded.masked_scatter(batch.speech[..., None], speech[valid].to(embedded.dtype))
 
     def loss(self, batch: Batch, speech: Tensor | None = None) -> Tensor:
-        """Nats per target token over the batch. Logits are computed where there is a label, nowhere else.
+        """Nats per target token over the batch. `speech` as in `embeddings`."""
+        return cross_entropy(self.answer_logits(batch, speech), batch)
+
+    def answer_logits(self, batch: Batch, speech: Tensor | None = None) -> Tensor:
+        """(targets, V): of the answers' tokens, example after example, and of no other position.
 
         `speech` as in `embeddings`.
         """
@@ -56,9 +60,8 @@ class SpeechLLM(nn.Module):
             attention_mask=batch.attended.long(),
             use_cache=False,
         ).last_hidden_state  # (B, N, E)
-        answer = batch.answer[:, 1:]
-        logits = base.lm_head(hidden[:, :-1][answer])  # position i predicts token i + 1: (targets, V)
-        return nn.functional.cross_entropy(logits.float(), batch.tokens[:, 1:][answer])
+        # Position i predicts token i + 1: (B, N - 1, E) -> (targets, E) -> (targets, V).
+        return base.lm_head(hidden[:, :-1][batch.answer[:, 1:]])
 
     @torch.inference_mode()
     def generate(
@@ -86,3 +89,8 @@ class SpeechLLM(nn.Module):
             if part in parts:
                 chosen[name] = parameter
         return chosen
+
+
+def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
+    """Nats per target token of the batch, of its `answer_logits` (targets, V)."""
+    return nn.functional.cross_entropy(logits.float(), batch.tokens[:, 1:][batch.answer[:, 1:]])

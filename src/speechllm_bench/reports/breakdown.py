@@ -1,6 +1,7 @@
 """Where a system's F1 comes from: by kind of slot, by value, by turn (length, noise, speaking rate).
 
-F1 of a bucket is partial match over the bucket's slots or turns alone, bootstrapped over speakers.
+F1 of a bucket is partial match over the bucket's slots or turns alone, bootstrapped over speakers and seeds.
+The predictions are those of one run, or those of several seeds of it one after the other.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from textwrap import fill
 
 import matplotlib as mpl
 import numpy as np
@@ -95,13 +97,15 @@ def _frame(found: Sequence[Prediction], buckets: Mapping[str, Callable], metric:
     for label, keep in buckets.items():
         kept = [(answer[0], part) for answer in answers if (part := keep(*answer)) is not None]
         counts = np.array([partial_match.counts(*part) for _, part in kept], float)
-        pairs = sum(len(gold) for _, (gold, _) in kept)
+        n = len({p.example_id for p, _ in kept})  # in as many of every seed: each has the same turns
+        pairs = sum(len(gold) for _, (gold, _) in kept[:n])
         if not pairs:
             continue
-        ids, speakers = zip(*((p.example_id, p.speaker) for p, _ in kept), strict=True)
-        sums = stats.sum_by_speaker(ids, speakers, counts)
+        ids, speakers = zip(*((p.example_id, p.speaker) for p, _ in kept[:n]), strict=True)
+        by_seed = counts.reshape(-1, n, counts.shape[-1])  # (seeds x n, k) -> (seeds, n, k)
+        sums = stats.sum_by_speaker(ids, speakers, by_seed)
         value = stats.bootstrap(sums, rule, np.random.default_rng(0))
-        lines.append((label, metric, value.value, value.low, value.high, pairs, len(kept)))
+        lines.append((label, metric, value.value, value.low, value.high, pairs, n))
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
@@ -114,8 +118,10 @@ def _labels(edges: Sequence[int]) -> list[str]:
 @mpl.rc_context(figures.STYLE)
 def slots_figure(frames: Mapping[str, pd.DataFrame]) -> Figure:
     """F1 of every slot type (rows, the easiest first) by system (columns); frames: system -> `by_slot`."""
-    columns = {figures.look(name).label: frame.set_index("bucket")["value"] for name, frame in frames.items()}
-    table = pd.DataFrame(columns)
+    labels = [fill(figures.look(name).label, 14) for name in frames]  # side by side under the columns
+    table = pd.DataFrame(
+        {label: frame.set_index("bucket")["value"] for label, frame in zip(labels, frames.values())}
+    )
     table = table.loc[table.mean(axis=1).sort_values(ascending=False).index]
     figure, (ax,) = figures.panels(1, "page", height=0.5 + 0.13 * len(table))
     seaborn.heatmap(
@@ -136,7 +142,8 @@ def turns_figure(frames: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
             style, places, f1 = figures.look(name), np.arange(len(frame)) + 0.08 * i, frame["value"]
             drawn = {"color": style.colour, "marker": style.marker, "ls": style.dash, "label": style.label}
             ax.plot(places, f1, **drawn)
-            bars = [f1 - frame["low"], frame["high"] - f1]
+            # Of one speaker an interval has no width, but for the last bit.
+            bars = np.maximum(0, [f1 - frame["low"], frame["high"] - f1])
             ax.errorbar(places, f1, bars, color=style.colour, ls="", lw=1, capsize=2)
         ax.set_xticks(range(len(frame)), frame["bucket"])
         ax.set_title(what, loc="left", color="0.35")

@@ -93,9 +93,11 @@ LOOKS = {
     "multistage_c": Look("Multistage-C", "#0072B2", "h", _LONG),
     "untuned": Look("LLM as it is, gold text", "#999999", "v", _DOTTED),
     "gold": Look("LLM tuned, gold text", "#000000", "o", _SOLID),
-    "cascade": Look("the same, behind a recogniser", "#E69F00", "s", _DASHED),
+    "cascade": Look("LLM tuned, behind a recogniser", "#E69F00", "s", _DASHED),
     "asr": Look("LLM tuned on recognised text", "#56B4E9", "D", _DASH_DOT),
     "speechllm": Look("SpeechLLM", "#0072B2", "h", _SOLID),
+    "distilled": Look("SpeechLLM, KL to the LLM as it is", "#009E73", "^", _DASHED),
+    "distilled_taught": Look("with KL, described half the time", "#CC79A7", "P", _DASH_DOT),
     "slots": Look("slots", "#000000", "o", _SOLID),
     "ast": Look("slots + AST", "#E69F00", "s", _DASHED),
     "sit": Look("slots + SIT", "#56B4E9", "v", _DOTTED),
@@ -124,6 +126,7 @@ LOOKS = {
 
 METRIC_LABELS = {
     "loss": "loss (nats per target token)",
+    "kl": "weighted KL (nats per target token)",
     "f1": "F1 (partial match)",
     "wer": "WER",
     "accuracy": "accuracy",
@@ -238,7 +241,9 @@ def parameters_axis(ax: Axes) -> None:
 
 @mpl.rc_context(STYLE)
 def legend(figure: Figure, reported: bool = False) -> None:
-    """One legend above all panels, never over data; `reported` explains the hollow markers."""
+    """One legend above all panels, never over data nor wider than the page; `reported` explains the hollow
+    markers.
+    """
     entries: dict[str, Line2D] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
@@ -246,13 +251,17 @@ def legend(figure: Figure, reported: bool = False) -> None:
     if reported:
         entries["reported"] = Line2D([], [], ls="", marker="o", mfc="none", mec="0.3")
     lines = any(isinstance(h, Line2D) and h.get_linestyle() != "None" for h in entries.values())
-    figure.legend(
-        entries.values(),
-        entries.keys(),
-        loc="outside upper center",
-        ncols=6 if figure.get_figwidth() > WIDTHS["column"] else 4,
-        handlelength=2.6 if lines else 1,
-    )
+    for columns in range(6 if figure.get_figwidth() > WIDTHS["column"] else 4, 0, -1):
+        drawn = figure.legend(
+            entries.values(),
+            entries.keys(),
+            loc="outside upper center",
+            ncols=columns,
+            handlelength=2.6 if lines else 1,
+        )
+        if columns == 1 or drawn.get_window_extent().width <= figure.bbox.width:
+            break
+        drawn.remove()
 
 
 @mpl.rc_context(STYLE)

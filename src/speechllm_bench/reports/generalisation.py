@@ -5,13 +5,21 @@ A variant `name` is evaluated on A-test; `name_b_id` and `name_b_ood` are the sa
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 from matplotlib.figure import Figure
 
+from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.evaluation import score
-from speechllm_bench.reports import figures
+from speechllm_bench.reports import breakdown, figures
+from speechllm_bench.reports.predictions import predictions
+from speechllm_bench.schema import SlotType
 
 SETS = {"": "A", "_b_id": "B-ID", "_b_ood": "B-OOD"}
+
+Parts = dict[str, dict[str, dict[str, pd.DataFrame]]]
+"""By what the buckets are of, by test set, by system: a frame of `breakdown`, one row a bucket."""
 
 
 def systems(rows: list[dict]) -> pd.DataFrame:
@@ -61,3 +69,44 @@ def systems_figure(rows: list[dict]) -> Figure | None:
     ax.set_ylabel("F1 (partial match)")
     figures.legend(figure)
     return figure
+
+
+def parts(
+    rows: list[dict], names: Sequence[str], corpus: Corpus, slot_types: Mapping[str, SlotType]
+) -> Parts:
+    """Where the F1 of these systems comes from on each test set, over all seeds that were scored.
+
+    Of `words of the value` it is recall. What was not scored is left out.
+    """
+    found: Parts = {}
+    for ending, called in SETS.items():
+        for name in names:
+            runs = [row["run"] for row in rows if row["variant"] == name + ending and row["score"]]
+            if not runs:
+                continue
+            said = [prediction for run in runs for prediction in predictions(run)]
+            turns = corpus.utterances(runs[0].config.evaluation.split)
+            of_turns = {"words of the turn": "words", "SNR (dB)": "snr", "words a minute": "rate"}
+            frames = {
+                "class": breakdown.by_class(said, slot_types),
+                "words of the value": breakdown.by_value_words(said),
+                **{what: breakdown.by_turn(said, turns, key) for what, key in of_turns.items()},
+                "slot": breakdown.by_slot(said, slot_types),
+            }
+            for what, frame in frames.items():
+                found.setdefault(what, {}).setdefault(called, {})[name] = frame
+    return found
+
+
+def parts_table(found: Parts) -> pd.DataFrame:
+    """One row a bucket; of each test set the gold pairs in it, then the value of every system."""
+    tables = {}
+    for what, sets in found.items():
+        columns = {}
+        for called, some in sets.items():
+            for name, frame in some.items():
+                frame = frame.set_index("bucket")
+                columns[called, "pairs"] = frame["pairs"].astype("Int64")  # the same of every system
+                columns[called, name] = frame["value"]
+        tables[what] = pd.concat(columns, axis=1)
+    return pd.concat(tables) if tables else pd.DataFrame()

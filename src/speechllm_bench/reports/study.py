@@ -22,6 +22,7 @@ OWN_FIGURES = {
     "stability": ("gradients", stability.gradients_figure),
     "adapter_sweep": ("families", sweep.families_figure),
     "multitask": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
+    "generalization": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
     "context": ("levels", lambda rows, _: levels.levels_figure(rows)),
     "hybrid_matched": ("cost", traces.cost_figure),
     "reasoning_mode": ("cost", traces.cost_figure),

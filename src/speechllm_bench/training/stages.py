@@ -26,7 +26,7 @@ from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.llm import load_llm, load_tokenizer, with_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import SENTIMENTS, Example, Prediction, SlotType, Utterance
-from speechllm_bench.training import schedule
+from speechllm_bench.training import distillation, schedule
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.training.regulariser import Regulariser
 
@@ -80,7 +80,7 @@ class Seen:
 
     padding_share: float  # of the training positions
     speech_hours: float
-    text_tokens: int  # of the answers, and of what a text LLM read in place of speech
+    text_tokens: int  # of the answers, and of what a text LLM read in place of speech or as a teacher
 
 
 def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
@@ -133,6 +133,9 @@ def train_stage(
         padding[:] += (~batch.attended).sum().item(), batch.attended.numel()
         if regulariser:
             return regulariser.loss(model, batch.to(device), heard_of)
+        if stage.distillation:
+            read = collate(tokenizer, chosen, transcripts=[u.transcript for u in heard_of], with_answer=True)
+            return distillation.loss(model, batch.to(device), read.to(device), stage.distillation.weight)
         return {"loss": model.loss(batch.to(device))}
 
     regulariser = Regulariser(stage.classifier, train, config.seed, device) if stage.classifier else None
@@ -181,6 +184,8 @@ def _amounts(
 ) -> tuple[float, int]:
     """Hours of speech and tokens of text in a stage's examples."""
     texts = [example.target for example in examples]
+    if stage.distillation:
+        texts += [utterance.transcript for utterance in utterances]
     if data.frames is not None:
         frames = sum(map(data.n_frames, utterances, examples))
         return frames / config.frames_a_second / 3600, sum(map(len, tokenizer(texts)["input_ids"]))
