@@ -18,7 +18,7 @@ from speechllm_bench.training import regulariser
 def planned(suite):
     """Runs at toy size by study and variant."""
     real = paths.PROJECT / "experiments"
-    names = ["sense", "sense_pooling", "sense_classifier", "sense_decoding"]
+    names = ["sense", "sense_pooling", "sense_classifier", "sense_decoding", "synthetic_ner"]
     for name in names:
         shutil.copy(real / f"{name}.yaml", suite / "experiments")
     return {(r.study, r.variant): r for r in studies.plan(names, "smoke", ["all"]).runs}
@@ -64,6 +64,29 @@ def test_the_smaller_studies_ask_for_what_sense_has_trained(planned):
     assert beams.stages == planned["sense", "ner"].stages and beams.digest != digest("sense", "ner")
     alphas = [run.stages for (study, _), run in planned.items() if study == "sense_classifier"]
     assert len(set(alphas)) == 7
+
+
+def test_an_annotators_labels_are_a_stage_before_gold_or_in_its_place(planned):
+    found = {variant: run for (study, variant), run in planned.items() if study == "synthetic_ner"}
+    assert found["none"].digest == planned["sense", "ner"].digest
+    assert found["no_audio"].digest == planned["sense", "ner_no_audio"].digest
+    assert len({run.digest for run in found.values()}) == len(found) == 16
+    assert {run.stages[0] for run in found.values()} == {planned["sense", "ner"].stages[0]}
+    for noise in (10, 20, 40):
+        assert found[f"alone_{noise}"].stages == found[f"filtered_{noise}"].stages[:2]
+        assert found[f"unfiltered_{noise}"].stages[1] != found[f"filtered_{noise}"].stages[1]
+    assert found["scarce_filtered_20"].stages[:2] == found["filtered_20"].stages[:2]
+    steps = {variant: sum(s.examples for s in run.config.stages) for variant, run in found.items()}
+    shorter = {"none", "no_audio", "scarce_none", "alone_10", "alone_20", "alone_40"}
+    assert {variant for variant in found if steps[variant] == steps["none"]} == shorter
+    assert len(set(steps.values())) == 2
+    for variant, run in found.items():
+        annotated = [s.annotation for s in run.config.stages if s.annotation]
+        named = variant.split("_")[-1]
+        assert [a.noise for a in annotated] == ([int(named) / 100] if named.isdigit() else [])
+        assert all(a.filtered == ("_filtered" in f"_{variant}" or "alone" in variant) for a in annotated)
+        shares = [s.train_share for s in run.config.stages]
+        assert shares[0] is None and (shares[-1] == 0.05) == variant.startswith("scarce")
 
 
 def test_a_run_from_end_to_end_counts_its_classifier_and_leaves_it_behind(tiny_run, tiny_data):

@@ -88,6 +88,13 @@ class ClassifierConfig(Strict):
     class_weights: bool  # a label's weight is all labels / its own, or 1
 
 
+class AnnotationConfig(Strict):
+    """Entities labelled by an annotator in place of gold (2509.04473): gold with drawn errors."""
+
+    noise: float = Field(ge=0, le=1)  # of the entities, and of half as many turns; data/annotators/drawn.py
+    filtered: bool  # without what is not in the transcript and tags that mean nothing
+
+
 class FitConfig(Strict):
     """How one optimisation runs; the studies' stages and the zoo's backbones share it."""
 
@@ -114,6 +121,7 @@ class StageConfig(FitConfig):
     described: float | None = Field(None, gt=0, le=1)  # share of the slot examples with descriptions
     decoded_task: TaskName | None = None  # what the decoded turns are asked; None: slots
     classifier: ClassifierConfig | None = None
+    annotation: AnnotationConfig | None = None  # of its entities; None: gold
     trace_tokens: int | None = Field(None, gt=0)  # where it trains on traces: decoded at most
     traces: str | None = None  # of `annotate`; None: written from gold
 
@@ -130,6 +138,10 @@ class StageConfig(FitConfig):
             raise ValueError(f"beside {self.beside} leaves {self.own_examples} of {self.examples} examples")
         if self.classifier and "adapter" not in self.train:
             raise ValueError("a classifier regularises the adapter, but this stage does not train it")
+        if self.annotation and "ner" not in {*self.tasks, *(self.beside or ())}:
+            raise ValueError("annotation is of entities, but this stage does not train on the task ner")
+        if self.annotation and self.classifier:
+            raise ValueError("a classifier learns gold tags; a stage has it or annotation, not both")
         return self
 
 

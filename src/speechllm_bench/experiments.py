@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from speechllm_bench.config import (
     AdapterConfig,
+    AnnotationConfig,
     Answerer,
     ClassifierConfig,
     CorpusConfig,
@@ -107,6 +108,8 @@ class StageRecipe(Strict):
     described: float | None = None  # share of the slot examples that describe their slots
     decoded_task: TaskName | None = None
     classifier: ClassifierConfig | None = None
+    annotation: AnnotationConfig | None = None
+    train_share: float | None = None  # of the training utterances; None: the variant's
 
     @property
     def taught(self) -> set[TaskName]:
@@ -251,12 +254,14 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
                 described=stage.described,
                 decoded_task=stage.decoded_task,
                 classifier=stage.classifier,
+                annotation=stage.annotation,
                 **{"trace_tokens": trace_tokens, "traces": profile.traces}
                 if FORMS.keys() & stage.taught
                 else {},
                 **training
                 | {"lr": variant.lr_factor * (lora_lr if "lora" in stage.train else training["lr"])}
-                | asked,
+                | asked
+                | ({"train_share": stage.train_share} if stage.train_share else {}),
             )
             for stage in variant.stages
             if (examples := round(stage.times * _examples(profile, stage.budget)))
