@@ -108,6 +108,24 @@ def test_a_stage_may_see_fewer_turns_than_its_variant(suite):
     assert [s.train_share for s in experiments.resolve(profile, variant, 0).stages] == [0.5, 0.25]
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"evaluation": {"split": "es"}}, "turns in es are for transcription and ner, not for slots"),
+        ({"evaluation": {"split": "fr", "task": "ner"}, "adapter": None, "stages": []},
+         "turns in fr are heard, but this variant has no adapter"),
+    ],
+)  # fmt: skip
+def test_other_languages_are_heard_and_have_no_slots(suite, change, told):
+    def put(study):
+        study["variants"]["mlp"] = change
+
+    changed(suite / "experiments" / "adapter_size.yaml", put)
+    study, profile = studies.load("adapter_size", "smoke")
+    with pytest.raises(ValueError, match=told):
+        experiments.resolve(profile, study.variant("mlp"), 0)
+
+
 def test_traces_are_decoded_further_and_only_runs_that_may_have_them_say_so(suite):
     study, profile = studies.load("adapter_size", "smoke")
     plain = experiments.resolve(profile, study.variant("mlp"), 0)

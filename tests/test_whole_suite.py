@@ -105,6 +105,7 @@ def test_the_notebooks_of_the_other_studies(checkout):
         "sense_pooling": "ner_125,transcription_250",
         "sense_classifier": "a_0,a_20_unweighted",
         "sense_decoding": "ner_greedy,ner_beam_5",
+        "cross_lingual": "ner_en,transcription_es,ner_fr",
         "synthetic_ner": "noise_0,scarce_filtered_20,alone_40",
         "reasoning_mode": "regular,hybrid_no_think,hybrid_think",
         "trace_ablation": "transcript,no_audio",

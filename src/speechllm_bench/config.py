@@ -30,6 +30,7 @@ Part = Literal["adapter", "lora"]
 Answerer = Literal["model", "chance_copier", "whole_transcript"]  # evaluation/answerers.py
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
 Wording = Literal["described", "paraphrased"]  # of the slots asked for; data/tasks/slots.py
+LANGUAGES = ("es", "fr")  # besides English: splits of data/corpora/languages
 FRAMES_PER_30S = 1500  # of Whisper's encoder
 
 
@@ -146,7 +147,7 @@ class StageConfig(FitConfig):
 
 
 class EvaluationConfig(Strict):
-    split: Literal["validation", "A-test", "B-test"]
+    split: Literal["validation", "A-test", "B-test", "es", "fr"]
     task: TaskName = "slots"
     slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
     audio: Literal["own", "other"] = "own"  # other: another turn's audio, the `no audio` control
@@ -167,11 +168,13 @@ class EvaluationConfig(Strict):
         return self.model_dump(include={"context", "distractors", "wording"}, exclude_none=True)
 
     @model_validator(mode="after")
-    def _of_slots(self) -> EvaluationConfig:
+    def _asked(self) -> EvaluationConfig:
         if self.asking and self.task != "slots":
             raise ValueError(
                 f"{', '.join(self.asking)} can be fixed of the task slots alone, not {self.task}"
             )
+        if self.split in LANGUAGES and self.task not in ("transcription", "ner"):
+            raise ValueError(f"turns in {self.split} are for transcription and ner, not for {self.task}")
         if self.answerer != "model" and self.task != "slots":
             raise ValueError(f"answerer: {self.answerer} answers the task slots alone, not {self.task}")
         return self
@@ -203,6 +206,8 @@ class RunConfig(Strict):
             raise ValueError("audio: other needs an adapter, since without one nothing is heard")
         if self.hears and self.reads_asr(len(self.stages)):
             raise ValueError("text: asr is what a text LLM reads, but this variant has an adapter and hears")
+        if not self.hears and self.evaluation.split in LANGUAGES:
+            raise ValueError(f"turns in {self.evaluation.split} are heard, but this variant has no adapter")
         if not self.hears and "sqit" in self.tasks(len(self.stages)):
             raise ValueError("the instructions of task sqit are heard, but this variant has no adapter")
         return self

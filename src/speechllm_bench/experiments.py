@@ -117,7 +117,7 @@ class StageRecipe(Strict):
 
 
 class EvaluationRecipe(Strict):
-    split: Literal["validation", "A-test", "B-test"] = "A-test"
+    split: Literal["validation", "A-test", "B-test", "es", "fr"] = "A-test"
     task: TaskName = "slots"
     slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
     audio: Literal["own", "other"] = "own"

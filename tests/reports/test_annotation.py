@@ -9,7 +9,7 @@ import pytest
 from test_sense import row
 
 from speechllm_bench.config import AnnotationConfig
-from speechllm_bench.reports import annotation, noise
+from speechllm_bench.reports import annotation, languages, noise
 from speechllm_bench.schema import Utterance
 
 SAID = "from rome to new york on monday"
@@ -64,6 +64,21 @@ def test_precision_recall_and_f1_before_and_after_each_filter():
     ends = annotation.errors(written, gold, turns).set_index(["annotator", "filter"]).loc["some"]
     assert ends["not said"].tolist() == [1, 0, 0] and ends["meaningless tag"].tolist() == [1, 1, 0]
     assert ends["no entity"].tolist() == [1, 1, 1] and ends["omitted"].tolist() == [1, 1, 1]
+
+
+def test_a_system_in_each_language():
+    rows = [row("ner", "ner_en", 8), row("ner", "ner_es", 4), row("transcription", "words_fr", 4)]
+    rows += [
+        {"variant": "ner_fr", "seed": 0, "score": None},
+        {"variant": "later_en", "seed": 0, "score": None},
+    ]
+    frame = languages.by_language(rows).set_index("system")
+    assert list(frame.index) == ["ner", "words", "later"]
+    assert frame.loc["ner", "English"].startswith("1.000 [") and frame.loc["ner", "Spanish"].startswith(
+        "0.500"
+    )
+    assert frame.loc["ner", "French"] == "" and frame.loc["words", "French"].startswith("0.250")
+    assert frame["metric"].tolist() == ["ner_f1", "wer", ""]
 
 
 def test_models_by_the_noise_of_their_labels():
