@@ -43,8 +43,9 @@ def noise_figure(rows: list[dict]) -> Figure | None:
     for labels, points in frame.groupby("labels"):
         style = figures.look(labels)
         bars = [points["ner_f1"] - points["low"], points["high"] - points["ner_f1"]]
-        line = {"color": style.colour, "marker": style.marker, "ls": style.dash, "ms": 4, "label": style.label}
-        ax.errorbar(100 * points["noise"], points["ner_f1"], bars, elinewidth=1, capsize=2, **line)
+        line = {"color": style.colour, "marker": style.marker, "ls": style.dash, "ms": 4}
+        line |= {"label": style.label, "elinewidth": 1, "capsize": 2}
+        ax.errorbar(100 * points["noise"], points["ner_f1"], bars, **line)
     ax.set_xlabel("noise of the labels (%)")
     ax.set_ylabel(figures.METRIC_LABELS["ner_f1"])
     ax.set_ylim(0, 1.1 * frame["high"].max() or 1)
