@@ -75,6 +75,13 @@ class AdapterConfig(Strict):
         return self.model_copy(update=scaled)
 
 
+class AnnotationConfig(Strict):
+    """Entities labelled by an annotator in place of gold (2509.04473): gold with drawn errors."""
+
+    noise: float = Field(ge=0, le=1)  # of the entities, and of half as many turns; data/annotators/drawn.py
+    filtered: bool  # without what is not in the transcript and tags that mean nothing
+
+
 class LoraConfig(Strict):
     rank: int = Field(gt=0)
     alpha: int = Field(gt=0)
@@ -87,13 +94,6 @@ class ClassifierConfig(Strict):
 
     alpha: float = Field(gt=0, lt=1)  # a
     class_weights: bool  # a label's weight is all labels / its own, or 1
-
-
-class AnnotationConfig(Strict):
-    """Entities labelled by an annotator in place of gold (2509.04473): gold with drawn errors."""
-
-    noise: float = Field(ge=0, le=1)  # of the entities, and of half as many turns; data/annotators/drawn.py
-    filtered: bool  # without what is not in the transcript and tags that mean nothing
 
 
 class FitConfig(Strict):
@@ -118,11 +118,11 @@ class StageConfig(FitConfig):
     decoded_turns: int = Field(ge=0)  # validation turns decoded for the F1 curve
     train_share: float | None = Field(None, gt=0, lt=1)  # of the training utterances; None: all of them
     text: Text = "gold"
+    annotation: AnnotationConfig | None = None  # of its entities; None: gold
     beside: dict[TaskName, int] | None = None  # how many of the examples are of further tasks, beside `tasks`
     described: float | None = Field(None, gt=0, le=1)  # share of the slot examples with descriptions
     decoded_task: TaskName | None = None  # what the decoded turns are asked; None: slots
     classifier: ClassifierConfig | None = None
-    annotation: AnnotationConfig | None = None  # of its entities; None: gold
     trace_tokens: int | None = Field(None, gt=0)  # where it trains on traces: decoded at most
     traces: str | None = None  # of `annotate`; None: written from gold
 
@@ -135,14 +135,14 @@ class StageConfig(FitConfig):
     def _shares(self) -> StageConfig:
         if abs(sum(self.tasks.values()) - 1) > 1e-9 or min(self.tasks.values()) <= 0:
             raise ValueError(f"tasks are shares above 0 that sum to 1, got {self.tasks}")
-        if self.own_examples <= 0 or min((self.beside or {"": 1}).values()) <= 0:
-            raise ValueError(f"beside {self.beside} leaves {self.own_examples} of {self.examples} examples")
-        if self.classifier and "adapter" not in self.train:
-            raise ValueError("a classifier regularises the adapter, but this stage does not train it")
         if self.annotation and "ner" not in {*self.tasks, *(self.beside or ())}:
             raise ValueError("annotation is of entities, but this stage does not train on the task ner")
         if self.annotation and self.classifier:
             raise ValueError("a classifier learns gold tags; a stage has it or annotation, not both")
+        if self.own_examples <= 0 or min((self.beside or {"": 1}).values()) <= 0:
+            raise ValueError(f"beside {self.beside} leaves {self.own_examples} of {self.examples} examples")
+        if self.classifier and "adapter" not in self.train:
+            raise ValueError("a classifier regularises the adapter, but this stage does not train it")
         return self
 
 

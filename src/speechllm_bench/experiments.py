@@ -103,13 +103,13 @@ class StageRecipe(Strict):
     train: list[Part] = Field(min_length=1)
     budget: list[Budget] = Field(min_length=1)
     text: Text = "gold"
+    annotation: AnnotationConfig | None = None
+    train_share: float | None = None  # of the training utterances; None: the variant's
     times: float = Field(1.0, gt=0)  # the budget: what makes variants equal in tokens, not in examples
     beside: dict[TaskName, list[Budget]] | None = None
     described: float | None = None  # share of the slot examples that describe their slots
     decoded_task: TaskName | None = None
     classifier: ClassifierConfig | None = None
-    annotation: AnnotationConfig | None = None
-    train_share: float | None = None  # of the training utterances; None: the variant's
 
     @property
     def taught(self) -> set[TaskName]:
@@ -248,13 +248,13 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
                 name=stage.name,
                 tasks=stage.tasks,
                 train=stage.train,
+                annotation=stage.annotation,
                 text=stage.text,
                 examples=examples + sum((beside or {}).values()),
                 beside=beside,
                 described=stage.described,
                 decoded_task=stage.decoded_task,
                 classifier=stage.classifier,
-                annotation=stage.annotation,
                 **{"trace_tokens": trace_tokens, "traces": profile.traces}
                 if FORMS.keys() & stage.taught
                 else {},
