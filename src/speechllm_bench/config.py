@@ -204,10 +204,10 @@ class RunConfig(Strict):
             raise ValueError("an audio LLM brings its own adapter; set adapter to null, or audio_llm")
         if not self.hears and self.evaluation.audio == "other":
             raise ValueError("audio: other needs an adapter, since without one nothing is heard")
-        if self.hears and self.reads_asr(len(self.stages)):
-            raise ValueError("text: asr is what a text LLM reads, but this variant has an adapter and hears")
         if not self.hears and self.evaluation.split in LANGUAGES:
             raise ValueError(f"turns in {self.evaluation.split} are heard, but this variant has no adapter")
+        if self.hears and self.reads_asr(len(self.stages)):
+            raise ValueError("text: asr is what a text LLM reads, but this variant has an adapter and hears")
         if not self.hears and "sqit" in self.tasks(len(self.stages)):
             raise ValueError("the instructions of task sqit are heard, but this variant has no adapter")
         return self
