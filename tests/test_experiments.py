@@ -88,6 +88,44 @@ def test_a_stage_has_examples_of_its_own_and_of_all_beside(suite, beside):
         StageConfig.model_validate(stage | {"beside": beside})
 
 
+def test_labels_of_an_annotator_are_of_entities_and_not_beside_a_classifier(suite):
+    study, profile = studies.load("adapter_size", "smoke")
+    stage = experiments.resolve(profile, study.variant("mlp"), 0).stages[1].model_dump()
+    labels = {"annotation": {"noise": 0.2, "filtered": True}}
+    with pytest.raises(ValueError, match="annotation is of entities, but this stage does not train on"):
+        StageConfig.model_validate(stage | labels)
+    entities = stage | labels | {"tasks": {"ner": 1.0}}
+    assert StageConfig.model_validate(entities).annotation.noise == 0.2
+    with pytest.raises(ValueError, match="a stage has it or annotation, not both"):
+        StageConfig.model_validate(entities | {"classifier": {"alpha": 0.2, "class_weights": True}})
+
+
+def test_a_stage_may_see_fewer_turns_than_its_variant(suite):
+    study, profile = studies.load("adapter_size", "smoke")
+    first, second = study.variant("mlp").stages
+    fewer = second.model_copy(update={"train_share": 0.25})
+    variant = study.variant("mlp").model_copy(update={"train_share": 0.5, "stages": [first, fewer]})
+    assert [s.train_share for s in experiments.resolve(profile, variant, 0).stages] == [0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"evaluation": {"split": "es"}}, "turns in es are for transcription and ner, not for slots"),
+        ({"evaluation": {"split": "fr", "task": "ner"}, "adapter": None, "stages": []},
+         "turns in fr are heard, but this variant has no adapter"),
+    ],
+)  # fmt: skip
+def test_other_languages_are_heard_and_have_no_slots(suite, change, told):
+    def put(study):
+        study["variants"]["mlp"] = change
+
+    changed(suite / "experiments" / "adapter_size.yaml", put)
+    study, profile = studies.load("adapter_size", "smoke")
+    with pytest.raises(ValueError, match=told):
+        experiments.resolve(profile, study.variant("mlp"), 0)
+
+
 def test_traces_are_decoded_further_and_only_runs_that_may_have_them_say_so(suite):
     study, profile = studies.load("adapter_size", "smoke")
     plain = experiments.resolve(profile, study.variant("mlp"), 0)

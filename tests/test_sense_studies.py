@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from speechllm_bench import identity, jobs, paths, runs, studies
 from speechllm_bench.config import ClassifierConfig, LoraConfig
+from speechllm_bench.data.corpora import languages
 from speechllm_bench.training import regulariser
 
 
@@ -18,7 +19,7 @@ from speechllm_bench.training import regulariser
 def planned(suite):
     """Runs at toy size by study and variant."""
     real = paths.PROJECT / "experiments"
-    names = ["sense", "sense_pooling", "sense_classifier", "sense_decoding"]
+    names = ["sense", "sense_pooling", "sense_classifier", "sense_decoding", "synthetic_ner", "cross_lingual"]
     for name in names:
         shutil.copy(real / f"{name}.yaml", suite / "experiments")
     return {(r.study, r.variant): r for r in studies.plan(names, "smoke", ["all"]).runs}
@@ -64,6 +65,67 @@ def test_the_smaller_studies_ask_for_what_sense_has_trained(planned):
     assert beams.stages == planned["sense", "ner"].stages and beams.digest != digest("sense", "ner")
     alphas = [run.stages for (study, _), run in planned.items() if study == "sense_classifier"]
     assert len(set(alphas)) == 7
+
+
+def test_an_annotators_labels_are_a_stage_before_gold_or_in_its_place(planned):
+    found = {variant: run for (study, variant), run in planned.items() if study == "synthetic_ner"}
+    assert found["none"].digest == planned["sense", "ner"].digest
+    assert found["no_audio"].digest == planned["sense", "ner_no_audio"].digest
+    assert len({run.digest for run in found.values()}) == len(found) == 16
+    assert {run.stages[0] for run in found.values()} == {planned["sense", "ner"].stages[0]}
+    for noise in (10, 20, 40):
+        assert found[f"alone_{noise}"].stages == found[f"filtered_{noise}"].stages[:2]
+        assert found[f"unfiltered_{noise}"].stages[1] != found[f"filtered_{noise}"].stages[1]
+    assert found["scarce_filtered_20"].stages[:2] == found["filtered_20"].stages[:2]
+    steps = {variant: sum(s.examples for s in run.config.stages) for variant, run in found.items()}
+    shorter = {"none", "no_audio", "scarce_none", "alone_10", "alone_20", "alone_40"}
+    assert {variant for variant in found if steps[variant] == steps["none"]} == shorter
+    assert len(set(steps.values())) == 2
+    for variant, run in found.items():
+        annotated = [s.annotation for s in run.config.stages if s.annotation]
+        named = variant.split("_")[-1]
+        assert [a.noise for a in annotated] == ([int(named) / 100] if named.isdigit() else [])
+        assert all(a.filtered == ("_filtered" in f"_{variant}" or "alone" in variant) for a in annotated)
+        shares = [s.train_share for s in run.config.stages]
+        assert shares[0] is None and (shares[-1] == 0.05) == variant.startswith("scarce")
+
+
+def test_other_languages_are_asked_of_models_that_are_there(planned):
+    found = {variant: run for (study, variant), run in planned.items() if study == "cross_lingual"}
+    assert found["transcription_en"].digest == planned["sense", "transcription"].digest
+    assert found["ner_en"].digest == planned["sense", "ner"].digest
+    assert found["synthetic_en"].digest == planned["synthetic_ner", "filtered_20"].digest
+    trained = {s for (study, _), run in planned.items() if study != "cross_lingual" for s in run.stages}
+    assert {s for run in found.values() for s in run.stages} <= trained
+    assert len({run.digest for run in found.values()}) == len(found) == 11
+    for variant, run in found.items():
+        language = variant.split("_")[-1]
+        assert run.config.evaluation.split == ("A-test" if language == "en" else language)
+
+
+def test_a_run_in_another_language_hears_its_turns_and_depends_on_their_recipe(
+    tiny_run, tiny_data, monkeypatch
+):
+    monkeypatch.setattr(languages, "TURNS", 4)
+    base = tiny_run("pooling").stages[0].model_copy(update={"examples": 8, "points": 1, "decoded_turns": 0})
+    stage = base.model_copy(update={"name": "ner", "tasks": {"ner": 1.0}})
+    config = tiny_run("pooling", stages=[stage])
+
+    def asked(**changes):
+        return config.model_copy(update={"evaluation": config.evaluation.model_copy(update=changes)})
+
+    spanish, english = asked(split="es", task="ner"), asked(task="ner")
+    folder = jobs.execute(spanish, "languages", lambda *_: None)
+    with gzip.open(folder / "predictions.jsonl.gz", "rt", encoding="utf-8") as file:
+        said = [json.loads(line) for line in file]
+    turns = languages.utterances()["es"]
+    assert [(p["utterance_id"], p["transcript"]) for p in said] == [(u.id, u.transcript) for u in turns]
+    assert {p["speaker"] for p in said} == {u.speaker for u in turns}
+    assert runs.read_json(folder / "score.json")["metrics"]["ner_f1"]["n"] == 4
+    digests = [identity.run_digest(c) for c in (spanish, english)]
+    assert identity.stage_digest(spanish, 0) == identity.stage_digest(english, 0)
+    monkeypatch.setattr(languages, "TURNS", 5)
+    assert identity.run_digest(spanish) != digests[0] and identity.run_digest(english) == digests[1]
 
 
 def test_a_run_from_end_to_end_counts_its_classifier_and_leaves_it_behind(tiny_run, tiny_data):

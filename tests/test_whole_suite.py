@@ -72,6 +72,21 @@ def test_from_nothing_to_tables_and_notebooks_and_then_nothing_to_do(checkout):
     assert all(path.read_bytes() == before for path, before in drawn.items())
 
 
+def test_a_person_labels_turns_and_annotators_are_scored_against_them(checkout):
+    options = ("notebook", "hand_labels", "--profile", "smoke")
+    bench(checkout, *options)
+    results = checkout / "results" / "smoke"
+    executed = results / "notebooks" / "hand_labels.ipynb"
+    assert "0 of 8 turns are labelled" in executed.read_text()
+    assert "is up to date" in bench(checkout, *options)
+    (table,) = (results / "hand_labels").glob("*.csv")
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([lines[0], *(line.replace(",,", ",x,", 1) for line in lines[1:7])]))
+    bench(checkout, *options)
+    assert "6 of 8 turns are labelled" in executed.read_text()
+    assert "in the transcript" in executed.read_text()  # the table of the filters
+
+
 def test_the_notebooks_of_the_other_studies(checkout):
     """Speech with LoRA in two stages, the text LLM, the backbones as they are, and the chance copier."""
     results = checkout / "results" / "smoke"
@@ -90,6 +105,8 @@ def test_the_notebooks_of_the_other_studies(checkout):
         "sense_pooling": "ner_125,transcription_250",
         "sense_classifier": "a_0,a_20_unweighted",
         "sense_decoding": "ner_greedy,ner_beam_5",
+        "cross_lingual": "ner_en,transcription_es,ner_fr",
+        "synthetic_ner": "noise_0,scarce_filtered_20,alone_40",
         "reasoning_mode": "regular,hybrid_no_think,hybrid_think",
         "trace_ablation": "transcript,no_audio",
         "generalization": "cascade,distilled,distilled_b_ood,cascade_taught_described_b_ood",

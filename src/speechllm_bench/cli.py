@@ -115,7 +115,7 @@ def annotate(chosen: argparse.Namespace) -> None:
     asked = [Question(u, questions.training_example(u, types, {"slots": 1.0}, 0, 0)) for u in turns]
     annotated = api.Api(Client(server, paths.cache() / "annotations")).annotate(asked)
     name = stored.write(asked, annotated)
-    right = sum(trace is not None for trace in annotated.traces)
+    right = sum(trace is not None for trace in annotated.answers)
     print(f"{right} of {len(asked)} turns have a trace: {_shown(stored.file(name))}; cost: {annotated.cost}.")
     for fault, n in annotated.rejected.most_common():
         print(f"rejected, {fault}: {n}")

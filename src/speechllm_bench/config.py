@@ -30,6 +30,7 @@ Part = Literal["adapter", "lora"]
 Answerer = Literal["model", "chance_copier", "whole_transcript"]  # evaluation/answerers.py
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
 Wording = Literal["described", "paraphrased"]  # of the slots asked for; data/tasks/slots.py
+LANGUAGES = ("es", "fr")  # besides English: splits of data/corpora/languages
 FRAMES_PER_30S = 1500  # of Whisper's encoder
 
 
@@ -74,6 +75,13 @@ class AdapterConfig(Strict):
         return self.model_copy(update=scaled)
 
 
+class AnnotationConfig(Strict):
+    """Entities labelled by an annotator in place of gold (2509.04473): gold with drawn errors."""
+
+    noise: float = Field(ge=0, le=1)  # of the entities, and of half as many turns; data/annotators/drawn.py
+    filtered: bool  # without what is not in the transcript and tags that mean nothing
+
+
 class LoraConfig(Strict):
     rank: int = Field(gt=0)
     alpha: int = Field(gt=0)
@@ -116,6 +124,7 @@ class StageConfig(FitConfig):
     decoded_turns: int = Field(ge=0)  # validation turns decoded for the F1 curve
     train_share: float | None = Field(None, gt=0, lt=1)  # of the training utterances; None: all of them
     text: Text = "gold"
+    annotation: AnnotationConfig | None = None  # of its entities; None: gold
     beside: dict[TaskName, int] | None = None  # how many of the examples are of further tasks, beside `tasks`
     described: float | None = Field(None, gt=0, le=1)  # share of the slot examples with descriptions
     decoded_task: TaskName | None = None  # what the decoded turns are asked; None: slots
@@ -133,6 +142,10 @@ class StageConfig(FitConfig):
     def _shares(self) -> StageConfig:
         if abs(sum(self.tasks.values()) - 1) > 1e-9 or min(self.tasks.values()) <= 0:
             raise ValueError(f"tasks are shares above 0 that sum to 1, got {self.tasks}")
+        if self.annotation and "ner" not in {*self.tasks, *(self.beside or ())}:
+            raise ValueError("annotation is of entities, but this stage does not train on the task ner")
+        if self.annotation and self.classifier:
+            raise ValueError("a classifier learns gold tags; a stage has it or annotation, not both")
         if self.own_examples <= 0 or min((self.beside or {"": 1}).values()) <= 0:
             raise ValueError(f"beside {self.beside} leaves {self.own_examples} of {self.examples} examples")
         if self.classifier and "adapter" not in self.train:
@@ -145,7 +158,7 @@ class StageConfig(FitConfig):
 
 
 class EvaluationConfig(Strict):
-    split: Literal["validation", "A-test", "B-test"]
+    split: Literal["validation", "A-test", "B-test", "es", "fr"]
     task: TaskName = "slots"
     slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
     audio: Literal["own", "other"] = "own"  # other: another turn's audio, the `no audio` control
@@ -166,11 +179,13 @@ class EvaluationConfig(Strict):
         return self.model_dump(include={"context", "distractors", "wording"}, exclude_none=True)
 
     @model_validator(mode="after")
-    def _of_slots(self) -> EvaluationConfig:
+    def _asked(self) -> EvaluationConfig:
         if self.asking and self.task != "slots":
             raise ValueError(
                 f"{', '.join(self.asking)} can be fixed of the task slots alone, not {self.task}"
             )
+        if self.split in LANGUAGES and self.task not in ("transcription", "ner"):
+            raise ValueError(f"turns in {self.split} are for transcription and ner, not for {self.task}")
         if self.answerer != "model" and self.task != "slots":
             raise ValueError(f"answerer: {self.answerer} answers the task slots alone, not {self.task}")
         return self
@@ -200,6 +215,8 @@ class RunConfig(Strict):
             raise ValueError("an audio LLM brings its own adapter; set adapter to null, or audio_llm")
         if not self.hears and self.evaluation.audio == "other":
             raise ValueError("audio: other needs an adapter, since without one nothing is heard")
+        if not self.hears and self.evaluation.split in LANGUAGES:
+            raise ValueError(f"turns in {self.evaluation.split} are heard, but this variant has no adapter")
         if self.hears and self.reads_asr(len(self.stages)):
             raise ValueError("text: asr is what a text LLM reads, but this variant has an adapter and hears")
         if not self.hears and any(stage.distillation for stage in self.stages):

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from speechllm_bench.config import (
     AdapterConfig,
+    AnnotationConfig,
     Answerer,
     ClassifierConfig,
     CorpusConfig,
@@ -103,6 +104,8 @@ class StageRecipe(Strict):
     train: list[Part] = Field(min_length=1)
     budget: list[Budget] = Field(min_length=1)
     text: Text = "gold"
+    annotation: AnnotationConfig | None = None
+    train_share: float | None = None  # of the training utterances; None: the variant's
     times: float = Field(1.0, gt=0)  # the budget: what makes variants equal in tokens, not in examples
     beside: dict[TaskName, list[Budget]] | None = None
     described: float | None = None  # share of the slot examples that describe their slots
@@ -116,7 +119,7 @@ class StageRecipe(Strict):
 
 
 class EvaluationRecipe(Strict):
-    split: Literal["validation", "A-test", "B-test"] = "A-test"
+    split: Literal["validation", "A-test", "B-test", "es", "fr"] = "A-test"
     task: TaskName = "slots"
     slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
     audio: Literal["own", "other"] = "own"
@@ -247,6 +250,7 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
                 name=stage.name,
                 tasks=stage.tasks,
                 train=stage.train,
+                annotation=stage.annotation,
                 text=stage.text,
                 examples=examples + sum((beside or {}).values()),
                 beside=beside,
@@ -259,7 +263,8 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
                 else {},
                 **training
                 | {"lr": variant.lr_factor * (lora_lr if "lora" in stage.train else training["lr"])}
-                | asked,
+                | asked
+                | ({"train_share": stage.train_share} if stage.train_share else {}),
             )
             for stage in variant.stages
             if (examples := round(stage.times * _examples(profile, stage.budget)))

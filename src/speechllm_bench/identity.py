@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from speechllm_bench import paths, runs
-from speechllm_bench.config import CorpusConfig, RunConfig, TaskName
+from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig, TaskName
 from speechllm_bench.data import corpora
 from speechllm_bench.data.tasks import sqit
 from speechllm_bench.errors import MissingBackbone, UserError
@@ -21,7 +21,8 @@ from speechllm_bench.errors import MissingBackbone, UserError
 def run_digest(config: RunConfig) -> str:
     heard = config.hears or config.reads_asr(len(config.stages))
     spoken = _instructions(config.tasks(len(config.stages)))
-    return runs.digest("run", _used(config), *_surroundings(config, heard), *spoken)
+    foreign = (languages_digest(),) if config.evaluation.split in LANGUAGES else ()
+    return runs.digest("run", _used(config), *_surroundings(config, heard), *spoken, *foreign)
 
 
 def stage_digest(config: RunConfig, index: int) -> str:
@@ -55,6 +56,15 @@ def instructions_digest() -> str:
 
 def instructions_frames_digest(config: RunConfig) -> str:
     return _frames_digest(instructions_digest(), config)
+
+
+def languages_digest() -> str:
+    """Of the turns in other languages than English, a corpus of their own."""
+    return runs.digest("languages", corpora.languages_recipe())
+
+
+def languages_frames_digest(config: RunConfig) -> str:
+    return _frames_digest(languages_digest(), config)
 
 
 @cache

@@ -10,12 +10,13 @@ import gzip
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from speechllm_bench import identity, paths, preparation, runs
-from speechllm_bench.config import RunConfig
+from speechllm_bench.config import LANGUAGES, RunConfig
 from speechllm_bench.schema import CURVE_COLUMNS
 
 Progress = Callable[[str, float], None]
@@ -116,7 +117,9 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     with runs.whole_folder(paths.results(profile) / "runs" / record["digest"]) as folder:
         _join_curves(profile, stage_records, folder / "curve.csv")
         if not diverged:
-            seconds |= _evaluate(config, model, tokenizer, corpus, data, folder, progress)
+            seconds |= _evaluate(
+                config, model, tokenizer, *_evaluated(config, corpus, data), folder, progress
+            )
         # Wall time counts every sitting of a stage, also when another run trained it.
         seconds["total"] = sum(seconds.values())
         record["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
@@ -200,6 +203,13 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             runs.write_json(temporary / "stage.json", record)
         runs.remove(checkpoint)
     return record
+
+
+def _evaluated(config: RunConfig, corpus, data) -> tuple:
+    """The corpus that the evaluation split is of, and `data` with its frames."""
+    if config.evaluation.split not in LANGUAGES:
+        return corpus, data
+    return preparation.ensure_languages(), replace(data, frames=preparation.ensure_language_frames(config))
 
 
 def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, progress) -> dict[str, float]:

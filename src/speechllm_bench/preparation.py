@@ -9,6 +9,7 @@ from pathlib import Path
 from speechllm_bench import identity, paths, runs
 from speechllm_bench.config import CorpusConfig, RunConfig
 from speechllm_bench.data import corpora
+from speechllm_bench.data.corpora import languages
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.frames import FrameStore, FrameWriter
 from speechllm_bench.data.tasks import sqit
@@ -48,6 +49,18 @@ def ensure_instruction_frames(config: RunConfig) -> FrameStore:
     """Frames of the spoken instructions, as `ensure_frames` has them of a corpus."""
     folder = paths.cache() / "frames" / identity.instructions_frames_digest(config)
     return _ensure_encoded(config, ensure_instructions(), folder)
+
+
+def ensure_languages(n_workers: int = 1) -> Corpus:
+    """The turns in other languages from disk, spoken first where they are not there."""
+    folder = paths.cache() / "corpora" / f"languages-{identity.languages_digest()}"
+    return _ensure_spoken(folder, languages.utterances, corpora.languages_recipe, n_workers)
+
+
+def ensure_language_frames(config: RunConfig) -> FrameStore:
+    """Frames of the turns in other languages, as `ensure_frames` has them of a corpus."""
+    folder = paths.cache() / "frames" / identity.languages_frames_digest(config)
+    return _ensure_encoded(config, ensure_languages(), folder)
 
 
 def transcripts_file(config: RunConfig, split: str) -> Path:

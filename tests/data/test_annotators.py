@@ -44,16 +44,16 @@ def asked(split: str, ood: bool = False) -> list[Question]:
 def test_the_embedded_annotator_is_right_over_the_corpus_also_as_text(split, ood):
     given = asked(split, ood)
     annotated = Embedded(seed=1).annotate(given)
-    assert len(annotated.traces) == len(given) and not annotated.rejected
-    for question, written in zip(given, annotated.traces):
+    assert len(annotated.answers) == len(given) and not annotated.rejected
+    for question, written in zip(given, annotated.answers):
         assert checks.faults(written, question) == []
         assert checks.faults(trace.parse(trace.write(written)), question) == []
-    assert any(t.answer for t in annotated.traces)
+    assert any(t.answer for t in annotated.answers)
 
 
 def test_the_embedded_annotator_says_the_same_for_a_seed_and_varies_with_it():
     given = asked("train")[:100]
-    first, same, other = (Embedded(seed).annotate(given).traces for seed in (0, 0, 1))
+    first, same, other = (Embedded(seed).annotate(given).answers for seed in (0, 0, 1))
     assert first == same
     assert sum(a != b for a, b in zip(first, other)) > 30
     assert all((a.answer, a.transcript, a.mentions) == (b.answer, b.transcript, b.mentions)
@@ -95,15 +95,15 @@ def test_a_text_without_an_answer_is_a_fault():
 def test_stored_traces_are_what_a_thinking_form_learns_from_in_every_epoch(home):
     given = asked("train")[:20]
     right = Embedded(7).annotate(given)
-    name = stored.write(given, replace(right, traces=[*right.traces[:19], None]))
-    assert stored.write(given, replace(right, traces=[*right.traces[:19], None])) == name
+    name = stored.write(given, replace(right, answers=[*right.answers[:19], None]))
+    assert stored.write(given, replace(right, answers=[*right.answers[:19], None])) == name
     found = stored.read(name)
-    assert found == {q.utterance.id: (q.example, t) for q, t in zip(given[:19], right.traces)}
+    assert found == {q.utterance.id: (q.example, t) for q, t in zip(given[:19], right.answers)}
 
     def put(question: Question, task: str, epoch: int, stored=None):
         return questions.training_example(question.utterance, TYPES, {task: 1.0}, 0, epoch, stored=stored)
 
-    for question, written in zip(given[:19], right.traces):
+    for question, written in zip(given[:19], right.answers):
         for epoch in (0, 1):
             example = put(question, "slots_think", epoch, found)
             assert example.target == trace.write(written)

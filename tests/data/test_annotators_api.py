@@ -12,11 +12,12 @@ import pytest
 from test_annotators import QUESTION, RIGHT, asked
 
 from speechllm_bench import cli
-from speechllm_bench.data import annotators
-from speechllm_bench.data.annotators import api, checks, stored
+from speechllm_bench.data import annotators, questions
+from speechllm_bench.data.annotators import Question, api, checks, drawn, entities, stored
 from speechllm_bench.data.annotators.client import Client, Server
 from speechllm_bench.data.annotators.embedded import Embedded
-from speechllm_bench.data.tasks import trace
+from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.data.tasks import ner, trace
 from speechllm_bench.errors import UserError
 
 KEY = "sk-secret-0123456789"
@@ -103,7 +104,7 @@ def annotator(server, folder, **settings) -> api.Api:
 
 def test_it_behaves_as_the_embedded_annotator_does(serve, tmp_path):
     given = asked("train")[:24]
-    right = Embedded(0).annotate(given).traces
+    right = Embedded(0).annotate(given).answers
     by_turn = {api.messages(q)[-1]["content"]: trace.write(t) for q, t in zip(given, right)}
 
     def behave(request, n):
@@ -113,10 +114,35 @@ def test_it_behaves_as_the_embedded_annotator_does(serve, tmp_path):
     server = serve(behave)
     both: list[annotators.Annotator] = [annotator(server, tmp_path), Embedded(0)]
     found, wanted = (one.annotate(given) for one in both)
-    assert found.traces == wanted.traces == right  # in the order of the questions
+    assert found.answers == wanted.answers == right  # in the order of the questions
     assert server.paths == {"/v1/chat/completions"} and server.most_at_once > 1
     assert set(server.headers) == {f"Bearer {KEY}"}
     assert found.cost == "2,400 tokens in, 480 out" and not found.rejected
+
+
+def test_it_labels_entities_as_the_embedded_annotator_does(serve, tmp_path):
+    train = call_centre.utterances("train", 300)
+    shots = entities.few_shots(train)
+    types = call_centre.slot_types()
+    given = [Question(u, questions.evaluation_example(u, types, "ner")) for u in train if u not in shots][:24]
+    embedded = drawn.Drawn(0, 0.4, shots)
+    request = entities.request(shots)
+    by_turn = {
+        request.messages(q)[-1]["content"]: ner.target(labels)
+        for q, labels in zip(given, embedded.annotate(given).answers)
+    }
+    silent = request.messages(given[5])[-1]["content"]
+
+    def behave(request, n):
+        turn = request["messages"][-1]["content"]
+        return 200, said("i would say rome" if turn == silent else by_turn[turn])
+
+    server = serve(behave)
+    both = [api.Api(client(server, tmp_path), request, show=False), embedded]
+    found, wanted = (one.annotate(given) for one in both)
+    assert found.rejected == {"no JSON object": api.TEXTS} and found.answers[5] is None
+    for i, (mine, drawn_ones) in enumerate(zip(found.answers, wanted.answers)):
+        assert i == 5 or Counter(mine) == Counter(drawn_ones)
 
 
 def test_busy_broken_and_slow_servers_are_asked_again_with_growing_pauses(serve, tmp_path, monkeypatch):
@@ -136,7 +162,7 @@ def test_busy_broken_and_slow_servers_are_asked_again_with_growing_pauses(serve,
 
     server = serve(behave)
     one = client(server, tmp_path, timeout=0.3, tries=8)
-    assert api.Api(one, show=False).annotate([QUESTION]).traces == [RIGHT]
+    assert api.Api(one, show=False).annotate([QUESTION]).answers == [RIGHT]
     assert one.retries == {"status 429": 1, "status 500": 1, "status 503": 1, "time-out": 1,
                            "unreadable reply": 3}  # fmt: skip
     assert len(waited) == 7 and waited == sorted(waited)
@@ -162,7 +188,7 @@ def test_wrong_traces_are_rejected_by_kind_and_asked_for_anew(serve, tmp_path):
 
     server = serve(behave)
     found = annotator(server, tmp_path).annotate([QUESTION])
-    assert found.traces == [RIGHT] and seeds == [0, 1, 2]
+    assert found.answers == [RIGHT] and seeds == [0, 1, 2]
     faults = [checks.faults(trace.parse(text), QUESTION) for text in wrong]
     assert all(faults) and found.rejected == Counter(fault for some in faults for fault in some)
     assert found.rejected["value not in the transcript"] == 1 and found.rejected["answer unlike gold"] == 1
@@ -173,7 +199,7 @@ def test_a_question_that_is_never_answered_right_is_given_up_and_the_others_stay
     given = [QUESTION, *asked("train")[:3]]
     server = serve(lambda request, n: (200, said(trace.write(RIGHT))))
     found = annotator(server, tmp_path).annotate(given)
-    assert found.traces == [RIGHT, None, None, None]
+    assert found.answers == [RIGHT, None, None, None]
     assert sum(server.asked.values()) == 1 + 3 * api.TEXTS
     assert found.rejected["transcript changed"] == 3 * api.TEXTS
     assert stored.read(stored.write(given, found)) == {"u": (QUESTION.example, RIGHT)}
@@ -181,7 +207,7 @@ def test_a_question_that_is_never_answered_right_is_given_up_and_the_others_stay
 
 def test_a_stopped_annotation_goes_on_and_pays_nothing_twice(serve, tmp_path):
     given = asked("train")[:8]
-    right = dict(zip((api.messages(q)[-1]["content"] for q in given), Embedded(0).annotate(given).traces))
+    right = dict(zip((api.messages(q)[-1]["content"] for q in given), Embedded(0).annotate(given).answers))
     broken = threading.Event()
     broken.set()
 
@@ -199,11 +225,11 @@ def test_a_stopped_annotation_goes_on_and_pays_nothing_twice(serve, tmp_path):
     broken.clear()
     before = server.asked.total()
     found = annotator(server, tmp_path).annotate(given)
-    assert found.traces == list(right.values())
+    assert found.answers == list(right.values())
     assert server.asked.total() - before == 8 - kept
     assert found.cost == f"{100 * (8 - kept):,} tokens in, {20 * (8 - kept):,} out"
     again = annotator(server, tmp_path).annotate(given)
-    assert again.traces == found.traces and again.cost == "0 tokens in, 0 out"
+    assert again.answers == found.answers and again.cost == "0 tokens in, 0 out"
 
 
 def test_another_model_is_another_request(serve, tmp_path):

@@ -10,8 +10,10 @@ import pytest
 import torch
 from conftest import ADAPTERS
 
-from speechllm_bench.config import LoraConfig, StageConfig
+from speechllm_bench.config import AnnotationConfig, LoraConfig, StageConfig
 from speechllm_bench.data import questions
+from speechllm_bench.data.annotators import drawn
+from speechllm_bench.data.tasks import ner
 from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.training import stages
 
@@ -61,6 +63,36 @@ def test_every_variant_trains_on_the_same_examples_in_the_same_order(
     assert len(asked) == 36
     assert {e.utterance_id for e in asked} == {u.id for u in tiny_data.train}
     assert len({(e.utterance_id, e.prompt) for e in asked}) > 24  # the second epoch asks anew
+
+
+def test_an_annotators_labels_are_learned_in_the_batches_of_gold_and_validated_against_gold(
+    tiny_run, tiny_data, tmp_path, monkeypatch
+):
+    seen = []
+    collate = stages.collate
+
+    def spy(tokenizer, examples, **rest):
+        seen.extend(examples)
+        return collate(tokenizer, examples, **rest)
+
+    monkeypatch.setattr(stages, "collate", spy)
+    learned, validated = {}, {}
+    for noise, filtered in ((None, False), (0.0, False), (1.0, False), (1.0, True)):
+        annotation = None if noise is None else AnnotationConfig(noise=noise, filtered=filtered)
+        changes = {"tasks": {"ner": 1.0}, "annotation": annotation, "decoded_turns": 0, "points": 1}
+        seen.clear()
+        train(stage(tiny_run(), **changes), tiny_data, tmp_path / f"{noise}-{filtered}")
+        learned[noise, filtered] = [e for e in seen if "/train/" in e.utterance_id]
+        validated[noise, filtered] = [e for e in seen if "/validation/" in e.utterance_id]
+        labels = drawn.labels(tiny_data.train, annotation, 0) if annotation else {}
+        assert all(e.target == ner.target(labels[e.utterance_id]) for e in learned[noise, filtered] if labels)
+    gold = learned[None, False]
+    assert learned[0.0, False] == gold and any(e.target != "{}" for e in gold)
+    for examples in learned.values():
+        assert [e.id for e in examples] == [e.id for e in gold]
+    targets = [[e.target for e in learned[1.0, filtered]] for filtered in (False, True)]
+    assert targets[0] != targets[1] != [e.target for e in gold]
+    assert all(examples == validated[None, False] != [] for examples in validated.values())
 
 
 def test_a_second_epoch_asks_anew(tiny_data):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from speechllm_bench.data.tasks import TASKS
+from speechllm_bench.data.tasks import TASKS, ner
 from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.schema import Example, SlotType, Utterance
@@ -19,12 +20,14 @@ def training_example(
     epoch: int,
     described: float | None = None,
     stored: Mapping[str, tuple[Example, Trace]] | None = None,
+    labels: Mapping[str, Sequence[tuple[str, str]]] | None = None,
 ) -> Example:
     """A task drawn by its share, with context, distractors and order drawn for this seed and epoch.
 
     described: the share of slot questions that describe their slots.
     stored: questions with their traces, by utterance id. Where a trace is to be learned and there is a
     stored one, its question is the one that is put, in every epoch.
+    labels: entities by utterance id that are learned in place of gold.
     """
     rng = random.Random(f"{seed}/{epoch}/{utterance.id}")
     names = sorted(shares)
@@ -37,7 +40,8 @@ def training_example(
     draw = random.Random(f"described/{seed}/{epoch}/{utterance.id}").random
     if task == "slots" and described and draw() < described:
         asking = {"wording": "described"}
-    return TASKS[task].example(utterance, slot_types, rng, training=True, **asking)
+    example = TASKS[task].example(utterance, slot_types, rng, training=True, **asking)
+    return replace(example, target=ner.target(labels[utterance.id])) if task == "ner" and labels else example
 
 
 def evaluation_example(

@@ -119,6 +119,9 @@ LOOKS = {
     "reasoning": Look("reasoning", "#D55E00", "^", _DASHED),
     "hybrid_no_think": Look("hybrid, not thinking", "#56B4E9", "v", _DASH_DOT),
     "hybrid_think": Look("hybrid, thinking", "#0072B2", "h", _LONG),
+    "unfiltered": Look("as written", "#D55E00", "s", _DASHED),
+    "filtered": Look("filtered", "#0072B2", "o", _SOLID),
+    "alone": Look("no gold behind", "#999999", "v", _DOTTED),
     "mlp_full_20": Look("MLP, full rate, 20 %", "#0072B2", "o", _SOLID),
 }
 """How a variant looks in every figure. A variant that is not here gets a look drawn from its name."""

@@ -14,7 +14,17 @@ from speechllm_bench import paths, runs, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.experiments import Study
-from speechllm_bench.reports import claims, figures, generalisation, levels, stability, sweep, tables, traces
+from speechllm_bench.reports import (
+    claims,
+    figures,
+    generalisation,
+    levels,
+    noise,
+    stability,
+    sweep,
+    tables,
+    traces,
+)
 from speechllm_bench.schema import CURVE_COLUMNS
 
 MOST_LINES = 12  # of a figure of learning curves that can be read
@@ -27,6 +37,7 @@ OWN_FIGURES = {
     "hybrid_matched": ("cost", traces.cost_figure),
     "reasoning_mode": ("cost", traces.cost_figure),
     "trace_ablation": ("cost", traces.cost_figure),
+    "synthetic_ner": ("noise", lambda rows, _: noise.noise_figure(rows)),
 }
 CLAIM_COLUMNS = ["claim", "source", "compared", "difference", "low", "high", "verdict"]
 

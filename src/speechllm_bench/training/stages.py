@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from speechllm_bench import metrics
 from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
+from speechllm_bench.data.annotators import drawn
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.data.tasks import TASKS, sqit
 from speechllm_bench.data.tasks.trace import Trace
@@ -117,13 +118,15 @@ def train_stage(
     # The first calls of the split: fewer are a prefix of more.
     train = data.train[: math.ceil(len(data.train) * (stage.train_share or 1))]
     padding = np.zeros(2, dtype=np.int64)  # positions that were padding, positions in all
+    labels = drawn.labels(data.train, stage.annotation, config.seed) if stage.annotation else None
 
-    def example(asked: Asked) -> Example:
+    def example(asked: Asked, gold: bool = False) -> Example:
         (item, epoch), tasks = asked
         stored = data.traces if stage.traces else None
         return questions.training_example(
-            train[item], data.slot_types, tasks, config.seed, epoch, stage.described, stored
-        )
+            train[item], data.slot_types, tasks, config.seed, epoch, stage.described, stored,
+            None if gold else labels,
+        )  # fmt: skip
 
     def loss(places: Sequence[int]) -> dict[str, torch.Tensor]:
         model.train()
@@ -143,7 +146,9 @@ def train_stage(
     asked = _asked(stage, len(train), config.seed, index, rng)
     turns = [train[item] for (item, _), _ in asked]
     examples = [example(one) for one in asked]
-    lengths = list(map(_reference_length, examples, turns))
+    # By gold, so that stages are taught in the same batches whatever labels they learn from.
+    by_gold = [example(one, gold=True) for one in asked] if labels else examples
+    lengths = list(map(_reference_length, by_gold, turns))
     batches = schedule.batches(range(len(asked)), lengths, stage.batch_size, rng)
     fitted = fit(
         stage,
@@ -194,7 +199,10 @@ def _amounts(
 
 
 def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: Data):
-    """Loss on fixed validation examples of the stage's own tasks, and the decoded task's on fixed turns."""
+    """Loss on fixed validation examples of the stage's own tasks, and the decoded task's on fixed turns.
+
+    Always against gold, also where the stage learns from an annotator's labels.
+    """
     fixed = data.validation[: stage.validation_examples]
     examples = [
         questions.training_example(u, data.slot_types, stage.tasks, 0, 0, stage.described) for u in fixed

@@ -53,6 +53,12 @@ def spoken(*entities: tuple[str, str]) -> Utterance:
     return Utterance("u", "train", "c", 1, "d", "", "", "", (), found, "neutral", (), "s")
 
 
+def test_a_tag_that_there_is_not_is_written_and_read_as_it_is():
+    labels = [("misc", "a b"), ("PLACE", "rome")]
+    assert ner.target(labels) == '{"misc": ["a b"], "place": ["rome"]}'
+    assert ner.parse(ner.target(labels)) == labels
+
+
 def test_the_same_entity_twice_stays_twice():
     twice = spoken(("PLACE", "rome"), ("WHEN", "may"), ("PLACE", "rome"), ("PLACE", "zürich"))
     example = ner.example(twice, TYPES, random.Random(0))

@@ -1,18 +1,19 @@
-"""Annotators: who writes the traces that a model learns from, `embedded` or `api`.
+"""Annotators: who writes what a model learns from besides gold, traces (2510.19326) or entities (2509.04473).
 
-Both are `Annotator`s: questions of the task `slots` in, for each its trace or None out. A trace is given
-out only where `checks.faults` finds nothing wrong with it.
+All are `Annotator`s: questions in, for each an answer or None out. Questions are of the task `slots` where a
+trace is written and of `ner` where entities are labelled.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
-from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.schema import Example, Utterance
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,23 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Annotated:
+class Annotated(Generic[Answer]):
     """What an annotator made of some questions, in their order."""
 
-    traces: list[Trace | None]  # None: no trace of this question was right
+    answers: list[Answer | None]  # None: no answer to this question could be used
     rejected: Counter[str] = field(default_factory=Counter)  # rejected texts by each of their faults
     cost: str = "nothing"
 
 
-class Annotator(Protocol):
-    def annotate(self, questions: Sequence[Question]) -> Annotated: ...
+class Annotator(Protocol[Answer]):
+    def annotate(self, questions: Sequence[Question]) -> Annotated[Answer]: ...
+
+
+@dataclass(frozen=True)
+class Request(Generic[Answer]):
+    """How an LLM is asked for an answer, how its text is read, and what makes the answer useless."""
+
+    messages: Callable[[Question], list[dict]]
+    parse: Callable[[str], Answer]
+    faults: Callable[[Answer, Question], list[str]]
+    unit: str  # what a progress bar calls the answers

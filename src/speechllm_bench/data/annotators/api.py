@@ -1,7 +1,8 @@
-"""The API annotator: traces written by an LLM behind a server, as GPT-4o did in 2510.19326.
+"""The API annotator: an LLM behind a server, as GPT-4o was in 2510.19326 and 2509.04473.
 
-It is told what was said, what is asked and the gold answer, and is to write the way there. What it writes is
-believed only where `checks.faults` finds nothing; otherwise it is asked anew, and in the end given up.
+A `Request` says what it is asked for. For traces (`TRACES`) it is told what was said, what is asked and the
+gold answer, and is to write the way there. What it writes is believed only where the request finds no faults;
+otherwise it is asked anew, and in the end given up.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Generic
 
 from tqdm import tqdm
 
-from speechllm_bench.data.annotators import Annotated, Question
+from speechllm_bench.data.annotators import Annotated, Answer, Question, Request
 from speechllm_bench.data.annotators.checks import faults
 from speechllm_bench.data.annotators.client import Client, Reply
 from speechllm_bench.data.tasks import slots, trace
@@ -40,52 +42,6 @@ _SYSTEM = (
 )
 
 
-class Api:
-    """An annotator that asks `client`, several questions at once."""
-
-    def __init__(self, client: Client, workers: int = 8, show: bool = True):
-        self.client, self.workers, self.show = client, workers, show
-
-    def annotate(self, questions: Sequence[Question]) -> Annotated:
-        """Traces in the order of `questions`, with a bar that shows what they cost on the way.
-
-        Raises UserError as `Client.ask` does; answers that came before that are kept for the next start.
-        """
-        traces: list[Trace | None] = [None] * len(questions)
-        rejected: Counter[str] = Counter()
-        spent = [0, 0]  # tokens in and out, of what was not kept
-        pool = ThreadPoolExecutor(self.workers)
-        try:
-            asked = {pool.submit(self._one, question): i for i, question in enumerate(questions)}
-            with tqdm(total=len(asked), desc="traces", unit="turn", disable=not self.show) as bar:
-                for done in as_completed(asked):
-                    traces[asked[done]], wrong, replies = done.result()
-                    rejected += wrong
-                    for reply in replies:
-                        spent[0] += reply.tokens_in * (not reply.kept)
-                        spent[1] += reply.tokens_out * (not reply.kept)
-                    bar.set_postfix_str(
-                        f"{cost(self.client.server.model, *spent)}, {rejected.total()} faults"
-                    )
-                    bar.update()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-        return Annotated(traces, rejected, cost(self.client.server.model, *spent))
-
-    def _one(self, question: Question) -> tuple[Trace | None, Counter[str], list[Reply]]:
-        """The first right trace of a question or None, the faults of the texts before it, and all replies."""
-        wrong: Counter[str] = Counter()
-        replies: list[Reply] = []
-        for seed in range(TEXTS):
-            replies.append(self.client.ask(messages(question), seed))
-            written = trace.parse(replies[-1].text)
-            found = faults(written, question)
-            if not found:
-                return written, wrong, replies
-            wrong.update(found)
-        return None, wrong, replies
-
-
 def messages(question: Question) -> list[dict]:
     """The conversation that asks for a question's trace."""
     asked = ", ".join(slots.spoken(name) for name in question.example.asked)
@@ -97,6 +53,57 @@ def messages(question: Question) -> list[dict]:
         {"role": "system", "content": _SYSTEM + trace.write(_EXAMPLE)},
         {"role": "user", "content": told},
     ]
+
+
+TRACES: Request[Trace] = Request(messages, trace.parse, faults, "traces")
+
+
+class Api(Generic[Answer]):
+    """An annotator that asks `client`, several questions at once."""
+
+    def __init__(
+        self, client: Client, request: Request[Answer] = TRACES, workers: int = 8, show: bool = True
+    ):
+        self.client, self.request, self.workers, self.show = client, request, workers, show
+
+    def annotate(self, questions: Sequence[Question]) -> Annotated[Answer]:
+        """Answers in the order of `questions`, with a bar that shows what they cost on the way.
+
+        Raises UserError as `Client.ask` does; answers that came before that are kept for the next start.
+        """
+        answers: list[Answer | None] = [None] * len(questions)
+        rejected: Counter[str] = Counter()
+        spent = [0, 0]  # tokens in and out, of what was not kept
+        pool = ThreadPoolExecutor(self.workers)
+        try:
+            asked = {pool.submit(self._one, question): i for i, question in enumerate(questions)}
+            with tqdm(total=len(asked), desc=self.request.unit, unit="turn", disable=not self.show) as bar:
+                for done in as_completed(asked):
+                    answers[asked[done]], wrong, replies = done.result()
+                    rejected += wrong
+                    for reply in replies:
+                        spent[0] += reply.tokens_in * (not reply.kept)
+                        spent[1] += reply.tokens_out * (not reply.kept)
+                    bar.set_postfix_str(
+                        f"{cost(self.client.server.model, *spent)}, {rejected.total()} faults"
+                    )
+                    bar.update()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        return Annotated(answers, rejected, cost(self.client.server.model, *spent))
+
+    def _one(self, question: Question) -> tuple[Answer | None, Counter[str], list[Reply]]:
+        """The first right answer or None, the faults of the texts before it, and all replies."""
+        wrong: Counter[str] = Counter()
+        replies: list[Reply] = []
+        for seed in range(TEXTS):
+            replies.append(self.client.ask(self.request.messages(question), seed))
+            written = self.request.parse(replies[-1].text)
+            found = self.request.faults(written, question)
+            if not found:
+                return written, wrong, replies
+            wrong.update(found)
+        return None, wrong, replies
 
 
 def cost(model: str, tokens_in: int, tokens_out: int) -> str:

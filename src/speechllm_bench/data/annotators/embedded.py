@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from speechllm_bench.data.annotators import Annotated, Question
+from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.data.tasks.traced_slots import gold_trace
 
 
@@ -14,7 +15,7 @@ from speechllm_bench.data.tasks.traced_slots import gold_trace
 class Embedded:
     seed: int
 
-    def annotate(self, questions: Sequence[Question]) -> Annotated:
+    def annotate(self, questions: Sequence[Question]) -> Annotated[Trace]:
         """A trace for every question; nothing is ever rejected."""
         rngs = [random.Random(f"{self.seed}/trace/{q.example.id}") for q in questions]
         return Annotated([gold_trace(q.utterance, q.example, rng) for q, rng in zip(questions, rngs)])

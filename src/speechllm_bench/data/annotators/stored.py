@@ -23,11 +23,11 @@ def file(name: str) -> Path:
     return paths.cache() / "traces" / f"{name}.jsonl"
 
 
-def write(questions: Sequence[Question], annotated: Annotated) -> str:
+def write(questions: Sequence[Question], annotated: Annotated[Trace]) -> str:
     """Store the questions that have a trace; returns the name."""
     lines = [
         json.dumps({"question": asdict(question.example), "trace": trace.write(found)}, ensure_ascii=False)
-        for question, found in zip(questions, annotated.traces, strict=True)
+        for question, found in zip(questions, annotated.answers, strict=True)
         if found
     ]
     text = "".join(f"{line}\n" for line in lines)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from speechllm_bench.config import CorpusConfig
-from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.data.corpora import call_centre, languages
 from speechllm_bench.data.synthesis import SYNTHESIS_VERSION
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import SlotType, Utterance
@@ -24,6 +24,11 @@ def recipe(name: str) -> dict:
 def speech_recipe() -> dict:
     """What decides how a text is spoken."""
     return {"synthesis": SYNTHESIS_VERSION, "espeakng_loader": version("espeakng-loader")}
+
+
+def languages_recipe() -> dict:
+    """What the turns in other languages are made from."""
+    return {"corpus": "languages", "text": languages.recipe_hash(), **speech_recipe()}
 
 
 def slot_types(name: str) -> dict[str, SlotType]:

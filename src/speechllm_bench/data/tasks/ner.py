@@ -17,6 +17,7 @@ VERSION = 1
 SPOKEN = dict(
     zip(ENTITY_TAGS, ("when", "quantity", "place", "group", "organisation", "law", "person"), strict=True)
 )
+INSTRUCTION = "list entities as json: " + ", ".join(SPOKEN.values())
 _TAGS = {word: tag for tag, word in SPOKEN.items()}
 
 
@@ -32,15 +33,16 @@ def example(
         id=f"{utterance.id}/ner",
         utterance_id=utterance.id,
         task="ner",
-        prompt=user_message([], "list entities as json: " + ", ".join(SPOKEN.values())),
+        prompt=user_message([], INSTRUCTION),
         target=target((entity.tag, entity.text) for entity in utterance.entities),
     )
 
 
 def target(entities: Iterable[tuple[str, str]]) -> str:
+    """The answer as JSON; a tag that there is not is written as it is, and `parse` gives it back."""
     answer: dict[str, list[str]] = {}
     for tag, phrase in entities:
-        answer.setdefault(SPOKEN[tag], []).append(phrase)
+        answer.setdefault(SPOKEN.get(tag, tag), []).append(phrase)
     return json.dumps(answer, ensure_ascii=False)
 
 

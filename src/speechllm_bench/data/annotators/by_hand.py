@@ -1,0 +1,69 @@
+"""Entities labelled by a person, in a table that any spreadsheet or text editor opens.
+
+    id, transcript, done, when, quantity, place, group, organisation, law, person
+
+A turn is labelled once its `done` holds anything. Phrases of one tag are separated by `;`, word for word as
+they stand in the transcript; a turn without an entity has `done` alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from speechllm_bench import runs
+from speechllm_bench.data.tasks import ner
+from speechllm_bench.data.tasks.prompt import contains
+from speechllm_bench.errors import UserError
+from speechllm_bench.schema import Utterance
+
+COLUMNS = ("id", "transcript", "done", *ner.SPOKEN.values())
+
+
+def begin(file: Path, turns: Sequence[Utterance]) -> None:
+    """A table of unlabelled turns. One that is there already stays as it is: somebody's work is in it."""
+    if file.is_file():
+        return
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    table.writeheader()
+    table.writerows({"id": turn.id, "transcript": turn.transcript} for turn in turns)
+    runs.write_text(file, text.getvalue())
+
+
+def read(file: Path, turns: Sequence[Utterance]) -> dict[str, list[tuple[str, str]]]:
+    """Tag and phrase of each entity by utterance id, of the turns that are done.
+
+    UserError names the line of a phrase that is not in its transcript, and of a turn that is none of `turns`.
+    """
+    said = {turn.id: turn.transcript for turn in turns}
+    found = {}
+    with file.open(encoding="utf-8-sig", newline="") as lines:  # spreadsheets put a mark before UTF-8
+        table = csv.DictReader(lines)
+        if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
+            raise UserError(
+                f"{file} has no column {', '.join(missing)}; its columns are {', '.join(COLUMNS)}"
+            )
+        for row in table:
+            if not (row["done"] or "").strip():
+                continue
+            if row["id"] not in said:
+                raise UserError(f"{file}, line {table.line_num}: there is no turn '{row['id']}' to label")
+            found[row["id"]] = _entities(row, said[row["id"]], f"{file}, line {table.line_num}")
+    return found
+
+
+def _entities(row: dict[str, str], transcript: str, where: str) -> list[tuple[str, str]]:
+    found = []
+    for tag, word in ner.SPOKEN.items():
+        for phrase in (row[word] or "").split(";"):
+            phrase = " ".join(phrase.split())
+            if phrase and not contains(transcript, phrase):
+                raise UserError(
+                    f"{where}: '{phrase}' ({word}) is not in the transcript; copy it word for word"
+                )
+            if phrase:
+                found.append((tag, phrase))
+    return found

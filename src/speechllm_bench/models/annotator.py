@@ -1,0 +1,38 @@
+"""An LLM on this machine as annotator of entities: it reads the transcript, after examples or without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from speechllm_bench.data.annotators import Annotated, Question, entities
+from speechllm_bench.data.tasks import ner
+from speechllm_bench.models.decoding import decode
+from speechllm_bench.models.llm import load_llm, load_tokenizer
+from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.schema import Utterance
+
+MAX_NEW_TOKENS = 72
+
+
+class LLMAnnotator:
+    """Asks the backbone `name`, as it is, the question of the task `ner` with `shots` before it."""
+
+    def __init__(self, name: str, shots: Sequence[Utterance], batch_size: int = 50):
+        self.shots, self.batch_size = shots, batch_size
+        llm = load_llm(name).to("cuda" if torch.cuda.is_available() else "cpu")
+        self._model, self._tokenizer = SpeechLLM(llm, None), load_tokenizer(name)
+
+    def annotate(self, questions: Sequence[Question]) -> Annotated[list[tuple[str, str]]]:
+        """Greedy answers in the order of `questions`; None for one that is no JSON object."""
+        said = decode(
+            self._model,
+            self._tokenizer,
+            [entities.shown(question, self.shots) for question in questions],
+            [question.utterance for question in questions],
+            transcripts=[question.utterance.transcript for question in questions],
+            batch_size=self.batch_size,
+            max_new_tokens=MAX_NEW_TOKENS,
+        )
+        return Annotated([ner.parse(prediction.raw) for prediction in said])

@@ -1,0 +1,53 @@
+"""What wrong labels cost: NER F1 of models by the noise of the labels that they learned from."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from speechllm_bench.evaluation import score
+from speechllm_bench.reports import figures
+
+COLUMNS = ["variant", "labels", "noise", "ner_f1", "low", "high"]
+
+
+def noise(rows: list[dict]) -> pd.DataFrame:
+    """One row a variant that was scored on its own audio and had gold of all turns or of none, with F1.
+
+    rows: of `studies.records`. `labels` is unfiltered or filtered (gold follows) or alone (none does); labels
+    without noise have nothing to filter and stand under both.
+    """
+    lines = []
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        mine = [row for row in rows if row["variant"] == variant and row["score"]]
+        config = mine[0]["run"].config if mine else None
+        annotation = next((s.annotation for s in config.stages if s.annotation), None) if config else None
+        if not annotation or config.evaluation.audio == "other" or config.stages[-1].train_share:
+            continue
+        f1 = score.interval([row["score"] for row in mine], "ner_f1")
+        labels = ["filtered" if annotation.filtered else "unfiltered"]
+        if config.stages[-1].annotation:
+            labels = ["alone"]
+        elif not annotation.noise:
+            labels = ["unfiltered", "filtered"]
+        lines += [(variant, name, annotation.noise, f1.value, f1.low, f1.high) for name in labels]
+    return pd.DataFrame(lines, columns=COLUMNS).sort_values(["labels", "noise"])
+
+
+def noise_figure(rows: list[dict]) -> Figure | None:
+    """F1 with intervals over noise, a line for each kind of labels; None where none was scored."""
+    frame = noise(rows)
+    if frame.empty:
+        return None
+    figure, (ax,) = figures.panels(1)
+    for labels, points in frame.groupby("labels"):
+        style = figures.look(labels)
+        bars = [points["ner_f1"] - points["low"], points["high"] - points["ner_f1"]]
+        line = {"color": style.colour, "marker": style.marker, "ls": style.dash, "ms": 4}
+        line |= {"label": style.label, "elinewidth": 1, "capsize": 2}
+        ax.errorbar(100 * points["noise"], points["ner_f1"], bars, **line)
+    ax.set_xlabel("noise of the labels (%)")
+    ax.set_ylabel(figures.METRIC_LABELS["ner_f1"])
+    ax.set_ylim(0, 1.1 * frame["high"].max() or 1)
+    figures.legend(figure)
+    return figure
