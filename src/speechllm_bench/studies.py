@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -133,16 +134,18 @@ def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> lis
     """What is stored of a study: one row a variant and seed, in the study's order.
 
     A row has `variant`, `seed`, `run` (a `Run`), `status` (ok, diverged, FAILED or NOT RUN), `record`
-    (run.json) and `score` (score.json), both None where there is none. Without the profile's backbones no
-    run can be told apart (its digest rests on their weights): all rows are NOT RUN then, and `run` is None.
+    (run.json) and `score` (score.json), both None where there is none. Without its backbones a run cannot be
+    told apart (its digest rests on their weights): it is NOT RUN then, and `run` is None.
     """
-    try:
-        return [_row(run) for run in plan([study], profile, ["all"], seeds).runs]
-    except MissingBackbone:
-        loaded, scale = load(study, profile)
-        blank = {"run": None, "status": "NOT RUN", "record": None, "score": None}
-        chosen = _seeds(loaded, scale, seeds)
-        return [{"variant": name, "seed": seed} | blank for name in loaded.variants for seed in chosen]
+    loaded, scale = load(study, profile)
+    rows = []
+    for name, seed in product(loaded.variants, _seeds(loaded, scale, seeds)):
+        try:
+            rows.append(_row(_run(loaded, name, seed, scale)))
+        except MissingBackbone:
+            blank = {"run": None, "status": "NOT RUN", "record": None, "score": None}
+            rows.append({"variant": name, "seed": seed} | blank)
+    return rows
 
 
 def run_folder(profile: str, digest: str) -> Path:

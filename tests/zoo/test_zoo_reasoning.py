@@ -1,4 +1,4 @@
-"""Problems with their steps: right by construction, checked by other means; and what is held out stays out."""
+"""Problems with their steps: right by construction, checked by other means; held-out ones stay out."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_problem_is_put_with_and_without_its_steps():
     p = reasoning.problem(3, 7)
     thinks, plain = p.example("a", True, True), p.example("a", False, True)
     assert thinks.prompt.endswith("\n/think") and plain.prompt.endswith("\n/no_think")
-    assert reasoning.SWITCH == {f.thinks: f.switch for f in FORMS.values() if f.switch}
+    assert {f.thinks: f.switch for f in FORMS.values() if f.switch} == reasoning.SWITCH
     assert p.example("a", True, False).prompt == plain.prompt.removesuffix("\n/no_think")
     assert thinks.prompt.count(AUDIO) == 1
     assert re.fullmatch(r"<think>[^<]+</think><response>[^<]+</response>", thinks.target)

@@ -14,7 +14,17 @@ from speechllm_bench import paths, runs, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.experiments import Study
-from speechllm_bench.reports import claims, figures, generalisation, levels, stability, sweep, tables, traces
+from speechllm_bench.reports import (
+    claims,
+    figures,
+    foundations,
+    generalisation,
+    levels,
+    stability,
+    sweep,
+    tables,
+    traces,
+)
 from speechllm_bench.schema import CURVE_COLUMNS
 
 MOST_LINES = 12  # of a figure of learning curves that can be read
@@ -25,6 +35,9 @@ OWN_FIGURES = {
     "context": ("levels", lambda rows, _: levels.levels_figure(rows)),
     "hybrid_matched": ("cost", traces.cost_figure),
     "reasoning_mode": ("cost", traces.cost_figure),
+    "foundation_type": ("types", lambda rows, _: foundations.types_figure(rows)),
+    "reasoning_scale": ("scale", lambda rows, _: foundations.scale_figure(rows)),
+    "reasoning_ood": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
     "trace_ablation": ("cost", traces.cost_figure),
 }
 CLAIM_COLUMNS = ["claim", "source", "compared", "difference", "low", "high", "verdict"]
@@ -44,6 +57,9 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
     if any(row["score"] and "malformed_kinds" in row["score"] for row in rows):
         shown = traces.display(traces.costs(rows))
         written.append(_write_markdown(shown, folder / "tables" / f"{name}_traces.md"))
+    if len(changed := foundations.changes(rows)):
+        shown = foundations.display(changed)
+        written.append(_write_markdown(shown, folder / "tables" / f"{name}_changes.md"))
     if study.claims:
         found = show_verdicts(verdicts(study, rows))
         written.append(_write_markdown(found, folder / "tables" / f"{name}_claims.md"))

@@ -83,7 +83,8 @@ def _measure_llm(name: str, recipe: config.LLMRecipe | config.MixtureRecipe, cor
     from speechllm_bench.models.speech_llm import SpeechLLM
     from speechllm_bench.zoo import skills
 
-    model, tokenizer = SpeechLLM(load_llm(f"zoo/{name}"), adapter=None), load_tokenizer(f"zoo/{name}")
+    folder = str(config.folder(name))
+    model, tokenizer = SpeechLLM(load_llm(folder), adapter=None), load_tokenizer(folder)
     slot_types = corpora.slot_types("call_centre")
     switched = isinstance(recipe, config.MixtureRecipe) and recipe.switched
     splits = {}

@@ -53,9 +53,9 @@ def train(
     recipe: MixtureRecipe, checkpoints: Path, progress: Callable[[str, float], None]
 ) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase, dict[str, Fit], dict]:
     """Model, tokenizer, the fits and what was seen; from nothing or where it was stopped."""
+    checkpoints /= runs.digest(identity.backbone_hash(recipe.base))  # another base is another training
     utterances = call_centre.utterances("zoo", recipe.utterances)
     tokenizer = load_tokenizer(recipe.base)
-    checkpoints /= runs.digest(identity.backbone_hash(recipe.base))  # another base is another training
     fits = {}
     if isinstance(recipe, SmallerRecipe):
         model = llm.build(recipe, tokenizer)
