@@ -112,7 +112,7 @@ def test_what_lacks_its_backbone_is_not_run_and_the_others_are_told_apart(planne
 
 
 def test_what_tuning_leaves_of_other_skills_is_read_from_the_stages_weights(
-    tiny_backbones, tiny_run, suite, monkeypatch
+    tiny_backbones, tiny_run, home, monkeypatch
 ):
     from safetensors.numpy import save_file
 
