@@ -60,6 +60,9 @@ SETTINGS = {
 }
 
 
+ROLES = ("base", "instruct", "reasoning_0", "reasoning", "reasoning_50", "hybrid", "micro", "nano")
+
+
 def toy_profile(name: str) -> dict:
     return {
         "profile": name,
@@ -67,6 +70,7 @@ def toy_profile(name: str) -> dict:
         "corpus": {"name": "call_centre", "sizes": {"train": 40, "A-test": 10}},
         "encoder": {"path": "zoo/toy-whisper", "padding": "trimmed"},
         "llm": "zoo/toy-llm",
+        "llms": {role: f"zoo/toy-{role}" for role in ROLES},
         "audio_llm": "zoo/toy-audio-llm",
         "adapters": ADAPTERS | SETTINGS,
         "lora": {"rank": 4, "alpha": 16, "dropout": 0.0},

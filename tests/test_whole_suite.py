@@ -26,6 +26,7 @@ def checkout(tmp_path_factory, tiny_backbones: Path) -> Path:
     profile["corpus"]["sizes"] = {"train": 24, "validation": 8, "A-test": 24, "B-test": 8}
     profile["encoder"]["path"] = str(tiny_backbones / "whisper")
     profile["llm"] = str(tiny_backbones / "llm")
+    profile["llms"] = dict.fromkeys(profile["llms"], str(tiny_backbones / "llm"))
     profile["audio_llm"] = str(tiny_backbones / "audio_llm")
     profile["budgets"] = {"alignment": 20, "slots": 20, "transcription": 20, "understanding": 20}
     profile["time_limit_minutes"] = 5
@@ -108,6 +109,9 @@ def test_the_notebooks_of_the_other_studies(checkout):
         "cross_lingual": "ner_en,transcription_es,ner_fr",
         "synthetic_ner": "noise_0,scarce_filtered_20,alone_40",
         "reasoning_mode": "regular,hybrid_no_think,hybrid_think",
+        "foundation_type": "base_regular,reasoning_reasoning",
+        "reasoning_scale": "nano_regular,nano_reasoning,mini_regular",
+        "reasoning_ood": "regular,regular_b_ood,hybrid_no_think_b_ood,hybrid_think_b_ood",
         "trace_ablation": "transcript,no_audio",
         "generalization": "cascade,distilled,distilled_b_ood,cascade_taught_described_b_ood",
         "hybrid_matched": "hybrid_think,reasoning_tokens",

@@ -31,7 +31,10 @@ MODELS = {
     "meta-llama/Llama-3.1-8B": Source("Llama 3.1 Community", True, 16.0),
     "meta-llama/Llama-3.1-8B-Instruct": Source("Llama 3.1 Community", True, 16.0),
     "TinyLlama/TinyLlama-1.1B-Chat-v1.0": Source("Apache-2.0", False, 2.2),
+    "deepseek-ai/DeepSeek-R1-Distill-Llama-8B": Source("MIT and Llama 3.1 Community", False, 16.0),
+    "Qwen/Qwen3-0.6B": Source("Apache-2.0", False, 1.5),
     "Qwen/Qwen3-1.7B": Source("Apache-2.0", False, 4.0),
+    "Qwen/Qwen3-4B": Source("Apache-2.0", False, 8.0),
     "Qwen/Qwen2-Audio-7B-Instruct": Source("Apache-2.0", False, 16.8),
 }
 
@@ -96,6 +99,7 @@ def profile_lines(name: str) -> list[str]:
                 ("encoder", profile.encoder.path),
                 ("LLM", profile.llm),
                 ("audio", profile.audio_llm),
+                *(("LLM", model) for model in dict.fromkeys(profile.llms.values())),
             )
         ),
         f"{_mark(free >= need.disk_gib)} disk     {need.disk_gib:g} GiB",

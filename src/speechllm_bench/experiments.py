@@ -76,6 +76,7 @@ class Profile(Strict):
     corpus: CorpusConfig
     encoder: EncoderConfig
     llm: str
+    llms: dict[str, str] = Field(default_factory=dict)  # others, by the roles that studies name
     audio_llm: str
     adapters: dict[str, AdapterConfig]  # by the names that studies use
     lora: LoraConfig
@@ -143,6 +144,7 @@ class Variant(Strict):
     width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
     train_share: float | None = None  # of the training utterances, seen the more often; None: all
     audio_llm: bool = False  # the profile's audio LLM, in place of encoder, adapter and LLM
+    llm: str | None = None  # a role among the profile's `llms`; None: its `llm`
 
 
 class Reported(Strict):
@@ -238,10 +240,15 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
             f"profile '{profile.profile}' gives no size for adapter '{variant.adapter}'; "
             f"it has {', '.join(profile.adapters)}"
         )
+    if variant.llm and variant.llm not in profile.llms:
+        raise UserError(
+            f"profile '{profile.profile}' names no LLM for the role '{variant.llm}'; "
+            f"its roles are: {', '.join(profile.llms)}"
+        )
     return RunConfig(
         corpus=profile.corpus,
         encoder=profile.encoder,
-        llm=profile.llm,
+        llm=profile.llms[variant.llm] if variant.llm else profile.llm,
         adapter=profile.adapters[variant.adapter].at_width(variant.width_factor) if variant.adapter else None,
         audio_llm=profile.audio_llm if variant.audio_llm else None,
         lora=profile.lora_qkv if variant.lora == "qkv" else profile.lora if variant.lora else None,

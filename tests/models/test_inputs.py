@@ -43,6 +43,14 @@ def test_the_prompt_is_the_chat_template_around_the_speech(tokenizer):
     assert tokenizer.decode(after) == "\nfill in as json: city<|end|><|assistant|>"
 
 
+def test_a_base_llm_without_a_chat_template_reads_plain_lines(tokenizer):
+    base = copy.deepcopy(tokenizer)
+    base.chat_template = None
+    before, after = prompt_halves(base, example())
+    assert base.decode(before) == "agent: where to\ncaller:"
+    assert base.decode(after) == "\nfill in as json: city\n"
+
+
 @pytest.mark.parametrize("with_answer", [True, False])
 def test_a_row_reads_as_prompt_speech_prompt_answer(tokenizer, with_answer):
     batch = collate(

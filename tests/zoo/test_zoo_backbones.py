@@ -32,7 +32,7 @@ def test_every_recipe_resolves(name):
 
 def test_an_unknown_recipe_is_refused():
     with pytest.raises(
-        UserError, match="no recipe 'whisper-maxi'; choose one of audio-llm-mini, llm-mini, whisper-mini"
+        UserError, match="no recipe 'whisper-maxi'; choose one of audio-llm-mini, llm-micro-hybrid, llm-mini,"
     ):
         config.load_recipe("whisper-maxi")
 
@@ -40,7 +40,8 @@ def test_an_unknown_recipe_is_refused():
 @pytest.mark.parametrize("profile", ["smoke", "mini"])
 def test_the_zoo_profiles_name_backbones_of_the_zoo(profile):
     loaded = load_profile(paths.EXPERIMENTS / "profiles" / f"{profile}.yaml")
-    assert {loaded.llm, loaded.encoder.path, loaded.audio_llm} == {f"zoo/{name}" for name in config.RECIPES}
+    named = {loaded.llm, loaded.encoder.path, loaded.audio_llm, *loaded.llms.values()}
+    assert named == {f"zoo/{name}" for name in config.BACKBONES}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -47,10 +47,12 @@ def prompt_halves(
     tokenizer: PreTrainedTokenizerBase, example: Example, spoken: bool = True
 ) -> tuple[list[int], list[int]]:
     """Token ids before and after the place of the speech (or, not `spoken`, of the transcript), in the
-    LLM's own chat format.
+    LLM's own chat format; of a base LLM that has none, plain lines.
     """
     message = [{"role": "user", "content": example.prompt}]
-    text = tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
+    text = f"{example.prompt}\n"
+    if tokenizer.chat_template:
+        text = tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
     before, after = text.split(AUDIO)
     begin, end = speech_marks(tokenizer) if spoken else ("", "")
     halves = (before + begin, end + after)

@@ -17,6 +17,7 @@ from speechllm_bench.experiments import Study
 from speechllm_bench.reports import (
     claims,
     figures,
+    foundations,
     generalisation,
     levels,
     noise,
@@ -36,6 +37,9 @@ OWN_FIGURES = {
     "context": ("levels", lambda rows, _: levels.levels_figure(rows)),
     "hybrid_matched": ("cost", traces.cost_figure),
     "reasoning_mode": ("cost", traces.cost_figure),
+    "foundation_type": ("types", lambda rows, _: foundations.types_figure(rows)),
+    "reasoning_scale": ("scale", lambda rows, _: foundations.scale_figure(rows)),
+    "reasoning_ood": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
     "trace_ablation": ("cost", traces.cost_figure),
     "synthetic_ner": ("noise", lambda rows, _: noise.noise_figure(rows)),
 }
@@ -56,6 +60,9 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
     if any(row["score"] and "malformed_kinds" in row["score"] for row in rows):
         shown = traces.display(traces.costs(rows))
         written.append(_write_markdown(shown, folder / "tables" / f"{name}_traces.md"))
+    if len(changed := foundations.changes(rows)):
+        shown = foundations.display(changed)
+        written.append(_write_markdown(shown, folder / "tables" / f"{name}_changes.md"))
     if study.claims:
         found = show_verdicts(verdicts(study, rows))
         written.append(_write_markdown(found, folder / "tables" / f"{name}_claims.md"))

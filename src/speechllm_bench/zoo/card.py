@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from speechllm_bench import runs
-from speechllm_bench.zoo.config import AudioLLMRecipe, Recipe
+from speechllm_bench.zoo.config import AudioLLMRecipe, MixtureRecipe, Phase, Recipe, SmallerRecipe
 
 _HEAD = """---
 license: cc-by-4.0
@@ -43,6 +43,49 @@ _WHAT = {  # what it is, what it stands for, its tag on model hubs
         "Llama-3.2-1B",
         "text-generation",
     ),
+    "llm-mini-instruct": (
+        "A small Llama post-trained to follow instructions, on as many tokens as its sisters.",
+        "Llama-3.1-8B-Instruct",
+        "text-generation",
+    ),
+    "llm-mini-reasoning": (
+        "A small Llama post-trained to work out arithmetic, logic and code step by step, with a quarter of "
+        "plain text.",
+        "DeepSeek-R1-Distill-Llama-8B",
+        "text-generation",
+    ),
+    "llm-mini-reasoning-0": (
+        "A small Llama post-trained to work out arithmetic, logic and code step by step, without plain text.",
+        "a reasoning LLM that sees no general text",
+        "text-generation",
+    ),
+    "llm-mini-reasoning-50": (
+        "A small Llama post-trained to work out arithmetic, logic and code step by step, half plain text.",
+        "a reasoning LLM that sees much general text",
+        "text-generation",
+    ),
+    "llm-mini-hybrid": (
+        "A small Llama that follows instructions and works out problems, with or without its steps as the "
+        "prompt's last line, /think or /no_think, says.",
+        "Qwen3-4B",
+        "text-generation",
+    ),
+    "llm-micro-hybrid": (
+        "A quarter of llm-mini-hybrid, pre-trained and post-trained alike.",
+        "Qwen3-1.7B",
+        "text-generation",
+    ),
+    "llm-nano-hybrid": (
+        "A twelfth of llm-mini-hybrid, pre-trained and post-trained alike.",
+        "Qwen3-0.6B",
+        "text-generation",
+    ),
+}
+_SEEN = {
+    "instruct": "extraction and repetition",
+    "think": "arithmetic, logic and code with their steps",
+    "no_think": "arithmetic, logic and code without",
+    "general": "plain text",
 }
 
 
@@ -50,7 +93,7 @@ def text(folder: Path, name: str, recipe: Recipe) -> str:
     """The card: size, data, steps, time and measured quality."""
     what, stands_for, tag = _WHAT[name]
     training, evaluation = (runs.read_json(folder / f"{f}.json") for f in ("training", "evaluation"))
-    phases = {phase: fit for phase, fit in recipe.phases().items() if phase in training["seconds"]}
+    phases = {phase: fit for phase, fit in _phases(recipe, training).items() if phase in training["seconds"]}
     lines = [
         _HEAD.format(name=name, what=what, stands_for=stands_for, tag=tag),
         "| | |\n|---|---|",
@@ -66,6 +109,13 @@ def text(folder: Path, name: str, recipe: Recipe) -> str:
             f"{fit.batch_size}, peak learning rate {fit.lr:g}, {minutes} minutes "
             f"on {threads} CPU thread{'s' * (threads > 1)} |"
         )
+    if isinstance(recipe, MixtureRecipe):
+        lines.append(f"| starts from | {_start(recipe)} |")
+        for kind, amount in training["seen"].items():
+            lines.append(
+                f"| of the post-training, {_SEEN[kind]} | {amount['examples']:,} examples, "
+                f"{amount['tokens']:,} tokens |"
+            )
     if isinstance(recipe, AudioLLMRecipe):
         lines.append(f"| speech heard in training | {training['speech_hours']:,} hours |")
         lines.append(f"| text read and written in training | {training['text_tokens']:,} tokens |")
@@ -81,5 +131,40 @@ def text(folder: Path, name: str, recipe: Recipe) -> str:
         cells = [f"{v['value']:.3f} [{v['low']:.3f}, {v['high']:.3f}]" for v in values.values()]
         first = values[names[0]]
         lines.append(f"| {split} | {' | '.join(cells)} | {first['n']} | {first['n_speakers']} |")
+    if "skills" in evaluation:
+        lines += _skills(evaluation["skills"])
     lines.append(f"\nLicence of the weights: CC BY 4.0. The recipe is `experiments/zoo/{recipe.name}.yaml`.")
     return "\n".join(lines) + "\n"
+
+
+def _phases(recipe: Recipe, training: dict) -> dict[str, Phase]:
+    if not isinstance(recipe, MixtureRecipe):
+        return recipe.phases()
+    first = {"pre_training": recipe.pre_training} if isinstance(recipe, SmallerRecipe) else {}
+    examples = sum(amount["examples"] for amount in training["seen"].values())
+    return first | {"post_training": recipe.fit(examples)}
+
+
+def _start(recipe: MixtureRecipe) -> str:
+    """What the post-training starts from."""
+    if isinstance(recipe, SmallerRecipe):
+        return f"random weights, with the tokenizer of `{recipe.base}`"
+    return f"`{recipe.base}`"
+
+
+def _skills(measured: dict[str, dict]) -> list[str]:
+    """A table of held-out skills, one column a mode."""
+    modes = list(measured)
+    first = next(iter(measured.values()))
+    lines = [
+        "\nHeld-out questions that are no slots: share of exact answers; perplexity a token of plain text "
+        "(95 % interval over questions):\n",
+        f"| | {' | '.join(modes)} | n |",
+        "|---" * (len(modes) + 2) + "|",
+    ]
+    for skill, one in first.items():
+        cells = [
+            f"{v['value']:.3f} [{v['low']:.3f}, {v['high']:.3f}]" for v in (measured[m][skill] for m in modes)
+        ]
+        lines.append(f"| {skill} | {' | '.join(cells)} | {one['n']} |")
+    return lines

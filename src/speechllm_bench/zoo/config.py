@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from speechllm_bench import paths
 from speechllm_bench.config import FitConfig
@@ -123,14 +123,75 @@ class AudioLLMRecipe(Strict):
         return sum(self.readings.values()) + self.records
 
 
-Recipe = AudioLLMRecipe | LLMRecipe | WhisperRecipe
-RECIPES = {"audio-llm-mini": AudioLLMRecipe, "llm-mini": LLMRecipe, "whisper-mini": WhisperRecipe}
-BACKBONES = {
-    "audio-llm-mini": "audio-llm-mini",
-    "llm-mini": "llm-mini",
-    "llm-mini-base": "llm-mini",
-    "whisper-mini": "whisper-mini",
+Kind = Literal["instruct", "think", "no_think", "general"]
+"""What a mixture is made of: extraction and repetition, problems with and without their steps, plain text."""
+
+
+class MixtureRecipe(Strict):
+    """A post-training of a published base on one mixture, all of it at once.
+
+    Post-trainings of one base are compared at equal tokens (protocol, rule 9): `tokens` are those of
+    prompts, texts and answers together, and `mixture` has each kind's share of them.
+    """
+
+    name: str
+    base: str  # what it starts from, and whose tokenizer it has
+    seed: int
+    utterances: int  # of the zoo split, as in the base's recipe
+    tokens: int = Field(gt=0)
+    mixture: dict[Kind, float]
+    # Settings of the extraction examples as `PostTraining` has them; every example draws one of these.
+    instructions: list[dict[Literal["repeated", "renamed", "rare", "typed", "closed", "related"], float]]
+    sequence_tokens: int  # of one packed row of plain text
+    batch_size: int = Field(gt=0)
+    lr: float = Field(gt=0)
+    warmup: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    clip: float = Field(gt=0)
+    points: int = Field(gt=0)
+    autocast: bool = False
+
+    @model_validator(mode="after")
+    def _shares(self) -> MixtureRecipe:
+        if abs(sum(self.mixture.values()) - 1) > 1e-9 or min(self.mixture.values()) <= 0:
+            raise ValueError(f"the mixture has shares above 0 that sum to 1, got {self.mixture}")
+        return self
+
+    @property
+    def switched(self) -> bool:
+        """Whether it learns both to think and not to, so that a switch in the prompt has to say which."""
+        return {"think", "no_think"} <= self.mixture.keys()
+
+    def fit(self, examples: int) -> Phase:
+        """The post-training as `training.loop.fit` takes it, once its tokens are counted in examples."""
+        names = ("batch_size", "lr", "warmup", "weight_decay", "clip", "points", "autocast")
+        return Phase(examples=examples, **{name: getattr(self, name) for name in names})
+
+
+class SmallerRecipe(MixtureRecipe):
+    """The same for a smaller Llama, which is pre-trained first, with the base's tokenizer and as it was."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    pre_training: Phase
+
+
+Recipe = AudioLLMRecipe | LLMRecipe | MixtureRecipe | WhisperRecipe
+RECIPES = {
+    "audio-llm-mini": AudioLLMRecipe,
+    "llm-micro-hybrid": SmallerRecipe,
+    "llm-mini": LLMRecipe,
+    "llm-mini-hybrid": MixtureRecipe,
+    "llm-mini-instruct": MixtureRecipe,
+    "llm-mini-reasoning": MixtureRecipe,
+    "llm-mini-reasoning-0": MixtureRecipe,
+    "llm-mini-reasoning-50": MixtureRecipe,
+    "llm-nano-hybrid": SmallerRecipe,
+    "whisper-mini": WhisperRecipe,
 }
+BACKBONES = {"llm-mini-base": "llm-mini"} | {name: name for name in RECIPES}
 """What is shipped, and the recipe that makes it."""
 
 

@@ -1,8 +1,9 @@
 """Measure a backbone of the zoo on held-out turns of the corpus, and write its model card.
 
-whisper-mini: its own recognition on validation, A-test and B-test. llm-mini and its base: slots filled from
-gold text without any tuning, which should be more than nothing and far from good. What they reach with tuning
-is the study `backbones`. audio-llm-mini: transcription, and slots filled from speech without any tuning.
+whisper-mini: its own recognition on validation, A-test and B-test. Text LLMs: slots filled from gold text
+without any tuning, which should be more than nothing and far from good, and other skills (`skills.py`). What
+llm-mini reaches with tuning is the study `backbones`. audio-llm-mini: transcription, and slots filled from
+speech without any tuning.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from speechllm_bench import preparation, runs
 from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import corpora, questions
 from speechllm_bench.data.corpora.store import Corpus
-from speechllm_bench.data.tasks import slots
+from speechllm_bench.data.tasks import TASKS, slots
+from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.schema import Prediction
@@ -21,6 +23,7 @@ from speechllm_bench.zoo import card, config
 
 TURNS = 500  # a split
 SPLITS = ("validation", "A-test", "B-test")
+SWITCHED = ("slots_no_think", "slots_think")  # tasks, in both modes of a hybrid
 
 
 def evaluate_backbones(name: str, n_workers: int) -> list[Path]:
@@ -38,10 +41,14 @@ def _evaluate(name: str, n_workers: int) -> Path:
     corpus = preparation.ensure_corpus(
         CorpusConfig(name="call_centre", sizes=dict.fromkeys(SPLITS, TURNS)), n_workers
     )
-    kinds = {config.AudioLLMRecipe: _measure_audio_llm, config.LLMRecipe: _measure_llm}
-    measure = kinds.get(type(recipe), _measure_whisper)
+    if isinstance(recipe, config.LLMRecipe | config.MixtureRecipe):
+        measured = _measure_llm(name, recipe, corpus)
+    elif isinstance(recipe, config.AudioLLMRecipe):
+        measured = {"splits": _measure_audio_llm(name, corpus)}
+    else:
+        measured = {"splits": _measure_whisper(name, corpus)}
     record = {
-        "splits": measure(name, corpus),
+        **measured,
         "corpus": corpus.fingerprint,
         "weights_sha256": runs.file_sha256(folder / "model.safetensors"),
         "environment": runs.environment(),
@@ -69,25 +76,31 @@ def _measure_whisper(name: str, corpus: Corpus) -> dict:
     return measured
 
 
-def _measure_llm(name: str, corpus: Corpus) -> dict:
+def _measure_llm(name: str, recipe: config.LLMRecipe | config.MixtureRecipe, corpus: Corpus) -> dict:
+    """Slots by split, of an LLM with a switch in both of its modes; and its other skills."""
     from speechllm_bench.models.decoding import decode
     from speechllm_bench.models.llm import load_llm, load_tokenizer
     from speechllm_bench.models.speech_llm import SpeechLLM
+    from speechllm_bench.zoo import skills
 
-    model, tokenizer = SpeechLLM(load_llm(f"zoo/{name}"), adapter=None), load_tokenizer(f"zoo/{name}")
+    folder = str(config.folder(name))
+    model, tokenizer = SpeechLLM(load_llm(folder), adapter=None), load_tokenizer(folder)
     slot_types = corpora.slot_types("call_centre")
-    measured = {}
-    for split, ood in (*((split, False) for split in SPLITS), ("B-test", True)):
-        utterances = corpus.utterances(split)
-        asked = [questions.evaluation_example(u, slot_types, "slots", ood) for u in utterances]
-        gold = [u.transcript for u in utterances]
-        said = decode(
-            model, tokenizer, asked, utterances, transcripts=gold, batch_size=100, max_new_tokens=96
-        )
-        scored = score.score_slots(said, slots.parse)
-        key = f"{split} out-of-domain" if ood else split
-        measured[key] = _intervals(scored, ("precision", "recall", "f1", "parse_failures"))
-    return measured
+    switched = isinstance(recipe, config.MixtureRecipe) and recipe.switched
+    splits = {}
+    for task in SWITCHED if switched else ("slots",):
+        for split, ood in (*((split, False) for split in SPLITS), ("B-test", True)):
+            utterances = corpus.utterances(split)
+            asked = [questions.evaluation_example(u, slot_types, task, ood) for u in utterances]
+            gold = [u.transcript for u in utterances]
+            said = decode(
+                model, tokenizer, asked, utterances, transcripts=gold, batch_size=100, max_new_tokens=96
+            )
+            scored = score.score_slots(said, TASKS[task].parse)
+            key = f"{split} out-of-domain" if ood else split
+            key += f" {FORMS[task].switch}" if switched else ""
+            splits[key] = _intervals(scored, ("precision", "recall", "f1", "parse_failures"))
+    return {"splits": splits, "skills": skills.measure(model, tokenizer, recipe)}
 
 
 def _measure_audio_llm(name: str, corpus: Corpus) -> dict:

@@ -84,27 +84,28 @@ def train(
     model = build(recipe, tokenizer)
     parameters = dict(model.named_parameters())
     material = model, parameters, tokenizer, utterances, checkpoints, progress
-    fits = {"pre_training": _pre_train(recipe, *material)}
+    fits = {"pre_training": pre_train(recipe, *material)}
     yield f"{recipe.name}-base", model, tokenizer, fits
     for phase in recipe.post_training:
         fits[phase.name] = post_train(recipe, phase, *material)
     yield recipe.name, model, tokenizer, fits
 
 
-def _pre_train(recipe, model, parameters, tokenizer, utterances, checkpoints, progress) -> Fit:
+def pre_train(recipe, model, parameters, tokenizer, utterances, checkpoints, progress) -> Fit:
+    """Pre-training on plain text, in place."""
     config = recipe.pre_training
-    packed = _packed(recipe, tokenizer, utterances, config.examples + HELD_OUT_ROWS)
-    held_out = packed[config.examples :]
+    rows = packed(recipe, tokenizer, utterances, config.examples + HELD_OUT_ROWS)
+    held_out = rows[config.examples :]
 
     @torch.inference_mode()
     def validate() -> dict[str, float]:
-        return {"loss": _language_loss(model, held_out).item()}
+        return {"loss": language_loss(model, held_out).item()}
 
     return fit(
         config,
         parameters,
-        packed[: config.examples].split(config.batch_size),
-        lambda rows: {"loss": _language_loss(model, rows)},
+        rows[: config.examples].split(config.batch_size),
+        lambda some: {"loss": language_loss(model, some)},
         validate,
         checkpoints / "pre_training",
         recipe.seed,
@@ -113,9 +114,9 @@ def _pre_train(recipe, model, parameters, tokenizer, utterances, checkpoints, pr
     )
 
 
-def _packed(recipe, tokenizer, utterances, rows: int) -> torch.Tensor:
-    """(rows, sequence_tokens): texts joined by end tokens and cut to length."""
-    source = text.pre_training(recipe.seed, utterances)
+def packed(recipe, tokenizer, utterances, rows: int, seed: int | None = None) -> torch.Tensor:
+    """(rows, sequence_tokens): texts joined by end tokens and cut to length. Another seed, other texts."""
+    source = text.pre_training(recipe.seed if seed is None else seed, utterances)
     wanted, ids = rows * recipe.sequence_tokens, []
     while len(ids) < wanted:
         for encoded in tokenizer([next(source) for _ in range(2000)])["input_ids"]:
@@ -123,7 +124,7 @@ def _packed(recipe, tokenizer, utterances, rows: int) -> torch.Tensor:
     return torch.tensor(ids[:wanted]).reshape(rows, recipe.sequence_tokens)
 
 
-def _language_loss(model: LlamaForCausalLM, tokens: torch.Tensor) -> torch.Tensor:
+def language_loss(model: LlamaForCausalLM, tokens: torch.Tensor) -> torch.Tensor:
     """Nats per token of plain text, (B, N) ids."""
     logits = model(input_ids=tokens, use_cache=False).logits[:, :-1]
     return nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())

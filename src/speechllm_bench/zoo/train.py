@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from speechllm_bench import paths, runs
 from speechllm_bench.training.loop import Fit, write_curve
-from speechllm_bench.zoo import audio_llm, config, llm, whisper
+from speechllm_bench.zoo import audio_llm, config, llm, mixture, whisper
 
 
 def train_backbones(name: str, n_workers: int) -> list[Path]:
@@ -34,9 +34,11 @@ def train_backbones(name: str, n_workers: int) -> list[Path]:
 
 
 def _train(recipe, checkpoints: Path, n_workers: int, progress: Callable[[str, float], None]) -> Iterator:
-    """(name, model, tokenizer, fits) of each backbone as it is ready, and what an audio LLM has seen."""
+    """(name, model, tokenizer, fits) of each backbone as it is ready, and of some what they have seen."""
     if isinstance(recipe, config.AudioLLMRecipe):
         return iter([(recipe.name, *audio_llm.train(recipe, checkpoints, n_workers, progress))])
+    if isinstance(recipe, config.MixtureRecipe):
+        return iter([(recipe.name, *mixture.train(recipe, checkpoints, progress))])
     if isinstance(recipe, config.LLMRecipe):
         return llm.train(recipe, checkpoints, progress)
     return iter([(recipe.name, *whisper.train(recipe, checkpoints, n_workers, progress))])

@@ -67,8 +67,18 @@ def write(trace: Trace) -> str:
     for absent in ABSENT:
         if names := [name for name, why in reasons.items() if why == absent]:
             lines.append(f"{absent}: {', '.join(names)}")
-    thought = "\n".join(lines)
+    return tagged("\n".join(lines), answer)
+
+
+def tagged(thought: str, answer: str) -> str:
+    """A thought and the answer it leads to."""
     return f"<think>{thought}</think><response>{answer}</response>"
+
+
+def response(text: str) -> str:
+    """What stands in the response of a text, whatever that is; all of the text where nothing is thought."""
+    thought, rest = _split(text, [])
+    return _response(rest, thought is not None, []).strip()
 
 
 def parse(text: str) -> Trace:

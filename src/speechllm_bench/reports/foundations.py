@@ -1,0 +1,112 @@
+"""What an LLM of some type or size makes of regular, reasoning and hybrid supervision (2510.19326).
+
+A variant is named after its LLM and then its supervision: `base_regular`, `nano_hybrid_think`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from speechllm_bench.reports import figures, tables
+
+SUPERVISIONS = ("regular", "reasoning", "hybrid_no_think", "hybrid_think")
+COLUMNS = ["foundation", "supervision", "llm_parameters", "f1", "low", "high"]
+COLUMNS += ["change", "change_low", "change_high", "relative_change"]
+
+
+def changes(rows: Sequence[dict]) -> pd.DataFrame:
+    """One row a foundation and supervision that was scored: F1 with its interval, and what it changes.
+
+    rows: of `studies.records`. `change` is the paired difference to regular supervision of the same
+    foundation with its interval, `relative_change` that over regular supervision's F1; NaN without it.
+    """
+    lines = []
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        foundation, supervision = _parts(variant)
+        f1 = tables.main_metric(rows, variant) if supervision else None
+        if f1 is None:
+            continue
+        record = next(row["record"] for row in rows if row["variant"] == variant and row["record"])
+        line = [foundation, supervision, record["llm_parameters"], f1.value, f1.low, f1.high]
+        changed = [float("nan")] * 4
+        regular = tables.main_metric(rows, f"{foundation}_regular")
+        if regular and supervision != "regular":
+            found = tables.gain(rows, variant, f"{foundation}_regular")
+            if found:
+                relative = found.value / regular.value if regular.value else float("nan")
+                changed = [found.value, found.low, found.high, relative]
+        lines.append([*line, *changed])
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def display(frame: pd.DataFrame) -> pd.DataFrame:
+    """`changes` as they are read: a dash where there is nothing to compare with."""
+
+    def interval(row, value: str, low: str, high: str, sign: str = "") -> str:
+        if pd.isna(row[value]):
+            return "–"
+        return f"{row[value]:{sign}.3f} [{row[low]:{sign}.2f}, {row[high]:{sign}.2f}]"
+
+    lines = [
+        {
+            "Foundation": row["foundation"].replace("_", " "),
+            "Supervision": figures.look(row["supervision"]).label,
+            "F1": interval(row, "f1", "low", "high"),
+            "Change": interval(row, "change", "change_low", "change_high", "+"),
+            "Relative": "–" if pd.isna(row["relative_change"]) else f"{100 * row['relative_change']:+.1f} %",
+        }
+        for row in frame.to_dict("records")
+    ]
+    return pd.DataFrame(lines, columns=["Foundation", "Supervision", "F1", "Change", "Relative"])
+
+
+def types_figure(rows: Sequence[dict]) -> Figure | None:
+    """F1 with intervals, a group of bars a foundation, a bar a supervision; None where nothing was scored."""
+    frame = changes(rows)
+    if frame.empty:
+        return None
+    figure, (ax,) = figures.panels(1, "page")
+    names = list(frame["foundation"].unique())
+    width = 0.8 / len(SUPERVISIONS)
+    for i, supervision in enumerate(SUPERVISIONS):
+        drawn = frame[frame["supervision"] == supervision]
+        style = figures.look(supervision)
+        places = [names.index(name) + (i + 0.5) * width - 0.4 for name in drawn["foundation"]]
+        bars = [drawn["f1"] - drawn["low"], drawn["high"] - drawn["f1"]]
+        ax.bar(places, drawn["f1"], width * 0.9, color=style.colour, label=style.label)
+        ax.errorbar(places, drawn["f1"], bars, color="0.2", ls="", lw=0.8, capsize=2)
+    ax.set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
+    ax.set_ylabel("F1 (partial match)")
+    figures.legend(figure)
+    return figure
+
+
+def scale_figure(rows: Sequence[dict]) -> Figure | None:
+    """F1 with intervals over the LLM's parameters, a line a supervision; None where nothing was scored."""
+    frame = changes(rows)
+    if frame.empty:
+        return None
+    figure, (ax,) = figures.panels(1, "column")
+    for supervision in SUPERVISIONS:
+        drawn = frame[frame["supervision"] == supervision].sort_values("llm_parameters")
+        style = figures.look(supervision)
+        bars = [drawn["f1"] - drawn["low"], drawn["high"] - drawn["f1"]]
+        look = {"color": style.colour, "marker": style.marker, "ls": style.dash, "elinewidth": 1}
+        ax.errorbar(drawn["llm_parameters"], drawn["f1"], bars, label=style.label, capsize=2, **look)
+    figures.parameters_axis(ax)
+    ax.set_xlabel("parameters of the LLM")
+    ax.set_ylabel("F1 (partial match)")
+    ax.set_ylim(0, None)
+    figures.legend(figure)
+    return figure
+
+
+def _parts(variant: str) -> tuple[str, str | None]:
+    """Foundation and supervision of a variant's name; None where it names no supervision."""
+    for supervision in sorted(SUPERVISIONS, key=len, reverse=True):
+        if variant.endswith(f"_{supervision}"):
+            return variant.removesuffix(f"_{supervision}"), supervision
+    return variant, None

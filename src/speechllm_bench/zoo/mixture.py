@@ -1,0 +1,235 @@
+"""Post-trainings of one base at equal tokens: instruct, reasoning and hybrid, each a mixture of four kinds.
+
+The kinds are extraction and repetition (`text.py`, read softly as llm-mini learns to), problems with their
+steps and without (`reasoning.py`), and the plain text that the base was pre-trained on. A hybrid, which has
+both, is told by a switch in the prompt whether to think, as Qwen3 is: `/think` or `/no_think`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+from speechllm_bench import identity, runs
+from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.data.tasks.prompt import AUDIO
+from speechllm_bench.models.inputs import Batch, collate
+from speechllm_bench.models.llm import load_llm, load_tokenizer
+from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.training import schedule
+from speechllm_bench.training.loop import Fit, fit
+from speechllm_bench.zoo import llm, reasoning, text
+from speechllm_bench.zoo.config import Kind, MixtureRecipe, SmallerRecipe
+from speechllm_bench.zoo.soft_reading import Pieces, SoftReader
+
+FIRST = 1_000_000  # number of the first extraction example: none that llm-mini has seen
+HELD_OUT = 128  # examples of a kind
+COUNTED = 256  # examples whose tokens are counted at a time
+ANSWER_TOKENS = 80
+
+
+@dataclass(frozen=True)
+class Item:
+    """One example, and the text that it is about: words, or tokens where it is already cut."""
+
+    kind: Kind
+    example: Example
+    text: str | list[int]
+
+
+Rows = list[Item] | Tensor
+"""One batch: examples of one kind, or (B, N) ids of plain text."""
+
+
+def train(
+    recipe: MixtureRecipe, checkpoints: Path, progress: Callable[[str, float], None]
+) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase, dict[str, Fit], dict]:
+    """Model, tokenizer, the fits and what was seen; from nothing or where it was stopped."""
+    checkpoints /= runs.digest(identity.backbone_hash(recipe.base))  # another base is another training
+    utterances = call_centre.utterances("zoo", recipe.utterances)
+    tokenizer = load_tokenizer(recipe.base)
+    fits = {}
+    if isinstance(recipe, SmallerRecipe):
+        model = llm.build(recipe, tokenizer)
+        parameters = dict(model.named_parameters())
+        fits["pre_training"] = llm.pre_train(
+            recipe, model, parameters, tokenizer, utterances, checkpoints, progress
+        )
+    else:
+        model = load_llm(recipe.base).requires_grad_(True)
+    fits["post_training"], seen = post_train(recipe, model, tokenizer, utterances, checkpoints, progress)
+    return model, tokenizer, fits, {"seen": seen}
+
+
+def post_train(
+    recipe: MixtureRecipe,
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    utterances: list[Utterance],
+    checkpoints: Path,
+    progress: Callable[[str, float], None],
+) -> tuple[Fit, dict]:
+    """The post-training, in place; and the examples and tokens that were seen, by kind."""
+    batches, seen = batched(recipe, tokenizer, utterances)
+    reader, soft_reader = SpeechLLM(model, adapter=None), SoftReader(model)
+    fixed = {kind: held_out(recipe, kind, tokenizer, utterances) for kind in sorted(recipe.mixture)}
+
+    def loss(rows: Rows) -> dict[str, Tensor]:
+        model.train()
+        if isinstance(rows, Tensor):
+            return {"loss": llm.language_loss(model, rows)}
+        return {"loss": (soft_reader if rows[0].kind == "instruct" else reader).loss(_batch(tokenizer, rows))}
+
+    @torch.inference_mode()
+    def validate() -> dict[str, float]:
+        model.eval()
+        values = {}
+        for kind, rows in fixed.items():
+            if isinstance(rows, Tensor):
+                values[f"{kind}_loss"] = llm.language_loss(model, rows).item()
+                continue
+            values[f"{kind}_loss"] = reader.loss(_batch(tokenizer, rows)).item()
+            said = reader.generate(
+                _batch(tokenizer, rows, False), ANSWER_TOKENS, tokenizer.eos_token_id, tokenizer.pad_token_id
+            )
+            said = tokenizer.batch_decode(said, skip_special_tokens=True)
+            right = [answer == item.example.target for answer, item in zip(said, rows, strict=True)]
+            values[f"{kind}_exact"] = sum(right) / len(right)
+        return values
+
+    fitted = fit(
+        recipe.fit(sum(part["examples"] for part in seen.values())),
+        dict(model.named_parameters()),
+        batches,
+        loss,
+        validate,
+        checkpoints / "post_training",
+        recipe.seed,
+        autocast=recipe.autocast,
+        progress=lambda share: progress("post-training", share),
+    )
+    return fitted, seen
+
+
+def batched(
+    recipe: MixtureRecipe, tokenizer: PreTrainedTokenizerBase, utterances: list[Utterance]
+) -> tuple[list[Rows], dict[str, dict[str, int]]]:
+    """All batches in the order in which they are seen, and examples and tokens by kind.
+
+    Every kind fills its share of the tokens, to within its last example. A batch is of one kind.
+    """
+    rng = np.random.default_rng(recipe.seed)
+    formed: list[Rows] = []
+    seen = {}
+    for kind, share in sorted(recipe.mixture.items()):
+        wanted = round(share * recipe.tokens)
+        if kind == "general":
+            n = -(-wanted // recipe.sequence_tokens)
+            formed += llm.packed(recipe, tokenizer, utterances, n, _seed(recipe)).split(recipe.batch_size)
+            seen[kind] = {"examples": n, "tokens": n * recipe.sequence_tokens}
+            continue
+        items, lengths = _filled(wanted, items_of(recipe, kind, tokenizer, utterances), tokenizer)
+        pairs = [(i, 0) for i in range(len(items))]
+        groups = schedule.batches(pairs, lengths, recipe.batch_size, rng)
+        formed += [[items[i] for i, _ in group] for group in groups]
+        seen[kind] = {"examples": len(items), "tokens": sum(lengths)}
+    return [formed[i] for i in rng.permutation(len(formed))], seen
+
+
+def held_out(
+    recipe: MixtureRecipe, kind: Kind, tokenizer: PreTrainedTokenizerBase, utterances: list[Utterance]
+) -> Rows:
+    """`HELD_OUT` examples of a kind that are not trained on."""
+    if kind == "general":
+        return llm.packed(recipe, tokenizer, utterances, HELD_OUT, _seed(recipe) + 1)
+    source = items_of(recipe, kind, tokenizer, utterances, True)
+    return [next(source) for _ in range(HELD_OUT)]
+
+
+def items_of(
+    recipe: MixtureRecipe,
+    kind: Kind,
+    tokenizer: PreTrainedTokenizerBase,
+    utterances: list[Utterance],
+    held_out: bool = False,
+) -> Iterator[Item]:
+    """Endless examples of a kind that has answers. Post-trainings of one seed see the same ones."""
+    cut = Pieces(tokenizer)
+    index = 0
+    while True:
+        id = f"{kind}/{index}"
+        if kind == "instruct":
+            example, said = instruction(index, recipe, utterances, held_out)
+            # In validation read as it is written.
+            soft = said if held_out else cut(said, random.Random(f"{recipe.seed}/{id}"))
+            yield Item(kind, example, soft)
+        else:
+            drawn = reasoning.problem(index, recipe.seed, held_out)
+            yield Item(kind, drawn.example(id, kind == "think", recipe.switched), drawn.text)
+        index += 1
+
+
+def instruction(
+    index: int, recipe: MixtureRecipe, utterances: list[Utterance], held_out: bool = False
+) -> tuple[Example, str]:
+    """An example of extraction or repetition and its text, with the switch where the recipe has one."""
+    settings = recipe.instructions[index % len(recipe.instructions)]
+    first = FIRST * (2 if held_out else 1)
+    example, said = text.post_training(first + index, recipe.seed, utterances, **settings)
+    if recipe.switched:
+        example = replace(example, prompt=f"{example.prompt}\n{reasoning.SWITCH[False]}")
+    return example, said
+
+
+def _filled(
+    wanted: int, source: Iterator[Item], tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[Item], list[int]]:
+    """As many items as `wanted` tokens take, and the tokens of each."""
+    items: list[Item] = []
+    lengths: list[int] = []
+    total = 0
+    while total < wanted:
+        some = [next(source) for _ in range(COUNTED)]
+        for item, n in zip(some, n_tokens(tokenizer, some), strict=True):
+            if total < wanted:
+                items.append(item)
+                lengths.append(n)
+                total += n
+    return items, lengths
+
+
+def n_tokens(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item]) -> list[int]:
+    """Of prompt, text and answer together; the chat's few marks, the same for all, are not counted."""
+
+    written = [
+        item.example.prompt.replace(AUDIO, f" {item.text}" if isinstance(item.text, str) else "")
+        for item in items
+    ]
+    cut = [0 if isinstance(item.text, str) else len(item.text) for item in items]
+    asked, said = (
+        tokenizer(some, add_special_tokens=False)["input_ids"]
+        for some in (written, [item.example.target for item in items])
+    )
+    return [len(a) + b + len(c) for a, b, c in zip(asked, cut, said, strict=True)]
+
+
+def _batch(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], with_answer: bool = True) -> Batch:
+    return collate(
+        tokenizer,
+        [item.example for item in items],
+        transcripts=[item.text for item in items],
+        with_answer=with_answer,
+    )
+
+
+def _seed(recipe: MixtureRecipe) -> int:
+    """Of its plain text, which is another draw than the base has read."""
+    return recipe.seed + FIRST

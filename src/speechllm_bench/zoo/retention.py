@@ -1,0 +1,78 @@
+"""What is left of an LLM's other skills once it has been tuned on slots (2510.19326, open question 2).
+
+Read from the weights that training stages leave on this machine; they are not in the repository, so this is
+measured where the runs were made. LLMs of the zoo alone: others have no record of their skills.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+
+from speechllm_bench import paths, runs
+from speechllm_bench.config import RunConfig
+from speechllm_bench.models.llm import load_llm, load_tokenizer
+from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.zoo import config, skills
+
+COLUMNS = ["variant", "mode", "skill", "before", "after"]
+
+
+def retained(rows: Sequence[dict]) -> pd.DataFrame:
+    """One row a variant, mode and skill: its value before and after tuning, of each variant's first seed.
+
+    rows: of `studies.records`. Variants that share their training come once; left out are those that tune no
+    LoRA, whose weights are not here, or whose LLM is not of the zoo or was not measured (`zoo evaluate`).
+    """
+    lines, seen = [], set()
+    for row in rows:
+        run = row["run"]
+        if not row["score"] or row["variant"] in seen or run.stages in seen:
+            continue
+        seen |= {row["variant"], run.stages}
+        before = _before(run.config.llm)
+        after = before and _after(run.config, paths.results(run.profile) / "stages" / run.stages[-1])
+        for mode, found in (after or {}).items():
+            lines += [
+                [row["variant"], mode, skill, before[mode][skill]["value"], one["value"]]
+                for skill, one in found.items()
+            ]
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def display(frame: pd.DataFrame) -> pd.DataFrame:
+    """`retained` as it is read: one row a variant and mode, `before → after` of each skill."""
+    shown = frame.assign(value=[f"{r.before:.3f} → {r.after:.3f}" for r in frame.itertuples()])
+    wide = shown.pivot(index=["variant", "mode"], columns="skill", values="value")
+    wide = wide.reindex(columns=[*skills.EXACT, "perplexity"]).reindex(
+        pd.MultiIndex.from_frame(frame[["variant", "mode"]].drop_duplicates())
+    )
+    return wide.reset_index().rename_axis(columns=None)
+
+
+def _before(name: str) -> dict | None:
+    """The skills on a backbone's record."""
+    record = Path(paths.backbone(name)) / "evaluation.json"
+    return runs.read_json(record).get("skills") if record.is_file() else None
+
+
+def _after(run: RunConfig, stage: Path) -> dict | None:
+    """The skills with the LoRA that a run's last stage has left; measured once and kept beside it."""
+    weights, kept = stage / "weights.safetensors", stage / "skills.json"
+    if kept.is_file():
+        return runs.read_json(kept)
+    if run.lora is None or not weights.is_file() or "lora" not in run.stages[-1].train:
+        return None
+    recipe = config.load_recipe(config.BACKBONES[Path(run.llm).name])
+    model = SpeechLLM(load_llm(run.llm, run.lora), adapter=None)
+    stored = load_file(weights)
+    with torch.no_grad():
+        for name, parameter in model.trained_parameters(["lora"]).items():
+            parameter.copy_(stored[name])
+    found = skills.measure(model, load_tokenizer(run.llm), recipe)
+    runs.write_json(kept, found)
+    return found

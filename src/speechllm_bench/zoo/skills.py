@@ -1,0 +1,103 @@
+"""What a text LLM of the zoo can do besides slots: instructions, arithmetic, logic and code, and plain text.
+
+Held-out questions, the same for every LLM: fields of records and texts to repeat, as `text.py` draws them
+around validation turns of the corpus; problems that `reasoning.py` keeps from training; and plain text.
+Answers count where they are right to the letter; of an answer with a thought, what it responds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from speechllm_bench import stats
+from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.data.tasks.trace import response
+from speechllm_bench.models.inputs import collate
+from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.schema import Example
+from speechllm_bench.zoo import llm, reasoning, text
+from speechllm_bench.zoo.config import LLMRecipe, MixtureRecipe
+
+QUESTIONS = 300  # of each skill
+ROWS = 128  # of plain text
+SEED = 2_000_003  # of all questions; no recipe's
+TURNS = 500  # of the validation split, for plain text, repetition and context
+BATCH = 100
+ANSWER_TOKENS = 96
+FIELDS = {"renamed": 0.35, "rare": 0.5, "typed": 0.5, "closed": 0.5, "related": 0.4}
+EXACT = ("extraction", "repetition", *reasoning.SUBJECTS)
+PLAIN = "as it is"  # the mode of an LLM without a switch
+Asked = tuple[Example, str]
+"""A question and the text it is about."""
+
+
+def measure(model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, recipe: LLMRecipe | MixtureRecipe) -> dict:
+    """Mode to skill to value with interval: shares of exact answers, and perplexity a token of plain text.
+
+    recipe: the LLM's own, which says whether it has a switch; then it is asked in both modes.
+    """
+    model.eval()
+    modes = {PLAIN: ""}
+    if isinstance(recipe, MixtureRecipe) and recipe.switched:
+        modes = {switch: f"\n{switch}" for switch in reasoning.SWITCH.values()}
+    held_out = questions()
+    found = {}
+    for mode, ending in modes.items():
+        found[mode] = {}
+        for skill, asked in held_out.items():
+            put = [(replace(e, prompt=e.prompt + ending), said) for e, said in asked]
+            right = [
+                response(answer) == example.target
+                for answer, (example, _) in zip(answers(model, tokenizer, put), put, strict=True)
+            ]
+            found[mode][skill] = _interval(np.array(right, float))
+        # Plain text has no prompt: it is the same in every mode.
+        found[mode]["perplexity"] = perplexity(model, tokenizer, recipe)
+    return found
+
+
+def questions() -> dict[str, list[Asked]]:
+    """`QUESTIONS` of each skill, without a switch; their targets are the answers alone."""
+    turns = call_centre.utterances("validation", TURNS)
+    asked = {
+        "extraction": [text.extraction(i, SEED, turns, **FIELDS) for i in range(QUESTIONS)],
+        "repetition": [text.post_training(i, SEED, turns, repeated=1.0) for i in range(QUESTIONS)],
+    }
+    for subject in reasoning.SUBJECTS:
+        drawn = [reasoning.problem(i, SEED, True, subject) for i in range(QUESTIONS)]
+        asked[subject] = [(p.example(f"{subject}/{i}", False, False), p.text) for i, p in enumerate(drawn)]
+    return asked
+
+
+def answers(model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, asked: Sequence[Asked]) -> list[str]:
+    said = []
+    for start in range(0, len(asked), BATCH):
+        examples, texts = zip(*asked[start : start + BATCH], strict=True)
+        batch = collate(tokenizer, examples, transcripts=texts, with_answer=False)
+        ids = model.generate(batch, ANSWER_TOKENS, tokenizer.eos_token_id, tokenizer.pad_token_id)
+        said += tokenizer.batch_decode(ids, skip_special_tokens=True)
+    return said
+
+
+@torch.inference_mode()
+def perplexity(
+    model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, recipe: LLMRecipe | MixtureRecipe
+) -> dict:
+    """Of a token of plain text, in the tokens of the LLM's own tokenizer."""
+    turns = call_centre.utterances("validation", TURNS)
+    rows = llm.packed(recipe, tokenizer, turns, ROWS, SEED)
+    nats = [llm.language_loss(model.llm, row[None]).item() for row in rows]
+    return {name: float(np.exp(v)) if name != "n" else v for name, v in _interval(np.array(nats)).items()}
+
+
+def _interval(values: np.ndarray) -> dict:
+    """Mean of one value a question, with its 95 % interval by bootstrap over the questions."""
+    ids = [f"{i:04}" for i in range(len(values))]
+    summed = stats.sum_by_speaker(ids, ids, np.stack([values, np.ones_like(values)], axis=1))
+    mean = stats.bootstrap(summed, lambda sums: sums[..., 0] / sums[..., 1], np.random.default_rng(0), 2000)
+    return {"value": mean.value, "low": mean.low, "high": mean.high, "n": mean.n}

@@ -1,0 +1,158 @@
+"""The studies of foundations (2510.19326): which LLM a variant takes, who shares which training."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from speechllm_bench import experiments, identity, paths, studies
+from speechllm_bench.config import LoraConfig
+from speechllm_bench.errors import MissingBackbone, UserError
+from speechllm_bench.experiments import load_profile, resolve
+
+NAMES = ("foundation_type", "reasoning_scale", "reasoning_ood", "reasoning_mode")
+SUPERVISIONS = ("regular", "reasoning", "hybrid_no_think", "hybrid_think")
+
+
+@pytest.fixture
+def planned(suite):
+    """Runs at toy size by study and variant."""
+    for name in NAMES:
+        shutil.copy(paths.PROJECT / "experiments" / f"{name}.yaml", suite / "experiments")
+    return {(r.study, r.variant): r for r in studies.plan(NAMES, "smoke", ["all"]).runs}
+
+
+def test_a_variant_names_its_llm_by_a_role_and_none_leaves_digests_as_they_are(suite):
+    study, profile = studies.load("adapter_size", "smoke")
+    plain = study.variant("mlp")
+    named = resolve(profile, plain.model_copy(update={"llm": "reasoning"}), 0)
+    assert named.llm == "zoo/toy-reasoning"
+    before = resolve(profile.model_copy(update={"llms": {}}), plain, 0)
+    assert identity.run_digest(resolve(profile, plain, 0)) == identity.run_digest(before)
+    assert identity.run_digest(named) != identity.run_digest(before)
+    with pytest.raises(UserError, match="'smoke' names no LLM for the role 'chat'; its roles are: base,"):
+        resolve(profile, plain.model_copy(update={"llm": "chat"}), 0)
+
+
+def test_every_foundation_is_given_every_supervision(planned):
+    for foundation in ("base", "instruct", "reasoning", "hybrid"):
+        configs = [planned["foundation_type", f"{foundation}_{s}"].config for s in SUPERVISIONS]
+        assert {c.llm for c in configs} == {f"zoo/toy-{foundation}"}
+        assert [c.evaluation.task for c in configs] == [
+            "slots",
+            "slots_reasoning",
+            "slots_no_think",
+            "slots_think",
+        ]
+        assert len({tuple(sorted(c.stages[1].tasks)) for c in configs}) == 3
+        assert {s.examples for c in configs for s in c.stages[1:]} == {64}
+        assert all(s.train == ["adapter", "lora"] for c in configs for s in c.stages)
+    runs = [run for (study, _), run in planned.items() if study == "foundation_type"]
+    assert len({run.stages[0] for run in runs}) == 6  # one transcription an LLM, the swept ones among them
+    hybrids = [planned["foundation_type", f"base_hybrid_{mode}"] for mode in ("think", "no_think")]
+    assert hybrids[0].stages == hybrids[1].stages and hybrids[0].digest != hybrids[1].digest
+
+
+def test_the_largest_of_the_scale_is_the_hybrid_foundation(planned):
+    for supervision in SUPERVISIONS:
+        mini = planned["reasoning_scale", f"mini_{supervision}"]
+        assert mini.digest == planned["foundation_type", f"hybrid_{supervision}"].digest
+        llms = [planned["reasoning_scale", f"{size}_{supervision}"].config.llm for size in ("nano", "micro")]
+        assert llms == ["zoo/toy-nano", "zoo/toy-micro"]
+
+
+def test_unseen_slot_types_are_asked_of_the_systems_of_reasoning_mode(planned):
+    for supervision in SUPERVISIONS:
+        trained = planned["reasoning_mode", supervision]
+        assert planned["reasoning_ood", supervision].digest == trained.digest
+        for ending, kind in (("_b_id", "in_domain"), ("_b_ood", "out_of_domain")):
+            run = planned["reasoning_ood", supervision + ending]
+            assert run.stages == trained.stages
+            asked = run.config.evaluation
+            assert (asked.split, asked.slot_types, asked.task) == (
+                "B-test",
+                kind,
+                trained.config.evaluation.task,
+            )
+
+
+def test_at_paper_scale_the_papers_llms_are_named():
+    profile = load_profile(paths.EXPERIMENTS / "profiles" / "paper.yaml")
+    study = experiments.load_study(paths.EXPERIMENTS / "foundation_type.yaml")
+    named = {
+        resolve(profile, study.variant(f"{f}_regular"), 0).llm for f in ("base", "instruct", "reasoning")
+    }
+    assert named == {
+        "meta-llama/Llama-3.1-8B",
+        "meta-llama/Llama-3.1-8B-Instruct",
+        "deepseek-ai/DeepSeek-R1-Distill-Llama-8B",
+    }
+    scale = experiments.load_study(paths.EXPERIMENTS / "reasoning_scale.yaml")
+    sizes = [resolve(profile, scale.variant(f"{size}_regular"), 0).llm for size in ("nano", "mini")]
+    assert sizes == ["Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B"]
+
+
+def test_what_lacks_its_backbone_is_not_run_and_the_others_are_told_apart(planned, monkeypatch):
+    """In a table; a plan says in one sentence what is missing."""
+
+    def hashed(config, heard):
+        if config.llm == "zoo/toy-nano":
+            identity.backbone_folder("zoo/toy-nano")
+        return ()
+
+    monkeypatch.setattr(identity, "_surroundings", hashed)
+    rows = studies.records("reasoning_scale", "smoke")
+    missing = {row["variant"] for row in rows if row["run"] is None}
+    assert missing == {f"nano_{s}" for s in SUPERVISIONS}
+    assert {row["status"] for row in rows} == {"NOT RUN"}
+    with pytest.raises(MissingBackbone, match="backbone 'zoo/toy-nano' is missing; train it with"):
+        studies.plan(["reasoning_scale"], "smoke", ["all"])
+    assert len(studies.plan(["reasoning_scale"], "smoke", ["mini_regular"]).runs) == 1
+
+
+def test_what_tuning_leaves_of_other_skills_is_read_from_the_stages_weights(
+    tiny_backbones, tiny_run, home, monkeypatch
+):
+    from safetensors.numpy import save_file
+
+    from speechllm_bench.models.llm import load_llm
+    from speechllm_bench.models.speech_llm import SpeechLLM
+    from speechllm_bench.zoo import config, retention, skills
+
+    lora = LoraConfig(rank=2, alpha=8, dropout=0.0)
+    stage = tiny_run().stages[0].model_copy(update={"train": ["adapter", "lora"]})
+    run_config = tiny_run(lora=lora, stages=[stage])
+    run = studies.Run("s", "v", 0, "smoke", run_config, "digest", ("stage",), "done")
+    rows = [
+        {"variant": "v", "score": {}, "run": run},
+        {"variant": "v", "score": {"f1": 1}, "run": run},
+        {"variant": "same", "score": {"f1": 1}, "run": run},
+    ]
+    measured = {"as it is": {skill: {"value": 0.5} for skill in (*skills.EXACT, "perplexity")}}
+    monkeypatch.setattr(retention, "_before", lambda name: measured)
+    assert retention.retained(rows).empty  # no weights on this machine
+
+    folder = paths.results("smoke") / "stages" / "stage"
+    folder.mkdir(parents=True)
+    tuned = SpeechLLM(load_llm(run_config.llm, lora), None).trained_parameters(["lora"])
+    weights = {name: p.detach().numpy() * 0 + 0.25 for name, p in tuned.items()}
+    save_file(weights | {"adapter.unused": weights[next(iter(weights))]}, folder / "weights.safetensors")
+    told = []
+
+    def measure(model, tokenizer, recipe):
+        told.extend(p.mean().item() for p in model.trained_parameters(["lora"]).values())
+        return {"as it is": {skill: {"value": 0.25} for skill in (*skills.EXACT, "perplexity")}}
+
+    monkeypatch.setattr(skills, "measure", measure)
+    monkeypatch.setitem(config.BACKBONES, "llm", "llm-mini")
+    frame = retention.retained(rows)
+    assert told and set(told) == {0.25}
+    assert set(frame["variant"]) == {"v"} and len(frame) == 6
+    assert retention.display(frame).iloc[0].to_dict() == {
+        "variant": "v",
+        "mode": "as it is",
+        **dict.fromkeys((*skills.EXACT, "perplexity"), "0.500 → 0.250"),
+    }
+    n = len(told)
+    assert len(retention.retained(rows)) == 6 and len(told) == n  # kept beside the stage
