@@ -106,8 +106,11 @@ def test_what_lacks_its_backbone_is_not_run_and_the_others_are_told_apart(planne
     missing = {row["variant"] for row in rows if row["run"] is None}
     assert missing == {f"nano_{s}" for s in SUPERVISIONS}
     assert {row["status"] for row in rows} == {"NOT RUN"}
+    plan = studies.plan(["reasoning_scale"], "smoke", ["all"])
+    assert {run.variant for run in plan.runs} == {row["variant"] for row in rows} - missing
+    assert "backbone 'zoo/toy-nano' is missing; train it with" in plan.left_out[0]
     with pytest.raises(MissingBackbone, match="backbone 'zoo/toy-nano' is missing; train it with"):
-        studies.plan(["reasoning_scale"], "smoke", ["all"])
+        studies.plan(["reasoning_scale"], "smoke", ["nano_regular"])
     assert len(studies.plan(["reasoning_scale"], "smoke", ["mini_regular"]).runs) == 1
 
 

@@ -81,6 +81,10 @@ def test_without_the_audio_llm_the_other_systems_have_their_records(suite, monke
         f"audio_llm{end}" for end in ("", "_b_id", "_b_ood", "_no_audio")
     }
     assert {row["status"] for row in rows.values()} == {"NOT RUN"}
-    assert studies.plan(["generalization"], "smoke").missing  # the telling ones
+    assert studies.plan(["generalization"], "smoke").left_out == ()  # the telling ones
+    every = studies.plan(["generalization"], "smoke", ["all"])
+    assert not any(run.config.audio_llm for run in every.runs) and len(every.runs) == len(rows) - 4
+    assert every.left_out[0].startswith("Left out: generalization audio_llm, ")
+    assert every.left_out[0].endswith(": backbone 'audio' is missing.")
     with pytest.raises(MissingBackbone):
-        studies.plan(["generalization"], "smoke", ["all"])
+        studies.plan(["generalization"], "smoke", ["audio_llm"])

@@ -1,7 +1,7 @@
 """The command line: `speechllm-bench prepare | run | study | report | notebook | annotate | doctor | zoo`.
 
-A user's mistake or a full disk ends in one sentence and exit code 2, Ctrl-C in one sentence and 130, a run
-that failed in 1.
+A user's mistake or a full disk ends in one sentence and exit code 2, a backbone that is not there in one
+sentence and 3, Ctrl-C in one sentence and 130, a run that failed in 1.
 Torch is imported by `prepare`, `run` and `zoo` alone, once the arguments have been checked.
 """
 
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         return chosen.command(chosen) or 0
     except UserError as error:
         print(f"speechllm-bench: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

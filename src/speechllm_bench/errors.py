@@ -2,8 +2,12 @@
 
 
 class UserError(Exception):
-    """Bad input. The command line prints the message alone, without a traceback, and exits with 2."""
+    """Bad input. The command line prints the message alone, without a traceback, and exits with this code."""
+
+    exit_code = 2
 
 
 class MissingBackbone(UserError):
     """A profile's model is not on this machine: nothing that needs it can be run, or have been run, here."""
+
+    exit_code = 3  # so that `make all` can go on with the studies that do without it

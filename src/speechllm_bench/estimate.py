@@ -9,7 +9,11 @@ RUN_SECONDS = 20  # of a run beside its training, until one is recorded
 
 
 def describe(plan: Plan, jobs: int) -> str:
-    """What is there, what will be run and how long that may take, in one sentence or two."""
+    """What is there, what will be run and how long that may take, and what is left out, a sentence each."""
+    return "\n".join((_told(plan, jobs), *plan.left_out))
+
+
+def _told(plan: Plan, jobs: int) -> str:
     missing, done = plan.missing, len(plan.distinct) - len(plan.missing)
     name = plan.profile.profile
     if not missing:

@@ -60,6 +60,7 @@ class Plan:
 
     profile: Profile
     runs: tuple[Run, ...]
+    left_out: tuple[str, ...] = ()  # sentences on variants whose backbone is not on this machine
 
     @property
     def distinct(self) -> list[Run]:
@@ -108,19 +109,26 @@ def plan(
     """The runs of the named studies; `variants` and `seeds` choose among them.
 
     `variants` may name several at once (`Study.chosen`). None of them means the profile's choice, no seeds
-    the profile's. Raises UserError for an unknown study, profile or variant, and where a backbone is not on
-    this machine.
+    the profile's. Variants whose backbone is not on this machine are left out, unless they are named or
+    nothing else remains: that is MissingBackbone. Raises UserError for an unknown study, profile or variant.
     """
     scale = profile_named(profile)
     chosen = [_study(name) for name in studies]
     _check_variants(chosen, variants)
-    planned = [
-        _run(study, name, seed, scale)
-        for study in chosen
-        for name in study.chosen(variants or [scale.variants])
-        for seed in _seeds(study, scale, seeds)
-    ]
-    return Plan(scale, tuple(planned))
+    planned: list[Run] = []
+    left_out: dict[str, list[str]] = {}  # by what is missing
+    for study in chosen:
+        for name in study.chosen(variants or [scale.variants]):
+            try:
+                planned += [_run(study, name, seed, scale) for seed in _seeds(study, scale, seeds)]
+            except MissingBackbone as missing:
+                if name in (variants or ()):
+                    raise
+                left_out.setdefault(str(missing), []).append(f"{study.study} {name}")
+    if left_out and not planned:
+        raise MissingBackbone(next(iter(left_out)))
+    told = (f"Left out: {', '.join(names)}: {missing}." for missing, names in left_out.items())
+    return Plan(scale, tuple(planned), tuple(told))
 
 
 def run(study: str, variant: str, seed: int, profile: str) -> Run:
