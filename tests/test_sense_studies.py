@@ -19,7 +19,8 @@ from speechllm_bench.training import regulariser
 def planned(suite):
     """Runs at toy size by study and variant."""
     real = paths.PROJECT / "experiments"
-    names = ["sense", "sense_pooling", "sense_classifier", "sense_decoding", "synthetic_ner", "cross_lingual"]
+    names = [*(f"sense{end}" for end in ("", "_pooling", "_classifier", "_decoding", "_llm_size"))]
+    names += ["synthetic_ner", "cross_lingual"]
     for name in names:
         shutil.copy(real / f"{name}.yaml", suite / "experiments")
     return {(r.study, r.variant): r for r in studies.plan(names, "smoke", ["all"]).runs}
@@ -65,6 +66,14 @@ def test_the_smaller_studies_ask_for_what_sense_has_trained(planned):
     assert beams.stages == planned["sense", "ner"].stages and beams.digest != digest("sense", "ner")
     alphas = [run.stages for (study, _), run in planned.items() if study == "sense_classifier"]
     assert len(set(alphas)) == 7
+
+
+def test_sizes_differ_in_their_llm_alone(planned):
+    for task in ("transcription", "ner"):
+        micro, mini = (planned["sense_llm_size", f"{task}_{size}"].config for size in ("micro", "mini"))
+        assert micro.llm != mini.llm and micro.model_copy(update={"llm": mini.llm}) == mini
+    runs = [run for (study, _), run in planned.items() if study == "sense_llm_size"]
+    assert len({run.stages[0] for run in runs}) == 2  # one transcription a size
 
 
 def test_an_annotators_labels_are_a_stage_before_gold_or_in_its_place(planned):

@@ -104,6 +104,7 @@ def test_the_notebooks_of_the_other_studies(checkout):
         "context": "drawn,context_0,described",
         "sense": "transcription,ner_all,unified_sentiment_classifier",
         "sense_pooling": "ner_125,transcription_250",
+        "sense_llm_size": "ner_micro,transcription_mini",
         "sense_classifier": "a_0,a_20_unweighted",
         "sense_decoding": "ner_greedy,ner_beam_5",
         "cross_lingual": "ner_en,transcription_es,ner_fr",
