@@ -72,9 +72,10 @@ help: ## this list
 	@echo "make [TARGET] [PROFILE=smoke|mini|paper] [STUDY=name|all] [VARIANTS=a,b|telling|extremes|all]"; echo "     [SEEDS=0,1,2] [JOBS=n]"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
-clean: ## remove corpora, encoder frames and caches; results and .venv stay
-	rm -rf .cache .pytest_cache .ruff_cache .import_linter_cache build
+clean: ## remove what can be made again: corpora, encoder frames, caches; results, annotations and .venv stay
+	rm -rf .cache/{corpora,frames,transcripts,status,locks} .pytest_cache .ruff_cache .import_linter_cache build
 	find src tests tools -name __pycache__ -prune -exec rm -rf {} +
 
-distclean: clean ## remove .venv and the untracked results of profile smoke as well
-	rm -rf .venv src/*.egg-info results/smoke
+distclean: clean ## remove .venv, stored annotations and the results of smoke as well; labels by hand stay
+	rm -rf .venv src/*.egg-info .cache
+	if [ -d results/smoke ]; then find results/smoke -mindepth 1 -maxdepth 1 ! -name hand_labels -exec rm -rf {} +; fi

@@ -315,3 +315,13 @@ def test_every_variant_of_every_study_resolves_at_every_profile(name):
 
 def test_there_is_a_profile_for_each_scale():
     assert {p.stem for p in PROFILE_FILES} == set(experiments.PROFILES)
+
+
+@pytest.mark.parametrize("name", studies.known_studies())
+def test_every_study_of_speech_has_a_row_that_hears_another_turn(name):
+    """Protocol, rule 4."""
+    study = experiments.load_study(paths.EXPERIMENTS / f"{name}.yaml")
+    found = [study.variant(variant) for variant in study.variants]
+    assert any(v.evaluation.audio == "other" for v in found) or not any(
+        v.adapter or v.audio_llm for v in found
+    )

@@ -159,3 +159,12 @@ def test_what_tuning_leaves_of_other_skills_is_read_from_the_stages_weights(
     }
     n = len(told)
     assert len(retention.retained(rows)) == 6 and len(told) == n  # kept beside the stage
+
+
+def test_what_the_paper_says_of_8_b_is_not_judged_at_a_smaller_scale(planned):
+    from speechllm_bench.reports import study as reports
+
+    study, _ = studies.load("foundation_type", "smoke")
+    for profile, n in (("smoke", 2), ("paper", 0)):
+        rows = [row | {"profile": profile} for row in studies.records("foundation_type", "smoke")]
+        assert list(reports.verdicts(study, rows)["verdict"]).count("not testable at this scale") == n

@@ -167,6 +167,7 @@ class ClaimConfig(Strict):
     better: str
     worse: str
     beyond: list[str] | None = Field(None, min_length=2, max_length=2)
+    scale: str | None = None  # that the claim is about, as "8 B": it can be tested in profile `paper` alone
 
     @property
     def compared(self) -> str:

@@ -117,9 +117,11 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     with runs.whole_folder(paths.results(profile) / "runs" / record["digest"]) as folder:
         _join_curves(profile, stage_records, folder / "curve.csv")
         if not diverged:
-            seconds |= _evaluate(
-                config, model, tokenizer, *_evaluated(config, corpus, data), folder, progress
-            )
+            evaluated, with_frames = _evaluated(config, corpus, data)
+            if evaluated is not corpus:
+                own = {"corpus": evaluated.fingerprint, "audio": evaluated.audio_hashes}
+                record["data"]["evaluated"] = own
+            seconds |= _evaluate(config, model, tokenizer, evaluated, with_frames, folder, progress)
         # Wall time counts every sitting of a stage, also when another run trained it.
         seconds["total"] = sum(seconds.values())
         record["seconds"] = {name: round(value, 2) for name, value in seconds.items()}

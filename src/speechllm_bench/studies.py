@@ -140,9 +140,9 @@ def run(study: str, variant: str, seed: int, profile: str) -> Run:
 def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> list[dict]:
     """What is stored of a study: one row a variant and seed, in the study's order.
 
-    A row has `variant`, `seed`, `run` (a `Run`), `status` (ok, diverged, FAILED or NOT RUN), `record`
-    (run.json) and `score` (score.json), both None where there is none. Without its backbones a run cannot be
-    told apart (its digest rests on their weights): its row is NOT RUN then, and `run` is None.
+    A row has `variant`, `seed`, `profile`, `run` (a `Run`), `status` (ok, diverged, FAILED or NOT RUN),
+    `record` (run.json) and `score` (score.json), both None where there is none. Without its backbones a run
+    cannot be told apart (its digest rests on their weights): its row is NOT RUN then, and `run` is None.
     """
     loaded, scale = load(study, profile)
     chosen = _seeds(loaded, scale, seeds)
@@ -202,7 +202,8 @@ def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
 
 
 def _row(study: Study, variant: str, seed: int, profile: Profile) -> dict:
-    row = {"variant": variant, "seed": seed, "run": None, "record": None, "score": None}
+    named = {"variant": variant, "seed": seed, "profile": profile.profile}
+    row = {**named, "run": None, "record": None, "score": None}
     try:
         run = row["run"] = _run(study, variant, seed, profile)
     except MissingBackbone:

@@ -93,6 +93,7 @@ def verdicts(study: Study, rows: list[dict]) -> pd.DataFrame:
     for entry in study.claims:
         difference = tables.gain(rows, entry.better, entry.worse, entry.beyond)
         numbers = asdict(difference) if difference else dict.fromkeys(("value", "low", "high"))
+        testable = entry.scale is None or all(row["profile"] == "paper" for row in rows)
         lines.append(
             {
                 "claim": entry.claim,
@@ -101,7 +102,7 @@ def verdicts(study: Study, rows: list[dict]) -> pd.DataFrame:
                 "difference": numbers["value"],
                 "low": numbers["low"],
                 "high": numbers["high"],
-                "verdict": claims.verdict(difference),
+                "verdict": claims.verdict(difference, testable),
             }
         )
     return pd.DataFrame(lines, columns=CLAIM_COLUMNS)

@@ -94,7 +94,13 @@ def _measure_llm(name: str, recipe: config.LLMRecipe | config.MixtureRecipe, cor
             asked = [questions.evaluation_example(u, slot_types, task, ood) for u in utterances]
             gold = [u.transcript for u in utterances]
             said = decode(
-                model, tokenizer, asked, utterances, transcripts=gold, batch_size=100, max_new_tokens=96
+                model,
+                tokenizer,
+                asked,
+                utterances,
+                transcripts=gold,
+                batch_size=100,
+                max_new_tokens=skills.ANSWER_TOKENS,
             )
             scored = score.score_slots(said, TASKS[task].parse)
             key = f"{split} out-of-domain" if ood else split

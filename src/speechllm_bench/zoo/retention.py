@@ -31,7 +31,7 @@ def retained(rows: Sequence[dict]) -> pd.DataFrame:
     lines, seen = [], set()
     for row in rows:
         run = row["run"]
-        if not row["score"] or row["variant"] in seen or run.stages in seen:
+        if not row["score"] or not run.stages or row["variant"] in seen or run.stages in seen:
             continue
         seen |= {row["variant"], run.stages}
         before = _before(run.config.llm)
@@ -55,9 +55,13 @@ def display(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _before(name: str) -> dict | None:
-    """The skills on a backbone's record."""
-    record = Path(paths.backbone(name)) / "evaluation.json"
-    return runs.read_json(record).get("skills") if record.is_file() else None
+    """The skills on a backbone's record, if it is of the weights that are there."""
+    folder = Path(paths.backbone(name))
+    if not (folder / "evaluation.json").is_file():
+        return None
+    record = runs.read_json(folder / "evaluation.json")
+    present = record["weights_sha256"] == runs.file_sha256(folder / "model.safetensors")
+    return record.get("skills") if present else None
 
 
 def _after(run: RunConfig, stage: Path) -> dict | None:

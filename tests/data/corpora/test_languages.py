@@ -22,6 +22,8 @@ def test_turns_are_spoken_text_with_verbatim_entities(name):
     tags = Counter(entity.tag for u in turns for entity in u.entities)
     assert len(tags) == 5 and min(tags.values()) > 10
     assert 20 < sum(not u.entities for u in turns) < 75
+    telling = [u.transcript for u in turns if u.entities]
+    assert len(telling) == len(set(telling))
     for u in turns:
         assert re.fullmatch(r"[^\W\d_]+(['\s][^\W\d_]+)*", u.transcript) and u.transcript.islower()
         assert all(u.transcript[e.start : e.end] == e.text for e in u.entities)
