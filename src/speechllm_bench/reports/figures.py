@@ -8,6 +8,7 @@ Okabe and Ito's, told apart by colour-blind readers, and markers and dashes hold
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -240,6 +241,23 @@ def parameters_axis(ax: Axes) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(_count))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("trained parameters")
+
+
+def grouped_bars(frame: pd.DataFrame, by: Mapping[str, list[str]]) -> Figure:
+    """`f1` with `low` and `high`: by the first column of `by` in groups, by the second a bar, as listed."""
+    (group, groups), (bar, bars) = by.items()
+    figure, (ax,) = panels(1, "page")
+    width = 0.8 / len(bars)
+    for i, name in enumerate(bars):
+        drawn, style = frame[frame[bar] == name], look(name)
+        places = [groups.index(one) + (i + 0.5) * width - 0.4 for one in drawn[group]]
+        around = [drawn["f1"] - drawn["low"], drawn["high"] - drawn["f1"]]
+        ax.bar(places, drawn["f1"], width * 0.9, color=style.colour, label=style.label)
+        ax.errorbar(places, drawn["f1"], around, color="0.2", ls="", lw=0.8, capsize=2)
+    ax.set_xticks(range(len(groups)), [name.replace("_", " ") for name in groups])
+    ax.set_ylabel("F1 (partial match)")
+    legend(figure)
+    return figure
 
 
 @mpl.rc_context(STYLE)

@@ -68,20 +68,8 @@ def types_figure(rows: Sequence[dict]) -> Figure | None:
     frame = changes(rows)
     if frame.empty:
         return None
-    figure, (ax,) = figures.panels(1, "page")
-    names = list(frame["foundation"].unique())
-    width = 0.8 / len(SUPERVISIONS)
-    for i, supervision in enumerate(SUPERVISIONS):
-        drawn = frame[frame["supervision"] == supervision]
-        style = figures.look(supervision)
-        places = [names.index(name) + (i + 0.5) * width - 0.4 for name in drawn["foundation"]]
-        bars = [drawn["f1"] - drawn["low"], drawn["high"] - drawn["f1"]]
-        ax.bar(places, drawn["f1"], width * 0.9, color=style.colour, label=style.label)
-        ax.errorbar(places, drawn["f1"], bars, color="0.2", ls="", lw=0.8, capsize=2)
-    ax.set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
-    ax.set_ylabel("F1 (partial match)")
-    figures.legend(figure)
-    return figure
+    by = {"foundation": list(frame["foundation"].unique()), "supervision": list(SUPERVISIONS)}
+    return figures.grouped_bars(frame, by)
 
 
 def scale_figure(rows: Sequence[dict]) -> Figure | None:

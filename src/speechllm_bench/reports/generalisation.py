@@ -55,20 +55,8 @@ def systems_figure(rows: list[dict]) -> Figure | None:
     frame = systems(rows)
     if frame.empty:
         return None
-    figure, (ax,) = figures.panels(1, "page")
-    names = list(frame["system"].unique())
-    width = 0.8 / len(names)
-    for i, name in enumerate(names):
-        drawn = frame[frame["system"] == name]
-        places = [list(SETS.values()).index(called) + (i + 0.5) * width - 0.4 for called in drawn["set"]]
-        style = figures.look(name)
-        bars = [drawn["f1"] - drawn["low"], drawn["high"] - drawn["f1"]]
-        ax.bar(places, drawn["f1"], width * 0.9, color=style.colour, label=style.label)
-        ax.errorbar(places, drawn["f1"], bars, color="0.2", ls="", lw=0.8, capsize=2)
-    ax.set_xticks(range(len(SETS)), list(SETS.values()))
-    ax.set_ylabel("F1 (partial match)")
-    figures.legend(figure)
-    return figure
+    by = {"set": list(SETS.values()), "system": list(frame["system"].unique())}
+    return figures.grouped_bars(frame, by)
 
 
 def parts(

@@ -46,6 +46,7 @@ def measure(model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, recipe: LLMRec
     if isinstance(recipe, MixtureRecipe) and recipe.switched:
         modes = {switch: f"\n{switch}" for switch in reasoning.SWITCH.values()}
     held_out = questions()
+    plain = perplexity(model, tokenizer, recipe)  # of text without a prompt: the same in every mode
     found = {}
     for mode, ending in modes.items():
         found[mode] = {}
@@ -56,8 +57,7 @@ def measure(model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, recipe: LLMRec
                 for answer, (example, _) in zip(answers(model, tokenizer, put), put, strict=True)
             ]
             found[mode][skill] = _interval(np.array(right, float))
-        # Plain text has no prompt: it is the same in every mode.
-        found[mode]["perplexity"] = perplexity(model, tokenizer, recipe)
+        found[mode]["perplexity"] = plain
     return found
 
 
