@@ -7,22 +7,20 @@ and a stopped annotation goes on where it was. The key is sent and nowhere kept.
 from __future__ import annotations
 
 import os
-import random
 import threading
-import time
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import httpx
+import openai
+from openai.types.chat import ChatCompletion
 
 from speechllm_bench import runs
 from speechllm_bench.errors import UserError
 
 OPENAI = "https://api.openai.com/v1"
 MODEL = "gpt-4o"  # as in 2510.19326
-RETRIED = (408, 409, 429, 500, 502, 503, 504)
-LONGEST_WAIT = 60.0  # seconds
+READINGS = 3  # requests for one answer, where it does not speak the protocol
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Server:
         server = cls(
             get("OPENAI_BASE_URL") or OPENAI, get("OPENAI_MODEL") or MODEL, get("OPENAI_API_KEY", "")
         )
-        if httpx.URL(server.base_url).scheme not in ("http", "https"):
+        if urlsplit(server.base_url).scheme not in ("http", "https"):
             raise UserError(
                 f"OPENAI_BASE_URL is '{server.base_url}'; it is to begin with http:// or https://"
             )
@@ -60,17 +58,20 @@ class Reply:
 
 
 class Client:
-    """Asks one server, from several threads at once; `retries` counts what was asked again, by reason."""
+    """Asks one server, from several threads at once."""
 
-    def __init__(
-        self, server: Server, folder: Path, tries: int = 6, pause: float = 1.0, timeout: float = 120.0
-    ):
-        """pause: seconds before the second try, doubled with each; timeout: seconds of one try."""
-        self.server, self.folder, self.tries, self.pause = server, folder, tries, pause
-        self.retries: Counter[str] = Counter()
+    def __init__(self, server: Server, folder: Path, tries: int = 8, timeout: float = 120.0):
+        """tries: of one request, with growing pauses, where the server is busy or broken; timeout: seconds
+        of one of them.
+        """
+        self.server, self.folder, self.tries = server, folder, tries
         self._lock = threading.Lock()
-        headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
-        self._http = httpx.Client(base_url=server.base_url, headers=headers, timeout=timeout)
+        self._openai = openai.OpenAI(
+            base_url=server.base_url,
+            api_key=server.key or "none",  # the client wants one, a server of one's own may not
+            timeout=timeout,
+            max_retries=tries - 1,
+        )
 
     def ask(self, messages: list[dict], seed: int) -> Reply:
         """The answer to a conversation; another seed asks for another one.
@@ -78,75 +79,68 @@ class Client:
         Raises UserError where nobody answers, the key is refused, or the tries are used up.
         """
         request = {"model": self.server.model, "messages": messages, "temperature": 0.7, "seed": seed}
-        digest = runs.digest("chat", self._where, request)
-        file = self.folder / f"{digest}.json"
+        file = self.folder / f"{runs.digest('chat', self._where, request)}.json"
         if file.is_file():
             return Reply(**runs.read_json(file)["reply"], kept=True)
-        reply = self._post(request, random.Random(digest))
+        reply = self._request(request)
         with self._lock:
             kept = {"text": reply.text, "tokens_in": reply.tokens_in, "tokens_out": reply.tokens_out}
             runs.write_json(file, {"request": request, "reply": kept})
         return reply
 
     def close(self) -> None:
-        self._http.close()
+        self._openai.close()
 
-    def _post(self, request: dict, rng: random.Random) -> Reply:
-        reason, asked_to_wait = "", 0.0
-        for attempt in range(self.tries):
-            if attempt:
-                with self._lock:
-                    self.retries[reason] += 1
-                wait = self.pause * 2 ** (attempt - 1) * rng.uniform(1, 1.5)
-                time.sleep(min(LONGEST_WAIT, max(asked_to_wait, wait)))
-                asked_to_wait = 0.0
+    def _request(self, request: dict) -> Reply:
+        for _ in range(READINGS):
             try:
-                answer = self._http.post("chat/completions", json=request)
-                if answer.status_code not in RETRIED:
-                    self._refuse(answer)
-                    return _reply(answer.json())
-                reason, asked_to_wait = f"status {answer.status_code}", _retry_after(answer)
-            except httpx.ConnectError:
+                return _reply(self._openai.chat.completions.create(**request))
+            except openai.APITimeoutError:
+                raise self._silent("time-out") from None
+            except openai.APIConnectionError:
                 raise UserError(
                     f"no server answers at {self._where}; start it, or set OPENAI_BASE_URL to one that runs"
                 ) from None
-            except httpx.TimeoutException:
-                reason = "time-out"
-            except (httpx.TransportError, ValueError, LookupError, TypeError, AttributeError):
-                reason = "unreadable reply"
+            except openai.APIStatusError as error:
+                raise self._refused(error) from None
+            # What else comes of a reply that is cut off or lacks the protocol's fields.
+            except (openai.APIResponseValidationError, ValueError, LookupError, TypeError, AttributeError):
+                continue
         raise UserError(
-            f"{self._where} gave no answer in {self.tries} tries (last: {reason}); try again later, "
-            "what it has answered so far is kept"
+            f"{self._where} gave {READINGS} replies that cannot be read; set OPENAI_BASE_URL to a server that "
+            "speaks OpenAI's chat protocol"
         )
 
     @property
     def _where(self) -> str:
         """The address without a name or password that may stand in it."""
-        url = httpx.URL(self.server.base_url)
-        return str(url.copy_with(username=None, password=None))
+        url = urlsplit(self.server.base_url)
+        return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
 
-    def _refuse(self, answer: httpx.Response) -> None:
-        """UserError for an answer that asking again would not change."""
-        if answer.status_code in (401, 403):
-            raise UserError(f"{self._where} refuses the key; set OPENAI_API_KEY to one that it knows")
-        if answer.is_error:
-            told = answer.text.replace(self.server.key or "\0", "...")
-            told = " ".join(told.split())[:200]
-            raise UserError(
-                f"{self._where} refuses the request for model '{self.server.model}' with status "
-                f"{answer.status_code} ({told}); set OPENAI_BASE_URL and OPENAI_MODEL to what there is"
-            )
+    def _silent(self, reason: str) -> UserError:
+        return UserError(
+            f"{self._where} gave no answer in {self.tries} tries (last: {reason}); try again later, "
+            "what it has answered so far is kept"
+        )
+
+    def _refused(self, error: openai.APIStatusError) -> UserError:
+        if error.status_code in (401, 403):
+            return UserError(f"{self._where} refuses the key; set OPENAI_API_KEY to one that it knows")
+        if error.status_code in (408, 409, 429) or error.status_code >= 500:
+            return self._silent(f"status {error.status_code}")
+        told = error.response.text.replace(self.server.key or "\0", "...")
+        told = " ".join(told.split())[:200]
+        return UserError(
+            f"{self._where} refuses the request for model '{self.server.model}' with status "
+            f"{error.status_code} ({told}); set OPENAI_BASE_URL and OPENAI_MODEL to what there is"
+        )
 
 
-def _reply(content: dict) -> Reply:
+def _reply(answer: ChatCompletion) -> Reply:
     """Raises LookupError, TypeError or AttributeError where the protocol's fields are not there."""
-    usage = content.get("usage") or {}
-    text = content["choices"][0]["message"]["content"]
+    text, usage = answer.choices[0].message.content, answer.usage
     if not isinstance(text, str):
         raise TypeError("no text")
-    return Reply(text, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, kept=False)
-
-
-def _retry_after(answer: httpx.Response) -> float:
-    told = answer.headers.get("retry-after", "")
-    return float(told) if told.replace(".", "", 1).isdigit() else 0.0
+    return Reply(
+        text, (usage and usage.prompt_tokens) or 0, (usage and usage.completion_tokens) or 0, kept=False
+    )
