@@ -107,8 +107,8 @@ class Client:
             except (openai.APIResponseValidationError, ValueError, LookupError, TypeError, AttributeError):
                 continue
         raise UserError(
-            f"{self._where} gave {READINGS} replies that cannot be read; set OPENAI_BASE_URL to a server that "
-            "speaks OpenAI's chat protocol"
+            f"{self._where} gave {READINGS} replies that cannot be read; set OPENAI_BASE_URL to a server "
+            "that speaks OpenAI's chat protocol"
         )
 
     @property
