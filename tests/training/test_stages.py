@@ -26,6 +26,20 @@ def train(config, data, folder, index: int = 0):
     return model, fit, seen
 
 
+@pytest.fixture
+def collated(monkeypatch) -> list[tuple[list, dict]]:
+    """Every batch that a stage makes: its examples, and what is heard or read of them."""
+    seen = []
+    collate = stages.collate
+
+    def spy(tokenizer, examples, **rest):
+        seen.append((examples, rest))
+        return collate(tokenizer, examples, **rest)
+
+    monkeypatch.setattr(stages, "collate", spy)
+    return seen
+
+
 def stage(config, **changes):
     """The config with changes to its one stage."""
     return config.model_copy(update={"stages": [config.stages[0].model_copy(update=changes)]})
@@ -35,20 +49,10 @@ def values(fit, split, metric):
     return [p.value for p in fit.curve if (p.split, p.metric) == (split, metric)]
 
 
-def test_every_variant_trains_on_the_same_examples_in_the_same_order(
-    tiny_run, tiny_data, tmp_path, monkeypatch
-):
-    seen = []
-    collate = stages.collate
-
-    def spy(tokenizer, examples, **rest):
-        seen.append(examples)
-        return collate(tokenizer, examples, **rest)
-
-    monkeypatch.setattr(stages, "collate", spy)
+def test_every_variant_trains_on_the_same_examples_in_the_same_order(tiny_run, tiny_data, tmp_path, collated):
     learned = {}
     for adapter in ADAPTERS:
-        seen.clear()
+        collated.clear()
         config = stage(tiny_run(adapter), examples=36, decoded_turns=0, points=1)
         _, fit, amounts = train(config, tiny_data, tmp_path / adapter)
         assert fit.status == "ok" and 0 <= amounts.padding_share < 0.5
@@ -56,8 +60,8 @@ def test_every_variant_trains_on_the_same_examples_in_the_same_order(
         assert hours < amounts.speech_hours < 2 * hours  # 36 examples of 24 turns
         assert fit.curve[-1].examples == 36
         assert all(math.isfinite(p.value) for p in fit.curve)
-        learned[adapter] = [batch for batch in seen if "/train/" in batch[0].utterance_id]
-        assert sum(map(len, seen)) == 36 + 8  # and the validation examples
+        learned[adapter] = [batch for batch, _ in collated if "/train/" in batch[0].utterance_id]
+        assert sum(len(batch) for batch, _ in collated) == 36 + 8  # and the validation examples
     assert all(batches == learned["mlp"] for batches in learned.values())
     asked = [e for batch in learned["mlp"] for e in batch]
     assert len(asked) == 36
@@ -66,22 +70,15 @@ def test_every_variant_trains_on_the_same_examples_in_the_same_order(
 
 
 def test_an_annotators_labels_are_learned_in_the_batches_of_gold_and_validated_against_gold(
-    tiny_run, tiny_data, tmp_path, monkeypatch
+    tiny_run, tiny_data, tmp_path, collated
 ):
-    seen = []
-    collate = stages.collate
-
-    def spy(tokenizer, examples, **rest):
-        seen.extend(examples)
-        return collate(tokenizer, examples, **rest)
-
-    monkeypatch.setattr(stages, "collate", spy)
     learned, validated = {}, {}
     for noise, filtered in ((None, False), (0.0, False), (1.0, False), (1.0, True)):
         annotation = None if noise is None else AnnotationConfig(noise=noise, filtered=filtered)
         changes = {"tasks": {"ner": 1.0}, "annotation": annotation, "decoded_turns": 0, "points": 1}
-        seen.clear()
+        collated.clear()
         train(stage(tiny_run(), **changes), tiny_data, tmp_path / f"{noise}-{filtered}")
+        seen = [e for batch, _ in collated for e in batch]
         learned[noise, filtered] = [e for e in seen if "/train/" in e.utterance_id]
         validated[noise, filtered] = [e for e in seen if "/validation/" in e.utterance_id]
         labels = drawn.labels(tiny_data.train, annotation, 0) if annotation else {}
@@ -114,27 +111,19 @@ def test_batches_are_formed_by_what_every_adapter_shares(tiny_data):
 
 
 def test_a_text_llm_sees_the_same_examples_and_reads_gold_transcripts(
-    tiny_run, tiny_data, tmp_path, monkeypatch
+    tiny_run, tiny_data, tmp_path, collated
 ):
-    seen = []
-    collate = stages.collate
-
-    def spy(tokenizer, examples, **rest):
-        seen.append((examples, rest))
-        return collate(tokenizer, examples, **rest)
-
-    monkeypatch.setattr(stages, "collate", spy)
     config = stage(tiny_run(lora=LORA), train=["lora"])
     train(config, tiny_data, tmp_path / "speech")
-    heard = list(seen)
-    seen.clear()
+    heard = list(collated)
+    collated.clear()
     model, tokenizer = stages.build_model(config.model_copy(update={"adapter": None}), None)
     text = replace(tiny_data, frames=None)
     fit, _ = stages.train_stage(config, 0, model, tokenizer, text, tmp_path / "text")
     assert model.adapter is None and fit.status == "ok" and values(fit, "validation", "f1")
-    assert [examples for examples, _ in seen] == [examples for examples, _ in heard]
+    assert [examples for examples, _ in collated] == [examples for examples, _ in heard]
     said = {u.id: u.transcript for u in (*tiny_data.train, *tiny_data.validation)}
-    for examples, rest in seen:
+    for examples, rest in collated:
         assert rest["transcripts"] == [said[e.utterance_id] for e in examples] and "frames" not in rest
 
 
@@ -198,22 +187,15 @@ def test_both_tasks_are_drawn_by_their_shares(tiny_data):
     assert tasks.count("slots") / len(tasks) == pytest.approx(0.25, abs=0.05)
 
 
-def asked(config, data, folder, monkeypatch):
+def asked(config, data, folder, collated):
     """The training examples of a stage, in order, with the frames that were heard of each."""
-    seen = []
-    collate = stages.collate
-
-    def spy(tokenizer, examples, frames, **rest):
-        seen.extend(zip(examples, frames, strict=True))
-        return collate(tokenizer, examples, frames=frames, **rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(stages, "collate", spy)
-        _, fit, amounts = train(config, data, folder)
+    collated.clear()
+    _, fit, amounts = train(config, data, folder)
+    seen = [pair for batch, rest in collated for pair in zip(batch, rest["frames"], strict=True)]
     return [(e, f) for e, f in seen if "/train/" in e.utterance_id], fit, amounts
 
 
-def test_tasks_beside_leave_a_stages_own_examples_what_they_are(tiny_run, tiny_data, tmp_path, monkeypatch):
+def test_tasks_beside_leave_a_stages_own_examples_what_they_are(tiny_run, tiny_data, tmp_path, collated):
     """Protocol, rule 8: the same slot examples in every variant, exactly as many of each other task."""
     once = {"points": 1, "decoded_turns": 0, "batch_size": 1}
     mixtures = {
@@ -224,7 +206,7 @@ def test_tasks_beside_leave_a_stages_own_examples_what_they_are(tiny_run, tiny_d
     found, losses = {}, set()
     for name, changes in mixtures.items():
         config = stage(tiny_run(), lr=1e-12, **once | changes)
-        pairs, fit, _ = asked(config, tiny_data, tmp_path / name, monkeypatch)
+        pairs, fit, _ = asked(config, tiny_data, tmp_path / name, collated)
         found[name] = [example for example, _ in pairs]
         losses.add(round(values(fit, "validation", "loss")[-1], 4))
     by_task = {
@@ -252,7 +234,7 @@ def test_tasks_beside_leave_a_stages_own_examples_what_they_are(tiny_run, tiny_d
     assert all([one for one in some if one[1] == {"slots": 1.0}] == own for some in drawn)
 
 
-def test_a_spoken_instruction_is_heard_behind_the_turn(tiny_run, tiny_data, tmp_path, monkeypatch):
+def test_a_spoken_instruction_is_heard_behind_the_turn(tiny_run, tiny_data, tmp_path, collated):
     class Spoken:
         """Frames of any instruction: five of them, all one number."""
 
@@ -264,7 +246,7 @@ def test_a_spoken_instruction_is_heard_behind_the_turn(tiny_run, tiny_data, tmp_
 
     data = replace(tiny_data, instructions=Spoken())
     config = stage(tiny_run(), examples=36, beside={"sqit": 12}, points=1, decoded_turns=0)
-    pairs, fit, amounts = asked(config, data, tmp_path / "aloud", monkeypatch)
+    pairs, fit, amounts = asked(config, data, tmp_path / "aloud", collated)
     assert fit.status == "ok" and sum(bool(e.instruction) for e, _ in pairs) == 12
     n_frames = 0
     for example, frames in pairs:
@@ -276,42 +258,26 @@ def test_a_spoken_instruction_is_heard_behind_the_turn(tiny_run, tiny_data, tmp_
     assert amounts.speech_hours == pytest.approx(n_frames / 50 / 3600)
 
 
-def test_every_form_is_taught_in_the_same_batches(tiny_run, tiny_data, tmp_path, monkeypatch):
-    seen = []
-    collate = stages.collate
-
-    def spy(tokenizer, examples, **rest):
-        seen.append([(e.utterance_id, e.asked) for e in examples])
-        return collate(tokenizer, examples, **rest)
-
-    monkeypatch.setattr(stages, "collate", spy)
+def test_every_form_is_taught_in_the_same_batches(tiny_run, tiny_data, tmp_path, collated):
     taught = []
     for tasks in ({"slots": 1.0}, {"slots_reasoning": 1.0}, {"slots_think": 0.5, "slots_no_think": 0.5}):
-        seen.clear()
+        collated.clear()
         config = stage(tiny_run(), tasks=tasks, trace_tokens=8, examples=12, decoded_turns=0, points=1)
         train(config, tiny_data, tmp_path / "+".join(tasks))
-        taught.append(list(seen))
+        taught.append([[(e.utterance_id, e.asked) for e in batch] for batch, _ in collated])
     assert taught[0] == taught[1] == taught[2] and len(taught[0]) > 3
 
 
-def test_a_stage_that_names_stored_traces_learns_from_them(tiny_run, tiny_data, tmp_path, monkeypatch):
-    seen = []
-    collate = stages.collate
-
-    def spy(tokenizer, examples, **rest):
-        seen.extend(examples)
-        return collate(tokenizer, examples, **rest)
-
-    monkeypatch.setattr(stages, "collate", spy)
+def test_a_stage_that_names_stored_traces_learns_from_them(tiny_run, tiny_data, tmp_path, collated):
     asked = [questions.evaluation_example(u, tiny_data.slot_types, "slots") for u in tiny_data.train[:5]]
     written = {e.utterance_id: (e, Trace({}, "as it was stored")) for e in asked}
     data = replace(tiny_data, traces=written)
     for named, n in (("a name", 5), (None, 0)):
-        seen.clear()
+        collated.clear()
         tasks = {"slots_think": 1.0}
         config = stage(tiny_run(), tasks=tasks, trace_tokens=8, traces=named, decoded_turns=0, points=1)
         train(config, data, tmp_path / str(named))
-        found = {e.utterance_id for e in seen if "as it was stored" in e.target}
+        found = {e.utterance_id for batch, _ in collated for e in batch if "as it was stored" in e.target}
         assert len(found) == n and found <= set(written)
 
 
