@@ -169,7 +169,11 @@ def test_a_stage_that_trains_lora_has_its_own_learning_rate_which_the_variant_sc
     variant.stages[1].train.append("lora")
     assert [s.lr for s in experiments.resolve(profile, variant, 0).stages] == [0.001, 0.002]
     variant = variant.model_copy(update={"lr_factor": 5})
-    assert [s.lr for s in experiments.resolve(profile, variant, 0).stages] == [0.005, 0.01]
+    run = experiments.resolve(profile, variant, 0)
+    assert [(s.lr, s.adapter_lr) for s in run.stages] == [(0.005, None), (0.01, None)]
+    variant = variant.model_copy(update={"separate_rates": True})
+    run = experiments.resolve(profile, variant, 0)
+    assert [(s.lr, s.adapter_lr) for s in run.stages] == [(0.005, None), (0.01, 0.005)]
 
 
 def test_a_variant_scales_the_adapters_width_and_takes_a_share_of_the_turns(suite):

@@ -130,6 +130,7 @@ class StageConfig(FitConfig):
     decoded_task: TaskName | None = None  # what the decoded turns are asked; None: slots
     classifier: ClassifierConfig | None = None
     distillation: DistillationConfig | None = None
+    adapter_lr: float | None = Field(None, gt=0)  # peak, of the adapter beside LoRA; None: `lr` for both
     trace_tokens: int | None = Field(None, gt=0)  # where it trains on traces: decoded at most
     traces: str | None = None  # of `annotate`; None: written from gold
 
@@ -148,6 +149,8 @@ class StageConfig(FitConfig):
             raise ValueError("a classifier learns gold tags; a stage has it or annotation, not both")
         if self.own_examples <= 0 or min((self.beside or {"": 1}).values()) <= 0:
             raise ValueError(f"beside {self.beside} leaves {self.own_examples} of {self.examples} examples")
+        if self.adapter_lr and set(self.train) != {"adapter", "lora"}:
+            raise ValueError("adapter_lr is the adapter's beside LoRA, but this stage does not train both")
         if self.classifier and "adapter" not in self.train:
             raise ValueError("a classifier regularises the adapter, but this stage does not train it")
         if self.distillation and self.classifier:

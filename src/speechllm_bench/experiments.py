@@ -140,6 +140,7 @@ class Variant(Strict):
     stages: list[StageRecipe]
     evaluation: EvaluationRecipe = EvaluationRecipe()
     lr_factor: float = Field(1.0, gt=0)  # times the profile's learning rates
+    separate_rates: bool = False  # beside LoRA the adapter keeps the profile's `lr`, and not `lora_lr`
     warmup: float | None = None  # None: the profile's
     width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
     train_share: float | None = None  # of the training utterances, seen the more often; None: all
@@ -271,6 +272,11 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
                 else {},
                 **training
                 | {"lr": variant.lr_factor * (lora_lr if "lora" in stage.train else training["lr"])}
+                | (
+                    {"adapter_lr": variant.lr_factor * training["lr"]}
+                    if variant.separate_rates and {"adapter", "lora"} == set(stage.train)
+                    else {}
+                )
                 | asked
                 | ({"train_share": stage.train_share} if stage.train_share else {}),
             )

@@ -49,9 +49,10 @@ class Toy:
         with torch.no_grad():
             return {"loss": self.model(self.batches[0]).pow(2).mean().item()}
 
-    def fit(self, folder, seed: int = 0, **changes) -> loop.Fit:
+    def fit(self, folder, seed: int = 0, shares=None, **changes) -> loop.Fit:
+        settings, parameters = config(**changes), self.parameters()
         return loop.fit(
-            config(**changes), self.parameters(), self.batches, self.loss, self.validate, folder, seed
+            settings, parameters, self.batches, self.loss, self.validate, folder, seed, shares=shares
         )
 
 
@@ -106,20 +107,33 @@ def test_global_random_state_does_not_matter(tmp_path):
     assert curves[0] == curves[1]
 
 
+def test_a_parameter_may_learn_at_a_share_of_the_rate(tmp_path):
+    def moved(shares) -> dict[str, float]:
+        toy = Toy()
+        before = {name: parameter.clone() for name, parameter in toy.parameters().items()}
+        toy.batches = toy.batches[:1]  # the one step, of which Adam makes the rate itself
+        toy.fit(tmp_path / str(shares), shares=shares, weight_decay=0.0, points=1)
+        return {n: (p - before[n]).abs().max().item() for n, p in toy.parameters().items()}
+
+    whole, part = moved(None), moved({"0.weight": 0.25, "2.bias": 1.0})
+    assert part.pop("0.weight") == pytest.approx(0.25 * whole.pop("0.weight"), rel=1e-4)
+    assert part == whole and min(whole.values()) > 0
+
+
 @pytest.mark.parametrize("fail_at", [1, 3, 4, 7])
 def test_killed_and_resumed_ends_with_the_same_numbers_to_the_last_bit(tmp_path, monkeypatch, fail_at):
-    whole = Toy()
-    expected = whole.fit(tmp_path / "whole")
+    whole, shares = Toy(), {"0.weight": 0.5}
+    expected = whole.fit(tmp_path / "whole", shares=shares)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
     killed = Toy(fail_at=fail_at)
     with pytest.raises(KeyboardInterrupt):
-        killed.fit(tmp_path / "checkpoint")
+        killed.fit(tmp_path / "checkpoint", shares=shares)
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]  # no temporary folder left
     resumed = Toy()
     with torch.no_grad():
         for parameter in resumed.parameters().values():
             parameter.zero_()  # all that counts comes from the checkpoint
-    fit = resumed.fit(tmp_path / "checkpoint")
+    fit = resumed.fit(tmp_path / "checkpoint", shares=shares)
     assert killed.losses + resumed.losses == whole.losses
     assert fit.curve == expected.curve
     for name, parameter in whole.parameters().items():

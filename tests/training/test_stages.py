@@ -92,6 +92,17 @@ def test_an_annotators_labels_are_learned_in_the_batches_of_gold_and_validated_a
     assert all(examples == validated[None, False] != [] for examples in validated.values())
 
 
+def test_the_adapter_beside_lora_may_learn_at_a_rate_of_its_own(tiny_run, tiny_data, tmp_path):
+    """At next to none it stays what it was, while LoRA learns."""
+    config = stage(tiny_run(lora=LORA), train=["adapter", "lora"], adapter_lr=1e-12, weight_decay=0.0)
+    before, _ = stages.build_model(config, tiny_data.frames.dim)
+    model, *_ = train(config, tiny_data, tmp_path)
+    old = dict(before.named_parameters())
+    moved = {n: (p - old[n]).abs().max().item() for n, p in model.named_parameters() if p.requires_grad}
+    assert max(m for n, m in moved.items() if n.startswith("adapter.")) < 1e-8
+    assert min(m for n, m in moved.items() if "lora_B" in n) > 1e-6
+
+
 def test_a_second_epoch_asks_anew(tiny_data):
     asked = {
         questions.training_example(u, tiny_data.slot_types, {"slots": 1.0}, 0, epoch).prompt

@@ -7,7 +7,7 @@ import io
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 
@@ -56,6 +56,7 @@ def fit(
     checkpoint: Path,
     seed: int,
     *,
+    shares: Mapping[str, float] | None = None,
     autocast: bool = False,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Fit:
@@ -64,10 +65,17 @@ def fit(
     `loss(batch)` returns named terms that are summed for the gradient; `validate()` returns named
     values, recorded at `config.points` evenly spaced steps. A checkpoint in `checkpoint` is resumed
     from; on the CPU a killed and resumed training gives the same losses to the last bit. Random
-    numbers (dropout) depend on seed and step alone.
+    numbers (dropout) depend on seed and step alone. `shares` are what some parameters' learning rates are
+    of `config.lr`; all others have the whole.
     """
+    groups: dict[float, list[nn.Parameter]] = {}  # by their share
+    for name, parameter in parameters.items():
+        groups.setdefault((shares or {}).get(name, 1.0), []).append(parameter)
     optimizer = torch.optim.AdamW(
-        parameters.values(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay
+        [{"params": some} for some in groups.values()],
+        lr=config.lr,
+        betas=(0.9, 0.98),
+        weight_decay=config.weight_decay,
     )
     device = next(iter(parameters.values())).device
     n_steps = len(batches)
@@ -80,8 +88,8 @@ def fit(
     while state.step < n_steps:
         torch.manual_seed(seed * 1_000_003 + state.step)
         rate = learning_rate(state.step, n_steps, config.lr, config.warmup)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        for share, group in zip(groups, optimizer.param_groups, strict=True):
+            group["lr"] = share * rate
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             terms = loss(batches[state.step])
         sum(terms.values()).backward()

@@ -150,14 +150,17 @@ def train_stage(
     by_gold = [example(one, gold=True) for one in asked] if labels else examples
     lengths = list(map(_reference_length, by_gold, turns))
     batches = schedule.batches(range(len(asked)), lengths, stage.batch_size, rng)
+    parameters = model.trained_parameters(stage.train)
+    rate = (stage.adapter_lr or stage.lr) / stage.lr
     fitted = fit(
         stage,
-        model.trained_parameters(stage.train) | (regulariser.parameters() if regulariser else {}),
+        parameters | (regulariser.parameters() if regulariser else {}),
         batches,
         loss,
         _validation(config, stage, model, tokenizer, data),
         checkpoint,
         config.seed,
+        shares={name: rate for name in parameters if name.startswith("adapter.")},
         autocast=config.precision == "bf16",
         progress=progress,
     )
