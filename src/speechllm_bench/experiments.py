@@ -230,11 +230,8 @@ class Study(Strict):
 
 def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
     """The one config of a run: the variant's choices at the profile's scale."""
-    training = profile.training.model_dump()
-    lora_lr = training.pop("lora_lr")
     decoding = profile.decoding.model_dump()
     trace_tokens = decoding.pop("trace_tokens")
-    asked = {k: v for k in ("warmup", "train_share") if (v := getattr(variant, k)) is not None}
     # A model that has learned to think may do so whatever it is asked for.
     asked_for = {variant.evaluation.task}.union(*(stage.taught for stage in variant.stages))
     if variant.adapter and variant.adapter not in profile.adapters:
@@ -255,34 +252,7 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
         audio_llm=profile.audio_llm if variant.audio_llm else None,
         lora=profile.lora_qkv if variant.lora == "qkv" else profile.lora if variant.lora else None,
         stages=[
-            StageConfig(
-                name=stage.name,
-                tasks=stage.tasks,
-                train=stage.train,
-                annotation=stage.annotation,
-                text=stage.text,
-                examples=examples + sum((beside or {}).values()),
-                beside=beside,
-                described=stage.described,
-                decoded_task=stage.decoded_task,
-                classifier=stage.classifier,
-                distillation=stage.distillation,
-                **{"trace_tokens": trace_tokens, "traces": profile.traces}
-                if FORMS.keys() & stage.taught
-                else {},
-                **training
-                | {"lr": variant.lr_factor * (lora_lr if "lora" in stage.train else training["lr"])}
-                | (
-                    {"adapter_lr": variant.lr_factor * training["lr"]}
-                    if variant.separate_rates and {"adapter", "lora"} == set(stage.train)
-                    else {}
-                )
-                | asked
-                | ({"train_share": stage.train_share} if stage.train_share else {}),
-            )
-            for stage in variant.stages
-            if (examples := round(stage.times * _examples(profile, stage.budget)))
-            for beside in [stage.beside and {t: _examples(profile, b) for t, b in stage.beside.items()}]
+            _stage(profile, variant, stage) for stage in variant.stages if _examples(profile, stage.budget)
         ],
         evaluation=EvaluationConfig(
             **variant.evaluation.model_dump(),
@@ -291,6 +261,28 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
         ),
         precision=profile.precision,
         seed=seed,
+    )
+
+
+def _stage(profile: Profile, variant: Variant, stage: StageRecipe) -> StageConfig:
+    """A stage at the profile's scale, with what the variant changes of every stage."""
+    training = profile.training.model_dump()
+    lr, lora_lr = (variant.lr_factor * training.pop(name) for name in ("lr", "lora_lr"))
+    training["lr"] = lora_lr if "lora" in stage.train else lr
+    if variant.separate_rates and {"adapter", "lora"} == set(stage.train):
+        training["adapter_lr"] = lr
+    if variant.warmup is not None:
+        training["warmup"] = variant.warmup
+    if FORMS.keys() & stage.taught:
+        training |= {"trace_tokens": profile.decoding.trace_tokens, "traces": profile.traces}
+    beside = stage.beside and {task: _examples(profile, b) for task, b in stage.beside.items()}
+    shared = stage.model_dump(exclude={"budget", "times", "beside", "train_share"})
+    return StageConfig(
+        examples=round(stage.times * _examples(profile, stage.budget)) + sum((beside or {}).values()),
+        beside=beside,
+        train_share=stage.train_share or variant.train_share,
+        **shared,
+        **training,
     )
 
 
