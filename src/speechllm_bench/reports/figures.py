@@ -86,7 +86,9 @@ LOOKS = {
     "linear_lora": Look("Linear + LoRA", "#56B4E9", "<", _SOLID),
     "mlp_lora": Look("MLP + LoRA", "#0072B2", "h", _DASHED),
     "transformer_lora": Look("Transformer + LoRA", "#009E73", ">", _SOLID),
-    "transformer_lora_own_rate": Look("Transformer + LoRA, adapter at its own rate", "#009E73", "D", _DOTTED),
+    "transformer_lora_own_rate": Look(
+        "Transformer + LoRA, adapter at its own rate", "#009E73", "d", _DASH_DOT
+    ),
     "single": Look("single stage", "#D55E00", "o", _SOLID),
     "single_long": Look("single stage, as long as C", "#999999", "P", _DASHED),
     "joint": Look("both tasks at once", "#56B4E9", "v", _DOTTED),
