@@ -1,6 +1,6 @@
 import pytest
 
-from speechllm_bench.reports.claims import verdict
+from speechllm_bench.reports.claims import verdict, verdict_on_divergence
 from speechllm_bench.schema import Interval
 
 
@@ -31,3 +31,17 @@ def test_rule_14(found, said):
 def test_a_scale_that_was_not_run_is_said_first():
     assert verdict(None, testable=False) == "not testable at this scale"
     assert verdict(difference(0.05, 0.1, 0.15), testable=False) == "not testable at this scale"
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "said"),
+    [
+        (0, 3, "agrees"),
+        (0, 1, "direction only"),
+        (2, 0, "disagrees"),
+        (1, 0, "inconclusive"),
+        (1, 3, "inconclusive"),
+    ],
+)
+def test_a_variant_that_diverges_is_behind_one_that_does_not(better, worse, said):
+    assert verdict_on_divergence(better, worse) == said

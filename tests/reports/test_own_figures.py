@@ -48,6 +48,7 @@ def wild():
         {"variant": "full_20", "seed": 0, "status": "ok", "record": {"status": "ok"}},
         {"variant": "full_20", "seed": 1, "status": "diverged", "record": {"status": "diverged"}},
         {"variant": "half_20", "seed": 0, "status": "NOT RUN", "record": None},
+        {"variant": "no_audio", "seed": 0, "status": "ok", "record": {"status": "ok"}},  # shares its training
     ]
     return rows, pd.concat([curve("full_20", 0, smooth | loss), curve("full_20", 1, spiky | loss)])
 
@@ -58,6 +59,7 @@ def test_spikes_norms_and_divergence_are_counted(wild):
     assert (full["seeds run"], full["diverged"], full["largest gradient norm"]) == (2, 1, 70.0)
     assert full["spikes a seed"] == 5.0 and full["steps a seed"] == 20
     assert half["seeds run"] == 0 and math.isnan(half["spikes a seed"])
+    assert table.loc["no_audio", "seeds run"] == 1 and math.isnan(table.loc["no_audio", "spikes a seed"])
 
 
 def test_gradients_are_drawn_on_a_log_scale_and_nothing_without_a_curve(wild):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
+from speechllm_bench.experiments import ClaimConfig
 from speechllm_bench.reports import study
 
 
@@ -40,3 +42,39 @@ def test_other_metrics_and_splits_do_not_count(curve):
 def test_last_f1_is_the_mean_over_seeds_of_the_last_point(curve):
     assert study.last_f1(curve, "early") == pytest.approx(0.5)
     assert math.isnan(study.last_f1(curve, "neither"))
+
+
+def run(variant: str, seed: int, status: str) -> dict:
+    """A run without a score; without a record where it was not run."""
+    record = None if status == "NOT RUN" else {"status": status}
+    return {
+        "variant": variant,
+        "seed": seed,
+        "status": status,
+        "record": record,
+        "score": None,
+        "profile": "mini",
+    }
+
+
+def judged(rows: list[dict], **claim) -> pd.Series:
+    entry = ClaimConfig(claim="Half the rate tames it.", source="ours", better="half", worse="full", **claim)
+    found = study.verdicts(SimpleNamespace(claims=[entry]), rows)
+    assert len(study.show_verdicts(found)) == 1
+    return found.iloc[0]
+
+
+def test_divergence_is_judged_and_told_and_no_survivor_is():
+    rows = [run("half", s, "ok") for s in range(3)]
+    rows += [run("full", s, status) for s, status in enumerate(("diverged", "ok", "diverged"))]
+    found = judged(rows)
+    assert (found["verdict"], found["diverged"]) == ("agrees", "full diverged on 2")
+    assert pd.isna(found["difference"])
+    assert study.show_verdicts(pd.DataFrame([found]))["difference"].item() == "full diverged on 2"
+    assert judged(rows, beyond=["half", "full"])["verdict"] == "inconclusive"
+    assert judged(rows, scale="8 B")["verdict"] == "not testable at this scale"
+
+
+def test_divergence_beside_a_variant_that_was_not_run_is_no_verdict():
+    rows = [run("half", 0, "NOT RUN"), run("full", 0, "diverged"), run("full", 1, "diverged")]
+    assert (judged(rows)["verdict"], judged(rows)["diverged"]) == ("not run", "")

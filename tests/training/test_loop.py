@@ -61,8 +61,9 @@ def values(fit: loop.Fit, split: str, metric: str) -> list[float]:
 
 
 def test_a_spike_is_a_gradient_far_above_the_median():
-    found = loop._gradients([{"gradient_norm": n} for n in (1.0, 2.0, 1.5, 9.0, 1.0, 60.0)])
-    assert found == {"gradient_norm_max": 60.0, "gradient_spikes": 2.0}
+    found = loop._since_last_point([{"gradient_norm": n} for n in (1.0, 2.0, 1.5, 9.0, 1.0, 60.0)])
+    assert (found["gradient_norm_max"], found["gradient_spikes"]) == (60.0, 2.0)
+    assert found["gradient_norm"] == pytest.approx(74.5 / 6)
 
 
 def test_a_curve_has_the_points_asked_for_the_last_at_the_end(tmp_path):
@@ -164,6 +165,8 @@ def test_a_loss_that_is_not_finite_ends_the_training_as_diverged(tmp_path, nan_a
     assert len(toy.losses) == nan_at + 1
     assert all(math.isfinite(p.value) for p in fit.curve)
     assert all(p.isfinite().all() for p in toy.parameters().values())  # the step was not taken
+    # What the gradients did on the way there is kept.
+    assert ("gradient_norm_max" in [p.metric for p in fit.curve if p.step == last.step]) == (nan_at > 0)
 
 
 def test_a_gradient_that_is_not_finite_is_divergence_too(tmp_path):

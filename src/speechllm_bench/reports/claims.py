@@ -30,3 +30,16 @@ def verdict(difference: Interval | None, testable: bool = True) -> Verdict:
     if differing and several:
         return "agrees" if difference.value > 0 else "disagrees"
     return "direction only" if difference.low > 0 and (differing or several) else "inconclusive"
+
+
+def verdict_on_divergence(better: int, worse: int) -> Verdict:
+    """Judge a claim by the numbers of seeds on which either variant diverged, at least one of them above 0.
+
+    A training that diverged leaves a model that answers nothing, so the other variant is ahead without a
+    score, and the seeds that survived are no fair sample. More than one seed is asked for as in `verdict`.
+    """
+    if better and worse:
+        return "inconclusive"
+    if worse:
+        return "agrees" if worse > 1 else "direction only"
+    return "disagrees" if better > 1 else "inconclusive"

@@ -13,7 +13,8 @@ def gradients(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
 
     rows: of `studies.records`; curve: of `reports.study.curves`. A spike is a step whose gradient norm is
     above `training.loop.SPIKE` times the median of its part of the curve. Norms are the largest over
-    seeds, spikes and steps the mean a seed; NaN where no seed is run.
+    seeds, spikes and steps the mean a seed; NaN where no seed is run, or where another variant has the curve
+    of a training that both share.
     """
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
@@ -27,7 +28,7 @@ def gradients(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
                 "seeds run": len(found),
                 "diverged": sum(row["status"] == "diverged" for row in found),
                 "largest gradient norm": drawn[drawn["metric"] == "gradient_norm_max"]["value"].max(),
-                "spikes a seed": spikes / len(found) if found else float("nan"),
+                "spikes a seed": spikes / drawn["seed"].nunique() if len(drawn) else float("nan"),
                 "steps a seed": steps,
             }
         )

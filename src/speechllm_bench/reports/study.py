@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from speechllm_bench import paths, runs, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
-from speechllm_bench.experiments import Study
+from speechllm_bench.experiments import ClaimConfig, Study
 from speechllm_bench.reports import (
     claims,
     figures,
@@ -43,7 +43,7 @@ OWN_FIGURES = {
     "trace_ablation": ("cost", traces.cost_figure),
     "synthetic_ner": ("noise", lambda rows, _: noise.noise_figure(rows)),
 }
-CLAIM_COLUMNS = ["claim", "source", "compared", "difference", "low", "high", "verdict"]
+CLAIM_COLUMNS = ["claim", "source", "compared", "difference", "low", "high", "diverged", "verdict"]
 
 
 def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[Path]:
@@ -88,12 +88,20 @@ def table(study: Study, rows: list[dict]) -> pd.DataFrame:
 
 
 def verdicts(study: Study, rows: list[dict]) -> pd.DataFrame:
-    """Each claim of the paper with its source, the paired difference that tests it, and the verdict."""
+    """Each claim of the paper with its source, the paired difference that tests it, and the verdict.
+
+    Where a variant diverged, that is what is judged and told in `diverged`, and there is no difference.
+    """
     lines = []
     for entry in study.claims:
-        difference = tables.gain(rows, entry.better, entry.worse, entry.beyond)
-        numbers = asdict(difference) if difference else dict.fromkeys(("value", "low", "high"))
         testable = entry.scale is None or all(row["profile"] == "paper" for row in rows)
+        diverged = _diverged(rows, entry) if testable else {}
+        difference = None if diverged else tables.gain(rows, entry.better, entry.worse, entry.beyond)
+        numbers = asdict(difference) if difference else dict.fromkeys(("value", "low", "high"))
+        verdict = claims.verdict(difference, testable)
+        if diverged:
+            seeds = (diverged.get(name, 0) for name in (entry.better, entry.worse))
+            verdict = "inconclusive" if entry.beyond else claims.verdict_on_divergence(*seeds)
         lines.append(
             {
                 "claim": entry.claim,
@@ -102,10 +110,20 @@ def verdicts(study: Study, rows: list[dict]) -> pd.DataFrame:
                 "difference": numbers["value"],
                 "low": numbers["low"],
                 "high": numbers["high"],
-                "verdict": claims.verdict(difference, testable),
+                "diverged": ", ".join(f"{name} diverged on {n}" for name, n in diverged.items()),
+                "verdict": verdict,
             }
         )
     return pd.DataFrame(lines, columns=CLAIM_COLUMNS)
+
+
+def _diverged(rows: list[dict], claim: ClaimConfig) -> dict[str, int]:
+    """On how many seeds variants of the claim diverged; empty unless each of them was run."""
+    named = (claim.better, claim.worse, *(claim.beyond or ()))
+    done = [(row["variant"], row["status"]) for row in rows if row["record"]]
+    if not set(named) <= {variant for variant, _ in done}:
+        return {}
+    return {name: n for name in named if (n := done.count((name, "diverged")))}
 
 
 def curves(rows: list[dict]) -> pd.DataFrame:
@@ -177,9 +195,11 @@ def parameters_figure(frame: pd.DataFrame) -> Figure | None:
 
 
 def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts as they are read: the difference with its interval in one column."""
+    """The verdicts as they are read: the difference with its interval in one column, or what diverged."""
     shown = [
-        "–" if pd.isna(row.difference) else f"{row.difference:+.3f} [{row.low:+.2f}, {row.high:+.2f}]"
+        row.diverged or "–"
+        if pd.isna(row.difference)
+        else f"{row.difference:+.3f} [{row.low:+.2f}, {row.high:+.2f}]"
         for row in found.itertuples()
     ]
     columns = found[["claim", "source", "compared", "verdict"]]

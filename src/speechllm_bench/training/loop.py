@@ -101,7 +101,7 @@ def fit(
         state.seconds = earlier + spent
         if not all(math.isfinite(value) for value in values.values()):
             status = "diverged"
-            state.add("train", {"diverged": 1.0})
+            state.add("train", {**_since_last_point(state.window), "diverged": 1.0})
             break
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -109,8 +109,7 @@ def fit(
         progress(state.step / n_steps)
 
         if state.step in marks:
-            means = {k: sum(w[k] for w in state.window) / len(state.window) for k in values}
-            state.add("train", {**means, **_gradients(state.window), "lr": rate})
+            state.add("train", {**_since_last_point(state.window), "lr": rate})
             state.window = []
             begin = time.perf_counter()
             found = validate()
@@ -126,11 +125,19 @@ def fit(
     return Fit(status, state.curve, state.seconds, state.validation_seconds)
 
 
-def _gradients(window: list[dict[str, float]]) -> dict[str, float]:
-    """The largest gradient norm since the last point, and how many were above `SPIKE` times the median."""
-    norms = [values["gradient_norm"] for values in window]
+def _since_last_point(window: list[dict[str, float]]) -> dict[str, float]:
+    """Means over the steps since the last point, and of their gradient norms the largest and how many were
+    above `SPIKE` times the median; nothing where there was no step.
+    """
+    if not window:
+        return {}
+    means = {name: sum(step[name] for step in window) / len(window) for name in window[0]}
+    norms = [step["gradient_norm"] for step in window]
     limit = SPIKE * statistics.median(norms)
-    return {"gradient_norm_max": max(norms), "gradient_spikes": float(sum(n > limit for n in norms))}
+    return means | {
+        "gradient_norm_max": max(norms),
+        "gradient_spikes": float(sum(n > limit for n in norms)),
+    }
 
 
 @dataclass
