@@ -94,7 +94,11 @@ def test_points_hollow_markers_and_log_axis(table):
     hollow = [line for line in ax.lines if line.get_markerfacecolor() == "none"]
     assert [tuple(line.get_ydata()) for line in hollow] == [(0.4,)]
     assert ax.get_xscale() == "log"
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["CNN", "MLP", "reported"]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == [
+        "CNN",
+        "MLP",
+        "reported: the paper's own F1",
+    ]
 
 
 @pytest.mark.parametrize(("label", "columns"), [("short", 6), ("a label of more than thirty letters", 3)])

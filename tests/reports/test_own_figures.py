@@ -72,7 +72,8 @@ def test_gradients_are_drawn_on_a_log_scale_and_nothing_without_a_curve(wild):
 
 def family_row(variant: str, kind: str, size: int, right: int, share: float | None) -> dict:
     stage, adapter = SimpleNamespace(train_share=share), SimpleNamespace(kind=kind)
-    run = SimpleNamespace(config=SimpleNamespace(adapter=adapter, stages=[stage]))
+    evaluation = SimpleNamespace(audio="other" if variant == "no_audio" else "own")
+    run = SimpleNamespace(config=SimpleNamespace(adapter=adapter, stages=[stage], evaluation=evaluation))
     record = {"adapter_parameters": size}
     return {"variant": variant, "seed": 0, "run": run, "record": record, "score": scored(right)}
 
@@ -83,6 +84,7 @@ def test_families_are_lines_of_growing_size_for_all_and_for_few_turns():
         family_row("mlp", "mlp", 1000, 12, None),
         family_row("mlp_large_few", "mlp", 3000, 4, 0.25),
         {"variant": "cnn", "seed": 0, "run": None, "record": None, "score": None},
+        family_row("no_audio", "mlp", 1000, 1, None),  # no second MLP
     ]
     values = {("train", "loss"): [2.0, 1.0], ("validation", "loss"): [2.0, 1.5]}
     curves = pd.concat([curve(row["variant"], 0, values) for row in rows[:3]])
@@ -94,7 +96,7 @@ def test_families_are_lines_of_growing_size_for_all_and_for_few_turns():
     assert figure.axes[0].get_xscale() == "log"
     assert {len(line.get_xdata()) for line in figure.axes[1].lines} == {1, 2}
     plt.close(figure)
-    assert sweep.families_figure(rows[3:], curves) is None
+    assert sweep.families_figure(rows[3:4], curves) is None
 
 
 def test_a_system_loses_a_share_of_its_f1_on_other_sets():

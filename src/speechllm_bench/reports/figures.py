@@ -86,9 +86,7 @@ LOOKS = {
     "linear_lora": Look("Linear + LoRA", "#56B4E9", "<", _SOLID),
     "mlp_lora": Look("MLP + LoRA", "#0072B2", "h", _DASHED),
     "transformer_lora": Look("Transformer + LoRA", "#009E73", ">", _SOLID),
-    "transformer_lora_own_rate": Look(
-        "Transformer + LoRA, adapter at its own rate", "#009E73", "d", _DASH_DOT
-    ),
+    "transformer_lora_own_rate": Look("Transformer + LoRA, own rate", "#009E73", "d", _DASH_DOT),
     "single": Look("single stage", "#D55E00", "o", _SOLID),
     "single_long": Look("single stage, as long as C", "#999999", "P", _DASHED),
     "joint": Look("both tasks at once", "#56B4E9", "v", _DOTTED),
@@ -96,8 +94,12 @@ LOOKS = {
     "multistage_b": Look("Multistage-B", "#009E73", "^", _DASH_DOT),
     "multistage_c": Look("Multistage-C", "#0072B2", "h", _LONG),
     "untuned": Look("LLM as it is, gold text", "#999999", "v", _DOTTED),
+    "chance": Look("chance copier", "#CC79A7", "*", _DOTTED),
+    "text": Look("LLM tuned, gold text", "#000000", "o", _SOLID),
     "gold": Look("LLM tuned, gold text", "#000000", "o", _SOLID),
+    "gold_long": Look("the same, on more examples", "#999999", "P", _LONG),
     "cascade": Look("LLM tuned, behind a recogniser", "#E69F00", "s", _DASHED),
+    "cascade_long": Look("that, on more examples", "#D55E00", "D", _LONG),
     "asr": Look("LLM tuned on recognised text", "#56B4E9", "D", _DASH_DOT),
     "speechllm": Look("SpeechLLM", "#0072B2", "h", _SOLID),
     "distilled": Look("SpeechLLM, KL to the LLM as it is", "#009E73", "^", _DASHED),
@@ -123,6 +125,8 @@ LOOKS = {
     "reasoning": Look("reasoning", "#D55E00", "^", _DASHED),
     "hybrid_no_think": Look("hybrid, not thinking", "#56B4E9", "v", _DASH_DOT),
     "hybrid_think": Look("hybrid, thinking", "#0072B2", "h", _LONG),
+    "hybrid_merged_no_think": Look("hybrid on both sets, not thinking", "#009E73", "<", _DASH_DOT),
+    "hybrid_merged_think": Look("hybrid on both sets, thinking", "#E69F00", ">", _LONG),
     "unfiltered": Look("as written", "#D55E00", "s", _DASHED),
     "filtered": Look("filtered", "#0072B2", "o", _SOLID),
     "alone": Look("no gold behind", "#999999", "v", _DOTTED),
@@ -175,7 +179,7 @@ def learning_curves(
     stops where a stage ends, since the next one may learn another task.
     """
     chosen = frame[(frame["metric"] == metric) & (frame["split"] == split)]
-    starts: dict[float, str] = {}  # where a stage begins that is not a run's first, and its name
+    starts: dict[float, list[str]] = {}  # where stages begin that are not a run's first: one name a variant
     for variant, curves in chosen.groupby("variant", sort=False):
         style, end = look(variant), None
         for stage, points in curves.groupby("stage", sort=False):
@@ -194,9 +198,10 @@ def learning_curves(
                 label=style.label,
             )
             if end is not None:
-                starts[end] = stage
+                starts.setdefault(end, []).append(stage)
             end = table.index.max()
-    for start, stage in starts.items():
+    for start, stages in starts.items():
+        stage = stages[0] if len(stages) == chosen["variant"].nunique() else f"{stages[0]}, where staged"
         ax.axvline(start, color="0.6", lw=0.7, ls=":")
         ax.text(start, 1.0, f" {stage}", transform=ax.get_xaxis_transform(), va="top", size=6, color="0.35")
     ax.set_xlabel({"examples": "examples seen", "step": "optimiser steps"}[x])
@@ -213,11 +218,12 @@ def learning_curves(
 def metric_against_parameters(frame: pd.DataFrame, ax: Axes, metric: str = "f1") -> Axes:
     """Our F1 with its interval by trained parameters (log scale), and the paper's as hollow markers.
 
-    frame: of `tables.study_table`. A reported figure stands beside our variant of that name, whatever
+    frame: of `tables.study_table`; what trains nothing has no place on the axis and is left out. A reported
+    figure stands beside our variant of that name, whatever
     the size of the paper's model: only its height is to be compared. metric: one of
     `score.MAIN_METRICS`.
     """
-    for row in frame.dropna(subset=["trained_parameters"]).to_dict("records"):
+    for row in frame[frame["trained_parameters"].fillna(0) > 0].to_dict("records"):
         style, size = look(row["variant"]), row["trained_parameters"]
         value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
         if pd.isna(value) and metric != "f1":
@@ -273,7 +279,7 @@ def legend(figure: Figure, reported: bool = False) -> None:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     if reported:
-        entries["reported"] = Line2D([], [], ls="", marker="o", mfc="none", mec="0.3")
+        entries["reported: the paper's own F1"] = Line2D([], [], ls="", marker="o", mfc="none", mec="0.3")
     lines = any(isinstance(h, Line2D) and h.get_linestyle() != "None" for h in entries.values())
     for columns in range(6 if figure.get_figwidth() > WIDTHS["column"] else 4, 0, -1):
         drawn = figure.legend(
@@ -286,6 +292,9 @@ def legend(figure: Figure, reported: bool = False) -> None:
         if columns == 1 or drawn.get_window_extent().width <= figure.bbox.width:
             break
         drawn.remove()
+    height = drawn.get_window_extent().height / figure.dpi
+    if height > figure.get_figheight() / 3:  # it would press the axes flat
+        figure.set_figheight(figure.get_figheight() + height)
 
 
 @mpl.rc_context(STYLE)

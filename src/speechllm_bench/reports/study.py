@@ -183,8 +183,11 @@ def curves_figure(curve: pd.DataFrame) -> Figure | None:
 
 
 def parameters_figure(frame: pd.DataFrame) -> Figure | None:
-    """Each task's main metric with intervals against trained parameters; None where nothing was scored."""
-    scored = [m for m in score.MAIN_METRICS if m in frame and frame[m].notna().any()]
+    """Each task's main metric with intervals against trained parameters; None where nothing that learns was
+    scored.
+    """
+    learned = frame[frame["trained_parameters"].fillna(0) > 0]
+    scored = [m for m in score.MAIN_METRICS if m in frame and learned[m].notna().any()]
     if not scored:
         return None
     figure, axes = figures.panels(len(scored), "column" if len(scored) == 1 else "page")

@@ -9,18 +9,20 @@ from matplotlib.figure import Figure
 
 from speechllm_bench.reports import figures
 
-FEW = {False: "all turns", True: "a quarter of the turns"}
+FEW = {False: "many turns", True: "few turns"}
 
 
 def families(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
-    """One row a scored run: `kind`, `few` turns or all, `parameters`, `f1` with `low` and `high`, and `gap`.
+    """One row a run that was scored on the turns' own audio.
+
+    `kind` of adapter, `few` training turns or many, `parameters`, `f1` with `low` and `high`, and `gap`.
 
     The gap is validation loss less training loss at the end, in nats per target token: overfitting. Of runs
     that share their training the first alone has one.
     """
     lines = []
     for row in rows:
-        if not row["score"]:
+        if not row["score"] or row["run"].config.evaluation.audio == "other":
             continue
         config, f1 = row["run"].config, row["score"]["metrics"]["f1"]
         mine = curve[(curve["variant"] == row["variant"]) & (curve["seed"] == row["seed"])]
@@ -44,7 +46,7 @@ def families(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
 def families_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
     """F1 with intervals, and the gap, over the adapter's parameters; None where nothing was scored.
 
-    A family is a line; filled markers have seen all training turns, hollow ones a quarter of them.
+    A family is a line; filled markers have seen many training turns, hollow ones few.
     """
     frame = families(rows, curve)
     if frame.empty:

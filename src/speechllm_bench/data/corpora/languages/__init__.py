@@ -1,6 +1,6 @@
 """Caller turns in Spanish and French, to evaluate what was trained on English: one split a language.
 
-Third next check of the summary of 2509.04473, on synthetic speech: turns of a small grammar a language
+A check that 2509.04473 leaves open, on synthetic speech: turns of a small grammar a language
 (es.yaml, fr.yaml) with entities of five tags, by espeak-ng voices of the language, over the same telephone.
 """
 
