@@ -28,9 +28,9 @@ def planned(suite):
 
 def test_all_variants_start_from_one_transcription_and_a_unified_model_is_trained_once(planned):
     sense = {variant: run for (study, variant), run in planned.items() if study == "sense"}
-    assert len(sense) == len({run.digest for run in sense.values()}) == 3 * 4 + 3 * 4 + 3
+    assert len(sense) == len({run.digest for run in sense.values()}) == 3 * 4 + 3 * 4 + 1 + 3
     assert len({run.stages[0] for run in sense.values()}) == 1
-    assert len({run.stages[1] for run in sense.values()}) == 4 * 4
+    assert len({run.stages[1] for run in sense.values()}) == 4 * 4 + 1
     assert all(
         sense[t].stages == sense[f"{t}_no_audio"].stages for t in ("transcription", "ner", "sentiment")
     )
@@ -45,7 +45,11 @@ def test_all_variants_start_from_one_transcription_and_a_unified_model_is_traine
         assert ("lora" in last.train) == name.endswith(("_lora", "_all")) == (run.config.lora is not None)
         assert run.config.lora is None or run.config.lora.targets == "qkv"
         assert run.config.stages[0].classifier is None and run.config.adapter.steps_per_30s == 250
-        assert name.startswith("unified") == (len(last.tasks) == 3)
+        assert name.startswith("unified") == (len({*last.tasks, *(last.beside or ())}) == 3)
+        # The adapter's rate is the same beside LoRA and alone.
+        assert (last.adapter_lr or last.lr) == sense["ner"].config.stages[1].lr
+    alone, long = (sense[name].config.stages[1] for name in ("ner_all", "unified_long_ner_all"))
+    assert (long.tasks, long.own_examples) == (alone.tasks, alone.examples)
 
 
 def test_the_smaller_studies_ask_for_what_sense_has_trained(planned):
@@ -104,9 +108,10 @@ def test_other_languages_are_asked_of_models_that_are_there(planned):
     assert found["transcription_en"].digest == planned["sense", "transcription"].digest
     assert found["ner_en"].digest == planned["sense", "ner"].digest
     assert found["synthetic_en"].digest == planned["synthetic_ner", "filtered_20"].digest
+    assert found["twice_en"].digest == planned["synthetic_ner", "noise_0"].digest
     trained = {s for (study, _), run in planned.items() if study != "cross_lingual" for s in run.stages}
     assert {s for run in found.values() for s in run.stages} <= trained
-    assert len({run.digest for run in found.values()}) == len(found) == 11
+    assert len({run.digest for run in found.values()}) == len(found) == 14
     for variant, run in found.items():
         language = variant.split("_")[-1]
         assert run.config.evaluation.split == ("A-test" if language == "en" else language)

@@ -15,7 +15,7 @@ TOP = {
     "requirements.lock": "the versions that are tested",
     "environment.yml": "the same for conda",
     "experiments": "one YAML a study, one a profile",
-    "notebooks": "one a study, named after it",
+    "notebooks": "one a study, named after it; and data, run and hand_labels",
     "src/speechllm_bench": "",
     "zoo": "the embedded backbones: weights and cards",
     "tests": "the same tree as src, and the house rules",

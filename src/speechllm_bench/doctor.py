@@ -113,7 +113,8 @@ def _corpus_line(profile: Profile) -> str:
     source = CORPORA[corpus]
     data = os.environ.get("SPEECHLLM_BENCH_DATA")
     there = source.gib == 0 or bool(data and (Path(data) / corpus).is_dir())
-    return f"{_mark(there)} corpus   {corpus} ({_terms(source)})"
+    unread = "" if corpus == "call_centre" else "; this version has no reader for it yet"
+    return f"{_mark(there)} corpus   {corpus} ({_terms(source)}){unread}"
 
 
 def _model_line(kind: str, name: str) -> str:

@@ -100,6 +100,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "total_parameters": n_llm + added + _encoder_parameters(config),
         "speech_hours": round(sum(r["speech_hours"] for r in stage_records), 3),
         "text_tokens": sum(r["text_tokens"] for r in stage_records),
+        "stored_traces": sum(r.get("stored_traces", 0) for r in stage_records),
         **_before(config),
         "device_kind": model.llm.device.type,
         "precision": config.precision,
@@ -198,6 +199,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             "padding_share": round(seen.padding_share, 4),
             "speech_hours": round(seen.speech_hours, 3),
             "text_tokens": seen.text_tokens,
+            "stored_traces": seen.stored_traces,
         }
         with runs.whole_folder(folder) as temporary:
             loop.save_weights(model.trained_parameters(stage.train), temporary / "weights.safetensors")

@@ -287,9 +287,10 @@ def test_a_stage_that_names_stored_traces_learns_from_them(tiny_run, tiny_data, 
         collated.clear()
         tasks = {"slots_think": 1.0}
         config = stage(tiny_run(), tasks=tasks, trace_tokens=8, traces=named, decoded_turns=0, points=1)
-        train(config, data, tmp_path / str(named))
-        found = {e.utterance_id for batch, _ in collated for e in batch if "as it was stored" in e.target}
-        assert len(found) == n and found <= set(written)
+        _, _, seen = train(config, data, tmp_path / str(named))
+        found = [e.utterance_id for batch, _ in collated for e in batch if "as it was stored" in e.target]
+        assert len(set(found)) == n and set(found) <= set(written)
+        assert seen.stored_traces == len(found)
 
 
 def test_a_stage_with_traces_decodes_as_far_as_it_says_whatever_the_evaluation(

@@ -82,6 +82,7 @@ class Seen:
     padding_share: float  # of the training positions
     speech_hours: float
     text_tokens: int  # of the answers, and of what a text LLM read in place of speech or as a teacher
+    stored_traces: int  # examples whose trace an annotator wrote (`StageConfig.traces`), not the embedded one
 
 
 def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
@@ -165,7 +166,13 @@ def train_stage(
         progress=progress,
     )
     amounts = _amounts(config, stage, turns, examples, tokenizer, data)
-    return fitted, Seen(float(padding[0] / max(1, padding[1])), *amounts)
+    thought = [turn.id for turn, e in zip(turns, examples, strict=True) if _thinks(e)] if stage.traces else []
+    stored = sum(id in data.traces for id in thought)
+    return fitted, Seen(float(padding[0] / max(1, padding[1])), *amounts, stored)
+
+
+def _thinks(example: Example) -> bool:
+    return example.task in FORMS and FORMS[example.task].thinks
 
 
 def _asked(stage: StageConfig, n_turns: int, seed: int, index: int, rng: np.random.Generator) -> list[Asked]:

@@ -38,8 +38,8 @@ _WHAT = {  # what it is, what it stands for, its tag on model hubs
         "text-generation",
     ),
     "llm-mini-base": (
-        "A small Llama that has read the language of the embedded corpus; the parent of llm-mini, which "
-        "follows instructions.",
+        "A small Llama that has read the language of the embedded corpus; the parent of llm-mini, which was "
+        "post-trained to fill fields.",
         "Llama-3.2-1B",
         "text-generation",
     ),
