@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from speechllm_bench import experiments, paths, studies
+from speechllm_bench import experiments, paths, profiles, studies
 from speechllm_bench.config import RunConfig, StageConfig
 from speechllm_bench.errors import UserError
 
@@ -20,7 +20,7 @@ def changed(path, change):
     return path
 
 
-def refused(path, load=experiments.load_profile):
+def refused(path, load=profiles.load_profile):
     with pytest.raises(UserError) as error:
         load(path)
     return str(error.value)
@@ -248,7 +248,7 @@ def test_a_learning_rate_that_yaml_reads_as_text_gets_a_hint(suite):
     told = refused(path)
     assert "training.lr" in told and "'1e-4'" in told and "1.0e-4" in told
     path.write_text(path.read_text().replace("lr: 1e-4", "lr: 1.0e-4"))
-    assert experiments.load_profile(path).training.lr == 1e-4
+    assert profiles.load_profile(path).training.lr == 1e-4
 
 
 def test_unreadable_yaml_and_a_missing_file_are_told_in_a_sentence(suite):
@@ -306,7 +306,7 @@ PROFILE_FILES = sorted((paths.EXPERIMENTS / "profiles").glob("*.yaml"))
 
 @pytest.mark.parametrize("name", [p.stem for p in PROFILE_FILES])
 def test_every_variant_of_every_study_resolves_at_every_profile(name):
-    profile = experiments.load_profile(paths.EXPERIMENTS / "profiles" / f"{name}.yaml")
+    profile = profiles.load_profile(paths.EXPERIMENTS / "profiles" / f"{name}.yaml")
     assert profile.profile == name
     assert set(profile.headline) <= set(studies.known_studies())
     for study in studies.known_studies():
@@ -318,7 +318,7 @@ def test_every_variant_of_every_study_resolves_at_every_profile(name):
 
 
 def test_there_is_a_profile_for_each_scale():
-    assert {p.stem for p in PROFILE_FILES} == set(experiments.PROFILES)
+    assert {p.stem for p in PROFILE_FILES} == set(profiles.PROFILES)
 
 
 @pytest.mark.parametrize("name", studies.known_studies())
@@ -329,3 +329,18 @@ def test_every_study_of_speech_has_a_row_that_hears_another_turn(name):
     assert any(v.evaluation.audio == "other" for v in found) or not any(
         v.adapter or v.audio_llm for v in found
     )
+
+
+@pytest.mark.parametrize(
+    ("study", "corpus", "encoder", "llm"),
+    [
+        ("lora", "slurp", "openai/whisper-base", "meta-llama/Llama-3.2-1B-Instruct"),
+        ("reasoning_mode", "slurp", "openai/whisper-base", "Qwen/Qwen3-4B"),
+        ("sense", "librispeech_slue", "openai/whisper-small", "TinyLlama/TinyLlama-1.1B-Chat-v1.0"),
+    ],
+)
+def test_at_paper_the_studies_of_each_paper_have_its_models_and_corpora(study, corpus, encoder, llm):
+    loaded, scale = studies.load(study, "paper")
+    run = experiments.resolve(scale, loaded.variant(loaded.baseline), 0)
+    assert (run.corpus.name, run.encoder.path, run.llm) == (corpus, encoder, llm)
+    assert studies.load(study, "mini")[1] == studies.profile_named("mini")  # one zoo for all

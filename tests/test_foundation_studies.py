@@ -9,7 +9,8 @@ import pytest
 from speechllm_bench import experiments, identity, paths, studies
 from speechllm_bench.config import LoraConfig
 from speechllm_bench.errors import MissingBackbone, UserError
-from speechllm_bench.experiments import load_profile, resolve
+from speechllm_bench.experiments import resolve
+from speechllm_bench.profiles import load_profile
 
 NAMES = ("foundation_type", "reasoning_scale", "reasoning_ood", "reasoning_mode")
 SUPERVISIONS = ("regular", "reasoning", "hybrid_no_think", "hybrid_think")

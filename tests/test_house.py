@@ -15,8 +15,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from speechllm_bench.experiments import PROFILES, load_profile
 from speechllm_bench.paths import EXPERIMENTS, NOTEBOOKS, PROJECT
+from speechllm_bench.profiles import PROFILES, load_profile
 
 SOURCES = sorted((PROJECT / "src").rglob("*.py"))
 NOTEBOOK_FILES = sorted(NOTEBOOKS.glob("*.ipynb"))

@@ -11,7 +11,8 @@ from speechllm_bench.config import ClassifierConfig, DistillationConfig, LoraCon
 from speechllm_bench.data import corpora
 from speechllm_bench.data.tasks import sqit
 from speechllm_bench.errors import UserError
-from speechllm_bench.experiments import load_profile, load_study, resolve
+from speechllm_bench.experiments import load_study, resolve
+from speechllm_bench.profiles import load_profile
 
 
 @pytest.fixture

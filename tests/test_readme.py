@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 from speechllm_bench import cli
-from speechllm_bench.experiments import PROFILES
 from speechllm_bench.paths import PROJECT
+from speechllm_bench.profiles import PROFILES
 
 README = (PROJECT / "README.md").read_text("utf-8")
 FIRST_SCREEN = README[: README.index("\n## ")]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from speechllm_bench import paths
 from speechllm_bench.errors import UserError
-from speechllm_bench.experiments import PROFILES
+from speechllm_bench.profiles import PROFILES
 
 if TYPE_CHECKING:
     from speechllm_bench import studies

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from speechllm_bench import identity, paths, studies
 from speechllm_bench.errors import UserError
-from speechllm_bench.experiments import PROFILES, Profile
+from speechllm_bench.profiles import PROFILES
 from speechllm_bench.runner import cores
 
 
@@ -41,6 +41,7 @@ MODELS = {
 CORPORA = {
     "call_centre": Source("CC BY 4.0, made on this machine", False, 0.0),
     "slurp": Source("CC BY 4.0 text, CC BY-NC 4.0 audio", False, 6.0),
+    "librispeech_slue": Source("LibriSpeech CC BY 4.0; SLUE-VoxPopuli and -VoxCeleb, their own", True, 65.0),
 }
 
 
@@ -91,25 +92,23 @@ def profile_lines(name: str) -> list[str]:
         return [f"cannot be read: {error}"]
     need = NEEDS[name]
     free, memory = shutil.disk_usage(paths.home()).free / 2**30, _memory_gib()
+    papers = [profile, *map(profile.of, profile.papers)]
+    models = [
+        *(("encoder", own.encoder.path) for own in papers),
+        *(("LLM", own.llm) for own in papers),
+        ("audio", profile.audio_llm),
+        *(("LLM", model) for model in profile.llms.values()),
+    ]
     return [
-        _corpus_line(profile),
-        *(
-            _model_line(kind, model)
-            for kind, model in (
-                ("encoder", profile.encoder.path),
-                ("LLM", profile.llm),
-                ("audio", profile.audio_llm),
-                *(("LLM", model) for model in dict.fromkeys(profile.llms.values())),
-            )
-        ),
+        *map(_corpus_line, dict.fromkeys(own.corpus.name for own in papers)),
+        *(_model_line(kind, model) for kind, model in dict.fromkeys(models)),
         f"{_mark(free >= need.disk_gib)} disk     {need.disk_gib:g} GiB",
         f"{_mark(memory >= need.memory_gib)} memory   {need.memory_gib:g} GiB",
         f"{_mark(need.gpu == 'none' or _has_gpu())} GPU      {need.gpu}",
     ]
 
 
-def _corpus_line(profile: Profile) -> str:
-    corpus = profile.corpus.name
+def _corpus_line(corpus: str) -> str:
     source = CORPORA[corpus]
     data = os.environ.get("SPEECHLLM_BENCH_DATA")
     there = source.gib == 0 or bool(data and (Path(data) / corpus).is_dir())

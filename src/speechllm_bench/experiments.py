@@ -1,4 +1,4 @@
-"""What experiments/ holds: profiles and studies, which together resolve to runs."""
+"""Studies, `experiments/*.yaml`, which resolve to runs at the scale of a profile."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from speechllm_bench.config import (
-    AdapterConfig,
     AnnotationConfig,
     Answerer,
     ClassifierConfig,
-    CorpusConfig,
     DistillationConfig,
-    EncoderConfig,
     EvaluationConfig,
-    LoraConfig,
     Part,
     RunConfig,
     StageConfig,
@@ -27,70 +23,11 @@ from speechllm_bench.config import (
 )
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import UserError
+from speechllm_bench.profiles import Budget, Profile
 from speechllm_bench.strict import Strict, checked, load_yaml
 
-Budget = Literal["alignment", "slots", "transcription", "understanding"]
-PROFILES = ("smoke", "mini", "paper")
 VARIANT_SETS = ("all", "telling", "extremes")
 """Names for several variants of a study at once."""
-
-
-class Training(Strict):
-    """A profile's training settings, scale-bound; a variant may scale the rates or name another warm-up."""
-
-    batch_size: int
-    lr: float
-    lora_lr: float  # of stages that train LoRA
-    warmup: float
-    weight_decay: float
-    clip: float
-    points: int
-    validation_examples: int
-    decoded_turns: int
-
-
-class Decoding(Strict):
-    batch_size: int
-    max_new_tokens: int
-    trace_tokens: int  # in its place where an answer may have a trace
-
-
-class Budgets(Strict):
-    """Examples seen in a stage, the same for every variant of a study. 0: the profile has no such stage.
-
-    `alignment` is transcription before slots where the LLM stays frozen; the papers have none.
-    `understanding` follows transcription in 2509.04473: entities, sentiment, or all tasks at once.
-    """
-
-    alignment: int = Field(ge=0)
-    transcription: int = Field(ge=0)
-    slots: int = Field(ge=0)
-    understanding: int = Field(ge=0)
-
-
-class Profile(Strict):
-    """One scale of the suite: models, data, budgets and the hyperparameters bound to scale."""
-
-    profile: Literal["smoke", "mini", "paper"]
-    note: str  # what its numbers are good for
-    corpus: CorpusConfig
-    encoder: EncoderConfig
-    llm: str
-    llms: dict[str, str] = Field(default_factory=dict)  # others, by the roles that studies name
-    audio_llm: str
-    adapters: dict[str, AdapterConfig]  # by the names that studies use
-    lora: LoraConfig
-    lora_qkv: LoraConfig  # on queries, keys and values alone (2509.04473)
-    budgets: Budgets
-    training: Training
-    decoding: Decoding
-    precision: Literal["fp32", "bf16"]
-    traces: str | None = None  # that `annotate` wrote; None: traces are written from gold
-    seeds: list[int] = Field(min_length=1)
-    headline: list[str]  # the studies that plain `make` runs
-    variants: Literal["all", "telling"]  # of a study, where none are named
-    examples_per_second: float = Field(gt=0)  # of one training, for the estimate until one is recorded
-    time_limit_minutes: int = Field(gt=0)  # of one run's process
 
 
 class StageRecipe(Strict):
@@ -288,10 +225,6 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe) -> StageConfi
 
 def _examples(profile: Profile, budget: Sequence[Budget]) -> int:
     return sum(getattr(profile.budgets, name) for name in budget)
-
-
-def load_profile(path: Path) -> Profile:
-    return load_yaml(Profile, path)
 
 
 def load_study(path: Path) -> Study:

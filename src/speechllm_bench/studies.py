@@ -15,15 +15,8 @@ from typing import Literal
 from speechllm_bench import identity, paths, runs
 from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import MissingBackbone, UserError
-from speechllm_bench.experiments import (
-    PROFILES,
-    VARIANT_SETS,
-    Profile,
-    Study,
-    load_profile,
-    load_study,
-    resolve,
-)
+from speechllm_bench.experiments import VARIANT_SETS, Study, load_study, resolve
+from speechllm_bench.profiles import PROFILES, Profile, load_profile
 
 Status = Literal["done", "missing", "failed"]
 
@@ -90,8 +83,9 @@ def known_studies() -> list[str]:
 
 
 def load(study: str, profile: str) -> tuple[Study, Profile]:
-    """The study and the profile of these names; UserError names the allowed ones."""
-    return _study(study), profile_named(profile)
+    """The study, and the profile as its paper has it, of these names; UserError names the allowed ones."""
+    found = _study(study)
+    return found, profile_named(profile).of(found.paper)
 
 
 def profile_named(name: str) -> Profile:
@@ -190,7 +184,7 @@ def _check_variants(chosen: list[Study], variants: Sequence[str] | None) -> None
 
 
 def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
-    config = resolve(profile, study.variant(variant), seed)
+    config = resolve(profile.of(study.paper), study.variant(variant), seed)
     digest = identity.run_digest(config)
     stages = tuple(identity.stage_digest(config, i) for i in range(len(config.stages)))
     status: Status = "missing"

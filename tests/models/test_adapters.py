@@ -8,8 +8,8 @@ from conftest import ADAPTERS
 
 from speechllm_bench import paths
 from speechllm_bench.config import AdapterConfig
-from speechllm_bench.experiments import load_profile
 from speechllm_bench.models import adapters
+from speechllm_bench.profiles import load_profile
 
 KINDS = list(ADAPTERS)
 

@@ -11,11 +11,11 @@ from transformers import LlamaForCausalLM
 
 from speechllm_bench import paths
 from speechllm_bench.config import AdapterConfig, LoraConfig
-from speechllm_bench.experiments import load_profile
 from speechllm_bench.models.adapters import Adapter, build_adapter, n_parameters
 from speechllm_bench.models.inputs import collate, prompt_halves
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.profiles import load_profile
 from speechllm_bench.schema import Example
 from speechllm_bench.zoo.config import load_recipe
 from speechllm_bench.zoo.llm import build

@@ -12,7 +12,7 @@ import torch
 from speechllm_bench import paths, runs
 from speechllm_bench.data.tasks import AUDIO
 from speechllm_bench.errors import UserError
-from speechllm_bench.experiments import load_profile
+from speechllm_bench.profiles import load_profile
 from speechllm_bench.zoo import config
 
 NAMES = list(config.BACKBONES)

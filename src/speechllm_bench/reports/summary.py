@@ -16,7 +16,8 @@ import pandas as pd
 from speechllm_bench import paths, runs, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
-from speechllm_bench.experiments import Profile, Study
+from speechllm_bench.experiments import Study
+from speechllm_bench.profiles import Profile
 from speechllm_bench.reports import columns, tables
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.claims import Verdict

@@ -15,7 +15,8 @@ from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.tasks import TASKS, slots, trace
 from speechllm_bench.data.tasks.trace import ABSENT, MALFORMED, Trace
 from speechllm_bench.data.tasks.traced_slots import FORMS
-from speechllm_bench.experiments import load_profile, load_study
+from speechllm_bench.experiments import load_study
+from speechllm_bench.profiles import load_profile
 from speechllm_bench.schema import Utterance
 
 N = 400

@@ -1,0 +1,90 @@
+"""Profiles: the scales of the suite, `experiments/profiles/*.yaml`. A study is resolved at one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from speechllm_bench.config import AdapterConfig, CorpusConfig, EncoderConfig, LoraConfig
+from speechllm_bench.strict import Strict, load_yaml
+
+Budget = Literal["alignment", "slots", "transcription", "understanding"]
+PROFILES = ("smoke", "mini", "paper")
+
+
+class Training(Strict):
+    """A profile's training settings, scale-bound; a variant may scale the rates or name another warm-up."""
+
+    batch_size: int
+    lr: float
+    lora_lr: float  # of stages that train LoRA
+    warmup: float
+    weight_decay: float
+    clip: float
+    points: int
+    validation_examples: int
+    decoded_turns: int
+
+
+class Decoding(Strict):
+    batch_size: int
+    max_new_tokens: int
+    trace_tokens: int  # in its place where an answer may have a trace
+
+
+class Budgets(Strict):
+    """Examples seen in a stage, the same for every variant of a study. 0: the profile has no such stage.
+
+    `alignment` is transcription before slots where the LLM stays frozen; the papers have none.
+    `understanding` follows transcription in 2509.04473: entities, sentiment, or all tasks at once.
+    """
+
+    alignment: int = Field(ge=0)
+    transcription: int = Field(ge=0)
+    slots: int = Field(ge=0)
+    understanding: int = Field(ge=0)
+
+
+class PaperOwn(Strict):
+    """What the studies of one paper have in place of the profile's; None: the profile's."""
+
+    corpus: CorpusConfig | None = None
+    encoder: EncoderConfig | None = None
+    llm: str | None = None
+
+
+class Profile(Strict):
+    """One scale of the suite: models, data, budgets and the hyperparameters bound to scale."""
+
+    profile: Literal["smoke", "mini", "paper"]
+    note: str  # what its numbers are good for
+    corpus: CorpusConfig
+    encoder: EncoderConfig
+    llm: str
+    llms: dict[str, str] = Field(default_factory=dict)  # others, by the roles that studies name
+    papers: dict[str, PaperOwn] = Field(default_factory=dict)  # by arXiv number, as studies name their paper
+    audio_llm: str
+    adapters: dict[str, AdapterConfig]  # by the names that studies use
+    lora: LoraConfig
+    lora_qkv: LoraConfig  # on queries, keys and values alone (2509.04473)
+    budgets: Budgets
+    training: Training
+    decoding: Decoding
+    precision: Literal["fp32", "bf16"]
+    traces: str | None = None  # that `annotate` wrote; None: traces are written from gold
+    seeds: list[int] = Field(min_length=1)
+    headline: list[str]  # the studies that plain `make` runs
+    variants: Literal["all", "telling"]  # of a study, where none are named
+    examples_per_second: float = Field(gt=0)  # of one training, for the estimate until one is recorded
+    time_limit_minutes: int = Field(gt=0)  # of one run's process
+
+    def of(self, paper: str) -> Profile:
+        """This profile as the studies of a paper see it."""
+        own = self.papers.get(paper, PaperOwn())
+        return self.model_copy(update={name: value for name, value in own if value is not None})
+
+
+def load_profile(path: Path) -> Profile:
+    return load_yaml(Profile, path)
