@@ -64,6 +64,20 @@ def test_it_answers_as_it_is_and_hears_what_it_is_asked_about(as_it_is, name, ti
     assert 0 < record["adapter_parameters"] < record["llm_parameters"] < record["total_parameters"]
 
 
+def test_one_that_was_not_pre_trained_learns_as_a_composite_does(tuned, tiny_run):
+    first = tiny_run().stages[0].model_copy(update={"name": "first", "train": ["adapter"]})
+    second = first.model_copy(update={"name": "second", "train": ["adapter", "lora"]})
+    config = RunConfig.model_validate(tuned.model_copy(update={"stages": [first, second]}).model_dump())
+    record = runs.read_json(jobs.execute(config, "audio", silent) / "run.json")
+    assert record["status"] == "ok"
+    stages = [paths.results("audio") / "stages" / s / "weights.safetensors" for s in record["stages"]]
+    names = [set(load_file(file)) for file in stages]
+    assert names[0] == {"adapter.linear.weight", "adapter.linear.bias"} and names[0] < names[1]
+    assert record["trained_parameters"] == record["adapter_parameters"] + sum(
+        p.numel() for name, p in load_file(stages[1]).items() if "lora_" in name
+    )
+
+
 def test_tuning_it_trains_lora_alone_on_the_composites_examples(tuned, as_it_is, tiny_data):
     folder = jobs.execute(tuned, "audio", silent)
     record = runs.read_json(folder / "run.json")
@@ -153,7 +167,6 @@ def test_a_config_without_one_keeps_the_digest_that_it_had(tiny_run):
     ("changes", "told"),
     [
         ({"adapter": {"kind": "mlp", "width": 8}}, "an audio LLM brings its own adapter"),
-        ({"train": ["adapter"]}, "a stage trains the adapter, but adapter is null"),
         ({"text": "asr"}, "text: asr is what a text LLM reads"),
     ],
 )

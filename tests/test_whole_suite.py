@@ -28,6 +28,7 @@ def checkout(tmp_path_factory, tiny_backbones: Path) -> Path:
     profile["llm"] = str(tiny_backbones / "llm")
     profile["llms"] = dict.fromkeys(profile["llms"], str(tiny_backbones / "llm"))
     profile["audio_llm"] = str(tiny_backbones / "audio_llm")
+    profile["audio_llms"] = dict.fromkeys(profile["audio_llms"], profile["audio_llm"])
     profile["budgets"] = {"alignment": 20, "slots": 20, "transcription": 20, "understanding": 20}
     profile["time_limit_minutes"] = 5
     (folder / "experiments" / "profiles" / "smoke.yaml").write_text(yaml.safe_dump(profile))
@@ -94,7 +95,7 @@ def test_the_notebooks_of_the_other_studies(checkout):
     for name, variants in {
         "baselines": "asr,whole_transcript",
         "backbones": "composite,text,untuned_b_ood,chance",
-        "foundation_model": "audio_llm_zero_shot,audio_llm",
+        "foundation_model": "audio_llm_zero_shot,audio_llm_fresh",
         "learning_rate": "times_1",
         "lora": "mlp,mlp_lora",
         "multistage": "single,multistage_b",

@@ -212,7 +212,7 @@ class RunConfig(Strict):
     def _parts(self) -> RunConfig:
         if self.lora is None and any("lora" in stage.train for stage in self.stages):
             raise ValueError("a stage trains lora, but lora is off for this variant")
-        if self.adapter is None and any("adapter" in stage.train for stage in self.stages):
+        if not self.hears and any("adapter" in stage.train for stage in self.stages):
             raise ValueError("a stage trains the adapter, but adapter is null for this variant")
         if self.adapter and self.audio_llm:
             raise ValueError("an audio LLM brings its own adapter; set adapter to null, or audio_llm")

@@ -97,6 +97,7 @@ def profile_lines(name: str) -> list[str]:
         *(("encoder", own.encoder.path) for own in papers),
         *(("LLM", own.llm) for own in papers),
         ("audio", profile.audio_llm),
+        *(("audio", model) for model in profile.audio_llms.values()),
         *(("LLM", model) for model in profile.llms.values()),
     ]
     return [

@@ -22,7 +22,7 @@ from speechllm_bench.config import (
     Wording,
 )
 from speechllm_bench.data.tasks.traced_slots import FORMS
-from speechllm_bench.errors import UserError
+from speechllm_bench.errors import MissingBackbone, UserError
 from speechllm_bench.profiles import Budget, Profile
 from speechllm_bench.strict import Strict, checked, load_yaml
 
@@ -81,7 +81,8 @@ class Variant(Strict):
     warmup: float | None = None  # None: the profile's
     width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
     train_share: float | None = None  # of the training utterances, seen the more often; None: all
-    audio_llm: bool = False  # the profile's audio LLM, in place of encoder, adapter and LLM
+    # The profile's audio LLM, or a role among its `audio_llms`, in place of encoder, adapter and LLM.
+    audio_llm: bool | str = False
     llm: str | None = None  # a role among the profile's `llms`; None: its `llm`
 
 
@@ -186,7 +187,7 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
         encoder=profile.encoder,
         llm=profile.llms[variant.llm] if variant.llm else profile.llm,
         adapter=profile.adapters[variant.adapter].at_width(variant.width_factor) if variant.adapter else None,
-        audio_llm=profile.audio_llm if variant.audio_llm else None,
+        audio_llm=_audio_llm(profile, variant.audio_llm),
         lora=profile.lora_qkv if variant.lora == "qkv" else profile.lora if variant.lora else None,
         stages=[
             _stage(profile, variant, stage) for stage in variant.stages if _examples(profile, stage.budget)
@@ -199,6 +200,14 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
         precision=profile.precision,
         seed=seed,
     )
+
+
+def _audio_llm(profile: Profile, named: bool | str) -> str | None:
+    if isinstance(named, bool):
+        return profile.audio_llm if named else None
+    if named not in profile.audio_llms:
+        raise MissingBackbone(f"profile '{profile.profile}' names no audio LLM for the role '{named}'")
+    return profile.audio_llms[named]
 
 
 def _stage(profile: Profile, variant: Variant, stage: StageRecipe) -> StageConfig:

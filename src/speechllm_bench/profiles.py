@@ -66,6 +66,7 @@ class Profile(Strict):
     llms: dict[str, str] = Field(default_factory=dict)  # others, by the roles that studies name
     papers: dict[str, PaperOwn] = Field(default_factory=dict)  # by arXiv number, as studies name their paper
     audio_llm: str
+    audio_llms: dict[str, str] = Field(default_factory=dict)  # others, by the roles that studies name
     adapters: dict[str, AdapterConfig]  # by the names that studies use
     lora: LoraConfig
     lora_qkv: LoraConfig  # on queries, keys and values alone (2509.04473)

@@ -74,7 +74,11 @@ def test_what_is_not_ok_is_named_with_its_seeds(stored):
     assert "- FAILED: transformer (seeds: 0)" in said
     assert "- NOT RUN: transformer (seeds: 1)" in said
     (overview,) = [cells(line) for line in said if line.startswith("| adapter_size")]
-    assert overview[1:] == ["9 of 12", "1 diverged, 1 FAILED, 1 NOT RUN", "1 agrees, 1 inconclusive, 2 not run"]
+    assert overview[1:] == [
+        "9 of 12",
+        "1 diverged, 1 FAILED, 1 NOT RUN",
+        "1 agrees, 1 inconclusive, 2 not run",
+    ]
 
 
 def test_a_study_without_any_run_is_one_line(stored):

@@ -181,6 +181,31 @@ def test_it_is_measured_from_speech_and_gets_a_card(trained, monkeypatch):
     assert "| answering | 16 examples in 4 steps of 4" in card and "| speech heard in training |" in card
 
 
+def test_without_a_pre_training_it_is_stored_as_it_is_grown(trained, monkeypatch, tiny_backbones):
+    fresh = recipe_of(tiny_backbones, pre_training=[], readings={}, records=0, repetitions=0)
+    monkeypatch.setattr(config, "load_recipe", lambda name: fresh)
+    monkeypatch.setattr(audio_llm, "items", lambda _: pytest.fail("made material for nothing"))
+    folder = trained("fresh")
+    record = runs.read_json(folder / "training.json")
+    assert (record["status"], record["speech_hours"], record["text_tokens"]) == ({}, 0, 0)
+    found, grown = (
+        models.load_audio_llm(str(folder)).state_dict(),
+        audio_llm_start(tiny_backbones).state_dict(),
+    )
+    assert set(found) == set(grown)
+    copied = {name for name in grown if "multi_modal_projector" not in name}  # that one is drawn
+    assert copied and all(torch.allclose(found[name], grown[name], atol=1e-3) for name in copied)
+
+
+def test_the_three_audio_llms_differ_in_one_thing_each():
+    whole, small, fresh = (load_recipe(f"audio-llm-mini{end}") for end in ("", "-small", "-fresh"))
+    assert whole.model_copy(update={"name": small.name, "blocks": small.blocks}) == small
+    assert (fresh.blocks, fresh.encoder, fresh.llm, fresh.seed) == (
+        whole.blocks, whole.encoder, whole.llm, whole.seed,
+    )  # fmt: skip
+    assert fresh.pre_training == [] and small.blocks == 1
+
+
 def audio_llm_start(tiny_backbones):
     return build(str(tiny_backbones / "whisper"), str(tiny_backbones / "llm"), blocks=2)[-1]
 

@@ -32,7 +32,8 @@ def test_every_recipe_resolves(name):
 
 def test_an_unknown_recipe_is_refused():
     with pytest.raises(
-        UserError, match="no recipe 'whisper-maxi'; choose one of audio-llm-mini, llm-micro-hybrid, llm-mini,"
+        UserError,
+        match="no recipe 'whisper-maxi'; choose one of audio-llm-mini, audio-llm-mini-fresh, audio-",
     ):
         config.load_recipe("whisper-maxi")
 
@@ -41,6 +42,7 @@ def test_an_unknown_recipe_is_refused():
 def test_the_zoo_profiles_name_backbones_of_the_zoo(profile):
     loaded = load_profile(paths.EXPERIMENTS / "profiles" / f"{profile}.yaml")
     named = {loaded.llm, loaded.encoder.path, loaded.audio_llm, *loaded.llms.values()}
+    named |= set(loaded.audio_llms.values())
     assert named == {f"zoo/{name}" for name in config.BACKBONES}
 
 
@@ -50,7 +52,7 @@ def test_weights_are_those_of_the_record(name):
     record = runs.read_json(there / "training.json")
     assert runs.file_sha256(there / "model.safetensors") == record["weights_sha256"]
     assert record["recipe"] == config.load_recipe(config.BACKBONES[name]).model_dump()
-    assert set(record["status"].values()) == {"ok"}
+    assert set(record["status"].values()) <= {"ok"}  # none where nothing is trained
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -116,6 +116,8 @@ LOOKS = {
     "composite_longer": Look("composite, twice the transcription", "#56B4E9", "D", _DASH_DOT),
     "audio_llm": Look("audio LLM, tuned", "#D55E00", "o", _DASHED),
     "audio_llm_zero_shot": Look("audio LLM, as it is", "#999999", "v", _DOTTED),
+    "audio_llm_small": Look("data without scale", "#E69F00", "s", _LONG),
+    "audio_llm_fresh": Look("scale without data", "#009E73", "^", _DASH_DOT),
     "full_20": Look("full rate, 20 % warm-up", "#D55E00", "^", _SOLID),
     "full_40": Look("full rate, 40 %", "#E69F00", "s", _DASHED),
     "half_20": Look("half rate, 20 %", "#56B4E9", "v", _DASH_DOT),

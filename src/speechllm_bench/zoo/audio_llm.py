@@ -118,6 +118,8 @@ def train(
     encoder, llm = load_encoder(recipe.encoder), load_llm(recipe.llm)
     made = processor(load_tokenizer(recipe.llm), encoder.config.num_mel_bins)
     model = build(encoder, llm, recipe.blocks, made, recipe.seed)
+    if not recipe.pre_training:
+        return model, made, {}, {"speech_hours": 0.0, "text_tokens": 0}
     material = items(recipe)
     utterances = [item.spoken for some in material.values() for item in some if item.spoken]
     frames = spoken_frames(utterances, model.model.audio_tower.eval(), recipe.encoder, n_workers)

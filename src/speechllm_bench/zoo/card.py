@@ -26,6 +26,16 @@ _WHAT = {  # what it is, what it stands for, its tag on model hubs
         "Qwen2-Audio-7B-Instruct",
         "audio-text-to-text",
     ),
+    "audio-llm-mini-small": (
+        "audio-llm-mini with a language model of llm-mini's size, pre-trained on the same examples.",
+        "an audio LLM of the composite's size",
+        "audio-text-to-text",
+    ),
+    "audio-llm-mini-fresh": (
+        "audio-llm-mini as it is grown from whisper-mini's encoder and llm-mini, before any pre-training.",
+        "an audio LLM that has heard nothing yet",
+        "audio-text-to-text",
+    ),
     "whisper-mini": (
         "A small Whisper for the telephone speech of the embedded call-centre corpus.",
         "Whisper-base and -small",

@@ -109,7 +109,7 @@ class AudioLLMRecipe(Strict):
     typed: float
     closed: float
     related: float
-    pre_training: list[PreTraining]
+    pre_training: list[PreTraining]  # none: the model as it is grown
 
     def phases(self) -> dict[str, Phase]:
         return {phase.name: phase for phase in self.pre_training}
@@ -181,6 +181,8 @@ class SmallerRecipe(MixtureRecipe):
 Recipe = AudioLLMRecipe | LLMRecipe | MixtureRecipe | WhisperRecipe
 RECIPES = {
     "audio-llm-mini": AudioLLMRecipe,
+    "audio-llm-mini-fresh": AudioLLMRecipe,
+    "audio-llm-mini-small": AudioLLMRecipe,
     "llm-micro-hybrid": SmallerRecipe,
     "llm-mini": LLMRecipe,
     "llm-mini-hybrid": MixtureRecipe,
