@@ -7,7 +7,7 @@ import json
 import shutil
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from speechllm_bench import identity, jobs, paths, preparation, runs
 from speechllm_bench.config import LoraConfig, RunConfig
@@ -131,6 +131,22 @@ def test_its_frames_are_computed_once_and_not_whispers(as_it_is, tiny_run, tiny_
     assert frames.folder != preparation.frames_folder(tiny_run())
     for utterance in tiny_data.train:
         assert frames.n_frames(utterance.id) == tiny_data.frames.n_frames(utterance.id) // 2
+
+
+def test_another_language_model_behind_the_same_tower_has_the_same_frames(as_it_is, name, tmp_path):
+    def changed(part: str) -> RunConfig:
+        """The same folder, but for one tensor."""
+        folder = tmp_path / part
+        shutil.copytree(name, folder)
+        weights = load_file(folder / "model.safetensors")
+        tensor = next(key for key in weights if part in key)
+        weights[tensor] += 1
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        return as_it_is.model_copy(update={"audio_llm": str(folder)})
+
+    digests = [identity.frames_digest(c) for c in (as_it_is, changed("language_model"), changed("conv1"))]
+    assert digests[0] == digests[1] != digests[2]
+    assert identity.run_digest(changed("lm_head")) != identity.run_digest(as_it_is)
 
 
 def test_it_is_told_apart_by_its_own_folder_and_by_nothing_that_it_does_not_use(tuned, tiny_run):

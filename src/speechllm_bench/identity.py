@@ -5,8 +5,11 @@ Protocol, rule 16. Commit, device and library versions are recorded beside a run
 
 from __future__ import annotations
 
+import json
 import math
+import struct
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 from safetensors import safe_open
@@ -111,9 +114,25 @@ def n_stored(name: str, part: str = "") -> int:
     return total
 
 
+@cache
+def tower_hash(name: str) -> str:
+    """Over an audio LLM's tower alone: those that share one share its frames. Nothing is loaded."""
+    folder, tensors = backbone_folder(name), {}
+    for file in folder.glob("*.safetensors"):
+        with open(file, "rb") as content:
+            (length,) = struct.unpack("<Q", content.read(8))  # the format's header: JSON behind its length
+            for tensor, about in json.loads(content.read(length)).items():
+                if "audio_tower." in tensor:
+                    first, last = about["data_offsets"]
+                    content.seek(8 + length + first)
+                    bits = sha256(content.read(last - first)).hexdigest()
+                    tensors[tensor] = [about["dtype"], about["shape"], bits]
+    return runs.digest(runs.read_json(folder / "config.json")["audio_config"], tensors)
+
+
 def _frames_digest(corpus: str, config: RunConfig) -> str:
     if config.audio_llm:
-        return runs.digest("frames", corpus, backbone_hash(config.audio_llm))
+        return runs.digest("frames", corpus, tower_hash(config.audio_llm))
     encoder = config.encoder
     return runs.digest("frames", corpus, backbone_hash(encoder.path), encoder.padding)
 

@@ -124,12 +124,12 @@ def _encode(config: RunConfig, corpus: Corpus, folder: Path) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if config.audio_llm:
         model, padding = audio_llm.load_tower(config.audio_llm, device), "masked"
-        encode, settings = audio_llm.encode, ()
+        hears, encode, settings = identity.tower_hash(config.audio_llm), audio_llm.encode, ()
     else:
         model, padding = encoder.load_encoder(config.encoder.path, device), config.encoder.padding
-        encode, settings = encoder.encode, (padding,)
+        hears, encode, settings = identity.backbone_hash(config.encoder.path), encoder.encode, (padding,)
     key = {
-        "encoder": identity.backbone_hash(config.audio_llm or config.encoder.path),
+        "encoder": hears,
         "padding": padding,
         "corpus": corpus.fingerprint,
     }

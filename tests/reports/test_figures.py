@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from speechllm_bench import studies
-from speechllm_bench.reports import figures
+from speechllm_bench.reports import figures, looks
 
 
 @pytest.fixture(autouse=True)
@@ -113,18 +113,18 @@ def test_a_legend_is_no_wider_than_its_figure(label, columns):
 
 
 def test_a_variant_looks_the_same_everywhere():
-    assert figures.look("mlp") is figures.LOOKS["mlp"]
-    assert figures.look("lora_r8") == figures.look("lora_r8")
-    assert figures.look("lora_r8").label == "lora r8"
+    assert looks.look("mlp") is looks.LOOKS["mlp"]
+    assert looks.look("lora_r8") == looks.look("lora_r8")
+    assert looks.look("lora_r8").label == "lora r8"
 
 
 @pytest.mark.parametrize("study", ["adapter_size", "lora", "multistage"])
 def test_the_variants_of_a_study_are_told_apart_without_colour(study):
     """By their markers; LoRA on and off share an adapter's colour."""
     names = studies.load(study, "smoke")[0].variants
-    looks = [figures.LOOKS[name] for name in names]
-    assert len({look.marker for look in looks}) == len({look.label for look in looks}) == len(looks)
-    plain = {figures.LOOKS[name].colour for name in names if "_lora" not in name}
+    found = [looks.LOOKS[name] for name in names]
+    assert len({look.marker for look in found}) == len({look.label for look in found}) == len(found)
+    plain = {looks.LOOKS[name].colour for name in names if "_lora" not in name}
     assert len(plain) == sum("_lora" not in name for name in names)
 
 

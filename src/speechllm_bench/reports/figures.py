@@ -1,8 +1,7 @@
 """Figures from stored records: learning curves, and F1 against trained parameters.
 
 Every function draws a tidy frame on given axes, so a notebook can rearrange them; `save` writes files
-that are the same bytes each time. A variant has one colour, marker and dash everywhere: the colours are
-Okabe and Ito's, told apart by colour-blind readers, and markers and dashes hold in grey print.
+that are the same bytes each time.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
-from zlib import crc32
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -22,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from speechllm_bench.evaluation import score
+from speechllm_bench.reports.looks import look
 from speechllm_bench.runs import write_bytes
 
 WIDTHS = {"column": 3.35, "page": 7.0}
@@ -60,83 +58,6 @@ STYLE = {
 }
 
 
-class Look(NamedTuple):
-    label: str
-    colour: str
-    marker: str
-    dash: str | tuple
-
-
-_SOLID, _DASHED, _DOTTED, _DASH_DOT, _LONG = (
-    "-",
-    (0, (4, 1.5)),
-    (0, (1, 1.2)),
-    (0, (5, 1.5, 1, 1.5)),
-    (0, (8, 2)),
-)
-
-LOOKS = {
-    "cnn": Look("CNN", "#E69F00", "s", _DASHED),
-    "cnn_xl": Look("CNN-XL", "#D55E00", "D", _DASH_DOT),
-    "linear": Look("Linear", "#56B4E9", "v", _DOTTED),
-    "mlp": Look("MLP", "#0072B2", "o", _SOLID),
-    "transformer": Look("Transformer", "#009E73", "^", _LONG),
-    "no_audio": Look("no audio", "#000000", "X", _DOTTED),
-    "cnn_lora": Look("CNN + LoRA", "#E69F00", "P", _SOLID),
-    "linear_lora": Look("Linear + LoRA", "#56B4E9", "<", _SOLID),
-    "mlp_lora": Look("MLP + LoRA", "#0072B2", "h", _DASHED),
-    "transformer_lora": Look("Transformer + LoRA", "#009E73", ">", _SOLID),
-    "transformer_lora_own_rate": Look("Transformer + LoRA, own rate", "#009E73", "d", _DASH_DOT),
-    "single": Look("single stage", "#D55E00", "o", _SOLID),
-    "single_long": Look("single stage, as long as C", "#999999", "P", _DASHED),
-    "joint": Look("both tasks at once", "#56B4E9", "v", _DOTTED),
-    "multistage_a": Look("Multistage-A", "#E69F00", "s", _DASHED),
-    "multistage_b": Look("Multistage-B", "#009E73", "^", _DASH_DOT),
-    "multistage_c": Look("Multistage-C", "#0072B2", "h", _LONG),
-    "untuned": Look("LLM as it is, gold text", "#999999", "v", _DOTTED),
-    "chance": Look("chance copier", "#CC79A7", "*", _DOTTED),
-    "text": Look("LLM tuned, gold text", "#000000", "o", _SOLID),
-    "gold": Look("LLM tuned, gold text", "#000000", "o", _SOLID),
-    "gold_long": Look("the same, on more examples", "#999999", "P", _LONG),
-    "cascade": Look("LLM tuned, behind a recogniser", "#E69F00", "s", _DASHED),
-    "cascade_long": Look("that, on more examples", "#D55E00", "D", _LONG),
-    "asr": Look("LLM tuned on recognised text", "#56B4E9", "D", _DASH_DOT),
-    "speechllm": Look("SpeechLLM", "#0072B2", "h", _SOLID),
-    "distilled": Look("SpeechLLM, KL to the LLM as it is", "#009E73", "^", _DASHED),
-    "distilled_taught": Look("with KL, described half the time", "#CC79A7", "P", _DASH_DOT),
-    "slots": Look("slots", "#000000", "o", _SOLID),
-    "ast": Look("slots + AST", "#E69F00", "s", _DASHED),
-    "sit": Look("slots + SIT", "#56B4E9", "v", _DOTTED),
-    "sqit": Look("slots + SQIT", "#009E73", "^", _DASH_DOT),
-    "all": Look("slots + AST + SIT + SQIT", "#0072B2", "h", _LONG),
-    "slots_long": Look("slots, as long as all", "#999999", "P", _DASHED),
-    "drawn": Look("names alone", "#0072B2", "h", _SOLID),
-    "taught": Look("described half the time", "#D55E00", "D", _DASHED),
-    "composite": Look("composite", "#0072B2", "h", _SOLID),
-    "composite_longer": Look("composite, twice the transcription", "#56B4E9", "D", _DASH_DOT),
-    "audio_llm": Look("audio LLM, tuned", "#D55E00", "o", _DASHED),
-    "audio_llm_zero_shot": Look("audio LLM, as it is", "#999999", "v", _DOTTED),
-    "audio_llm_small": Look("data without scale", "#E69F00", "s", _LONG),
-    "audio_llm_fresh": Look("scale without data", "#009E73", "^", _DASH_DOT),
-    "full_20": Look("full rate, 20 % warm-up", "#D55E00", "^", _SOLID),
-    "full_40": Look("full rate, 40 %", "#E69F00", "s", _DASHED),
-    "half_20": Look("half rate, 20 %", "#56B4E9", "v", _DASH_DOT),
-    "half_40": Look("half rate, 40 %", "#009E73", "D", _DOTTED),
-    "pre_norm_full_20": Look("normalised first, full rate, 20 %", "#CC79A7", "P", _LONG),
-    "regular": Look("regular", "#000000", "o", _SOLID),
-    "reasoning": Look("reasoning", "#D55E00", "^", _DASHED),
-    "hybrid_no_think": Look("hybrid, not thinking", "#56B4E9", "v", _DASH_DOT),
-    "hybrid_think": Look("hybrid, thinking", "#0072B2", "h", _LONG),
-    "hybrid_merged_no_think": Look("hybrid on both sets, not thinking", "#009E73", "<", _DASH_DOT),
-    "hybrid_merged_think": Look("hybrid on both sets, thinking", "#E69F00", ">", _LONG),
-    "unfiltered": Look("as written", "#D55E00", "s", _DASHED),
-    "filtered": Look("filtered", "#0072B2", "o", _SOLID),
-    "alone": Look("no gold behind", "#999999", "v", _DOTTED),
-    "mlp_full_20": Look("MLP, full rate, 20 %", "#0072B2", "o", _SOLID),
-}
-"""How a variant looks in every figure. A variant that is not here gets a look drawn from its name."""
-
-
 METRIC_LABELS = {
     "loss": "loss (nats per target token)",
     "kl": "weighted KL (nats per target token)",
@@ -146,21 +67,6 @@ METRIC_LABELS = {
     "ner_f1": "NER F1",
     "macro_f1": "sentiment, macro F1",
 }
-
-
-def look(variant: str) -> Look:
-    """Label, colour, marker and dash of a variant; the same in every figure and on every machine."""
-    if variant in LOOKS:
-        return LOOKS[variant]
-    colours, markers = ("#CC79A7", "#999999", "#000000"), ("P", "h", "<", ">", "*", "p")
-    dashes = (_SOLID, _DASHED, _DOTTED, _DASH_DOT, _LONG)
-    i = crc32(variant.encode())
-    return Look(
-        variant.replace("_", " "),
-        colours[i % len(colours)],
-        markers[i // 7 % len(markers)],
-        dashes[i // 61 % len(dashes)],
-    )
 
 
 @mpl.rc_context(STYLE)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechllm_bench.reports import figures, tables
+from speechllm_bench.reports import figures, looks, tables
 
 SUPERVISIONS = ("regular", "reasoning", "hybrid_no_think", "hybrid_think")
 COLUMNS = ["foundation", "supervision", "llm_parameters", "f1", "low", "high"]
@@ -53,7 +53,7 @@ def display(frame: pd.DataFrame) -> pd.DataFrame:
     lines = [
         {
             "Foundation": row["foundation"].replace("_", " "),
-            "Supervision": figures.look(row["supervision"]).label,
+            "Supervision": looks.look(row["supervision"]).label,
             "F1": interval(row, "f1", "low", "high"),
             "Change": interval(row, "change", "change_low", "change_high", "+"),
             "Relative": "–" if pd.isna(row["relative_change"]) else f"{100 * row['relative_change']:+.1f} %",
@@ -80,7 +80,7 @@ def scale_figure(rows: Sequence[dict]) -> Figure | None:
     figure, (ax,) = figures.panels(1, "column")
     for supervision in SUPERVISIONS:
         drawn = frame[frame["supervision"] == supervision].sort_values("llm_parameters")
-        style = figures.look(supervision)
+        style = looks.look(supervision)
         bars = [drawn["f1"] - drawn["low"], drawn["high"] - drawn["f1"]]
         look = {"color": style.colour, "marker": style.marker, "ls": style.dash, "elinewidth": 1}
         ax.errorbar(drawn["llm_parameters"], drawn["f1"], bars, label=style.label, capsize=2, **look)

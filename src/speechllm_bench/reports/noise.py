@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench.evaluation import score
-from speechllm_bench.reports import figures
+from speechllm_bench.reports import figures, looks
 
 COLUMNS = ["variant", "labels", "noise", "ner_f1", "low", "high"]
 
@@ -41,7 +41,7 @@ def noise_figure(rows: list[dict]) -> Figure | None:
         return None
     figure, (ax,) = figures.panels(1)
     for labels, points in frame.groupby("labels"):
-        style = figures.look(labels)
+        style = looks.look(labels)
         bars = [points["ner_f1"] - points["low"], points["high"] - points["ner_f1"]]
         line = {"color": style.colour, "marker": style.marker, "ls": style.dash, "ms": 4}
         line |= {"label": style.label, "elinewidth": 1, "capsize": 2}

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechllm_bench.reports import figures
+from speechllm_bench.reports import figures, looks
 
 FEW = {False: "many turns", True: "few turns"}
 
@@ -53,7 +53,7 @@ def families_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
         return None
     figure, axes = figures.panels(2, "page")
     for (kind, few), points in frame.groupby(["kind", "few"]):
-        style = figures.look(kind)
+        style = looks.look(kind)
         drawn = {"color": style.colour, "marker": style.marker, "ls": style.dash, "lw": 0.7 if few else 1.3}
         drawn |= {"mfc": "none"} if few else {}
         bars = [points["f1"] - points["low"], points["high"] - points["f1"]]

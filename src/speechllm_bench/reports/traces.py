@@ -13,7 +13,7 @@ from speechllm_bench.data.tasks import TASKS, trace
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.metrics import partial_match
-from speechllm_bench.reports import figures
+from speechllm_bench.reports import figures, looks
 from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.schema import Interval, Prediction
 
@@ -104,7 +104,7 @@ def cost_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
         return None
     figure, (ax,) = figures.panels(1, "column")
     for row in frame.to_dict("records"):
-        style, f1, tokens = figures.look(row["variant"]), row["f1"], row["tokens"].value
+        style, f1, tokens = looks.look(row["variant"]), row["f1"], row["tokens"].value
         ax.plot(tokens, f1.value, color=style.colour, marker=style.marker, ls="", label=style.label)
         bars = [[f1.value - f1.low], [f1.high - f1.value]]
         ax.errorbar(tokens, f1.value, bars, color=style.colour, ls="", lw=1, capsize=2)
