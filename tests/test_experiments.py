@@ -314,9 +314,17 @@ def test_every_variant_of_every_study_resolves_at_every_profile(name):
         assert loaded.study == study
         for variant in loaded.variants:
             chosen = loaded.variant(variant)
+            annotations = [stage.annotation for stage in chosen.stages if stage.annotation]
             if isinstance(chosen.audio_llm, str) and name == "paper":  # no such model is published
                 with pytest.raises(MissingBackbone, match="names no audio LLM for the role"):
                     experiments.resolve(profile, chosen, 0)
+                continue
+            if any(annotation.noise is None for annotation in annotations):  # nobody has asked a server yet
+                with pytest.raises(MissingBackbone, match="names no labels of an annotator"):
+                    experiments.resolve(profile, chosen, 0)
+                labelled = profile.model_copy(update={"labels": "a name"})
+                resolved = experiments.resolve(labelled, chosen, 0)
+                assert {s.annotation.stored for s in resolved.stages if s.annotation} == {"a name"}
                 continue
             resolved = experiments.resolve(profile, chosen, profile.seeds[0])
             assert RunConfig.model_validate(resolved.model_dump()) == resolved

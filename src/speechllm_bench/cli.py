@@ -105,21 +105,27 @@ def annotate(chosen: argparse.Namespace) -> None:
     """Questions as in a first epoch of training with seed 0, so the same turns cost nothing a second time."""
     from speechllm_bench import paths, preparation, runner, studies
     from speechllm_bench.data import corpora, questions
-    from speechllm_bench.data.annotators import Question, api, stored
+    from speechllm_bench.data.annotators import Question, api, entities, stored
     from speechllm_bench.data.annotators.client import Client, Server
 
     server = Server.from_environment()
     profile = studies.profile_named(chosen.profile)
-    turns = preparation.ensure_corpus(profile.corpus, runner.cores()).utterances("train")[: chosen.turns]
+    train = preparation.ensure_corpus(profile.corpus, runner.cores()).utterances("train")
     types = corpora.slot_types(profile.corpus.name)
-    asked = [Question(u, questions.training_example(u, types, {"slots": 1.0}, 0, 0)) for u in turns]
-    annotated = api.Api(Client(server, paths.cache() / "annotations")).annotate(asked)
-    name = stored.write(asked, annotated)
-    right = sum(trace is not None for trace in annotated.answers)
-    print(f"{right} of {len(asked)} turns have a trace: {_shown(stored.file(name))}; cost: {annotated.cost}.")
+    task, request, write = {
+        "traces": ("slots", api.TRACES, stored.write_traces),
+        "labels": ("ner", entities.request(entities.few_shots(train)), stored.write_labels),
+    }[chosen.what]
+    turns = train[: chosen.turns]
+    asked = [Question(u, questions.training_example(u, types, {task: 1.0}, 0, 0)) for u in turns]
+    annotated = api.Api(Client(server, paths.cache() / "annotations"), request).annotate(asked)
+    name = write(asked, annotated)
+    right = sum(answer is not None for answer in annotated.answers)
+    where = _shown(stored.file(chosen.what, name))
+    print(f"{right} of {len(asked)} turns have {chosen.what}: {where}; cost: {annotated.cost}.")
     for fault, n in annotated.rejected.most_common():
         print(f"rejected, {fault}: {n}")
-    print(f"To train on them, write `traces: {name}` into the profile.")
+    print(f"To train on them, write `{chosen.what}: {name}` into the profile.")
 
 
 def doctor(chosen: argparse.Namespace) -> None:
@@ -186,7 +192,9 @@ def _parser() -> _Parser:
     for option in ("variant", "variants", "seeds", "jobs", "time-limit"):
         shown.add_argument(f"--{option}", **_OPTIONS[option])
     shown.add_argument("--seed", type=_seed, help="seed of one run")
-    written = add("annotate", annotate, "traces of training turns, by an OpenAI-compatible server", "profile")
+    told = "traces or entity labels of training turns, by an OpenAI-compatible server"
+    written = add("annotate", annotate, told, "profile")
+    written.add_argument("what", nargs="?", choices=("traces", "labels"), default="traces")
     written.add_argument("--turns", type=_count, default=100, metavar="N", help="how many (default: 100)")
     add("doctor", doctor, "what this machine has and what each profile needs")
     models = add("zoo", zoo, "train or measure embedded backbones")

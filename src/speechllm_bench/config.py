@@ -76,10 +76,12 @@ class AdapterConfig(Strict):
 
 
 class AnnotationConfig(Strict):
-    """Entities labelled by an annotator in place of gold (2509.04473): gold with drawn errors."""
+    """Entities labelled by an annotator in place of gold (2509.04473): gold with drawn errors, or stored."""
 
-    noise: float = Field(ge=0, le=1)  # of the entities, and of half as many turns; data/annotators/drawn.py
+    # Of the entities, and of half as many turns (data/annotators/drawn.py); None: what an annotator wrote.
+    noise: float | None = Field(ge=0, le=1)
     filtered: bool  # without what is not in the transcript and tags that mean nothing
+    stored: str | None = None  # the name that `annotate labels` told, in place of noise
 
 
 class LoraConfig(Strict):

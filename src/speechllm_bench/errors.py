@@ -8,6 +8,6 @@ class UserError(Exception):
 
 
 class MissingBackbone(UserError):
-    """A profile's model is not on this machine: nothing that needs it can be run, or have been run, here."""
+    """A profile's model, or what an annotator is to write for it, is not there: what needs it has no run."""
 
     exit_code = 3  # so that `make all` can go on with the studies that do without it

@@ -223,6 +223,13 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe) -> StageConfi
         training |= {"trace_tokens": profile.decoding.trace_tokens, "traces": profile.traces}
     beside = stage.beside and {task: _examples(profile, b) for task, b in stage.beside.items()}
     shared = stage.model_dump(exclude={"budget", "times", "beside", "train_share"})
+    if stage.annotation and stage.annotation.noise is None:
+        if profile.labels is None:
+            raise MissingBackbone(
+                f"profile '{profile.profile}' names no labels of an annotator; write some with "
+                "`speechllm-bench annotate labels`"
+            )
+        shared["annotation"]["stored"] = profile.labels
     return StageConfig(
         examples=round(stage.times * _examples(profile, stage.budget)) + sum((beside or {}).values()),
         beside=beside,

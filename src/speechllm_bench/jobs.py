@@ -159,10 +159,14 @@ def _recognised(config: RunConfig, corpus) -> dict[str, str]:
 
 
 def _stored_traces(config: RunConfig) -> dict:
+    """Traces by utterance id; UserError where they, or the labels of a stage, are not there."""
     from speechllm_bench.data.annotators import stored
 
+    for stage in config.stages:
+        if stage.annotation and stage.annotation.stored:
+            stored.read_labels(stage.annotation.stored)
     names = sorted({stage.traces for stage in config.stages if stage.traces})
-    return {id: found for name in names for id, found in stored.read(name).items()}
+    return {id: found for name in names for id, found in stored.read_traces(name).items()}
 
 
 def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer, data, progress) -> dict:

@@ -74,7 +74,10 @@ class Profile(Strict):
     training: Training
     decoding: Decoding
     precision: Literal["fp32", "bf16"]
-    traces: str | None = None  # that `annotate` wrote; None: traces are written from gold
+    traces: str | None = None  # that `annotate traces` wrote; None: traces are written from gold
+    labels: str | None = (
+        None  # that `annotate labels` wrote, for variants whose annotation has no drawn noise
+    )
     seeds: list[int] = Field(min_length=1)
     headline: list[str]  # the studies that plain `make` runs
     variants: Literal["all", "telling"]  # of a study, where none are named

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from speechllm_bench.data import questions
-from speechllm_bench.data.annotators import Question, checks, stored
+from speechllm_bench.data.annotators import Annotated, Question, checks, stored
 from speechllm_bench.data.annotators.embedded import Embedded
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.tasks import slots, trace
@@ -95,9 +95,9 @@ def test_a_text_without_an_answer_is_a_fault():
 def test_stored_traces_are_what_a_thinking_form_learns_from_in_every_epoch(home):
     given = asked("train")[:20]
     right = Embedded(7).annotate(given)
-    name = stored.write(given, replace(right, answers=[*right.answers[:19], None]))
-    assert stored.write(given, replace(right, answers=[*right.answers[:19], None])) == name
-    found = stored.read(name)
+    name = stored.write_traces(given, replace(right, answers=[*right.answers[:19], None]))
+    assert stored.write_traces(given, replace(right, answers=[*right.answers[:19], None])) == name
+    found = stored.read_traces(name)
     assert found == {q.utterance.id: (q.example, t) for q, t in zip(given[:19], right.answers)}
 
     def put(question: Question, task: str, epoch: int, stored=None):
@@ -116,9 +116,21 @@ def test_stored_traces_are_what_a_thinking_form_learns_from_in_every_epoch(home)
 
 def test_missing_and_changed_traces_are_told_in_a_sentence(home):
     with pytest.raises(UserError, match="the traces 'none' that the profile names are not in"):
-        stored.read("none")
+        stored.read_traces("none")
     given = asked("train")[:2]
-    name = stored.write(given, Embedded(0).annotate(given))
-    stored.file(name).write_text(stored.file(name).read_text().replace("caller", "called"))
+    name = stored.write_traces(given, Embedded(0).annotate(given))
+    stored.file("traces", name).write_text(
+        stored.file("traces", name).read_text().replace("caller", "called")
+    )
     with pytest.raises(UserError, match="has been changed since it was written"):
-        stored.read(name)
+        stored.read_traces(name)
+
+
+def test_stored_labels_come_back_and_their_absence_is_told(home):
+    given = asked("train")[:3]
+    name = stored.write_labels(given, Annotated([[("PERSON", "ada")], [], None]))
+    assert stored.read_labels(name) == {
+        given[0].utterance.id: [("PERSON", "ada")], given[1].utterance.id: [],
+    }  # fmt: skip
+    with pytest.raises(UserError, match="the labels 'none' that the profile names are not in"):
+        stored.read_labels("none")

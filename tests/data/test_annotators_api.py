@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 from test_annotators import QUESTION, RIGHT, asked
 
-from speechllm_bench import cli
+from speechllm_bench import cli, preparation
 from speechllm_bench.data import annotators, questions
 from speechllm_bench.data.annotators import Question, api, checks, drawn, entities, stored
 from speechllm_bench.data.annotators.client import READINGS, Client, Server
@@ -217,7 +219,7 @@ def test_a_question_that_is_never_answered_right_is_given_up_and_the_others_stay
     assert found.answers == [RIGHT, None, None, None]
     assert sum(server.asked.values()) == 1 + 3 * api.TEXTS
     assert found.rejected["transcript changed"] == 3 * api.TEXTS
-    assert stored.read(stored.write(given, found)) == {"u": (QUESTION.example, RIGHT)}
+    assert stored.read_traces(stored.write_traces(given, found)) == {"u": (QUESTION.example, RIGHT)}
 
 
 def test_a_stopped_annotation_goes_on_and_pays_nothing_twice(serve, tmp_path):
@@ -260,7 +262,7 @@ def test_the_key_is_nowhere(serve, home, tmp_path, capsys):
                    else (200, said(trace.write(RIGHT))))  # fmt: skip
     one = client(server, tmp_path / "annotations")
     found = api.Api(one, show=True).annotate([QUESTION])
-    assert stored.file(stored.write([QUESTION], found)).is_relative_to(home)
+    assert stored.file("traces", stored.write_traces([QUESTION], found)).is_relative_to(home)
     files = [file for file in home.rglob("*") if file.is_file()]
     assert len(files) == 2 and all(KEY not in file.read_text() for file in files)
     with pytest.raises(UserError) as error:
@@ -310,6 +312,21 @@ def test_the_command_tells_what_is_missing(monkeypatch, capsys):
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     assert cli.main(["annotate", "--turns", "3"]) == 2
     assert "asks for a key" in capsys.readouterr().err
+
+
+def test_the_command_stores_labels_and_tells_their_name(serve, home, monkeypatch, capsys):
+    server = serve(lambda request, n: (200, said('{"person": ["ada"]}')))
+    for name, value in {"BASE_URL": server.url, "MODEL": "tiny", "API_KEY": KEY}.items():
+        monkeypatch.setenv(f"OPENAI_{name}", value)
+    train = call_centre.utterances("train", 40)
+    monkeypatch.setattr(
+        preparation, "ensure_corpus", lambda *_: SimpleNamespace(utterances={"train": train}.get)
+    )
+    assert cli.main(["annotate", "labels", "--turns", "3"]) == 0
+    told = capsys.readouterr().out
+    (name,) = re.findall("write `labels: (.*)` into the profile", told)
+    assert "3 of 3 turns have labels" in told
+    assert stored.read_labels(name) == {u.id: [("PERSON", "ada")] for u in train[:3]}
 
 
 def test_cost_is_in_dollars_where_the_price_is_known():

@@ -12,9 +12,11 @@ from conftest import ADAPTERS
 
 from speechllm_bench.config import AnnotationConfig, LoraConfig, StageConfig
 from speechllm_bench.data import questions
-from speechllm_bench.data.annotators import drawn
+from speechllm_bench.data.annotators import Annotated, Question, stored
+from speechllm_bench.data.annotators.labels import labels as annotated
 from speechllm_bench.data.tasks import ner
 from speechllm_bench.data.tasks.trace import Trace
+from speechllm_bench.errors import UserError
 from speechllm_bench.training import stages
 
 LORA = LoraConfig(rank=2, alpha=8, dropout=0.5)
@@ -81,7 +83,7 @@ def test_an_annotators_labels_are_learned_in_the_batches_of_gold_and_validated_a
         seen = [e for batch, _ in collated for e in batch]
         learned[noise, filtered] = [e for e in seen if "/train/" in e.utterance_id]
         validated[noise, filtered] = [e for e in seen if "/validation/" in e.utterance_id]
-        labels = drawn.labels(tiny_data.train, annotation, 0) if annotation else {}
+        labels = annotated(tiny_data.train, annotation, 0) if annotation else {}
         assert all(e.target == ner.target(labels[e.utterance_id]) for e in learned[noise, filtered] if labels)
     gold = learned[None, False]
     assert learned[0.0, False] == gold and any(e.target != "{}" for e in gold)
@@ -90,6 +92,27 @@ def test_an_annotators_labels_are_learned_in_the_batches_of_gold_and_validated_a
     targets = [[e.target for e in learned[1.0, filtered]] for filtered in (False, True)]
     assert targets[0] != targets[1] != [e.target for e in gold]
     assert all(examples == validated[None, False] != [] for examples in validated.values())
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+def test_a_stage_on_stored_labels_learns_from_the_turns_that_have_some(
+    tiny_run, tiny_data, tmp_path, collated, home, filtered
+):
+    asked = [
+        Question(u, questions.evaluation_example(u, tiny_data.slot_types, "ner")) for u in tiny_data.train[:6]
+    ]
+    labels = [[("PERSON", "nobody said this")] for _ in asked[:4]] + [[], None]
+    name = stored.write_labels(asked, Annotated(labels))
+    annotation = AnnotationConfig(noise=None, filtered=filtered, stored=name)
+    changes = {"tasks": {"ner": 1.0}, "annotation": annotation, "decoded_turns": 0, "points": 1}
+    train(stage(tiny_run(), **changes), tiny_data, tmp_path / "own")
+    learned = [e for batch, _ in collated for e in batch if "/train/" in e.utterance_id]
+    assert {e.utterance_id for e in learned} == {q.utterance.id for q in asked[:5]}  # one could not be used
+    assert len(learned) == tiny_run().stages[0].examples
+    assert any("nobody said this" in e.target for e in learned) != filtered
+    others = replace(tiny_data, train=tiny_data.train[6:])
+    with pytest.raises(UserError, match="are of none of this profile's training turns"):
+        train(stage(tiny_run(), **changes), others, tmp_path / "others")
 
 
 def test_the_adapter_beside_lora_may_learn_at_a_rate_of_its_own(tiny_run, tiny_data, tmp_path):

@@ -22,7 +22,9 @@ def noise(rows: list[dict]) -> pd.DataFrame:
         mine = [row for row in rows if row["variant"] == variant and row["score"]]
         config = mine[0]["run"].config if mine else None
         annotation = next((s.annotation for s in config.stages if s.annotation), None) if config else None
-        if not annotation or config.evaluation.audio == "other" or config.stages[-1].train_share:
+        if not annotation or annotation.noise is None:
+            continue
+        if config.evaluation.audio == "other" or config.stages[-1].train_share:
             continue
         f1 = score.interval([row["score"] for row in mine], "ner_f1")
         labels = ["filtered" if annotation.filtered else "unfiltered"]

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from speechllm_bench import metrics
 from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
-from speechllm_bench.data.annotators import drawn
+from speechllm_bench.data.annotators.labels import labels as annotated
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.data.tasks import TASKS, sqit
 from speechllm_bench.data.tasks.trace import Trace
@@ -119,7 +119,9 @@ def train_stage(
     # The first calls of the split: fewer are a prefix of more.
     train = data.train[: math.ceil(len(data.train) * (stage.train_share or 1))]
     padding = np.zeros(2, dtype=np.int64)  # positions that were padding, positions in all
-    labels = drawn.labels(data.train, stage.annotation, config.seed) if stage.annotation else None
+    labels = annotated(data.train, stage.annotation, config.seed) if stage.annotation else None
+    if labels:
+        train = [utterance for utterance in train if utterance.id in labels]
 
     def example(asked: Asked, gold: bool = False) -> Example:
         (item, epoch), tasks = asked

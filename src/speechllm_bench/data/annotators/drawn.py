@@ -14,9 +14,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from speechllm_bench.config import AnnotationConfig
 from speechllm_bench.data.annotators import Annotated, Question
-from speechllm_bench.data.annotators.entities import Labels, few_shots, filtered, gold
+from speechllm_bench.data.annotators.entities import gold
 from speechllm_bench.data.tasks.prompt import contains
 from speechllm_bench.schema import ENTITY_TAGS, Entity, Utterance
 
@@ -66,15 +65,6 @@ class Drawn:
         else:
             drawn = [(tag, word) for word in _ordinary_words(utterance) for tag in ENTITY_TAGS]
         return [rng.choice(drawn)] if drawn else []
-
-
-def labels(train: Sequence[Utterance], annotation: AnnotationConfig, seed: int) -> dict[str, Labels]:
-    """The labels of training turns that a stage learns from in place of gold, by utterance id."""
-    annotator = Drawn(seed, annotation.noise, few_shots(train))
-    written = {u.id: annotator.labels(u) for u in train}
-    if not annotation.filtered:
-        return written
-    return {u.id: filtered(written[u.id], u.transcript) for u in train}
 
 
 def _wrong(entity: Entity, transcript: str, rng: random.Random) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
-"""Traces on disk: one JSON a line, in a file that is named after what it holds.
+"""What an annotator wrote, on disk: one JSON a line, in a file that is named after what it holds.
 
-A profile that names such a file trains on its traces, and the name is part of its runs' digests.
+A profile that names such a file trains on it, and the name is part of its runs' digests.
 """
 
 from __future__ import annotations
@@ -10,42 +10,64 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 from speechllm_bench import paths, runs
 from speechllm_bench.data.annotators import Annotated, Question
+from speechllm_bench.data.annotators.entities import Labels
 from speechllm_bench.data.tasks import trace
 from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example
 
-
-def file(name: str) -> Path:
-    return paths.cache() / "traces" / f"{name}.jsonl"
+Kind = Literal["traces", "labels"]
 
 
-def write(questions: Sequence[Question], annotated: Annotated[Trace]) -> str:
+def file(kind: Kind, name: str) -> Path:
+    return paths.cache() / kind / f"{name}.jsonl"
+
+
+def write_traces(questions: Sequence[Question], annotated: Annotated[Trace]) -> str:
     """Store the questions that have a trace; returns the name."""
-    lines = [
-        json.dumps({"question": asdict(question.example), "trace": trace.write(found)}, ensure_ascii=False)
-        for question, found in zip(questions, annotated.answers, strict=True)
-        if found
-    ]
-    text = "".join(f"{line}\n" for line in lines)
+    found = zip(questions, annotated.answers, strict=True)
+    return _write("traces", [{"question": asdict(q.example), "trace": trace.write(t)} for q, t in found if t])
+
+
+def read_traces(name: str) -> dict[str, tuple[Example, Trace]]:
+    """Question and trace by utterance id; UserError where they are missing or not what the name says."""
+    records = _read("traces", name)
+    questions = [Example(**r["question"] | {"asked": tuple(r["question"]["asked"])}) for r in records]
+    return {q.utterance_id: (q, trace.parse(r["trace"])) for q, r in zip(questions, records)}
+
+
+def write_labels(questions: Sequence[Question], annotated: Annotated[Labels]) -> str:
+    """Store the entities of the turns that an annotator labelled, unfiltered; returns the name."""
+    found = zip(questions, annotated.answers, strict=True)
+    return _write(
+        "labels", [{"turn": q.utterance.id, "labels": some} for q, some in found if some is not None]
+    )
+
+
+def read_labels(name: str) -> dict[str, list[tuple[str, str]]]:
+    """Tag and phrase of each entity by utterance id; UserError as for traces."""
+    return {r["turn"]: [(tag, phrase) for tag, phrase in r["labels"]] for r in _read("labels", name)}
+
+
+def _write(kind: Kind, records: list[dict]) -> str:
+    text = "".join(f"{json.dumps(record, ensure_ascii=False)}\n" for record in records)
     name = sha256(text.encode()).hexdigest()[:16]
-    runs.write_text(file(name), text)
+    runs.write_text(file(kind, name), text)
     return name
 
 
-def read(name: str) -> dict[str, tuple[Example, Trace]]:
-    """Question and trace by utterance id; UserError where they are missing or not what the name says."""
-    if not file(name).is_file():
+def _read(kind: Kind, name: str) -> list[dict]:
+    stored = file(kind, name)
+    if not stored.is_file():
         raise UserError(
-            f"the traces '{name}' that the profile names are not in {file(name).parent}; write them with "
-            "`speechllm-bench annotate` and give the profile the name it tells"
+            f"the {kind} '{name}' that the profile names are not in {stored.parent}; write them with "
+            f"`speechllm-bench annotate {kind}` and give the profile the name it tells"
         )
-    text = file(name).read_text(encoding="utf-8")
+    text = stored.read_text(encoding="utf-8")
     if sha256(text.encode()).hexdigest()[:16] != name:
-        raise UserError(f"{file(name)} has been changed since it was written; write it again")
-    records = [json.loads(line) for line in text.splitlines()]
-    questions = [Example(**r["question"] | {"asked": tuple(r["question"]["asked"])}) for r in records]
-    return {q.utterance_id: (q, trace.parse(r["trace"])) for q, r in zip(questions, records)}
+        raise UserError(f"{stored} has been changed since it was written; write it again")
+    return [json.loads(line) for line in text.splitlines()]

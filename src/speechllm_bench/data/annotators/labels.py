@@ -1,0 +1,33 @@
+"""The labels that a stage learns from in place of gold entities (2509.04473, method)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from speechllm_bench.config import AnnotationConfig
+from speechllm_bench.data.annotators import stored
+from speechllm_bench.data.annotators.drawn import Drawn
+from speechllm_bench.data.annotators.entities import Labels, few_shots, filtered
+from speechllm_bench.errors import UserError
+from speechllm_bench.schema import Utterance
+
+
+def labels(train: Sequence[Utterance], annotation: AnnotationConfig, seed: int) -> dict[str, Labels]:
+    """By utterance id: drawn for every training turn, or of the turns that an annotator has labelled.
+
+    UserError where none of these turns has been labelled.
+    """
+    if annotation.stored:
+        read = stored.read_labels(annotation.stored)
+        written = {u.id: read[u.id] for u in train if u.id in read}
+    else:
+        annotator = Drawn(seed, annotation.noise, few_shots(train))
+        written = {u.id: annotator.labels(u) for u in train}
+    if not written:
+        raise UserError(
+            f"the labels '{annotation.stored}' are of none of this profile's training turns; write them anew "
+            "with `speechllm-bench annotate labels`"
+        )
+    if not annotation.filtered:
+        return written
+    return {u.id: filtered(written[u.id], u.transcript) for u in train if u.id in written}
