@@ -28,7 +28,7 @@ from speechllm_bench.reports import (
 )
 from speechllm_bench.schema import CURVE_COLUMNS
 
-MOST_LINES = 12  # of a figure of learning curves that can be read
+MOST_LINES = 12  # of learning curves, or points with a look of their own, that can be read
 OWN_FIGURES = {
     "stability": ("gradients", stability.gradients_figure),
     "adapter_sweep": ("families", sweep.families_figure),
@@ -67,7 +67,9 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
         found = show_verdicts(verdicts(study, rows))
         written.append(_write_markdown(found, folder / "tables" / f"{name}_claims.md"))
     curve = curves(rows)
-    drawn = {"parameters": parameters_figure(frame)}
+    drawn = {}
+    if (frame["trained_parameters"].fillna(0) > 0).sum() <= MOST_LINES:
+        drawn["parameters"] = parameters_figure(frame)
     if curve["variant"].nunique() <= MOST_LINES:
         drawn["curves"] = curves_figure(curve)
     if name in OWN_FIGURES:
