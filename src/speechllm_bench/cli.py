@@ -112,10 +112,10 @@ def annotate(chosen: argparse.Namespace) -> None:
     profile = studies.profile_named(chosen.profile)
     train = preparation.ensure_corpus(profile.corpus, runner.cores()).utterances("train")
     types = corpora.slot_types(profile.corpus.name)
-    task, request, write = {
-        "traces": ("slots", api.TRACES, stored.write_traces),
-        "labels": ("ner", entities.request(entities.few_shots(train)), stored.write_labels),
-    }[chosen.what]
+    if chosen.what == "traces":
+        task, request, write = "slots", api.TRACES, stored.write_traces
+    else:
+        task, request, write = "ner", entities.request(entities.few_shots(train)), stored.write_labels
     turns = train[: chosen.turns]
     asked = [Question(u, questions.training_example(u, types, {task: 1.0}, 0, 0)) for u in turns]
     annotated = api.Api(Client(server, paths.cache() / "annotations"), request).annotate(asked)

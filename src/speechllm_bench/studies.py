@@ -114,7 +114,8 @@ def plan(
     for study in chosen:
         for name in study.chosen(variants or [scale.variants]):
             try:
-                planned += [_run(study, name, seed, scale) for seed in _seeds(study, scale, seeds)]
+                own = scale.of(study.paper)
+                planned += [_run(study, name, seed, own) for seed in _seeds(study, scale, seeds)]
             except MissingBackbone as missing:
                 if name in (variants or ()):
                     raise
@@ -184,7 +185,7 @@ def _check_variants(chosen: list[Study], variants: Sequence[str] | None) -> None
 
 
 def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
-    config = resolve(profile.of(study.paper), study.variant(variant), seed)
+    config = resolve(profile, study.variant(variant), seed)
     digest = identity.run_digest(config)
     stages = tuple(identity.stage_digest(config, i) for i in range(len(config.stages)))
     status: Status = "missing"

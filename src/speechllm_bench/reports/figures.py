@@ -127,11 +127,10 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, metric: str = "f1")
     """Our F1 with its interval by trained parameters (log scale), and the paper's as hollow markers.
 
     frame: of `tables.study_table`; what trains nothing has no place on the axis and is left out. A reported
-    figure stands beside our variant of that name, whatever
-    the size of the paper's model: only its height is to be compared. metric: one of
-    `score.MAIN_METRICS`.
+    figure stands beside our variant of that name, whatever the size of the paper's model: only its height is
+    to be compared. metric: one of `score.MAIN_METRICS`.
     """
-    for row in frame[frame["trained_parameters"].fillna(0) > 0].to_dict("records"):
+    for row in that_learn(frame).to_dict("records"):
         style, size = look(row["variant"]), row["trained_parameters"]
         value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
         if pd.isna(value) and metric != "f1":
@@ -147,6 +146,11 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, metric: str = "f1")
     ax.set_ylabel(METRIC_LABELS[metric])
     parameters_axis(ax)
     return ax
+
+
+def that_learn(frame: pd.DataFrame) -> pd.DataFrame:
+    """The variants of a `tables.study_table` that were run and train something."""
+    return frame[frame["trained_parameters"].fillna(0) > 0]
 
 
 @mpl.rc_context(STYLE)

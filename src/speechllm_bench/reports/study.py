@@ -68,7 +68,7 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
         written.append(_write_markdown(found, folder / "tables" / f"{name}_claims.md"))
     curve = curves(rows)
     drawn = {}
-    if (frame["trained_parameters"].fillna(0) > 0).sum() <= MOST_LINES:
+    if len(figures.that_learn(frame)) <= MOST_LINES:
         drawn["parameters"] = parameters_figure(frame)
     if curve["variant"].nunique() <= MOST_LINES:
         drawn["curves"] = curves_figure(curve)
@@ -188,7 +188,7 @@ def parameters_figure(frame: pd.DataFrame) -> Figure | None:
     """Each task's main metric with intervals against trained parameters; None where nothing that learns was
     scored.
     """
-    learned = frame[frame["trained_parameters"].fillna(0) > 0]
+    learned = figures.that_learn(frame)
     scored = [m for m in score.MAIN_METRICS if m in frame and learned[m].notna().any()]
     if not scored:
         return None
