@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ def test_a_person_labels_turns_and_annotators_are_scored_against_them(checkout):
 def test_the_notebooks_of_the_other_studies(checkout):
     """Speech with LoRA in two stages, the text LLM, the backbones as they are, and the chance copier."""
     results = checkout / "results" / "smoke"
-    for name, variants in {
+    chosen = {
         "baselines": "asr,whole_transcript",
         "backbones": "composite,text,untuned_b_ood,chance",
         "foundation_model": "audio_llm_zero_shot,audio_llm_fresh",
@@ -117,8 +118,10 @@ def test_the_notebooks_of_the_other_studies(checkout):
         "trace_ablation": "transcript,no_audio",
         "generalization": "cascade,distilled,distilled_b_ood,cascade_taught_described_b_ood",
         "hybrid_matched": "hybrid_think,reasoning_tokens",
-    }.items():
-        bench(checkout, "notebook", name, "--variants", variants)
+    }
+    with ThreadPoolExecutor(2) as pool:  # each mostly waits for programs to start
+        list(pool.map(lambda one: bench(checkout, "notebook", one[0], "--variants", one[1]), chosen.items()))
+    for name, variants in chosen.items():
         text = (results / "notebooks" / f"{name}.ipynb").read_text()
         errors = [o for c in json.loads(text)["cells"] for o in c.get("outputs", []) if "ename" in o]
         assert not errors and "image/png" in text and str(checkout) not in text
