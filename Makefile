@@ -66,7 +66,7 @@ test: setup ## lint (notebooks too), import contracts, README's tree, tests
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/lint-imports
-	$(bin)/python -m pytest
+	$(bin)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 help: ## this list
 	@echo "make [TARGET] [PROFILE=smoke|mini|paper] [STUDY=name|all] [VARIANTS=a,b|telling|extremes|all]"; echo "     [SEEDS=0,1,2] [JOBS=n]"

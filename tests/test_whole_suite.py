@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,48 @@ from conftest import toy_profile
 
 from speechllm_bench import paths
 
+STUDIES = {  # and the variants whose notebook is executed
+    "baselines": "asr,whole_transcript",
+    "backbones": "composite,text,untuned_b_ood,chance",
+    "foundation_model": "audio_llm_zero_shot,audio_llm_fresh",
+    "learning_rate": "times_1",
+    "lora": "mlp,mlp_lora",
+    "multistage": "single,multistage_b",
+    "stability": "half_20,pre_norm_full_20",
+    "adapter_sweep": "mlp_small,mlp_small_few",
+    "multitask": "slots,all_b_ood,all_asked_sqit",
+    "context": "drawn,context_0,described",
+    "sense": "transcription,ner_all,unified_sentiment_classifier",
+    "sense_pooling": "ner_125,transcription_250",
+    "sense_llm_size": "ner_micro,transcription_mini",
+    "sense_classifier": "a_0,a_20_unweighted",
+    "sense_decoding": "ner_greedy,ner_beam_5",
+    "cross_lingual": "ner_en,transcription_es,ner_fr",
+    "synthetic_ner": "noise_0,scarce_filtered_20,alone_40",
+    "reasoning_mode": "regular,hybrid_no_think,hybrid_think",
+    "foundation_type": "base_regular,reasoning_reasoning",
+    "reasoning_scale": "nano_regular,nano_reasoning,mini_regular",
+    "reasoning_ood": "regular,regular_b_ood,hybrid_no_think_b_ood,hybrid_think_b_ood",
+    "trace_ablation": "transcript,no_audio",
+    "generalization": "cascade,distilled,distilled_b_ood,cascade_taught_described_b_ood",
+    "hybrid_matched": "hybrid_think,reasoning_tokens",
+}
+
+
+@pytest.fixture
+def untouched(tmp_path: Path, tiny_backbones: Path) -> Path:
+    """A checkout in which nothing has been run."""
+    return copied(tmp_path, tiny_backbones)
+
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory, tiny_backbones: Path) -> Path:
+    """One that the other tests share, so that corpus and frames are made once."""
+    return copied(tmp_path_factory.mktemp("checkout"), tiny_backbones)
+
+
+def copied(folder: Path, tiny_backbones: Path) -> Path:
     """A copy of the checkout whose smoke profile trains 5 steps on a few dozen turns."""
-    folder = tmp_path_factory.mktemp("checkout")
     for name in ("src", "experiments", "notebooks"):
         shutil.copytree(paths.PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     profile = toy_profile("smoke")
@@ -49,7 +85,8 @@ def bench(checkout: Path, *arguments: str) -> str:
     return answer.stdout
 
 
-def test_from_nothing_to_tables_and_notebooks_and_then_nothing_to_do(checkout):
+def test_from_nothing_to_tables_and_notebooks_and_then_nothing_to_do(untouched):
+    checkout = untouched
     results = checkout / "results" / "smoke"
     two = ("--variants", "mlp,no_audio")  # of six: importing torch is most of such a run
     told = bench(checkout, "study", *two)
@@ -90,41 +127,18 @@ def test_a_person_labels_turns_and_annotators_are_scored_against_them(checkout):
     assert "in the transcript" in executed.read_text()  # the table of the filters
 
 
-def test_the_notebooks_of_the_other_studies(checkout):
-    """Speech with LoRA in two stages, the text LLM, the backbones as they are, and the chance copier."""
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_notebook_of(study, checkout):
+    """Speech with LoRA in two stages, the text LLM, the backbones as they are, the chance copier and more."""
     results = checkout / "results" / "smoke"
-    chosen = {
-        "baselines": "asr,whole_transcript",
-        "backbones": "composite,text,untuned_b_ood,chance",
-        "foundation_model": "audio_llm_zero_shot,audio_llm_fresh",
-        "learning_rate": "times_1",
-        "lora": "mlp,mlp_lora",
-        "multistage": "single,multistage_b",
-        "stability": "half_20,pre_norm_full_20",
-        "adapter_sweep": "mlp_small,mlp_small_few",
-        "multitask": "slots,all_b_ood,all_asked_sqit",
-        "context": "drawn,context_0,described",
-        "sense": "transcription,ner_all,unified_sentiment_classifier",
-        "sense_pooling": "ner_125,transcription_250",
-        "sense_llm_size": "ner_micro,transcription_mini",
-        "sense_classifier": "a_0,a_20_unweighted",
-        "sense_decoding": "ner_greedy,ner_beam_5",
-        "cross_lingual": "ner_en,transcription_es,ner_fr",
-        "synthetic_ner": "noise_0,scarce_filtered_20,alone_40",
-        "reasoning_mode": "regular,hybrid_no_think,hybrid_think",
-        "foundation_type": "base_regular,reasoning_reasoning",
-        "reasoning_scale": "nano_regular,nano_reasoning,mini_regular",
-        "reasoning_ood": "regular,regular_b_ood,hybrid_no_think_b_ood,hybrid_think_b_ood",
-        "trace_ablation": "transcript,no_audio",
-        "generalization": "cascade,distilled,distilled_b_ood,cascade_taught_described_b_ood",
-        "hybrid_matched": "hybrid_think,reasoning_tokens",
-    }
-    with ThreadPoolExecutor(2) as pool:  # each mostly waits for programs to start
-        list(pool.map(lambda one: bench(checkout, "notebook", one[0], "--variants", one[1]), chosen.items()))
-    for name, variants in chosen.items():
-        text = (results / "notebooks" / f"{name}.ipynb").read_text()
-        errors = [o for c in json.loads(text)["cells"] for o in c.get("outputs", []) if "ename" in o]
-        assert not errors and "image/png" in text and str(checkout) not in text
-        rows = (results / "tables" / f"{name}.csv").read_text().splitlines()[1:]
-        done = {row.split(",")[0] for row in rows if ",ok," in row}
-        assert done >= set(variants.split(","))  # and what other studies have run of it
+    bench(checkout, "notebook", study, "--variants", STUDIES[study])
+    text = (results / "notebooks" / f"{study}.ipynb").read_text()
+    errors = [o for c in json.loads(text)["cells"] for o in c.get("outputs", []) if "ename" in o]
+    assert not errors and "image/png" in text and str(checkout) not in text
+    rows = (results / "tables" / f"{study}.csv").read_text().splitlines()[1:]
+    done = {row.split(",")[0] for row in rows if ",ok," in row}
+    assert done >= set(STUDIES[study].split(","))  # and what other studies have run of it
+
+
+def test_every_study_has_its_notebook_executed():
+    assert {*STUDIES, "adapter_size"} == {file.stem for file in paths.EXPERIMENTS.glob("*.yaml")}

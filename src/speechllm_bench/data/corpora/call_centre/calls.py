@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from itertools import count, islice
 
@@ -51,6 +52,7 @@ def slot_types() -> dict[str, SlotType]:
     return {name: slot.type for name, slot in grammar().slots.items()}
 
 
+@cache
 def recipe_hash() -> str:
     """SHA-256 over everything the transcripts depend on: version, grammar, names, num2words.
 

@@ -20,6 +20,7 @@ import yaml
 from speechllm_bench.data.corpora.call_centre.values import KINDS
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import ENTITY_TAGS, SENTIMENTS, SlotType
+from speechllm_bench.strict import read_yaml
 
 FOLDER = Path(__file__).parent
 DOMAINS = FOLDER / "domains"
@@ -162,7 +163,7 @@ class _File:
     def __init__(self, path: Path) -> None:
         self._name = path.name
         try:
-            self._record = yaml.safe_load(path.read_text(encoding="utf-8"))
+            self._record = read_yaml(path)
         except yaml.YAMLError as error:
             raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
         if not isinstance(self._record, dict):
