@@ -109,10 +109,10 @@ def test_report_without_runs_says_not_run(suite, capsys):
 
 def test_a_report_without_the_backbones_shows_every_row_as_not_run(suite, monkeypatch, capsys):
     from speechllm_bench import identity
-    from speechllm_bench.errors import MissingBackbone
+    from speechllm_bench.errors import MissingInput
 
     def missing(config, heard):
-        raise MissingBackbone("backbone 'big' is not on this machine")
+        raise MissingInput("backbone 'big' is not on this machine")
 
     monkeypatch.setattr(identity, "_surroundings", missing)
     assert cli.main(["report", "adapter_size", "--profile", "paper"]) == 0

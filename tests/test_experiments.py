@@ -5,7 +5,7 @@ import yaml
 
 from speechllm_bench import experiments, paths, profiles, studies
 from speechllm_bench.config import RunConfig, StageConfig
-from speechllm_bench.errors import MissingBackbone, UserError
+from speechllm_bench.errors import MissingInput, UserError
 
 
 def toy(suite, name="smoke"):
@@ -306,21 +306,22 @@ PROFILE_FILES = sorted((paths.EXPERIMENTS / "profiles").glob("*.yaml"))
 
 @pytest.mark.parametrize("name", [p.stem for p in PROFILE_FILES])
 def test_every_variant_of_every_study_resolves_at_every_profile(name):
-    profile = profiles.load_profile(paths.EXPERIMENTS / "profiles" / f"{name}.yaml")
-    assert profile.profile == name
-    assert set(profile.headline) <= set(studies.known_studies())
+    scale = profiles.load_profile(paths.EXPERIMENTS / "profiles" / f"{name}.yaml")
+    assert scale.profile == name
+    assert set(scale.headline) <= set(studies.known_studies())
     for study in studies.known_studies():
         loaded = experiments.load_study(paths.EXPERIMENTS / f"{study}.yaml")
         assert loaded.study == study
+        profile = scale.of(loaded.paper)
         for variant in loaded.variants:
             chosen = loaded.variant(variant)
             annotations = [stage.annotation for stage in chosen.stages if stage.annotation]
             if isinstance(chosen.audio_llm, str) and name == "paper":  # no such model is published
-                with pytest.raises(MissingBackbone, match="names no audio LLM for the role"):
+                with pytest.raises(MissingInput, match="names no audio LLM for the role"):
                     experiments.resolve(profile, chosen, 0)
                 continue
             if any(annotation.noise is None for annotation in annotations):  # nobody has asked a server yet
-                with pytest.raises(MissingBackbone, match="names no labels of an annotator"):
+                with pytest.raises(MissingInput, match="names no labels of an annotator"):
                     experiments.resolve(profile, chosen, 0)
                 labelled = profile.model_copy(update={"labels": "a name"})
                 resolved = experiments.resolve(labelled, chosen, 0)

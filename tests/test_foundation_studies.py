@@ -8,7 +8,7 @@ import pytest
 
 from speechllm_bench import experiments, identity, paths, studies
 from speechllm_bench.config import LoraConfig
-from speechllm_bench.errors import MissingBackbone, UserError
+from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.experiments import resolve
 from speechllm_bench.profiles import load_profile
 
@@ -110,7 +110,7 @@ def test_what_lacks_its_backbone_is_not_run_and_the_others_are_told_apart(planne
     plan = studies.plan(["reasoning_scale"], "smoke", ["all"])
     assert {run.variant for run in plan.runs} == {row["variant"] for row in rows} - missing
     assert "backbone 'zoo/toy-nano' is missing; train it with" in plan.left_out[0]
-    with pytest.raises(MissingBackbone, match="backbone 'zoo/toy-nano' is missing; train it with"):
+    with pytest.raises(MissingInput, match="backbone 'zoo/toy-nano' is missing; train it with"):
         studies.plan(["reasoning_scale"], "smoke", ["nano_regular"])
     assert len(studies.plan(["reasoning_scale"], "smoke", ["mini_regular"]).runs) == 1
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from speechllm_bench import identity, paths, studies
-from speechllm_bench.errors import MissingBackbone
+from speechllm_bench.errors import MissingInput
 
 OTHERS = {
     "baselines": {
@@ -72,7 +72,7 @@ def test_without_the_audio_llm_the_other_systems_have_their_records(suite, monke
 
     def missing(config, heard):
         if config.audio_llm:
-            raise MissingBackbone("backbone 'audio' is missing")
+            raise MissingInput("backbone 'audio' is missing")
         return ()
 
     monkeypatch.setattr(identity, "_surroundings", missing)
@@ -86,5 +86,5 @@ def test_without_the_audio_llm_the_other_systems_have_their_records(suite, monke
     assert not any(run.config.audio_llm for run in every.runs) and len(every.runs) == len(rows) - 4
     assert every.left_out[0].startswith("Left out: generalization audio_llm, ")
     assert every.left_out[0].endswith(": backbone 'audio' is missing.")
-    with pytest.raises(MissingBackbone):
+    with pytest.raises(MissingInput):
         studies.plan(["generalization"], "smoke", ["audio_llm"])

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from speechllm_bench import identity, jobs, paths, preparation, runs
 from speechllm_bench.config import LoraConfig, RunConfig
 from speechllm_bench.data import corpora
-from speechllm_bench.errors import MissingBackbone
+from speechllm_bench.errors import MissingInput
 from speechllm_bench.models import audio_llm
 from speechllm_bench.training import loop
 
@@ -198,5 +198,5 @@ def test_conflicts_are_refused(tuned, changes, told):
 
 def test_without_its_folder_the_remedy_is_told(tuned):
     missing = tuned.model_copy(update={"audio_llm": "zoo/audio-llm-maxi"})
-    with pytest.raises(MissingBackbone, match="train it with `speechllm-bench zoo train audio-llm-maxi`"):
+    with pytest.raises(MissingInput, match="train it with `speechllm-bench zoo train audio-llm-maxi`"):
         identity.run_digest(missing)

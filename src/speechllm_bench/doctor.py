@@ -6,10 +6,10 @@ import os
 import platform
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 from speechllm_bench import identity, paths, studies
-from speechllm_bench.errors import UserError
+from speechllm_bench.data import corpora
+from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.profiles import PROFILES
 from speechllm_bench.runner import cores
 
@@ -111,9 +111,10 @@ def profile_lines(name: str) -> list[str]:
 
 def _corpus_line(corpus: str) -> str:
     source = CORPORA[corpus]
-    data = os.environ.get("SPEECHLLM_BENCH_DATA")
-    there = source.gib == 0 or bool(data and (Path(data) / corpus).is_dir())
-    unread = "" if corpus == "call_centre" else "; this version has no reader for it yet"
+    try:
+        there, unread = bool(corpora.recipe(corpus)), ""
+    except MissingInput as missing:
+        there, unread = False, f": {missing}"
     return f"{_mark(there)} corpus   {corpus} ({_terms(source)}){unread}"
 
 

@@ -7,7 +7,7 @@ class UserError(Exception):
     exit_code = 2
 
 
-class MissingBackbone(UserError):
-    """A profile's model, or what an annotator is to write for it, is not there: what needs it has no run."""
+class MissingInput(UserError):
+    """A profile's model or corpus, or what an annotator is to write for it, is not there: no run."""
 
     exit_code = 3  # so that `make all` can go on with the studies that do without it

@@ -22,7 +22,7 @@ from speechllm_bench.config import (
     Wording,
 )
 from speechllm_bench.data.tasks.traced_slots import FORMS
-from speechllm_bench.errors import MissingBackbone, UserError
+from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.profiles import Budget, Profile
 from speechllm_bench.strict import Strict, checked, load_yaml
 
@@ -206,7 +206,7 @@ def _audio_llm(profile: Profile, named: bool | str) -> str | None:
     if isinstance(named, bool):
         return profile.audio_llm if named else None
     if named not in profile.audio_llms:
-        raise MissingBackbone(f"profile '{profile.profile}' names no audio LLM for the role '{named}'")
+        raise MissingInput(f"profile '{profile.profile}' names no audio LLM for the role '{named}'")
     return profile.audio_llms[named]
 
 
@@ -225,7 +225,7 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe) -> StageConfi
     shared = stage.model_dump(exclude={"budget", "times", "beside", "train_share"})
     if stage.annotation and stage.annotation.noise is None:
         if profile.labels is None:
-            raise MissingBackbone(
+            raise MissingInput(
                 f"profile '{profile.profile}' names no labels of an annotator; write some with "
                 "`speechllm-bench annotate labels`"
             )

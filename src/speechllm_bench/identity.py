@@ -18,7 +18,7 @@ from speechllm_bench import paths, runs
 from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig, TaskName
 from speechllm_bench.data import corpora
 from speechllm_bench.data.tasks import sqit
-from speechllm_bench.errors import MissingBackbone, UserError
+from speechllm_bench.errors import MissingInput, UserError
 
 
 def run_digest(config: RunConfig) -> str:
@@ -90,7 +90,7 @@ def backbone_folder(name: str) -> Path:
     if folder.is_dir():
         return folder
     if name.startswith("zoo/"):
-        raise MissingBackbone(
+        raise MissingInput(
             f"backbone '{name}' is missing; train it with `speechllm-bench zoo train {folder.name}`"
         )
     from huggingface_hub import snapshot_download
@@ -99,7 +99,7 @@ def backbone_folder(name: str) -> Path:
     try:
         return Path(snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError):
-        raise MissingBackbone(
+        raise MissingInput(
             f"backbone '{name}' is not on this machine; fetch it with `hf download {name}` and start again"
         ) from None
 

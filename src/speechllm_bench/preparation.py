@@ -26,9 +26,10 @@ def frames_folder(config: RunConfig) -> Path:
 
 
 def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
-    """The corpus from disk, spoken first where it is not there."""
+    """The corpus from disk; where it is not there, spoken first or its recordings read."""
     utterances, recipe = partial(corpora.utterances, corpus), partial(corpora.recipe, corpus.name)
-    return _ensure_spoken(corpus_folder(corpus), utterances, recipe, n_workers)
+    recording = corpora.recording(corpus.name)
+    return _ensure_spoken(corpus_folder(corpus), utterances, recipe, n_workers, recording)
 
 
 def ensure_frames(config: RunConfig, corpus: Corpus) -> FrameStore:
@@ -77,13 +78,17 @@ def ensure_transcripts(config: RunConfig, corpus: Corpus, split: str) -> dict[st
 
 
 def _ensure_spoken(
-    folder: Path, utterances: Callable[[], dict], recipe: Callable[[], dict], n_workers: int
+    folder: Path,
+    utterances: Callable[[], dict],
+    recipe: Callable[[], dict],
+    n_workers: int,
+    recording: Callable | None = None,
 ) -> Corpus:
     with runs.lock(folder):
         if not folder.is_dir():
             from speechllm_bench.data.corpora import store
 
-            store.build(utterances(), folder, recipe(), n_workers)
+            store.build(utterances(), folder, recipe(), n_workers, recording=recording)
     return Corpus.load(folder)
 
 

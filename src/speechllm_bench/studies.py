@@ -14,7 +14,7 @@ from typing import Literal
 
 from speechllm_bench import identity, paths, runs
 from speechllm_bench.config import RunConfig
-from speechllm_bench.errors import MissingBackbone, UserError
+from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.experiments import VARIANT_SETS, Study, load_study, resolve
 from speechllm_bench.profiles import PROFILES, Profile, load_profile
 
@@ -104,7 +104,7 @@ def plan(
 
     `variants` may name several at once (`Study.chosen`). None of them means the profile's choice, no seeds
     the profile's. Variants whose backbone is not on this machine are left out, unless they are named or
-    nothing else remains: that is MissingBackbone. Raises UserError for an unknown study, profile or variant.
+    nothing else remains: that is MissingInput. Raises UserError for an unknown study, profile or variant.
     """
     scale = profile_named(profile)
     chosen = [_study(name) for name in studies]
@@ -116,12 +116,12 @@ def plan(
             try:
                 own = scale.of(study.paper)
                 planned += [_run(study, name, seed, own) for seed in _seeds(study, scale, seeds)]
-            except MissingBackbone as missing:
+            except MissingInput as missing:
                 if name in (variants or ()):
                     raise
                 left_out.setdefault(str(missing), []).append(f"{study.study} {name}")
     if left_out and not planned:
-        raise MissingBackbone(next(iter(left_out)))
+        raise MissingInput(next(iter(left_out)))
     told = (f"Left out: {', '.join(names)}: {missing}." for missing, names in left_out.items())
     return Plan(scale, tuple(planned), tuple(told))
 
@@ -201,7 +201,7 @@ def _row(study: Study, variant: str, seed: int, profile: Profile) -> dict:
     row = {**named, "run": None, "record": None, "score": None}
     try:
         run = row["run"] = _run(study, variant, seed, profile)
-    except MissingBackbone:
+    except MissingInput:
         return row | {"status": "NOT RUN"}
     if run.status != "done":
         return row | {"status": "FAILED" if run.status == "failed" else "NOT RUN"}

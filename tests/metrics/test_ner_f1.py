@@ -1,6 +1,6 @@
 import pytest
 
-from speechllm_bench.data.corpora import slurp
+from speechllm_bench.data.corpora.slurp import files as slurp
 from speechllm_bench.metrics import Counts, ner_f1, total
 
 ROME, YORK, MAY = ("PLACE", "rome"), ("PLACE", "york"), ("WHEN", "may")

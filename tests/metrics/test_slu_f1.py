@@ -2,7 +2,7 @@
 
 import pytest
 
-from speechllm_bench.data.corpora import slurp
+from speechllm_bench.data.corpora.slurp import files as slurp
 from speechllm_bench.metrics import Counts, slu_f1, total
 
 

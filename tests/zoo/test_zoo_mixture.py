@@ -11,7 +11,7 @@ from torch import Tensor
 from speechllm_bench import identity, runs
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.tasks import AUDIO
-from speechllm_bench.errors import MissingBackbone, UserError
+from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.strict import checked
@@ -225,7 +225,7 @@ def test_the_base_decides_what_a_killed_training_goes_on_from(trained, tiny_back
 
 
 def test_a_missing_base_is_told_in_a_sentence(trained, tiny_backbones):
-    with pytest.raises(MissingBackbone, match="backbone 'zoo/llm-maxi-base' is missing; train it with"):
+    with pytest.raises(MissingInput, match="backbone 'zoo/llm-maxi-base' is missing; train it with"):
         trained(recipe_of(tiny_backbones, base="zoo/llm-maxi-base"), "orphan")
 
 

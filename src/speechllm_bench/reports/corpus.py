@@ -65,6 +65,7 @@ def distributions(corpus: Corpus, split: str) -> Figure:
         "SNR in dB": [u.voice.snr_db for u in utterances if u.voice],
         "slots a turn": [len(u.slots) for u in utterances],
     }
+    shown = {name: values for name, values in shown.items() if len(values)}  # of recordings no SNR is known
     figure, axes = figures.panels(len(shown), "page")
     for (name, values), ax in zip(shown.items(), axes):
         bins = np.arange(-0.5, max(values) + 1) if name == "slots a turn" else 20

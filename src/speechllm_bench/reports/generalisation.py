@@ -74,7 +74,9 @@ def parts(
                 continue
             said = [prediction for run in runs for prediction in predictions(run)]
             turns = corpus.utterances(runs[0].config.evaluation.split)
-            of_turns = {"words of the turn": "words", "SNR (dB)": "snr", "words a minute": "rate"}
+            of_turns = {"words of the turn": "words"}
+            if all(turn.voice for turn in turns):  # of recordings neither is known
+                of_turns |= {"SNR (dB)": "snr", "words a minute": "rate"}
             frames = {
                 "class": breakdown.by_class(said, slot_types),
                 "words of the value": breakdown.by_value_words(said),

@@ -119,7 +119,7 @@ def test_identity_rests_on_recipe_and_utterances(built, tmp_path):
     one = {"A-test": SPLITS["A-test"]}
     again = store.build(one, tmp_path / "one", RECIPE, 1, progress=False)
     twice = store.build(one, tmp_path / "two", RECIPE, 1, progress=False)
-    other_recipe = store._record({**RECIPE, "version": 2}, again.info["splits"])
+    other_recipe = store._record({**RECIPE, "version": 2}, again.info["versions"], again.info["splits"])
     assert again.fingerprint == twice.fingerprint != fingerprint
     assert other_recipe["fingerprint"] != again.fingerprint
     for name in ("corpus.json", "README.md", again.info["splits"]["A-test"]["file"]):

@@ -6,21 +6,30 @@ transcripts and its speech depend on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 
+import numpy as np
+
 from speechllm_bench.config import CorpusConfig
-from speechllm_bench.data.corpora import call_centre, languages
+from speechllm_bench.data.corpora import call_centre, languages, slurp
 from speechllm_bench.data.synthesis import SYNTHESIS_VERSION
-from speechllm_bench.errors import UserError
+from speechllm_bench.errors import MissingInput
 from speechllm_bench.schema import SlotType, Utterance
+
+READ = ("call_centre", "slurp")  # of the names in CorpusConfig
 
 
 def recipe(name: str) -> dict:
     """What the corpus is made from; part of every digest (protocol, rule 16)."""
-    _embedded_alone(name)
+    _check(name)
+    if name == "slurp":
+        return slurp.recipe()
     return {"corpus": name, "text": call_centre.recipe_hash(), **speech_recipe()}
 
 
+@cache
 def speech_recipe() -> dict:
     """What decides how a text is spoken."""
     return {"synthesis": SYNTHESIS_VERSION, "espeakng_loader": version("espeakng-loader")}
@@ -32,18 +41,26 @@ def languages_recipe() -> dict:
 
 
 def slot_types(name: str) -> dict[str, SlotType]:
-    _embedded_alone(name)
-    return call_centre.slot_types()
+    _check(name)
+    return slurp.slot_types() if name == "slurp" else call_centre.slot_types()
 
 
 def utterances(corpus: CorpusConfig) -> dict[str, list[Utterance]]:
     """Every split's caller turns, as many as the profile asks for."""
-    _embedded_alone(corpus.name)
+    _check(corpus.name)
+    if corpus.name == "slurp":
+        sizes = corpus.sizes or dict.fromkeys(slurp.FILES)
+        return {split: slurp.utterances(split, n) for split, n in sizes.items()}
     return {split: call_centre.utterances(split, n) for split, n in corpus.sizes.items()}
 
 
-def _embedded_alone(name: str) -> None:
-    if name != "call_centre":
-        raise UserError(
-            f"corpus '{name}' cannot be read yet, its profile is NOT RUN; the embedded one is 'call_centre'"
+def recording(name: str) -> Callable[[Utterance], np.ndarray] | None:
+    """What reads an utterance's samples (n,), at 16 kHz; None where they are synthesised."""
+    return slurp.recording if name == "slurp" else None
+
+
+def _check(name: str) -> None:
+    if name not in READ:
+        raise MissingInput(
+            f"corpus '{name}' cannot be read yet, what needs it is NOT RUN; there are: {', '.join(READ)}"
         )

@@ -82,6 +82,30 @@ CC BY 4.0. espeak-ng, which spoke the text, is a GPL-3 program and no part of th
 """
 
 
+_RECORDED = """\
+---
+configs:
+- config_name: default
+  data_files:
+{data_files}
+---
+
+# A copy of {corpus}, for this machine alone
+
+The recordings of a published corpus as 16-bit FLAC at 16 kHz beside what the suite asks of them, made from
+the files that the recipe names. Its own licence and conditions hold; do not hand this copy on. Fingerprint
+`{fingerprint}`.
+
+```json
+{recipe}
+```
+
+| split | utterances | speakers | hours |
+|---|---:|---:|---:|
+{counts}
+"""
+
+
 def data_card(info: dict) -> str:
     """Markdown with the Hugging Face hub's YAML header, for the corpus that `info` (corpus.json) records."""
     data_files, counts = [], []
@@ -89,10 +113,11 @@ def data_card(info: dict) -> str:
         data_files.append(f"  - split: {split.replace('-', '_')}\n    path: {of['file']}")
         hours = of["seconds"] / 3600
         counts.append(f"| {split} | {of['n_utterances']} | {of['n_speakers']} | {hours:.2f} |")
-    return _CARD.format(
+    card = _CARD if info["versions"] else _RECORDED
+    return card.format(
+        **info["versions"],  # of what spoke
+        corpus=info["recipe"]["corpus"],
         data_files="\n".join(data_files),
-        espeak=info["versions"]["espeak"],
-        synthesis=info["versions"]["synthesis"],
         fingerprint=info["fingerprint"],
         recipe=json.dumps(info["recipe"], indent=1, sort_keys=True),
         counts="\n".join(counts),

@@ -4,16 +4,16 @@
     README.md                    the data card
     corpus.json                  recipe, hashes, counts; written last
 
-A corpus's identity (`fingerprint`) rests on its recipe, its utterances and the versions of espeak-ng and of
-the synthesis. Hashes of the audio are recorded beside it: filters may differ in the last bit between
-processors, which is worth a warning and no more.
+A corpus's identity (`fingerprint`) rests on its recipe, its utterances and, where it is synthetic, the
+versions of espeak-ng and of the synthesis. Hashes of the audio are recorded beside it: filters may differ in
+the last bit between processors, which is worth a warning and no more.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from functools import cached_property, lru_cache
 from itertools import chain, islice
@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from speechllm_bench import runs
 from speechllm_bench.data.audio import SAMPLE_RATE, decode_flac, encode_flac, to_int16
@@ -77,27 +78,33 @@ def build(
     recipe: dict,
     n_workers: int,
     progress: bool = True,
+    recording: Callable[[Utterance], np.ndarray] | None = None,
 ) -> Corpus:
-    """Speak every utterance and write the corpus whole, or leave `folder` as it was.
+    """Speak every utterance, or read its recording, and write the corpus whole, or leave `folder` as it was.
 
     `recipe` is plain JSON that says from what the utterances were generated. Raises UserError as
-    `synthesis.speak_all` does.
+    `synthesis.speak_all` or `recording` does.
     """
-    spoken = speak_all(chain.from_iterable(utterances_by_split.values()), n_workers, progress)
+    utterances = list(chain.from_iterable(utterances_by_split.values()))
+    if recording:
+        bar = tqdm(utterances, "recordings", unit=" utt", disable=not progress, mininterval=1)
+        spoken, versions = ((utterance, recording(utterance)) for utterance in bar), {}
+    else:
+        spoken = speak_all(utterances, n_workers, progress)
+        versions = {"espeak": espeak_version(), "synthesis": SYNTHESIS_VERSION}
     with runs.whole_folder(Path(folder)) as temporary, closing(spoken):
         (temporary / "data").mkdir()
         splits = {}
         for split, utterances in utterances_by_split.items():
             splits[split] = _write_split(temporary, split, islice(spoken, len(utterances)))
-        info = _record(recipe, splits)
+        info = _record(recipe, versions, splits)
         runs.write_text(temporary / "README.md", data_card(info))
         runs.write_json(temporary / _RECORD, info)
     return Corpus.load(folder)
 
 
-def _record(recipe: dict, splits: dict[str, dict]) -> dict:
-    """What corpus.json holds."""
-    versions = {"espeak": espeak_version(), "synthesis": SYNTHESIS_VERSION}
+def _record(recipe: dict, versions: dict, splits: dict[str, dict]) -> dict:
+    """What corpus.json holds; versions are of what spoke, none of recorded speech."""
     identity = [recipe, versions, {split: counts["utterances_sha256"] for split, counts in splits.items()}]
     return {
         "fingerprint": runs.digest("spoken corpus", identity),

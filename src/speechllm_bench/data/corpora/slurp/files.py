@@ -7,6 +7,8 @@ from pathlib import Path
 
 from speechllm_bench.errors import UserError
 
+GOLD_KEYS = ("scenario", "action", "tokens", "entities", "recordings")
+
 
 def read_gold(path: Path) -> dict[str, dict]:
     """Gold by recording file: `intent` as scenario_action, and `entities` of `type` and `filler`.
@@ -16,7 +18,7 @@ def read_gold(path: Path) -> dict[str, dict]:
     the lower-cased words of the entity's span, which lists all its token indices.
     """
     gold = {}
-    for row in _rows(path, "scenario", "action", "tokens", "entities", "recordings"):
+    for row in rows(path, *GOLD_KEYS):
         words = [token["surface"].lower() for token in row["tokens"]]
         entities = [
             {"type": entity["type"], "filler": " ".join(words[i] for i in entity["span"])}
@@ -31,17 +33,18 @@ def read_predictions(path: Path) -> dict[str, dict]:
     """A system's answers by recording file, as `read_gold` gives them; fillers are left untouched."""
     return {
         row["file"]: {"intent": f"{row['scenario']}_{row['action']}", "entities": row["entities"]}
-        for row in _rows(path, "file", "scenario", "action", "entities")
+        for row in rows(path, "file", "scenario", "action", "entities")
     }
 
 
-def _rows(path: Path, *keys: str) -> list[dict]:
-    rows = []
+def rows(path: Path, *keys: str) -> list[dict]:
+    """The JSON objects of a file, one a line, each with these keys; UserError names a line that is not so."""
+    found = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
-            rows.append(json.loads(line))
+            found.append(json.loads(line))
         except ValueError:
             raise UserError(f"{path.name}, line {number}: not readable JSON; fetch the file again") from None
-        if missing := [key for key in keys if key not in rows[-1]]:
+        if missing := [key for key in keys if key not in found[-1]]:
             raise UserError(f"{path.name}, line {number}: no {', '.join(missing)}; is it a SLURP file?")
-    return rows
+    return found

@@ -1,0 +1,179 @@
+"""SLURP (Bastianelli et al., EMNLP 2020): requests to a home assistant, each read aloud by several people.
+
+It stands for the papers' private calls in profile `paper`. Nothing is downloaded: the files are looked for in
+
+    $SPEECHLLM_BENCH_DATA/slurp/{train,devel,test}.jsonl, metadata.json    dataset/slurp of its repository
+    $SPEECHLLM_BENCH_DATA/slurp/slurp_real/*.flac                          slurp_real.tar.gz, Zenodo 4274930
+
+Every recording is an utterance. Ours is what makes two test sets of one: the scenarios in `HELD_OUT` come in
+B-test alone, and with them the slot types that are `ood` in slots.yaml; a turn of another scenario that fills
+such a slot is left out. SLURP's splits are kept: people and values of the test can be heard in training too,
+which rule 1 of the protocol forbids the embedded corpus. There is no dialogue before a request, and neither
+entity tags nor sentiment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from speechllm_bench import runs
+from speechllm_bench.data.audio import read_audio
+from speechllm_bench.data.corpora.slurp import files
+from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.schema import SlotType, SlotValue, Utterance
+from speechllm_bench.strict import Strict, load_yaml
+
+READER_VERSION = "1"
+"""To be raised with every change of this package that changes an utterance."""
+
+HELD_OUT = ("recommendation", "takeaway", "transport")
+FILES = {"train": "train", "validation": "devel", "A-test": "test", "B-test": "test"}
+METADATA, AUDIO = "metadata.json", "slurp_real"
+
+
+class Slot(Strict):
+    """One entity type in slots.yaml."""
+
+    domain: str
+    description: str
+    open: bool
+    ood: bool = False
+    paraphrases: list[str]
+
+
+class Slots(Strict):
+    slots: dict[str, Slot]
+
+
+def utterances(split: str, n: int | None = None) -> list[Utterance]:
+    """The first n recordings of a split, None: all. UserError: unknown split; MissingInput: no such file."""
+    if split not in FILES:
+        raise UserError(f"corpus 'slurp' has no split '{split}'; its splits are: {', '.join(FILES)}")
+    rows = files.rows(_file(f"{FILES[split]}.jsonl"), "slurp_id", "sentence", *files.GOLD_KEYS)
+    return list(islice((u for row in rows if _is_of(row, split) for u in _recordings(row, split)), n))
+
+
+@cache
+def slot_types() -> dict[str, SlotType]:
+    """All slot types by name, in- and out-of-domain."""
+    found = load_yaml(Slots, Path(__file__).with_name("slots.yaml")).slots
+    return {
+        name: SlotType(name, slot.description, slot.open, slot.ood, slot.domain, tuple(slot.paraphrases))
+        for name, slot in found.items()
+    }
+
+
+def recipe() -> dict:
+    """What the utterances depend on: the annotation files by hash. Of the audio `corpus.json` keeps one."""
+    names = (*dict.fromkeys(f"{name}.jsonl" for name in FILES.values()), METADATA)
+    slots = runs.file_sha256(Path(__file__).with_name("slots.yaml"))
+    hashes = {name: _hash(_file(name)) for name in names}
+    return {"corpus": "slurp", "reader": READER_VERSION, "slots": slots, "files": hashes}
+
+
+def recording(utterance: Utterance) -> np.ndarray:
+    """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
+    return read_audio(_folder() / AUDIO / f"{utterance.id.rpartition('/')[2]}.flac")
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("SPEECHLLM_BENCH_DATA") or ".") / "slurp"
+
+
+def _file(name: str) -> Path:
+    if not os.environ.get("SPEECHLLM_BENCH_DATA"):
+        raise MissingInput(
+            "corpus 'slurp' is not on this machine, for SPEECHLLM_BENCH_DATA is not set; let it name a "
+            "folder with slurp/ in it (README, profile paper)"
+        )
+    if not (_folder() / name).is_file():
+        raise MissingInput(
+            f"corpus 'slurp' is not whole on this machine: {_folder()} has no {name}; fetch it from SLURP's "
+            "repository (README, profile paper)"
+        )
+    return _folder() / name
+
+
+@cache
+def _hash(file: Path) -> str:
+    return runs.file_sha256(file)
+
+
+@cache
+def _speakers(file: Path) -> dict[str, str]:
+    """Who read a recording, by its file."""
+    try:
+        return {
+            recording: about["usrid"]
+            for row in runs.read_json(file).values()
+            for recording, about in row["recordings"].items()
+        }
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{file} has no recordings with usrid; is it SLURP's {METADATA}?") from error
+
+
+def _is_of(row: dict, split: str) -> bool:
+    if split == "B-test":
+        return row["scenario"] in HELD_OUT
+    return row["scenario"] not in HELD_OUT and not any(_slot_type(e).ood for e in row["entities"])
+
+
+def _slot_type(entity: dict) -> SlotType:
+    try:
+        return slot_types()[entity["type"]]
+    except KeyError:
+        raise UserError(
+            f"SLURP's entity type '{entity['type']}' is not in slots.yaml; add a line for it there"
+        ) from None
+
+
+def _recordings(row: dict, split: str) -> Iterator[Utterance]:
+    """One utterance a recording of a request."""
+    speakers = _speakers(_file(METADATA))
+    text, places = spelled([token["surface"] for token in row["tokens"]], row["sentence"])
+    slots: dict[str, SlotValue] = {}
+    for entity in row["entities"]:  # of a slot filled twice the first: an answer has one value a slot
+        start, end = places[entity["span"][0]][0], places[entity["span"][-1]][1]
+        value = SlotValue(_slot_type(entity).name, text[start:end], text[start:end], start, end)
+        slots.setdefault(value.slot, value)
+    for recording in row["recordings"]:
+        name = Path(recording["file"]).stem
+        if recording["file"] not in speakers:
+            raise UserError(f"{METADATA} does not know the recording {recording['file']}; fetch it again")
+        yield Utterance(
+            id=f"slurp/{split}/{name}",
+            split=split,
+            call_id=f"slurp/{split}/{row['slurp_id']}",
+            turn_index=0,
+            domain=row["scenario"],
+            company="",
+            intent=f"{row['scenario']}_{row['action']}",
+            transcript=text,
+            slots=tuple(sorted(slots.values(), key=lambda s: s.start)),
+            entities=(),
+            sentiment="",
+            context=(),
+            speaker=speakers[recording["file"]],
+        )
+
+
+def spelled(tokens: list[str], sentence: str) -> tuple[str, list[tuple[int, int]]]:
+    """A request as it is written ("what's"), and where each token ("what", "'s") stands in it.
+
+    In a few rows the sentence has other words than the tokens, which are what is annotated: these, then.
+    """
+    text, tokens = " ".join(sentence.lower().split()), [" ".join(token.lower().split()) for token in tokens]
+    places, at = [], 0
+    for token in tokens:
+        at += text.startswith(" ", at)
+        if not text.startswith(token, at):
+            return spelled(tokens, " ".join(tokens))
+        places.append((at, at + len(token)))
+        at += len(token)
+    return (text, places) if at == len(text) else spelled(tokens, " ".join(tokens))
