@@ -378,12 +378,3 @@ def test_a_diverged_training_is_a_result(done, own_cache, monkeypatch):
     # Who shares the stage has diverged as well, without training.
     shared = jobs.execute(evaluated(done.config, audio="other"), "smoke", silent)
     assert runs.read_json(shared / "run.json")["status"] == "diverged"
-
-
-def test_a_corpus_that_cannot_be_read_yet_is_refused(tiny_run):
-    config = tiny_run()
-    other = config.model_copy(
-        update={"corpus": config.corpus.model_copy(update={"name": "librispeech_slue"})}
-    )
-    with pytest.raises(UserError, match="corpus 'librispeech_slue' cannot be read yet"):
-        jobs.execute(other, "smoke", silent)

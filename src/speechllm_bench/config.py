@@ -222,9 +222,6 @@ class RunConfig(Strict):
             raise ValueError("audio: other needs an adapter, since without one nothing is heard")
         if not self.hears and self.evaluation.split in LANGUAGES:
             raise ValueError(f"turns in {self.evaluation.split} are heard, but this variant has no adapter")
-        unknown = {"ner", "sentiment"} & self.tasks(len(self.stages))
-        if self.corpus.name == "slurp" and unknown:
-            raise ValueError(f"corpus slurp has no gold for {' and '.join(sorted(unknown))}")
         if self.hears and self.reads_asr(len(self.stages)):
             raise ValueError("text: asr is what a text LLM reads, but this variant has an adapter and hears")
         if not self.hears and any(stage.distillation for stage in self.stages):

@@ -229,7 +229,7 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
 
     evaluation = config.evaluation
     began = time.perf_counter()
-    utterances = corpus.utterances(evaluation.split)
+    utterances = questions.with_gold(corpus.utterances(evaluation.split), [evaluation.task])
     ood = evaluation.slot_types == "out_of_domain"
     examples = [
         questions.evaluation_example(u, data.slot_types, evaluation.task, ood, **evaluation.asking)

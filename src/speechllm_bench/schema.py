@@ -94,9 +94,17 @@ class Utterance:
     context: tuple[Turn, ...]  # all earlier turns of the call, oldest first
     speaker: str
     voice: Voice | None = None  # None for recorded speech
+    tasks: tuple[str, ...] | None = None  # what there is gold for, of data.tasks.TASKS; None: all of them
+
+    def has(self, task: str) -> bool:
+        """Whether there is gold for a task: whether it can be asked of this utterance."""
+        return self.tasks is None or task in self.tasks
 
     def to_json(self) -> dict:
-        return asdict(self)
+        record = asdict(self)
+        if self.tasks is None:
+            del record["tasks"]  # so that an utterance has the hash it had before there was such a field
+        return record
 
     @classmethod
     def from_json(cls, record: dict) -> Utterance:
@@ -107,6 +115,7 @@ class Utterance:
                 "entities": tuple(Entity(**e) for e in record["entities"]),
                 "context": tuple(Turn(**t) for t in record["context"]),
                 "voice": Voice(**record["voice"]) if record["voice"] else None,
+                "tasks": tuple(record["tasks"]) if record.get("tasks") else None,
             }
         )
 

@@ -263,8 +263,12 @@ def test_tasks_beside_leave_a_stages_own_examples_what_they_are(tiny_run, tiny_d
     )
     assert len(losses) == 1  # validated on the stage's own task
     long = stage(tiny_run(), **mixtures["all"]).stages[0]
-    drawn = [stages._asked(s, 24, 0, 1, np.random.default_rng(0)) for s in (config.stages[0], long)]
-    own = stages._asked(stage(tiny_run(), examples=36).stages[0], 24, 0, 1, np.random.default_rng(0))
+    drawn = [
+        stages._asked(s, tiny_data.train, 0, 1, np.random.default_rng(0)) for s in (config.stages[0], long)
+    ]
+    own = stages._asked(
+        stage(tiny_run(), examples=36).stages[0], tiny_data.train, 0, 1, np.random.default_rng(0)
+    )
     assert all([one for one in some if one[1] == {"slots": 1.0}] == own for some in drawn)
 
 

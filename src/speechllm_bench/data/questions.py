@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from speechllm_bench.data.tasks import TASKS, ner
 from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.data.tasks.traced_slots import FORMS
+from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example, SlotType, Utterance
 
 
@@ -24,13 +26,15 @@ def training_example(
 ) -> Example:
     """A task drawn by its share, with context, distractors and order drawn for this seed and epoch.
 
+    Only tasks that the utterance has gold for are drawn.
+
     described: the share of slot questions that describe their slots.
     stored: questions with their traces, by utterance id. Where a trace is to be learned and there is a
     stored one, its question is the one that is put, in every epoch.
     labels: entities by utterance id that are learned in place of gold.
     """
     rng = random.Random(f"{seed}/{epoch}/{utterance.id}")
-    names = sorted(shares)
+    names = sorted(filter(utterance.has, shares))
     task = rng.choices(names, [shares[name] for name in names])[0]
     form = FORMS.get(task)
     if form and form.thinks and stored and utterance.id in stored:
@@ -42,6 +46,17 @@ def training_example(
         asking = {"wording": "described"}
     example = TASKS[task].example(utterance, slot_types, rng, training=True, **asking)
     return replace(example, target=ner.target(labels[utterance.id])) if task == "ner" and labels else example
+
+
+def with_gold(utterances: Sequence[Utterance], tasks: Iterable[str], n: int | None = None) -> list[Utterance]:
+    """The first n (None: all) that can be asked at least one of these tasks; UserError where none can."""
+    tasks = list(tasks)
+    found = list(islice((u for u in utterances if any(map(u.has, tasks))), n))
+    if not found and n != 0:
+        raise UserError(
+            f"no utterance of the corpus has gold for {' or '.join(tasks)}; choose another corpus or task"
+        )
+    return found
 
 
 def evaluation_example(

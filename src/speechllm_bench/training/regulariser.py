@@ -39,9 +39,10 @@ class Regulariser:
         speech = model.speech(batch)  # (B, L, E)
         logits = self.classifier(speech, model.adapter.out_length(batch.n_frames))  # (B, K)
         wanted = labels(utterances).to(logits.device)  # (B, K)
+        weight = known(utterances).to(logits.device)  # (B, K)
         classified = nn.functional.binary_cross_entropy_with_logits(
-            logits.float(), wanted, pos_weight=self.weights
-        )
+            logits.float(), wanted, weight, pos_weight=self.weights, reduction="sum"
+        ) / weight.sum().clamp(min=1)
         return {
             "llm_share_of_loss": (1 - self.alpha) * model.loss(batch, speech),
             "classifier_share_of_loss": self.alpha * classified,
@@ -57,6 +58,15 @@ def labels(utterances: Sequence[Utterance]) -> Tensor:
     """(B, K) of 0 and 1: which labels each utterance has."""
     having = [{*(entity.tag for entity in u.entities), u.sentiment} for u in utterances]
     return torch.tensor([[float(label in has) for label in LABELS] for has in having])
+
+
+def known(utterances: Sequence[Utterance]) -> Tensor:
+    """(B, K) of 0 and 1: for which labels there is gold."""
+    both = [
+        [float(u.has("ner"))] * len(ENTITY_TAGS) + [float(u.has("sentiment"))] * len(SENTIMENTS)
+        for u in utterances
+    ]
+    return torch.tensor(both)
 
 
 def label_weights(utterances: Sequence[Utterance]) -> Tensor:

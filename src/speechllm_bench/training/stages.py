@@ -116,10 +116,18 @@ def train_stage(
     """Train stage `index` in place; returns the fit and what was seen for it."""
     stage = config.stages[index]
     device = model.llm.device
+    wanted = {**stage.tasks, **(stage.beside or {})}
+    for task in wanted:
+        questions.with_gold(data.train, [task], 1)  # refuses a task that nothing is known for
+    train = questions.with_gold(data.train, wanted)
     # The first calls of the split: fewer are a prefix of more.
-    train = data.train[: math.ceil(len(data.train) * (stage.train_share or 1))]
+    train = train[: math.ceil(len(train) * (stage.train_share or 1))]
     padding = np.zeros(2, dtype=np.int64)  # positions that were padding, positions in all
-    labels = annotated(data.train, stage.annotation, config.seed) if stage.annotation else None
+    labels = (
+        annotated(questions.with_gold(data.train, ["ner"]), stage.annotation, config.seed)
+        if stage.annotation
+        else None
+    )
     if labels:
         train = [utterance for utterance in train if utterance.id in labels]
 
@@ -146,7 +154,7 @@ def train_stage(
 
     regulariser = Regulariser(stage.classifier, train, config.seed, device) if stage.classifier else None
     rng = np.random.default_rng([config.seed, index])
-    asked = _asked(stage, len(train), config.seed, index, rng)
+    asked = _asked(stage, train, config.seed, index, rng)
     turns = [train[item] for (item, _), _ in asked]
     examples = [example(one) for one in asked]
     # By gold, so that stages are taught in the same batches whatever labels they learn from.
@@ -177,20 +185,25 @@ def _thinks(example: Example) -> bool:
     return example.task in FORMS and FORMS[example.task].thinks
 
 
-def _asked(stage: StageConfig, n_turns: int, seed: int, index: int, rng: np.random.Generator) -> list[Asked]:
-    """What a stage asks of which turn, in order.
+def _asked(
+    stage: StageConfig, train: Sequence[Utterance], seed: int, index: int, rng: np.random.Generator
+) -> list[Asked]:
+    """What a stage asks of which turn (its place in `train`), in order: of a turn what it has gold for.
 
     A task beside the stage's own is drawn as if alone: each task's examples are the same, and come in the
     same order, whatever others are mixed in (protocol, rule 8).
     """
-    asked = [(pair, stage.tasks) for pair in schedule.order(n_turns, stage.own_examples, rng)]
+
+    def drawn(tasks: dict[TaskName, float], examples: int, rng: np.random.Generator) -> list[Asked]:
+        places = [i for i, turn in enumerate(train) if any(map(turn.has, tasks))]
+        pairs = schedule.order(len(places), examples, rng)
+        return [((places[i], epoch), tasks) for i, epoch in pairs]
+
+    asked = drawn(stage.tasks, stage.own_examples, rng)
     if not stage.beside:
         return asked
     beside = [
-        [
-            (pair, {task: 1.0})
-            for pair in schedule.order(n_turns, n, np.random.default_rng([seed, index, *task.encode()]))
-        ]
+        drawn({task: 1.0}, n, np.random.default_rng([seed, index, *task.encode()]))
         for task, n in sorted(stage.beside.items())
     ]
     return schedule.interleave([asked, *beside], rng)
@@ -215,7 +228,7 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
 
     Always against gold, also where the stage learns from an annotator's labels.
     """
-    fixed = data.validation[: stage.validation_examples]
+    fixed = questions.with_gold(data.validation, stage.tasks, stage.validation_examples)
     examples = [
         questions.training_example(u, data.slot_types, stage.tasks, 0, 0, stage.described) for u in fixed
     ]
@@ -225,8 +238,8 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
         collate(tokenizer, examples[p], **data.heard(fixed[p], stage.text, examples[p]), **positions)
         for p in parts
     ]
-    turns = data.validation[: stage.decoded_turns]
     task = stage.decoded_task or "slots"
+    turns = questions.with_gold(data.validation, [task], stage.decoded_turns)
     asked = [questions.evaluation_example(u, data.slot_types, task) for u in turns]
     heard = data.heard(turns, stage.text, asked)
 

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from speechllm_bench import jobs, preparation, runs
-from speechllm_bench.config import CorpusConfig, RunConfig
+from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import slurp
 from speechllm_bench.data.corpora.slurp import files
@@ -95,7 +95,7 @@ def test_every_recording_is_an_utterance_with_verbatim_values(slurp_files):
 
 
 def test_held_out_scenarios_and_their_slots_come_in_b_test_alone(slurp_files):
-    ids = {split: [u.call_id.rpartition("/")[2] for u in slurp.utterances(split)] for split in slurp.FILES}
+    ids = {split: [u.call_id.rpartition("/")[2] for u in slurp.utterances(split)] for split in slurp.SPLITS}
     assert ids == {"train": ["1", "1", "2", "2"], "validation": ["2", "2"], "A-test": ["1", "1", "2", "2"],
                    "B-test": ["3", "3"]}  # fmt: skip
     types = slurp.slot_types()
@@ -120,7 +120,7 @@ def test_a_study_runs_on_recordings(slurp_files, tiny_run, home):
     record = runs.read_json(jobs.execute(config, "recorded", lambda phase, share: None) / "run.json")
     assert record["status"] == "ok" and record["data"]["corpus"]
     corpus = preparation.ensure_corpus(config.corpus, 1)
-    assert corpus.info["versions"] == {} and corpus.splits == tuple(slurp.FILES)
+    assert corpus.info["versions"] == {} and corpus.splits == tuple(slurp.SPLITS)
     assert abs(corpus.audio("B-test", 0) - slurp.recording(corpus.utterances("B-test")[0])).max() < 1e-4
     card = (corpus.folder / "README.md").read_text()
     assert "do not hand this copy on" in card and "| B-test | 2 | 2 | 0.00 |" in card
@@ -153,17 +153,17 @@ def test_files_that_do_not_fit_are_refused(slurp_files, file, text, message):
         slurp.utterances("A-test")
 
 
-def test_it_is_not_asked_for_what_it_has_no_gold_for(tiny_run):
-    fields = tiny_run().model_dump()
-    fields["corpus"]["name"], fields["evaluation"]["task"] = "slurp", "ner"
-    with pytest.raises(ValueError, match="corpus slurp has no gold for ner"):
-        RunConfig(**fields)
+def test_it_is_not_asked_for_what_it_has_no_gold_for(slurp_files, tiny_run, home):
+    config = tiny_run(corpus=CorpusConfig(name="slurp"))
+    asked = config.evaluation.model_copy(update={"task": "ner"})
+    with pytest.raises(UserError, match="no utterance of the corpus has gold for ner"):
+        jobs.execute(config.model_copy(update={"evaluation": asked}), "recorded", lambda phase, share: None)
 
 
 def test_the_published_test_set(bench_data, tmp_path, monkeypatch):
     shutil.copy(bench_data / "slurp" / "test.jsonl", tmp_path)
     gold = files.read_gold(tmp_path / "test.jsonl")
-    monkeypatch.setattr(slurp, "_file", lambda name: tmp_path / name)
+    monkeypatch.setattr(slurp, "published", lambda corpus, name: tmp_path / name)
     monkeypatch.setattr(slurp, "_speakers", lambda file: dict.fromkeys(gold, "FE-1"))
     turns = slurp.utterances("A-test") + slurp.utterances("B-test")
     assert len(gold) == 13078 and len(turns) == len({u.id for u in turns}) > 13000

@@ -64,6 +64,7 @@ _SCHEMA = pa.schema(
     [
         *(pa.field(k, pa.list_(pa.struct(v)) if isinstance(v, dict) else v) for k, v in _FIELDS.items()),
         pa.field("voice", pa.struct(_VOICE)),
+        pa.field("tasks", pa.list_(pa.string())),
         pa.field("n_samples", pa.int32()),
         pa.field("audio", pa.struct({"bytes": pa.binary(), "path": pa.string()})),
     ],
@@ -198,7 +199,7 @@ class Corpus:
         return self._read(split, lambda file: file.read(["n_samples"]))["n_samples"].to_numpy()
 
     def _read_utterances(self, split: str) -> list[Utterance]:
-        table = self._read(split, lambda file: file.read([*_FIELDS, "voice"]))
+        table = self._read(split, lambda file: file.read([*_FIELDS, "voice", "tasks"]))
         return [Utterance.from_json(record) for record in table.to_pylist()]
 
     def _read_row_group(self, split: str, group: int) -> pa.Array:

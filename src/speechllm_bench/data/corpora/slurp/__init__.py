@@ -14,26 +14,29 @@ entity tags nor sentiment.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from speechllm_bench import runs
+from speechllm_bench.config import TaskName
 from speechllm_bench.data.audio import read_audio
+from speechllm_bench.data.corpora.published import published
 from speechllm_bench.data.corpora.slurp import files
-from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.errors import UserError
 from speechllm_bench.schema import SlotType, SlotValue, Utterance
 from speechllm_bench.strict import Strict, load_yaml
 
+TASKS = tuple(task for task in get_args(TaskName) if task not in ("ner", "sentiment"))
 READER_VERSION = "1"
 """To be raised with every change of this package that changes an utterance."""
 
 HELD_OUT = ("recommendation", "takeaway", "transport")
-FILES = {"train": "train", "validation": "devel", "A-test": "test", "B-test": "test"}
+SPLITS = {"train": "train", "validation": "devel", "A-test": "test", "B-test": "test"}
 METADATA, AUDIO = "metadata.json", "slurp_real"
 
 
@@ -53,9 +56,9 @@ class Slots(Strict):
 
 def utterances(split: str, n: int | None = None) -> list[Utterance]:
     """The first n recordings of a split, None: all. UserError: unknown split; MissingInput: no such file."""
-    if split not in FILES:
-        raise UserError(f"corpus 'slurp' has no split '{split}'; its splits are: {', '.join(FILES)}")
-    rows = files.rows(_file(f"{FILES[split]}.jsonl"), "slurp_id", "sentence", *files.GOLD_KEYS)
+    if split not in SPLITS:
+        raise UserError(f"corpus 'slurp' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
+    rows = files.rows(_file(f"{SPLITS[split]}.jsonl"), "slurp_id", "sentence", *files.GOLD_KEYS)
     return list(islice((u for row in rows if _is_of(row, split) for u in _recordings(row, split)), n))
 
 
@@ -71,7 +74,7 @@ def slot_types() -> dict[str, SlotType]:
 
 def recipe() -> dict:
     """What the utterances depend on: the annotation files by hash. Of the audio `corpus.json` keeps one."""
-    names = (*dict.fromkeys(f"{name}.jsonl" for name in FILES.values()), METADATA)
+    names = (*dict.fromkeys(f"{name}.jsonl" for name in SPLITS.values()), METADATA)
     slots = runs.file_sha256(Path(__file__).with_name("slots.yaml"))
     hashes = {name: _hash(_file(name)) for name in names}
     return {"corpus": "slurp", "reader": READER_VERSION, "slots": slots, "files": hashes}
@@ -79,25 +82,11 @@ def recipe() -> dict:
 
 def recording(utterance: Utterance) -> np.ndarray:
     """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
-    return read_audio(_folder() / AUDIO / f"{utterance.id.rpartition('/')[2]}.flac")
-
-
-def _folder() -> Path:
-    return Path(os.environ.get("SPEECHLLM_BENCH_DATA") or ".") / "slurp"
+    return read_audio(_file(AUDIO) / f"{utterance.id.rpartition('/')[2]}.flac")
 
 
 def _file(name: str) -> Path:
-    if not os.environ.get("SPEECHLLM_BENCH_DATA"):
-        raise MissingInput(
-            "corpus 'slurp' is not on this machine, for SPEECHLLM_BENCH_DATA is not set; let it name a "
-            "folder with slurp/ in it (README, profile paper)"
-        )
-    if not (_folder() / name).is_file():
-        raise MissingInput(
-            f"corpus 'slurp' is not whole on this machine: {_folder()} has no {name}; fetch it from SLURP's "
-            "repository (README, profile paper)"
-        )
-    return _folder() / name
+    return published("slurp", name)
 
 
 @cache
@@ -160,6 +149,7 @@ def _recordings(row: dict, split: str) -> Iterator[Utterance]:
             sentiment="",
             context=(),
             speaker=speakers[recording["file"]],
+            tasks=TASKS,
         )
 
 

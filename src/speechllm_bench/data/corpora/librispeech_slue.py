@@ -1,0 +1,188 @@
+"""LibriSpeech to transcribe, SLUE-VoxPopuli for entities, SLUE-VoxCeleb for sentiment: as 2509.04473 has it.
+
+(Panayotov et al., ICASSP 2015; Shon et al., ICASSP 2022.) One corpus of three sources, each asked for its own
+task alone. Nothing is downloaded: below $SPEECHLLM_BENCH_DATA/librispeech_slue are looked for, as published,
+
+    LibriSpeech/{train-clean-100,dev-clean,test-clean}/<speaker>/<chapter>/*.trans.txt, *.flac
+    slue-voxpopuli/slue-voxpopuli_{fine-tune,dev,test}.tsv    {fine-tune,dev,test}/<id>.ogg
+    slue-voxceleb/slue-voxceleb_{fine-tune,dev,test}.tsv      {fine-tune,dev,test}_raw/<id>.flac
+
+Of LibriSpeech the 100 hours of clean speech; the paper does not say which part it takes. Texts are lower case
+without punctuation. Raw entity tags become SLUE's combined ones, those that SLUE discards are left out; turns
+whose sentiment is none of three are left out. Where SLUE names no speaker, a session of parliament is one.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+from collections.abc import Iterator
+from functools import cache
+from hashlib import sha256
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+
+from speechllm_bench import runs
+from speechllm_bench.data.audio import SAMPLE_RATE, read_audio
+from speechllm_bench.data.corpora.published import published
+from speechllm_bench.errors import UserError
+from speechllm_bench.schema import SENTIMENTS, Entity, Utterance
+
+NAME = "librispeech_slue"
+READER_VERSION = "1"
+"""To be raised with every change of this module that changes an utterance."""
+
+SPLITS = {"train": ("train-clean-100", "fine-tune"), "validation": ("dev-clean", "dev"),
+          "A-test": ("test-clean", "test")}  # fmt: skip
+"""Names of a split's part in LibriSpeech and in SLUE."""
+
+COMBINED = {
+    **dict.fromkeys(("DATE", "TIME"), "WHEN"),
+    **dict.fromkeys(("CARDINAL", "MONEY", "ORDINAL", "PERCENT", "QUANTITY"), "QUANT"),
+    **dict.fromkeys(("GPE", "LOC"), "PLACE"),
+    **{tag: tag for tag in ("LAW", "NORP", "ORG", "PERSON")},
+    **dict.fromkeys(("EVENT", "FAC", "LANGUAGE", "PRODUCT", "WORK_OF_ART"), None),
+}
+"""SLUE's combined tag of a raw one; None: discarded (slue-toolkit, raw_to_combined_tag_map)."""
+
+PUNCTUATION = frozenset(".,!?;")
+
+
+def utterances(split: str, n: int | None = None) -> list[Utterance]:
+    """The first n of each source, None: all. UserError: unknown split; MissingInput: no such file."""
+    if split not in SPLITS:
+        raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
+    sources = (_librispeech(split), _voxpopuli(split), _voxceleb(split))
+    return list(chain.from_iterable(islice(source, n) for source in sources))
+
+
+def recipe() -> dict:
+    """What the utterances depend on: transcripts and annotations by hash; `corpus.json` has the audio's."""
+    folder = published(NAME, "")
+    files = {split: _hashes(folder, split) for split in SPLITS}
+    return {"corpus": NAME, "reader": READER_VERSION, "files": files}
+
+
+def recording(utterance: Utterance) -> np.ndarray:
+    """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
+    source, split, name = utterance.id.split("/", 2)
+    subset, part = SPLITS[split]
+    if source == "librispeech":
+        return read_audio(_chapter(subset, name) / f"{name}.flac")
+    if source == "voxpopuli":
+        return read_audio(published(NAME, f"slue-voxpopuli/{part}") / f"{name}.ogg")
+    row = _rows(_table("voxceleb", part))[name]
+    whole = read_audio(published(NAME, f"slue-voxceleb/{part}_raw") / f"{name}.flac")
+    start, end = (round(float(row[key]) * SAMPLE_RATE) for key in ("start_second", "end_second"))
+    return whole[start:end]
+
+
+def _librispeech(split: str) -> Iterator[Utterance]:
+    for file in _transcripts(SPLITS[split][0]):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            name, _, text = line.partition(" ")
+            speaker = name.split("-")[0]
+            yield _utterance("librispeech", split, name, speaker, text.lower(), "transcription")
+
+
+def _voxpopuli(split: str) -> Iterator[Utterance]:
+    for name, row in _rows(_table("voxpopuli", SPLITS[split][1])).items():
+        speaker = row.get("speaker_id") or ""
+        text, entities = annotated(row["normalized_text"], row["normalized_ner"])
+        known = speaker if speaker not in ("", "None") else name.split("_")[0]
+        yield _utterance("voxpopuli", split, name, known, text, "ner", entities=entities)
+
+
+def _voxceleb(split: str) -> Iterator[Utterance]:
+    for name, row in _rows(_table("voxceleb", SPLITS[split][1])).items():
+        if (sentiment := row["sentiment"].lower()) in SENTIMENTS:
+            text, _ = annotated(row["normalized_text"], "[]")
+            speaker = row.get("speaker_id") or name.split("_")[0]
+            yield _utterance("voxceleb", split, name, speaker, text, "sentiment", sentiment=sentiment)
+
+
+def _utterance(source: str, split: str, name: str, speaker: str, text: str, task: str, **gold) -> Utterance:
+    return Utterance(
+        **{
+            "id": f"{source}/{split}/{name}",
+            "split": split,
+            "call_id": f"{source}/{split}/{name}",
+            "turn_index": 0,
+            "domain": source,
+            "company": "",
+            "intent": "",
+            "transcript": text,
+            "slots": (),
+            "entities": (),
+            "sentiment": "",
+            "context": (),
+            "speaker": f"{source}/{speaker}",
+            "tasks": (task,),
+            **gold,
+        }
+    )
+
+
+def annotated(text: str, raw_entities: str) -> tuple[str, tuple[Entity, ...]]:
+    """A text without punctuation and its entities, of SLUE's text and list of [tag, start, length]."""
+    kept, place = [], []  # characters, and where each of `text` has come to stand
+    for character in text:
+        place.append(len(kept))
+        if character not in PUNCTUATION and not (character == " " and (not kept or kept[-1] == " ")):
+            kept.append(character)
+    place.append(len(kept))
+    clean = "".join(kept).rstrip()
+    entities = []
+    try:
+        found = [
+            (COMBINED[tag], int(start), int(n)) for tag, start, n in ast.literal_eval(raw_entities) or ()
+        ]
+    except (KeyError, SyntaxError, TypeError, ValueError):
+        raise UserError(f"{raw_entities} is no list of SLUE's tags with start and length") from None
+    for combined, start, length in found:
+        phrase = clean[place[start] : place[start + length]].rstrip()
+        if combined and phrase:
+            entities.append(Entity(combined, phrase, place[start], place[start] + len(phrase)))
+    return clean, tuple(sorted(entities, key=lambda entity: entity.start))
+
+
+def _transcripts(subset: str) -> list[Path]:
+    found = sorted(published(NAME, f"LibriSpeech/{subset}").glob("*/*/*.trans.txt"))
+    if not found:
+        raise UserError(f"LibriSpeech/{subset} has no <speaker>/<chapter>/*.trans.txt; unpack it again")
+    return found
+
+
+def _chapter(subset: str, name: str) -> Path:
+    speaker, chapter, _ = name.split("-")
+    return published(NAME, f"LibriSpeech/{subset}") / speaker / chapter
+
+
+def _table(source: str, part: str) -> Path:
+    return published(NAME, f"slue-{source}/slue-{source}_{part}.tsv")
+
+
+@cache
+def _rows(file: Path) -> dict[str, dict[str, str]]:
+    """SLUE's rows by id, in the file's order."""
+    of_one = {"normalized_ner"} if "voxpopuli" in file.name else {"sentiment", "start_second", "end_second"}
+    with open(file, encoding="utf-8", newline="") as lines:
+        rows = {row.get("id"): row for row in csv.DictReader(lines, delimiter="\t")}
+    for row in rows.values():
+        there = {key for key in row if row[key] is not None}
+        if lacking := {"id", "normalized_text", *of_one} - there:
+            raise UserError(f"{file.name} has no {', '.join(sorted(lacking))}; is it SLUE's file?")
+    return rows
+
+
+@cache
+def _hashes(folder: Path, split: str) -> dict[str, str]:
+    """Of the split's files in the folder that is looked into."""
+    subset, part = SPLITS[split]
+    read = sha256()
+    for file in _transcripts(subset):
+        read.update(file.name.encode() + b"\0" + file.read_bytes())
+    tables = {name: runs.file_sha256(_table(name, part)) for name in ("voxpopuli", "voxceleb")}
+    return {"librispeech": read.hexdigest(), **tables}

@@ -1,0 +1,24 @@
+"""Where the files of published corpora stand: a folder each in the one that SPEECHLLM_BENCH_DATA names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from speechllm_bench.errors import MissingInput
+
+
+def published(corpus: str, name: str) -> Path:
+    """A file or folder of a corpus; MissingInput where it is not there."""
+    data = os.environ.get("SPEECHLLM_BENCH_DATA")
+    if not data:
+        raise MissingInput(
+            f"corpus '{corpus}' is not on this machine, for SPEECHLLM_BENCH_DATA is not set; let it name a "
+            f"folder with {corpus}/ in it (README, The paper profile)"
+        )
+    if not (path := Path(data) / corpus / name).exists():
+        raise MissingInput(
+            f"corpus '{corpus}' is not whole on this machine: {path.parent} has no {path.name}; fetch it "
+            "(README, The paper profile)"
+        )
+    return path
