@@ -115,11 +115,8 @@ def annotate(chosen: argparse.Namespace) -> None:
     if chosen.what == "traces":
         task, request, write = "slots", api.TRACES, stored.write_traces
     else:
-        task, request, write = (
-            "ner",
-            entities.request(entities.few_shots(questions.with_gold(train, ["ner"]))),
-            stored.write_labels,
-        )
+        shots = entities.few_shots(questions.with_gold(train, ["ner"]))
+        task, request, write = "ner", entities.request(shots), stored.write_labels
     turns = questions.with_gold(train, [task], chosen.turns)
     asked = [Question(u, questions.training_example(u, types, {task: 1.0}, 0, 0)) for u in turns]
     annotated = api.Api(Client(server, paths.cache() / "annotations"), request).annotate(asked)

@@ -123,11 +123,9 @@ def train_stage(
     # The first calls of the split: fewer are a prefix of more.
     train = train[: math.ceil(len(train) * (stage.train_share or 1))]
     padding = np.zeros(2, dtype=np.int64)  # positions that were padding, positions in all
-    labels = (
-        annotated(questions.with_gold(data.train, ["ner"]), stage.annotation, config.seed)
-        if stage.annotation
-        else None
-    )
+    labels = None
+    if stage.annotation:
+        labels = annotated(questions.with_gold(data.train, ["ner"]), stage.annotation, config.seed)
     if labels:
         train = [utterance for utterance in train if utterance.id in labels]
 
@@ -199,7 +197,12 @@ def _asked(
         pairs = schedule.order(len(places), examples, rng)
         return [((places[i], epoch), tasks) for i, epoch in pairs]
 
-    asked = drawn(stage.tasks, stage.own_examples, rng)
+    if all(turn.has(task) for turn in train for task in stage.tasks):
+        asked = drawn(stage.tasks, stage.own_examples, rng)
+    else:  # each task has turns of its own, and its share of the examples
+        ends = [round(end * stage.own_examples) for end in np.cumsum(list(stage.tasks.values()))]
+        parts = zip(stage.tasks, np.diff([0, *ends]), strict=True)
+        asked = schedule.interleave([drawn({task: 1.0}, int(n), rng) for task, n in parts], rng)
     if not stage.beside:
         return asked
     beside = [

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 import soundfile
@@ -8,6 +10,7 @@ from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import librispeech_slue
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.schema import Entity
+from speechllm_bench.training import stages
 
 VOXPOPULI = "id\traw_text\tnormalized_text\tspeaker_id\tsplit\traw_ner\tnormalized_ner\n"
 VOXCELEB = "id\tnormalized_text\tspeaker_id\tsentiment\tsplit\tstart_second\tend_second\n"
@@ -111,6 +114,15 @@ def test_one_model_learns_all_three_and_is_asked_where_there_is_gold(published, 
     assert runs.read_json(folder / "score.json")["n"] == n
     corpus = preparation.ensure_corpus(CorpusConfig(name="librispeech_slue"), 1)
     assert corpus.utterances("train") == librispeech_slue.utterances("train")
+
+
+def test_each_task_has_its_share_whatever_the_size_of_its_source(published, sense):
+    train = librispeech_slue.utterances("train")
+    stage = sense("ner").stages[0].model_copy(update={"examples": 108, "beside": {"sentiment": 8}})
+    asked = stages._asked(stage, train, 0, 0, np.random.default_rng(0))
+    counted = Counter(task for _, (task,) in asked)
+    assert counted == {"transcription": 40, "ner": 30, "sentiment": 30 + 8}
+    assert all(train[place].has(task) for (place, _), (task,) in asked)
 
 
 def test_what_nothing_is_known_of_cannot_be_asked(published, sense):
