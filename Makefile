@@ -32,7 +32,7 @@ executed := $(studies:%=$(results)/notebooks/%.ipynb)
 
 run: setup ## train and evaluate what is missing, then tables, figures and notebooks (the default)
 	@$(bench) study $(studies) $(run_options)
-	@$(MAKE) --no-print-directory --silent $(executed)
+	@$(MAKE) --no-print-directory --silent --jobs=$(or $(JOBS),2) $(executed)
 	@echo "Summary: $(results)/README.md   tables: $(results)/tables   figures: $(results)/figures   notebooks: $(results)/notebooks"
 
 # A study's notebook is executed again when its source, the code, the records, VARIANTS or SEEDS have changed.
