@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from speechllm_bench import identity, paths, studies
 from speechllm_bench.data import corpora
-from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.errors import UserError
 from speechllm_bench.profiles import PROFILES
 from speechllm_bench.runner import cores
 
@@ -112,10 +112,10 @@ def profile_lines(name: str) -> list[str]:
 def _corpus_line(corpus: str) -> str:
     source = CORPORA[corpus]
     try:
-        there, unread = bool(corpora.recipe(corpus)), ""
-    except MissingInput as missing:
-        there, unread = False, f": {missing}"
-    return f"{_mark(there)} corpus   {corpus} ({_terms(source)}){unread}"
+        there, lacking = bool(corpora.recipe(corpus)), ""
+    except UserError as error:
+        there, lacking = False, f": {error}"
+    return f"{_mark(there)} corpus   {corpus} ({_terms(source)}){lacking}"
 
 
 def _model_line(kind: str, name: str) -> str:
