@@ -112,10 +112,11 @@ def profile_lines(name: str) -> list[str]:
 def _corpus_line(corpus: str) -> str:
     source = CORPORA[corpus]
     try:
-        there, lacking = bool(corpora.recipe(corpus)), ""
+        corpora.recipe(corpus)
+        lacking = ""
     except UserError as error:
-        there, lacking = False, f": {error}"
-    return f"{_mark(there)} corpus   {corpus} ({_terms(source)}){lacking}"
+        lacking = f": {error}"
+    return f"{_mark(not lacking)} corpus   {corpus} ({_terms(source)}){lacking}"
 
 
 def _model_line(kind: str, name: str) -> str:

@@ -10,9 +10,8 @@ import random
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from speechllm_bench.data.corpora.call_centre.values import KINDS, supply
+from speechllm_bench.strict import read_yaml
 from speechllm_bench.zoo.field_names import drawn_name, typed_name
 from speechllm_bench.zoo.words import NOUNS, WORDS
 
@@ -37,7 +36,7 @@ PLAIN_SHARE = 0.25  # of the fields: named after things at random, stated plainl
 @cache
 def worlds(file: str = "records.yaml") -> dict[str, dict[str, list[str]]]:
     """World -> field -> [kind, wording, ...]."""
-    return yaml.safe_load(Path(__file__).with_name(file).read_text(encoding="utf-8"))
+    return read_yaml(Path(__file__).with_name(file))
 
 
 def relations() -> dict[str, dict[str, list[str]]]:

@@ -40,14 +40,10 @@ pitch are not identity.
 Synthesis version {synthesis}; fingerprint `{fingerprint}`. `corpus.json` holds the hashes of texts and audio.
 Recipe:
 
-```json
 {recipe}
-```
 
 ## Splits
 
-| split | utterances | speakers | hours |
-|---|---:|---:|---:|
 {counts}
 
 `zoo` trains the backbones and shares no call, value or voice with the others. Hyphens of split names are
@@ -97,19 +93,15 @@ The recordings of a published corpus as 16-bit FLAC at 16 kHz beside what the su
 the files that the recipe names. Its own licence and conditions hold; do not hand this copy on. Fingerprint
 `{fingerprint}`.
 
-```json
 {recipe}
-```
 
-| split | utterances | speakers | hours |
-|---|---:|---:|---:|
 {counts}
 """
 
 
 def data_card(info: dict) -> str:
     """Markdown with the Hugging Face hub's YAML header, for the corpus that `info` (corpus.json) records."""
-    data_files, counts = [], []
+    data_files, counts = [], ["| split | utterances | speakers | hours |", "|---|---:|---:|---:|"]
     for split, of in info["splits"].items():
         data_files.append(f"  - split: {split.replace('-', '_')}\n    path: {of['file']}")
         hours = of["seconds"] / 3600
@@ -120,6 +112,6 @@ def data_card(info: dict) -> str:
         corpus=info["recipe"]["corpus"],
         data_files="\n".join(data_files),
         fingerprint=info["fingerprint"],
-        recipe=json.dumps(info["recipe"], indent=1, sort_keys=True),
+        recipe=f"```json\n{json.dumps(info['recipe'], indent=1, sort_keys=True)}\n```",
         counts="\n".join(counts),
     )

@@ -24,11 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from speechllm_bench import runs
 from speechllm_bench.data.audio import SAMPLE_RATE, read_audio
-from speechllm_bench.data.corpora.published import published
+from speechllm_bench.data.corpora.published import file_hash, published
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import SENTIMENTS, Entity, Utterance
+from speechllm_bench.schema import SENTIMENTS, Entity, SlotType, Utterance
 
 NAME = "librispeech_slue"
 READER_VERSION = "1"
@@ -58,10 +57,20 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
     return list(chain.from_iterable(islice(source, n) for source in sources))
 
 
+def slot_types() -> dict[str, SlotType]:
+    """None: no task of these sources asks for slots."""
+    return {}
+
+
 def recipe() -> dict:
     """What the utterances depend on: transcripts and annotations by hash; `corpus.json` has the audio's."""
-    folder = published(NAME, "")
-    files = {split: _hashes(folder, split) for split in SPLITS}
+    files = {
+        split: {
+            "librispeech": _transcripts_hash(published(NAME, f"LibriSpeech/{subset}")),
+            **{source: file_hash(_table(source, part)) for source in ("voxpopuli", "voxceleb")},
+        }
+        for split, (subset, part) in SPLITS.items()
+    }
     return {"corpus": NAME, "reader": READER_VERSION, "files": files}
 
 
@@ -80,7 +89,7 @@ def recording(utterance: Utterance) -> np.ndarray:
 
 
 def _librispeech(split: str) -> Iterator[Utterance]:
-    for file in _transcripts(SPLITS[split][0]):
+    for file in _transcripts(published(NAME, f"LibriSpeech/{SPLITS[split][0]}")):
         for line in file.read_text(encoding="utf-8").splitlines():
             name, _, text = line.partition(" ")
             speaker = name.split("-")[0]
@@ -148,11 +157,19 @@ def annotated(text: str, raw_entities: str) -> tuple[str, tuple[Entity, ...]]:
     return clean, tuple(sorted(entities, key=lambda entity: entity.start))
 
 
-def _transcripts(subset: str) -> list[Path]:
-    found = sorted(published(NAME, f"LibriSpeech/{subset}").glob("*/*/*.trans.txt"))
+def _transcripts(folder: Path) -> list[Path]:
+    found = sorted(folder.glob("*/*/*.trans.txt"))
     if not found:
-        raise UserError(f"LibriSpeech/{subset} has no <speaker>/<chapter>/*.trans.txt; unpack it again")
+        raise UserError(f"LibriSpeech/{folder.name} has no <speaker>/<chapter>/*.trans.txt; unpack it again")
     return found
+
+
+@cache
+def _transcripts_hash(folder: Path) -> str:
+    read = sha256()
+    for file in _transcripts(folder):
+        read.update(file.name.encode() + b"\0" + file.read_bytes())
+    return read.hexdigest()
 
 
 def _chapter(subset: str, name: str) -> Path:
@@ -175,14 +192,3 @@ def _rows(file: Path) -> dict[str, dict[str, str]]:
         if lacking := {"id", "normalized_text", *of_one} - there:
             raise UserError(f"{file.name} has no {', '.join(sorted(lacking))}; is it SLUE's file?")
     return rows
-
-
-@cache
-def _hashes(folder: Path, split: str) -> dict[str, str]:
-    """Of the split's files in the folder that is looked into."""
-    subset, part = SPLITS[split]
-    read = sha256()
-    for file in _transcripts(subset):
-        read.update(file.name.encode() + b"\0" + file.read_bytes())
-    tables = {name: runs.file_sha256(_table(name, part)) for name in ("voxpopuli", "voxceleb")}
-    return {"librispeech": read.hexdigest(), **tables}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
+from speechllm_bench import runs
 from speechllm_bench.errors import MissingInput
 
 
@@ -22,3 +24,9 @@ def published(corpus: str, name: str) -> Path:
             "(README, The paper profile)"
         )
     return path
+
+
+@cache
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file that does not change while a process runs: each digest of a run asks for it."""
+    return runs.file_sha256(file)

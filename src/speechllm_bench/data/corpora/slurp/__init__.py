@@ -25,7 +25,7 @@ import numpy as np
 from speechllm_bench import runs
 from speechllm_bench.config import TaskName
 from speechllm_bench.data.audio import read_audio
-from speechllm_bench.data.corpora.published import published
+from speechllm_bench.data.corpora.published import file_hash, published
 from speechllm_bench.data.corpora.slurp import files
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import SlotType, SlotValue, Utterance
@@ -38,6 +38,7 @@ READER_VERSION = "1"
 HELD_OUT = ("recommendation", "takeaway", "transport")
 SPLITS = {"train": "train", "validation": "devel", "A-test": "test", "B-test": "test"}
 METADATA, AUDIO = "metadata.json", "slurp_real"
+SLOTS = Path(__file__).with_name("slots.yaml")
 
 
 class Slot(Strict):
@@ -65,7 +66,7 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
 @cache
 def slot_types() -> dict[str, SlotType]:
     """All slot types by name, in- and out-of-domain."""
-    found = load_yaml(Slots, Path(__file__).with_name("slots.yaml")).slots
+    found = load_yaml(Slots, SLOTS).slots
     return {
         name: SlotType(name, slot.description, slot.open, slot.ood, slot.domain, tuple(slot.paraphrases))
         for name, slot in found.items()
@@ -75,9 +76,8 @@ def slot_types() -> dict[str, SlotType]:
 def recipe() -> dict:
     """What the utterances depend on: the annotation files by hash. Of the audio `corpus.json` keeps one."""
     names = (*dict.fromkeys(f"{name}.jsonl" for name in SPLITS.values()), METADATA)
-    slots = runs.file_sha256(Path(__file__).with_name("slots.yaml"))
-    hashes = {name: _hash(_file(name)) for name in names}
-    return {"corpus": "slurp", "reader": READER_VERSION, "slots": slots, "files": hashes}
+    hashes = {name: file_hash(_file(name)) for name in names}
+    return {"corpus": "slurp", "reader": READER_VERSION, "slots": file_hash(SLOTS), "files": hashes}
 
 
 def recording(utterance: Utterance) -> np.ndarray:
@@ -87,11 +87,6 @@ def recording(utterance: Utterance) -> np.ndarray:
 
 def _file(name: str) -> Path:
     return published("slurp", name)
-
-
-@cache
-def _hash(file: Path) -> str:
-    return runs.file_sha256(file)
 
 
 @cache
