@@ -104,7 +104,8 @@ def plan(
 
     `variants` may name several at once (`Study.chosen`). None of them means the profile's choice, no seeds
     the profile's. Variants whose backbone or corpus is not on this machine are left out, unless they are
-    named or nothing else remains: that is MissingInput. Raises UserError for an unknown study, profile or variant.
+    named or nothing else remains: that is MissingInput. Raises UserError for an unknown study, profile or
+    variant.
     """
     scale = profile_named(profile)
     chosen = [_study(name) for name in studies]
