@@ -92,6 +92,13 @@ def test_expected_time_comes_from_recorded_runs(suite):
     assert estimate.expected_seconds(plan, jobs=1) == 180
 
 
+def test_a_shared_stage_counts_with_the_first_run_that_trains_it(suite):
+    run(["cnn"])
+    plan = studies.plan(["adapter_size"], "smoke", ["mlp", "no_audio"])  # one training, heard two ways
+    mlp, no_audio = estimate.run_seconds(plan).values()
+    assert mlp > no_audio > 0 and mlp + no_audio == estimate.expected_seconds(plan, jobs=1)
+
+
 def test_failures_are_recorded_and_the_others_go_on(suite, capsys):
     outcome = run(
         ["cnn", "cnn_xl", "linear", "mlp"],

@@ -26,7 +26,12 @@ def _told(plan: Plan, jobs: int) -> str:
 
 
 def expected_seconds(plan: Plan, jobs: int) -> float:
-    """For the examples to be seen in training and the runs to be started and decoded.
+    """For the examples to be seen in training and the runs to be started and decoded."""
+    return sum(run_seconds(plan).values()) / min(jobs, len(plan.missing) or 1)
+
+
+def run_seconds(plan: Plan) -> dict[str, float]:
+    """Of each missing run by its digest; a stage that several need counts with the first of them.
 
     At the pace of this profile's recorded stages and runs; where there are none, of its own estimate.
     """
@@ -38,8 +43,13 @@ def expected_seconds(plan: Plan, jobs: int) -> float:
     a_run = [runs.read_json(f)["seconds"] for f in folder.glob("runs/[!.]*/run.json")]
     rest = [run["total"] - run["train"] - run["validate"] for run in a_run] or [RUN_SECONDS]
     pace = seconds / seen if seen else 1 / plan.profile.examples_per_second
-    expected = pace * plan.untrained_examples + sum(rest) / len(rest) * len(plan.missing)
-    return expected / min(jobs, len(plan.missing) or 1)
+    untrained, expected = plan.untrained, {}
+    for run in plan.missing:
+        own = zip(run.stages, run.config.stages, strict=True)
+        examples = sum(stage.examples for digest, stage in own if digest in untrained)
+        untrained -= set(run.stages)
+        expected[run.digest] = pace * examples + sum(rest) / len(rest)
+    return expected
 
 
 def clock(seconds: float) -> str:

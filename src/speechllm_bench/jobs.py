@@ -19,6 +19,8 @@ from speechllm_bench import identity, paths, preparation, runs
 from speechllm_bench.config import LANGUAGES, RunConfig
 from speechllm_bench.schema import CURVE_COLUMNS
 
+TRAINING = 0.9  # of a run that trains: its share of the work, roughly
+
 Progress = Callable[[str, float], None]
 
 
@@ -73,8 +75,14 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     seconds = {"startup": time.perf_counter() - began}
 
     stage_records = []
+    untrained = _untrained_examples(config, profile)
     for index in range(len(config.stages)):
-        stage_records.append(_ensure_stage(config, index, profile, model, tokenizer, data, progress))
+
+        def tell(share: float, index: int = index) -> None:
+            seen = sum(untrained[:index]) + share * untrained[index]
+            progress("train", TRAINING * seen / max(1, sum(untrained)))
+
+        stage_records.append(_ensure_stage(config, index, profile, model, tokenizer, data, tell))
         if stage_records[-1]["status"] == "diverged":
             break
     seconds["train"] = sum(r["seconds"] for r in stage_records)
@@ -122,7 +130,16 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
             if evaluated is not corpus:
                 own = {"corpus": evaluated.fingerprint, "audio": evaluated.audio_hashes}
                 record["data"]["evaluated"] = own
-            seconds |= _evaluate(config, model, tokenizer, evaluated, with_frames, folder, progress)
+            begin = TRAINING if any(untrained) else 0.0
+            seconds |= _evaluate(
+                config,
+                model,
+                tokenizer,
+                evaluated,
+                with_frames,
+                folder,
+                lambda phase, share: progress(phase, begin + (1 - begin) * share),
+            )
         # Wall time counts every sitting of a stage, also when another run trained it.
         seconds["total"] = sum(seconds.values())
         record["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
@@ -130,6 +147,14 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         record["peak_memory_mib"] = round(runs.peak_memory_mib())
         runs.write_json(folder / "run.json", record)
     return paths.results(profile) / "runs" / record["digest"]
+
+
+def _untrained_examples(config: RunConfig, profile: str) -> list[int]:
+    """How many examples the run has to see in each stage: none where it is trained already."""
+    folders = paths.results(profile) / "stages"
+    digests = (identity.stage_digest(config, index) for index in range(len(config.stages)))
+    there = [(folders / digest / "stage.json").is_file() for digest in digests]
+    return [0 if done else stage.examples for done, stage in zip(there, config.stages, strict=True)]
 
 
 def _encoder_parameters(config: RunConfig) -> int:
@@ -191,7 +216,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             tokenizer,
             data,
             checkpoint,
-            lambda share: progress("train", 0.9 * (index + share) / len(config.stages)),
+            progress,
         )
         record = {
             "digest": digest,
@@ -253,10 +278,10 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
             batch_size=evaluation.batch_size,
             max_new_tokens=evaluation.trace_tokens or evaluation.max_new_tokens,
             beams=evaluation.beams or 1,
-            progress=lambda share: progress("decode", 0.9 + 0.09 * share),
+            progress=lambda share: progress("decode", 0.9 * share),
         )
     decoded = time.perf_counter()
-    progress("score", 0.99)
+    progress("score", 0.9)
     parse = TASKS[evaluation.task].parse
     if evaluation.wording == "paraphrased":
         parse = partial(parse, names=slots.paraphrases(data.slot_types))

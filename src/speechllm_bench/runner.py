@@ -22,7 +22,7 @@ import psutil
 
 from speechllm_bench import paths, runs, studies
 from speechllm_bench.errors import UserError
-from speechllm_bench.estimate import clock, describe
+from speechllm_bench.estimate import clock, describe, run_seconds
 from speechllm_bench.studies import Plan, Run
 
 POLL_SECONDS = 0.2
@@ -128,7 +128,9 @@ def _run_all(plan: Plan, jobs: int, command: Command) -> tuple[list[Run], list[d
     threads = max(1, cores() // jobs)
     limit = plan.profile.time_limit_minutes * 60
     form = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]{postfix}"
-    bar = tqdm(total=len(pending), desc=f"{len(pending)} runs", bar_format=form)
+    # A run that trains is worth many that share its stages, or the bar's own estimate would be far off.
+    weights = run_seconds(plan)
+    bar = tqdm(total=sum(weights.values()), desc=f"{len(pending)} runs", bar_format=form)
     watched = sys.stderr.isatty() or "ipykernel" in sys.modules
     interval, shown = (POLL_SECONDS if watched else LOG_SECONDS), time.monotonic()
     try:
@@ -144,8 +146,9 @@ def _run_all(plan: Plan, jobs: int, command: Command) -> tuple[list[Run], list[d
                 active.remove(job)
                 _settle(job, status, finished, failures)
             said = [read_status(job.run.digest, job.process.pid) for job in active]
-            bar.n = len(finished) + len(failures) + sum(status["share"] for status in said)
-            phases = zip(active, said, strict=True)
+            phases = list(zip(active, said, strict=True))
+            bar.n = sum(weights.values()) - sum(weights[run.digest] for run in pending)
+            bar.n -= sum(weights[job.run.digest] * (1 - status["share"]) for job, status in phases)
             told = ", ".join(f"{job.run.variant} {status['phase']}" for job, status in phases)
             bar.set_postfix_str(told, refresh=False)
             if time.monotonic() - shown >= interval:

@@ -70,12 +70,6 @@ class Plan:
         """Digests of the stages that the missing runs have to train, each once."""
         return set().union(*(run.untrained() for run in self.missing))
 
-    @property
-    def untrained_examples(self) -> int:
-        """How many examples those stages see in all."""
-        stages = {d: s for run in self.missing for d, s in zip(run.stages, run.config.stages, strict=True)}
-        return sum(stages[digest].examples for digest in self.untrained)
-
 
 def known_studies() -> list[str]:
     """Names of the studies in experiments/."""
