@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from speechllm_bench.stats import with_interval
+
 PROJECT = Path(__file__).resolve().parents[1]
 STUDY = PROJECT / "results" / "mini" / "tables" / "backbones.csv"
 TESTS = {"A": "", "B in-domain": "_b_id", "B out-of-domain": "_b_ood"}
@@ -25,7 +27,8 @@ def table() -> str:
     lines = ["| | A | B in-domain | B out-of-domain |", "|---|---|---|---|"]
     heard = json.loads((PROJECT / "zoo/whisper-mini/evaluation.json").read_text("utf-8"))["splits"]
     a, b = (
-        _shown(*(heard[split]["wer"][k] for k in ("value", "low", "high"))) for split in ("A-test", "B-test")
+        with_interval(*(heard[split]["wer"][k] for k in ("value", "low", "high")))
+        for split in ("A-test", "B-test")
     )
     lines.append(f"| WER of `whisper-mini`'s own decoder | {a} | {b} | the same audio |")
     study = yaml.safe_load((PROJECT / "experiments/backbones.yaml").read_text("utf-8"))
@@ -45,8 +48,6 @@ def table() -> str:
 def _cell(row: dict | None) -> str:
     if row is None:
         return "–"
-    return _shown(*(float(row[k]) for k in ("f1", "f1_low", "f1_high"))) if row["f1"] else row["status"]
-
-
-def _shown(value: float, low: float, high: float) -> str:
-    return f"{value:.3f} [{low:.2f}, {high:.2f}]"
+    return (
+        with_interval(*(float(row[k]) for k in ("f1", "f1_low", "f1_high"))) if row["f1"] else row["status"]
+    )

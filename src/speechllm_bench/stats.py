@@ -25,6 +25,11 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 _BLOCK = 1000  # draws held in memory at once
 
 
+def with_interval(value: float, low: float, high: float, sign: str = "", star: str = "") -> str:
+    """A number as tables show it: 0.130 [0.112, 0.148]; `sign` is "+" for a difference."""
+    return f"{value:{sign}.3f}{star} [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
 @dataclass(frozen=True)
 class SpeakerSums:
     """Counts of a test set summed over each speaker's items."""

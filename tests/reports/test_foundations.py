@@ -37,7 +37,7 @@ def test_changes_are_to_regular_supervision_of_the_same_foundation(rows):
     assert frame["relative_change"].dropna().tolist() == pytest.approx([0.2, 0.5])
     shown = foundations.display(frame).to_dict("records")
     assert shown[0]["Change"] == "–" and shown[0]["Relative"] == "–"
-    assert shown[3]["Change"] == "+0.100 [+0.05, +0.15]" and shown[3]["Relative"] == "+50.0 %"
+    assert shown[3]["Change"] == "+0.100 [+0.050, +0.150]" and shown[3]["Relative"] == "+50.0 %"
     assert shown[3]["Foundation"] == "reasoning 0" and shown[1]["Supervision"] == "hybrid, thinking"
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench.reports import figures, looks, tables
+from speechllm_bench.stats import with_interval
 
 SUPERVISIONS = ("regular", "reasoning", "hybrid_no_think", "hybrid_think")
 COLUMNS = ["foundation", "supervision", "llm_parameters", "f1", "low", "high"]
@@ -48,7 +49,7 @@ def display(frame: pd.DataFrame) -> pd.DataFrame:
     def interval(row, value: str, low: str, high: str, sign: str = "") -> str:
         if pd.isna(row[value]):
             return "–"
-        return f"{row[value]:{sign}.3f} [{row[low]:{sign}.2f}, {row[high]:{sign}.2f}]"
+        return with_interval(row[value], row[low], row[high], sign)
 
     lines = [
         {

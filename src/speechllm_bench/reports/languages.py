@@ -6,6 +6,7 @@ import pandas as pd
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.reports import tables
+from speechllm_bench.stats import with_interval
 
 NAMES = {"en": "English", "es": "Spanish", "fr": "French"}
 
@@ -23,6 +24,6 @@ def by_language(rows: list[dict]) -> pd.DataFrame:
         line = {"system": system, "metric": score.main_metric(mine[0]) if mine else ""}
         for language, name in NAMES.items():
             found = tables.main_metric(rows, f"{system}_{language}")
-            line[name] = f"{found.value:.3f} [{found.low:.2f}, {found.high:.2f}]" if found else ""
+            line[name] = with_interval(found.value, found.low, found.high) if found else ""
         lines.append(line)
     return pd.DataFrame(lines, columns=["system", "metric", *NAMES.values()])

@@ -27,6 +27,7 @@ from speechllm_bench.reports import (
     traces,
 )
 from speechllm_bench.schema import CURVE_COLUMNS
+from speechllm_bench.stats import with_interval
 
 MOST_LINES = 12  # of learning curves, or points with a look of their own, that can be read
 OWN_FIGURES = {
@@ -204,7 +205,7 @@ def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
     shown = [
         row.diverged or "–"
         if pd.isna(row.difference)
-        else f"{row.difference:+.3f} [{row.low:+.2f}, {row.high:+.2f}]"
+        else with_interval(row.difference, row.low, row.high, "+")
         for row in found.itertuples()
     ]
     columns = found[["claim", "source", "compared", "verdict"]]

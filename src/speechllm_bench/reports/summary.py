@@ -22,6 +22,7 @@ from speechllm_bench.reports import columns, tables
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.claims import Verdict
 from speechllm_bench.schema import Interval
+from speechllm_bench.stats import with_interval
 
 FILES = {
     "table": "tables/{}.md",
@@ -160,7 +161,7 @@ def _metric_name(study: Study, variant: str) -> str:
 def _cells(found: Interval | None, named: str) -> dict:
     if found is None:
         return {"F1": "–", "Seeds": "–"}
-    shown = f"{named}{found.value:.3f} [{found.low:.2f}, {found.high:.2f}]"
+    shown = named + with_interval(found.value, found.low, found.high)
     return {"F1": shown, "Seeds": found.n_seeds}
 
 

@@ -16,7 +16,7 @@ from speechllm_bench.evaluation import score
 from speechllm_bench.reports import columns
 from speechllm_bench.runs import write_text
 from speechllm_bench.schema import Interval
-from speechllm_bench.stats import LEAST_DIFFERENCE, differ
+from speechllm_bench.stats import LEAST_DIFFERENCE, differ, with_interval
 
 SMOKE_MARK = "SMOKE PROFILE: these numbers say little."
 NOT_RUN = "NOT RUN"
@@ -213,9 +213,8 @@ def _cell(row: dict, column: str) -> str:
     if column not in columns.WITH_INTERVAL:
         return f"{value:.3f}"
     sign = "+" if column == "difference" else ""
-    low, high = (f"{row[f'{column}_{end}']:{sign}.2f}" for end in ("low", "high"))
     star = "*" if column == "difference" and row["differs"] else ""
-    return f"{value:{sign}.3f}{star} [{low}, {high}]"
+    return with_interval(value, row[f"{column}_low"], row[f"{column}_high"], sign, star)
 
 
 def _latex(shown: pd.DataFrame, study: str, caption: str) -> str:

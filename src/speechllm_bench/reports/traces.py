@@ -16,6 +16,7 @@ from speechllm_bench.metrics import partial_match
 from speechllm_bench.reports import figures, looks
 from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.schema import Interval, Prediction
+from speechllm_bench.stats import with_interval
 
 COLUMNS = {
     "f1": "F1",
@@ -152,4 +153,4 @@ def _cell(value: Interval | None, name: str) -> str:
         return "–"
     if name in ("tokens", "trace_tokens"):
         return f"{value.value:.1f}"
-    return f"{value.value:.3f} [{value.low:.2f}, {value.high:.2f}]"
+    return with_interval(value.value, value.low, value.high)

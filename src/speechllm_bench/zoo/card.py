@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from speechllm_bench import runs
+from speechllm_bench.stats import with_interval
 from speechllm_bench.zoo.config import AudioLLMRecipe, MixtureRecipe, Phase, Recipe, SmallerRecipe
 
 _HEAD = """---
@@ -138,7 +139,7 @@ def text(folder: Path, name: str, recipe: Recipe) -> str:
     names = list(next(iter(measured.values())))
     lines += [f"| split | {' | '.join(names)} | turns | speakers |", "|---" * (len(names) + 3) + "|"]
     for split, values in measured.items():
-        cells = [f"{v['value']:.3f} [{v['low']:.3f}, {v['high']:.3f}]" for v in values.values()]
+        cells = [with_interval(v["value"], v["low"], v["high"]) for v in values.values()]
         first = values[names[0]]
         lines.append(f"| {split} | {' | '.join(cells)} | {first['n']} | {first['n_speakers']} |")
     if "skills" in evaluation:
@@ -173,8 +174,6 @@ def _skills(measured: dict[str, dict]) -> list[str]:
         "|---" * (len(modes) + 2) + "|",
     ]
     for skill, one in first.items():
-        cells = [
-            f"{v['value']:.3f} [{v['low']:.3f}, {v['high']:.3f}]" for v in (measured[m][skill] for m in modes)
-        ]
+        cells = [with_interval(v["value"], v["low"], v["high"]) for v in (measured[m][skill] for m in modes)]
         lines.append(f"| {skill} | {' | '.join(cells)} | {one['n']} |")
     return lines
