@@ -254,6 +254,10 @@ def test_a_learning_rate_that_yaml_reads_as_text_gets_a_hint(suite):
 def test_unreadable_yaml_and_a_missing_file_are_told_in_a_sentence(suite):
     toy(suite).write_text("profile: [smoke")
     assert "smoke.yaml is not readable YAML" in refused(toy(suite))
+    toy(suite).write_bytes("note: für immer".encode("latin-1"))
+    assert "smoke.yaml is not readable YAML" in refused(toy(suite))
+    toy(suite).write_text("profile: smoke\nlora: {rank: 2, alpha: 4, rank: 8}\n")
+    assert "key 'rank' stands twice in the block that begins in line 2" in refused(toy(suite))
     told = refused(toy(suite, "big"))
     assert told == "there is no big.yaml in profiles/; known there: mini, paper, smoke"
     toy(suite).write_text("")

@@ -47,7 +47,7 @@ def test_instructions_are_spoken_once_and_only_for_runs_that_hear_them(
     aloud = plain.model_copy(
         update={"stages": [stage.model_copy(update={"examples": 32, "beside": {"sqit": 8}})]}
     )
-    folder = paths.cache() / "corpora" / f"instructions-{identity.instructions_digest()}"
+    folder = paths.cache() / "corpora" / f"instructions-{identity.extra_digest('instructions')}"
     runs.remove(folder)
     jobs.execute(plain, "aloud", silent)
     jobs.execute(evaluated(plain, task="sit"), "aloud", silent)
@@ -56,8 +56,8 @@ def test_instructions_are_spoken_once_and_only_for_runs_that_hear_them(
     asked = evaluated(aloud, task="sqit")
     record = runs.read_json(jobs.execute(asked, "aloud", silent) / "run.json")
     assert record["status"] == "ok" and folder.is_dir()
-    corpus = preparation.ensure_instructions()
-    frames = preparation.ensure_instruction_frames(asked)
+    corpus = preparation.ensure_extra("instructions")
+    frames = preparation.ensure_extra_frames(asked, "instructions")
     spoken = {u.id: (split, i) for split in corpus.splits for i, u in enumerate(corpus.utterances(split))}
     assert len(frames) == len(spoken) == 3 * 2 * 7
     for name, (split, i) in spoken.items():
@@ -90,8 +90,8 @@ def test_an_audio_llm_hears_spoken_instructions_through_its_own_tower(
     asked = RunConfig.model_validate(evaluated(tiny_run(), task="sqit").model_dump() | own)
     folder = jobs.execute(asked, "questions", silent)
     assert runs.read_json(folder / "score.json")["n"] == 8
-    frames, others = map(preparation.ensure_instruction_frames, (asked, tiny_run()))
-    corpus = preparation.ensure_instructions()
+    frames, others = (preparation.ensure_extra_frames(run, "instructions") for run in (asked, tiny_run()))
+    corpus = preparation.ensure_extra("instructions")
     for utterance in corpus.utterances("test"):
         assert frames.n_frames(utterance.id) == others.n_frames(utterance.id) // 2
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def stand_in(**bodies):
     return command
 
 
-def prepare(profile, jobs):
+def prepare(run, jobs):
     return [sys.executable, "-c", "print('prepared')"]
 
 
@@ -188,7 +189,7 @@ time.sleep(60)
     assert marker.read_text() == "tidy"
     assert studies.run("adapter_size", "linear", 0, "smoke").status == "done"
     cnn = studies.run("adapter_size", "cnn", 0, "smoke")
-    assert runs.read_json(studies.failure_file("smoke", cnn.digest))["status"] == "interrupted"
+    assert cnn.status == "missing"  # to be resumed, which is no failure
 
 
 def test_a_corpus_that_cannot_be_prepared_stops_before_any_run(suite):
@@ -197,6 +198,20 @@ def test_a_corpus_that_cannot_be_prepared_stops_before_any_run(suite):
     with pytest.raises(UserError, match="could not be prepared: no voice"):
         runner.run_missing(plan, 1, stand_in(), lambda *_: broken)
     assert not (suite / "events").exists()
+
+
+def test_what_is_prepared_is_what_the_runs_need_each_once(suite):
+    prepared = []
+
+    def command(run, jobs):
+        prepared.append(run.variant)
+        return prepare(run, jobs)
+
+    plan = studies.plan(["adapter_size"], "smoke", ["cnn", "linear", "mlp"], [0])
+    cnn, linear, mlp = plan.runs
+    reads = replace(linear, config=linear.config.model_copy(update={"adapter": None}))
+    runner.run_missing(replace(plan, runs=(cnn, reads, mlp)), 2, stand_in(), command)
+    assert sorted(prepared) == ["cnn", "linear"]  # frames to hear, a corpus to read
 
 
 def test_a_full_disk_is_told_before_anything_starts(suite, monkeypatch):

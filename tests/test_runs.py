@@ -64,24 +64,46 @@ def test_a_folder_that_fails_leaves_the_old_one(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_folder_that_is_stopped_while_it_is_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    target = tmp_path / "d"
+    with runs.whole_folder(target) as folder:
+        (folder / "a").write_text("old")
+    replace, moved = os.replace, []
+
+    def stopped(source, place):
+        moved.append(place)
+        if len(moved) == 2:  # the old one is away, the new one is not there yet
+            raise KeyboardInterrupt
+        replace(source, place)
+
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt), runs.whole_folder(target) as folder:
+        (folder / "a").write_text("new")
+    assert (target / "a").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def _hold(home, events):
     os.environ["SPEECHLLM_BENCH_HOME"] = str(home)
-    with runs.lock(paths.home() / "runs" / "d"):
+    with runs.lock(paths.home() / "runs" / "d", lambda: events.put(("waits", time.monotonic()))):
         events.put(("in", time.monotonic()))
         time.sleep(0.3)
         events.put(("out", time.monotonic()))
 
 
-def test_a_lock_is_held_by_one_process_at_a_time(tmp_path):
+def test_a_lock_is_held_by_one_process_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(tmp_path))
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
-    both = [context.Process(target=_hold, args=(tmp_path, events)) for _ in range(2)]
-    for process in both:
-        process.start()
-    seen = sorted((events.get(timeout=20) for _ in range(4)), key=lambda e: e[1])
-    for process in both:
-        process.join()
-    assert [what for what, _ in seen] == ["in", "out", "in", "out"]
+    other = context.Process(target=_hold, args=(tmp_path, events))
+    with runs.lock(paths.home() / "runs" / "d"):
+        other.start()
+        seen = [events.get(timeout=60)]
+        ours = time.monotonic()
+    seen += [events.get(timeout=60) for _ in range(2)]
+    other.join()
+    assert [what for what, _ in seen] == ["waits", "in", "out"]
+    assert seen[0][1] < ours < seen[1][1]
 
 
 def test_the_environment_is_plain_json():

@@ -2,7 +2,7 @@
 
 A user's mistake or a full disk ends in one sentence and exit code 2, a backbone that is not there in one
 sentence and 3, Ctrl-C in one sentence and 130, a run that failed in 1.
-Torch is imported by `prepare`, `run` and `zoo` alone, once the arguments have been checked.
+Torch is imported by `prepare`, `run`, `doctor` and `zoo` alone, once the arguments have been checked.
 """
 
 from __future__ import annotations
@@ -50,11 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def prepare(chosen: argparse.Namespace) -> None:
+    """As the named run needs them, or the study's baseline, or that of the profile's first headline study."""
     from speechllm_bench import jobs, runner, studies
 
     profile = studies.profile_named(chosen.profile)
-    study = studies.load(profile.headline[0], chosen.profile)[0]
-    run = studies.run(study.study, study.baseline, profile.seeds[0], chosen.profile)
+    study = studies.load(chosen.study or profile.headline[0], chosen.profile)[0]
+    run = studies.run(study.study, chosen.variant or study.baseline, profile.seeds[0], chosen.profile)
     jobs.prepare(run.config, chosen.profile, chosen.jobs or runner.cores())
     print(f"Corpus and encoder frames of profile {chosen.profile} are there.")
 
@@ -179,7 +180,9 @@ def _parser() -> _Parser:
             sub.add_argument(f"--{option}", **_OPTIONS[option])
         return sub
 
-    add("prepare", prepare, "make a profile's corpus and encoder frames", "profile", "jobs")
+    data = add("prepare", prepare, "make a profile's corpus and encoder frames", "profile", "jobs")
+    data.add_argument("study", nargs="?")
+    data.add_argument("variant", nargs="?")
     one = add("run", run, "train and evaluate one variant of a study", "profile", "seed", "threads")
     one.add_argument("study")
     one.add_argument("variant")

@@ -110,13 +110,13 @@ def profile_lines(name: str) -> list[str]:
 
 
 def _corpus_line(corpus: str) -> str:
-    source = CORPORA[corpus]
+    terms = _terms(CORPORA[corpus]) if corpus in CORPORA else "licence unknown to this suite"
     try:
         corpora.recipe(corpus)
         lacking = ""
     except UserError as error:
         lacking = f": {error}"
-    return f"{_mark(not lacking)} corpus   {corpus} ({_terms(source)}){lacking}"
+    return f"{_mark(not lacking)} corpus   {corpus} ({terms}){lacking}"
 
 
 def _model_line(kind: str, name: str) -> str:

@@ -17,14 +17,23 @@ from safetensors import safe_open
 from speechllm_bench import paths, runs
 from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig, TaskName
 from speechllm_bench.data import corpora
+from speechllm_bench.data.corpora import languages
 from speechllm_bench.data.tasks import sqit
 from speechllm_bench.errors import MissingInput, UserError
+
+EXTRA = {
+    "instructions": (sqit.instructions, sqit.recipe),
+    "languages": (languages.utterances, corpora.languages_recipe),
+}
+"""Small corpora beside a profile's own, each by its utterances and its recipe: the spoken instructions of
+task sqit, and the turns in other languages than English.
+"""
 
 
 def run_digest(config: RunConfig) -> str:
     heard = config.hears or config.reads_asr(len(config.stages))
     spoken = _instructions(config.tasks(len(config.stages)))
-    foreign = (languages_digest(),) if config.evaluation.split in LANGUAGES else ()
+    foreign = (extra_digest("languages"),) if config.evaluation.split in LANGUAGES else ()
     return runs.digest("run", _used(config), *_surroundings(config, heard), *spoken, *foreign)
 
 
@@ -52,22 +61,14 @@ def frames_digest(config: RunConfig) -> str:
     return _frames_digest(corpus_digest(config.corpus), config)
 
 
-def instructions_digest() -> str:
-    """Of the spoken instructions of task sqit, a corpus of their own."""
-    return runs.digest("instructions", sqit.recipe())
+def extra_digest(name: str) -> str:
+    """Of one of the `EXTRA` corpora."""
+    _, recipe = EXTRA[name]
+    return runs.digest(name, recipe())
 
 
-def instructions_frames_digest(config: RunConfig) -> str:
-    return _frames_digest(instructions_digest(), config)
-
-
-def languages_digest() -> str:
-    """Of the turns in other languages than English, a corpus of their own."""
-    return runs.digest("languages", corpora.languages_recipe())
-
-
-def languages_frames_digest(config: RunConfig) -> str:
-    return _frames_digest(languages_digest(), config)
+def extra_frames_digest(config: RunConfig, name: str) -> str:
+    return _frames_digest(extra_digest(name), config)
 
 
 @cache
@@ -139,7 +140,7 @@ def _frames_digest(corpus: str, config: RunConfig) -> str:
 
 def _instructions(tasks: set[TaskName]) -> tuple:
     """What only runs that hear instructions depend on."""
-    return (instructions_digest(),) if "sqit" in tasks else ()
+    return (extra_digest("instructions"),) if "sqit" in tasks else ()
 
 
 def _used(config: RunConfig) -> dict:

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from speechllm_bench import identity, paths, preparation, runs
-from speechllm_bench.config import LANGUAGES, RunConfig
+from speechllm_bench import identity, paths, preparation, runs, studies
+from speechllm_bench.config import RunConfig
 from speechllm_bench.schema import CURVE_COLUMNS
 
 TRAINING = 0.9  # of a run that trains: its share of the work, roughly
@@ -30,8 +30,9 @@ def prepare(config: RunConfig, profile: str, n_workers: int) -> None:
     began = time.perf_counter()
     corpus = preparation.ensure_corpus(config.corpus, n_workers)
     spoken = time.perf_counter()
-    preparation.ensure_frames(config, corpus)
-    if there:
+    if config.hears:
+        preparation.ensure_frames(config, corpus)
+    if there or config.audio_llm:  # whose frames come on top of a corpus that is there
         return
     record = {
         "seconds": {
@@ -62,13 +63,14 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     from speechllm_bench.models.adapters import n_parameters
     from speechllm_bench.training import regulariser, stages
 
+    hears_questions = "sqit" in config.tasks(len(config.stages))
     data = stages.Data(
         corpus.utterances("train"),
         corpus.utterances("validation"),
         corpora.slot_types(config.corpus.name),
         frames,
         _recognised(config, corpus),
-        preparation.ensure_instruction_frames(config) if "sqit" in config.tasks(len(config.stages)) else None,
+        preparation.ensure_extra_frames(config, "instructions") if hears_questions else None,
         _stored_traces(config),
     )
     model, tokenizer = stages.build_model(config, frames.dim if frames else None)
@@ -78,9 +80,9 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     untrained = _untrained_examples(config, profile)
     for index in range(len(config.stages)):
 
-        def tell(share: float, index: int = index) -> None:
+        def tell(phase: str, share: float, index: int = index) -> None:
             seen = sum(untrained[:index]) + share * untrained[index]
-            progress("train", TRAINING * seen / max(1, sum(untrained)))
+            progress(phase, TRAINING * seen / max(1, sum(untrained)))
 
         stage_records.append(_ensure_stage(config, index, profile, model, tokenizer, data, tell))
         if stage_records[-1]["status"] == "diverged":
@@ -123,11 +125,12 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "environment": runs.environment(),
         "started": started,
     }
-    with runs.whole_folder(paths.results(profile) / "runs" / record["digest"]) as folder:
+    with runs.whole_folder(studies.run_folder(profile, record["digest"])) as folder:
         _join_curves(profile, stage_records, folder / "curve.csv")
         if not diverged:
-            evaluated, with_frames = _evaluated(config, corpus, data)
+            evaluated = preparation.evaluated_corpus(config, corpus)
             if evaluated is not corpus:
+                data = replace(data, frames=preparation.ensure_extra_frames(config, "languages"))
                 own = {"corpus": evaluated.fingerprint, "audio": evaluated.audio_hashes}
                 record["data"]["evaluated"] = own
             begin = TRAINING if any(untrained) else 0.0
@@ -136,7 +139,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
                 model,
                 tokenizer,
                 evaluated,
-                with_frames,
+                data,
                 folder,
                 lambda phase, share: progress(phase, begin + (1 - begin) * share),
             )
@@ -146,14 +149,13 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         record["wall_seconds"] = record["seconds"]["total"]
         record["peak_memory_mib"] = round(runs.peak_memory_mib())
         runs.write_json(folder / "run.json", record)
-    return paths.results(profile) / "runs" / record["digest"]
+    return studies.run_folder(profile, record["digest"])
 
 
 def _untrained_examples(config: RunConfig, profile: str) -> list[int]:
     """How many examples the run has to see in each stage: none where it is trained already."""
-    folders = paths.results(profile) / "stages"
     digests = (identity.stage_digest(config, index) for index in range(len(config.stages)))
-    there = [(folders / digest / "stage.json").is_file() for digest in digests]
+    there = (studies.stage_done(profile, digest) for digest in digests)
     return [0 if done else stage.examples for done, stage in zip(there, config.stages, strict=True)]
 
 
@@ -202,9 +204,9 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
     from speechllm_bench.training import loop, stages
 
     digest = identity.stage_digest(config, index)
-    folder = paths.results(profile) / "stages" / digest
+    folder = studies.stage_folder(profile, digest)
     stage = config.stages[index]
-    with runs.lock(folder):
+    with runs.lock(folder, lambda: progress("waiting", 0.0)):
         if (folder / "stage.json").is_file():
             loop.load_weights(model.trained_parameters(stage.train), folder / "weights.safetensors")
             return runs.read_json(folder / "stage.json")
@@ -216,7 +218,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             tokenizer,
             data,
             checkpoint,
-            progress,
+            lambda share: progress("train", share),
         )
         record = {
             "digest": digest,
@@ -236,13 +238,6 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             runs.write_json(temporary / "stage.json", record)
         runs.remove(checkpoint)
     return record
-
-
-def _evaluated(config: RunConfig, corpus, data) -> tuple:
-    """The corpus that the evaluation split is of, and `data` with its frames."""
-    if config.evaluation.split not in LANGUAGES:
-        return corpus, data
-    return preparation.ensure_languages(), replace(data, frames=preparation.ensure_language_frames(config))
 
 
 def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, progress) -> dict[str, float]:
@@ -298,7 +293,7 @@ def _join_curves(profile: str, stage_records: list[dict], path: Path) -> None:
     header, joined = list(CURVE_COLUMNS), []
     steps = examples = 0
     for record in stage_records:
-        source = paths.results(profile) / "stages" / record["digest"] / "curve.csv"
+        source = studies.stage_folder(profile, record["digest"]) / "curve.csv"
         header, *rows = csv.reader(source.read_text(encoding="utf-8").splitlines())
         joined += [[r[0], int(r[1]) + steps, int(r[2]) + examples, *r[3:]] for r in rows]
         steps, examples = (joined[-1][1], joined[-1][2]) if rows else (steps, examples)

@@ -153,12 +153,13 @@ def _plan(name: str, values: dict) -> list[studies.Run]:
 
 
 def _made_of(name: str, values: dict) -> str:
-    """Digest of all that an executed notebook shows: its source, this package's, values, runs and data.
+    """Digest of all that an executed notebook shows: its source, this package's, studies, values, runs, data.
 
     Data are the corpus, and what somebody filled in for this notebook in a folder of its name.
     """
-    filled_in = sorted((paths.results(values["profile"]) / name).glob("*"))
-    code = sorted((paths.PROJECT / "src").rglob("*.py")) + filled_in
+    filled_in = sorted((paths.results(values["profile"]) / name).glob("*.csv"))
+    code = sorted(f for f in (paths.PROJECT / "src").rglob("*") if f.suffix in (".py", ".yaml")) + filled_in
+    code += sorted(paths.EXPERIMENTS.rglob("*.yaml"))  # claims and titles enter no run's digest
     found = [[run.digest, run.status] for run in _plan(name, values)]
     corpus = identity.corpus_digest(studies.profile_named(values["profile"]).corpus)
     return runs.digest([runs.file_sha256(p) for p in (source(name), *code)], values, found, corpus)

@@ -7,12 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from speechllm_bench import identity, paths, runs
-from speechllm_bench.config import CorpusConfig, RunConfig
+from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig
 from speechllm_bench.data import corpora
-from speechllm_bench.data.corpora import languages
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.frames import FrameStore, FrameWriter
-from speechllm_bench.data.tasks import sqit
 
 CHUNK = 1000  # utterances whose audio is sorted by length at a time, so that memory stays small
 
@@ -40,28 +38,21 @@ def ensure_frames(config: RunConfig, corpus: Corpus) -> FrameStore:
     return _ensure_encoded(config, corpus, frames_folder(config))
 
 
-def ensure_instructions(n_workers: int = 1) -> Corpus:
-    """The spoken instructions of task sqit from disk, spoken first where they are not there."""
-    folder = paths.cache() / "corpora" / f"instructions-{identity.instructions_digest()}"
-    return _ensure_spoken(folder, sqit.instructions, sqit.recipe, n_workers)
+def ensure_extra(name: str, n_workers: int = 1) -> Corpus:
+    """A corpus of `identity.EXTRA` from disk, spoken first where it is not there."""
+    folder = paths.cache() / "corpora" / f"{name}-{identity.extra_digest(name)}"
+    return _ensure_spoken(folder, *identity.EXTRA[name], n_workers)
 
 
-def ensure_instruction_frames(config: RunConfig) -> FrameStore:
-    """Frames of the spoken instructions, as `ensure_frames` has them of a corpus."""
-    folder = paths.cache() / "frames" / identity.instructions_frames_digest(config)
-    return _ensure_encoded(config, ensure_instructions(), folder)
+def ensure_extra_frames(config: RunConfig, name: str) -> FrameStore:
+    """Its frames, as `ensure_frames` has them of a run's own corpus."""
+    folder = paths.cache() / "frames" / identity.extra_frames_digest(config, name)
+    return _ensure_encoded(config, ensure_extra(name), folder)
 
 
-def ensure_languages(n_workers: int = 1) -> Corpus:
-    """The turns in other languages from disk, spoken first where they are not there."""
-    folder = paths.cache() / "corpora" / f"languages-{identity.languages_digest()}"
-    return _ensure_spoken(folder, languages.utterances, corpora.languages_recipe, n_workers)
-
-
-def ensure_language_frames(config: RunConfig) -> FrameStore:
-    """Frames of the turns in other languages, as `ensure_frames` has them of a corpus."""
-    folder = paths.cache() / "frames" / identity.languages_frames_digest(config)
-    return _ensure_encoded(config, ensure_languages(), folder)
+def evaluated_corpus(config: RunConfig, corpus: Corpus) -> Corpus:
+    """The one that the evaluation split is of: `corpus`, which the run is trained on, or another language."""
+    return ensure_extra("languages") if config.evaluation.split in LANGUAGES else corpus
 
 
 def transcripts_file(config: RunConfig, split: str) -> Path:

@@ -21,6 +21,7 @@ from typing import TextIO
 import psutil
 
 from speechllm_bench import paths, runs, studies
+from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import UserError
 from speechllm_bench.estimate import clock, describe, run_seconds
 from speechllm_bench.studies import Plan, Run
@@ -56,15 +57,16 @@ def run_command(run: Run, threads: int) -> list[str]:
     return [sys.executable, "-m", "speechllm_bench.cli", "run", run.study, run.variant, *chosen]
 
 
-def prepare_command(profile: str, jobs: int) -> list[str]:
-    return [sys.executable, "-m", "speechllm_bench.cli", "prepare", "--profile", profile, "--jobs", str(jobs)]
+def prepare_command(run: Run, jobs: int) -> list[str]:
+    chosen = ["--profile", run.profile, "--jobs", str(jobs)]
+    return [sys.executable, "-m", "speechllm_bench.cli", "prepare", run.study, run.variant, *chosen]
 
 
 def run_missing(
     plan: Plan,
     jobs: int | None = None,
     command: Command = run_command,
-    prepare: Callable[[str, int], list[str]] = prepare_command,
+    prepare: Command = prepare_command,
 ) -> Outcome:
     """Run what is missing, `jobs` processes at a time (default: as many as there are cores).
 
@@ -77,7 +79,9 @@ def run_missing(
     if not plan.missing:
         return Outcome((), (), 0.0)
     _check_disk()
-    _prepare(prepare(plan.profile.profile, cores()), plan.profile.profile)
+    print("Preparing corpus and encoder frames.", flush=True)
+    for run in {_needs(run.config): run for run in reversed(plan.missing)}.values():
+        _prepare(prepare(run, cores()), run.profile)
     finished, failures = _run_all(plan, jobs, command)
     for failure in failures:
         print(f"{failure['run']}: {failure['status']}: {failure['message']} (log: {failure['log']})")
@@ -156,8 +160,6 @@ def _run_all(plan: Plan, jobs: int, command: Command) -> tuple[list[Run], list[d
                 shown = time.monotonic()
     except BaseException as error:
         _stop(active)
-        for job in active:
-            _record_failure(job, "interrupted", "stopped before its end; the next start resumes it")
         if isinstance(error, KeyboardInterrupt):
             left = len(plan.missing) - len(finished)
             message = f"Stopped; runs finished, which stay: {len(finished)}; left for the next start: {left}."
@@ -246,9 +248,14 @@ def _signal_group(process: subprocess.Popen, number: int) -> None:
         os.killpg(process.pid, number)
 
 
+def _needs(config: RunConfig) -> str:
+    """What tells runs apart that need another corpus, or other encoder frames of it."""
+    hears = (config.audio_llm or config.encoder.model_dump()) if config.hears else None
+    return runs.digest(config.corpus.model_dump(), hears)
+
+
 def _prepare(command: list[str], profile: str) -> None:
-    """Corpus and encoder frames, once before the runs, so that no two runs make them at a time."""
-    print("Preparing corpus and encoder frames.", flush=True)
+    """A corpus and its encoder frames, before the runs and by all cores."""
     seen = sys.stderr.isatty()  # a terminal shows the bars, a notebook's kernel has none
     log = paths.results(profile) / "logs" / "prepare.log"
     with contextlib.nullcontext() if seen else _emptied(log) as file:

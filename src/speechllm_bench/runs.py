@@ -15,11 +15,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from speechllm_bench import paths
 from speechllm_bench.errors import UserError
@@ -75,23 +75,38 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """A temporary folder that becomes `target` when the block ends well, and vanishes when it does not."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    old = temporary.with_suffix(".old")
     try:
         yield temporary
         temporary.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
+        if target.exists():  # moved away, not deleted: wherever this is stopped, nothing is half there
+            os.replace(target, old)
         os.replace(temporary, target)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not target.exists():
+            os.replace(old, target)
+        for folder in (temporary, old):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def lock(target: Path) -> Iterator[None]:
-    """Hold `target` alone; whoever comes second waits. A killed holder's lock is released by the system."""
+def lock(target: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold `target` alone; whoever comes second waits, and says so by `waiting`.
+
+    A killed holder's lock is released by the system.
+    """
     folder = paths.cache() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{target.name}.lock"):
+    held = FileLock(folder / f"{target.name}.lock")
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        waiting()
+        held.acquire()
+    try:
         yield
+    finally:
+        held.release()
 
 
 def remove(folder: Path) -> None:

@@ -22,9 +22,31 @@ def read_yaml(path: Path):
     """What a YAML file says, as plain data; yaml.YAMLError where it is not readable."""
     loader = _LOADER(path.read_text(encoding="utf-8"))
     try:
-        return loader.get_single_data()
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _refuse_repeated_keys(node)
+        return loader.construct_document(node)
     finally:
         loader.dispose()
+
+
+def _refuse_repeated_keys(node: yaml.Node) -> None:
+    """YAML itself would keep the last of them in silence."""
+    waiting, seen = [node], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen or isinstance(node, yaml.ScalarNode):
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+            continue
+        names = [key.value for key, _ in node.value]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(f"key '{repeated[0]}' stands twice in the block that begins in line {line}")
+        waiting += [value for _, value in node.value]
 
 
 def load_yaml(model: type[Strict], path: Path):
@@ -34,7 +56,7 @@ def load_yaml(model: type[Strict], path: Path):
         raise UserError(f"there is no {path.name} in {path.parent.name}/; known there: {known}")
     try:
         content = read_yaml(path)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path.name} is not readable YAML: {' '.join(str(error).split())}") from None
     return checked(model, content, path.name)
 

@@ -143,6 +143,10 @@ def run_folder(profile: str, digest: str) -> Path:
     return paths.results(profile) / "runs" / digest
 
 
+def stage_folder(profile: str, digest: str) -> Path:
+    return paths.results(profile) / "stages" / digest
+
+
 def failure_file(profile: str, digest: str) -> Path:
     return paths.results(profile) / "failed" / f"{digest}.json"
 
@@ -152,7 +156,7 @@ def run_done(profile: str, digest: str) -> bool:
 
 
 def stage_done(profile: str, digest: str) -> bool:
-    return (paths.results(profile) / "stages" / digest / "stage.json").is_file()
+    return (stage_folder(profile, digest) / "stage.json").is_file()
 
 
 def _seeds(study: Study, profile: Profile, seeds: Sequence[int] | None) -> Sequence[int]:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from speechllm_bench import studies
-from speechllm_bench.reports import figures, looks
+from speechllm_bench.reports import figures, looks, tables
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +143,7 @@ def test_files_are_the_same_bytes_each_time(curves, tmp_path):
 
 
 def test_smoke_is_marked_and_other_profiles_are_not(tmp_path):
-    for profile, mark in (("smoke", figures.SMOKE_MARK), ("mini", "")):
+    for profile, mark in (("smoke", tables.SMOKE_MARK), ("mini", "")):
         figure, _ = figures.panels()
         figures.save(figure, tmp_path, "empty", profile)
         assert figure.get_supxlabel() == mark

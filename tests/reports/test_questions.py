@@ -82,7 +82,7 @@ def test_other_questions_have_columns_of_their_own_and_are_not_compared():
     assert frame.loc["slots", ["accuracy", "difference"]].isna().all()
     assert not frame.columns.duplicated().any()
     shown = tables.display(frame.reset_index()).set_index("Variant")
-    assert shown.loc["sit_asked_sit", "Accuracy"] == "1.000 [1.00, 1.00]"
+    assert shown.loc["sit_asked_sit", "Accuracy"] == "1.000 [1.000, 1.000]"
     assert "Accuracy: of answers" in tables.caption(frame, "T", "slots", "mini")
     assert tables.main_metric(rows, "sit_asked_sit").value == 1
     assert show.best_run(rows).name == "slots" and show.best_run(rows[1:]).name == "sit_asked_sit"
@@ -106,3 +106,10 @@ def test_levels_are_lines_over_context_and_over_distractors():
     assert [ax.get_xlabel() for ax in figure.axes] == ["turns of context", "distractors"]
     plt.close(figure)
     assert levels.levels_figure(rows[:2]) is None
+
+
+def test_one_answer_of_each_kind_of_a_task_without_slots_is_right_or_not():
+    answers = enumerate(["hallo", " hello", "hullo"])
+    said = [prediction(i, "transcription", "hello", raw, "") for i, raw in answers]
+    found = {kind: p.utterance_id for kind, p in show.one_of_each(said).items()}
+    assert found == {"as wanted": "u1", "other than wanted": "u0"}

@@ -103,7 +103,7 @@ def test_boundary_errors_by_length_and_rate(monkeypatch):
     gold = ner.target([("PLACE", "new york"), ("WHEN", "may")])
     raw = [gold, ner.target([("PLACE", "york"), ("WHEN", "may")]), "{}"]
     said = [prediction("ner", i, gold, one) for i, one in enumerate(raw)]
-    monkeypatch.setattr(show, "predictions", lambda run: said)
+    monkeypatch.setattr(boundaries, "predictions", lambda run: said)
     frame = boundaries.boundary_errors(
         [row("ner", "ner", 1), row("transcription", "transcription", 1)], utterances
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from test_tables import row
@@ -124,6 +125,11 @@ def test_links_lead_to_files_that_are_there(stored):
     assert {"tables/adapter_size.md", "tables/adapter_size_claims.md"} <= linked
     assert {"figures/adapter_size_parameters.png", "notebooks/adapter_size.ipynb"} <= linked
     assert all((paths.results("mini") / link).is_file() for link in linked)
+
+
+def test_every_figure_of_a_studys_own_has_a_link():
+    endings = {Path(file.format("")).stem for file in summary.FILES.values()}
+    assert {f"_{ending}" for ending, _ in reports.OWN_FIGURES.values()} <= endings
 
 
 def test_smoke_is_marked_and_other_profiles_are_not(suite):

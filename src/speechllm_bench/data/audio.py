@@ -44,6 +44,14 @@ def read_audio(source: Path | str | bytes, channel: int | None = None) -> np.nda
     return resample(mono, rate, SAMPLE_RATE)
 
 
+def seconds(file: Path) -> float:
+    """The length of an audio file, read from its header. Raises UserError as `read_audio` does."""
+    try:
+        return soundfile.info(file).duration
+    except (soundfile.LibsndfileError, RuntimeError):
+        return len(read_audio(file)) / SAMPLE_RATE  # which says what is wrong with it
+
+
 def _decode(source: Path | str | bytes, name: str) -> tuple[np.ndarray, int]:
     """Samples (n, channels) float32 and their rate."""
     if not isinstance(source, bytes) and not Path(source).is_file():

@@ -9,22 +9,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from transformers import (
-    AutoTokenizer,
-    GenerationMixin,
-    PreTrainedTokenizerBase,
-    WhisperForConditionalGeneration,
-)
+from transformers import GenerationMixin, PreTrainedTokenizerBase, WhisperForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
-from speechllm_bench import paths
 from speechllm_bench.models.encoder import encoder_states, log_mel, same_length_batches
+from speechllm_bench.models.llm import load_tokenizer
 from speechllm_bench.models.pretrained import load_pretrained
 
 
 def load_asr(name: str) -> tuple[WhisperForConditionalGeneration, PreTrainedTokenizerBase]:
     model = load_pretrained(WhisperForConditionalGeneration, name)
-    return model.eval(), AutoTokenizer.from_pretrained(paths.backbone(name))
+    return model.eval(), load_tokenizer(name)
 
 
 @torch.inference_mode()

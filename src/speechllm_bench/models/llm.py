@@ -12,7 +12,7 @@ from speechllm_bench.models.pretrained import load_pretrained
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    tokenizer = AutoTokenizer.from_pretrained(paths.backbone(name))
+    tokenizer = AutoTokenizer.from_pretrained(paths.backbone(name), local_files_only=True)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # masked wherever it pads; Llama's tokenizer has none
     return tokenizer

@@ -1,4 +1,4 @@
-"""Loading a backbone: from a zoo folder, any other folder or a hub name, through transformers."""
+"""Loading a backbone through transformers: from a zoo folder, any other folder or the copy of a hub model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from speechllm_bench.errors import UserError
 
 
 def load_pretrained(kind: type, name: str) -> PreTrainedModel:
-    """`kind.from_pretrained`: safetensors alone, fp32 whatever they are stored in.
+    """`kind.from_pretrained`: safetensors alone, fp32 whatever they are stored in, and nothing downloaded.
 
     Raises UserError where the weights are missing or damaged.
     """
     try:
-        return kind.from_pretrained(paths.backbone(name), use_safetensors=True, dtype="float32")
+        return kind.from_pretrained(
+            paths.backbone(name), use_safetensors=True, dtype="float32", local_files_only=True
+        )
     except SafetensorError as error:
         raise UserError(f"the weights of {name} are damaged ({error}): {_remedy(name)}") from None
     except OSError as error:  # transformers tells a folder without weights and an unknown hub name so

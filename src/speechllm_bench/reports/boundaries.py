@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from speechllm_bench.data.tasks import ner
-from speechllm_bench.reports import show
+from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.schema import Prediction, Utterance
 
 ENDS = ("found", "boundary", "missed")
@@ -29,7 +29,7 @@ def boundary_errors(rows: Sequence[dict], utterances: Sequence[Utterance]) -> pd
     for row in rows:
         if not row["score"] or row["run"].config.evaluation.task != "ner":
             continue
-        for prediction in show.predictions(row["run"]):
+        for prediction in predictions(row["run"]):
             voice = spoken[prediction.utterance_id].voice
             for phrase, end in ends(prediction):
                 rate = voice.rate if voice else float("nan")

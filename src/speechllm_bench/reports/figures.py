@@ -19,13 +19,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from speechllm_bench.evaluation import score
+from speechllm_bench.reports import tables
 from speechllm_bench.reports.looks import look
 from speechllm_bench.runs import write_bytes
 
 WIDTHS = {"column": 3.35, "page": 7.0}
 """Inches: narrow enough for one column or the page of ISCA and IEEE proceedings."""
 
-SMOKE_MARK = "SMOKE PROFILE – these numbers say little"
 
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -213,7 +213,7 @@ def legend(figure: Figure, reported: bool = False) -> None:
 def save(figure: Figure, folder: Path, name: str, profile: str) -> list[Path]:
     """Write <name>.pdf and <name>.png (300 dpi), marked where the profile is smoke; returns the paths."""
     if profile == "smoke":
-        figure.supxlabel(SMOKE_MARK, color="#B00020", fontsize=7, fontweight="bold")
+        figure.supxlabel(tables.SMOKE_MARK, color="#B00020", fontsize=7, fontweight="bold")
     paths = []
     for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
         content = io.BytesIO()

@@ -16,6 +16,7 @@ from pandas.io.formats.style import Styler
 from speechllm_bench.data.audio import SAMPLE_RATE
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.tasks import TASKS
+from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.experiments import Study
@@ -87,7 +88,7 @@ def answers(found: Sequence[Prediction], n: int = 20) -> pd.DataFrame:
 
 
 def errors(rows: Sequence[dict]) -> pd.DataFrame:
-    """How many slots met which end, summed over a variant's seeds; one row a variant."""
+    """How many slots met which end, summed over a variant's seeds; one row a variant that is asked."""
     counts = {
         (row["variant"], row["seed"]): row["score"]["error_kinds"]
         for row in rows
@@ -99,12 +100,20 @@ def errors(rows: Sequence[dict]) -> pd.DataFrame:
 
 
 def one_of_each(found: Sequence[Prediction]) -> dict[str, Prediction]:
-    """The first answer of every kind of error, by kind; kinds that did not happen are left out."""
+    """The first answer of every kind of error, by kind; kinds that did not happen are left out.
+
+    Of the slot tasks; an answer to another task is only the same as the gold one or not.
+    """
     examples: dict[str, Prediction] = {}
     for prediction in found:
+        if prediction.task not in ("slots", *FORMS):
+            right = prediction.raw.strip() == prediction.gold
+            examples.setdefault("as wanted" if right else "other than wanted", prediction)
+            continue
         for kind in score.error_kinds([prediction], TASKS[prediction.task].parse):
             examples.setdefault(kind, prediction)
-    return {kind: examples[kind] for kind in score.ERROR_KINDS if kind in examples}
+    kinds = (*score.ERROR_KINDS, "as wanted", "other than wanted")
+    return {kind: examples[kind] for kind in kinds if kind in examples}
 
 
 def question(prompt: str, target: str) -> HTML:

@@ -35,6 +35,10 @@ FILES = {
     "levels": "figures/{}_levels.png",
     "traces": "tables/{}_traces.md",
     "F1 against tokens of an answer": "figures/{}_cost.png",
+    "types": "figures/{}_types.png",
+    "scale": "figures/{}_scale.png",
+    "noise of labels": "figures/{}_noise.png",
+    "changes": "tables/{}_changes.md",
     "executed notebook": "notebooks/{}.ipynb",
 }
 READING = (

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from speechllm_bench import metrics
 from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators.labels import labels as annotated
@@ -19,14 +18,14 @@ from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.data.tasks import TASKS, sqit
 from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.data.tasks.traced_slots import FORMS
-from speechllm_bench.metrics import class_f1, exact_match, ner_f1, partial_match, wer
+from speechllm_bench.evaluation import score, task_scores
 from speechllm_bench.models.adapters import build_adapter
 from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.llm import load_llm, load_tokenizer, with_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import SENTIMENTS, Example, Prediction, SlotType, Utterance
+from speechllm_bench.schema import Example, SlotType, Utterance
 from speechllm_bench.training import distillation, schedule
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.training.regulariser import Regulariser
@@ -259,29 +258,12 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
             decoding = config.evaluation
             said = decode(model, tokenizer, asked, turns, **heard, batch_size=decoding.batch_size,
                           max_new_tokens=stage.trace_tokens or decoding.max_new_tokens)  # fmt: skip
-            values |= _decoded(said, task)
+            metric = score.MAIN[task]
+            scored = task_scores.score_task(task, said, TASKS[task].parse)
+            values[metric] = scored["metrics"][metric]["value"]
         return values
 
     return validate
-
-
-def _decoded(said: Sequence[Prediction], task: TaskName) -> dict[str, float]:
-    """A task's main metric of decoded answers, under its name in `evaluation.score.METRICS`."""
-    name, rule, count = {
-        "slots": ("f1", metrics.f1, partial_match.counts),
-        "transcription": ("wer", wer.rate, wer.word_counts),
-        "sit": ("accuracy", metrics.quotient, _right),
-        "sqit": ("accuracy", metrics.quotient, _right),
-        "ner": ("ner_f1", metrics.f1, ner_f1.counts),
-        "sentiment": ("macro_f1", class_f1.macro, lambda *pair: class_f1.counts(*pair, SENTIMENTS)),
-    }["slots" if task in FORMS else task]
-    parse = TASKS[task].parse
-    counts = [count(parse(p.gold), parse(p.raw)) for p in said]
-    return {name: float(rule(np.sum(counts, axis=0)))}
-
-
-def _right(gold: str, said: str) -> tuple[int, int]:
-    return exact_match.same(gold, said), 1
 
 
 def _reference_length(example: Example, utterance: Utterance) -> float:

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from speechllm_bench import paths, runs
+from speechllm_bench import paths, runs, studies
 from speechllm_bench.config import RunConfig
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
@@ -35,7 +35,7 @@ def retained(rows: Sequence[dict]) -> pd.DataFrame:
             continue
         seen |= {row["variant"], run.stages}
         before = _before(run.config.llm)
-        after = before and _after(run.config, paths.results(run.profile) / "stages" / run.stages[-1])
+        after = before and _after(run.config, studies.stage_folder(run.profile, run.stages[-1]))
         for mode, found in (after or {}).items():
             lines += [
                 [row["variant"], mode, skill, before[mode][skill]["value"], one["value"]]

@@ -68,17 +68,22 @@ class Mels:
 
 def mels_of(utterances: list[Utterance], folder: Path, n_workers: int) -> Mels:
     """Speak the utterances and keep their features on disk; done once."""
-    if not (folder / "index.json").is_file():
-        with runs.lock(folder), runs.whole_folder(folder) as temporary:
-            offsets, real = [0], []
-            with open(temporary / "mels.bin", "wb") as file:
-                for _, audio in synthesis.speak_all(utterances, n_workers, progress=True):
-                    mel = log_mel(audio, "trimmed").T.to(torch.float16).numpy()  # (M, 80)
-                    file.write(np.ascontiguousarray(mel).tobytes())
-                    offsets.append(offsets[-1] + len(mel))
-                    real.append(real_frames(len(audio)))
-            runs.write_json(temporary / "index.json", {"offsets": offsets, "real_frames": real})
+    with runs.lock(folder):
+        if not (folder / "index.json").is_file():
+            _write_mels(utterances, folder, n_workers)
     return Mels(folder)
+
+
+def _write_mels(utterances: list[Utterance], folder: Path, n_workers: int) -> None:
+    with runs.whole_folder(folder) as temporary:
+        offsets, real = [0], []
+        with open(temporary / "mels.bin", "wb") as file:
+            for _, audio in synthesis.speak_all(utterances, n_workers, progress=True):
+                mel = log_mel(audio, "trimmed").T.to(torch.float16).numpy()  # (M, 80)
+                file.write(np.ascontiguousarray(mel).tobytes())
+                offsets.append(offsets[-1] + len(mel))
+                real.append(real_frames(len(audio)))
+        runs.write_json(temporary / "index.json", {"offsets": offsets, "real_frames": real})
 
 
 class WhisperCTC(nn.Module):

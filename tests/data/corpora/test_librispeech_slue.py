@@ -130,6 +130,16 @@ def test_what_nothing_is_known_of_cannot_be_asked(published, sense):
         jobs.execute(sense("slots"), "recorded", lambda phase, share: None)
 
 
+def test_what_whisper_cannot_hear_whole_is_left_out(published):
+    chapter = published / "LibriSpeech" / "test-clean" / "103" / "1240"
+    write(chapter / "103-1240-0001.flac", 30.5, 0.05)
+    table = published / "slue-voxceleb" / "slue-voxceleb_test.tsv"
+    table.write_text(table.read_text().replace("\t0.5\t1.5", "\t0.5\t31.5"))
+    left = [u.id.split("/")[-1] for u in librispeech_slue.utterances("A-test", 2)]
+    assert left[:2] == ["103-1240-0000", "103-1240-0002"] and left[-1] == "id10002_b_00002"
+    assert len(left) == 5  # of VoxCeleb one is too long and one is no sentiment
+
+
 def test_what_is_missing_is_named(published, monkeypatch):
     (published / "slue-voxceleb" / "slue-voxceleb_dev.tsv").write_text(
         VOXCELEB.replace("sentiment", "mood") + "a\tb\tc\td\te\t0\t1\n"

@@ -14,6 +14,7 @@ import yaml
 
 from speechllm_bench.data.audio import read_audio, to_int16
 from speechllm_bench.data.corpora import store
+from speechllm_bench.data.corpora.card import data_card
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.synthesis import speak_all
 from speechllm_bench.errors import UserError
@@ -114,6 +115,15 @@ def test_the_card_says_what_it_is(built):
         assert f"`{field}`" in text
 
 
+def test_the_card_of_other_languages_is_not_that_of_the_call_centre(built):
+    info = Corpus.load(built).info
+    split = info["splits"]["train"]
+    card = data_card(info | {"recipe": {"corpus": "languages"}, "splits": {"es": split, "fr": split}})
+    header, text = yaml.safe_load(card.split("---\n")[1]), card.split("---\n", 2)[2]
+    assert header["language"] == ["es", "fr"] and "synthetic" in text
+    assert "two-party" not in text and "zoo" not in text
+
+
 def test_identity_rests_on_recipe_and_utterances(built, tmp_path):
     fingerprint = Corpus.load(built).fingerprint
     one = {"A-test": SPLITS["A-test"]}
@@ -166,14 +176,6 @@ def test_an_unknown_split_is_named(built):
     for ask in (corpus.utterances, corpus.n_samples, lambda split: corpus.audio(split, 0)):
         with pytest.raises(UserError, match="no split 'C-test': it has train, A-test"):
             ask("C-test")
-
-
-def test_other_audio_is_a_warning(built):
-    corpus = Corpus.load(built)
-    assert store.check_audio_hashes(corpus.info, corpus.audio_hashes) == []
-    assert store.check_audio_hashes(corpus.info, {}) == []
-    (warning,) = store.check_audio_hashes(corpus.info, {**corpus.audio_hashes, "A-test": "0"})
-    assert "A-test" in warning
 
 
 def test_the_record_is_plain_json(built):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from speechllm_bench.config import LANGUAGES
+
 _CARD = """\
 ---
 license: cc-by-4.0
@@ -79,6 +81,37 @@ CC BY 4.0. espeak-ng, which spoke the text, is a GPL-3 program and no part of th
 """
 
 
+_EXTRA = """\
+---
+license: cc-by-4.0
+language:
+{languages}
+tags:
+- synthetic
+configs:
+- config_name: default
+  data_files:
+{data_files}
+---
+
+# {title}
+
+Spoken by espeak-ng {espeak} over a simulated telephone line, as the suite's call centre is. **Everything here
+is synthetic**: no person is recorded or described. Synthesis version {synthesis}; fingerprint
+`{fingerprint}`.
+
+{recipe}
+
+{counts}
+
+CC BY 4.0. espeak-ng, which spoke the text, is a GPL-3 program and no part of this data.
+"""
+
+_TITLES = {
+    "instructions": "Spoken questions about a turn (task sqit)",
+    "languages": "Caller turns in other languages than English, to evaluate alone",
+}
+
 _RECORDED = """\
 ---
 configs:
@@ -106,10 +139,14 @@ def data_card(info: dict) -> str:
         data_files.append(f"  - split: {split.replace('-', '_')}\n    path: {of['file']}")
         hours = of["seconds"] / 3600
         counts.append(f"| {split} | {of['n_utterances']} | {of['n_speakers']} | {hours:.2f} |")
-    card = _CARD if info["versions"] else _RECORDED
+    corpus = info["recipe"]["corpus"]
+    card = (_EXTRA if corpus in _TITLES else _CARD) if info["versions"] else _RECORDED
+    spoken = [split for split in info["splits"] if split in LANGUAGES] or ["en"]
     return card.format(
         **info["versions"],  # of what spoke
-        corpus=info["recipe"]["corpus"],
+        corpus=corpus,
+        title=_TITLES.get(corpus),
+        languages="\n".join(f"- {language}" for language in spoken),
         data_files="\n".join(data_files),
         fingerprint=info["fingerprint"],
         recipe=f"```json\n{json.dumps(info['recipe'], indent=1, sort_keys=True)}\n```",

@@ -9,7 +9,8 @@ task alone. Nothing is downloaded: below $SPEECHLLM_BENCH_DATA/librispeech_slue 
 
 Of LibriSpeech the 100 hours of clean speech; the paper does not say which part it takes. Texts are lower case
 without punctuation. Raw entity tags become SLUE's combined ones, those that SLUE discards are left out; turns
-whose sentiment is none of three are left out. Where SLUE names no speaker, a session of parliament is one.
+whose sentiment is none of three are left out, and so is what is longer than the 30 s that Whisper hears.
+Where SLUE names no speaker, a session of parliament is one.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from pathlib import Path
 
 import numpy as np
 
-from speechllm_bench.data.audio import SAMPLE_RATE, read_audio
+from speechllm_bench.data.audio import SAMPLE_RATE, read_audio, seconds
 from speechllm_bench.data.corpora.published import file_hash, published
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import SENTIMENTS, Entity, SlotType, Utterance
 
 NAME = "librispeech_slue"
-READER_VERSION = "1"
+READER_VERSION = "2"
 """To be raised with every change of this module that changes an utterance."""
 
 SPLITS = {"train": ("train-clean-100", "fine-tune"), "validation": ("dev-clean", "dev"),
@@ -46,6 +47,8 @@ COMBINED = {
 }
 """SLUE's combined tag of a raw one; None: discarded (slue-toolkit, raw_to_combined_tag_map)."""
 
+LONGEST = 30  # seconds
+
 PUNCTUATION = frozenset(".,!?;")
 
 
@@ -54,7 +57,8 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
     if split not in SPLITS:
         raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
     sources = (_librispeech(split), _voxpopuli(split), _voxceleb(split))
-    return list(chain.from_iterable(islice(source, n) for source in sources))
+    heard = (filter(lambda utterance: _seconds(utterance) <= LONGEST, source) for source in sources)
+    return list(chain.from_iterable(islice(source, n) for source in heard))
 
 
 def slot_types() -> dict[str, SlotType]:
@@ -76,16 +80,36 @@ def recipe() -> dict:
 
 def recording(utterance: Utterance) -> np.ndarray:
     """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
+    whole = read_audio(_file(utterance))
+    if utterance.domain != "voxceleb":
+        return whole
+    start, end = (round(second * SAMPLE_RATE) for second in _part(utterance))
+    return whole[start:end]
+
+
+def _seconds(utterance: Utterance) -> float:
+    if utterance.domain != "voxceleb":
+        return seconds(_file(utterance))
+    start, end = _part(utterance)
+    return end - start
+
+
+def _file(utterance: Utterance) -> Path:
+    """Where its recording is, of VoxCeleb the whole one that it is a part of."""
     source, split, name = utterance.id.split("/", 2)
     subset, part = SPLITS[split]
     if source == "librispeech":
-        return read_audio(_chapter(subset, name) / f"{name}.flac")
+        return _chapter(subset, name) / f"{name}.flac"
     if source == "voxpopuli":
-        return read_audio(published(NAME, f"slue-voxpopuli/{part}") / f"{name}.ogg")
-    row = _rows(_table("voxceleb", part))[name]
-    whole = read_audio(published(NAME, f"slue-voxceleb/{part}_raw") / f"{name}.flac")
-    start, end = (round(float(row[key]) * SAMPLE_RATE) for key in ("start_second", "end_second"))
-    return whole[start:end]
+        return published(NAME, f"slue-voxpopuli/{part}") / f"{name}.ogg"
+    return published(NAME, f"slue-voxceleb/{part}_raw") / f"{name}.flac"
+
+
+def _part(utterance: Utterance) -> tuple[float, float]:
+    """Where an utterance of VoxCeleb begins and ends in its recording, in seconds."""
+    _, split, name = utterance.id.split("/", 2)
+    row = _rows(_table("voxceleb", SPLITS[split][1]))[name]
+    return float(row["start_second"]), float(row["end_second"])
 
 
 def _librispeech(split: str) -> Iterator[Utterance]:

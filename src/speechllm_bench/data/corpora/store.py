@@ -5,8 +5,8 @@
     corpus.json                  recipe, hashes, counts; written last
 
 A corpus's identity (`fingerprint`) rests on its recipe, its utterances and, where it is synthetic, the
-versions of espeak-ng and of the synthesis. Hashes of the audio are recorded beside it: filters may differ in
-the last bit between processors, which is worth a warning and no more.
+versions of espeak-ng and of the synthesis. Hashes of the audio are recorded beside it and are no part of it,
+since filters may differ in the last bit between processors.
 """
 
 from __future__ import annotations
@@ -219,16 +219,6 @@ class Corpus:
         if split not in self.info["splits"]:
             raise UserError(f"{self.folder} has no split '{split}': it has {', '.join(self.splits)}")
         return self.folder / self.info["splits"][split]["file"]
-
-
-def check_audio_hashes(info: dict, recorded: dict[str, str]) -> list[str]:
-    """Warnings, one a split whose audio is not that of `recorded` (another `Corpus.audio_hashes`)."""
-    return [
-        f"the audio of split {split} differs from that of the recorded corpus: this machine's filters give "
-        "other samples; scores may differ a little"
-        for split, counts in info["splits"].items()
-        if recorded.get(split, counts["audio_sha256"]) != counts["audio_sha256"]
-    ]
 
 
 def _remedy(folder: Path) -> str:

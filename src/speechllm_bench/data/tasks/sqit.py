@@ -6,7 +6,7 @@ of encoder frames, so adapter, prompt and decoding are those of every other task
 
 `instructions` is the small fixed set of them: every wording in a few voices of each split's own, those of
 the tests being heard nowhere else. It is spoken, stored and encoded as a corpus of its own
-(`preparation.ensure_instructions`).
+(`preparation.ensure_extra`).
 """
 
 from __future__ import annotations
