@@ -72,7 +72,7 @@ def toy_profile(name: str) -> dict:
         "llm": "zoo/toy-llm",
         "llms": {role: f"zoo/toy-{role}" for role in ROLES},
         "audio_llm": "zoo/toy-audio-llm",
-        "audio_llms": {role: f"zoo/toy-audio-llm-{role}" for role in ("small", "fresh")},
+        "audio_llms": {role: f"zoo/toy-audio-llm-{role}" for role in ("small", "fresh", "small_fresh")},
         "adapters": ADAPTERS | SETTINGS,
         "lora": {"rank": 4, "alpha": 16, "dropout": 0.0},
         "lora_qkv": {"rank": 2, "alpha": 2, "dropout": 0.0, "targets": "qkv"},

@@ -128,6 +128,7 @@ class StageConfig(FitConfig):
     text: Text = "gold"
     annotation: AnnotationConfig | None = None  # of its entities; None: gold
     beside: dict[TaskName, int] | None = None  # how many of the examples are of further tasks, beside `tasks`
+    again: TaskName | None = None  # its own questions once more, put as this task: half of `tasks`' examples
     described: float | None = Field(None, gt=0, le=1)  # share of the slot examples with descriptions
     decoded_task: TaskName | None = None  # what the decoded turns are asked; None: slots
     classifier: ClassifierConfig | None = None
@@ -139,13 +140,18 @@ class StageConfig(FitConfig):
     @property
     def own_examples(self) -> int:
         """Examples of `tasks`: the same ones whatever else the stage sees beside them."""
-        return self.examples - sum((self.beside or {}).values())
+        return (self.examples - sum((self.beside or {}).values())) // (2 if self.again else 1)
+
+    @property
+    def taught(self) -> set[TaskName]:
+        """The tasks of all its examples."""
+        return {*self.tasks, *(self.beside or ()), *([self.again] if self.again else ())}
 
     @model_validator(mode="after")
     def _shares(self) -> StageConfig:
         if abs(sum(self.tasks.values()) - 1) > 1e-9 or min(self.tasks.values()) <= 0:
             raise ValueError(f"tasks are shares above 0 that sum to 1, got {self.tasks}")
-        if self.annotation and "ner" not in {*self.tasks, *(self.beside or ())}:
+        if self.annotation and "ner" not in self.taught:
             raise ValueError("annotation is of entities, but this stage does not train on the task ner")
         if self.annotation and self.classifier:
             raise ValueError("a classifier learns gold tags; a stage has it or annotation, not both")
@@ -157,7 +163,7 @@ class StageConfig(FitConfig):
             raise ValueError("a classifier regularises the adapter, but this stage does not train it")
         if self.distillation and self.classifier:
             raise ValueError("a stage learns beside a classifier or from a teacher (distillation), not both")
-        if self.distillation and "sqit" in {*self.tasks, *(self.beside or ())}:
+        if self.distillation and "sqit" in self.taught:
             raise ValueError("the instructions of task sqit are heard, and the teacher of distillation reads")
         return self
 
@@ -241,7 +247,7 @@ class RunConfig(Strict):
 
     def tasks(self, n_stages: int, evaluated: bool = True) -> set[TaskName]:
         """The tasks of the first `n_stages` stages and of the evaluation."""
-        seen = {task for stage in self.stages[:n_stages] for task in (*stage.tasks, *(stage.beside or ()))}
+        seen = {task for stage in self.stages[:n_stages] for task in stage.taught}
         return seen | ({self.evaluation.task} if evaluated else set())
 
     def reads_asr(self, n_stages: int, evaluated: bool = True) -> bool:

@@ -34,7 +34,8 @@ class StageRecipe(Strict):
     """A stage as a study names it: its budget is the sum of the profile's budgets named.
 
     Where that is 0 the profile has no such stage. `beside` adds examples of other tasks, their budgets
-    summed in the same way, and leaves the stage's own examples what they are.
+    summed in the same way, and leaves the stage's own examples what they are; so does `again`, which puts the
+    stage's own questions once more, as another task.
     """
 
     name: str
@@ -46,6 +47,7 @@ class StageRecipe(Strict):
     train_share: float | None = None  # of the training utterances; None: the variant's
     times: float = Field(1.0, gt=0)  # the budget: what makes variants equal in tokens, not in examples
     beside: dict[TaskName, list[Budget]] | None = None
+    again: TaskName | None = None
     described: float | None = None  # share of the slot examples that describe their slots
     decoded_task: TaskName | None = None
     classifier: ClassifierConfig | None = None
@@ -53,7 +55,7 @@ class StageRecipe(Strict):
 
     @property
     def taught(self) -> set[TaskName]:
-        return {*self.tasks, *(self.beside or ())}
+        return {*self.tasks, *(self.beside or ()), *([self.again] if self.again else ())}
 
 
 class EvaluationRecipe(Strict):
@@ -230,8 +232,9 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe) -> StageConfi
                 "`speechllm-bench annotate labels`"
             )
         shared["annotation"]["stored"] = profile.labels
+    own = round(stage.times * _examples(profile, stage.budget))
     return StageConfig(
-        examples=round(stage.times * _examples(profile, stage.budget)) + sum((beside or {}).values()),
+        examples=own * (2 if stage.again else 1) + sum((beside or {}).values()),
         beside=beside,
         train_share=stage.train_share or variant.train_share,
         **shared,

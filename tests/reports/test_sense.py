@@ -9,7 +9,7 @@ import pytest
 
 from speechllm_bench.data.tasks import TASKS, ner
 from speechllm_bench.evaluation import task_scores
-from speechllm_bench.reports import boundaries, sense, show
+from speechllm_bench.reports import boundaries, sense, show, slue, tags
 from speechllm_bench.schema import Prediction, Utterance, Voice
 
 PLACES = ('{"place": ["rome"]}', '{"place": ["york"]}')
@@ -47,11 +47,33 @@ def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
     bare, lora = frame.loc["one a task", "adapter"], frame.loc["one a task", "+ LoRA"]
     assert bare["WER"] == 0.25 and bare["WER, gain"] == 0 and bare["trained parameters"] == 100
     assert lora["WER, gain"] == 1 and lora["NER F1, gain"] == pytest.approx(0.5)
-    assert pd.isna(lora["sentiment, macro F1"]) and pd.isna(lora["SLUE score"])
-    assert bare["SLUE score"] == pytest.approx(100 * (0.75 + 0.5 + 1) / 3)
+    assert pd.isna(lora["sentiment, macro F1"])
     unified = frame.loc["one for all tasks", "adapter"]
     assert unified["NER F1"] == 0.25 and unified["NER F1, gain"] == 0  # over itself, not over `ner`
     assert pd.isna(frame.loc["one a task", "all"]["trained parameters"])
+
+
+def test_the_slue_score_and_its_gain_rest_on_one_draw_of_speakers():
+    rows = [row(task, task, right) for task, right in (("transcription", 4), ("ner", 4), ("sentiment", 8))]
+    rows += [row(task, f"{task}_lora", 8) for task in sense.TASKS]
+    frame = slue.slue([*rows, row("ner", "ner_all", 8)])  # of `all` one task alone
+    bare, lora = frame.to_dict("records")
+    assert (bare["setting"], lora["setting"]) == ("adapter", "+ LoRA")
+    # Every speaker is right as often as another: nothing varies.
+    assert bare["SLUE score"] == "75.000 [75.000, 75.000]" and bare["gain"] == "–"  # 100 (0.75 + 0.5 + 1) / 3
+    assert lora["SLUE score"] == "100.000 [100.000, 100.000]"
+    assert lora["gain"] == "+25.000 [+25.000, +25.000]"
+    assert slue.slue(rows[:2]).empty
+
+
+def test_f1_by_tag_shows_rare_ones_apart(monkeypatch):
+    gold = ['{"place": ["rome"], "person": ["ann"]}', *['{"place": ["rome"]}'] * 3]
+    said = ['{"place": ["rome"], "person": ["bob"]}', *['{"place": ["rome"]}'] * 2, "{}"]
+    answers = [prediction("ner", i, g, s) for i, (g, s) in enumerate(zip(gold, said, strict=True))]
+    monkeypatch.setattr(tags, "predictions", lambda run: answers)
+    found = tags.f1_by_tag([row("ner", "ner", 4), row("sentiment", "sentiment", 4)])
+    assert list(found.columns) == ["PERSON (1)", "PLACE (4)"]
+    assert found.loc["ner"].tolist() == [0.0, pytest.approx(2 * 3 / 7)]
 
 
 def test_the_best_run_of_each_task_and_what_decoding_cost():

@@ -229,6 +229,18 @@ def asked(config, data, folder, collated):
     return [(e, f) for e, f in seen if "/train/" in e.utterance_id], fit, amounts
 
 
+def test_again_puts_the_stages_own_questions_once_more(tiny_run, tiny_data, tmp_path, collated):
+    """2510.19326: both sets merged, each turn in both modes."""
+    modes = {"tasks": {"slots_no_think": 1.0}, "again": "slots_think", "trace_tokens": 8}
+    config = stage(tiny_run(), examples=24, decoded_turns=0, points=1, **modes)
+    assert config.stages[0].own_examples == 12
+    pairs, *_ = asked(config, tiny_data, tmp_path, collated)
+    both = {task: [e for e, _ in pairs if e.task == task] for task in ("slots_no_think", "slots_think")}
+    turns, again = ([(e.utterance_id, e.asked) for e in some] for some in both.values())
+    assert len(turns) == len(set(turns)) == 12 and sorted(turns) == sorted(again)
+    assert [e.task for e, _ in pairs][:12] != ["slots_no_think"] * 12  # mixed
+
+
 def test_tasks_beside_leave_a_stages_own_examples_what_they_are(tiny_run, tiny_data, tmp_path, collated):
     """Protocol, rule 8: the same slot examples in every variant, exactly as many of each other task."""
     once = {"points": 1, "decoded_turns": 0, "batch_size": 1}

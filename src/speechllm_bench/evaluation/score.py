@@ -187,7 +187,7 @@ def speaker_sums(score: dict, metric: str) -> stats.SpeakerSums:
 def interval(scores: Sequence[dict], metric: str) -> Interval:
     """A metric over the seeds of one system: one stored score a seed."""
     counted = stats.stack_seeds([speaker_sums(score, metric) for score in scores])
-    return stats.bootstrap(counted, METRICS[metric][1], _rng())
+    return stats.bootstrap(counted, METRICS[metric][1], rng())
 
 
 def difference(scores: Sequence[dict], baseline: Sequence[dict], metric: str) -> Interval:
@@ -198,7 +198,7 @@ def difference(scores: Sequence[dict], baseline: Sequence[dict], metric: str) ->
 def contrast(systems: Sequence[Sequence[dict]], weights: Sequence[float], metric: str) -> Interval:
     """The weighted sum of systems' metrics; the seeds of all stand in the same order."""
     stacked = [stats.stack_seeds([speaker_sums(s, metric) for s in scores]) for scores in systems]
-    return stats.contrast(stacked, weights, METRICS[metric][1], _rng())
+    return stats.contrast(stacked, weights, METRICS[metric][1], rng())
 
 
 def _score(predictions: Sequence[Prediction], counts: dict[str, list], versions: dict[str, int]) -> dict:
@@ -211,7 +211,7 @@ def _score(predictions: Sequence[Prediction], counts: dict[str, list], versions:
         "versions": versions,
         "n": any_sums.n,
         "items": any_sums.items,
-        "metrics": {name: asdict(stats.bootstrap(*metric, _rng())) for name, metric in metrics.items()},
+        "metrics": {name: asdict(stats.bootstrap(*metric, rng())) for name, metric in metrics.items()},
         "totals": {name: s.sums.sum(axis=(0, 1)).tolist() for name, s in summed.items()},
         "speakers": list(any_sums.speakers),
         "sums": {name: s.sums[0].tolist() for name, s in summed.items()},
@@ -246,6 +246,6 @@ def _kind(slot: str, wanted: dict[str, str], filled: dict[str, str], transcript:
     return "distractor filled" if spoken else "invented"
 
 
-def _rng() -> np.random.Generator:
+def rng() -> np.random.Generator:
     """The same draws for every score, so that a table redrawn is the same table."""
     return np.random.default_rng(0)

@@ -61,7 +61,7 @@ WHOLE = (
     *("n", "speakers", "seeds", "trained_parameters", "total_parameters", "text_tokens"),
     *("pretraining_text_tokens", "partial_match_version"),
 )
-UNEQUAL = ("total_parameters", "speech_hours", "text_tokens")  # shown where systems differ in what they hear
+UNEQUAL = ("total_parameters", "speech_hours", "text_tokens")  # each shown where it differs
 BEFORE = ("pretraining_speech_hours", "pretraining_text_tokens")  # of audio LLMs; where there is one
 _FIRST = ("precision", "recall", *score.MAIN_METRICS)  # of the columns, before the difference
 WITH_INTERVAL = (*_FIRST, "difference")

@@ -1,4 +1,4 @@
-"""What the studies of 2509.04473 show besides their tables: gains over the bare adapter, SLUE score, cost.
+"""What the studies of 2509.04473 show besides their tables: gains over the bare adapter, and cost.
 
 A variant of the study `sense` is named after its task (`ner`), or after the model of all tasks and its task
 (`unified_ner`), then after what is added to the bare adapter (`ner_lora`).
@@ -9,26 +9,25 @@ from __future__ import annotations
 import pandas as pd
 
 from speechllm_bench.evaluation import score
-from speechllm_bench.metrics.slue_score import slue_score
 from speechllm_bench.reports import tables
 from speechllm_bench.schema import Interval
 
 TASKS = ("transcription", "ner", "sentiment")
 HEADINGS = {"transcription": "WER", "ner": "NER F1", "sentiment": "sentiment, macro F1"}
+MODELS = {"": "one a task", "unified_": "one for all tasks"}
 SETTINGS = {"": "adapter", "_classifier": "+ classifier", "_lora": "+ LoRA", "_all": "all"}
 
 
 def gains(rows: list[dict]) -> pd.DataFrame:
-    """One row a model and setting: trained parameters, each task's main metric with its gain, the SLUE score.
+    """One row a model and setting: trained parameters, each task's main metric with its gain.
 
     rows: of `studies.records`. A gain is relative to the bare adapter of the same task or, for one model for
-    all tasks, of that model, and above 0 where the setting is better. The WER of the SLUE score is the one of
-    this corpus; the score is there where all three tasks are.
+    all tasks, of that model, and above 0 where the setting is better.
     """
     lines = []
-    for models in ("", "unified_"):
+    for models, shown in MODELS.items():
         for ending, setting in SETTINGS.items():
-            line = {"model": "one for all tasks" if models else "one a task", "setting": setting}
+            line = {"model": shown, "setting": setting}
             found = {task: tables.main_metric(rows, f"{models}{task}{ending}") for task in TASKS}
             line["trained parameters"] = _trained(rows, [f"{models}{task}{ending}" for task in TASKS])
             for task, interval in found.items():
@@ -37,13 +36,10 @@ def gains(rows: list[dict]) -> pd.DataFrame:
                 line[f"{HEADINGS[task]}, gain"] = _relative(
                     interval, base, lower_is_better=task == "transcription"
                 )
-            if all(found.values()):
-                words, ner, sentiment = (interval.value for interval in found.values())
-                line["SLUE score"] = slue_score([words], ner, sentiment)
             lines.append(line)
     columns = ["model", "setting", "trained parameters"]
     columns += [name for task in TASKS for name in (HEADINGS[task], f"{HEADINGS[task]}, gain")]
-    return pd.DataFrame(lines, columns=[*columns, "SLUE score"]).astype({"trained parameters": "Int64"})
+    return pd.DataFrame(lines, columns=columns).astype({"trained parameters": "Int64"})
 
 
 def decoding_cost(rows: list[dict]) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from speechllm_bench.reports import (
     generalisation,
     levels,
     noise,
+    slue,
     stability,
     sweep,
     tables,
@@ -64,6 +65,8 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
     if len(changed := foundations.changes(rows)):
         shown = foundations.display(changed)
         written.append(_write_markdown(shown, folder / "tables" / f"{name}_changes.md"))
+    if len(found := slue.slue(rows)):
+        written.append(_write_markdown(found, folder / "tables" / f"{name}_slue.md"))
     if study.claims:
         found = show_verdicts(verdicts(study, rows))
         written.append(_write_markdown(found, folder / "tables" / f"{name}_claims.md"))

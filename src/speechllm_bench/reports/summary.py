@@ -39,6 +39,7 @@ FILES = {
     "scale": "figures/{}_scale.png",
     "noise of labels": "figures/{}_noise.png",
     "changes": "tables/{}_changes.md",
+    "SLUE score": "tables/{}_slue.md",
     "executed notebook": "notebooks/{}.ipynb",
 }
 READING = (

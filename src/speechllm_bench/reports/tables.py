@@ -140,7 +140,7 @@ def write(frame: pd.DataFrame, folder: Path, study: str, caption: str) -> list[P
 
 def display(frame: pd.DataFrame) -> pd.DataFrame:
     """The table as it is read: text alone, rounded, `0.412 [0.39, 0.43]`, a dash where there is nothing."""
-    left_out = columns.UNEQUAL if frame["speech_hours"].nunique() < 2 else ()
+    left_out = [column for column in columns.UNEQUAL if frame[column].nunique() < 2]
     shown = [column for column in columns.HEADINGS if column in frame and column not in left_out]
     cells = {column: [_cell(row, column) for row in frame.to_dict("records")] for column in shown}
     return pd.DataFrame(cells).rename(columns=columns.headings(frame))

@@ -115,10 +115,9 @@ def train_stage(
     """Train stage `index` in place; returns the fit and what was seen for it."""
     stage = config.stages[index]
     device = model.llm.device
-    wanted = {**stage.tasks, **(stage.beside or {})}
-    for task in wanted:
+    for task in stage.taught:
         questions.with_gold(data.train, [task], 1)  # refuses a task that nothing is known for
-    train = questions.with_gold(data.train, wanted)
+    train = questions.with_gold(data.train, stage.taught)
     # The first calls of the split: fewer are a prefix of more.
     train = train[: math.ceil(len(train) * (stage.train_share or 1))]
     padding = np.zeros(2, dtype=np.int64)  # positions that were padding, positions in all
@@ -159,16 +158,17 @@ def train_stage(
     lengths = list(map(_reference_length, by_gold, turns))
     batches = schedule.batches(range(len(asked)), lengths, stage.batch_size, rng)
     parameters = model.trained_parameters(stage.train)
-    rate = (stage.adapter_lr or stage.lr) / stage.lr
+    parameters |= regulariser.parameters() if regulariser else {}
+    rate = (stage.adapter_lr or stage.lr) / stage.lr  # of all but LoRA
     fitted = fit(
         stage,
-        parameters | (regulariser.parameters() if regulariser else {}),
+        parameters,
         batches,
         loss,
         _validation(config, stage, model, tokenizer, data),
         checkpoint,
         config.seed,
-        shares={name: rate for name in parameters if name.startswith("adapter.")},
+        shares={name: rate for name in parameters if "lora_" not in name},
         autocast=config.precision == "bf16",
         progress=progress,
     )
@@ -202,13 +202,12 @@ def _asked(
         ends = [round(end * stage.own_examples) for end in np.cumsum(list(stage.tasks.values()))]
         parts = zip(stage.tasks, np.diff([0, *ends]), strict=True)
         asked = schedule.interleave([drawn({task: 1.0}, int(n), rng) for task, n in parts], rng)
-    if not stage.beside:
-        return asked
+    again = [[(turn, {stage.again: 1.0}) for turn, _ in asked]] if stage.again else []
     beside = [
         drawn({task: 1.0}, n, np.random.default_rng([seed, index, *task.encode()]))
-        for task, n in sorted(stage.beside.items())
+        for task, n in sorted((stage.beside or {}).items())
     ]
-    return schedule.interleave([asked, *beside], rng)
+    return schedule.interleave([asked, *again, *beside], rng) if again or beside else asked
 
 
 def _amounts(
