@@ -15,7 +15,7 @@ STUDY = PROJECT / "results" / "mini" / "tables" / "backbones.csv"
 TESTS = {"A": "", "B in-domain": "_b_id", "B out-of-domain": "_b_ood"}
 SYSTEMS = {
     "text": "LLM tuned on gold transcripts: what it reaches without speech",
-    "composite": "speech: MLP adapter and LoRA, AST then slots",
+    "composite": "speech: MLP adapter and LoRA, transcription and then slots",
     "no_audio": "the same, hearing another turn",
     "untuned": "LLM on gold transcripts, untuned",
     "chance": "chance copier",
