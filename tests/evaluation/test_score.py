@@ -83,7 +83,8 @@ def test_entities():
     assert found["metrics"]["ner_f1"]["value"] == pytest.approx(4 / 7)
     assert found["metrics"]["label_f1"]["value"] == pytest.approx(6 / 7)
     assert list(found["metrics"]) == ["parse_failures", "ner_f1", "label_f1"]
-    assert found["versions"] == {"ner_f1": 1} and score.main_metric(found) == "ner_f1"
+    assert found["versions"] == {"ner_f1": 1, "task ner": ner.VERSION}
+    assert score.main_metric(found) == "ner_f1"
 
 
 def test_sentiments_and_their_paired_difference():

@@ -97,9 +97,11 @@ def test_unlike_runs_are_refused(rows, key, value):
         tables.study_table(rows, "mlp", {})
 
 
-def test_unlike_metric_versions_are_refused(rows):
-    rows[0]["score"]["versions"] = {**rows[0]["score"]["versions"], "partial_match": 2}
-    with pytest.raises(UserError, match="version of partial_match"):
+@pytest.mark.parametrize("what", ["partial_match", "task slots"])
+def test_unlike_versions_of_metric_or_task_are_refused(rows, what):
+    for i in (0, 1):
+        rows[i]["score"]["versions"] = {**rows[i]["score"]["versions"], what: 2 + i}
+    with pytest.raises(UserError, match=f"version of {what}"):
         tables.study_table(rows, "mlp", {})
 
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from speechllm_bench.data.tasks import TASKS
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.evaluation import score, traces
 from speechllm_bench.schema import Prediction
 
 
 def score_task(task: str, predictions: Sequence[Prediction], parse: score.Parse) -> dict:
-    """The score of answers to one of `data.tasks.TASKS`, read by its parser."""
+    """The score of answers to one of `data.tasks.TASKS`, read by its parser; with the task's version."""
+    scored = _scored(task, predictions, parse)
+    scored["versions"] |= {f"task {task}": TASKS[task].VERSION}
+    return scored
+
+
+def _scored(task: str, predictions: Sequence[Prediction], parse: score.Parse) -> dict:
     if task in FORMS:
         return traces.score_traced_slots(predictions, FORMS[task])
     if task == "transcription":

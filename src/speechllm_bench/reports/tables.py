@@ -38,7 +38,7 @@ def study_table(
     reported: the paper's main metric by variant. tasks: what the variants are asked, which decides the
     columns. other_baselines: for variants that answer other questions than the baseline.
 
-    Raises UserError where rows differ in metric version, device kind or precision (protocol, rule 11).
+    Raises UserError where rows differ in version of metric or task, device kind or precision (rule 11).
     """
     refuse_mixtures(rows)
     by_variant: dict[str, list[dict]] = {}
@@ -62,7 +62,7 @@ def study_table(
 
 
 def refuse_mixtures(rows: Sequence[dict]) -> None:
-    """UserError where rows differ in metric version, device kind or precision (protocol, rule 11)."""
+    """UserError where rows differ in version of metric or task, device kind or precision (rule 11)."""
     found: dict[str, set] = {}
     for row in rows:
         for key in ("device_kind", "precision") if row["record"] else ():
