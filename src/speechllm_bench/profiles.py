@@ -53,6 +53,7 @@ class PaperOwn(Strict):
     corpus: CorpusConfig | None = None
     encoder: EncoderConfig | None = None
     llm: str | None = None
+    budgets: Budgets | None = None
 
 
 class Profile(Strict):

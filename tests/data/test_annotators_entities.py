@@ -139,7 +139,7 @@ def test_a_question_is_learned_with_the_annotators_labels_and_other_tasks_are_no
     def put(task, labels):
         return questions.training_example(u, TYPES, {task: 1.0}, 0, 0, labels=labels)
 
-    assert put("ner", labels).target == '{"misc": ["a b"], "place": ["c"]}'
+    assert put("ner", labels).target == '{"misc": "a b", "place": "c"}'
     assert put("ner", labels).prompt == put("ner", None).prompt
     assert put("ner", None).target == ner.target(GOLD[u.id])
     for task in ("transcription", "sentiment", "slots"):

@@ -36,8 +36,8 @@ _MEANINGS = {
 
 _SYSTEM = (
     "You label named entities in what callers say on the telephone. Answer with one JSON object and nothing "
-    "else: for each tag that occurs a list of its phrases, copied word for word, in the order in which they "
-    "are said; {} where there is none. The tags: "
+    "else: for each tag that occurs its phrase, or the list of its phrases in the order in which they are "
+    "said, copied word for word; {} where there is none. The tags: "
     + "; ".join(f"{ner.SPOKEN[tag]}, {meaning}" for tag, meaning in _MEANINGS.items())
     + "."
 )

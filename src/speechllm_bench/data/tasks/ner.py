@@ -1,7 +1,9 @@
 """Named entities of a turn (2509.04473; SLUE, arXiv 2111.10367): tags and phrases, JSON out.
 
 Tags are SLUE's combined ones (`schema.ENTITY_TAGS`), written as words that an LLM knows. The answer is a JSON
-object from a tag to its phrases in the order in which they are said: `{"place": ["rome", "york"]}`.
+object from a tag to its phrase, or to its phrases in the order in which they are said:
+`{"person": "ann", "place": ["rome", "york"]}`. So it is what an LLM that fills in fields already does: asked
+for lists, the frozen embedded LLM found nothing at all.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ from collections.abc import Iterable, Mapping
 from speechllm_bench.data.tasks.prompt import user_message
 from speechllm_bench.schema import ENTITY_TAGS, Example, SlotType, Utterance
 
-VERSION = 1
+VERSION = 2
 SPOKEN = dict(
     zip(ENTITY_TAGS, ("when", "quantity", "place", "group", "organisation", "law", "person"), strict=True)
 )
-INSTRUCTION = "list entities as json: " + ", ".join(SPOKEN.values())
+INSTRUCTION = "fill in as json: " + ", ".join(SPOKEN.values())
 _TAGS = {word: tag for tag, word in SPOKEN.items()}
 
 
@@ -43,15 +45,15 @@ def target(entities: Iterable[tuple[str, str]]) -> str:
     answer: dict[str, list[str]] = {}
     for tag, phrase in entities:
         answer.setdefault(SPOKEN.get(tag, tag), []).append(phrase)
-    return json.dumps(answer, ensure_ascii=False)
+    short = {tag: phrases if len(phrases) > 1 else phrases[0] for tag, phrases in answer.items()}
+    return json.dumps(short, ensure_ascii=False)
 
 
 def parse(raw: str) -> list[tuple[str, str]] | None:
     """Tag and phrase of each entity of an answer, tag by tag; None if it is not a JSON object.
 
-    A phrase that stands alone instead of in a list counts as well, and so does a tag that comes twice. Tags
-    that there are not are kept as they were written: they are wrong answers. What is empty or no text is no
-    entity. Repeated spaces are one space, as in slue-toolkit's parser.
+    A tag that comes twice counts twice. Tags that there are not are kept as they were written: they are wrong
+    answers. What is empty or no text is no entity. Repeated spaces are one space, as in slue-toolkit's parser.
     """
     try:
         answer = json.loads(raw, object_pairs_hook=tuple)  # pairs, so that a repeated tag is not lost
