@@ -52,8 +52,9 @@ def target(entities: Iterable[tuple[str, str]]) -> str:
 def parse(raw: str) -> list[tuple[str, str]] | None:
     """Tag and phrase of each entity of an answer, tag by tag; None if it is not a JSON object.
 
-    A tag that comes twice counts twice. Tags that there are not are kept as they were written: they are wrong
-    answers. What is empty or no text is no entity. Repeated spaces are one space, as in slue-toolkit's parser.
+    A tag that comes twice counts twice. Tags that there are not are kept as they were written: they are
+    wrong answers. What is empty or no text is no entity. Repeated spaces are one space, as in slue-toolkit's
+    parser.
     """
     try:
         answer = json.loads(raw, object_pairs_hook=tuple)  # pairs, so that a repeated tag is not lost
