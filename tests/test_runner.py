@@ -214,6 +214,21 @@ def test_what_is_prepared_is_what_the_runs_need_each_once(suite):
     assert sorted(prepared) == ["cnn", "linear"]  # frames to hear, a corpus to read
 
 
+def test_a_run_that_would_wait_for_anothers_recognition_is_not_started_beside_it(suite, monkeypatch):
+    monkeypatch.setattr(studies.identity, "backbone_hash", lambda name: name)
+
+    def reads(run):
+        evaluation = run.config.evaluation.model_copy(update={"text": "asr"})
+        config = run.config.model_copy(update={"adapter": None, "evaluation": evaluation})
+        return replace(run, config=config)
+
+    cnn, linear, mlp = studies.plan(["adapter_size"], "smoke", ["cnn", "linear", "mlp"], [0]).runs
+    first, second = reads(cnn), reads(linear)
+    assert runner.next_run([second, mlp], [first]) is mlp
+    runs.write_json(studies.transcripts_file(first.config, "A-test"), {})
+    assert runner.next_run([second, mlp], [first]) is second
+
+
 def test_a_full_disk_is_told_before_anything_starts(suite, monkeypatch):
     monkeypatch.setattr(runner, "LEAST_DISK", 2**60)
     with pytest.raises(UserError, match="MiB are free where results are kept"):

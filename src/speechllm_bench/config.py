@@ -254,3 +254,9 @@ class RunConfig(Strict):
         """Whether the first `n_stages` stages, or the evaluation, read what a recogniser heard."""
         texts = [stage.text for stage in self.stages[:n_stages]]
         return "asr" in (*texts, self.evaluation.text if evaluated else "gold")
+
+    @property
+    def recognised(self) -> set[str]:
+        """The splits that the run reads as a recogniser heard them."""
+        learned = {"train", "validation"} if self.reads_asr(len(self.stages), evaluated=False) else set()
+        return learned | ({self.evaluation.split} if self.evaluation.text == "asr" else set())

@@ -179,9 +179,7 @@ def _before(config: RunConfig) -> dict:
 
 def _recognised(config: RunConfig, corpus) -> dict[str, str]:
     """What a recogniser heard of the splits that a text LLM reads it of."""
-    splits = {"train", "validation"} if config.reads_asr(len(config.stages), evaluated=False) else set()
-    splits |= {config.evaluation.split} if config.evaluation.text == "asr" else set()
-    heard = [preparation.ensure_transcripts(config, corpus, split) for split in sorted(splits)]
+    heard = [preparation.ensure_transcripts(config, corpus, split) for split in sorted(config.recognised)]
     return {id: text for split in heard for id, text in split.items()}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from speechllm_bench import identity, paths, runs
+from speechllm_bench import identity, paths, runs, studies
 from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora.store import Corpus
@@ -55,13 +55,9 @@ def evaluated_corpus(config: RunConfig, corpus: Corpus) -> Corpus:
     return ensure_extra("languages") if config.evaluation.split in LANGUAGES else corpus
 
 
-def transcripts_file(config: RunConfig, split: str) -> Path:
-    return paths.cache() / "transcripts" / identity.frames_digest(config) / f"{split}.json"
-
-
 def ensure_transcripts(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
     """What the encoder's own decoder hears in each utterance of a split, by id; recognised where missing."""
-    file = transcripts_file(config, split)
+    file = studies.transcripts_file(config, split)
     with runs.lock(file):
         if not file.is_file():
             runs.write_json(file, _recognise(config, corpus, split))

@@ -118,9 +118,9 @@ def read_status(digest: str, pid: int) -> dict:
 
 
 def next_run(pending: Iterable[Run], active: Iterable[Run]) -> Run | None:
-    """The first pending run that would not wait for a stage which an active one is training."""
-    taken = set().union(*(run.untrained() for run in active))
-    return next((run for run in pending if not run.untrained() & taken), None)
+    """The first pending run that would not wait for what an active one is making."""
+    taken = set().union(*(run.makes() for run in active))
+    return next((run for run in pending if not run.makes() & taken), None)
 
 
 def _run_all(plan: Plan, jobs: int, command: Command) -> tuple[list[Run], list[dict]]:

@@ -46,6 +46,13 @@ class Run:
         """The stages that this run would have to train."""
         return {stage for stage in self.stages if not stage_done(self.profile, stage)}
 
+    def makes(self) -> set[str]:
+        """What this run would have to make first that others may want as well: its untrained stages, and
+        what a recogniser hears in a split.
+        """
+        files = (transcripts_file(self.config, split) for split in self.config.recognised)
+        return self.untrained() | {str(file) for file in files if not file.is_file()}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -145,6 +152,11 @@ def run_folder(profile: str, digest: str) -> Path:
 
 def stage_folder(profile: str, digest: str) -> Path:
     return paths.results(profile) / "stages" / digest
+
+
+def transcripts_file(config: RunConfig, split: str) -> Path:
+    """Where it is kept what the encoder's own decoder hears in a split."""
+    return paths.cache() / "transcripts" / identity.frames_digest(config) / f"{split}.json"
 
 
 def failure_file(profile: str, digest: str) -> Path:
