@@ -96,7 +96,8 @@ def test_only_runs_that_hear_instructions_depend_on_them(config, monkeypatch):
     aloud = changed(config, "stages.beside", {"sqit": 8})
     asked = changed(config, "evaluation.task", "sqit")
     before = [digests(one) for one in (config, aloud, asked)]
-    monkeypatch.setattr(sqit, "recipe", lambda: {"corpus": "instructions", "text": "changed"})
+    changed_recipe = (sqit.instructions, lambda: {"corpus": "instructions", "text": "changed"})
+    monkeypatch.setitem(identity.EXTRA, "instructions", changed_recipe)
     after = [digests(one) for one in (config, aloud, asked)]
     differ = [
         [a != b for a, b in zip(one, other, strict=True)] for one, other in zip(before, after, strict=True)
