@@ -127,6 +127,16 @@ def test_links_lead_to_files_that_are_there(stored):
     assert all((paths.results("mini") / link).is_file() for link in linked)
 
 
+def test_what_an_earlier_report_left_and_this_one_does_not_make_is_removed(stored):
+    figures, tables_ = (paths.results("mini") / part for part in ("figures", "tables"))
+    old = [figures / "adapter_size_systems.png", tables_ / "adapter_size_slue.md"]
+    others = [figures / "adapter_size_too_curves.png", tables_ / "lora_claims.md"]
+    for file in (*old, *others):
+        runs.write_text(file, "old")
+    written = reports.write("adapter_size", "mini")
+    assert all(file.is_file() for file in (*written, *others)) and not any(file.exists() for file in old)
+
+
 def test_every_figure_of_a_studys_own_has_a_link():
     endings = {Path(file.format("")).stem for file in summary.FILES.values()}
     assert {f"_{ending}" for ending, _ in reports.OWN_FIGURES.values()} <= endings

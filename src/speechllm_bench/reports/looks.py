@@ -46,7 +46,7 @@ LOOKS = {
     "chance": Look("chance copier", "#CC79A7", "*", _DOTTED),
     "text": Look("LLM tuned, gold text", "#000000", "o", _SOLID),
     "gold": Look("LLM tuned, gold text", "#000000", "o", _SOLID),
-    "gold_long": Look("the same, on more examples", "#999999", "P", _LONG),
+    "gold_long": Look("the same, on more examples", "#009E73", "P", _LONG),
     "cascade": Look("LLM tuned, behind a recogniser", "#E69F00", "s", _DASHED),
     "cascade_long": Look("that, on more examples", "#D55E00", "D", _LONG),
     "asr": Look("LLM tuned on recognised text", "#56B4E9", "D", _DASH_DOT),

@@ -34,6 +34,8 @@ MOST_LINES = 12  # of learning curves, or points with a look of their own, that 
 OWN_FIGURES = {
     "stability": ("gradients", stability.gradients_figure),
     "adapter_sweep": ("families", sweep.families_figure),
+    "baselines": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
+    "foundation_model": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
     "multitask": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
     "generalization": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
     "context": ("levels", lambda rows, _: levels.levels_figure(rows)),
@@ -51,7 +53,8 @@ CLAIM_COLUMNS = ["claim", "source", "compared", "difference", "low", "high", "di
 def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[Path]:
     """Write a study's tables and figures into `results/<profile>`; returns the paths.
 
-    Variants without a run stand in the table as NOT RUN; a figure without anything to draw is not made.
+    Variants without a run stand in the table as NOT RUN; a figure without anything to draw is not made, and
+    an older one of that name is removed.
     """
     study, _ = studies.load(name, profile)
     rows = studies.records(name, profile, seeds)
@@ -83,7 +86,17 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
         if figure is not None:
             written += figures.save(figure, folder / "figures", f"{name}_{ending}", profile)
             plt.close(figure)
+    _remove_others(name, folder, written)
     return written
+
+
+def _remove_others(name: str, folder: Path, written: list[Path]) -> None:
+    """What earlier runs of the report left and this one has no use for: its numbers may be old."""
+    drawn = {"parameters", "curves", *(ending for ending, _ in OWN_FIGURES.values())}
+    files = [f"figures/{name}_{ending}.{kind}" for ending in drawn for kind in ("pdf", "png")]
+    files += [f"tables/{name}_{ending}.md" for ending in ("traces", "changes", "slue", "claims")]
+    for file in {folder / file for file in files} - set(written):
+        file.unlink(missing_ok=True)
 
 
 def table(study: Study, rows: list[dict]) -> pd.DataFrame:
