@@ -3,7 +3,7 @@
 Tags are SLUE's combined ones (`schema.ENTITY_TAGS`), written as words that an LLM knows. The answer is a JSON
 object from a tag to its phrase, or to its phrases in the order in which they are said:
 `{"person": "ann", "place": ["rome", "york"]}`. So it is what an LLM that fills in fields already does: asked
-for lists, the frozen embedded LLM found nothing at all.
+for lists, the embedded LLM found nothing at all, with LoRA or without.
 """
 
 from __future__ import annotations
