@@ -6,6 +6,7 @@ Nothing here rewrites what was asked for: the resolved config is what runs, and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -116,6 +117,13 @@ class FitConfig(Strict):
     points: int = Field(gt=0)  # validations on the way, evenly spaced, the last at the end
 
 
+def taught(
+    tasks: Iterable[TaskName], beside: Iterable[TaskName] | None, again: TaskName | None
+) -> set[TaskName]:
+    """The tasks that a stage's examples are of: its own, those beside them, and the one asked again."""
+    return {*tasks, *(beside or ()), *([again] if again else ())}
+
+
 class StageConfig(FitConfig):
     """One training stage: which examples, which parts learn, for how long."""
 
@@ -145,7 +153,7 @@ class StageConfig(FitConfig):
     @property
     def taught(self) -> set[TaskName]:
         """The tasks of all its examples."""
-        return {*self.tasks, *(self.beside or ()), *([self.again] if self.again else ())}
+        return taught(self.tasks, self.beside, self.again)
 
     @model_validator(mode="after")
     def _shares(self) -> StageConfig:

@@ -20,6 +20,7 @@ from speechllm_bench.config import (
     TaskName,
     Text,
     Wording,
+    taught,
 )
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import MissingInput, UserError
@@ -55,7 +56,7 @@ class StageRecipe(Strict):
 
     @property
     def taught(self) -> set[TaskName]:
-        return {*self.tasks, *(self.beside or ()), *([self.again] if self.again else ())}
+        return taught(self.tasks, self.beside, self.again)
 
 
 class EvaluationRecipe(Strict):
