@@ -78,6 +78,26 @@ def test_unseen_slot_types_are_asked_of_the_systems_of_reasoning_mode(planned):
             )
 
 
+@pytest.mark.parametrize(
+    ("study", "variant", "of_type"),
+    [
+        ("reasoning_mode", "regular", "hybrid_regular"),
+        ("reasoning_mode", "hybrid_think", "hybrid_hybrid_think"),
+        ("reasoning_ood", "reasoning", "hybrid_reasoning"),
+        ("reasoning_scale", "mini_hybrid_no_think", "hybrid_hybrid_no_think"),
+        ("hybrid_matched", "hybrid_no_think", "hybrid_hybrid_no_think"),
+        ("trace_ablation", "justification", "hybrid_reasoning"),
+    ],
+)
+def test_at_mini_they_all_stand_on_the_hybrid_and_train_it_once(study, variant, of_type):
+    def config(name, wanted):
+        loaded, scale = studies.load(name, "mini")
+        return resolve(scale, loaded.variant(wanted), 0)
+
+    assert config(study, variant) == config("foundation_type", of_type)
+    assert config(study, variant).llm == "zoo/llm-mini-hybrid"
+
+
 def test_at_paper_scale_the_papers_llms_are_named():
     profile = load_profile(paths.EXPERIMENTS / "profiles" / "paper.yaml")
     study = experiments.load_study(paths.EXPERIMENTS / "foundation_type.yaml")

@@ -37,7 +37,7 @@ class Decoding(Strict):
 class Budgets(Strict):
     """Examples seen in a stage, the same for every variant of a study. 0: the profile has no such stage.
 
-    `alignment` is transcription before slots where the LLM stays frozen; the papers have none.
+    `alignment` is transcription before slots that an embedded LLM needs where a paper has no such stage.
     `understanding` follows transcription in 2509.04473: entities, sentiment, or all tasks at once.
     """
 
