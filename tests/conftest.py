@@ -57,6 +57,7 @@ SETTINGS = {
     "transformer_pre_norm": ADAPTERS["transformer"] | {"pre_norm": True},
     "pooling_125": ADAPTERS["pooling"] | {"steps_per_30s": 125},
     "pooling_500": ADAPTERS["pooling"] | {"steps_per_30s": 500},
+    "pooling_750": ADAPTERS["pooling"] | {"steps_per_30s": 750},
 }
 
 
@@ -72,7 +73,7 @@ def toy_profile(name: str) -> dict:
         "llm": "zoo/toy-llm",
         "llms": {role: f"zoo/toy-{role}" for role in ROLES},
         "audio_llm": "zoo/toy-audio-llm",
-        "audio_llms": {role: f"zoo/toy-audio-llm-{role}" for role in ("small", "fresh", "small_fresh")},
+        "audio_llms": {role: f"zoo/toy-audio-llm-{role}" for role in ("small", "fresh")},
         "adapters": ADAPTERS | SETTINGS,
         "lora": {"rank": 4, "alpha": 16, "dropout": 0.0},
         "lora_qkv": {"rank": 2, "alpha": 2, "dropout": 0.0, "targets": "qkv"},

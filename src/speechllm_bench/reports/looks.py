@@ -67,7 +67,7 @@ LOOKS = {
     "audio_llm_zero_shot": Look("audio LLM, as it is", "#999999", "v", _DOTTED),
     "audio_llm_small": Look("pre-trained, of the composite's size", "#E69F00", "s", _LONG),
     "audio_llm_fresh": Look("twice as deep, not pre-trained", "#009E73", "^", _DASH_DOT),
-    "audio_llm_small_fresh": Look("neither", "#CC79A7", "P", _DOTTED),
+    "composite_25": Look("composite, 25 speech tokens a second", "#CC79A7", "P", _DOTTED),
     "full_20": Look("full rate, 20 % warm-up", "#D55E00", "^", _SOLID),
     "full_40": Look("full rate, 40 %", "#E69F00", "s", _DASHED),
     "half_20": Look("half rate, 20 %", "#56B4E9", "v", _DASH_DOT),

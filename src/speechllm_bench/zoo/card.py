@@ -37,11 +37,6 @@ _WHAT = {  # what it is, what it stands for, its tag on model hubs
         "an audio LLM that has heard nothing yet",
         "audio-text-to-text",
     ),
-    "audio-llm-mini-small-fresh": (
-        "audio-llm-mini-small as it is grown from whisper-mini's encoder and llm-mini, not pre-trained.",
-        "an audio LLM of the composite's size that has heard nothing yet",
-        "audio-text-to-text",
-    ),
     "whisper-mini": (
         "A small Whisper for the telephone speech of the embedded call-centre corpus.",
         "Whisper-base and -small",

@@ -187,7 +187,6 @@ RECIPES = {
     "audio-llm-mini": AudioLLMRecipe,
     "audio-llm-mini-fresh": AudioLLMRecipe,
     "audio-llm-mini-small": AudioLLMRecipe,
-    "audio-llm-mini-small-fresh": AudioLLMRecipe,
     "llm-micro-hybrid": SmallerRecipe,
     "llm-mini": LLMRecipe,
     "llm-mini-hybrid": MixtureRecipe,
