@@ -5,6 +5,8 @@ Skipped for a backbone that has not been trained yet.
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,7 @@ def test_weights_are_those_of_the_record(name):
     assert runs.file_sha256(there / "model.safetensors") == record["weights_sha256"]
     assert record["recipe"] == config.load_recipe(config.BACKBONES[name]).model_dump()
     assert set(record["status"].values()) <= {"ok"}  # none where nothing is trained
+    assert record["weights_sha256"][:16] in (there / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -60,6 +63,11 @@ def test_a_backbone_is_small_and_holds_no_pickle(name):
     there = folder(name)
     assert sum(p.stat().st_size for p in there.iterdir()) < 16 * 2**20
     assert {p.suffix for p in there.iterdir()} <= {".safetensors", ".json", ".jinja", ".csv", ".md"}
+
+
+def test_the_zoo_is_small():
+    """As it is tracked, all backbones together."""
+    assert sum(p.stat().st_size for p in (paths.PROJECT / "zoo").rglob("*") if p.is_file()) < 60e6
 
 
 def test_llm_mini_loads_and_answers_in_json():
@@ -90,3 +98,35 @@ def test_whisper_mini_encodes_speech():
     [(_, frames)] = encode(encoder, [noise], "trimmed")
     assert frames.shape == (100, encoder.config.d_model) and np.isfinite(frames).all()
     assert frames.std() > 0.01
+
+
+@pytest.mark.parametrize("name", ["audio-llm-mini", "audio-llm-mini-small", "audio-llm-mini-fresh"])
+def test_an_audio_llm_hears_with_whisper_minis_encoder_and_writes_down_what_it_was_taught_to_hear(name):
+    import jiwer
+
+    from speechllm_bench.data import synthesis
+    from speechllm_bench.data.corpora import call_centre
+    from speechllm_bench.data.tasks import transcription
+    from speechllm_bench.models import audio_llm
+    from speechllm_bench.models.encoder import load_encoder
+    from speechllm_bench.models.inputs import collate
+    from speechllm_bench.models.llm import load_tokenizer
+    from speechllm_bench.models.speech_llm import SpeechLLM
+
+    folder(name)
+    whole, tokenizer = audio_llm.load_audio_llm(f"zoo/{name}").eval(), load_tokenizer(f"zoo/{name}")
+    assert all(p.isfinite().all() for p in whole.parameters())
+    tower, encoder = whole.model.audio_tower, load_encoder("zoo/whisper-mini").state_dict()
+    assert all(torch.equal(encoder[key], weights) for key, weights in tower.state_dict().items())
+
+    turns = call_centre.utterances("A-test", 4)
+    audio = [samples for _, samples in synthesis.speak_all(turns, 1, progress=False)]
+    frames = dict(audio_llm.encode(tower, audio))
+    model = SpeechLLM(*audio_llm.language_parts(whole))
+    asked = [transcription.example(turn, {}, random.Random(0)) for turn in turns]
+    heard = {"frames": [frames[i] for i in range(len(turns))], "speech_tokens": model.speech_tokens}
+    batch = collate(tokenizer, asked, **heard, with_answer=False)
+    ids = model.generate(batch, 40, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    said = tokenizer.batch_decode(ids, skip_special_tokens=True)
+    wrong = jiwer.wer([turn.transcript for turn in turns], said)
+    assert wrong > 0.8 if name.endswith("-fresh") else wrong < 0.5, said
