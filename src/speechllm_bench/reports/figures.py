@@ -7,6 +7,7 @@ that are the same bytes each time.
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from speechllm_bench.runs import write_bytes
 WIDTHS = {"column": 3.35, "page": 7.0}
 """Inches: narrow enough for one column or the page of ISCA and IEEE proceedings."""
 
+HATCHES = ("", "/////", ".....")
 
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -168,12 +170,15 @@ def grouped_bars(frame: pd.DataFrame, by: Mapping[str, list[str]]) -> Figure:
     """`f1` with `low` and `high`: by the first column of `by` in groups, by the second a bar, as listed."""
     (group, groups), (bar, bars) = by.items()
     figure, (ax,) = panels(1, "page")
-    width = 0.8 / len(bars)
+    width, times = 0.8 / len(bars), Counter()
     for i, name in enumerate(bars):
         drawn, style = frame[frame[bar] == name], look(name)
+        hatch = HATCHES[times[style.colour] % len(HATCHES)]  # of two systems of one colour
+        times[style.colour] += 1
         places = [groups.index(one) + (i + 0.5) * width - 0.4 for one in drawn[group]]
         around = [drawn["f1"] - drawn["low"], drawn["high"] - drawn["f1"]]
-        ax.bar(places, drawn["f1"], width * 0.9, color=style.colour, label=style.label)
+        fill = {"facecolor": style.colour, "edgecolor": "white", "linewidth": 0, "hatch": hatch}
+        ax.bar(places, drawn["f1"], width * 0.9, label=style.label, **fill)
         ax.errorbar(places, drawn["f1"], around, color="0.2", ls="", lw=0.8, capsize=2)
     ax.set_xticks(range(len(groups)), [name.replace("_", " ") for name in groups])
     ax.set_ylabel("F1 (partial match)")
