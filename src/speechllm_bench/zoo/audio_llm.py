@@ -33,7 +33,7 @@ from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
-from speechllm_bench.zoo.config import AudioLLMRecipe, PreTraining, has_bf16
+from speechllm_bench.zoo.config import AudioLLMRecipe, PreTraining
 from speechllm_bench.zoo.listening import Item, items, spoken_frames
 
 AUDIO_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")  # as Qwen2-Audio's processor writes them
@@ -212,7 +212,7 @@ def train_phase(
         validate,
         checkpoints / phase.name,
         recipe.seed,
-        autocast=phase.autocast and has_bf16(),
+        autocast=phase.in_bf16,
         progress=lambda share: progress(phase.name, share),
     )
 

@@ -16,7 +16,7 @@ tags: [speechllm-bench, {tag}]
 ---
 # {name}
 
-{what} Trained from scratch by this project on synthetic text and speech of its own; it stands in for
+{what} Made by this project from nothing but its own synthetic text and speech; it stands in for
 {stands_for} in the profiles `smoke` and `mini`, and is of no use outside of them.
 """
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import Field, model_validator
 
 from speechllm_bench import paths
@@ -14,15 +13,19 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.strict import Strict, load_yaml
 
 
-def has_bf16() -> bool:
-    """Whether this CPU multiplies in bf16, about 1.7 times as fast; emulated, it takes 7 times as long."""
-    return torch.cpu._is_avx512_bf16_supported()
-
-
 class Phase(FitConfig):
     """One phase of a backbone's training."""
 
-    autocast: bool = False  # bf16 on fp32 weights, where that is safe and the CPU has it (`has_bf16`)
+    autocast: bool = False  # bf16 on fp32 weights, where that is safe
+
+    @property
+    def in_bf16(self) -> bool:
+        """Whether it is trained so here: a CPU that has it is about 1.7 times as fast, one that emulates it
+        takes 7 times as long or more.
+        """
+        import torch
+
+        return self.autocast and torch.cpu._is_avx512_bf16_supported()
 
 
 class PostTraining(Phase):

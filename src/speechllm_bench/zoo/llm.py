@@ -22,7 +22,7 @@ from speechllm_bench.schema import Example, Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.zoo import text
-from speechllm_bench.zoo.config import LLMRecipe, PostTraining, has_bf16
+from speechllm_bench.zoo.config import LLMRecipe, PostTraining
 from speechllm_bench.zoo.soft_reading import Pieces, SoftReader
 
 PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
@@ -109,7 +109,7 @@ def pre_train(recipe, model, parameters, tokenizer, utterances, checkpoints, pro
         validate,
         checkpoints / "pre_training",
         recipe.seed,
-        autocast=config.autocast and has_bf16(),
+        autocast=config.in_bf16,
         progress=lambda share: progress("pre-training", share),
     )
 
@@ -183,6 +183,6 @@ def post_train(
         validate,
         checkpoints / phase.name,
         recipe.seed,
-        autocast=phase.autocast and has_bf16(),
+        autocast=phase.in_bf16,
         progress=lambda share: progress(phase.name, share),
     )

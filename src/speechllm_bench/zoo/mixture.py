@@ -27,7 +27,7 @@ from speechllm_bench.schema import Example, Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.zoo import llm, reasoning, text
-from speechllm_bench.zoo.config import Kind, MixtureRecipe, SmallerRecipe, has_bf16
+from speechllm_bench.zoo.config import Kind, MixtureRecipe, SmallerRecipe
 from speechllm_bench.zoo.soft_reading import Pieces, SoftReader
 
 FIRST = 1_000_000  # number of the first extraction example: none that llm-mini has seen
@@ -105,15 +105,16 @@ def post_train(
             values[f"{kind}_exact"] = sum(right) / len(right)
         return values
 
+    phase = recipe.fit(sum(part["examples"] for part in seen.values()))
     fitted = fit(
-        recipe.fit(sum(part["examples"] for part in seen.values())),
+        phase,
         dict(model.named_parameters()),
         batches,
         loss,
         validate,
         checkpoints / "post_training",
         recipe.seed,
-        autocast=recipe.autocast and has_bf16(),
+        autocast=phase.in_bf16,
         progress=lambda share: progress("post-training", share),
     )
     return fitted, seen

@@ -28,7 +28,7 @@ from speechllm_bench.schema import Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.zoo import reading
-from speechllm_bench.zoo.config import Phase, WhisperRecipe, has_bf16
+from speechllm_bench.zoo.config import Phase, WhisperRecipe
 
 CHARACTERS = " 'abcdefghijklmnopqrstuvwxyz"  # CTC classes from 1 on; 0 is the blank
 _SIZES = {
@@ -233,7 +233,7 @@ def train_phase(
         validate,
         checkpoints / phase,
         recipe.seed,
-        autocast=config.autocast and has_bf16(),
+        autocast=config.in_bf16,
         progress=lambda share: progress(phase, share),
     )
 
