@@ -174,6 +174,8 @@ def test_a_stage_that_trains_lora_has_its_own_learning_rate_which_the_variant_sc
     variant = variant.model_copy(update={"separate_rates": True})
     run = experiments.resolve(profile, variant, 0)
     assert [(s.lr, s.adapter_lr) for s in run.stages] == [(0.005, None), (0.01, 0.005)]
+    run = experiments.resolve(profile, variant.model_copy(update={"lora_factor": 3}), 0)
+    assert [(s.lr, s.adapter_lr) for s in run.stages] == [(0.005, None), (0.03, 0.005)]
 
 
 def test_a_variant_scales_the_adapters_width_and_takes_a_share_of_the_turns(suite):

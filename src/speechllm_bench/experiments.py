@@ -80,6 +80,7 @@ class Variant(Strict):
     stages: list[StageRecipe]
     evaluation: EvaluationRecipe = EvaluationRecipe()
     lr_factor: float = Field(1.0, gt=0)  # times the profile's learning rates
+    lora_factor: float = Field(1.0, gt=0)  # times `lora_lr`, besides
     separate_rates: bool = False  # beside LoRA the adapter keeps the profile's `lr`, and not `lora_lr`
     warmup: float | None = None  # None: the profile's
     width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
@@ -217,7 +218,7 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe) -> StageConfi
     """A stage at the profile's scale, with what the variant changes of every stage."""
     training = profile.training.model_dump()
     lr, lora_lr = (variant.lr_factor * training.pop(name) for name in ("lr", "lora_lr"))
-    training["lr"] = lora_lr if "lora" in stage.train else lr
+    training["lr"] = variant.lora_factor * lora_lr if "lora" in stage.train else lr
     if variant.separate_rates and {"adapter", "lora"} == set(stage.train):
         training["adapter_lr"] = lr
     if variant.warmup is not None:

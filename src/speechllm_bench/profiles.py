@@ -54,6 +54,7 @@ class PaperOwn(Strict):
     encoder: EncoderConfig | None = None
     llm: str | None = None
     budgets: Budgets | None = None
+    training: Training | None = None
 
 
 class Profile(Strict):
