@@ -299,6 +299,9 @@ def test_conflicts_between_parts_are_refused(suite):
     chance = whole["evaluation"] | {"answerer": "chance_copier", "task": "ner"}
     with pytest.raises(ValueError, match="chance_copier answers the task slots alone, not ner"):
         RunConfig.model_validate(whole | {"stages": [], "evaluation": chance})
+    majority = whole["evaluation"] | {"answerer": "majority"}
+    with pytest.raises(ValueError, match="majority answers the task sentiment alone, not slots"):
+        RunConfig.model_validate(whole | {"stages": [], "evaluation": majority})
     whole["evaluation"]["audio"] = "other"
     with pytest.raises(ValueError, match="audio: other needs an adapter"):
         RunConfig.model_validate(whole | {"adapter": None, "stages": []})

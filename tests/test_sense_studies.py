@@ -28,11 +28,14 @@ def planned(suite):
 
 def test_all_variants_start_from_one_transcription_and_a_unified_model_is_trained_once(planned):
     sense = {variant: run for (study, variant), run in planned.items() if study == "sense"}
+    majority = sense.pop("sentiment_majority")
+    assert majority.stages == () and majority.config.evaluation.answerer == "majority"
     assert len(sense) == len({run.digest for run in sense.values()}) == 3 * 4 + 3 * 4 + 3 + 3
     assert len({run.stages[0] for run in sense.values()}) == 1
     assert len({run.stages[1] for run in sense.values()}) == 4 * 4 + 1
     assert all(
-        sense[t].stages == sense[f"{t}_no_audio"].stages for t in ("transcription", "ner", "sentiment")
+        sense[f"{t}_lora"].stages == sense[f"{t}_no_audio"].stages
+        for t in ("transcription", "ner", "sentiment")
     )
     for setting in ("", "_classifier", "_lora", "_all"):
         assert (
@@ -42,7 +45,8 @@ def test_all_variants_start_from_one_transcription_and_a_unified_model_is_traine
     for name, run in sense.items():
         last = run.config.stages[1]
         assert (last.classifier is not None) == name.endswith(("_classifier", "_all"))
-        assert ("lora" in last.train) == name.endswith(("_lora", "_all")) == (run.config.lora is not None)
+        tuned = name.endswith(("_lora", "_all", "_no_audio"))
+        assert ("lora" in last.train) == tuned == (run.config.lora is not None)
         assert run.config.lora is None or run.config.lora.targets == "qkv"
         assert run.config.stages[0].classifier is None and run.config.adapter.steps_per_30s == 250
         assert name.startswith("unified") == (len({*last.tasks, *(last.beside or ())}) == 3)

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,15 +111,18 @@ def annotate(chosen: argparse.Namespace) -> None:
     from speechllm_bench.data.annotators.client import Client, Server
 
     server = Server.from_environment()
-    profile = studies.profile_named(chosen.profile)
+    reader = {"traces": "reasoning_mode", "labels": "synthetic_ner"}[chosen.what]
+    _, profile = studies.load(reader, chosen.profile)  # as its paper has it: its corpus
     train = preparation.ensure_corpus(profile.corpus, runner.cores()).utterances("train")
     types = corpora.slot_types(profile.corpus.name)
     if chosen.what == "traces":
         task, request, write = "slots", api.TRACES, stored.write_traces
-    else:
+        turns = questions.with_gold(train, [task], chosen.turns)
+    else:  # of what there is a transcript for: LibriSpeech has no gold entities (2509.04473, method)
         shots = entities.few_shots(questions.with_gold(train, ["ner"]))
         task, request, write = "ner", entities.request(shots), stored.write_labels
-    turns = questions.with_gold(train, [task], chosen.turns)
+        turns = questions.with_gold(train, ["transcription"], chosen.turns)
+        turns = [replace(turn, tasks=("ner",)) for turn in turns]
     asked = [Question(u, questions.training_example(u, types, {task: 1.0}, 0, 0)) for u in turns]
     annotated = api.Api(Client(server, paths.cache() / "annotations"), request).annotate(asked)
     name = write(asked, annotated)

@@ -28,7 +28,7 @@ TaskName = Literal[
     "sentiment",
 ]
 Part = Literal["adapter", "lora"]
-Answerer = Literal["model", "chance_copier", "whole_transcript"]  # evaluation/answerers.py
+Answerer = Literal["model", "chance_copier", "whole_transcript", "majority"]  # evaluation/answerers.py
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
 Wording = Literal["described", "paraphrased"]  # of the slots asked for; data/tasks/slots.py
 LANGUAGES = ("es", "fr")  # besides English: splits of data/corpora/languages
@@ -205,8 +205,9 @@ class EvaluationConfig(Strict):
             )
         if self.split in LANGUAGES and self.task not in ("transcription", "ner"):
             raise ValueError(f"turns in {self.split} are for transcription and ner, not for {self.task}")
-        if self.answerer != "model" and self.task != "slots":
-            raise ValueError(f"answerer: {self.answerer} answers the task slots alone, not {self.task}")
+        answered = {"model": self.task, "majority": "sentiment"}.get(self.answerer, "slots")
+        if self.task != answered:
+            raise ValueError(f"answerer: {self.answerer} answers the task {answered} alone, not {self.task}")
         return self
 
 

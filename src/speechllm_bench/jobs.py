@@ -261,6 +261,8 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
         predictions = answerers.chance_copier(examples, utterances, data.train, config.seed)
     elif evaluation.answerer == "whole_transcript":
         predictions = answerers.whole_transcript(examples, utterances)
+    elif evaluation.answerer == "majority":
+        predictions = answerers.majority(examples, utterances, data.train)
     else:
         predictions = decode(
             model,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.tasks import slots
+from speechllm_bench.data.tasks import sentiment, slots
 from speechllm_bench.evaluation import answerers, score
 
 
@@ -57,3 +58,13 @@ def test_the_whole_transcript_finds_all_and_is_precise_in_nothing(asked):
     metrics = score.score_slots(said, slots.parse)["metrics"]
     assert metrics["precision"]["value"] < 0.2 < metrics["recall"]["value"]
     assert metrics["exact_f1"]["value"] < metrics["f1"]["value"] < 0.35
+
+
+def test_the_majority_answer_is_the_commonest_of_training(asked):
+    types = call_centre.slot_types()
+    examples = [questions.evaluation_example(u, types, "sentiment") for u in asked[1]]
+    said = answerers.majority(examples, asked[1], TRAIN)
+    counted = Counter(u.sentiment for u in TRAIN)
+    assert {p.raw for p in said} == {max(counted, key=counted.get)}
+    scored = score.score_sentiment(said, sentiment.parse)
+    assert 0.2 < scored["metrics"]["macro_f1"]["value"] < 1 / 3 < scored["metrics"]["weighted_f1"]["value"]

@@ -168,5 +168,6 @@ def test_bars_of_one_colour_differ_in_their_hatch():
     names = ["taught", "audio_llm"]
     assert len({looks.look(name).colour for name in names}) == 1
     rows = [{"set": "A", "system": name, "f1": 0.5, "low": 0.4, "high": 0.6} for name in names]
-    figure = figures.grouped_bars(pd.DataFrame(rows), {"set": ["A"], "system": names})
-    assert len({bar.get_hatch() for bar in figure.axes[0].patches}) == 2
+    _, (ax,) = figures.panels()
+    figures.grouped_bars(pd.DataFrame(rows), {"set": ["A"], "system": names}, ax)
+    assert len({bar.get_hatch() for bar in ax.patches}) == 2

@@ -45,12 +45,41 @@ def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
     ]
     frame = sense.gains(rows).set_index(["model", "setting"])
     bare, lora = frame.loc["one a task", "adapter"], frame.loc["one a task", "+ LoRA"]
-    assert bare["WER"] == 0.25 and bare["WER, gain"] == 0 and bare["trained parameters"] == 100
+    assert bare["WER"] == 0.25 and pd.isna(bare["WER, gain"]) and bare["trained parameters"] == 100
     assert lora["WER, gain"] == 1 and lora["NER F1, gain"] == pytest.approx(0.5)
     assert pd.isna(lora["sentiment, macro F1"])
     unified = frame.loc["one for all tasks", "adapter"]
-    assert unified["NER F1"] == 0.25 and unified["NER F1, gain"] == 0  # over itself, not over `ner`
+    assert unified["NER F1"] == 0.25 and pd.isna(unified["NER F1, gain"])  # nothing is over `ner`
     assert pd.isna(frame.loc["one a task", "all"]["trained parameters"])
+
+
+def test_what_both_bring_is_over_lora_and_nothing_is_over_next_to_nothing():
+    right = {"ner": 0, "ner_classifier": 2, "ner_lora": 4, "ner_all": 5}
+    frame = sense.gains([row("ner", name, n) for name, n in right.items()]).set_index("setting")
+    alone = frame[frame["model"] == "one a task"]
+    assert alone["gain over"].to_dict() == {
+        "adapter": "–",
+        "+ classifier": "adapter",
+        "+ LoRA": "adapter",
+        "all": "+ LoRA",
+    }
+    assert alone["NER F1, gain"].isna().tolist() == [True, True, True, False]
+    assert alone.loc["all", "NER F1, gain"] == pytest.approx(1 / 4)
+
+
+def test_settings_stand_in_a_panel_a_task():
+    rows = [row("ner", "ner", 2), row("ner", "ner_all", 4), row("ner", "unified_long_ner_all", 6)]
+    frame = sense.settings(rows, "ner")
+    assert frame[["model", "setting"]].values.tolist() == [
+        ["one a task", "adapter"],
+        ["one a task", "all"],
+        ["one for all, as long", "all"],
+    ]
+    assert frame["ner_f1"].tolist() == [0.25, 0.5, 0.75]
+    figure = sense.settings_figure([*rows, row("transcription", "transcription", 4)])
+    assert [ax.get_ylabel() for ax in figure.axes] == ["WER", "NER F1"]
+    assert len(figure.axes[1].patches) == 3
+    assert sense.settings_figure([]) is None
 
 
 def test_the_slue_score_and_its_gain_rest_on_one_draw_of_speakers():
@@ -74,6 +103,25 @@ def test_f1_by_tag_shows_rare_ones_apart(monkeypatch):
     found = tags.f1_by_tag([row("ner", "ner", 4), row("sentiment", "sentiment", 4)])
     assert list(found.columns) == ["PERSON (1)", "PLACE (4)"]
     assert found.loc["ner"].tolist() == [0.0, pytest.approx(2 * 3 / 7)]
+
+
+def test_rare_tags_are_taken_together_and_compared_within_speakers(monkeypatch):
+    rare = [ner.target([("NORP", "dutch")]), ner.target([("LAW", "the act")])]
+    gold = [ner.target([("PLACE", "rome"), ("PLACE", "york")])] * 60 + rare
+    said = {"a": [*gold[:60], "{}", "{}"], "b": [*gold[:60], gold[60], "{}"]}
+    answers = {
+        name: [prediction("ner", i, g, s) for i, (g, s) in enumerate(zip(gold, texts, strict=True))]
+        for name, texts in said.items()
+    }
+    monkeypatch.setattr(tags, "predictions", lambda run: answers[run.variant])
+    rows = [row("ner", "a", 4), row("ner", "b", 4), row("sentiment", "sentiment", 4)]
+    found = tags.f1_of_rare_tags(rows, "a").set_index("variant")
+    f1 = "F1 of LAW, NORP: 2 entities"
+    assert list(found.columns) == [f1, "difference to a"] and list(found.index) == ["a", "b"]
+    assert found.loc["a"].tolist() == ["0.000 [0.000, 0.000]", "–"]
+    assert found.loc["b", f1].startswith(f"{2 / 3:.3f} [") and found.loc["b"].iloc[1].startswith("+0.667 [")
+    monkeypatch.setattr(tags, "predictions", lambda run: answers["a"][:60])
+    assert tags.f1_of_rare_tags(rows, "a").empty  # places alone
 
 
 def test_the_best_run_of_each_task_and_what_decoding_cost():

@@ -49,11 +49,11 @@ def test_labels_are_the_tags_there_are_and_the_sentiment(turns):
     assert named == [{"PLACE", "neutral"}, {"PLACE", "WHEN", "neutral"}, {"WHEN", "neutral"}, {"negative"}]
 
 
-def test_a_labels_weight_is_all_labels_over_its_own(turns):
+def test_a_labels_weight_is_all_labels_of_its_kind_over_its_own(turns):
     weights = dict(zip(regulariser.LABELS, regulariser.label_weights(turns).tolist(), strict=True))
-    assert weights["PLACE"] == weights["WHEN"] == 8 / 2  # two turns have each, and there are eight labels
-    assert weights["neutral"] == pytest.approx(8 / 3) and weights["negative"] == 8
-    assert weights["LAW"] == 8  # there is none
+    assert weights["PLACE"] == weights["WHEN"] == 4 / 2  # two turns have each, and there are four tags
+    assert weights["neutral"] == pytest.approx(4 / 3) and weights["negative"] == 4
+    assert weights["LAW"] == 4  # there is none
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.4])

@@ -2,12 +2,13 @@
 
 The chance copier copies, but neither listens nor reads what is asked (protocol, rule 2: what zero-shot slot
 filling is compared with). The whole transcript as every slot's value shows what partial match gives away
-(protocol, rule 12).
+(protocol, rule 12). The majority answer is what a classifier that has learned nothing gets.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 
 from speechllm_bench.data.tasks import slots
@@ -18,7 +19,7 @@ from speechllm_bench.schema import Example, Prediction, Utterance
 def whole_transcript(examples: Sequence[Example], utterances: Sequence[Utterance]) -> list[Prediction]:
     """One prediction an example of the task `slots`: all that was said, for every slot asked."""
     return [
-        _prediction(example, utterance, dict.fromkeys(example.asked, utterance.transcript))
+        _prediction(example, utterance, slots.target(dict.fromkeys(example.asked, utterance.transcript)))
         for example, utterance in zip(examples, utterances, strict=True)
     ]
 
@@ -39,8 +40,21 @@ def chance_copier(
         _prediction(
             example,
             utterance,
-            _copied(example, utterance, lengths, share, random.Random(f"chance/{seed}/{example.id}")),
+            slots.target(
+                _copied(example, utterance, lengths, share, random.Random(f"chance/{seed}/{example.id}"))
+            ),
         )
+        for example, utterance in zip(examples, utterances, strict=True)
+    ]
+
+
+def majority(
+    examples: Sequence[Example], utterances: Sequence[Utterance], train: Sequence[Utterance]
+) -> list[Prediction]:
+    """One prediction an example of the task `sentiment`: the sentiment that most training turns have."""
+    commonest = Counter(u.sentiment for u in train if u.has("sentiment")).most_common(1)[0][0]
+    return [
+        _prediction(example, utterance, commonest)
         for example, utterance in zip(examples, utterances, strict=True)
     ]
 
@@ -58,13 +72,13 @@ def _copied(
     return chosen
 
 
-def _prediction(example: Example, utterance: Utterance, chosen: dict[str, str]) -> Prediction:
+def _prediction(example: Example, utterance: Utterance, raw: str) -> Prediction:
     return Prediction(
         example_id=example.id,
         utterance_id=utterance.id,
         speaker=utterance.speaker,
         task=example.task,
-        raw=slots.target(chosen),
+        raw=raw,
         gold=example.target,
         asked=example.asked,
         n_tokens=0,

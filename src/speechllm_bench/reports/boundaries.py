@@ -22,7 +22,7 @@ def boundary_errors(rows: Sequence[dict], utterances: Sequence[Utterance]) -> pd
     """One row a variant and group of gold entities: how many, and the share of each end.
 
     rows: of `studies.records`; utterances: of the split that they answered. Groups are an entity's words, and
-    the thirds of the speaking rate where there are voices. Seeds are summed.
+    about thirds of the speaking rate where there are voices. Seeds are summed.
     """
     spoken = {u.id: u for u in utterances}
     lines = []
@@ -37,9 +37,10 @@ def boundary_errors(rows: Sequence[dict], utterances: Sequence[Utterance]) -> pd
     frame = pd.DataFrame(lines, columns=["variant", "words", "rate", "end"])
     length = frame["words"].clip(upper=4).map({1: "1 word", 2: "2 words", 3: "3 words", 4: "4 words or more"})
     parts = [frame.assign(group=length)]
-    if frame["rate"].nunique() > 2:
-        names = ["slow", "medium", "fast"]
-        thirds = pd.qcut(frame["rate"].rank(method="first"), 3, labels=names).astype(str)
+    slow, fast = frame["rate"].quantile([1 / 3, 2 / 3])
+    if slow < fast:  # by the rate's own value: entities said alike stand together, in every variant's rows
+        cuts = [float("-inf"), slow, fast, float("inf")]
+        thirds = pd.cut(frame["rate"], cuts, labels=["slow", "medium", "fast"]).astype(str)
         parts.append(frame.assign(group=thirds))
     both = pd.concat(parts)
     shares = pd.crosstab([both["variant"], both["group"]], both["end"], normalize="index")

@@ -166,24 +166,25 @@ def parameters_axis(ax: Axes) -> None:
     ax.set_xlabel("trained parameters")
 
 
-def grouped_bars(frame: pd.DataFrame, by: Mapping[str, list[str]]) -> Figure:
-    """`f1` with `low` and `high`: by the first column of `by` in groups, by the second a bar, as listed."""
+@mpl.rc_context(STYLE)
+def grouped_bars(frame: pd.DataFrame, by: Mapping[str, list[str]], ax: Axes, metric: str = "f1") -> Axes:
+    """The column `metric` with `low` and `high`: by the first column of `by` in groups, by the second a bar,
+    both in the order listed.
+    """
     (group, groups), (bar, bars) = by.items()
-    figure, (ax,) = panels(1, "page")
     width, times = 0.8 / len(bars), Counter()
     for i, name in enumerate(bars):
         drawn, style = frame[frame[bar] == name], look(name)
         hatch = HATCHES[times[style.colour] % len(HATCHES)]  # of two systems of one colour
         times[style.colour] += 1
         places = [groups.index(one) + (i + 0.5) * width - 0.4 for one in drawn[group]]
-        around = [drawn["f1"] - drawn["low"], drawn["high"] - drawn["f1"]]
+        around = [drawn[metric] - drawn["low"], drawn["high"] - drawn[metric]]
         fill = {"facecolor": style.colour, "edgecolor": "white", "linewidth": 0, "hatch": hatch}
-        ax.bar(places, drawn["f1"], width * 0.9, label=style.label, **fill)
-        ax.errorbar(places, drawn["f1"], around, color="0.2", ls="", lw=0.8, capsize=2)
+        ax.bar(places, drawn[metric], width * 0.9, label=style.label, **fill)
+        ax.errorbar(places, drawn[metric], around, color="0.2", ls="", lw=0.8, capsize=2)
     ax.set_xticks(range(len(groups)), [name.replace("_", " ") for name in groups])
-    ax.set_ylabel("F1 (partial match)")
-    legend(figure)
-    return figure
+    ax.set_ylabel(METRIC_LABELS[metric])
+    return ax
 
 
 @mpl.rc_context(STYLE)

@@ -70,7 +70,10 @@ def types_figure(rows: Sequence[dict]) -> Figure | None:
     if frame.empty:
         return None
     by = {"foundation": list(frame["foundation"].unique()), "supervision": list(SUPERVISIONS)}
-    return figures.grouped_bars(frame, by)
+    figure, (ax,) = figures.panels(1, "page")
+    figures.grouped_bars(frame, by, ax)
+    figures.legend(figure)
+    return figure
 
 
 def scale_figure(rows: Sequence[dict]) -> Figure | None:

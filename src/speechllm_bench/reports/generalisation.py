@@ -56,7 +56,10 @@ def systems_figure(rows: list[dict]) -> Figure | None:
     if frame.empty:
         return None
     by = {"set": list(SETS.values()), "system": list(frame["system"].unique())}
-    return figures.grouped_bars(frame, by)
+    figure, (ax,) = figures.panels(1, "page")
+    figures.grouped_bars(frame, by, ax)
+    figures.legend(figure)
+    return figure
 
 
 def parts(

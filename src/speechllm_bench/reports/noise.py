@@ -14,25 +14,27 @@ COLUMNS = ["variant", "labels", "noise", "ner_f1", "low", "high"]
 def noise(rows: list[dict]) -> pd.DataFrame:
     """One row a variant that was scored on its own audio and had gold of all turns or of none, with F1.
 
-    rows: of `studies.records`. `labels` is unfiltered or filtered (gold follows) or alone (none does); labels
-    without noise have nothing to filter and stand under both.
+    rows: of `studies.records`. `labels` is unfiltered or filtered (gold follows) or alone (none does). Labels
+    without noise have nothing to filter and stand under both; gold by itself is labels alone without noise.
     """
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
         mine = [row for row in rows if row["variant"] == variant and row["score"]]
         config = mine[0]["run"].config if mine else None
-        annotation = next((s.annotation for s in config.stages if s.annotation), None) if config else None
-        if not annotation or annotation.noise is None:
+        if not mine or config.evaluation.audio == "other" or config.stages[-1].train_share:
             continue
-        if config.evaluation.audio == "other" or config.stages[-1].train_share:
+        annotation = next((s.annotation for s in config.stages if s.annotation), None)
+        if annotation and annotation.noise is None:
             continue
         f1 = score.interval([row["score"] for row in mine], "ner_f1")
-        labels = ["filtered" if annotation.filtered else "unfiltered"]
-        if config.stages[-1].annotation:
+        noise = annotation.noise if annotation else 0.0
+        if not annotation or config.stages[-1].annotation:
             labels = ["alone"]
-        elif not annotation.noise:
+        elif not noise:
             labels = ["unfiltered", "filtered"]
-        lines += [(variant, name, annotation.noise, f1.value, f1.low, f1.high) for name in labels]
+        else:
+            labels = ["filtered" if annotation.filtered else "unfiltered"]
+        lines += [(variant, name, noise, f1.value, f1.low, f1.high) for name in labels]
     return pd.DataFrame(lines, columns=COLUMNS).sort_values(["labels", "noise"])
 
 

@@ -21,6 +21,7 @@ from speechllm_bench.reports import (
     generalisation,
     levels,
     noise,
+    sense,
     slue,
     stability,
     sweep,
@@ -45,6 +46,7 @@ OWN_FIGURES = {
     "reasoning_scale": ("scale", lambda rows, _: foundations.scale_figure(rows)),
     "reasoning_ood": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
     "trace_ablation": ("cost", traces.cost_figure),
+    "sense": ("settings", lambda rows, _: sense.settings_figure(rows)),
     "synthetic_ner": ("noise", lambda rows, _: noise.noise_figure(rows)),
 }
 CLAIM_COLUMNS = ["claim", "source", "compared", "difference", "low", "high", "diverged", "verdict"]
@@ -69,7 +71,7 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
         shown = foundations.display(changed)
         written.append(_write_markdown(shown, folder / "tables" / f"{name}_changes.md"))
     if len(found := slue.slue(rows)):
-        written.append(_write_markdown(found, folder / "tables" / f"{name}_slue.md"))
+        written.append(_write_markdown(found, folder / "tables" / f"{name}_slue.md", slue.CAPTION))
     if study.claims:
         found = show_verdicts(verdicts(study, rows))
         written.append(_write_markdown(found, folder / "tables" / f"{name}_claims.md"))
@@ -228,6 +230,7 @@ def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
     return columns.assign(difference=shown)[["claim", "source", "compared", "difference", "verdict"]]
 
 
-def _write_markdown(shown: pd.DataFrame, file: Path) -> Path:
-    runs.write_text(file, shown.to_markdown(index=False, disable_numparse=True) + "\n")
+def _write_markdown(shown: pd.DataFrame, file: Path, caption: str = "") -> Path:
+    table = shown.to_markdown(index=False, disable_numparse=True)
+    runs.write_text(file, f"{caption}\n\n{table}\n" if caption else f"{table}\n")
     return file

@@ -37,6 +37,7 @@ FILES = {
     "F1 against tokens of an answer": "figures/{}_cost.png",
     "types": "figures/{}_types.png",
     "scale": "figures/{}_scale.png",
+    "settings": "figures/{}_settings.png",
     "noise of labels": "figures/{}_noise.png",
     "changes": "tables/{}_changes.md",
     "SLUE score": "tables/{}_slue.md",

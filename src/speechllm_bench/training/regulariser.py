@@ -1,8 +1,8 @@
 """Training with a classifier beside the LLM: L = (1 - a) L_LLM + a L_classifier (2509.04473, method).
 
-The classifier says which entity tags an utterance has, and its sentiment. The paper's weight of a label is
-the number of all labels over that of its own. We read it as the weight of the utterances that have the label,
-and count over the stage's training turns.
+The classifier says which entity tags an utterance has, and its sentiment. The paper's weight of a tag is the
+number of all tags over that of its own. We read it as the weight of the utterances that have the label, count
+over the stage's training turns, and weigh sentiments among themselves.
 """
 
 from __future__ import annotations
@@ -70,6 +70,9 @@ def known(utterances: Sequence[Utterance]) -> Tensor:
 
 
 def label_weights(utterances: Sequence[Utterance]) -> Tensor:
-    """(K,): all labels over those of each; of a label that there is not, as if there were one."""
+    """(K,): of tags all tags over those of each, of sentiments likewise; of a label that there is not, as if
+    there were one.
+    """
     counted = labels(utterances).sum(dim=0)
-    return counted.sum() / counted.clamp(min=1)
+    parts = counted.split([len(ENTITY_TAGS), len(SENTIMENTS)])
+    return torch.cat([part.sum() / part.clamp(min=1) for part in parts])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -118,14 +118,14 @@ def train_stage(
     for task in stage.taught:
         questions.with_gold(data.train, [task], 1)  # refuses a task that nothing is known for
     train = questions.with_gold(data.train, stage.taught)
+    labels = None
+    if stage.annotation:  # what it labelled can be asked for entities, though there be no gold
+        labels = annotated(data.train, stage.annotation, config.seed)
+        found = [turn for turn in data.train if turn.id in labels]
+        train = [t if t.has("ner") else replace(t, tasks=(*t.tasks, "ner")) for t in found]
     # The first calls of the split: fewer are a prefix of more.
     train = train[: math.ceil(len(train) * (stage.train_share or 1))]
     padding = np.zeros(2, dtype=np.int64)  # positions that were padding, positions in all
-    labels = None
-    if stage.annotation:
-        labels = annotated(questions.with_gold(data.train, ["ner"]), stage.annotation, config.seed)
-    if labels:
-        train = [utterance for utterance in train if utterance.id in labels]
 
     def example(asked: Asked, gold: bool = False) -> Example:
         (item, epoch), tasks = asked

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from speechllm_bench.config import AnnotationConfig
+from speechllm_bench.data import questions
 from speechllm_bench.data.annotators import stored
 from speechllm_bench.data.annotators.drawn import Drawn
 from speechllm_bench.data.annotators.entities import Labels, few_shots, filtered
@@ -13,7 +14,8 @@ from speechllm_bench.schema import Utterance
 
 
 def labels(train: Sequence[Utterance], annotation: AnnotationConfig, seed: int) -> dict[str, Labels]:
-    """By utterance id: drawn for every training turn, or of the turns that an annotator has labelled.
+    """By utterance id: drawn for every training turn that has gold, or of the turns that an annotator has
+    labelled, with gold or without.
 
     UserError where none of these turns has been labelled.
     """
@@ -21,6 +23,7 @@ def labels(train: Sequence[Utterance], annotation: AnnotationConfig, seed: int) 
         read = stored.read_labels(annotation.stored)
         written = {u.id: read[u.id] for u in train if u.id in read}
     else:
+        train = questions.with_gold(train, ["ner"])
         annotator = Drawn(seed, annotation.noise, few_shots(train))
         written = {u.id: annotator.labels(u) for u in train}
     if not written:

@@ -67,6 +67,9 @@ underscores in file names.
 | `n_samples` | length of the audio in samples at 16 kHz |
 | `audio` | a 16-bit FLAC file's bytes, mono, 16 kHz; not decoded by default |
 
+Of what a caller corrects only what stands in the end is an entity. All of `NORP` are names of languages,
+which SLUE leaves out.
+
 ## Use
 
 ```python
