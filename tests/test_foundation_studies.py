@@ -8,9 +8,10 @@ import pytest
 
 from speechllm_bench import experiments, identity, paths, studies
 from speechllm_bench.config import LoraConfig
-from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.errors import MissingInput
 from speechllm_bench.experiments import resolve
 from speechllm_bench.profiles import load_profile
+from speechllm_bench.zoo.config import load_recipe
 
 NAMES = ("foundation_type", "reasoning_scale", "reasoning_ood", "reasoning_mode")
 SUPERVISIONS = ("regular", "reasoning", "hybrid_no_think", "hybrid_think")
@@ -32,8 +33,27 @@ def test_a_variant_names_its_llm_by_a_role_and_none_leaves_digests_as_they_are(s
     before = resolve(profile.model_copy(update={"llms": {}}), plain, 0)
     assert identity.run_digest(resolve(profile, plain, 0)) == identity.run_digest(before)
     assert identity.run_digest(named) != identity.run_digest(before)
-    with pytest.raises(UserError, match="'smoke' names no LLM for the role 'chat'; its roles are: base,"):
+    with pytest.raises(MissingInput, match="'smoke' names no LLM for the role 'chat'; its roles are: base,"):
         resolve(profile, plain.model_copy(update={"llm": "chat"}), 0)
+
+
+def test_lora_is_as_large_a_share_of_llms_of_other_sizes():
+    """Protocol, rule 7."""
+    study = experiments.load_study(paths.EXPERIMENTS / "reasoning_scale.yaml")
+    for scale in ("smoke", "mini"):
+        profile = load_profile(paths.EXPERIMENTS / "profiles" / f"{scale}.yaml")
+        for size, recipe in (
+            ("nano", "llm-nano-hybrid"),
+            ("micro", "llm-micro-hybrid"),
+            ("mini", "llm-mini-plain"),
+        ):
+            sizes, lora = load_recipe(recipe), resolve(profile, study.variant(f"{size}_regular"), 0).lora
+            width, inner = sizes.hidden_size, sizes.intermediate_size
+            matrices = [(width, width)] * 4 + [(width, inner)] * 3  # of a block: attention, and the gated MLP
+            whole = load_recipe("llm-mini-plain").vocabulary * width
+            whole += sizes.num_hidden_layers * sum(a * b for a, b in matrices)
+            trained = sizes.num_hidden_layers * sum(lora.rank * (a + b) for a, b in matrices)
+            assert 0.045 < trained / whole < 0.05 and lora.alpha == 4 * lora.rank
 
 
 def test_every_foundation_is_given_every_supervision(planned):
@@ -112,6 +132,8 @@ def test_at_paper_scale_the_papers_llms_are_named():
     scale = experiments.load_study(paths.EXPERIMENTS / "reasoning_scale.yaml")
     sizes = [resolve(profile, scale.variant(f"{size}_regular"), 0).llm for size in ("nano", "mini")]
     assert sizes == ["Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B"]
+    with pytest.raises(MissingInput, match="names no LLM for the role 'reasoning_50'"):  # there is one
+        resolve(profile, study.variant("reasoning_50_regular"), 0)
 
 
 def test_what_lacks_its_backbone_is_not_run_and_the_others_are_told_apart(planned, monkeypatch):
@@ -156,6 +178,8 @@ def test_what_tuning_leaves_of_other_skills_is_read_from_the_stages_weights(
     measured = {"as it is": {skill: {"value": 0.5} for skill in (*skills.EXACT, "perplexity")}}
     monkeypatch.setattr(retention, "_before", lambda name: measured)
     assert retention.retained(rows).empty  # no weights on this machine
+    assert retention.write(retention.retained(rows), "s", "mini") == []
+    assert retention.read(run_config.llm).empty
 
     folder = paths.results("smoke") / "stages" / "stage"
     folder.mkdir(parents=True)
@@ -180,6 +204,13 @@ def test_what_tuning_leaves_of_other_skills_is_read_from_the_stages_weights(
     }
     n = len(told)
     assert len(retention.retained(rows)) == 6 and len(told) == n  # kept beside the stage
+    assert {path.name for path in retention.write(frame, "s", "mini")} == {
+        "s_retention.csv",
+        "s_retention.md",
+    }
+    left = retention.read(run_config.llm)  # as a card reads it
+    assert left.to_dict("records") == frame.to_dict("records")
+    assert retention.read("zoo/another").empty
 
 
 def test_what_the_paper_says_of_8_b_is_not_judged_at_a_smaller_scale(planned):

@@ -131,7 +131,8 @@ def annotate(chosen: argparse.Namespace) -> None:
     print(f"{right} of {len(asked)} turns have {chosen.what}: {where}; cost: {annotated.cost}.")
     for fault, n in annotated.rejected.most_common():
         print(f"rejected, {fault}: {n}")
-    print(f"To train on them, write `{chosen.what}: {name}` into the profile.")
+    where = 'the profile, under papers, "2510.19326"' if chosen.what == "traces" else "the profile"
+    print(f"To train on them, write `{chosen.what}: {name}` into {where}.")
 
 
 def doctor(chosen: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from speechllm_bench.config import (
     ClassifierConfig,
     DistillationConfig,
     EvaluationConfig,
+    LoraConfig,
     Part,
     RunConfig,
     StageConfig,
@@ -182,7 +183,7 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
             f"it has {', '.join(profile.adapters)}"
         )
     if variant.llm and variant.llm not in profile.llms:
-        raise UserError(
+        raise MissingInput(
             f"profile '{profile.profile}' names no LLM for the role '{variant.llm}'; "
             f"its roles are: {', '.join(profile.llms)}"
         )
@@ -192,7 +193,7 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
         llm=profile.llms[variant.llm] if variant.llm else profile.llm,
         adapter=profile.adapters[variant.adapter].at_width(variant.width_factor) if variant.adapter else None,
         audio_llm=_audio_llm(profile, variant.audio_llm),
-        lora=profile.lora_qkv if variant.lora == "qkv" else profile.lora if variant.lora else None,
+        lora=_lora(profile, variant),
         stages=[
             _stage(profile, variant, stage) for stage in variant.stages if _examples(profile, stage.budget)
         ],
@@ -204,6 +205,12 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
         precision=profile.precision,
         seed=seed,
     )
+
+
+def _lora(profile: Profile, variant: Variant) -> LoraConfig | None:
+    if variant.lora == "qkv":
+        return profile.lora_qkv
+    return profile.loras.get(variant.llm, profile.lora) if variant.lora else None
 
 
 def _audio_llm(profile: Profile, named: bool | str) -> str | None:
@@ -224,7 +231,9 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe) -> StageConfi
     if variant.warmup is not None:
         training["warmup"] = variant.warmup
     if FORMS.keys() & stage.taught:
-        training |= {"trace_tokens": profile.decoding.trace_tokens, "traces": profile.traces}
+        training["trace_tokens"] = profile.decoding.trace_tokens
+    if {"slots", *FORMS} & stage.taught:  # every form, and none, is asked the stored questions
+        training["traces"] = profile.traces
     beside = stage.beside and {task: _examples(profile, b) for task, b in stage.beside.items()}
     shared = stage.model_dump(exclude={"budget", "times", "beside", "train_share"})
     if stage.annotation and stage.annotation.noise is None:

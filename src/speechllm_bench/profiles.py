@@ -55,6 +55,7 @@ class PaperOwn(Strict):
     llm: str | None = None
     budgets: Budgets | None = None
     training: Training | None = None
+    traces: str | None = None
 
 
 class Profile(Strict):
@@ -71,12 +72,15 @@ class Profile(Strict):
     audio_llms: dict[str, str] = Field(default_factory=dict)  # others, by the roles that studies name
     adapters: dict[str, AdapterConfig]  # by the names that studies use
     lora: LoraConfig
+    loras: dict[str, LoraConfig] = Field(default_factory=dict)  # of roles in `llms` of another size
     lora_qkv: LoraConfig  # on queries, keys and values alone (2509.04473)
     budgets: Budgets
     training: Training
     decoding: Decoding
     precision: Literal["fp32", "bf16"]
-    traces: str | None = None  # that `annotate traces` wrote; None: traces are written from gold
+    # That `annotate traces` wrote; None: traces are written from gold. Named for 2510.19326 under `papers`:
+    # where a turn has a stored trace its question is the one that is asked, whatever is to be said to it.
+    traces: str | None = None
     labels: str | None = (
         None  # that `annotate labels` wrote, for variants whose annotation has no drawn noise
     )

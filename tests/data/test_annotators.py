@@ -92,7 +92,7 @@ def test_a_text_without_an_answer_is_a_fault():
     assert checks.faults(trace.parse(trace.write(RIGHT).replace("{", "")), QUESTION) == ["no answer"]
 
 
-def test_stored_traces_are_what_a_thinking_form_learns_from_in_every_epoch(home):
+def test_a_turn_with_a_stored_trace_is_asked_its_question_in_every_form_and_epoch(home):
     given = asked("train")[:20]
     right = Embedded(7).annotate(given)
     name = stored.write_traces(given, replace(right, answers=[*right.answers[:19], None]))
@@ -108,8 +108,13 @@ def test_stored_traces_are_what_a_thinking_form_learns_from_in_every_epoch(home)
             example = put(question, "slots_think", epoch, found)
             assert example.target == trace.write(written)
             assert example.prompt == f"{question.example.prompt}\n/think"
-        assert put(question, "slots_no_think", 1, found) == put(question, "slots_no_think", 1)
-        assert put(question, "slots", 1, found) == put(question, "slots", 1)
+            # The same question whatever is to be said to it (protocol, rule 6).
+            assert put(question, "slots", epoch, found) == question.example
+            quick = put(question, "slots_no_think", epoch, found)
+            assert (quick.id, quick.asked) == (question.example.id, question.example.asked)
+            assert quick.target == question.example.target
+            words = put(question, "transcription", epoch, found)
+            assert words == put(question, "transcription", epoch)
     last = given[19]  # without a stored trace: written from gold
     assert put(last, "slots_think", 1, found) == put(last, "slots_think", 1)
 

@@ -49,6 +49,15 @@ def test_a_base_llm_without_a_chat_template_reads_plain_lines(tokenizer):
     before, after = prompt_halves(base, example())
     assert base.decode(before) == "agent: where to\ncaller:"
     assert base.decode(after) == "\nfill in as json: city\n"
+    base.bos_token = base.pad_token  # of a Llama it is what every text begins with
+    assert base.decode(prompt_halves(base, example())[0]) == f"{base.pad_token}agent: where to\ncaller:"
+
+
+def test_a_thought_that_a_template_opens_is_left_to_the_answer(tokenizer):
+    """DeepSeek-R1-Distill-Llama-8B's opens one behind every question."""
+    other = copy.deepcopy(tokenizer)
+    other.chat_template += "{{ '<think>\\n' }}"
+    assert prompt_halves(other, example()) == prompt_halves(tokenizer, example())
 
 
 @pytest.mark.parametrize("with_answer", [True, False])

@@ -43,6 +43,7 @@ def rows(tmp_path):
         ("reasoning", "slots_reasoning", None),
     ):
         row = {"variant": variant, "seed": 0, "score": None, "run": run_of(variant)}
+        row["record"] = {"seconds": {"decode": 12.4}}
         made.append(row)
         if said is None:
             continue
@@ -73,6 +74,7 @@ def test_costs_has_a_row_for_what_was_scored_and_nothing_where_nothing_was_count
     assert hybrid["malformed"].value == 0.25
     shown = traces.display(traces.costs(rows))
     assert shown["In the mode asked for"].tolist() == ["–", "1.000 [1.000, 1.000]"]
+    assert shown["Seconds of decoding"].tolist() == ["12", "12"]
     assert shown["Tokens an answer"].tolist() == ["20.0", "20.0"]
 
 
@@ -103,6 +105,9 @@ def test_where_thinking_helped_and_where_it_hurt(rows):
     frame = traces.helped(rows, "regular", "hybrid_think")
     assert frame["gain"].tolist() == [1, -1, -1]  # u2; u1, where nothing was wanted, and u3
     assert traces.helped(rows, "regular", "reasoning").empty
+    gained, lost = traces.ends(frame)
+    assert (gained["gain"] > 0).all() and (lost["gain"] < 0).all() and len(gained) + len(lost) == len(frame)
+    assert traces.ends(frame, 0)[0].empty
 
 
 def test_the_figure_has_a_point_a_variant_and_is_not_drawn_without_any(rows):

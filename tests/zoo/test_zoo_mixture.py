@@ -65,7 +65,7 @@ def test_post_trainings_of_one_base_differ_in_their_mixture_alone():
     recipes = {name: load_recipe(f"llm-mini-{name}") for name in FAMILY}
     settings = [r.model_dump(exclude={"name", "mixture"}) for r in recipes.values()]
     assert all(some == settings[0] for some in settings)
-    assert settings[0]["base"] == "zoo/llm-mini-base"
+    assert settings[0]["base"] == "zoo/llm-mini-plain"
     plain = {name: recipe.mixture.get("general", 0) for name, recipe in recipes.items()}
     assert plain["reasoning"] == plain["instruct"] == plain["hybrid"] == 0.25
     assert (plain["reasoning-0"], plain["reasoning-50"]) == (0, 0.5)
@@ -74,7 +74,7 @@ def test_post_trainings_of_one_base_differ_in_their_mixture_alone():
 
 
 def test_the_smaller_hybrids_are_trained_as_mini_is():
-    mini, base = load_recipe("llm-mini-hybrid"), load_recipe("llm-mini")
+    mini, base = load_recipe("llm-mini-hybrid"), load_recipe("llm-mini-plain")
     for name in ("llm-micro-hybrid", "llm-nano-hybrid"):
         recipe = load_recipe(name)
         same = recipe.model_dump(exclude={"name", "pre_training", *SIZES})
@@ -104,10 +104,21 @@ def test_every_kind_fills_its_share_of_the_tokens(tiny_backbones, tokenizer, utt
     )
 
 
+def test_what_the_loss_is_taken_over_is_counted(tiny_backbones, tokenizer, utterances):
+    batches, seen = mixture.batched(recipe_of(tiny_backbones), tokenizer, utterances)
+    learned = dict.fromkeys(seen, 0)
+    for rows in batches:
+        if isinstance(rows, Tensor):
+            learned["general"] += rows[:, 1:].numel()
+        else:
+            learned[rows[0].kind] += int(mixture._batch(tokenizer, rows).answer.sum())
+    assert learned == {kind: amount["answer_tokens"] for kind, amount in seen.items()}
+
+
 def test_tokens_are_those_that_the_model_reads_but_for_the_chats_marks(tiny_backbones, tokenizer, utterances):
     recipe = recipe_of(tiny_backbones)
     for kind in ("instruct", "think", "no_think"):
-        items = list(itertools.islice(mixture.items_of(recipe, kind, tokenizer, utterances), 20))
+        items = list(itertools.islice(mixture.items_of(recipe, kind, utterances), 20))
         read = mixture._batch(tokenizer, items).attended.sum(1).tolist()
         marks = {n - counted for n, counted in zip(read, mixture.n_tokens(tokenizer, items), strict=True)}
         assert min(marks) >= 3 and max(marks) <= 8
@@ -116,7 +127,7 @@ def test_tokens_are_those_that_the_model_reads_but_for_the_chats_marks(tiny_back
 def test_a_switch_is_there_where_both_modes_are_learned(tiny_backbones, tokenizer, utterances):
     def some(shares, kind):
         recipe = recipe_of(tiny_backbones, shares)
-        return list(itertools.islice(mixture.items_of(recipe, kind, tokenizer, utterances), 30))
+        return list(itertools.islice(mixture.items_of(recipe, kind, utterances), 30))
 
     assert all(i.example.prompt.endswith("\n/think") for i in some(HYBRID, "think"))
     assert all(i.example.prompt.endswith("\n/no_think") for i in some(HYBRID, "no_think"))
@@ -133,7 +144,7 @@ def test_what_is_held_out_is_not_trained_on(tiny_backbones, tokenizer, utterance
     recipe = recipe_of(tiny_backbones)
     for kind in ("instruct", "think"):
         kept = mixture.held_out(recipe, kind, tokenizer, utterances)
-        seen = list(itertools.islice(mixture.items_of(recipe, kind, tokenizer, utterances), 200))
+        seen = list(itertools.islice(mixture.items_of(recipe, kind, utterances), 200))
         assert len(kept) == 6 and all(isinstance(i.text, str) for i in kept)
         told = {(i.example.target, i.example.prompt) for i in seen}
         assert kind == "think" or not told & {(i.example.target, i.example.prompt) for i in kept}
@@ -177,6 +188,9 @@ def test_it_starts_from_its_base_learns_and_is_measured_in_both_modes(
         k: v.shape for k, v in model.state_dict().items()
     }
     assert load_tokenizer(str(folder)).get_vocab() == tokenizer.get_vocab()
+    assert load_tokenizer(str(folder)).chat_template  # whatever the base has
+    before, after = (one.get_input_embeddings().weight for one in (base, model))
+    assert torch.equal(before.half(), after.half())  # what it never says is not unlearned
 
     monkeypatch.setattr(evaluate, "TURNS", 4)
     assert evaluate.evaluate_backbones(recipe.name, 1) == [folder]
@@ -188,7 +202,8 @@ def test_it_starts_from_its_base_learns_and_is_measured_in_both_modes(
     assert f"| starts from | `{recipe.base}` |" in card
     assert "| | /think | /no_think | n |" in card and "\n| arithmetic | " in card
     told = record["seen"]["think"]
-    assert f"with their steps | {told['examples']:,} examples, {told['tokens']:,} tokens |" in card
+    tokens = f"{told['tokens']:,} tokens, {told['answer_tokens']:,} of them learned"
+    assert f"with their steps | {told['examples']:,} examples, {tokens} |" in card
 
 
 def test_a_smaller_one_is_pre_trained_first(trained, tiny_backbones):

@@ -10,7 +10,7 @@ import pytest
 
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.tasks import AUDIO, slots
-from speechllm_bench.zoo import records, text
+from speechllm_bench.zoo import marks, records, text
 from speechllm_bench.zoo.field_names import TYPES as TYPES_OF_NAMES
 from speechllm_bench.zoo.field_names import typed_name, unseen_words
 
@@ -157,3 +157,22 @@ def test_pre_training_describes_unseen_slots_in_plain_text(utterances):
     for line in lines:
         if '{"' in line:  # the extraction examples among them
             assert not set(json.loads(line.rsplit("\n", 1)[1])) & SLOT_NAMES
+
+
+def test_lines_of_marks_have_every_character_and_no_form_of_a_trace():
+    rng = random.Random(0)
+    lines = [marks.line(rng) for _ in range(3000)]
+    assert set(marks.CHARACTERS) <= set("".join(lines))
+    assert all(any(mark in line for line in lines) for mark in marks.CHAT)
+    assert "{}" in lines and "[]" in lines
+    assert not any(tag in line for line in lines for tag in ("think>", "response>", "fill in", "work it out"))
+
+
+def test_marks_are_a_share_of_the_text_and_none_leaves_it_as_it_was(utterances):
+    def some(marked):
+        return list(itertools.islice(text.pre_training(7, utterances, marked), 2000))
+
+    assert some(0.0) == list(itertools.islice(text.pre_training(7, utterances), 2000))
+    assert not any(mark in line for line in some(0.0) for mark in "<[0")
+    n_marked = sum(any(mark in line for mark in "<[0123456789}]") for line in some(0.1))
+    assert n_marked > 150

@@ -29,16 +29,17 @@ def training_example(
     Only tasks that the utterance has gold for are drawn.
 
     described: the share of slot questions that describe their slots.
-    stored: questions with their traces, by utterance id. Where a trace is to be learned and there is a
-    stored one, its question is the one that is put, in every epoch.
+    stored: questions with their traces, by utterance id. Where slots are asked for and there is a stored one,
+    its question is the one that is put, in every epoch, with its trace or without.
     labels: entities by utterance id that are learned in place of gold.
     """
     rng = random.Random(f"{seed}/{epoch}/{utterance.id}")
     names = sorted(filter(utterance.has, shares))
     task = rng.choices(names, [shares[name] for name in names])[0]
     form = FORMS.get(task)
-    if form and form.thinks and stored and utterance.id in stored:
-        return form.put(*stored[utterance.id])
+    if stored and utterance.id in stored and (form or task == "slots"):
+        question, trace = stored[utterance.id]
+        return form.put(question, trace) if form else question
     asking = {}
     # Of a generator of its own: the rest of the question is the same with descriptions and without.
     draw = random.Random(f"described/{seed}/{epoch}/{utterance.id}").random

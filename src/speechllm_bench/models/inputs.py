@@ -50,9 +50,10 @@ def prompt_halves(
     LLM's own chat format; of a base LLM that has none, plain lines.
     """
     message = [{"role": "user", "content": example.prompt}]
-    text = f"{example.prompt}\n"
+    text = f"{tokenizer.bos_token or ''}{example.prompt}\n"
     if tokenizer.chat_template:
         text = tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
+        text = text.removesuffix("<think>\n")  # of R1's distillations: thoughts are part of the answer here
     before, after = text.split(AUDIO)
     begin, end = speech_marks(tokenizer) if spoken else ("", "")
     halves = (before + begin, end + after)

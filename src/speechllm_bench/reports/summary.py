@@ -40,6 +40,7 @@ FILES = {
     "settings": "figures/{}_settings.png",
     "noise of labels": "figures/{}_noise.png",
     "changes": "tables/{}_changes.md",
+    "skills left": "tables/{}_retention.md",
     "SLUE score": "tables/{}_slue.md",
     "executed notebook": "notebooks/{}.ipynb",
 }

@@ -31,17 +31,21 @@ COLUMNS = {
 
 def costs(rows: Sequence[dict]) -> pd.DataFrame:
     """One row a variant that was scored, one column each of `COLUMNS`: Interval, or None where nothing was
-    counted (no trace to measure, or a task without one)."""
+    counted (no trace to measure, or a task without one); and the seconds of decoding, their mean over seeds,
+    on the machine as busy as it was.
+    """
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
         if scores := _scores(rows, variant):
-            lines.append({"variant": variant} | {name: _interval(scores, name) for name in COLUMNS})
-    return pd.DataFrame(lines, columns=["variant", *COLUMNS])
+            measured = {name: _interval(scores, name) for name in COLUMNS}
+            lines.append({"variant": variant, **measured, "seconds": _seconds(rows, variant)})
+    return pd.DataFrame(lines, columns=["variant", *COLUMNS, "seconds"])
 
 
 def display(frame: pd.DataFrame) -> pd.DataFrame:
     """`costs` as it is read: rounded, with intervals, a dash where nothing was counted."""
     shown = {name: [_cell(value, name) for value in frame[name]] for name in COLUMNS}
+    shown["Seconds of decoding"] = [f"{seconds:.0f}" for seconds in frame["seconds"]]
     return pd.DataFrame({"Variant": frame["variant"], **shown}).rename(columns=COLUMNS)
 
 
@@ -81,7 +85,8 @@ def telling_turn(rows: Sequence[dict]) -> str:
 
 def helped(rows: Sequence[dict], plain: str, thinking: str) -> pd.DataFrame:
     """Turns whose F1 differs between the first seeds of two variants: the second one's gain, largest first,
-    with both answers. Empty where one of them has no score."""
+    with both answers. Empty where one of them has no score.
+    """
     said = _first_predictions([row for row in rows if row["variant"] in (plain, thinking)])
     before, after = said.get(plain, {}), said.get(thinking, {})
     lines = [
@@ -95,6 +100,12 @@ def helped(rows: Sequence[dict], plain: str, thinking: str) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(lines, columns=["gain", "transcript", "without", "with"])
     return frame[frame["gain"] != 0].sort_values(["gain", "transcript"], ascending=[False, True])
+
+
+def ends(frame: pd.DataFrame, n: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Of `helped` the n turns that gain most, and the n that lose most, the largest loss first."""
+    gained, lost = frame[frame["gain"] > 0], frame[frame["gain"] < 0]
+    return gained.head(n), lost.tail(n).iloc[::-1]
 
 
 def cost_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
@@ -119,6 +130,11 @@ def cost_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
 
 def _scores(rows: Sequence[dict], variant: str) -> list[dict]:
     return [row["score"] for row in rows if row["variant"] == variant and row["score"]]
+
+
+def _seconds(rows: Sequence[dict], variant: str) -> float:
+    spent = [r["record"]["seconds"]["decode"] for r in rows if r["variant"] == variant and r["score"]]
+    return sum(spent) / len(spent)
 
 
 def _interval(scores: list[dict], metric: str) -> Interval | None:

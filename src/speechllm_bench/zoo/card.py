@@ -6,6 +6,7 @@ from pathlib import Path
 
 from speechllm_bench import runs
 from speechllm_bench.stats import with_interval
+from speechllm_bench.zoo import retention
 from speechllm_bench.zoo.config import AudioLLMRecipe, MixtureRecipe, Phase, Recipe, SmallerRecipe
 
 _HEAD = """---
@@ -52,6 +53,12 @@ _WHAT = {  # what it is, what it stands for, its tag on model hubs
         "A small Llama that has read the language of the embedded corpus; the parent of llm-mini, which was "
         "post-trained to fill fields.",
         "Llama-3.2-1B",
+        "text-generation",
+    ),
+    "llm-mini-plain": (
+        "A small Llama that has read the language of the embedded corpus and every printable character; the "
+        "parent of the post-trainings for 2510.19326.",
+        "Llama-3.1-8B",
         "text-generation",
     ),
     "llm-mini-instruct": (
@@ -125,7 +132,7 @@ def text(folder: Path, name: str, recipe: Recipe) -> str:
         for kind, amount in training["seen"].items():
             lines.append(
                 f"| of the post-training, {_SEEN[kind]} | {amount['examples']:,} examples, "
-                f"{amount['tokens']:,} tokens |"
+                f"{amount['tokens']:,} tokens, {amount['answer_tokens']:,} of them learned |"
             )
     if isinstance(recipe, AudioLLMRecipe):
         lines.append(f"| speech heard in training | {training['speech_hours']:,} hours |")
@@ -143,7 +150,7 @@ def text(folder: Path, name: str, recipe: Recipe) -> str:
         first = values[names[0]]
         lines.append(f"| {split} | {' | '.join(cells)} | {first['n']} | {first['n_speakers']} |")
     if "skills" in evaluation:
-        lines += _skills(evaluation["skills"])
+        lines += _skills(evaluation["skills"]) + _left(f"zoo/{name}")
     lines.append(f"\nLicence of the weights: CC BY 4.0. The recipe is `experiments/zoo/{recipe.name}.yaml`.")
     return "\n".join(lines) + "\n"
 
@@ -161,6 +168,15 @@ def _start(recipe: MixtureRecipe) -> str:
     if isinstance(recipe, SmallerRecipe):
         return f"random weights, with the tokenizer of `{recipe.base}`"
     return f"`{recipe.base}`"
+
+
+def _left(llm: str) -> list[str]:
+    """The skills before and after tuning on slots, of the trainings of profile `mini` that were measured."""
+    left = retention.read(llm)
+    if left.empty:
+        return []
+    told = "\nThe same before → after it was tuned on slots, by variants of the studies at profile `mini`:\n"
+    return [told, retention.display(left).to_markdown(index=False, disable_numparse=True)]
 
 
 def _skills(measured: dict[str, dict]) -> list[str]:

@@ -60,7 +60,8 @@ class LLMRecipe(Strict):
     intermediate_size: int
     pre_training: Phase
     sequence_tokens: int  # of one packed pre-training example
-    post_training: list[PostTraining]  # from easy to hard
+    marked: float = 0.0  # share of the plain text that is lines of marks (`marks.py`)
+    post_training: list[PostTraining]  # from easy to hard; none: a base LLM alone, without a chat format
 
     def phases(self) -> dict[str, Phase]:
         return {"pre_training": self.pre_training} | {phase.name: phase for phase in self.post_training}
@@ -145,6 +146,7 @@ class MixtureRecipe(Strict):
     base: str  # what it starts from, and whose tokenizer it has
     seed: int
     utterances: int  # of the zoo split, as in the base's recipe
+    marked: float  # of its plain text, as in the base's recipe
     tokens: int = Field(gt=0)
     mixture: dict[Kind, float]
     # Settings of the extraction examples as `PostTraining` has them; every example draws one of these.
@@ -194,6 +196,7 @@ RECIPES = {
     "llm-mini": LLMRecipe,
     "llm-mini-hybrid": MixtureRecipe,
     "llm-mini-instruct": MixtureRecipe,
+    "llm-mini-plain": LLMRecipe,
     "llm-mini-reasoning": MixtureRecipe,
     "llm-mini-reasoning-0": MixtureRecipe,
     "llm-mini-reasoning-50": MixtureRecipe,

@@ -44,11 +44,14 @@ def train_tokenizer(recipe: LLMRecipe, utterances: list[Utterance]) -> PreTraine
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    plain = text.pre_training(recipe.seed, utterances)
+    plain = text.pre_training(recipe.seed, utterances, recipe.marked)
     lines = [next(plain) for _ in range(30_000)]
     tokenizer.train_from_iterator(lines, trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, chat_template=CHAT_TEMPLATE
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        chat_template=CHAT_TEMPLATE if recipe.post_training else None,
     )
 
 
@@ -75,7 +78,8 @@ def build(recipe: LLMRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCaus
 def train(
     recipe: LLMRecipe, checkpoints: Path, progress: Callable[[str, float], None]
 ) -> Iterator[tuple[str, LlamaForCausalLM, PreTrainedTokenizerFast, dict[str, Fit]]]:
-    """The pre-trained `<name>-base`, then `<name>`: the same model, trained on to follow instructions.
+    """The pre-trained `<name>-base`, then `<name>`: the same model, trained on to follow instructions. Of a
+    recipe without post-training `<name>` is the pre-trained one.
 
     From nothing or from where a killed training stopped.
     """
@@ -85,10 +89,11 @@ def train(
     parameters = dict(model.named_parameters())
     material = model, parameters, tokenizer, utterances, checkpoints, progress
     fits = {"pre_training": pre_train(recipe, *material)}
-    yield f"{recipe.name}-base", model, tokenizer, fits
+    yield f"{recipe.name}-base" if recipe.post_training else recipe.name, model, tokenizer, fits
     for phase in recipe.post_training:
         fits[phase.name] = post_train(recipe, phase, *material)
-    yield recipe.name, model, tokenizer, fits
+    if recipe.post_training:
+        yield recipe.name, model, tokenizer, fits
 
 
 def pre_train(recipe, model, parameters, tokenizer, utterances, checkpoints, progress) -> Fit:
@@ -116,7 +121,7 @@ def pre_train(recipe, model, parameters, tokenizer, utterances, checkpoints, pro
 
 def packed(recipe, tokenizer, utterances, rows: int, seed: int | None = None) -> torch.Tensor:
     """(rows, sequence_tokens): texts joined by end tokens and cut to length. Another seed, other texts."""
-    source = text.pre_training(recipe.seed if seed is None else seed, utterances)
+    source = text.pre_training(recipe.seed if seed is None else seed, utterances, recipe.marked)
     wanted, ids = rows * recipe.sequence_tokens, []
     while len(ids) < wanted:
         for encoded in tokenizer([next(source) for _ in range(2000)])["input_ids"]:

@@ -1,13 +1,13 @@
 """Post-trainings of one base at equal tokens: instruct, reasoning and hybrid, each a mixture of four kinds.
 
-The kinds are extraction and repetition (`text.py`, read softly as llm-mini learns to), problems with their
-steps and without (`reasoning.py`), and the plain text that the base was pre-trained on. A hybrid, which has
-both, is told by a switch in the prompt whether to think, as Qwen3 is: `/think` or `/no_think`.
+The kinds are extraction and repetition (`text.py`), problems with their steps and without (`reasoning.py`),
+and the plain text that the base was pre-trained on. All are read as they are written: none makes an LLM any
+readier for speech than another, as llm-mini's soft reading would. A hybrid, which has steps and answers
+without, is told by a switch in the prompt whether to think, as Qwen3 is: `/think` or `/no_think`.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,6 @@ from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.zoo import llm, reasoning, text
 from speechllm_bench.zoo.config import Kind, MixtureRecipe, SmallerRecipe
-from speechllm_bench.zoo.soft_reading import Pieces, SoftReader
 
 FIRST = 1_000_000  # number of the first extraction example: none that llm-mini has seen
 HELD_OUT = 128  # examples of a kind
@@ -38,11 +37,11 @@ ANSWER_TOKENS = 80
 
 @dataclass(frozen=True)
 class Item:
-    """One example, and the text that it is about: words, or tokens where it is already cut."""
+    """One example, and the text that it is about."""
 
     kind: Kind
     example: Example
-    text: str | list[int]
+    text: str
 
 
 Rows = list[Item] | Tensor
@@ -56,6 +55,7 @@ def train(
     checkpoints /= runs.digest(identity.backbone_hash(recipe.base))  # another base is another training
     utterances = call_centre.utterances("zoo", recipe.utterances)
     tokenizer = load_tokenizer(recipe.base)
+    tokenizer.chat_template = llm.CHAT_TEMPLATE  # a base has none
     fits = {}
     if isinstance(recipe, SmallerRecipe):
         model = llm.build(recipe, tokenizer)
@@ -77,16 +77,21 @@ def post_train(
     checkpoints: Path,
     progress: Callable[[str, float], None],
 ) -> tuple[Fit, dict]:
-    """The post-training, in place; and the examples and tokens that were seen, by kind."""
+    """The post-training, in place; and the examples and tokens that were seen, by kind.
+
+    The embedding, which is the output layer too, stays as it is: of what a mixture never says it would keep
+    one vector for all (see `marks.py`), and more of that for one mixture than for another.
+    """
     batches, seen = batched(recipe, tokenizer, utterances)
-    reader, soft_reader = SpeechLLM(model, adapter=None), SoftReader(model)
+    reader = SpeechLLM(model, adapter=None)
+    model.get_input_embeddings().requires_grad_(False)
     fixed = {kind: held_out(recipe, kind, tokenizer, utterances) for kind in sorted(recipe.mixture)}
 
     def loss(rows: Rows) -> dict[str, Tensor]:
         model.train()
         if isinstance(rows, Tensor):
             return {"loss": llm.language_loss(model, rows)}
-        return {"loss": (soft_reader if rows[0].kind == "instruct" else reader).loss(_batch(tokenizer, rows))}
+        return {"loss": reader.loss(_batch(tokenizer, rows))}
 
     @torch.inference_mode()
     def validate() -> dict[str, float]:
@@ -108,7 +113,7 @@ def post_train(
     phase = recipe.fit(sum(part["examples"] for part in seen.values()))
     fitted = fit(
         phase,
-        dict(model.named_parameters()),
+        {name: p for name, p in model.named_parameters() if p.requires_grad},
         batches,
         loss,
         validate,
@@ -123,7 +128,8 @@ def post_train(
 def batched(
     recipe: MixtureRecipe, tokenizer: PreTrainedTokenizerBase, utterances: list[Utterance]
 ) -> tuple[list[Rows], dict[str, dict[str, int]]]:
-    """All batches in the order in which they are seen, and examples and tokens by kind.
+    """All batches in the order in which they are seen; and by kind examples, tokens, and the tokens that the
+    loss is taken over.
 
     Every kind fills its share of the tokens, to within its last example. A batch is of one kind.
     """
@@ -135,13 +141,16 @@ def batched(
         if kind == "general":
             n = -(-wanted // recipe.sequence_tokens)
             formed += llm.packed(recipe, tokenizer, utterances, n, _seed(recipe)).split(recipe.batch_size)
-            seen[kind] = {"examples": n, "tokens": n * recipe.sequence_tokens}
+            tokens = n * recipe.sequence_tokens
+            seen[kind] = {"examples": n, "tokens": tokens, "answer_tokens": tokens - n}
             continue
-        items, lengths = _filled(wanted, items_of(recipe, kind, tokenizer, utterances), tokenizer)
+        items, lengths = _filled(wanted, items_of(recipe, kind, utterances), tokenizer)
         pairs = [(i, 0) for i in range(len(items))]
         groups = schedule.batches(pairs, lengths, recipe.batch_size, rng)
         formed += [[items[i] for i, _ in group] for group in groups]
-        seen[kind] = {"examples": len(items), "tokens": sum(lengths)}
+        answers = [item.example.target + tokenizer.eos_token for item in items]
+        learned = sum(map(len, tokenizer(answers, add_special_tokens=False)["input_ids"]))
+        seen[kind] = {"examples": len(items), "tokens": sum(lengths), "answer_tokens": learned}
     return [formed[i] for i in rng.permutation(len(formed))], seen
 
 
@@ -151,27 +160,22 @@ def held_out(
     """`HELD_OUT` examples of a kind that are not trained on."""
     if kind == "general":
         return llm.packed(recipe, tokenizer, utterances, HELD_OUT, _seed(recipe) + 1)
-    source = items_of(recipe, kind, tokenizer, utterances, True)
+    source = items_of(recipe, kind, utterances, True)
     return [next(source) for _ in range(HELD_OUT)]
 
 
 def items_of(
     recipe: MixtureRecipe,
     kind: Kind,
-    tokenizer: PreTrainedTokenizerBase,
     utterances: list[Utterance],
     held_out: bool = False,
 ) -> Iterator[Item]:
     """Endless examples of a kind that has answers. Post-trainings of one seed see the same ones."""
-    cut = Pieces(tokenizer)
     index = 0
     while True:
         id = f"{kind}/{index}"
         if kind == "instruct":
-            example, said = instruction(index, recipe, utterances, held_out)
-            # In validation read as it is written.
-            soft = said if held_out else cut(said, random.Random(f"{recipe.seed}/{id}"))
-            yield Item(kind, example, soft)
+            yield Item(kind, *instruction(index, recipe, utterances, held_out))
         else:
             drawn = reasoning.problem(index, recipe.seed, held_out)
             yield Item(kind, drawn.example(id, kind == "think", recipe.switched), drawn.text)
@@ -209,17 +213,12 @@ def _filled(
 
 def n_tokens(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item]) -> list[int]:
     """Of prompt, text and answer together; the chat's few marks, the same for all, are not counted."""
-
-    written = [
-        item.example.prompt.replace(AUDIO, f" {item.text}" if isinstance(item.text, str) else "")
-        for item in items
-    ]
-    cut = [0 if isinstance(item.text, str) else len(item.text) for item in items]
+    written = [item.example.prompt.replace(AUDIO, f" {item.text}") for item in items]
     asked, said = (
         tokenizer(some, add_special_tokens=False)["input_ids"]
         for some in (written, [item.example.target for item in items])
     )
-    return [len(a) + b + len(c) for a, b, c in zip(asked, cut, said, strict=True)]
+    return [len(a) + len(b) for a, b in zip(asked, said, strict=True)]
 
 
 def _batch(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], with_answer: bool = True) -> Batch:

@@ -19,7 +19,7 @@ from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.zoo import config, skills
 
-COLUMNS = ["variant", "mode", "skill", "before", "after"]
+COLUMNS = ["variant", "llm", "mode", "skill", "before", "after"]
 
 
 def retained(rows: Sequence[dict]) -> pd.DataFrame:
@@ -38,10 +38,31 @@ def retained(rows: Sequence[dict]) -> pd.DataFrame:
         after = before and _after(run.config, studies.stage_folder(run.profile, run.stages[-1]))
         for mode, found in (after or {}).items():
             lines += [
-                [row["variant"], mode, skill, before[mode][skill]["value"], one["value"]]
+                [row["variant"], run.config.llm, mode, skill, before[mode][skill]["value"], one["value"]]
                 for skill, one in found.items()
             ]
     return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def write(frame: pd.DataFrame, study: str, profile: str) -> list[Path]:
+    """`retained` as tables of the study, which the LLMs' cards read (`zoo evaluate`); none of an empty frame,
+    since the weights may be on another machine and the tables here.
+    """
+    folder = paths.results(profile) / "tables"
+    if frame.empty:
+        return []
+    csv, markdown = folder / f"{study}_retention.csv", folder / f"{study}_retention.md"
+    runs.write_text(csv, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    runs.write_text(markdown, display(frame).to_markdown(index=False, disable_numparse=True) + "\n")
+    return [csv, markdown]
+
+
+def read(llm: str, profile: str = "mini") -> pd.DataFrame:
+    """What is left of this LLM's skills after each tuning that a study of the profile has measured."""
+    files = sorted((paths.results(profile) / "tables").glob("*_retention.csv"))
+    frames = [pd.read_csv(file) for file in files]
+    found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
+    return found[found["llm"] == llm].drop_duplicates(["mode", "skill", "before", "after"])
 
 
 def display(frame: pd.DataFrame) -> pd.DataFrame:

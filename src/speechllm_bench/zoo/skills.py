@@ -88,9 +88,9 @@ def answers(model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, asked: Sequenc
 def perplexity(
     model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, recipe: LLMRecipe | MixtureRecipe
 ) -> dict:
-    """Of a token of plain text, in the tokens of the LLM's own tokenizer."""
+    """Of a token of plain text, without marks, in the tokens of the LLM's own tokenizer."""
     turns = call_centre.utterances("validation", TURNS)
-    rows = llm.packed(recipe, tokenizer, turns, ROWS, SEED)
+    rows = llm.packed(recipe.model_copy(update={"marked": 0.0}), tokenizer, turns, ROWS, SEED)
     nats = [llm.language_loss(model.llm, row[None]).item() for row in rows]
     return {name: float(np.exp(v)) if name != "n" else v for name, v in _interval(np.array(nats)).items()}
 

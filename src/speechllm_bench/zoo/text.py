@@ -13,6 +13,7 @@ from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.tasks import slots, transcription
 from speechllm_bench.data.tasks.prompt import AUDIO, user_message
 from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.zoo import marks
 from speechllm_bench.zoo.field_names import drawn_name, typed_name, unseen_words
 from speechllm_bench.zoo.records import record, related_record
 from speechllm_bench.zoo.words import words_in_no_order
@@ -100,10 +101,15 @@ def _repeated(utterances: list[Utterance], rng: random.Random) -> str:
     return record(rng)[0] if drawn < 0.75 else words_in_no_order(rng)
 
 
-def pre_training(seed: int, utterances: list[Utterance]) -> Iterator[str]:
-    """Endless plain text: calls, slot descriptions, records, words in no order, and records as JSON."""
+def pre_training(seed: int, utterances: list[Utterance], marked: float = 0.0) -> Iterator[str]:
+    """Endless plain text: calls, slot descriptions, records, words in no order, and records as JSON; a share
+    `marked` of it lines of marks.
+    """
     rng = random.Random(f"zoo/{seed}/pre")
     while True:
+        if marked and rng.random() < marked:
+            yield marks.line(rng)
+            continue
         drawn = rng.random()
         if drawn < 0.45:
             utterance = rng.choice(utterances)

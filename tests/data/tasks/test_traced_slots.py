@@ -203,7 +203,8 @@ def test_hybrid_matched_gives_its_controls_the_hybrids_tokens_within_5_percent(n
 
     def tokens(variant: str) -> float:
         stage = study.variant(variant).stages[-1]
-        return stage.times * sum(share * mean[task] for task, share in stage.tasks.items())
+        beside = sum(len(budgets) * mean[task] for task, budgets in (stage.beside or {}).items())
+        return stage.times * sum(share * mean[task] for task, share in stage.tasks.items()) + beside
 
     hybrid = tokens("hybrid_think")
     for control in ("regular_tokens", "reasoning_tokens", "regular_ast_tokens"):

@@ -35,7 +35,7 @@ _SYSTEM = (
     "You write down how the slots of a caller's turn are filled, step by step and short, for a model to "
     "learn from. You are given the transcript, the slots asked for and the right answer. Write exactly this "
     "form and nothing else: inside <think> a line `caller:` with the transcript word for word; a line "
-    "`found:` with all words of it that may be the value of any slot, copied exactly and separated by `; ` "
+    "`found:` with all words of it that may be the value of any slot, copied exactly and separated by commas "
     "(or `nothing`); for each filled slot a line with its name, a colon, its value and in a few words of "
     "your own what in the transcript speaks for it; and one line `not said:` with the other slots, separated "
     "by commas. Then inside <response> the right answer as it is given. For instance:\n"

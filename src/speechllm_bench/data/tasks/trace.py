@@ -1,7 +1,7 @@
 """The text of a trace: what a model writes down before it answers (2510.19326).
 
     <think>caller: WHAT WAS SAID
-    found: MENTION; MENTION
+    found: MENTION, MENTION
     SLOT: WHY IT HAS ITS VALUE
     not said: SLOT, SLOT</think><response>{"SLOT": "VALUE"}</response>
 
@@ -61,7 +61,7 @@ def write(trace: Trace) -> str:
         return answer
     lines = [] if trace.transcript is None else [f"{HEARD}: {trace.transcript}"]
     if trace.mentions is not None:
-        lines.append(f"{FOUND}: {'; '.join(trace.mentions) or NOTHING}")
+        lines.append(f"{FOUND}: {', '.join(trace.mentions) or NOTHING}")
     reasons = {slots.spoken(name): why for name, why in (trace.reasons or {}).items()}
     lines += [f"{name}: {why}" for name, why in reasons.items() if why not in ABSENT]
     for absent in ABSENT:
@@ -156,7 +156,7 @@ def _parts(thought: str, wrong: list[str]) -> tuple[str | None, tuple[str, ...] 
         elif label == HEARD and transcript is None:
             transcript = content
         elif label == FOUND and mentions is None:
-            mentions = () if content == NOTHING else tuple(m.strip() for m in content.split(";") if m.strip())
+            mentions = () if content == NOTHING else tuple(m.strip() for m in content.split(",") if m.strip())
         else:
             names, why = (content.split(","), label) if label in ABSENT else ([label], content)
             for name in (slots.written(name.strip()) for name in names):

@@ -18,7 +18,7 @@ from speechllm_bench.data.tasks.trace import parse as parse_trace
 from speechllm_bench.data.tasks.trace import write as write_trace
 from speechllm_bench.schema import Example, SlotType, Utterance
 
-VERSION = 1
+VERSION = 2
 
 Part = Literal["transcript", "mentions", "reasons"]
 PARTS: tuple[Part, ...] = ("transcript", "mentions", "reasons")
