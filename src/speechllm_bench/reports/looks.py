@@ -110,6 +110,8 @@ LOOKS = {
     "adapter_2": Look("2 times that", "#0072B2", "s", _DASHED),
     "adapter_4": Look("4 times", "#009E73", "^", _DASH_DOT),
     "adapter_8": Look("8 times", "#D55E00", "v", _DOTTED),
+    "adapter_16": Look("16 times", "#56B4E9", "D", _LONG),
+    "adapter_32": Look("32 times", "#CC79A7", "P", _DASHED),
     "lora_1": Look("LoRA, the profile's rate", "#999999", "h", _SOLID),
     "lora_2": Look("2 times that of LoRA", "#56B4E9", "D", _DASHED),
     "lora_4": Look("4 times", "#CC79A7", "P", _DASH_DOT),
