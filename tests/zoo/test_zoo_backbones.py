@@ -112,7 +112,7 @@ def test_the_llms_of_2510_19326_can_tell_apart_all_that_a_trace_is_written_in(na
     apart = torch.cdist(rows[written], rows)
     apart[torch.arange(len(written)), written] = float("inf")
     nearest = apart.min(dim=1).values
-    close = [tokenizer.decode([i]) for i, d in zip(written, nearest, strict=True) if d < 0.3]
+    close = [tokenizer.decode([i]) for i, d in zip(written, nearest, strict=True) if d < 0.5]
     assert not close
 
 
