@@ -115,6 +115,7 @@ LOOKS = {
     "lora_2": Look("2 times that of LoRA", "#56B4E9", "D", _DASHED),
     "lora_4": Look("4 times", "#CC79A7", "P", _DASH_DOT),
     "lora_8": Look("8 times", "#E69F00", "<", _DOTTED),
+    "lora_16": Look("16 times", "#009E73", ">", _SOLID),
     "mlp_full_20": Look("MLP, full rate, 20 %", "#0072B2", "o", _SOLID),
 }
 """A variant that is not here gets a look drawn from its name."""
