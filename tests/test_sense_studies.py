@@ -97,6 +97,8 @@ def test_an_annotators_labels_are_a_stage_before_gold_or_in_its_place(planned):
         assert found[f"alone_{noise}"].stages == found[f"filtered_{noise}"].stages[:2]
         assert found[f"unfiltered_{noise}"].stages[1] != found[f"filtered_{noise}"].stages[1]
     assert found["scarce_filtered_20"].stages[:2] == found["filtered_20"].stages[:2]
+    assert found["noise_0"].stages[:2] == found["none"].stages
+    assert found["scarce_twice"].stages[:2] == found["scarce_none"].stages
     steps = {variant: sum(s.examples for s in run.config.stages) for variant, run in found.items()}
     shorter = {"none", "no_audio", "scarce_none", "alone_10", "alone_20", "alone_40"}
     assert {variant for variant in found if steps[variant] == steps["none"]} == shorter
@@ -104,7 +106,7 @@ def test_an_annotators_labels_are_a_stage_before_gold_or_in_its_place(planned):
     for variant, run in found.items():
         annotated = [s.annotation for s in run.config.stages if s.annotation]
         named = variant.split("_")[-1]
-        assert [a.noise for a in annotated] == ([int(named) / 100] if named.isdigit() else [])
+        assert [a.noise for a in annotated] == ([int(named) / 100] if named in ("10", "20", "40") else [])
         assert all(a.filtered == ("_filtered" in f"_{variant}" or "alone" in variant) for a in annotated)
         shares = [s.train_share for s in run.config.stages]
         assert shares[0] is None and (shares[-1] == 0.05) == variant.startswith("scarce")

@@ -85,7 +85,11 @@ def test_models_by_the_noise_of_their_labels():
     def trained(variant, right, *stages, audio="own"):
         made = row("ner", variant, right)
         settings = [
-            SimpleNamespace(annotation=a and AnnotationConfig(noise=a[0], filtered=a[1]), train_share=share)
+            SimpleNamespace(
+                tasks={"ner": 1.0},
+                annotation=a and AnnotationConfig(noise=a[0], filtered=a[1]),
+                train_share=share,
+            )
             for a, share in stages
         ]
         made["run"].config.stages = settings
@@ -95,7 +99,7 @@ def test_models_by_the_noise_of_their_labels():
     gold = (None, None)
     rows = [
         trained("none", 8, gold),
-        trained("noise_0", 8, ((0.0, False), None), gold),
+        trained("noise_0", 8, gold, gold),
         trained("unfiltered_20", 4, ((0.2, False), None), gold),
         trained("filtered_20", 6, ((0.2, True), None), gold),
         trained("alone_20", 2, ((0.2, True), None)),

@@ -15,7 +15,7 @@ def noise(rows: list[dict]) -> pd.DataFrame:
     """One row a variant that was scored on its own audio and had gold of all turns or of none, with F1.
 
     rows: of `studies.records`. `labels` is unfiltered or filtered (gold follows) or alone (none does). Labels
-    without noise have nothing to filter and stand under both; gold by itself is labels alone without noise.
+    without noise are gold: twice it stands under both, since there is nothing to filter, once under alone.
     """
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
@@ -28,9 +28,9 @@ def noise(rows: list[dict]) -> pd.DataFrame:
             continue
         f1 = score.interval([row["score"] for row in mine], "ner_f1")
         noise = annotation.noise if annotation else 0.0
-        if not annotation or config.stages[-1].annotation:
+        if config.stages[-1].annotation or sum("ner" in stage.tasks for stage in config.stages) == 1:
             labels = ["alone"]
-        elif not noise:
+        elif not annotation:
             labels = ["unfiltered", "filtered"]
         else:
             labels = ["filtered" if annotation.filtered else "unfiltered"]
