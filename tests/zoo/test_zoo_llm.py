@@ -7,7 +7,7 @@ import torch
 
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.models.llm import load_llm, load_tokenizer
-from speechllm_bench.zoo import llm
+from speechllm_bench.zoo import config, evaluate, llm, skills, train
 from speechllm_bench.zoo.config import PostTraining, load_recipe
 
 PHASE = PostTraining(
@@ -51,3 +51,28 @@ def test_soft_reading_is_another_training(tiny_backbones, utterances, tmp_path, 
     plain, _ = trained(tiny_backbones, utterances, tmp_path / "a", PHASE)
     soft, _ = trained(tiny_backbones, utterances, tmp_path / "b", PHASE.model_copy(update={"soft": True}))
     assert not torch.equal(plain, soft)
+
+
+def test_a_base_without_post_training_has_no_chat_format_and_its_card_says_what_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(llm, "HELD_OUT_ROWS", 4)
+    monkeypatch.setattr(llm, "TOKENIZER_LINES", 300)
+    monkeypatch.setattr(train.paths, "cache", lambda: tmp_path / "cache")
+    recipe = load_recipe("llm-mini-plain")
+    assert recipe.marked > 0 == load_recipe("llm-mini").marked
+    phase = recipe.pre_training.model_copy(update={"examples": 8, "batch_size": 4, "points": 1})
+    small = {"utterances": 50, "vocabulary": 400, "hidden_size": 8, "num_hidden_layers": 1}
+    small |= {"num_attention_heads": 2, "intermediate_size": 16, "sequence_tokens": 20, "pre_training": phase}
+    recipe = recipe.model_copy(update=small)
+    monkeypatch.setattr(config, "load_recipe", lambda _: recipe)
+    monkeypatch.setattr(config, "folder", lambda name: tmp_path / name)
+    (folder,) = train.train_backbones(recipe.name, 1)
+    assert folder.name == "llm-mini-plain" and load_tokenizer(str(folder)).chat_template is None
+    assert load_llm(str(folder)).config.hidden_size == 8
+
+    monkeypatch.setattr(evaluate, "TURNS", 4)
+    monkeypatch.setattr(skills, "QUESTIONS", 2)
+    monkeypatch.setattr(skills, "ROWS", 2)
+    monkeypatch.setattr(skills, "ANSWER_TOKENS", 4)
+    evaluate.evaluate_backbones(recipe.name, 1)
+    card = (folder / "README.md").read_text()
+    assert "parent of the post-trainings for 2510.19326" in card and "| pre-training | 8 examples" in card

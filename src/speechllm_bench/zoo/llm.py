@@ -31,6 +31,7 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 HELD_OUT_ROWS = 256  # for validation, behind the training examples
+TOKENIZER_LINES = 30_000
 
 
 def train_tokenizer(recipe: LLMRecipe, utterances: list[Utterance]) -> PreTrainedTokenizerFast:
@@ -45,7 +46,7 @@ def train_tokenizer(recipe: LLMRecipe, utterances: list[Utterance]) -> PreTraine
         show_progress=False,
     )
     plain = text.pre_training(recipe.seed, utterances, recipe.marked)
-    lines = [next(plain) for _ in range(30_000)]
+    lines = [next(plain) for _ in range(TOKENIZER_LINES)]
     tokenizer.train_from_iterator(lines, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
