@@ -68,6 +68,7 @@ def test_a_base_without_post_training_has_no_chat_format_and_its_card_says_what_
     (folder,) = train.train_backbones(recipe.name, 1)
     assert folder.name == "llm-mini-plain" and load_tokenizer(str(folder)).chat_template is None
     assert load_llm(str(folder)).config.hidden_size == 8
+    assert len((folder / "tokenizer.json").read_text("utf-8").splitlines()) == 1
 
     monkeypatch.setattr(evaluate, "TURNS", 4)
     monkeypatch.setattr(skills, "QUESTIONS", 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,6 +55,9 @@ def save(name: str, recipe, model, tokenizer, fits: dict[str, Fit], seen: dict |
         # A copy: the model itself may be trained on.
         copy.deepcopy(model).to(torch.float16).save_pretrained(temporary, safe_serialization=True)
         tokenizer.save_pretrained(temporary)
+        written = temporary / "tokenizer.json"  # without its indentation, more than half of it
+        compact = json.dumps(runs.read_json(written), ensure_ascii=False, separators=(",", ":"))
+        runs.write_text(written, compact)
         write_curve([(phase, fit.curve) for phase, fit in fits.items()], temporary / "curve.csv")
         record = {
             "recipe": recipe.model_dump(),
