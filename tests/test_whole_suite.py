@@ -20,7 +20,7 @@ STUDIES = {  # and the variants whose notebook is executed
     "backbones": "composite,text,untuned_b_ood,chance",
     "foundation_model": "audio_llm_zero_shot,audio_llm_fresh",
     "learning_rate": "times_1",
-    "sense_learning_rate": "adapter_2,lora_1",
+    "sense_learning_rate": "adapter_2,lora_half",
     "lora": "mlp,mlp_lora",
     "multistage": "single,multistage_b",
     "stability": "half_20,pre_norm_full_20",

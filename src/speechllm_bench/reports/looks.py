@@ -111,11 +111,10 @@ LOOKS = {
     "adapter_half": Look("half", "#0072B2", "s", _DASHED),
     "adapter_1": Look("the profile's rate", "#000000", "o", _SOLID),
     "adapter_2": Look("twice that", "#56B4E9", "D", _LONG),
-    "lora_1": Look("LoRA, the profile's rate", "#999999", "h", _SOLID),
-    "lora_2": Look("2 times that of LoRA", "#56B4E9", "D", _DASHED),
-    "lora_4": Look("4 times", "#CC79A7", "P", _DASH_DOT),
-    "lora_8": Look("8 times", "#E69F00", "<", _DOTTED),
-    "lora_16": Look("16 times", "#009E73", ">", _SOLID),
+    "lora_eighth": Look("LoRA, an eighth of the profile's", "#999999", "h", _DOTTED),
+    "lora_half": Look("LoRA, half", "#CC79A7", "P", _DASH_DOT),
+    "lora_1": Look("LoRA, the profile's rate", "#E69F00", "<", _SOLID),
+    "lora_2": Look("LoRA, twice that", "#009E73", ">", _DASHED),
     "mlp_full_20": Look("MLP, full rate, 20 %", "#0072B2", "o", _SOLID),
 }
 """A variant that is not here gets a look drawn from its name."""
