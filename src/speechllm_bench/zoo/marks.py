@@ -1,8 +1,8 @@
 """Lines of marks: every printable character, as numbers, lists, markup and code have them.
 
-The corpus is lower-case words. An LLM that has read nothing else has never written a digit or a tag: it gives
-all that it never writes one and the same output vector, so LoRA, which leaves that layer alone, cannot teach
-it to tell them apart. None of these lines has the form of a trace or of a question.
+The corpus is lower-case words. An LLM that has read nothing else has never written a digit or a tag, and what
+it never writes ends with nearly one output vector for all, so LoRA, which leaves that layer alone, can hardly
+teach it to tell them apart. None of these lines has the form of a trace or of a question.
 """
 
 from __future__ import annotations
