@@ -187,6 +187,14 @@ def grouped_bars(frame: pd.DataFrame, by: Mapping[str, list[str]], ax: Axes, met
     return ax
 
 
+def bars_figure(frame: pd.DataFrame, by: Mapping[str, list[str]]) -> Figure:
+    """`grouped_bars` of F1 on a figure of their own, with its legend."""
+    figure, (ax,) = panels(1, "page")
+    grouped_bars(frame, by, ax)
+    legend(figure)
+    return figure
+
+
 @mpl.rc_context(STYLE)
 def legend(figure: Figure, reported: bool = False) -> None:
     """One legend above all panels, never over data nor wider than the page; `reported` explains the hollow

@@ -70,10 +70,7 @@ def types_figure(rows: Sequence[dict]) -> Figure | None:
     if frame.empty:
         return None
     by = {"foundation": list(frame["foundation"].unique()), "supervision": list(SUPERVISIONS)}
-    figure, (ax,) = figures.panels(1, "page")
-    figures.grouped_bars(frame, by, ax)
-    figures.legend(figure)
-    return figure
+    return figures.bars_figure(frame, by)
 
 
 def scale_figure(rows: Sequence[dict]) -> Figure | None:

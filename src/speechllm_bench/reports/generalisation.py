@@ -56,10 +56,7 @@ def systems_figure(rows: list[dict]) -> Figure | None:
     if frame.empty:
         return None
     by = {"set": list(SETS.values()), "system": list(frame["system"].unique())}
-    figure, (ax,) = figures.panels(1, "page")
-    figures.grouped_bars(frame, by, ax)
-    figures.legend(figure)
-    return figure
+    return figures.bars_figure(frame, by)
 
 
 def parts(

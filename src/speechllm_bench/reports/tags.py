@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,21 @@ from speechllm_bench.data.tasks import ner
 from speechllm_bench.evaluation import score
 from speechllm_bench.metrics import f1, ner_f1
 from speechllm_bench.reports.predictions import predictions
-from speechllm_bench.schema import Prediction
 
 RARE = 0.02  # of all gold entities: a tag that has fewer is rare
+
+
+class _Answer(NamedTuple):
+    """One answer's entities, parsed once for all tags."""
+
+    id: str
+    speaker: str
+    gold: list[tuple[str, str]]
+    said: list[tuple[str, str]]
+
+    def counts(self, tags: set[str]) -> tuple[float, ...]:
+        """`ner_f1.counts` of the entities with these tags."""
+        return ner_f1.counts(*([e for e in some if e[0] in tags] for some in (self.gold, self.said)))
 
 
 def f1_by_tag(rows: list[dict]) -> pd.DataFrame:
@@ -27,9 +40,9 @@ def f1_by_tag(rows: list[dict]) -> pd.DataFrame:
     often = _often(answers)
     lines = {}
     for variant, seeds in answers.items():
-        said = [prediction for seed in seeds.values() for prediction in seed]
+        said = [answer for seed in seeds.values() for answer in seed]
         lines[variant] = {
-            f"{tag} ({n})": float(f1(np.sum([_counts(one, {tag}) for one in said], axis=0)))
+            f"{tag} ({n})": float(f1(np.sum([one.counts({tag}) for one in said], axis=0)))
             for tag, n in reversed(often.most_common())
         }
     return pd.DataFrame.from_dict(lines, orient="index")
@@ -65,27 +78,24 @@ def f1_of_rare_tags(rows: list[dict], baseline: str) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _answers(rows: list[dict]) -> dict[str, dict[int, list[Prediction]]]:
+def _answers(rows: list[dict]) -> dict[str, dict[int, list[_Answer]]]:
     """By variant and seed: answers of the runs that were asked for entities and have a score."""
-    found: dict[str, dict[int, list[Prediction]]] = {}
+    found: dict[str, dict[int, list[_Answer]]] = {}
     for row in rows:
         if row["score"] and row["run"].config.evaluation.task == "ner":
-            found.setdefault(row["variant"], {})[row["seed"]] = list(predictions(row["run"]))
+            found.setdefault(row["variant"], {})[row["seed"]] = [
+                _Answer(p.example_id, p.speaker, ner.parse(p.gold) or [], ner.parse(p.raw) or [])
+                for p in predictions(row["run"])
+            ]
     return found
 
 
-def _often(answers: dict[str, dict[int, list[Prediction]]]) -> Counter[str]:
+def _often(answers: dict[str, dict[int, list[_Answer]]]) -> Counter[str]:
     """How often each tag is gold in one run's answers: all runs were asked the same."""
     first = next((said for seeds in answers.values() for said in seeds.values()), [])
-    return Counter(tag for prediction in first for tag, _ in ner.parse(prediction.gold))
+    return Counter(tag for answer in first for tag, _ in answer.gold)
 
 
-def _by_speaker(said: list[Prediction], tags: set[str]) -> stats.SpeakerSums:
-    counts = np.array([_counts(one, tags) for one in said], float)
-    return stats.sum_by_speaker([p.example_id for p in said], [p.speaker for p in said], counts)
-
-
-def _counts(prediction: Prediction, tags: set[str]) -> tuple[float, ...]:
-    """`ner_f1.counts` of the entities with these tags."""
-    gold, said = (ner.parse(text) or () for text in (prediction.gold, prediction.raw))
-    return ner_f1.counts(*([e for e in some if e[0] in tags] for some in (gold, said)))
+def _by_speaker(said: list[_Answer], tags: set[str]) -> stats.SpeakerSums:
+    counts = np.array([one.counts(tags) for one in said], float)
+    return stats.sum_by_speaker([one.id for one in said], [one.speaker for one in said], counts)

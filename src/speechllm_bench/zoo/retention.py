@@ -62,7 +62,7 @@ def read(llm: str, profile: str = "mini") -> pd.DataFrame:
     files = sorted((paths.results(profile) / "tables").glob("*_retention.csv"))
     frames = [pd.read_csv(file) for file in files]
     found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
-    return found[found["llm"] == llm].drop_duplicates(["mode", "skill", "before", "after"])
+    return found[found["llm"] == llm].drop_duplicates(["variant", "mode", "skill"])
 
 
 def display(frame: pd.DataFrame) -> pd.DataFrame:
