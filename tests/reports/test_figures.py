@@ -79,6 +79,18 @@ def test_a_line_stops_where_a_stage_ends(curves):
     assert list(ax.lines[-1].get_xdata()) == [300, 300]  # dotted, across the panel
 
 
+def test_a_late_stage_and_what_it_is_called_stay_inside_the_panel(curves):
+    later = curves[curves["examples"] < 200].assign(examples=400)
+    named = later.assign(stage=later["variant"] + "_2")  # variants that go on with different tasks
+    _, (ax, other) = figures.panels(2)
+    figures.learning_curves(pd.concat([curves, named]), ax, "f1")
+    (text,) = ax.texts
+    assert (text.get_text().strip(), text.get_ha()) == ("next stage", "right")
+    assert ax.get_xlim()[1] > 400 and ax.get_ylim()[0] == 0 and ax.get_ylim()[1] > curves["value"].max()
+    figures.learning_curves(pd.concat([curves, later.assign(stage="more_slots")]), other, "f1")
+    assert [text.get_text().strip() for text in other.texts] == ["more slots"]
+
+
 def test_an_empty_frame_is_an_empty_panel(curves):
     _, (ax,) = figures.panels()
     assert figures.learning_curves(curves.iloc[:0], ax) is ax

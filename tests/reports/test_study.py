@@ -10,6 +10,7 @@ import pytest
 
 from speechllm_bench.experiments import ClaimConfig
 from speechllm_bench.reports import study
+from speechllm_bench.schema import CURVE_COLUMNS
 
 
 @pytest.fixture
@@ -78,3 +79,17 @@ def test_divergence_is_judged_and_told_and_no_survivor_is():
 def test_divergence_beside_a_variant_that_was_not_run_is_no_verdict():
     rows = [run("half", 0, "NOT RUN"), run("full", 0, "diverged"), run("full", 1, "diverged")]
     assert (judged(rows)["verdict"], judged(rows)["diverged"]) == ("not run", "")
+
+
+def test_of_too_many_curves_the_telling_ones_are_drawn(tmp_path, curve):
+    rows = []
+    for i in range(study.MOST_LINES + 1):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        curve[list(CURVE_COLUMNS)].to_csv(folder / "curve.csv", index=False)
+        training = SimpleNamespace(folder=folder, stages=(str(i),))
+        rows.append(run(f"v{i}", 0, "ok") | {"run": training})
+    chosen = SimpleNamespace(telling=["v2", "v12"])
+    few, many = rows[:-1], rows
+    assert set(study._readable(chosen, few, study.curves(few))["variant"]) == {row["variant"] for row in few}
+    assert set(study._readable(chosen, many, study.curves(many))["variant"]) == {"v2", "v12"}

@@ -110,16 +110,20 @@ def learning_curves(
             if end is not None:
                 starts.setdefault(end, []).append(stage)
             end = table.index.max()
+    if len(chosen):
+        ax.set_xlim(0, 1.04 * chosen[x].max())
     for start, stages in starts.items():
-        stage = stages[0] if len(stages) == chosen["variant"].nunique() else f"{stages[0]}, where staged"
+        name = stages[0] if len(set(stages)) == 1 else "next stage"  # variants go on with different tasks
         ax.axvline(start, color="0.6", lw=0.7, ls=":")
-        ax.text(start, 1.0, f" {stage}", transform=ax.get_xaxis_transform(), va="top", size=6, color="0.35")
+        side = "right" if start > ax.get_xlim()[1] / 2 else "left"  # the text ends or begins at the line
+        at = {"transform": ax.get_xaxis_transform(), "ha": side, "va": "top"}
+        ax.text(start, 1.0, f" {name.replace('_', ' ')} ", size=6, color="0.35", **at)
     ax.set_xlabel({"examples": "examples seen", "step": "optimiser steps"}[x])
     ax.set_ylabel(METRIC_LABELS.get(metric, metric))
     ax.set_title(split, loc="left", color="0.35")
     if metric in score.MAIN_METRICS:
+        ax.update_datalim([(0, 0)], updatex=False)  # so that the room above is a share of the whole axis
         ax.set_ylim(bottom=0)
-    ax.set_xlim(left=0)
     ax.xaxis.set_major_formatter(FuncFormatter(_count))
     return ax
 

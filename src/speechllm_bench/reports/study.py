@@ -56,7 +56,7 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
     """Write a study's tables and figures into `results/<profile>`; returns the paths.
 
     Variants without a run stand in the table as NOT RUN; a figure without anything to draw is not made, and
-    an older one of that name is removed.
+    an older one of that name is removed. Of more than `MOST_LINES` curves the telling variants' are drawn.
     """
     study, _ = studies.load(name, profile)
     rows = studies.records(name, profile, seeds)
@@ -76,11 +76,9 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
         found = show_verdicts(verdicts(study, rows))
         written.append(_write_markdown(found, folder / "tables" / f"{name}_claims.md"))
     curve = curves(rows)
-    drawn = {}
+    drawn = {"curves": curves_figure(_readable(study, rows, curve))}
     if len(figures.that_learn(frame)) <= MOST_LINES:
         drawn["parameters"] = parameters_figure(frame)
-    if curve["variant"].nunique() <= MOST_LINES:
-        drawn["curves"] = curves_figure(curve)
     if name in OWN_FIGURES:
         ending, draw = OWN_FIGURES[name]
         drawn[ending] = draw(rows, curve)
@@ -169,6 +167,13 @@ def read_curve(file: Path) -> pd.DataFrame:
             f"{file} is not a curve (its columns are {list(curve.columns)}); delete its run folder"
         )
     return curve
+
+
+def _readable(study: Study, rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
+    """The curve, or that of the study's telling variants alone where it has more lines than can be read."""
+    if curve["variant"].nunique() <= MOST_LINES:
+        return curve
+    return curves([row for row in rows if row["variant"] in study.telling])
 
 
 def examples_to_reach(curve: pd.DataFrame, level: float) -> pd.DataFrame:
