@@ -206,11 +206,19 @@ def test_it_starts_from_its_base_learns_and_is_measured_in_both_modes(
     assert f"with their steps | {told['examples']:,} examples, {tokens} |" in card
 
 
-def test_a_smaller_one_is_pre_trained_first(trained, tiny_backbones):
+def test_a_smaller_one_is_pre_trained_first(trained, tiny_backbones, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     phase = {"examples": 16, "batch_size": 4, "lr": 0.01, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0}
-    recipe = recipe_of(tiny_backbones, tokens=2000, pre_training=phase | {"points": 2}, **SIZES)
+    recipe = recipe_of(
+        tiny_backbones, tokens=2000, pre_training=phase | {"points": 2}, autocast=True, **SIZES
+    )
     folder = trained(recipe, "nano")
-    assert runs.read_json(folder / "training.json")["status"] == {"pre_training": "ok", "post_training": "ok"}
+    record = runs.read_json(folder / "training.json")
+    assert record["status"] == {"pre_training": "ok", "post_training": "ok"}
+    assert record["autocast"] == {
+        "pre_training": False,
+        "post_training": True,
+    }  # of its steps, as they were run
     assert load_llm(str(folder)).config.hidden_size == 8
 
 

@@ -45,6 +45,7 @@ class Fit:
     curve: list[Point]
     seconds: float  # of training steps, over all sittings
     validation_seconds: float
+    autocast: bool  # whether its steps were in bf16 here
 
 
 def fit(
@@ -122,7 +123,7 @@ def fit(
         if state.step < n_steps and time.perf_counter() - saved > CHECKPOINT_SECONDS:
             _save(checkpoint, parameters, optimizer, state)
             saved = time.perf_counter()
-    return Fit(status, state.curve, state.seconds, state.validation_seconds)
+    return Fit(status, state.curve, state.seconds, state.validation_seconds, autocast)
 
 
 def _since_last_point(window: list[dict[str, float]]) -> dict[str, float]:

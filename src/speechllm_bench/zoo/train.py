@@ -65,6 +65,8 @@ def save(name: str, recipe, model, tokenizer, fits: dict[str, Fit], seen: dict |
             "seconds": {phase: round(fit.seconds) for phase, fit in fits.items()},
             **(seen or {}),
             "status": {phase: fit.status for phase, fit in fits.items()},
+            # A recipe asks for it; a CPU that would emulate it trains in fp32.
+            "autocast": {phase: fit.autocast for phase, fit in fits.items()},
             "threads": dict.fromkeys(fits, torch.get_num_threads()),
             "weights_sha256": runs.file_sha256(temporary / "model.safetensors"),
             "trained": time.strftime("%Y-%m-%d", time.gmtime()),
