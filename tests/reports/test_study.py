@@ -82,14 +82,20 @@ def test_divergence_beside_a_variant_that_was_not_run_is_no_verdict():
 
 
 def test_of_too_many_curves_the_telling_ones_are_drawn(tmp_path, curve):
+    one = curve[(curve["variant"] == "early") & (curve["seed"] == 0)]
     rows = []
     for i in range(study.MOST_LINES + 1):
         folder = tmp_path / str(i)
         folder.mkdir()
-        curve[list(CURVE_COLUMNS)].to_csv(folder / "curve.csv", index=False)
+        one[list(CURVE_COLUMNS)].to_csv(folder / "curve.csv", index=False)
         training = SimpleNamespace(folder=folder, stages=(str(i),))
         rows.append(run(f"v{i}", 0, "ok") | {"run": training})
     chosen = SimpleNamespace(telling=["v2", "v12"])
-    few, many = rows[:-1], rows
-    assert set(study._readable(chosen, few, study.curves(few))["variant"]) == {row["variant"] for row in few}
-    assert set(study._readable(chosen, many, study.curves(many))["variant"]) == {"v2", "v12"}
+
+    def drawn(some: list[dict]) -> list[str]:
+        axes = study.curves_figure(chosen, some).axes
+        return [line.get_label() for line in axes[0].lines if not line.get_label().startswith("_")]
+
+    assert drawn(rows[:-1]) == [f"v{i}" for i in range(study.MOST_LINES)]
+    assert drawn(rows) == ["v2", "v12"]
+    assert study.curves_figure(chosen, []) is None

@@ -56,7 +56,7 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
     """Write a study's tables and figures into `results/<profile>`; returns the paths.
 
     Variants without a run stand in the table as NOT RUN; a figure without anything to draw is not made, and
-    an older one of that name is removed. Of more than `MOST_LINES` curves the telling variants' are drawn.
+    an older one of that name is removed.
     """
     study, _ = studies.load(name, profile)
     rows = studies.records(name, profile, seeds)
@@ -76,7 +76,7 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
         found = show_verdicts(verdicts(study, rows))
         written.append(_write_markdown(found, folder / "tables" / f"{name}_claims.md"))
     curve = curves(rows)
-    drawn = {"curves": curves_figure(_readable(study, rows, curve))}
+    drawn = {"curves": curves_figure(study, rows)}
     if len(figures.that_learn(frame)) <= MOST_LINES:
         drawn["parameters"] = parameters_figure(frame)
     if name in OWN_FIGURES:
@@ -169,13 +169,6 @@ def read_curve(file: Path) -> pd.DataFrame:
     return curve
 
 
-def _readable(study: Study, rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
-    """The curve, or that of the study's telling variants alone where it has more lines than can be read."""
-    if curve["variant"].nunique() <= MOST_LINES:
-        return curve
-    return curves([row for row in rows if row["variant"] in study.telling])
-
-
 def examples_to_reach(curve: pd.DataFrame, level: float) -> pd.DataFrame:
     """After how many examples, those of all stages, each run's validation F1 first reached `level`.
 
@@ -195,8 +188,14 @@ def last_f1(curve: pd.DataFrame, variant: str) -> float:
     return chosen.groupby("seed").last()["value"].mean()
 
 
-def curves_figure(curve: pd.DataFrame) -> Figure | None:
-    """Validation loss and the decoded tasks' metrics over examples seen; None without a curve."""
+def curves_figure(study: Study, rows: list[dict]) -> Figure | None:
+    """Validation loss and the decoded tasks' metrics over examples seen; None without a curve.
+
+    Where there are more lines than can be read it is those of the study's telling variants.
+    """
+    curve = curves(rows)
+    if curve["variant"].nunique() > MOST_LINES:
+        curve = curves([row for row in rows if row["variant"] in study.telling])
     names = ("loss", *score.MAIN_METRICS)
     panels = [m for m in names if ((curve["metric"] == m) & (curve["split"] == "validation")).any()]
     if not panels:
