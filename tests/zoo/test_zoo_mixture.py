@@ -215,10 +215,7 @@ def test_a_smaller_one_is_pre_trained_first(trained, tiny_backbones, monkeypatch
     folder = trained(recipe, "nano")
     record = runs.read_json(folder / "training.json")
     assert record["status"] == {"pre_training": "ok", "post_training": "ok"}
-    assert record["autocast"] == {
-        "pre_training": False,
-        "post_training": True,
-    }  # of its steps, as they were run
+    assert record["autocast"] == {"pre_training": False, "post_training": True}
     assert load_llm(str(folder)).config.hidden_size == 8
 
 

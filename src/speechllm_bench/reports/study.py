@@ -75,13 +75,12 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
     if study.claims:
         found = show_verdicts(verdicts(study, rows))
         written.append(_write_markdown(found, folder / "tables" / f"{name}_claims.md"))
-    curve = curves(rows)
     drawn = {"curves": curves_figure(study, rows)}
     if len(figures.that_learn(frame)) <= MOST_LINES:
         drawn["parameters"] = parameters_figure(frame)
     if name in OWN_FIGURES:
         ending, draw = OWN_FIGURES[name]
-        drawn[ending] = draw(rows, curve)
+        drawn[ending] = draw(rows, curves(rows))
     for ending, figure in drawn.items():
         if figure is not None:
             written += figures.save(figure, folder / "figures", f"{name}_{ending}", profile)
