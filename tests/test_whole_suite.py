@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import toy_profile
 
-from speechllm_bench import paths
+from speechllm_bench import jobs, paths, studies
 
 STUDIES = {  # and the variants whose notebook is executed
     "baselines": "asr,whole_transcript",
@@ -86,6 +86,15 @@ def bench(checkout: Path, *arguments: str) -> str:
     return answer.stdout
 
 
+def run_here(study: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The study's runs in this process: to import torch for each would take longer than all they do."""
+    monkeypatch.setattr(paths, "EXPERIMENTS", checkout / "experiments")
+    monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(checkout))
+    for run in studies.plan([study], "smoke", STUDIES[study].split(",")).missing:
+        jobs.prepare(run.config, run.profile, n_workers=1)
+        jobs.execute(run.config, run.profile, lambda phase, share: None)
+
+
 def test_from_nothing_to_tables_and_notebooks_and_then_nothing_to_do(untouched):
     checkout = untouched
     results = checkout / "results" / "smoke"
@@ -129,9 +138,10 @@ def test_a_person_labels_turns_and_annotators_are_scored_against_them(checkout):
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_the_notebook_of(study, checkout):
+def test_the_notebook_of(study, checkout, monkeypatch):
     """Speech with LoRA in two stages, the text LLM, the backbones as they are, the chance copier and more."""
     results = checkout / "results" / "smoke"
+    run_here(study, checkout, monkeypatch)
     bench(checkout, "notebook", study, "--variants", STUDIES[study])
     text = (results / "notebooks" / f"{study}.ipynb").read_text()
     errors = [o for c in json.loads(text)["cells"] for o in c.get("outputs", []) if "ename" in o]
