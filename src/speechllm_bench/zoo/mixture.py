@@ -65,6 +65,7 @@ def train(
         )
     else:
         model = load_llm(recipe.base).requires_grad_(True)
+        model.set_attn_implementation(llm.ATTENTION)
     fits["post_training"], seen = post_train(recipe, model, tokenizer, utterances, checkpoints, progress)
     return model, tokenizer, fits, {"seen": seen}
 
