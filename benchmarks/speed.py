@@ -22,7 +22,9 @@ from speechllm_bench.data import corpora, questions
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.encoder import encode, load_encoder
 from speechllm_bench.models.inputs import collate
+from speechllm_bench.models.llm import load_llm
 from speechllm_bench.training.stages import build_model
+from speechllm_bench.zoo.llm import ATTENTION, language_loss
 
 ROUNDS = 5
 
@@ -73,6 +75,18 @@ def main() -> None:
         tuned.train()
         return lambda: tuned.loss(batch).backward()
 
+    def reads_with(attention: str) -> Callable[[], None]:
+        reader = load_llm("zoo/llm-mini-base").requires_grad_(True)
+        reader.set_attn_implementation(attention)
+        rows = torch.randint(reader.config.vocab_size, (32, 160), generator=torch.Generator().manual_seed(0))
+
+        def step() -> None:
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = language_loss(reader, rows)
+            loss.backward()
+
+        return step
+
     claims = {
         "encoding 8 turns padded to 30 s / trimmed to their length": (
             lambda: list(encode(encoder, audio[:8], "30s")),
@@ -90,6 +104,10 @@ def main() -> None:
         "loss and gradients of 32 turns with LoRA of dropout 0.05 / of none": (
             tuned_with(0.05),
             tuned_with(0.0),
+        ),
+        "loss and gradients of 32 x 160 tokens of text in bf16 with fused attention / without": (
+            reads_with("sdpa"),
+            reads_with(ATTENTION),
         ),
     }
     environment = runs.environment()

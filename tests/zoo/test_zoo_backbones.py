@@ -93,27 +93,32 @@ def test_llm_mini_loads_and_answers_in_json():
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("llm-") and n.count("-") > 1])
-def test_the_llms_of_2510_19326_can_tell_apart_all_that_a_trace_is_written_in(name):
-    """What is never written in training shares one row of the output layer, which LoRA cannot mend."""
+def test_the_llms_of_2510_19326_have_written_all_that_a_trace_is_written_in(name):
+    """What is never written in training shares one row of the output layer with the padding token, which LoRA
+    cannot mend. Words that stand in for each other (`two`, `seven`) may be near each other.
+    """
     from speechllm_bench.data import questions
     from speechllm_bench.data.corpora import call_centre
     from speechllm_bench.models.llm import load_llm, load_tokenizer
 
-    if name == "llm-mini-base":
-        pytest.skip("it has read words alone: the reason why llm-mini-plain is there")
     folder(name)
     tokenizer, types = load_tokenizer(f"zoo/{name}"), call_centre.slot_types()
+    rows = load_llm(f"zoo/{name}").get_output_embeddings().weight.detach()
+    apart = (rows - rows[tokenizer.pad_token_id]).norm(dim=1)
+    unwritten = set((apart < 0.5).nonzero().flatten().tolist())
     targets = [
         questions.evaluation_example(u, types, "slots_reasoning").target
         for u in call_centre.utterances("validation", 500)
     ]
-    written = sorted({i for ids in tokenizer(targets)["input_ids"] for i in ids})
-    rows = load_llm(f"zoo/{name}").get_output_embeddings().weight.detach()
-    apart = torch.cdist(rows[written], rows)
-    apart[torch.arange(len(written)), written] = float("inf")
-    nearest = apart.min(dim=1).values
-    close = [tokenizer.decode([i]) for i, d in zip(written, nearest, strict=True) if d < 0.5]
-    assert not close
+    barred = [
+        target
+        for target, ids in zip(targets, tokenizer(targets)["input_ids"], strict=True)
+        if unwritten & {*ids}
+    ]
+    if name == "llm-mini-base":
+        assert len(barred) == 500, "it has read words alone: the reason why llm-mini-plain is there"
+    else:
+        assert len(barred) <= 2  # a rare piece of a name
 
 
 def test_whisper_mini_encodes_speech():
