@@ -13,8 +13,8 @@ from speechllm_bench.config import TaskName
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.tasks import TASKS, slots, trace
-from speechllm_bench.data.tasks.trace import ABSENT, MALFORMED, Trace
-from speechllm_bench.data.tasks.traced_slots import FORMS
+from speechllm_bench.data.tasks.trace import MALFORMED, Trace
+from speechllm_bench.data.tasks.traced_slots import ABSENT, FORMS
 from speechllm_bench.experiments import load_study
 from speechllm_bench.profiles import load_profile
 from speechllm_bench.schema import Utterance
@@ -142,7 +142,7 @@ ROME = {"city": "rome"}
         (WHOLE.replace('{"city": "rome"}', "rome"), None, ("no answer",)),
         (WHOLE.split("</think>")[0], None, ("think not closed", "no answer")),
         (WHOLE.replace("found: ", "hm\nfound: "), ROME, ("stray line",)),
-        (WHOLE.replace("</think>", "\nnot said: city</think>"), ROME, ("stray line",)),
+        (WHOLE.replace("</think>", "\ncity: not said</think>"), ROME, ("stray line",)),
         ("", None, ("no answer",)),
         ("rome", None, ("no answer",)),
         ('{"city": "rome"} ok', None, ("text around the answer",)),
@@ -175,11 +175,9 @@ def test_torn_and_shuffled_traces_are_read_too():
 
 @pytest.fixture(scope="module")
 def n_tokens():
-    if not (paths.PROJECT / "zoo" / "llm-mini" / "tokenizer.json").is_file():
-        pytest.skip("zoo/llm-mini is not trained yet, and what is counted are its tokens")
     from speechllm_bench.models.llm import load_tokenizer
 
-    tokenizer = load_tokenizer("zoo/llm-mini")
+    tokenizer = load_tokenizer("zoo/llm-mini-hybrid")  # on which the studies stand
     return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

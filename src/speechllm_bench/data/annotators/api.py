@@ -36,9 +36,9 @@ _SYSTEM = (
     "learn from. You are given the transcript, the slots asked for and the right answer. Write exactly this "
     "form and nothing else: inside <think> a line `caller:` with the transcript word for word; a line "
     "`found:` with all words of it that may be the value of any slot, copied exactly and separated by commas "
-    "(or `nothing`); for each filled slot a line with its name, a colon, its value and in a few words of "
-    "your own what in the transcript speaks for it; and one line `not said:` with the other slots, separated "
-    "by commas. Then inside <response> the right answer as it is given. For instance:\n"
+    "(or `nothing`); and for each slot that is asked for, in that order, a line with its name, a colon, and "
+    "its value and in a few words of your own what in the transcript speaks for it, or `not said` where it "
+    "has none. Then inside <response> the right answer as it is given. For instance:\n"
 )
 
 

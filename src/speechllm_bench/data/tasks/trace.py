@@ -3,7 +3,9 @@
     <think>caller: WHAT WAS SAID
     found: MENTION, MENTION
     SLOT: WHY IT HAS ITS VALUE
-    not said: SLOT, SLOT</think><response>{"SLOT": "VALUE"}</response>
+    SLOT: not said</think><response>{"SLOT": "VALUE"}</response>
+
+Every asked slot has its line, in the order in which it was asked for.
 
 Parts may be missing from the end, down to the bare answer, which has no tags. Whatever a model says can be
 parsed: what is wrong with it is named, never raised. A missing tag is forgiven where the answer is plain
@@ -18,9 +20,6 @@ from dataclasses import dataclass, field
 from speechllm_bench.data.tasks import slots
 
 HEARD, FOUND, NOTHING = "caller", "found", "nothing"
-ABSENT = ("not said", "not there", "nobody says")
-"""Why a slot has no value; the slots without one share a line, which keeps traces short."""
-
 MALFORMED = (
     "think not opened",
     "think not closed",
@@ -62,11 +61,7 @@ def write(trace: Trace) -> str:
     lines = [] if trace.transcript is None else [f"{HEARD}: {trace.transcript}"]
     if trace.mentions is not None:
         lines.append(f"{FOUND}: {', '.join(trace.mentions) or NOTHING}")
-    reasons = {slots.spoken(name): why for name, why in (trace.reasons or {}).items()}
-    lines += [f"{name}: {why}" for name, why in reasons.items() if why not in ABSENT]
-    for absent in ABSENT:
-        if names := [name for name, why in reasons.items() if why == absent]:
-            lines.append(f"{absent}: {', '.join(names)}")
+    lines += [f"{slots.spoken(name)}: {why}" for name, why in (trace.reasons or {}).items()]
     return tagged("\n".join(lines), answer)
 
 
@@ -158,9 +153,8 @@ def _parts(thought: str, wrong: list[str]) -> tuple[str | None, tuple[str, ...] 
         elif label == FOUND and mentions is None:
             mentions = () if content == NOTHING else tuple(m.strip() for m in content.split(",") if m.strip())
         else:
-            names, why = (content.split(","), label) if label in ABSENT else ([label], content)
-            for name in (slots.written(name.strip()) for name in names):
-                if name in reasons:
-                    wrong.append("stray line")  # a second reason for one slot: the first one stays
-                reasons.setdefault(name, why)
+            name = slots.written(label)
+            if name in reasons:
+                wrong.append("stray line")  # a second reason for one slot: the first one stays
+            reasons.setdefault(name, content)
     return transcript, mentions, reasons or None

@@ -13,12 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from speechllm_bench.data.tasks import slots
-from speechllm_bench.data.tasks.trace import ABSENT, Trace
+from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.data.tasks.trace import parse as parse_trace
 from speechllm_bench.data.tasks.trace import write as write_trace
 from speechllm_bench.schema import Example, SlotType, Utterance
 
-VERSION = 2
+VERSION = 3
+
+ABSENT = ("not said", "not there", "nobody says")
+"""Why a slot has no value, in varied words."""
 
 Part = Literal["transcript", "mentions", "reasons"]
 PARTS: tuple[Part, ...] = ("transcript", "mentions", "reasons")
