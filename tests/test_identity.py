@@ -9,7 +9,7 @@ import pytest
 from speechllm_bench import identity, paths, runs, studies
 from speechllm_bench.config import ClassifierConfig, DistillationConfig, LoraConfig, RunConfig
 from speechllm_bench.data import corpora
-from speechllm_bench.data.tasks import sqit
+from speechllm_bench.data.tasks import sqit, traced_slots
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import load_study, resolve
 from speechllm_bench.profiles import load_profile
@@ -103,6 +103,16 @@ def test_only_runs_that_hear_instructions_depend_on_them(config, monkeypatch):
         [a != b for a, b in zip(one, other, strict=True)] for one, other in zip(before, after, strict=True)
     ]
     assert differ == [[False, False, False], [True, True, False], [True, False, False]]
+
+
+def test_only_runs_that_think_depend_on_the_form_of_traces(config, monkeypatch):
+    taught = changed(config, "stages.tasks", {"slots_think": 1.0})
+    asked = changed(config, "evaluation.task", "slots_think")
+    before = [digests(c) for c in (config, taught, asked)]
+    monkeypatch.setattr(traced_slots, "VERSION", traced_slots.VERSION + 1)
+    after = [digests(c) for c in (config, taught, asked)]
+    changes = [tuple(a != b for a, b in zip(*pair)) for pair in zip(before, after)]
+    assert changes == [(False, False, False), (True, True, False), (True, False, False)]
 
 
 def test_settings_that_came_later_leave_older_runs_what_they_are(tiny_run, monkeypatch):

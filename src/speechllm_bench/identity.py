@@ -18,7 +18,7 @@ from speechllm_bench import paths, runs
 from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig, TaskName
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import languages
-from speechllm_bench.data.tasks import sqit
+from speechllm_bench.data.tasks import sqit, traced_slots
 from speechllm_bench.errors import MissingInput, UserError
 
 EXTRA = {
@@ -32,9 +32,9 @@ task sqit, and the turns in other languages than English.
 
 def run_digest(config: RunConfig) -> str:
     heard = config.hears or config.reads_asr(len(config.stages))
-    spoken = _instructions(config.tasks(len(config.stages)))
+    own = _own(config.tasks(len(config.stages)))
     foreign = (extra_digest("languages"),) if config.evaluation.split in LANGUAGES else ()
-    return runs.digest("run", _used(config), *_surroundings(config, heard), *spoken, *foreign)
+    return runs.digest("run", _used(config), *_surroundings(config, heard), *own, *foreign)
 
 
 def stage_digest(config: RunConfig, index: int) -> str:
@@ -49,8 +49,8 @@ def stage_digest(config: RunConfig, index: int) -> str:
     if not any("lora" in stage["train"] for stage in parts["stages"]):
         parts.pop("lora", None)
     heard = config.hears or config.reads_asr(index + 1, evaluated=False)
-    spoken = _instructions(config.tasks(index + 1, evaluated=False))
-    return runs.digest("stage", parts, *_surroundings(config, heard), *spoken)
+    own = _own(config.tasks(index + 1, evaluated=False))
+    return runs.digest("stage", parts, *_surroundings(config, heard), *own)
 
 
 def corpus_digest(corpus: CorpusConfig) -> str:
@@ -138,9 +138,11 @@ def _frames_digest(corpus: str, config: RunConfig) -> str:
     return runs.digest("frames", corpus, backbone_hash(encoder.path), encoder.padding)
 
 
-def _instructions(tasks: set[TaskName]) -> tuple:
-    """What only runs that hear instructions depend on."""
-    return (extra_digest("instructions"),) if "sqit" in tasks else ()
+def _own(tasks: set[TaskName]) -> tuple:
+    """What only runs of some tasks depend on: instructions that are heard, and the form of traces."""
+    spoken = (extra_digest("instructions"),) if "sqit" in tasks else ()
+    traced = (("traces", traced_slots.VERSION),) if tasks & traced_slots.FORMS.keys() else ()
+    return (*spoken, *traced)
 
 
 def _used(config: RunConfig) -> dict:
