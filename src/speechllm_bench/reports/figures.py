@@ -112,12 +112,13 @@ def learning_curves(
             end = table.index.max()
     if len(chosen):
         ax.set_xlim(0, 1.04 * chosen[x].max())
-    for start, stages in starts.items():
+    for line, (start, stages) in enumerate(sorted(starts.items())):
         name = stages[0] if len(set(stages)) == 1 else "next stage"  # variants go on with different tasks
         ax.axvline(start, color="0.6", lw=0.7, ls=":")
         side = "right" if start > ax.get_xlim()[1] / 2 else "left"  # the text ends or begins at the line
         at = {"transform": ax.get_xaxis_transform(), "ha": side, "va": "top"}
-        ax.text(start, 1.0, f" {name.replace('_', ' ')} ", size=6, color="0.35", **at)
+        # each a line lower, since two stages may begin close to each other
+        ax.text(start, 1 - 0.07 * line, f" {name.replace('_', ' ')} ", size=6, color="0.35", **at)
     ax.set_xlabel({"examples": "examples seen", "step": "optimiser steps"}[x])
     ax.set_ylabel(METRIC_LABELS.get(metric, metric))
     ax.set_title(split, loc="left", color="0.35")
