@@ -188,7 +188,8 @@ def test_what_tuning_leaves_of_other_skills_is_read_from_the_stages_weights(
     save_file(weights | {"adapter.unused": weights[next(iter(weights))]}, folder / "weights.safetensors")
     told = []
 
-    def measure(model, tokenizer, recipe):
+    def measure(model, tokenizer, recipe, n):
+        assert n == retention.SMOKE_QUESTIONS
         told.extend(p.mean().item() for p in model.trained_parameters(["lora"]).values())
         return {"as it is": {skill: {"value": 0.25} for skill in (*skills.EXACT, "perplexity")}}
 

@@ -266,7 +266,9 @@ def test_questions_are_held_out_and_the_right_answers_count(tiny_backbones, toke
         assert {found[s]["value"] for s in skills.EXACT if s != "logic"} == {1.0}
         assert 0 < found["logic"]["value"] < 1 and found["logic"]["n"] == 6
         assert found["logic"]["low"] <= found["logic"]["value"] <= found["logic"]["high"]
-    assert list(skills.measure(model, tokenizer, load_recipe("llm-mini"))) == [skills.PLAIN]
+    few = skills.measure(model, tokenizer, load_recipe("llm-mini"), 2)
+    assert list(few) == [skills.PLAIN]
+    assert all(few[skills.PLAIN][skill]["n"] == 2 for skill in skills.EXACT)
 
 
 def test_perplexity_is_that_of_the_models_own_probabilities(tiny_backbones, tokenizer):

@@ -19,6 +19,7 @@ from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.zoo import config, skills
 
+SMOKE_QUESTIONS = 20  # of each skill at profile smoke, where all would take longer than its trainings
 COLUMNS = ["variant", "llm", "mode", "skill", "before", "after"]
 
 
@@ -35,7 +36,7 @@ def retained(rows: Sequence[dict]) -> pd.DataFrame:
             continue
         seen |= {row["variant"], run.stages}
         before = _before(run.config.llm)
-        after = before and _after(run.config, studies.stage_folder(run.profile, run.stages[-1]))
+        after = before and _after(run.config, run.profile, run.stages[-1])
         for mode, found in (after or {}).items():
             lines += [
                 [row["variant"], run.config.llm, mode, skill, before[mode][skill]["value"], one["value"]]
@@ -85,8 +86,9 @@ def _before(name: str) -> dict | None:
     return record.get("skills") if present else None
 
 
-def _after(run: RunConfig, stage: Path) -> dict | None:
+def _after(run: RunConfig, profile: str, digest: str) -> dict | None:
     """The skills with the LoRA that a run's last stage has left; measured once and kept beside it."""
+    stage = studies.stage_folder(profile, digest)
     weights, kept = stage / "weights.safetensors", stage / "skills.json"
     if kept.is_file():
         return runs.read_json(kept)
@@ -98,6 +100,7 @@ def _after(run: RunConfig, stage: Path) -> dict | None:
     with torch.no_grad():
         for name, parameter in model.trained_parameters(["lora"]).items():
             parameter.copy_(stored[name])
-    found = skills.measure(model, load_tokenizer(run.llm), recipe)
+    n = SMOKE_QUESTIONS if profile == "smoke" else None
+    found = skills.measure(model, load_tokenizer(run.llm), recipe, n)
     runs.write_json(kept, found)
     return found

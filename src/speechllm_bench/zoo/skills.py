@@ -36,16 +36,22 @@ Asked = tuple[Example, str]
 """A question and the text it is about."""
 
 
-def measure(model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, recipe: LLMRecipe | MixtureRecipe) -> dict:
+def measure(
+    model: SpeechLLM,
+    tokenizer: PreTrainedTokenizerBase,
+    recipe: LLMRecipe | MixtureRecipe,
+    n: int | None = None,
+) -> dict:
     """Mode to skill to value with interval: shares of exact answers, and perplexity a token of plain text.
 
     recipe: the LLM's own, which says whether it has a switch; then it is asked in both modes.
+    n: questions of each skill, the first of `QUESTIONS`; None: all.
     """
     model.eval()
     modes = {PLAIN: ""}
     if isinstance(recipe, MixtureRecipe) and recipe.switched:
         modes = {switch: f"\n{switch}" for switch in reasoning.SWITCH.values()}
-    held_out = questions()
+    held_out = {skill: asked[:n] for skill, asked in questions().items()}
     plain = perplexity(model, tokenizer, recipe)  # of text without a prompt: the same in every mode
     found = {}
     for mode, ending in modes.items():
