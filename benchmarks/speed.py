@@ -55,7 +55,7 @@ def main() -> None:
     heard = [frames[u.id] for u in utterances]
     audio = [corpus.audio("validation", i) for i in range(len(utterances))]
     encoder = load_encoder(config.encoder.path)
-    batch = collate(tokenizer, examples, frames=heard, with_answer=True)
+    batch = collate(tokenizer, examples, frames=heard, speech_tokens=model.speech_tokens, with_answer=True)
 
     def all_logits() -> torch.Tensor:
         hidden = model.llm.model(inputs_embeds=model.embeddings(batch), attention_mask=batch.attended.long())

@@ -32,7 +32,7 @@ CHAT_TEMPLATE = (
 )
 HELD_OUT_ROWS = 256  # for validation, behind the training examples
 TOKENIZER_LINES = 30_000
-ATTENTION = "eager"  # with torch's fused one bf16 autocast takes 1.4 times as long on a CPU, fp32 as long
+ATTENTION = "eager"  # torch's fused one takes longer under bf16 autocast on a CPU: benchmarks/speed.py
 
 
 def train_tokenizer(recipe: LLMRecipe, utterances: list[Utterance]) -> PreTrainedTokenizerFast:
