@@ -27,6 +27,7 @@ from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.reports import corpus as corpus_reports
 from speechllm_bench.reports import show
 from speechllm_bench.reports import study as reports
+from speechllm_bench.reports.curves import read_curve
 from speechllm_bench.schema import Prediction, SlotValue, Utterance
 from speechllm_bench.training import loop
 
@@ -138,7 +139,7 @@ def test_every_variant_trains_answers_and_scores_every_turn(odd):
             most = 16 if name == "tokens" else 1  # max_new_tokens; all others are shares
             assert 0 <= interval["low"] <= interval["value"] <= interval["high"] <= most
         if row["run"].stages:
-            curve = reports.read_curve(row["run"].folder / "curve.csv")
+            curve = read_curve(row["run"].folder / "curve.csv")
             assert np.isfinite(curve["value"]).all() and curve["examples"].max() == 3 * len(TURNS)
 
 

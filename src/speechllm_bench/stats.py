@@ -68,6 +68,13 @@ def stack_seeds(seeds: Sequence[SpeakerSums]) -> SpeakerSums:
     return SpeakerSums(first.n, first.items, first.speakers, np.concatenate([s.sums for s in seeds]))
 
 
+def side_by_side(parts: Sequence[SpeakerSums]) -> SpeakerSums:
+    """Several counts of the same speakers as one, (n_seeds, n_speakers, k + k + ...)."""
+    items = " ".join(part.items for part in parts)
+    sums = np.concatenate([part.sums for part in parts], axis=-1)
+    return SpeakerSums(parts[0].n, items, parts[0].speakers, sums)
+
+
 def bootstrap(
     counted: SpeakerSums, statistic: Statistic, rng: np.random.Generator, n_boot: int = 10_000
 ) -> Interval:
@@ -75,8 +82,7 @@ def bootstrap(
 
     With a single speaker nothing can be drawn and the interval has no width; `n_speakers` says so.
     """
-    one_system = counted.sums[..., None, :]
-    return _interval(counted, lambda sums: statistic(sums[..., 0, :]), one_system, rng, n_boot)
+    return contrast([counted], [1], statistic, rng, n_boot)
 
 
 def contrast(
@@ -91,18 +97,39 @@ def contrast(
     Seeds are paired in their order. UserError where two systems answered different items or have not the
     same number of seeds.
     """
+    return contrast_of_test_sets([[system] for system in systems], weights, statistic, rng, n_boot)
+
+
+def contrast_of_test_sets(
+    systems: Sequence[Sequence[SpeakerSums]],
+    weights: Sequence[float],
+    statistic: Statistic,
+    rng: np.random.Generator,
+    n_boot: int = 10_000,
+) -> Interval:
+    """The same of a statistic that several test sets go into: each system has one `SpeakerSums` a test set.
+
+    The statistic takes their counts side by side (..., k of the first + k of the second + ...). Speakers of
+    each test set are drawn apart, seeds once for all.
+    """
     first = systems[0]
     for other in systems[1:]:
-        _same_items(first, other)
-        if len(first.sums) != len(other.sums):
-            raise UserError(
-                f"cannot pair {len(first.sums)} seeds with {len(other.sums)}; compare seeds that both have"
-            )
+        for a, b in zip(first, other, strict=True):
+            _same_items(a, b)
+    numbers = sorted({len(part.sums) for system in systems for part in system})
+    if len(numbers) > 1:
+        raise UserError(
+            f"cannot pair {numbers[-1]} seeds with {numbers[0]}; compare seeds that all systems have"
+        )
 
     def weighted(sums: np.ndarray) -> np.ndarray:
         return sum(weight * statistic(sums[..., i, :]) for i, weight in enumerate(weights))
 
-    return _interval(first, weighted, np.stack([s.sums for s in systems], axis=-2), rng, n_boot)
+    of_each = zip(*systems, strict=True)  # of each test set, all systems
+    stacked = [np.stack([part.sums for part in parts], axis=-2) for parts in of_each]
+    value, low, high = _interval(weighted, stacked, rng, n_boot)
+    n, n_speakers = sum(part.n for part in first), sum(len(part.speakers) for part in first)
+    return Interval(value, low, high, n, n_speakers, len(first[0].sums))
 
 
 def differ(difference: Interval) -> bool:
@@ -112,20 +139,26 @@ def differ(difference: Interval) -> bool:
 
 
 def _interval(
-    counted: SpeakerSums, statistic: Statistic, sums: np.ndarray, rng: np.random.Generator, n_boot: int
-) -> Interval:
-    """Of sums (n_seeds, n_speakers, systems, k), where the statistic takes (..., systems, k)."""
-    n_seeds, n_speakers = sums.shape[:2]
+    statistic: Statistic, test_sets: Sequence[np.ndarray], rng: np.random.Generator, n_boot: int
+) -> tuple[float, float, float]:
+    """Value, low and high, of sums (n_seeds, n_speakers, systems, k) of each test set; the statistic takes
+    (..., systems, all k).
+    """
+    n_seeds = len(test_sets[0])
     draws = []
     for start in range(0, n_boot, _BLOCK):
         size = min(_BLOCK, n_boot - start)
-        times = rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=size)
+        drawn = []
+        for sums in test_sets:
+            n_speakers = sums.shape[1]
+            times = rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=size)
+            drawn.append(np.tensordot(times, sums, axes=(1, 1)))  # (size, n_seeds, systems, k)
         weight = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=size) / n_seeds
-        per_seed = statistic(np.tensordot(times, sums, axes=(1, 1)))  # (size, n_seeds)
+        per_seed = statistic(np.concatenate(drawn, axis=-1))  # (size, n_seeds)
         draws.append((per_seed * weight).sum(axis=1))
     low, high = np.quantile(np.concatenate(draws), [0.025, 0.975])
-    value = statistic(sums.sum(axis=1)).mean()
-    return Interval(float(value), float(low), float(high), counted.n, n_speakers, n_seeds)
+    whole = np.concatenate([sums.sum(axis=1) for sums in test_sets], axis=-1)
+    return float(statistic(whole).mean()), float(low), float(high)
 
 
 def _same_items(a: SpeakerSums, b: SpeakerSums) -> None:

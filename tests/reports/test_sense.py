@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
-import pandas as pd
+import numpy as np
 import pytest
 
 from speechllm_bench.data.tasks import TASKS, ner
@@ -15,20 +16,25 @@ from speechllm_bench.schema import Prediction, Utterance, Voice
 PLACES = ('{"place": ["rome"]}', '{"place": ["york"]}')
 
 
-def prediction(task, i, gold, raw):
-    return Prediction(f"{task}{i}", f"u{i}", f"s{i % 4}", task, raw, gold, (), 1, "")
+def prediction(task, i, gold, raw, speaker="s"):
+    return Prediction(f"{task}{i}", f"u{i}", f"{speaker}{i % 4}", task, raw, gold, (), 1, "")
 
 
-def row(task, variant, right, beams=None, n=8):
-    """A system that gives `right` of `n` answers as they are wanted."""
+def row(task, variant, right, beams=None, n=8, speaker="s"):
+    """A system that gives `right` of `n` answers as they are wanted: the first ones, or those named."""
+    right = range(right) if isinstance(right, int) else right
     gold, other = {"transcription": ("a b", "a c"), "ner": PLACES, "sentiment": ("neutral", "positive")}[task]
-    said = [prediction(task, i, gold, gold if i < right else other) for i in range(n)]
+    said = [prediction(task, i, gold, gold if i in right else other, speaker) for i in range(n)]
     evaluation = SimpleNamespace(task=task, beams=beams, audio="own")
     return {
         "variant": variant,
         "seed": 0,
         "status": "ok",
-        "run": SimpleNamespace(variant=variant, config=SimpleNamespace(evaluation=evaluation)),
+        "run": SimpleNamespace(
+            variant=variant,
+            stages=(variant.removesuffix("_beams"),),
+            config=SimpleNamespace(evaluation=evaluation),
+        ),
         "record": {"trained_parameters": 100, "seconds": {"decode": 3.0}, "peak_memory_mib": 500},
         "score": task_scores.score_task(task, said, TASKS[task].parse),
     }
@@ -45,12 +51,34 @@ def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
     ]
     frame = sense.gains(rows).set_index(["model", "setting"])
     bare, lora = frame.loc["one a task", "adapter"], frame.loc["one a task", "+ LoRA"]
-    assert bare["WER"] == 0.25 and pd.isna(bare["WER, gain"]) and bare["trained parameters"] == 100
-    assert lora["WER, gain"] == 1 and lora["NER F1, gain"] == pytest.approx(0.5)
-    assert pd.isna(lora["sentiment, macro F1"])
+    assert bare["WER"].startswith("0.250 [") and bare["WER, gain"] == "–"
+    assert bare["trained parameters"] == "300"  # three models that answer
+    # A speaker's two answers: of four speakers two are all right, two all wrong, and LoRA rights them.
+    assert lora["WER, gain"] == "+1.000 [+1.000, +1.000]" and lora["NER F1, gain"].startswith("+0.500 [")
+    assert lora["sentiment, macro F1"] == "–" and lora["trained parameters"] == "–"  # not all were run
     unified = frame.loc["one for all tasks", "adapter"]
-    assert unified["NER F1"] == 0.25 and pd.isna(unified["NER F1, gain"])  # nothing is over `ner`
-    assert pd.isna(frame.loc["one a task", "all"]["trained parameters"])
+    assert unified["NER F1"].startswith("0.250 [") and unified["NER F1, gain"] == "–"  # nothing is over `ner`
+
+
+def test_one_model_of_all_tasks_is_counted_once():
+    rows = [row(task, f"unified_{task}", 8) for task in sense.TASKS]
+    for one in rows:
+        one["run"].stages = ("unified",)
+    frame = sense.gains(rows).set_index(["model", "setting"])
+    assert frame.loc[("one for all tasks", "adapter"), "trained parameters"] == "100"
+
+
+def test_a_relative_gain_is_drawn_with_its_baseline():
+    """Against drawing speakers one by one: numerator and denominator are of the same speakers."""
+    rows = [row("ner", "ner", 8, n=16), row("ner", "ner_lora", 11, n=16)]
+    found = sense.relative_gain(rows, "ner_lora", "ner")
+    assert found.value == pytest.approx(11 / 8 - 1)
+    own, base = (np.bincount(np.arange(right) % 4) for right in (11, 8))  # right answers of each speaker
+    drawn = np.random.default_rng(3).integers(0, 4, (5000, 4))
+    naive = own[drawn].sum(axis=1) / base[drawn].sum(axis=1) - 1
+    assert [found.low, found.high] == pytest.approx(np.quantile(naive, [0.025, 0.975]), abs=0.02)
+    second = {**row("ner", "ner", 0, n=16), "seed": 1}  # a seed that the other does not have
+    assert sense.relative_gain([*rows, second], "ner_lora", "ner") == found
 
 
 def test_what_both_bring_is_over_lora_and_nothing_is_over_next_to_nothing():
@@ -63,8 +91,8 @@ def test_what_both_bring_is_over_lora_and_nothing_is_over_next_to_nothing():
         "+ LoRA": "adapter",
         "all": "+ LoRA",
     }
-    assert alone["NER F1, gain"].isna().tolist() == [True, True, True, False]
-    assert alone.loc["all", "NER F1, gain"] == pytest.approx(1 / 4)
+    assert (alone["NER F1, gain"] == "–").tolist() == [True, True, True, False]
+    assert alone.loc["all", "NER F1, gain"].startswith("+0.250 [")
 
 
 def test_settings_stand_in_a_panel_a_task():
@@ -82,17 +110,28 @@ def test_settings_stand_in_a_panel_a_task():
     assert sense.settings_figure([]) is None
 
 
-def test_the_slue_score_and_its_gain_rest_on_one_draw_of_speakers():
+def test_the_slue_score_and_its_gain():
     rows = [row(task, task, right) for task, right in (("transcription", 4), ("ner", 4), ("sentiment", 8))]
     rows += [row(task, f"{task}_lora", 8) for task in sense.TASKS]
     frame = slue.slue([*rows, row("ner", "ner_all", 8)])  # of `all` one task alone
     bare, lora = frame.to_dict("records")
     assert (bare["setting"], lora["setting"]) == ("adapter", "+ LoRA")
-    # Every speaker is right as often as another: nothing varies.
-    assert bare["SLUE score"] == "75.000 [75.000, 75.000]" and bare["gain"] == "–"  # 100 (0.75 + 0.5 + 1) / 3
-    assert lora["SLUE score"] == "100.000 [100.000, 100.000]"
-    assert lora["gain"] == "+25.000 [+25.000, +25.000]"
+    assert bare["SLUE score"].startswith("75.000 [") and bare["gain"] == "–"  # 100 (0.75 + 0.5 + 1) / 3
+    assert lora["SLUE score"] == "100.000 [100.000, 100.000]" and lora["gain"].startswith("+25.000 [")
     assert slue.slue(rows[:2]).empty
+
+
+def test_speakers_are_drawn_once_for_one_test_set_and_apart_for_others():
+    def score(speakers, own=False):
+        right = [i for i in range(8) if i % 4 < speakers]
+        rows = [row(task, task, right, speaker=task if own else "s") for task in sense.TASKS]
+        return [float(x) for x in re.findall(r"[\d.]+", slue.slue(rows)["SLUE score"][0])]
+
+    # One speaker of four is right in everything. Of a draw of four it is three in 12 of 256, and never less
+    # than 97.5 % of draws have at most three: then the score is that of three speakers who are right.
+    assert score(1)[2] == pytest.approx(score(3)[0]) and score(1)[1] == score(0)[0]
+    assert score(1, own=True)[0] == score(1)[0]
+    assert score(1, own=True)[2] < score(3)[0] - 5  # three draws are seldom all as lucky
 
 
 def test_f1_by_tag_shows_rare_ones_apart(monkeypatch):
@@ -103,6 +142,8 @@ def test_f1_by_tag_shows_rare_ones_apart(monkeypatch):
     found = tags.f1_by_tag([row("ner", "ner", 4), row("sentiment", "sentiment", 4)])
     assert list(found.columns) == ["PERSON (1)", "PLACE (4)"]
     assert found.loc["ner"].tolist() == [0.0, pytest.approx(2 * 3 / 7)]
+    assert tags.table([row("ner", "ner", 4)]).values.tolist() == [["ner", "0.000", "0.857"]]
+    assert tags.table([row("sentiment", "sentiment", 4)]).empty
 
 
 def test_rare_tags_are_taken_together_and_compared_within_speakers(monkeypatch):
@@ -117,9 +158,12 @@ def test_rare_tags_are_taken_together_and_compared_within_speakers(monkeypatch):
     rows = [row("ner", "a", 4), row("ner", "b", 4), row("sentiment", "sentiment", 4)]
     found = tags.f1_of_rare_tags(rows, "a").set_index("variant")
     f1 = "F1 of LAW, NORP: 2 entities"
-    assert list(found.columns) == [f1, "difference to a"] and list(found.index) == ["a", "b"]
-    assert found.loc["a"].tolist() == ["0.000 [0.000, 0.000]", "–"]
-    assert found.loc["b", f1].startswith(f"{2 / 3:.3f} [") and found.loc["b"].iloc[1].startswith("+0.667 [")
+    assert list(found.columns) == ["labels said", f1, "difference to a"] and list(found.index) == ["a", "b"]
+    assert found.loc["a"].tolist() == [0, "0.000 [0.000, 0.000]", "–"]
+    assert found.loc["b", f1].startswith(f"{2 / 3:.3f} [") and found.loc["b"].iloc[2].startswith("+0.667 [")
+    assert found.loc["b", "labels said"] == 1
+    answers["b"] = answers["a"]  # neither says a rare tag: that no difference was found means nothing
+    assert tags.f1_of_rare_tags(rows, "a").set_index("variant").loc["b", "difference to a"] == "–"
     monkeypatch.setattr(tags, "predictions", lambda run: answers["a"][:60])
     assert tags.f1_of_rare_tags(rows, "a").empty  # places alone
 
@@ -127,16 +171,18 @@ def test_rare_tags_are_taken_together_and_compared_within_speakers(monkeypatch):
 def test_the_best_run_of_each_task_and_what_decoding_cost():
     rows = [
         row("transcription", "transcription", 4),
-        row("transcription", "beams", 6, beams=5),
+        row("transcription", "transcription_beams", 6, beams=5),
         row("ner", "ner", 1),
+        row("ner", "alone", 1, beams=5),
     ]
+    rows[1]["record"]["seconds"]["decode"] = 15.0
     assert {task: run.variant for task, run in show.best_runs(rows).items()} == {
-        "transcription": "beams",  # the lower WER
+        "transcription": "transcription_beams",  # the lower WER
         "ner": "ner",
     }
     cost = sense.decoding_cost(rows).set_index("variant")
-    assert cost["beams"].tolist() == [1, 5, 1] and (cost["seconds of decoding"] == 3).all()
-    assert cost.loc["beams", "main metric"] == 0.125
+    assert cost.loc["transcription_beams"].tolist() == [0, 5, 0.125, 15, 5]  # five times the greedy three
+    assert cost.loc["transcription", "times"] == 1 and np.isnan(cost.loc["alone", "times"])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ A variant of the study `sense` is named after its task (`ner`), or after the mod
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -22,30 +23,61 @@ GAINS = {"": "", "_classifier": "", "_lora": "", "_all": "_lora"}
 """What a setting's gain is over: what it adds to. The paper gives gains over baselines not known to us."""
 
 
-def gains(rows: list[dict]) -> pd.DataFrame:
-    """One row a model and setting: trained parameters, each task's main metric with its gain.
+GAINS_CAPTION = (
+    "Gains are relative, the paired difference as a share of the setting in `gain over`, and above 0 where "
+    "this setting is better; there is none over an F1 below the least difference that the suite calls one. "
+    "Trained parameters are those of all the models that answer: three of one task, or one of all tasks. In "
+    "brackets: 95 % interval by bootstrap over speakers and seeds."
+)
 
-    rows: of `studies.records`. A gain is relative to the setting named in `gain over`, of the same task or,
-    for one model for all tasks, of that model, and above 0 where the setting is better. There is none over
-    an F1 below the least difference that the suite calls one: hundreds of per cent of nothing.
+
+def gains(rows: list[dict]) -> pd.DataFrame:
+    """One row a model and setting: trained parameters, each task's main metric, and its gain over what the
+    setting adds to, of the same task or, for one model for all tasks, of that model; as `GAINS_CAPTION` says.
+
+    rows: of `studies.records`. Text alone, "–" where there is nothing.
     """
     lines = []
     for models, shown in MODELS.items():
         for ending, setting in SETTINGS.items():
             over = GAINS[ending]
+            variants = [f"{models}{task}{ending}" for task in TASKS]
             line = {"model": shown, "setting": setting, "gain over": SETTINGS[over] if ending else "–"}
-            line["trained parameters"] = _trained(rows, [f"{models}{task}{ending}" for task in TASKS])
-            for task in TASKS:
-                interval = tables.main_metric(rows, f"{models}{task}{ending}")
-                base = tables.main_metric(rows, f"{models}{task}{over}") if ending else None
-                line[HEADINGS[task]] = interval.value if interval else float("nan")
-                line[f"{HEADINGS[task]}, gain"] = _relative(
-                    interval, base, lower_is_better=task == "transcription"
+            line["trained parameters"] = _trained(rows, variants)
+            for task, variant in zip(TASKS, variants, strict=True):
+                interval = tables.main_metric(rows, variant)
+                line[HEADINGS[task]] = _shown(interval)
+                line[f"{HEADINGS[task]}, gain"] = _shown(
+                    relative_gain(rows, variant, f"{models}{task}{over}") if ending else None, "+"
                 )
             lines.append(line)
-    columns = ["model", "setting", "gain over", "trained parameters"]
-    columns += [name for task in TASKS for name in (HEADINGS[task], f"{HEADINGS[task]}, gain")]
-    return pd.DataFrame(lines, columns=columns).astype({"trained parameters": "Int64"})
+    return pd.DataFrame(lines)
+
+
+def relative_gain(rows: list[dict], variant: str, over: str) -> Interval | None:
+    """The difference of two variants' main metrics over the second's, above 0 where the first is better, on
+    the seeds that both have.
+
+    None where there is no such seed, or over an F1 below `stats.LEAST_DIFFERENCE`: hundreds of per cent of
+    nothing.
+    """
+    own, base = (
+        {r["seed"]: r["score"] for r in rows if r["variant"] == v and r["score"]} for v in (variant, over)
+    )
+    if not (both := sorted(own.keys() & base.keys())):
+        return None
+    metric = score.main_metric(own[both[0]])
+    pair = [stats.stack_seeds([score.speaker_sums(one[s], metric) for s in both]) for one in (own, base)]
+    of = score.METRICS[metric][1]
+    sign = -1 if metric in score.LOWER_IS_BETTER else 1
+    if sign > 0 and of(pair[1].sums.sum(axis=1)).mean() < stats.LEAST_DIFFERENCE:
+        return None
+
+    def rule(sums: np.ndarray) -> np.ndarray:
+        found, before = (of(part) for part in np.split(sums, 2, axis=-1))
+        return sign * (found / before - 1)
+
+    return stats.bootstrap(stats.side_by_side(pair), rule, score.rng())
 
 
 def settings(rows: list[dict], task: str) -> pd.DataFrame:
@@ -75,32 +107,62 @@ def settings_figure(rows: list[dict]) -> Figure | None:
     return figure
 
 
+def positions(rows: list[dict], seconds: np.ndarray) -> pd.DataFrame:
+    """One row a variant behind a pooling adapter: its steps of 30 s, and how many positions of the LLM a turn
+    takes, their mean over test turns of these `seconds` (n,).
+    """
+    lines = {}
+    for row in rows:
+        config = row["run"].config.adapter
+        if config and config.steps_per_30s:
+            steps = np.ceil(seconds * config.steps_per_30s / 30)
+            lines[row["variant"]] = (row["variant"], config.steps_per_30s, round(float(steps.mean()), 1))
+    return pd.DataFrame(lines.values(), columns=["variant", "steps of 30 s", "positions a turn"])
+
+
+DECODING_CAPTION = (
+    "Seconds that the whole test set took to decode, in the same batches and on one machine, as busy as it "
+    "was; `times` is how many times as long as the same weights, greedily."
+)
+
+
 def decoding_cost(rows: list[dict]) -> pd.DataFrame:
-    """One row a run: its main metric, and seconds of decoding on the machine as busy as it was."""
-    lines = [
-        {
-            "variant": row["variant"],
-            "seed": row["seed"],
-            "beams": row["run"].config.evaluation.beams or 1,
-            "main metric": row["score"]["metrics"][score.main_metric(row["score"])]["value"],
-            "seconds of decoding": row["record"]["seconds"]["decode"],
-        }
-        for row in rows
-        if row["score"]
-    ]
+    """One row a scored run: its main metric, seconds of decoding, and these over those of the same training's
+    greedy run, NaN where there is none.
+
+    rows: of `studies.records`.
+    """
+    scored = [row for row in rows if row["score"]]
+    greedy = {}
+    for row in scored:
+        if not (asked := row["run"].config.evaluation).beams:
+            greedy[row["run"].stages, asked.task] = row["record"]["seconds"]["decode"]
+    lines = []
+    for row in scored:
+        asked, seconds = row["run"].config.evaluation, row["record"]["seconds"]["decode"]
+        lines.append(
+            {
+                "variant": row["variant"],
+                "seed": row["seed"],
+                "beams": asked.beams or 1,
+                "main metric": row["score"]["metrics"][score.main_metric(row["score"])]["value"],
+                "seconds of decoding": seconds,
+                "times": seconds / greedy.get((row["run"].stages, asked.task), float("nan")),
+            }
+        )
     return pd.DataFrame(lines)
 
 
-def _trained(rows: list[dict], variants: list[str]) -> int | None:
-    counted = [r["record"]["trained_parameters"] for r in rows if r["record"] and r["variant"] in variants]
-    return counted[0] if counted else None
+def _trained(rows: list[dict], variants: list[str]) -> str:
+    """Of every model that answers for these variants, each training counted once; "–" unless all were run."""
+    counted = {}
+    for row in rows:
+        if row["record"] and row["variant"] in variants:
+            counted.setdefault(row["variant"], (row["run"].stages, row["record"]["trained_parameters"]))
+    if len(counted) < len(variants):
+        return "–"
+    return f"{sum(dict(counted.values()).values()):,}"
 
 
-def _relative(found: Interval | None, base: Interval | None, lower_is_better: bool) -> float:
-    """The difference over the baseline, above 0 where `found` is better; NaN without either, or over one that
-    is next to nothing.
-    """
-    if not found or not base or base.value < stats.LEAST_DIFFERENCE:
-        return float("nan")
-    better, worse = (base, found) if lower_is_better else (found, base)
-    return (better.value - worse.value) / base.value
+def _shown(found: Interval | None, sign: str = "") -> str:
+    return stats.with_interval(found.value, found.low, found.high, sign) if found else "–"

@@ -21,8 +21,8 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.experiments import Study
 from speechllm_bench.reports import figures
+from speechllm_bench.reports.curves import read_curve
 from speechllm_bench.reports.predictions import predictions
-from speechllm_bench.reports.study import read_curve
 from speechllm_bench.schema import Prediction
 from speechllm_bench.studies import Plan, Run
 

@@ -14,8 +14,8 @@ from speechllm_bench.reports.sense import MODELS, SETTINGS, TASKS
 
 CAPTION = (
     "SLUE score, in per cent: ((100 − WER) + NER F1 + sentiment macro F1) / 3 (arXiv 2507.12951, the README "
-    "of its repository), with the WER of this corpus. Gains are paired differences to the bare adapter, in "
-    "points. In brackets: 95 % interval by bootstrap over speakers and seeds."
+    "of its repository), with the WER of what the study transcribes. Gains are paired differences to the "
+    "bare adapter, in points. In brackets: 95 % interval by bootstrap over speakers and seeds."
 )
 
 
@@ -23,23 +23,22 @@ def slue(rows: list[dict]) -> pd.DataFrame:
     """One row a model and setting that is scored on all three tasks: the SLUE score, and its gain over the
     bare adapter's, in points, each with its interval.
 
-    rows: of `studies.records`. Speakers are drawn once for the three tasks, which one test set was asked.
-    Where tasks have test sets of their own, as at `paper`, they cannot be drawn together: there is no row.
+    rows: of `studies.records`. Speakers are drawn once for tasks that one test set was asked, and apart for
+    tasks with test sets of their own, as they are at `paper`.
     """
     lines = []
     for models, ending in product(MODELS, SETTINGS):
         scores = [_scores(rows, f"{models}{task}{ending}") for task in TASKS]
         base = [_scores(rows, f"{models}{task}") for task in TASKS]
-        own = _shared(scores)
-        if not own or not _of_one_test_set(scores, own):
+        if not (own := _shared(scores)):
             continue
         line = {"model": MODELS[models], "setting": SETTINGS[ending], "seeds": len(own)}
         counted, rule = _counted(scores, own)
-        found = stats.bootstrap(counted, rule, score.rng())
+        found = stats.contrast_of_test_sets([counted], [1], rule, score.rng())
         line |= {"SLUE score": stats.with_interval(found.value, found.low, found.high), "gain": "–"}
         if ending and (both := _shared([*scores, *base])):
             pair = [_counted(system, both)[0] for system in (scores, base)]
-            found = stats.contrast(pair, [1, -1], rule, score.rng())
+            found = stats.contrast_of_test_sets(pair, [1, -1], rule, score.rng())
             line["gain"] = stats.with_interval(found.value, found.low, found.high, "+")
         lines.append(line)
     return pd.DataFrame(lines)
@@ -54,24 +53,25 @@ def _shared(systems: list[dict[int, dict]]) -> list[int]:
     return sorted(set.intersection(*map(set, systems)))
 
 
-def _of_one_test_set(scores: list[dict[int, dict]], seeds: list[int]) -> bool:
-    return len({(one[seed]["n"], tuple(one[seed]["speakers"])) for one in scores for seed in seeds}) == 1
-
-
-def _counted(scores: list[dict[int, dict]], seeds: list[int]) -> tuple[stats.SpeakerSums, stats.Statistic]:
-    """The three tasks' counts side by side, (n_seeds, n_speakers, k), and the SLUE score of their sums."""
+def _counted(
+    scores: list[dict[int, dict]], seeds: list[int]
+) -> tuple[list[stats.SpeakerSums], stats.Statistic]:
+    """The tasks' counts, side by side where one test set was asked: (n_seeds, n_speakers, k) a test set; and
+    the SLUE score of all of them side by side.
+    """
     metrics = [score.MAIN[task] for task in TASKS]
-    parts = [
-        stats.stack_seeds([score.speaker_sums(one[seed], metric) for seed in seeds])
-        for one, metric in zip(scores, metrics, strict=True)
-    ]
-    ends = np.cumsum([part.sums.shape[-1] for part in parts])[:-1]
+    test_sets: dict[tuple, list[tuple[str, stats.SpeakerSums]]] = {}
+    for one, metric in zip(scores, metrics, strict=True):
+        part = stats.stack_seeds([score.speaker_sums(one[seed], metric) for seed in seeds])
+        test_sets.setdefault((part.n, part.speakers), []).append((metric, part))
+    order = [metric for parts in test_sets.values() for metric, _ in parts]
+    widths = [part.sums.shape[-1] for parts in test_sets.values() for _, part in parts]
+    ends = np.cumsum(widths)[:-1]
 
     def rule(sums: np.ndarray) -> np.ndarray:
-        split = zip(np.split(sums, ends, axis=-1), metrics, strict=True)
-        wer, ner_f1, macro_f1 = (score.METRICS[metric][1](part) for part, metric in split)
+        split = zip(order, np.split(sums, ends, axis=-1), strict=True)
+        found = {metric: score.METRICS[metric][1](part) for metric, part in split}
+        wer, ner_f1, macro_f1 = (found[metric] for metric in metrics)
         return slue_score([wer], ner_f1, macro_f1)
 
-    items = " ".join(part.items for part in parts)
-    sums = np.concatenate([part.sums for part in parts], axis=-1)
-    return stats.SpeakerSums(parts[0].n, items, parts[0].speakers, sums), rule
+    return [stats.side_by_side([part for _, part in parts]) for parts in test_sets.values()], rule

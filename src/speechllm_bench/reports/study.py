@@ -11,7 +11,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench import paths, runs, studies
-from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.experiments import ClaimConfig, Study
 from speechllm_bench.reports import (
@@ -26,8 +25,10 @@ from speechllm_bench.reports import (
     stability,
     sweep,
     tables,
+    tags,
     traces,
 )
+from speechllm_bench.reports.curves import read_curve, trained_again
 from speechllm_bench.schema import CURVE_COLUMNS
 from speechllm_bench.stats import with_interval
 
@@ -49,6 +50,17 @@ OWN_FIGURES = {
     "sense": ("settings", lambda rows, _: sense.settings_figure(rows)),
     "synthetic_ner": ("noise", lambda rows, _: noise.noise_figure(rows)),
 }
+TABLES = {
+    "traces": (traces.table, ""),
+    "changes": (lambda rows: foundations.display(foundations.changes(rows)), ""),
+    "slue": (slue.slue, slue.CAPTION),
+    "tags": (tags.table, tags.CAPTION),
+}
+"""Further tables, of the studies that have anything to put in them, and their captions."""
+OWN_TABLES = {
+    "sense": {"gains": (sense.gains, sense.GAINS_CAPTION)},
+    "sense_decoding": {"decoding": (lambda rows: sense.decoding_cost(rows).round(3), sense.DECODING_CAPTION)},
+}
 CLAIM_COLUMNS = ["claim", "source", "compared", "difference", "low", "high", "diverged", "verdict"]
 
 
@@ -63,18 +75,17 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
     frame = table(study, rows)
     folder = paths.results(profile)
     caption = tables.caption(frame, study.title, " or ".join(study.baselines), profile)
-    written = tables.write(frame, folder / "tables", name, caption)
-    if any(row["score"] and "malformed_kinds" in row["score"] for row in rows):
-        shown = traces.display(traces.costs(rows))
-        written.append(_write_markdown(shown, folder / "tables" / f"{name}_traces.md"))
-    if len(changed := foundations.changes(rows)):
-        shown = foundations.display(changed)
-        written.append(_write_markdown(shown, folder / "tables" / f"{name}_changes.md"))
-    if len(found := slue.slue(rows)):
-        written.append(_write_markdown(found, folder / "tables" / f"{name}_slue.md", slue.CAPTION))
-    if study.claims:
-        found = show_verdicts(verdicts(study, rows))
-        written.append(_write_markdown(found, folder / "tables" / f"{name}_claims.md"))
+    written = tables.write(frame, folder / "tables", name, " ".join([caption, *trained_again(rows)]))
+    further = {
+        ending: (make(rows), caption)
+        for ending, (make, caption) in (TABLES | OWN_TABLES.get(name, {})).items()
+    }
+    further["claims"] = show_verdicts(verdicts(study, rows)), ""
+    written += [
+        write_further(shown, name, ending, profile, caption)
+        for ending, (shown, caption) in further.items()
+        if len(shown)
+    ]
     drawn = {"curves": curves_figure(study, rows)}
     if len(figures.that_learn(frame)) <= MOST_LINES:
         drawn["parameters"] = parameters_figure(frame)
@@ -93,7 +104,7 @@ def _remove_others(name: str, folder: Path, written: list[Path]) -> None:
     """What earlier runs of the report left and this one has no use for: its numbers may be old."""
     drawn = {"parameters", "curves", *(ending for ending, _ in OWN_FIGURES.values())}
     files = [f"figures/{name}_{ending}.{kind}" for ending in drawn for kind in ("pdf", "png")]
-    files += [f"tables/{name}_{ending}.md" for ending in ("traces", "changes", "slue", "claims")]
+    files += [f"tables/{name}_{ending}.md" for ending in (*TABLES, *OWN_TABLES.get(name, {}), "claims")]
     for file in {folder / file for file in files} - set(written):
         file.unlink(missing_ok=True)
 
@@ -157,15 +168,6 @@ def curves(rows: list[dict]) -> pd.DataFrame:
         frames.append(read_curve(file).assign(variant=row["variant"], seed=row["seed"]))
     empty = pd.DataFrame(columns=[*CURVE_COLUMNS, "variant", "seed"])
     return pd.concat(frames, ignore_index=True) if frames else empty
-
-
-def read_curve(file: Path) -> pd.DataFrame:
-    curve = pd.read_csv(file)
-    if tuple(curve.columns) != CURVE_COLUMNS:
-        raise UserError(
-            f"{file} is not a curve (its columns are {list(curve.columns)}); delete its run folder"
-        )
-    return curve
 
 
 def examples_to_reach(curve: pd.DataFrame, level: float) -> pd.DataFrame:
@@ -233,7 +235,9 @@ def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
     return columns.assign(difference=shown)[["claim", "source", "compared", "difference", "verdict"]]
 
 
-def _write_markdown(shown: pd.DataFrame, file: Path, caption: str = "") -> Path:
+def write_further(shown: pd.DataFrame, name: str, ending: str, profile: str, caption: str = "") -> Path:
+    """A table of text beside the study's own, as Markdown; returns its path."""
+    file = paths.results(profile) / "tables" / f"{name}_{ending}.md"
     table = shown.to_markdown(index=False, disable_numparse=True)
     runs.write_text(file, f"{caption}\n\n{table}\n" if caption else f"{table}\n")
     return file

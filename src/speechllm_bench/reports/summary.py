@@ -21,6 +21,7 @@ from speechllm_bench.profiles import Profile
 from speechllm_bench.reports import columns, tables
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.claims import Verdict
+from speechllm_bench.reports.curves import trained_again
 from speechllm_bench.schema import Interval
 from speechllm_bench.stats import with_interval
 
@@ -42,6 +43,12 @@ FILES = {
     "changes": "tables/{}_changes.md",
     "skills left": "tables/{}_retention.md",
     "SLUE score": "tables/{}_slue.md",
+    "relative gains": "tables/{}_gains.md",
+    "cost of decoding": "tables/{}_decoding.md",
+    "F1 by tag": "tables/{}_tags.md",
+    "boundaries of entities": "tables/{}_boundaries.md",
+    "labels by filter": "tables/{}_labels.md",
+    "errors of labels": "tables/{}_errors.md",
     "executed notebook": "notebooks/{}.ipynb",
 }
 READING = (
@@ -121,6 +128,7 @@ def _head(profile: Profile, found: Sequence[_Found]) -> list[str]:
 def _section(found: _Found, folder: Path) -> list[str]:
     blocks = [f"## {found.title}", f"{found.study.question} ({_paper(found.study)})"]
     lines = [f"{found.ok} runs ok", *_named(found.lacking), _size(found.f1.values())]
+    lines += trained_again(found.rows)
     blocks.append("\n".join(f"- {line}" for line in lines))
     if found.f1:
         blocks.append(_markdown(_scores(found.study, found.f1)))
@@ -152,6 +160,7 @@ def _scores(study: Study, f1: dict[str, Interval]) -> list[dict]:
     }
     sign = -1 if score.MAIN[usual["task"]] in score.LOWER_IS_BETTER else 1
     ranked = sorted(f1.keys() - other.keys(), key=lambda name: (-sign * f1[name].value, name))
+    ranked = [] if ranked == [study.baseline] else ranked  # alone it is neither
     roles = [("best", name) for name in ranked[:1]] + [("worst", name) for name in ranked[1:][-1:]]
     roles += [("baseline", study.baseline), *((what, name) for name, what in other.items())]
     return [

@@ -17,6 +17,12 @@ from speechllm_bench.reports.predictions import predictions
 RARE = 0.02  # of all gold entities: a tag that has fewer is rare
 
 
+CAPTION = (
+    "F1 of named entities by tag, rarest first, with how often each is gold; over the answers of all "
+    "seeds. A 0.000 is a tag that is never found."
+)
+
+
 class _Answer(NamedTuple):
     """One answer's entities, parsed once for all tags."""
 
@@ -48,9 +54,16 @@ def f1_by_tag(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
+def table(rows: list[dict]) -> pd.DataFrame:
+    """`f1_by_tag` as text, with the variants in a column; empty where nothing was asked for entities."""
+    found = f1_by_tag(rows)
+    return found.map("{:.3f}".format).rename_axis("variant").reset_index() if len(found) else found
+
+
 def f1_of_rare_tags(rows: list[dict], baseline: str) -> pd.DataFrame:
-    """One row a variant: F1 over the entities of all rare tags together, and its paired difference to the
-    baseline, with intervals. With a handful of entities these are wide, which is the point of them.
+    """One row a variant: how often it says a rare tag, F1 over the entities of all these tags together, and
+    its paired difference to the baseline, with intervals. With a handful of entities they are wide, which is
+    the point of them. Two variants that never say such a tag have no difference: nothing was tested.
 
     rows: as of `f1_by_tag`. Empty where no tag is rare.
     """
@@ -64,13 +77,17 @@ def f1_of_rare_tags(rows: list[dict], baseline: str) -> pd.DataFrame:
         variant: {seed: _by_speaker(said, rare) for seed, said in seeds.items()}
         for variant, seeds in answers.items()
     }
+    labelled = {  # counts are (found, said, gold)
+        variant: int(sum(seed.sums[..., 1].sum() for seed in own.values())) for variant, own in sums.items()
+    }
     lines = []
     for variant, own in sums.items():
         found = stats.bootstrap(stats.stack_seeds(list(own.values())), f1, score.rng())
-        line = {"variant": variant, f"F1 of {named}": stats.with_interval(found.value, found.low, found.high)}
+        line = {"variant": variant, "labels said": labelled[variant]}
+        line |= {f"F1 of {named}": stats.with_interval(found.value, found.low, found.high)}
         both = sorted(own.keys() & sums.get(baseline, {}).keys())
         line[f"difference to {baseline}"] = "–"
-        if both and variant != baseline:
+        if both and variant != baseline and labelled[variant] + labelled[baseline]:
             pair = [stats.stack_seeds([one[seed] for seed in both]) for one in (own, sums[baseline])]
             found = stats.contrast(pair, [1, -1], f1, score.rng())
             line[f"difference to {baseline}"] = stats.with_interval(found.value, found.low, found.high, "+")

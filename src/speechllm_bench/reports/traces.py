@@ -42,6 +42,12 @@ def costs(rows: Sequence[dict]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["variant", *COLUMNS, "seconds"])
 
 
+def table(rows: Sequence[dict]) -> pd.DataFrame:
+    """`costs` as it is read, of a study in which anything is asked for a trace; else empty."""
+    traced = any(row["score"] and "malformed_kinds" in row["score"] for row in rows)
+    return display(costs(rows)) if traced else pd.DataFrame()
+
+
 def display(frame: pd.DataFrame) -> pd.DataFrame:
     """`costs` as it is read: rounded, with intervals, a dash where nothing was counted."""
     shown = {name: [_cell(value, name) for value in frame[name]] for name in COLUMNS}

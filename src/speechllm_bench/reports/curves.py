@@ -1,0 +1,53 @@
+"""Stored learning curves: how they are read, and the trainings that they tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from speechllm_bench.errors import UserError
+from speechllm_bench.schema import CURVE_COLUMNS
+
+
+def read_curve(file: Path) -> pd.DataFrame:
+    curve = pd.read_csv(file)
+    if tuple(curve.columns) != CURVE_COLUMNS:
+        raise UserError(
+            f"{file} is not a curve (its columns are {list(curve.columns)}); delete its run folder"
+        )
+    return curve
+
+
+def trained_again(rows: Sequence[dict]) -> list[str]:
+    """A sentence a stage that was trained more than once for one seed: for which variants, where it ended.
+
+    Weights of stages are not kept with the records. Where a later run finds none the stage is trained again,
+    by the same settings; on another machine it ends a little elsewhere, and so do the rows that stand on it.
+    Trainings are told apart by their curves. rows: of `studies.records`.
+    """
+    ends: dict[tuple[str, str], dict[int, dict[tuple, tuple[list[str], float]]]] = {}
+    for row in rows:
+        file = row["run"].folder / "curve.csv"
+        if row["record"] is None or not file.is_file():
+            continue
+        curve = read_curve(file)
+        for digest, stage in zip(row["run"].stages, row["run"].config.stages, strict=True):
+            own = curve[curve["stage"] == stage.name]
+            loss = own.loc[(own["split"] == "validation") & (own["metric"] == "loss"), "value"]
+            trainings = ends.setdefault((stage.name, digest), {})
+            last = float(loss.iloc[-1]) if len(loss) else float("nan")
+            trainings.setdefault(tuple(own["value"]), ([], last))[0].append(row["variant"])
+    sentences: dict[tuple, list[str]] = {}
+    for (name, _), trainings in ends.items():
+        if len(trainings) > 1:
+            who = tuple(tuple(variants) for variants, _ in trainings.values())
+            losses = " and ".join(f"{last:.4f}" for _, last in trainings.values())
+            sentences.setdefault((name, who), []).append(losses)
+    return [
+        f"The stage {name} was trained {len(who)} times, on different machines: "
+        f"{', and again for '.join(', '.join(variants) for variants in who)} "
+        f"(last validation losses, a seed: {'; '.join(losses)})."
+        for (name, who), losses in sentences.items()
+    ]
