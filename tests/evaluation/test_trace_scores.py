@@ -49,6 +49,7 @@ def test_every_count_by_hand():
     assert metrics["obedience"] == pytest.approx(4 / 5)
     assert metrics["trace_wer"] == pytest.approx(1 / 16)  # one word of four transcripts of four words
     assert metrics["faithfulness"] == pytest.approx(2 / 3)  # of the three with a trace and a value
+    assert metrics["grounding"] == 1  # each of the three says why it takes what it answers
     assert metrics["malformed"] == pytest.approx(1 / 5)
     kinds = {kind: n for kind, n in found["malformed_kinds"].items() if n}
     assert kinds == {"response not closed": 1, "two answers": 1}
@@ -90,3 +91,17 @@ def trace_answer(raw: str):
 )
 def test_faithful_means_that_all_values_occur_in_the_traces_own_transcript(said, counts):
     assert traces.faithful(trace.parse(said)) == counts
+
+
+@pytest.mark.parametrize(
+    ("answer", "reasons", "counts"),
+    [
+        ({"city": "rome"}, {"city": "Rome after to"}, (1, 1)),
+        ({"city": "rome"}, {"city": "oslo after to", "day": "rome"}, (0, 1)),  # another slot's reason
+        ({"city": "rome", "day": "monday"}, {"city": "rome after to"}, (0, 1)),  # no reason at all
+        ({}, {"city": "not said"}, (0, 0)),
+        ({"city": "rome"}, None, (0, 0)),
+    ],
+)
+def test_grounded_means_that_every_value_stands_in_the_reason_of_its_slot(answer, reasons, counts):
+    assert traces.grounded(Trace(answer, SAID, (), reasons)) == counts

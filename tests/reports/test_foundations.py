@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 
+from speechllm_bench.data.tasks import slots
+from speechllm_bench.evaluation import score
 from speechllm_bench.reports import foundations
-from speechllm_bench.schema import Interval
+from speechllm_bench.schema import Prediction
 
-F1 = {"base_regular": 0.5, "base_hybrid_think": 0.6, "reasoning_0_regular": 0.2, "reasoning_0_reasoning": 0.3}
+RIGHT = {"base_regular": 5, "base_hybrid_think": 6, "reasoning_0_regular": 2, "reasoning_0_reasoning": 3}
+
+
+def row(variant: str, right: int | None, seed: int = 0) -> dict:
+    """A system that fills `right` of ten turns' one slot, and the others wrong."""
+    said = [
+        Prediction(
+            f"e{i}", f"u{i}", f"s{i}", "slots", slots.target({"city": city}), '{"city": "rome"}', (), 1, ""
+        )
+        for i, city in enumerate(["rome"] * (right or 0) + ["oslo"] * (10 - (right or 0)))
+    ]
+    scored = None if right is None else score.score_slots(said, slots.parse)
+    return {
+        "variant": variant,
+        "seed": seed,
+        "record": {"llm_parameters": 10 * len(variant)},
+        "score": scored,
+    }
 
 
 @pytest.fixture
-def rows(monkeypatch):
-    def interval(value):
-        return Interval(value, value - 0.05, value + 0.05, 10, 4, 1)
-
-    monkeypatch.setattr(
-        foundations.tables, "main_metric", lambda rows, name: interval(F1[name]) if name in F1 else None
-    )
-    monkeypatch.setattr(foundations.tables, "gain", lambda rows, a, b: interval(F1[a] - F1[b]))
-    names = [*F1, "instruct_reasoning", "no_audio"]
-    return [{"variant": name, "record": {"llm_parameters": 10 * len(name)}} for name in names]
+def rows():
+    return [*(row(name, n) for name, n in RIGHT.items()), row("instruct_reasoning", None), row("no_audio", 1)]
 
 
 def test_changes_are_to_regular_supervision_of_the_same_foundation(rows):
@@ -34,18 +46,31 @@ def test_changes_are_to_regular_supervision_of_the_same_foundation(rows):
     ]
     assert frame["change"].isna().tolist() == [True, False, True, False]
     assert frame["change"].dropna().tolist() == pytest.approx([0.1, 0.1])
-    assert frame["relative_change"].dropna().tolist() == pytest.approx([0.2, 0.5])
+    assert frame["relative"].dropna().tolist() == pytest.approx([0.2, 0.5])
     shown = foundations.display(frame).to_dict("records")
     assert shown[0]["Change"] == "–" and shown[0]["Relative"] == "–"
-    assert shown[3]["Change"] == "+0.100 [+0.050, +0.150]" and shown[3]["Relative"] == "+50.0 %"
+    assert shown[3]["Change"].startswith("+0.100 [") and shown[3]["Relative"].startswith("+0.500 [")
     assert shown[3]["Foundation"] == "reasoning 0" and shown[1]["Supervision"] == "hybrid, thinking"
 
 
-def test_a_foundation_without_regular_supervision_has_nothing_to_change(rows, monkeypatch):
-    monkeypatch.setitem(F1, "instruct_reasoning", 0.4)
-    frame = foundations.changes(rows)
+def test_a_change_is_over_the_seeds_that_both_have(rows):
+    found = foundations.changes([*rows, row("base_regular", 10, seed=1)]).set_index(
+        ["foundation", "supervision"]
+    )
+    assert found.loc[("base", "regular"), "f1"] == pytest.approx(0.75)
+    changed = found.loc[("base", "hybrid_think")]
+    assert (changed["change"], changed["relative"]) == pytest.approx((0.1, 0.2))
+
+
+def test_a_foundation_without_regular_supervision_has_nothing_to_change(rows):
+    frame = foundations.changes([*rows, row("instruct_reasoning", 4)])
     last = frame[frame["foundation"] == "instruct"].iloc[0]
-    assert last["f1"] == 0.4 and last[["change", "relative_change"]].isna().all()
+    assert last["f1"] == pytest.approx(0.4) and last[["change", "relative"]].isna().all()
+
+
+def test_nothing_is_relative_to_next_to_nothing(rows):
+    frame = foundations.changes([row("nano_regular", 0), row("nano_reasoning", 3)])
+    assert frame["change"][1] == pytest.approx(0.3) and pd.isna(frame["relative"][1])
 
 
 def test_figures_draw_a_bar_or_a_point_for_each(rows):

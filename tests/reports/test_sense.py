@@ -10,7 +10,7 @@ import pytest
 
 from speechllm_bench.data.tasks import TASKS, ner
 from speechllm_bench.evaluation import task_scores
-from speechllm_bench.reports import boundaries, sense, show, slue, tags
+from speechllm_bench.reports import boundaries, sense, show, slue, tables, tags
 from speechllm_bench.schema import Prediction, Utterance, Voice
 
 PLACES = ('{"place": ["rome"]}', '{"place": ["york"]}')
@@ -71,14 +71,14 @@ def test_one_model_of_all_tasks_is_counted_once():
 def test_a_relative_gain_is_drawn_with_its_baseline():
     """Against drawing speakers one by one: numerator and denominator are of the same speakers."""
     rows = [row("ner", "ner", 8, n=16), row("ner", "ner_lora", 11, n=16)]
-    found = sense.relative_gain(rows, "ner_lora", "ner")
+    found = tables.relative_gain(rows, "ner_lora", "ner")
     assert found.value == pytest.approx(11 / 8 - 1)
     own, base = (np.bincount(np.arange(right) % 4) for right in (11, 8))  # right answers of each speaker
     drawn = np.random.default_rng(3).integers(0, 4, (5000, 4))
     naive = own[drawn].sum(axis=1) / base[drawn].sum(axis=1) - 1
     assert [found.low, found.high] == pytest.approx(np.quantile(naive, [0.025, 0.975]), abs=0.02)
     second = {**row("ner", "ner", 0, n=16), "seed": 1}  # a seed that the other does not have
-    assert sense.relative_gain([*rows, second], "ner_lora", "ner") == found
+    assert tables.relative_gain([*rows, second], "ner_lora", "ner") == found
 
 
 def test_what_both_bring_is_over_lora_and_nothing_is_over_next_to_nothing():

@@ -76,6 +76,21 @@ def test_costs_has_a_row_for_what_was_scored_and_nothing_where_nothing_was_count
     assert shown["In the mode asked for"].tolist() == ["–", "1.000 [1.000, 1.000]"]
     assert shown["Seconds of decoding"].tolist() == ["12", "12"]
     assert shown["Tokens an answer"].tolist() == ["20.0", "20.0"]
+    assert shown["Traces"].tolist() == ["0 of 4", "4 of 4"]
+    assert traces.table(rows).equals(shown) and traces.table(rows[:1]).empty
+
+
+def test_a_seed_without_a_trace_leaves_the_others_theirs(rows):
+    silent = [
+        Prediction(
+            f"e{i}", f"u{i}", f"s{i}", "slots_think", "{}", answer("slots_think", "rome"), ("city",), 2, SAID
+        )
+        for i in range(4)
+    ]
+    second = {**rows[1], "seed": 1, "score": score_traced_slots(silent, FORMS["slots_think"])}
+    both = traces.costs([*rows, second]).set_index("variant").loc["hybrid_think"]
+    assert both["faithfulness"].value == 0.75 and (both["traces"], both["answers"]) == (4, 8)
+    assert traces.costs([second])["faithfulness"].tolist() == [None]
 
 
 def test_only_the_kinds_of_malformation_that_came_up_are_shown(rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from speechllm_bench import identity, runs
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.tasks import AUDIO
+from speechllm_bench.data.tasks import AUDIO, trace
 from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.models import decoding
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.strict import checked
@@ -204,6 +206,22 @@ def test_it_starts_from_its_base_learns_and_is_measured_in_both_modes(
     told = record["seen"]["think"]
     tokens = f"{told['tokens']:,} tokens, {told['answer_tokens']:,} of them learned"
     assert f"with their steps | {told['examples']:,} examples, {tokens} |" in card
+
+
+def test_what_stands_behind_a_thought_counts_whoever_thinks(trained, tiny_backbones, monkeypatch, tokenizer):
+    """A reasoning LLM is asked as all are, and thinks first."""
+    trained(recipe_of(tiny_backbones, {"think": 0.5, "general": 0.5}, tokens=3000), "reasoning")
+    real = decoding._prediction
+
+    def right(tokenizer, example, utterance, ids):
+        return replace(real(tokenizer, example, utterance, ids), raw=trace.tagged("steps", example.target))
+
+    monkeypatch.setattr(decoding, "_prediction", right)
+    monkeypatch.setattr(evaluate, "TURNS", 4)
+    (folder,) = evaluate.evaluate_backbones("llm-mini-hybrid", 1)
+    found = runs.read_json(folder / "evaluation.json")["splits"]
+    assert set(found) == {"validation", "A-test", "B-test", "B-test out-of-domain"}
+    assert all(split["f1"]["value"] == 1 and not split["parse_failures"]["value"] for split in found.values())
 
 
 def test_a_smaller_one_is_pre_trained_first(trained, tiny_backbones, monkeypatch):

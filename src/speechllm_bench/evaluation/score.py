@@ -46,6 +46,10 @@ METRICS: dict[str, tuple[str, stats.Statistic]] = {
     "obedience": ("obeyed", quotient),  # answers in the mode asked for
     "trace_wer": ("heard", wer.rate),  # of the transcripts in traces
     "faithfulness": ("faithful", quotient),  # of answers whose trace has the transcript their values occur in
+    "grounding": (
+        "grounded",
+        quotient,
+    ),  # of answers with reasons whose values stand each in its slot's reason
     "malformed": ("malformed", quotient),
     "accuracy": ("right", quotient),
     "wer": ("words", wer.rate),

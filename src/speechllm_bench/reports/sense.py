@@ -48,36 +48,10 @@ def gains(rows: list[dict]) -> pd.DataFrame:
                 interval = tables.main_metric(rows, variant)
                 line[HEADINGS[task]] = _shown(interval)
                 line[f"{HEADINGS[task]}, gain"] = _shown(
-                    relative_gain(rows, variant, f"{models}{task}{over}") if ending else None, "+"
+                    tables.relative_gain(rows, variant, f"{models}{task}{over}") if ending else None, "+"
                 )
             lines.append(line)
     return pd.DataFrame(lines)
-
-
-def relative_gain(rows: list[dict], variant: str, over: str) -> Interval | None:
-    """The difference of two variants' main metrics over the second's, above 0 where the first is better, on
-    the seeds that both have.
-
-    None where there is no such seed, or over an F1 below `stats.LEAST_DIFFERENCE`: hundreds of per cent of
-    nothing.
-    """
-    own, base = (
-        {r["seed"]: r["score"] for r in rows if r["variant"] == v and r["score"]} for v in (variant, over)
-    )
-    if not (both := sorted(own.keys() & base.keys())):
-        return None
-    metric = score.main_metric(own[both[0]])
-    pair = [stats.stack_seeds([score.speaker_sums(one[s], metric) for s in both]) for one in (own, base)]
-    of = score.METRICS[metric][1]
-    sign = -1 if metric in score.LOWER_IS_BETTER else 1
-    if sign > 0 and of(pair[1].sums.sum(axis=1)).mean() < stats.LEAST_DIFFERENCE:
-        return None
-
-    def rule(sums: np.ndarray) -> np.ndarray:
-        found, before = (of(part) for part in np.split(sums, 2, axis=-1))
-        return sign * (found / before - 1)
-
-    return stats.bootstrap(stats.side_by_side(pair), rule, score.rng())
 
 
 def settings(rows: list[dict], task: str) -> pd.DataFrame:

@@ -51,8 +51,8 @@ OWN_FIGURES = {
     "synthetic_ner": ("noise", lambda rows, _: noise.noise_figure(rows)),
 }
 TABLES = {
-    "traces": (traces.table, ""),
-    "changes": (lambda rows: foundations.display(foundations.changes(rows)), ""),
+    "traces": (traces.table, traces.CAPTION),
+    "changes": (lambda rows: foundations.display(foundations.changes(rows)), foundations.CAPTION),
     "slue": (slue.slue, slue.CAPTION),
     "tags": (tags.table, tags.CAPTION),
 }
@@ -61,6 +61,9 @@ OWN_TABLES = {
     "sense": {"gains": (sense.gains, sense.GAINS_CAPTION)},
     "sense_decoding": {"decoding": (lambda rows: sense.decoding_cost(rows).round(3), sense.DECODING_CAPTION)},
 }
+CLAIMS_CAPTION = (
+    "Differences are paired, with 95 % intervals; what a verdict asks for: docs/protocol.md, rule 14."
+)
 CLAIM_COLUMNS = ["claim", "source", "compared", "difference", "low", "high", "diverged", "verdict"]
 
 
@@ -80,9 +83,10 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
         ending: (make(rows), caption)
         for ending, (make, caption) in (TABLES | OWN_TABLES.get(name, {})).items()
     }
-    further["claims"] = show_verdicts(verdicts(study, rows)), ""
+    further["claims"] = show_verdicts(verdicts(study, rows)), CLAIMS_CAPTION
+    heading = tables.heading(frame, study.title, profile)
     written += [
-        write_further(shown, name, ending, profile, caption)
+        write_further(shown, name, ending, profile, f"{heading} {caption}")
         for ending, (shown, caption) in further.items()
         if len(shown)
     ]
@@ -235,9 +239,9 @@ def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
     return columns.assign(difference=shown)[["claim", "source", "compared", "difference", "verdict"]]
 
 
-def write_further(shown: pd.DataFrame, name: str, ending: str, profile: str, caption: str = "") -> Path:
+def write_further(shown: pd.DataFrame, name: str, ending: str, profile: str, caption: str) -> Path:
     """A table of text beside the study's own, as Markdown; returns its path."""
     file = paths.results(profile) / "tables" / f"{name}_{ending}.md"
     table = shown.to_markdown(index=False, disable_numparse=True)
-    runs.write_text(file, f"{caption}\n\n{table}\n" if caption else f"{table}\n")
+    runs.write_text(file, f"{caption}\n\n{table}\n")
     return file

@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from speechllm_bench import stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.reports import columns
@@ -102,21 +104,52 @@ def gain(
     return score.contrast([[s[i] for i in shared] for s in scores], weights, metric)
 
 
+def relative_gain(rows: Sequence[dict], variant: str, over: str) -> Interval | None:
+    """The difference of two variants' main metrics over the second's, above 0 where the first is better, on
+    the seeds that both have.
+
+    None where there is no such seed, or over an F1 below `stats.LEAST_DIFFERENCE`: hundreds of per cent of
+    nothing.
+    """
+    own, base = (_scores([row for row in rows if row["variant"] == name]) for name in (variant, over))
+    if not (shared := sorted(own.keys() & base.keys())):
+        return None
+    metric = score.main_metric(own[shared[0]])
+    of = score.METRICS[metric][1]
+    pair = [stats.stack_seeds([score.speaker_sums(one[s], metric) for s in shared]) for one in (own, base)]
+    sign = -1 if metric in score.LOWER_IS_BETTER else 1
+    if sign > 0 and of(pair[1].sums.sum(axis=1)).mean() < stats.LEAST_DIFFERENCE:
+        return None
+
+    def relative(sums: np.ndarray) -> np.ndarray:
+        found, before = (of(part) for part in np.split(sums, 2, axis=-1))
+        return sign * (found / np.maximum(before, 1e-9) - 1)  # a draw may hold nothing that was right
+
+    return stats.bootstrap(stats.side_by_side(pair), relative, score.rng())
+
+
 def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str:
     """What the table shows and rests on: questions, speakers and seeds (protocol, rule 13)."""
     reported = columns.headings(frame)["reported_f1"]
     if frame["n"].isna().all():
         return f"{title}, profile {profile}: nothing has been scored. {reported}: the paper's, at its scale."
-    parts = [SMOKE_MARK] if profile == "smoke" else []
-    parts += [
-        f"{title}, profile {profile}.",
-        size(*(frame[column].dropna() for column in ("n", "speakers", "seeds"))),
+    parts = [
+        heading(frame, title, profile),
         *columns.how(frame),
         "In brackets: 95 % interval by bootstrap over speakers and seeds.",
         f"Differences are paired, to {baseline};",
         f"an asterisk marks those whose interval excludes 0 and that are at least {LEAST_DIFFERENCE}.",
         f"{reported}: the paper's, at the paper's scale and on its own data.",
     ]
+    return " ".join(parts)
+
+
+def heading(frame: pd.DataFrame, title: str, profile: str) -> str:
+    """Of a study's table, and of those beside it: its title, and what it rests on."""
+    parts = [SMOKE_MARK] if profile == "smoke" else []
+    parts.append(f"{title}, profile {profile}.")
+    if frame["n"].notna().any():
+        parts.append(size(*(frame[column].dropna() for column in ("n", "speakers", "seeds"))))
     return " ".join(parts)
 
 

@@ -1,5 +1,5 @@
-"""Traces beside scores (2510.19326): what thinking costs, whether it comes when asked for, whether the answer
-follows from it, and where it helped or hurt."""
+"""Traces beside scores (2510.19326): what thinking costs, whether it comes when asked for, whether the
+answer's values stand in it, and where it helped or hurt."""
 
 from __future__ import annotations
 
@@ -25,21 +25,31 @@ COLUMNS = {
     "obedience": "In the mode asked for",
     "trace_wer": "WER of the transcript",
     "faithfulness": "Values occur in it",
+    "grounding": "Values stand in their reasons",
     "malformed": "Malformed",
 }
+CAPTION = (
+    "Tokens are those generated; a trace's length, transcript and reasons are of the traces that there are, "
+    "shares otherwise of all answers. Values occur in it: of answers with a value, those whose values all "
+    "occur in the trace's own transcript; stand in their reasons: those whose values stand each in the "
+    "reason for its slot. Seconds of decoding are of a machine as busy as it was: tokens compare, "
+    "they do not. In brackets: 95 % interval by bootstrap over speakers and seeds."
+)
 
 
 def costs(rows: Sequence[dict]) -> pd.DataFrame:
     """One row a variant that was scored, one column each of `COLUMNS`: Interval, or None where nothing was
-    counted (no trace to measure, or a task without one); and the seconds of decoding, their mean over seeds,
-    on the machine as busy as it was.
+    counted (no trace to measure, or a task without one); how many answers were traces; and the seconds of
+    decoding, their mean over seeds, on the machine as busy as it was.
     """
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
         if scores := _scores(rows, variant):
             measured = {name: _interval(scores, name) for name in COLUMNS}
-            lines.append({"variant": variant, **measured, "seconds": _seconds(rows, variant)})
-    return pd.DataFrame(lines, columns=["variant", *COLUMNS, "seconds"])
+            traced = sum(int(s["totals"].get("thought", (0, 0))[1]) for s in scores)
+            line = {"variant": variant, **measured, "traces": traced, "answers": sum(s["n"] for s in scores)}
+            lines.append(line | {"seconds": _seconds(rows, variant)})
+    return pd.DataFrame(lines, columns=["variant", *COLUMNS, "traces", "answers", "seconds"])
 
 
 def table(rows: Sequence[dict]) -> pd.DataFrame:
@@ -51,6 +61,7 @@ def table(rows: Sequence[dict]) -> pd.DataFrame:
 def display(frame: pd.DataFrame) -> pd.DataFrame:
     """`costs` as it is read: rounded, with intervals, a dash where nothing was counted."""
     shown = {name: [_cell(value, name) for value in frame[name]] for name in COLUMNS}
+    shown["Traces"] = [f"{row.traces:,} of {row.answers:,}" for row in frame.itertuples()]
     shown["Seconds of decoding"] = [f"{seconds:.0f}" for seconds in frame["seconds"]]
     return pd.DataFrame({"Variant": frame["variant"], **shown}).rename(columns=COLUMNS)
 
@@ -146,9 +157,10 @@ def _seconds(rows: Sequence[dict], variant: str) -> float:
 def _interval(scores: list[dict], metric: str) -> Interval | None:
     counts = score.METRICS[metric][0]
     totals = [s["totals"].get(counts) for s in scores]
-    if None in totals or any(len(t) == 2 and not t[1] for t in totals):  # (part, whole)
+    if None in totals:
         return None
-    return score.interval(scores, metric)
+    counted = [s for s, t in zip(scores, totals, strict=True) if len(t) > 2 or t[1]]  # (part, whole)
+    return score.interval(counted, metric) if counted else None
 
 
 def _first_predictions(rows: Sequence[dict]) -> dict[str, dict[str, Prediction]]:

@@ -14,7 +14,7 @@ from speechllm_bench import preparation, runs
 from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import corpora, questions
 from speechllm_bench.data.corpora.store import Corpus
-from speechllm_bench.data.tasks import TASKS, slots
+from speechllm_bench.data.tasks import slots, trace
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
@@ -77,7 +77,10 @@ def _measure_whisper(name: str, corpus: Corpus) -> dict:
 
 
 def _measure_llm(name: str, recipe: config.LLMRecipe | config.MixtureRecipe, corpus: Corpus) -> dict:
-    """Slots by split, of an LLM with a switch in both of its modes; and its other skills."""
+    """Slots by split, of an LLM with a switch in both of its modes; and its other skills.
+
+    An LLM that was made to reason thinks unasked: what it answers is read behind the thought, of all LLMs.
+    """
     from speechllm_bench.models.decoding import decode
     from speechllm_bench.models.llm import load_llm, load_tokenizer
     from speechllm_bench.models.speech_llm import SpeechLLM
@@ -102,7 +105,7 @@ def _measure_llm(name: str, recipe: config.LLMRecipe | config.MixtureRecipe, cor
                 batch_size=100,
                 max_new_tokens=skills.ANSWER_TOKENS,
             )
-            scored = score.score_slots(said, TASKS[task].parse)
+            scored = score.score_slots(said, lambda raw: trace.parse(raw).answer)
             key = f"{split} out-of-domain" if ood else split
             key += f" {FORMS[task].switch}" if switched else ""
             splits[key] = _intervals(scored, ("precision", "recall", "f1", "parse_failures"))
