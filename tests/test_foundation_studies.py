@@ -175,10 +175,10 @@ def test_what_tuning_leaves_of_other_skills_is_read_from_the_stages_weights(
         {"variant": "v", "score": {"f1": 1}, "run": run},
         {"variant": "same", "score": {"f1": 1}, "run": run},
     ]
-    measured = {"as it is": {skill: {"value": 0.5} for skill in (*skills.EXACT, "perplexity")}}
+    measured = {"as it is": {skill: {"value": 0.5, "n": 300} for skill in (*skills.EXACT, "perplexity")}}
     monkeypatch.setattr(retention, "_before", lambda name: measured)
-    assert retention.retained(rows).empty  # no weights on this machine
-    assert retention.write(retention.retained(rows), "s", "mini") == []
+    assert retention.retained(rows, "s").empty  # no weights on this machine
+    assert retention.write(retention.retained(rows, "s"), "s", "mini") == []
     assert retention.read(run_config.llm).empty
 
     folder = paths.results("smoke") / "stages" / "stage"
@@ -191,27 +191,45 @@ def test_what_tuning_leaves_of_other_skills_is_read_from_the_stages_weights(
     def measure(model, tokenizer, recipe, n):
         assert n == retention.SMOKE_QUESTIONS
         told.extend(p.mean().item() for p in model.trained_parameters(["lora"]).values())
-        return {"as it is": {skill: {"value": 0.25} for skill in (*skills.EXACT, "perplexity")}}
+        one = {"value": 0.25, "low": 0.2, "high": 0.3, "n": n}
+        return {"as it is": dict.fromkeys((*skills.EXACT, "perplexity"), one)}
 
     monkeypatch.setattr(skills, "measure", measure)
     monkeypatch.setitem(config.BACKBONES, "llm", "llm-mini")
-    frame = retention.retained(rows)
+    frame = retention.retained(rows, "s")
     assert told and set(told) == {0.25}
     assert set(frame["variant"]) == {"v"} and len(frame) == 6
     assert retention.display(frame).iloc[0].to_dict() == {
         "variant": "v",
         "mode": "as it is",
-        **dict.fromkeys((*skills.EXACT, "perplexity"), "0.500 → 0.250"),
+        **dict.fromkeys((*skills.EXACT, "perplexity"), "0.500 → 0.250 [0.200, 0.300]"),
     }
     n = len(told)
-    assert len(retention.retained(rows)) == 6 and len(told) == n  # kept beside the stage
+    assert len(retention.retained(rows, "s")) == 6 and len(told) == n  # kept beside the stage
     assert {path.name for path in retention.write(frame, "s", "mini")} == {
         "s_retention.csv",
         "s_retention.md",
     }
     left = retention.read(run_config.llm)  # as a card reads it
     assert left.to_dict("records") == frame.to_dict("records")
+    assert "300 questions of each skill before, 20 after" in retention.caption(left)
     assert retention.read("zoo/another").empty
+
+
+def test_what_was_measured_on_another_machine_stays(tiny_run, home, monkeypatch):
+    from speechllm_bench.zoo import retention
+
+    here, elsewhere = (
+        studies.Run("s", v, 0, "smoke", tiny_run(), v, (v,), "done") for v in ("here", "elsewhere")
+    )
+    rows = [{"variant": run.variant, "score": {"f1": 1}, "run": run} for run in (here, elsewhere)]
+    line = ["zoo/llm", "as it is", "logic", 0.5, 300, 0.25, 0.2, 0.3, 20]
+    monkeypatch.setattr(retention, "_measured", lambda run: [line])
+    retention.write(retention.retained(rows, "s"), "s", "smoke")
+    monkeypatch.setattr(retention, "_measured", lambda run: [line] if run is here else [])
+    assert retention.retained(rows, "s").values.tolist() == [[v, v, *line] for v in ("here", "elsewhere")]
+    rows[1]["run"] = studies.Run("s", "elsewhere", 0, "smoke", tiny_run(), "x", ("another",), "done")
+    assert retention.retained(rows, "s")["variant"].tolist() == ["here"]  # another training was not measured
 
 
 def test_what_the_paper_says_of_8_b_is_not_judged_at_a_smaller_scale(planned):

@@ -175,7 +175,7 @@ def _left(llm: str) -> list[str]:
     left = retention.read(llm)
     if left.empty:
         return []
-    told = "\nThe same before → after it was tuned on slots, by variants of the studies at profile `mini`:\n"
+    told = f"\nBy variants of the studies at profile `mini`: {retention.caption(left)}\n"
     return [told, retention.display(left).to_markdown(index=False, disable_numparse=True)]
 
 

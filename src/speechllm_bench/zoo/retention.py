@@ -1,7 +1,8 @@
 """What is left of an LLM's other skills once it has been tuned on slots (2510.19326, open question 2).
 
 Read from the weights that training stages leave on this machine; they are not in the repository, so this is
-measured where the runs were made. LLMs of the zoo alone: others have no record of their skills.
+measured where the runs were made, and what was measured elsewhere stays in the study's table. LLMs of the zoo
+alone: others have no record of their skills.
 """
 
 from __future__ import annotations
@@ -17,45 +18,64 @@ from speechllm_bench import paths, runs, studies
 from speechllm_bench.config import RunConfig
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.stats import with_interval
 from speechllm_bench.zoo import config, skills
 
 SMOKE_QUESTIONS = 20  # of each skill at profile smoke, where all would take longer than its trainings
-COLUMNS = ["variant", "llm", "mode", "skill", "before", "after"]
+COLUMNS = ["stage", "variant", "llm", "mode", "skill", "before", "n_before"]
+COLUMNS += ["after", "low", "high", "n_after"]
 
 
-def retained(rows: Sequence[dict]) -> pd.DataFrame:
-    """One row a variant, mode and skill: its value before and after tuning, of each variant's first seed.
+def retained(rows: Sequence[dict], study: str) -> pd.DataFrame:
+    """One row a variant, mode and skill: its value before tuning, and after with its 95 % interval over the
+    questions, of a variant's first training that was measured.
 
-    rows: of `studies.records`. Variants that share their training come once; left out are those that tune no
-    LoRA, whose weights are not here, or whose LLM is not of the zoo or was not measured (`zoo evaluate`).
+    rows: of `studies.records` of `study`. Variants that share their training come once. Left out are those
+    that tune no LoRA, whose weights were on no machine where this was asked, or whose LLM is not of the zoo
+    or was not measured (`zoo evaluate`).
     """
     lines, seen = [], set()
     for row in rows:
         run = row["run"]
-        if not row["score"] or not run.stages or row["variant"] in seen or run.stages in seen:
+        if not row["score"] or not run.stages or row["variant"] in seen or run.stages[-1] in seen:
             continue
-        seen |= {row["variant"], run.stages}
-        before = _before(run.config.llm)
-        after = before and _after(run.config, run.profile, run.stages[-1])
-        for mode, found in (after or {}).items():
-            lines += [
-                [row["variant"], run.config.llm, mode, skill, before[mode][skill]["value"], one["value"]]
-                for skill, one in found.items()
-            ]
+        known = _stored(study, run.profile)
+        own = _measured(run) or known[known["stage"] == run.stages[-1]][COLUMNS[2:]].values.tolist()
+        lines += [[run.stages[-1], row["variant"], *line] for line in own]
+        seen |= {row["variant"], run.stages[-1]} if own else set()
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
+def _measured(run: studies.Run) -> list[list]:
+    """Its lines, without stage and variant; none where they cannot be measured here."""
+    before = _before(run.config.llm)
+    after = before and _after(run.config, run.profile, run.stages[-1])
+    return [
+        [
+            *(run.config.llm, mode, skill, before[mode][skill]["value"], before[mode][skill]["n"]),
+            *(one[key] for key in ("value", "low", "high", "n")),
+        ]
+        for mode, found in (after or {}).items()
+        for skill, one in found.items()
+    ]
+
+
 def write(frame: pd.DataFrame, study: str, profile: str) -> list[Path]:
-    """`retained` as tables of the study, which the LLMs' cards read (`zoo evaluate`); none of an empty frame,
-    since the weights may be on another machine and the tables here.
-    """
+    """`retained` as tables of the study, which the LLMs' cards read (`zoo evaluate`); none if it is empty."""
     folder = paths.results(profile) / "tables"
     if frame.empty:
         return []
     csv, markdown = folder / f"{study}_retention.csv", folder / f"{study}_retention.md"
     runs.write_text(csv, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    runs.write_text(markdown, display(frame).to_markdown(index=False, disable_numparse=True) + "\n")
+    table = display(frame).to_markdown(index=False, disable_numparse=True)
+    runs.write_text(markdown, f"{caption(frame)}\n\n{table}\n")
     return [csv, markdown]
+
+
+def _stored(study: str, profile: str) -> pd.DataFrame:
+    """What was measured for this study before, here or elsewhere."""
+    file = paths.results(profile) / "tables" / f"{study}_retention.csv"
+    return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=COLUMNS)
 
 
 def read(llm: str, profile: str = "mini") -> pd.DataFrame:
@@ -66,9 +86,22 @@ def read(llm: str, profile: str = "mini") -> pd.DataFrame:
     return found[found["llm"] == llm].drop_duplicates(["variant", "mode", "skill"])
 
 
+def caption(frame: pd.DataFrame) -> str:
+    """What `display` shows, and of how many questions."""
+    asked = frame[frame["skill"] != "perplexity"]
+    before, after = (", ".join(map(str, sorted(asked[n].unique()))) for n in ("n_before", "n_after"))
+    return (
+        "Share of exact answers to held-out questions that are no slots, and perplexity a token of plain "
+        f"text: before → after an LLM was tuned on slots. {before} questions of each skill before, {after} "
+        "after. In brackets: 95 % interval over the questions."
+    )
+
+
 def display(frame: pd.DataFrame) -> pd.DataFrame:
     """`retained` as it is read: one row a variant and mode, `before → after` of each skill."""
-    shown = frame.assign(value=[f"{r.before:.3f} → {r.after:.3f}" for r in frame.itertuples()])
+    shown = frame.assign(
+        value=[f"{r.before:.3f} → {with_interval(r.after, r.low, r.high)}" for r in frame.itertuples()]
+    )
     wide = shown.pivot(index=["variant", "mode"], columns="skill", values="value")
     wide = wide.reindex(columns=[*skills.EXACT, "perplexity"]).reindex(
         pd.MultiIndex.from_frame(frame[["variant", "mode"]].drop_duplicates())
