@@ -124,8 +124,9 @@ def annotate(chosen: argparse.Namespace) -> None:
         turns = questions.with_gold(train, ["transcription"], chosen.turns)
         turns = [replace(turn, tasks=("ner",)) for turn in turns]
     asked = [Question(u, questions.training_example(u, types, {task: 1.0}, 0, 0)) for u in turns]
-    annotated = api.Api(Client(server, paths.cache() / "annotations"), request).annotate(asked)
-    name = write(asked, annotated)
+    client = Client(server, paths.cache() / "annotations")
+    annotated = api.Api(client, request).annotate(asked)
+    name = write(asked, annotated, f"{server.model} at {client.where}")
     right = sum(answer is not None for answer in annotated.answers)
     where = _shown(stored.file(chosen.what, name))
     print(f"{right} of {len(asked)} turns have {chosen.what}: {where}; cost: {annotated.cost}.")

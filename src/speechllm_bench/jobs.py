@@ -111,6 +111,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "speech_hours": round(sum(r["speech_hours"] for r in stage_records), 3),
         "text_tokens": sum(r["text_tokens"] for r in stage_records),
         "stored_traces": sum(r.get("stored_traces", 0) for r in stage_records),
+        "annotators": _annotators(config),
         **_before(config),
         "device_kind": model.llm.device.type,
         "precision": config.precision,
@@ -192,6 +193,15 @@ def _stored_traces(config: RunConfig) -> dict:
             stored.read_labels(stage.annotation.stored)
     names = sorted({stage.traces for stage in config.stages if stage.traces})
     return {id: found for name in names for id, found in stored.read_traces(name).items()}
+
+
+def _annotators(config: RunConfig) -> dict[str, dict | None]:
+    """Who wrote the stored traces and labels that it learns from, by their name."""
+    from speechllm_bench.data.annotators import stored
+
+    named = {stage.traces: "traces" for stage in config.stages if stage.traces}
+    named |= {s.annotation.stored: "labels" for s in config.stages if s.annotation and s.annotation.stored}
+    return {name: stored.about(kind, name) for name, kind in named.items()}
 
 
 def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer, data, progress) -> dict:

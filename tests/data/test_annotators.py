@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -78,6 +79,8 @@ def test_a_right_trace_has_no_faults():
         ({"answer": RIGHT.answer | {"city": "rom"}}, "value not in the transcript"),  # words, not letters
         ({"mentions": ("rome",)}, "value not among the mentions"),
         ({"reasons": RIGHT.reasons | {"city": "monday after on"}}, "reason without its value"),
+        ({"reasons": RIGHT.reasons | {"city": "not said, though rome"}}, "reason without its value"),
+        ({"reasons": RIGHT.reasons | {"name": "rome as said"}}, "reason for a value that is not answered"),
         ({"answer": {"city": "rome"}}, "answer unlike gold"),
         ({"answer": RIGHT.answer | {"name": "rome"}}, "answer unlike gold"),
         ({"malformed": ("text behind",)}, "text behind"),
@@ -95,8 +98,11 @@ def test_a_text_without_an_answer_is_a_fault():
 def test_a_turn_with_a_stored_trace_is_asked_its_question_in_every_form_and_epoch(home):
     given = asked("train")[:20]
     right = Embedded(7).annotate(given)
-    name = stored.write_traces(given, replace(right, answers=[*right.answers[:19], None]))
-    assert stored.write_traces(given, replace(right, answers=[*right.answers[:19], None])) == name
+    some = replace(right, answers=[*right.answers[:19], None], rejected=Counter({"no answer": 3}), cost="$2")
+    name = stored.write_traces(given, some, "an LLM")
+    assert stored.write_traces(given, replace(some, cost="nothing"), "an LLM") == name
+    told = {"by": "an LLM", "asked": 20, "right": 19, "rejected": {"no answer": 3}, "cost": "$2"}
+    assert stored.about("traces", name) == told and stored.about("traces", "older") is None
     found = stored.read_traces(name)
     assert found == {q.utterance.id: (q.example, t) for q, t in zip(given[:19], right.answers)}
 
@@ -123,7 +129,7 @@ def test_missing_and_changed_traces_are_told_in_a_sentence(home):
     with pytest.raises(UserError, match="the traces 'none' that the profile names are not in"):
         stored.read_traces("none")
     given = asked("train")[:2]
-    name = stored.write_traces(given, Embedded(0).annotate(given))
+    name = stored.write_traces(given, Embedded(0).annotate(given), "a test")
     stored.file("traces", name).write_text(
         stored.file("traces", name).read_text().replace("caller", "called")
     )
@@ -133,7 +139,7 @@ def test_missing_and_changed_traces_are_told_in_a_sentence(home):
 
 def test_stored_labels_come_back_and_their_absence_is_told(home):
     given = asked("train")[:3]
-    name = stored.write_labels(given, Annotated([[("PERSON", "ada")], [], None]))
+    name = stored.write_labels(given, Annotated([[("PERSON", "ada")], [], None]), "a test")
     assert stored.read_labels(name) == {
         given[0].utterance.id: [("PERSON", "ada")], given[1].utterance.id: [],
     }  # fmt: skip

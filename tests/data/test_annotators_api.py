@@ -219,7 +219,7 @@ def test_a_question_that_is_never_answered_right_is_given_up_and_the_others_stay
     assert found.answers == [RIGHT, None, None, None]
     assert sum(server.asked.values()) == 1 + 3 * api.TEXTS
     assert found.rejected["transcript changed"] == 3 * api.TEXTS
-    assert stored.read_traces(stored.write_traces(given, found)) == {"u": (QUESTION.example, RIGHT)}
+    assert stored.read_traces(stored.write_traces(given, found, "tiny")) == {"u": (QUESTION.example, RIGHT)}
 
 
 def test_a_stopped_annotation_goes_on_and_pays_nothing_twice(serve, tmp_path):
@@ -231,11 +231,11 @@ def test_a_stopped_annotation_goes_on_and_pays_nothing_twice(serve, tmp_path):
     def behave(request, n):
         turn = request["messages"][-1]["content"]
         if broken.is_set() and list(right).index(turn) >= 5:
-            return 400, b"no such model"
+            return 404, b"no such model"
         return 200, said(trace.write(right[turn]))
 
     server = serve(behave)
-    with pytest.raises(UserError, match="refuses the request for model 'tiny' with status 400"):
+    with pytest.raises(UserError, match="refuses the request for model 'tiny' with status 404"):
         annotator(server, tmp_path).annotate(given)
     kept = len(list(tmp_path.glob("*.json")))
     assert 0 < kept <= 5
@@ -247,6 +247,41 @@ def test_a_stopped_annotation_goes_on_and_pays_nothing_twice(serve, tmp_path):
     assert found.cost == f"{100 * (8 - kept):,} tokens in, {20 * (8 - kept):,} out"
     again = annotator(server, tmp_path).annotate(given)
     assert again.answers == found.answers and again.cost == "0 tokens in, 0 out"
+
+
+def test_a_question_that_the_server_refuses_is_given_up_and_the_others_stay(serve, tmp_path):
+    given = asked("train")[:6]
+    right = dict(zip((api.messages(q)[-1]["content"] for q in given), Embedded(0).annotate(given).answers))
+    refused = list(right)[2]
+
+    def behave(request, n):
+        turn = request["messages"][-1]["content"]
+        if turn == refused:
+            SLEEP(0.2)  # it is not the first to come back
+            return 400, b"content filter"
+        return 200, said(trace.write(right[turn]))
+
+    found = annotator(serve(behave), tmp_path).annotate(given)
+    assert found.answers == [None if turn == refused else answer for turn, answer in right.items()]
+    assert found.rejected == {api.REFUSED: 1}
+    with pytest.raises(UserError, match="with status 400"):  # the first to come back: likely all are refused
+        annotator(serve(lambda request, n: (400, b"no")), tmp_path / "other").annotate(given)
+
+
+def test_an_llm_that_says_nothing_is_asked_anew_and_what_was_cut_off_is_not_kept(serve, tmp_path):
+    whole = trace.write(RIGHT)
+    cut = json.loads(said(whole[:40]))
+    cut["choices"][0]["finish_reason"] = "length"
+    server = serve(lambda request, n: (200, [said(None), json.dumps(cut).encode(), said(whole)][n]))
+    found = annotator(server, tmp_path).annotate([QUESTION])
+    assert found.answers == [RIGHT] and found.rejected["no answer"] == 2
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+def test_labels_are_read_out_of_what_stands_around_them():
+    fenced = 'Here it is:\n```json\n{"person": "Rose Mathis"}\n```'
+    assert entities.read(fenced) == [("PERSON", "rose mathis")]
+    assert entities.read("{}") == [] and entities.read("none") is None and entities.read("} {") is None
 
 
 def test_another_model_is_another_request(serve, tmp_path):
@@ -262,9 +297,10 @@ def test_the_key_is_nowhere(serve, home, tmp_path, capsys):
                    else (200, said(trace.write(RIGHT))))  # fmt: skip
     one = client(server, tmp_path / "annotations")
     found = api.Api(one, show=True).annotate([QUESTION])
-    assert stored.file("traces", stored.write_traces([QUESTION], found)).is_relative_to(home)
+    name = stored.write_traces([QUESTION], found, "tiny")
+    assert stored.file("traces", name).is_relative_to(home)
     files = [file for file in home.rglob("*") if file.is_file()]
-    assert len(files) == 2 and all(KEY not in file.read_text() for file in files)
+    assert len(files) == 3 and all(KEY not in file.read_text() for file in files)
     with pytest.raises(UserError) as error:
         Client(Server(server.url, "x", KEY), tmp_path).ask([{"role": "user", "content": ""}], 0)
     told = capsys.readouterr()
@@ -283,6 +319,8 @@ def test_what_ends_an_annotation_is_one_sentence(serve, tmp_path, monkeypatch):
     refusing, busy = serve(lambda request, n: (401, KEY.encode())), serve(lambda request, n: (429, b""))
     assert told(refusing.url) == f"{refusing.url} refuses the key; set OPENAI_API_KEY to one that it knows"
     assert "gave no answer in 2 tries (last: status 429)" in told(busy.url, tries=2)
+    poor = serve(lambda request, n: (429, b'{"error": {"code": "insufficient_quota", "message": ""}}'))
+    assert "has no credit left" in told(poor.url, tries=1)
     silent = serve(lambda request, n: (200, b""))
     silent.shutdown()
     silent.server_close()
@@ -298,9 +336,15 @@ def test_the_environment_names_the_server(monkeypatch):
         Server.from_environment()
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     assert Server.from_environment() == Server("https://api.openai.com/v1", "gpt-4o", KEY)
-    monkeypatch.setenv("OPENAI_BASE_URL", "localhost:11434/v1")
-    with pytest.raises(UserError, match="is to begin with http"):
-        Server.from_environment()
+    for address in ("localhost:11434/v1", "http://localhost:abc/v1", "http://[::1/v1", "http:///v1"):
+        monkeypatch.setenv("OPENAI_BASE_URL", address)
+        with pytest.raises(UserError, match="is to be an address that begins with http"):
+            Server.from_environment()
+    for key in ("sk-\n", "schl\u00fcssel"):
+        monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:11434/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        with pytest.raises(UserError, match="OPENAI_API_KEY holds what no key does"):
+            Server.from_environment()
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:11434/v1")
     monkeypatch.setenv("OPENAI_MODEL", "qwen3")
     monkeypatch.delenv("OPENAI_API_KEY")
@@ -325,6 +369,7 @@ def test_the_command_stores_labels_and_tells_their_name(serve, home, monkeypatch
     assert cli.main(["annotate", "labels", "--turns", "3"]) == 0
     told = capsys.readouterr().out
     (name,) = re.findall("write `labels: (.*)` into the profile", told)
+    assert stored.about("labels", name)["by"] == f"tiny at {server.url}"
     assert "3 of 3 turns have labels" in told
     assert stored.read_labels(name) == {u.id: [("PERSON", "ada")] for u in train[:3]}
 

@@ -67,3 +67,9 @@ def test_another_table_is_told_from_this_one(table):
     table.write_text(table.read_text().replace("organisation", "organization"))
     with pytest.raises(UserError, match="has no column organisation; its columns are id, transcript, done,"):
         by_hand.read(table, TURNS)
+
+
+def test_a_table_in_another_encoding_is_told_in_a_sentence(table):
+    table.write_bytes(table.read_text("utf-8-sig").replace("ann", "caf\u00e9").encode("cp1252"))
+    with pytest.raises(UserError, match="is not in UTF-8; save it as 'CSV UTF-8'"):
+        by_hand.read(table, TURNS)

@@ -102,7 +102,7 @@ def test_a_stage_on_stored_labels_learns_from_the_turns_that_have_some(
         Question(u, questions.evaluation_example(u, tiny_data.slot_types, "ner")) for u in tiny_data.train[:6]
     ]
     labels = [[("PERSON", "nobody said this")] for _ in asked[:4]] + [[], None]
-    name = stored.write_labels(asked, Annotated(labels))
+    name = stored.write_labels(asked, Annotated(labels), "a test")
     annotation = AnnotationConfig(noise=None, filtered=filtered, stored=name)
     changes = {"tasks": {"ner": 1.0}, "annotation": annotation, "decoded_turns": 0, "points": 1}
     # What was labelled is learned, though there be no gold: as LibriSpeech in 2509.04473.

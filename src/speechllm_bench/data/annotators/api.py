@@ -7,6 +7,7 @@ otherwise it is asked anew, and in the end given up.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from speechllm_bench.data.annotators import Annotated, Answer, Question, Request
 from speechllm_bench.data.annotators.checks import faults
-from speechllm_bench.data.annotators.client import Client, Reply
+from speechllm_bench.data.annotators.client import Client, Refused, Reply
 from speechllm_bench.data.tasks import slots, trace
 from speechllm_bench.data.tasks.trace import Trace
 
@@ -24,6 +25,7 @@ PRICES = {"gpt-4o": (2.50, 10.00)}
 """US dollars for a million tokens in and out: OpenAI's list price of 2025."""
 
 TEXTS = 3  # a question is asked for so many before it is given up
+REFUSED = "refused by the server"
 
 _EXAMPLE = Trace(
     {"arrival_city": "salt lake city"},
@@ -69,17 +71,23 @@ class Api(Generic[Answer]):
     def annotate(self, questions: Sequence[Question]) -> Annotated[Answer]:
         """Answers in the order of `questions`, with a bar that shows what they cost on the way.
 
-        Raises UserError as `Client.ask` does; answers that came before that are kept for the next start.
+        Raises UserError as `Client.ask` does; answers that came before that are kept for the next start. A
+        question that the server refuses is given up, unless it is the first to come back: then it is likely
+        to be the model, or something that all questions share, and ends the annotation.
         """
         answers: list[Answer | None] = [None] * len(questions)
         rejected: Counter[str] = Counter()
         spent = [0, 0]  # tokens in and out, of what was not kept
-        pool = ThreadPoolExecutor(self.workers)
+        answered = False
+        pool, stop = ThreadPoolExecutor(self.workers), threading.Event()
         try:
-            asked = {pool.submit(self._one, question): i for i, question in enumerate(questions)}
+            asked = {pool.submit(self._one, question, stop): i for i, question in enumerate(questions)}
             with tqdm(total=len(asked), desc=self.request.unit, unit="turn", disable=not self.show) as bar:
                 for done in as_completed(asked):
-                    answers[asked[done]], wrong, replies = done.result()
+                    answers[asked[done]], wrong, replies, refusal = done.result()
+                    if refusal and not answered:
+                        raise refusal
+                    answered = True
                     rejected += wrong
                     for reply in replies:
                         spent[0] += reply.tokens_in * (not reply.kept)
@@ -89,21 +97,30 @@ class Api(Generic[Answer]):
                     )
                     bar.update()
         finally:
+            stop.set()  # what is on its way is paid for and waited for; nothing is asked for anew
             pool.shutdown(wait=True, cancel_futures=True)
         return Annotated(answers, rejected, cost(self.client.server.model, *spent))
 
-    def _one(self, question: Question) -> tuple[Answer | None, Counter[str], list[Reply]]:
-        """The first right answer or None, the faults of the texts before it, and all replies."""
+    def _one(
+        self, question: Question, stop: threading.Event
+    ) -> tuple[Answer | None, Counter[str], list[Reply], Refused | None]:
+        """The first right answer or None, the faults of the texts before it, all replies, and why the server
+        refused the question, if it did."""
         wrong: Counter[str] = Counter()
         replies: list[Reply] = []
         for seed in range(TEXTS):
-            replies.append(self.client.ask(self.request.messages(question), seed))
+            if stop.is_set():
+                break
+            try:
+                replies.append(self.client.ask(self.request.messages(question), seed))
+            except Refused as refusal:
+                return None, wrong + Counter({REFUSED: 1}), replies, refusal
             written = self.request.parse(replies[-1].text)
             found = self.request.faults(written, question)
             if not found:
-                return written, wrong, replies
+                return written, wrong, replies, None
             wrong.update(found)
-        return None, wrong, replies
+        return None, wrong, replies, None
 
 
 def cost(model: str, tokens_in: int, tokens_out: int) -> str:

@@ -40,18 +40,19 @@ def read(file: Path, turns: Sequence[Utterance]) -> dict[str, list[tuple[str, st
     """
     said = {turn.id: turn.transcript for turn in turns}
     found = {}
-    with file.open(encoding="utf-8-sig", newline="") as lines:  # spreadsheets put a mark before UTF-8
-        table = csv.DictReader(lines)
-        if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
-            raise UserError(
-                f"{file} has no column {', '.join(missing)}; its columns are {', '.join(COLUMNS)}"
-            )
-        for row in table:
-            if not (row["done"] or "").strip():
-                continue
-            if row["id"] not in said:
-                raise UserError(f"{file}, line {table.line_num}: there is no turn '{row['id']}' to label")
-            found[row["id"]] = _entities(row, said[row["id"]], f"{file}, line {table.line_num}")
+    try:
+        text = file.read_text(encoding="utf-8-sig")  # spreadsheets put a mark before UTF-8
+    except UnicodeDecodeError:
+        raise UserError(f"{file} is not in UTF-8; save it as 'CSV UTF-8'") from None
+    table = csv.DictReader(io.StringIO(text))
+    if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
+        raise UserError(f"{file} has no column {', '.join(missing)}; its columns are {', '.join(COLUMNS)}")
+    for row in table:
+        if not (row["done"] or "").strip():
+            continue
+        if row["id"] not in said:
+            raise UserError(f"{file}, line {table.line_num}: there is no turn '{row['id']}' to label")
+        found[row["id"]] = _entities(row, said[row["id"]], f"{file}, line {table.line_num}")
     return found
 
 

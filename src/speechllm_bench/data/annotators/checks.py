@@ -6,6 +6,7 @@ from speechllm_bench.data.annotators import Question
 from speechllm_bench.data.tasks import slots
 from speechllm_bench.data.tasks.prompt import contains
 from speechllm_bench.data.tasks.trace import MALFORMED, Trace
+from speechllm_bench.data.tasks.traced_slots import ABSENT
 from speechllm_bench.metrics import pairs
 
 FAULTS = (
@@ -19,6 +20,7 @@ FAULTS = (
     "value not in the transcript",
     "value not among the mentions",
     "reason without its value",
+    "reason for a value that is not answered",
     "answer unlike gold",
 )
 
@@ -38,8 +40,12 @@ def faults(trace: Trace, question: Question) -> list[str]:
         "value not in the transcript": any(not contains(said, value) for value in answer.values()),
         "value not among the mentions": any(value not in mentions for value in answer.values()),
         "reason without its value": any(
-            not contains(reasons[name], value) for name, value in answer.items() if reasons.get(name)
+            not contains(reasons[name], value) or reasons[name].startswith(ABSENT)
+            for name, value in answer.items()
+            if reasons.get(name)
         ),
+        "reason for a value that is not answered": trace.answer is not None
+        and any(why and not why.startswith(ABSENT) for name, why in reasons.items() if name not in answer),
         "answer unlike gold": trace.answer is not None and trace.answer != gold,
     }
     return [*trace.malformed, *(fault for fault, there in found.items() if there)]

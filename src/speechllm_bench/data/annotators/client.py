@@ -38,15 +38,22 @@ class Server:
         server = cls(
             get("OPENAI_BASE_URL") or OPENAI, get("OPENAI_MODEL") or MODEL, get("OPENAI_API_KEY", "")
         )
-        if urlsplit(server.base_url).scheme not in ("http", "https"):
+        if not _is_address(server.base_url):
             raise UserError(
-                f"OPENAI_BASE_URL is '{server.base_url}'; it is to begin with http:// or https://"
+                f"OPENAI_BASE_URL is '{server.base_url}'; it is to be an address that begins with http:// or "
+                "https://, such as http://localhost:11434/v1"
             )
+        if not (server.key.isascii() and server.key.isprintable()):
+            raise UserError("OPENAI_API_KEY holds what no key does, a line break or a letter with an accent")
         if server.base_url == OPENAI and not server.key:
             raise UserError(
                 f"{OPENAI} asks for a key: set OPENAI_API_KEY, or OPENAI_BASE_URL to a server of your own"
             )
         return server
+
+
+class Refused(UserError):
+    """The server will not have this one request, as it stands; it may well answer others."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class Reply:
     tokens_in: int
     tokens_out: int
     kept: bool  # read from disk: it costs nothing
+    whole: bool = True  # it was not cut off at the server's limit of tokens
 
 
 class Client:
@@ -76,13 +84,16 @@ class Client:
     def ask(self, messages: list[dict], seed: int) -> Reply:
         """The answer to a conversation; another seed asks for another one.
 
-        Raises UserError where nobody answers, the key is refused, or the tries are used up.
+        Raises UserError where nobody answers, the key is refused, or the tries are used up; `Refused` where
+        this request alone is not wanted. What was cut off is not kept: another limit gives another answer.
         """
         request = {"model": self.server.model, "messages": messages, "temperature": 0.7, "seed": seed}
-        file = self.folder / f"{runs.digest('chat', self._where, request)}.json"
+        file = self.folder / f"{runs.digest('chat', self.where, request)}.json"
         if file.is_file():
             return Reply(**runs.read_json(file)["reply"], kept=True)
         reply = self._request(request)
+        if not reply.whole:
+            return reply
         with self._lock:
             kept = {"text": reply.text, "tokens_in": reply.tokens_in, "tokens_out": reply.tokens_out}
             runs.write_json(file, {"request": request, "reply": kept})
@@ -99,7 +110,7 @@ class Client:
                 raise self._silent("time-out") from None
             except openai.APIConnectionError:
                 raise UserError(
-                    f"no server answers at {self._where}; start it, or set OPENAI_BASE_URL to one that runs"
+                    f"no server answers at {self.where}; start it, or set OPENAI_BASE_URL to one that runs"
                 ) from None
             except openai.APIStatusError as error:
                 raise self._refused(error) from None
@@ -107,40 +118,54 @@ class Client:
             except (openai.APIResponseValidationError, ValueError, LookupError, TypeError, AttributeError):
                 continue
         raise UserError(
-            f"{self._where} gave {READINGS} replies that cannot be read; set OPENAI_BASE_URL to a server "
+            f"{self.where} gave {READINGS} replies that cannot be read; set OPENAI_BASE_URL to a server "
             "that speaks OpenAI's chat protocol"
         )
 
     @property
-    def _where(self) -> str:
+    def where(self) -> str:
         """The address without a name or password that may stand in it."""
         url = urlsplit(self.server.base_url)
         return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
 
     def _silent(self, reason: str) -> UserError:
         return UserError(
-            f"{self._where} gave no answer in {self.tries} tries (last: {reason}); try again later, "
+            f"{self.where} gave no answer in {self.tries} tries (last: {reason}); try again later, "
             "what it has answered so far is kept"
         )
 
     def _refused(self, error: openai.APIStatusError) -> UserError:
         if error.status_code in (401, 403):
-            return UserError(f"{self._where} refuses the key; set OPENAI_API_KEY to one that it knows")
+            return UserError(f"{self.where} refuses the key; set OPENAI_API_KEY to one that it knows")
+        if error.code == "insufficient_quota":
+            return UserError(f"the account at {self.where} has no credit left; what it has answered is kept")
         if error.status_code in (408, 409, 429) or error.status_code >= 500:
             return self._silent(f"status {error.status_code}")
         told = error.response.text.replace(self.server.key or "\0", "...")
         told = " ".join(told.split())[:200]
-        return UserError(
-            f"{self._where} refuses the request for model '{self.server.model}' with status "
+        return (Refused if error.status_code in (400, 413, 422) else UserError)(
+            f"{self.where} refuses the request for model '{self.server.model}' with status "
             f"{error.status_code} ({told}); set OPENAI_BASE_URL and OPENAI_MODEL to what there is"
         )
 
 
 def _reply(answer: ChatCompletion) -> Reply:
-    """Raises LookupError, TypeError or AttributeError where the protocol's fields are not there."""
-    text, usage = answer.choices[0].message.content, answer.usage
+    """Raises LookupError, TypeError or AttributeError where the protocol's fields are not there.
+
+    An LLM that refuses to answer, or thinks until its tokens are used up, has no content: it said nothing.
+    """
+    choice, usage = answer.choices[0], answer.usage
+    text = "" if choice.message.content is None else choice.message.content
     if not isinstance(text, str):
         raise TypeError("no text")
-    return Reply(
-        text, (usage and usage.prompt_tokens) or 0, (usage and usage.completion_tokens) or 0, kept=False
-    )
+    tokens = (usage and usage.prompt_tokens) or 0, (usage and usage.completion_tokens) or 0
+    return Reply(text, *tokens, kept=False, whole=getattr(choice, "finish_reason", None) != "length")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 (a port that is no number raises here)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

@@ -35,7 +35,7 @@ _MEANINGS = {
 """After OntoNotes, whose tags SLUE combines (2111.10367, table of tags)."""
 
 _SYSTEM = (
-    "You label named entities in what callers say on the telephone. Answer with one JSON object and nothing "
+    "You label named entities in what people say. Answer with one JSON object and nothing "
     "else: for each tag that occurs its phrase, or the list of its phrases in the order in which they are "
     "said, copied word for word; {} where there is none. The tags: "
     + "; ".join(f"{ner.SPOKEN[tag]}, {meaning}" for tag, meaning in _MEANINGS.items())
@@ -91,7 +91,15 @@ def request(shots: Sequence[Utterance]) -> Request[list[tuple[str, str]] | None]
     def faults(labels: Labels | None, question: Question) -> list[str]:
         return ["no JSON object"] if labels is None else []
 
-    return Request(messages, ner.parse, faults, "entities")
+    return Request(messages, read, faults, "entities")
+
+
+def read(text: str) -> Labels | None:
+    """The labels in what an LLM wrote: of the object in it, without the fence or the sentence that many put
+    around one; None where there is none. In lower case, as transcripts are, so that a capital is no error.
+    """
+    labels = ner.parse(text[text.find("{") : text.rfind("}") + 1])
+    return labels and [(tag, phrase.lower()) for tag, phrase in labels]
 
 
 def said(labels: Labels, transcript: str) -> list[tuple[str, str]]:

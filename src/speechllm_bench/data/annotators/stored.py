@@ -1,6 +1,7 @@
 """What an annotator wrote, on disk: one JSON a line, in a file that is named after what it holds.
 
-A profile that names such a file trains on it, and the name is part of its runs' digests.
+A profile that names such a file trains on it, and the name is part of its runs' digests. Who wrote it, and
+what became of what was asked, stands in a record beside it, which goes into the runs' own.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ def file(kind: Kind, name: str) -> Path:
     return paths.cache() / kind / f"{name}.jsonl"
 
 
-def write_traces(questions: Sequence[Question], annotated: Annotated[Trace]) -> str:
-    """Store the questions that have a trace; returns the name."""
+def write_traces(questions: Sequence[Question], annotated: Annotated[Trace], by: str) -> str:
+    """Store the questions that have a trace, and who wrote them; returns the name."""
     found = zip(questions, annotated.answers, strict=True)
-    return _write("traces", [{"question": asdict(q.example), "trace": trace.write(t)} for q, t in found if t])
+    records = [{"question": asdict(q.example), "trace": trace.write(t)} for q, t in found if t]
+    return _write("traces", records, _about(annotated, by))
 
 
 def read_traces(name: str) -> dict[str, tuple[Example, Trace]]:
@@ -40,12 +42,11 @@ def read_traces(name: str) -> dict[str, tuple[Example, Trace]]:
     return {q.utterance_id: (q, trace.parse(r["trace"])) for q, r in zip(questions, records)}
 
 
-def write_labels(questions: Sequence[Question], annotated: Annotated[Labels]) -> str:
+def write_labels(questions: Sequence[Question], annotated: Annotated[Labels], by: str) -> str:
     """Store the entities of the turns that an annotator labelled, unfiltered; returns the name."""
     found = zip(questions, annotated.answers, strict=True)
-    return _write(
-        "labels", [{"turn": q.utterance.id, "labels": some} for q, some in found if some is not None]
-    )
+    records = [{"turn": q.utterance.id, "labels": some} for q, some in found if some is not None]
+    return _write("labels", records, _about(annotated, by))
 
 
 def read_labels(name: str) -> dict[str, list[tuple[str, str]]]:
@@ -53,10 +54,31 @@ def read_labels(name: str) -> dict[str, list[tuple[str, str]]]:
     return {r["turn"]: [(tag, phrase) for tag, phrase in r["labels"]] for r in _read("labels", name)}
 
 
-def _write(kind: Kind, records: list[dict]) -> str:
+def about(kind: Kind, name: str) -> dict | None:
+    """Who wrote it, how many were asked for and came, what was rejected and what it cost; None: not known."""
+    beside = file(kind, name).with_suffix(".json")
+    return runs.read_json(beside) if beside.is_file() else None
+
+
+def _about(annotated: Annotated, by: str) -> dict:
+    right = sum(answer is not None for answer in annotated.answers)
+    rejected = dict(annotated.rejected.most_common())
+    return {
+        "by": by,
+        "asked": len(annotated.answers),
+        "right": right,
+        "rejected": rejected,
+        "cost": annotated.cost,
+    }
+
+
+def _write(kind: Kind, records: list[dict], about: dict) -> str:
     text = "".join(f"{json.dumps(record, ensure_ascii=False)}\n" for record in records)
     name = sha256(text.encode()).hexdigest()[:16]
     runs.write_text(file(kind, name), text)
+    beside = file(kind, name).with_suffix(".json")
+    if not beside.is_file():  # what is asked for again costs nothing: the first record has the price
+        runs.write_json(beside, about)
     return name
 
 
