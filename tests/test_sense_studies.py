@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from speechllm_bench import identity, jobs, paths, runs, studies
 from speechllm_bench.config import ClassifierConfig, LoraConfig
 from speechllm_bench.data.corpora import languages
+from speechllm_bench.experiments import resolve
 from speechllm_bench.training import regulariser
 
 
@@ -77,6 +78,18 @@ def test_the_smaller_studies_ask_for_what_sense_has_trained(planned):
     assert beams.digest != digest("sense", "ner_lora")
     alphas = [run.stages for (study, _), run in planned.items() if study == "sense_classifier"]
     assert len(set(alphas)) == 7
+
+
+def test_the_paper_profile_decodes_with_the_papers_beams_and_the_studies_of_others_greedily():
+    beams = {}
+    for name in ("sense", "sense_decoding", "lora"):
+        study, profile = studies.load(name, "paper")
+        for variant in study.variants:
+            beams[name, variant] = resolve(profile, study.variant(variant), 0).evaluation.beams
+    assert {n for (study, _), n in beams.items() if study == "lora"} == {None}
+    assert beams["sense", "ner_lora"] == beams["sense_decoding", "ner_beam_5"] == 5
+    assert beams["sense_decoding", "ner_greedy"] is None  # the one beam that it names
+    assert beams["sense", "sentiment_majority"] is None  # nothing is decoded
 
 
 def test_sizes_differ_in_their_llm_alone(planned):

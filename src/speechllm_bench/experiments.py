@@ -67,7 +67,7 @@ class EvaluationRecipe(Strict):
     audio: Literal["own", "other"] = "own"
     answerer: Answerer = "model"
     text: Text = "gold"
-    beams: int | None = None
+    beams: int | None = None  # None: the profile's; 1: greedy
     context: int | None = None
     distractors: int | None = None
     wording: Wording | None = None
@@ -175,6 +175,8 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
     """The one config of a run: the variant's choices at the profile's scale."""
     decoding = profile.decoding.model_dump()
     trace_tokens = decoding.pop("trace_tokens")
+    asked = variant.evaluation.model_dump()
+    beams = asked.pop("beams") or profile.decoding.beams
     # A model that has learned to think may do so whatever it is asked for.
     asked_for = {variant.evaluation.task}.union(*(stage.taught for stage in variant.stages))
     if variant.adapter and variant.adapter not in profile.adapters:
@@ -198,8 +200,8 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
             _stage(profile, variant, stage) for stage in variant.stages if _examples(profile, stage.budget)
         ],
         evaluation=EvaluationConfig(
-            **variant.evaluation.model_dump(),
-            **decoding,
+            **asked,
+            **decoding | {"beams": beams if beams > 1 and asked["answerer"] == "model" else None},
             trace_tokens=trace_tokens if FORMS.keys() & asked_for else None,
         ),
         precision=profile.precision,

@@ -32,6 +32,7 @@ class Decoding(Strict):
     batch_size: int
     max_new_tokens: int
     trace_tokens: int  # in its place where an answer may have a trace
+    beams: int = Field(1, ge=1)  # 1: greedy
 
 
 class Budgets(Strict):
@@ -55,6 +56,7 @@ class PaperOwn(Strict):
     llm: str | None = None
     budgets: Budgets | None = None
     training: Training | None = None
+    decoding: Decoding | None = None
     traces: str | None = None
 
 

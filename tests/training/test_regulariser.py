@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from speechllm_bench.config import ClassifierConfig, StageConfig
+from speechllm_bench.errors import UserError
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.schema import Entity, Example
 from speechllm_bench.training import regulariser, stages
@@ -130,3 +131,10 @@ def test_its_parameters_are_counted_once_however_many_stages_have_it(tiny_run):
     assert regulariser.n_parameters([plain, plain]) == 0
     once = regulariser.n_parameters([plain, with_it])
     assert once == regulariser.n_parameters([with_it, with_it]) > 10_000
+
+
+def test_a_classifier_that_has_nothing_to_learn_is_refused(turns):
+    silent = [replace(turn, tasks=("transcription",)) for turn in turns]
+    with pytest.raises(UserError, match="none of its training turns has entities or a sentiment"):
+        regulariser.Regulariser(config(), silent, 0, torch.device("cpu"))
+    regulariser.Regulariser(config(), [*silent, turns[0]], 0, torch.device("cpu"))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from speechllm_bench.config import ClassifierConfig, StageConfig
+from speechllm_bench.errors import UserError
 from speechllm_bench.models import adapters
 from speechllm_bench.models.classifier import Classifier
 from speechllm_bench.models.inputs import Batch
@@ -23,9 +24,18 @@ LABELS = (*ENTITY_TAGS, *SENTIMENTS)
 
 
 class Regulariser:
-    """A classifier with the loss it adds. It learns beside the model and is left behind with the stage."""
+    """A classifier with the loss it adds. It learns beside the model and is left behind with the stage.
+
+    UserError where none of the stage's turns has gold of what it classifies, as LibriSpeech's have not: it
+    would learn nothing, and its share of the loss only lower the learning rate.
+    """
 
     def __init__(self, config: ClassifierConfig, train: Sequence[Utterance], seed: int, device: torch.device):
+        if not known(train).any():
+            raise UserError(
+                "a stage has a classifier, and none of its training turns has entities or a sentiment to "
+                "learn; leave the variant out of this profile"
+            )
         torch.manual_seed(seed)
         self.classifier = Classifier(len(LABELS)).to(device)
         self.alpha = config.alpha
