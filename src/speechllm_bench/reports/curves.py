@@ -27,10 +27,9 @@ def trained_again(rows: Sequence[dict]) -> list[str]:
     by the same settings; on another machine it ends a little elsewhere, and so do the rows that stand on it.
     Trainings are told apart by their curves. rows: of `studies.records`.
     """
-    ends: dict[tuple[str, str], dict[int, dict[tuple, tuple[list[str], float]]]] = {}
+    ends: dict[tuple[str, str], dict[tuple, tuple[list[str], float]]] = {}  # by stage, by its curve
     for row in rows:
-        file = row["run"].folder / "curve.csv"
-        if row["record"] is None or not file.is_file():
+        if row["record"] is None or not (file := row["run"].folder / "curve.csv").is_file():
             continue
         curve = read_curve(file)
         for digest, stage in zip(row["run"].stages, row["run"].config.stages, strict=True):

@@ -87,7 +87,7 @@ def positions(rows: list[dict], seconds: np.ndarray) -> pd.DataFrame:
     """
     lines = {}
     for row in rows:
-        config = row["run"].config.adapter
+        config = row["run"].config.adapter if row["run"] else None  # none where a backbone is missing
         if config and config.steps_per_30s:
             steps = np.ceil(seconds * config.steps_per_30s / 30)
             lines[row["variant"]] = (row["variant"], config.steps_per_30s, round(float(steps.mean()), 1))
@@ -109,7 +109,8 @@ def decoding_cost(rows: list[dict]) -> pd.DataFrame:
     scored = [row for row in rows if row["score"]]
     greedy = {}
     for row in scored:
-        if not (asked := row["run"].config.evaluation).beams:
+        asked = row["run"].config.evaluation
+        if not asked.beams and asked.audio == "own":
             greedy[row["run"].stages, asked.task] = row["record"]["seconds"]["decode"]
     lines = []
     for row in scored:

@@ -81,11 +81,12 @@ def post_train(
     """The post-training, in place; and the examples and tokens that were seen, by kind.
 
     The embedding, which is the output layer too, stays as it is: of what a mixture never says it would keep
-    one vector for all (see `marks.py`), and more of that for one mixture than for another.
+    one vector for all (see `marks.py`), and more of that for one mixture than for another. A smaller LLM, which
+    no other mixture is compared with, goes on learning it: so narrow a one hardly copies otherwise.
     """
     batches, seen = batched(recipe, tokenizer, utterances)
     reader = SpeechLLM(model, adapter=None)
-    model.get_input_embeddings().requires_grad_(False)
+    model.get_input_embeddings().requires_grad_(isinstance(recipe, SmallerRecipe))
     fixed = {kind: held_out(recipe, kind, tokenizer, utterances) for kind in sorted(recipe.mixture)}
 
     def loss(rows: Rows) -> dict[str, Tensor]:
