@@ -75,12 +75,12 @@ def test_post_trainings_of_one_base_differ_in_their_mixture_alone():
     assert [name for name, recipe in recipes.items() if recipe.switched] == ["hybrid"]
 
 
-def test_the_smaller_hybrids_are_trained_as_mini_is():
+def test_the_smaller_hybrids_are_trained_as_mini_is_but_in_smaller_batches():
     mini, base = load_recipe("llm-mini-hybrid"), load_recipe("llm-mini-plain")
     for name in ("llm-micro-hybrid", "llm-nano-hybrid"):
         recipe = load_recipe(name)
-        same = recipe.model_dump(exclude={"name", "pre_training", *SIZES})
-        assert same == mini.model_dump(exclude={"name"})
+        same = recipe.model_dump(exclude={"name", "batch_size", "pre_training", *SIZES})
+        assert same == mini.model_dump(exclude={"name", "batch_size"}) and recipe.batch_size == 16
         assert recipe.pre_training == base.pre_training and recipe.sequence_tokens == base.sequence_tokens
 
 
@@ -224,7 +224,16 @@ def test_what_stands_behind_a_thought_counts_whoever_thinks(trained, tiny_backbo
     assert all(split["f1"]["value"] == 1 and not split["parse_failures"]["value"] for split in found.values())
 
 
-def test_a_smaller_one_is_pre_trained_first(trained, tiny_backbones, monkeypatch):
+def test_a_smaller_one_is_pre_trained_first_and_goes_on_learning_its_words(
+    trained, tiny_backbones, monkeypatch
+):
+    learned, real = [], mixture.fit
+
+    def watched(phase, parameters, *rest, **more):
+        learned.append("model.embed_tokens.weight" in parameters)
+        return real(phase, parameters, *rest, **more)
+
+    monkeypatch.setattr(mixture, "fit", watched)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     phase = {"examples": 16, "batch_size": 4, "lr": 0.01, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0}
     recipe = recipe_of(
@@ -235,6 +244,8 @@ def test_a_smaller_one_is_pre_trained_first(trained, tiny_backbones, monkeypatch
     assert record["status"] == {"pre_training": "ok", "post_training": "ok"}
     assert record["autocast"] == {"pre_training": False, "post_training": True}
     assert load_llm(str(folder)).config.hidden_size == 8
+    trained(recipe_of(tiny_backbones, tokens=2000), "mini")
+    assert learned == [True, False]  # that of a published base stays
 
 
 def test_the_base_decides_what_a_killed_training_goes_on_from(trained, tiny_backbones, monkeypatch):

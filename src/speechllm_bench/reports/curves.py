@@ -37,7 +37,7 @@ def trained_again(rows: Sequence[dict]) -> list[str]:
             loss = own.loc[(own["split"] == "validation") & (own["metric"] == "loss"), "value"]
             trainings = ends.setdefault((stage.name, digest), {})
             last = float(loss.iloc[-1]) if len(loss) else float("nan")
-            trainings.setdefault(tuple(own["value"]), ([], last))[0].append(row["variant"])
+            trainings.setdefault(tuple(own["value"].astype(str)), ([], last))[0].append(row["variant"])
     sentences: dict[tuple, list[str]] = {}
     for (name, _), trainings in ends.items():
         if len(trainings) > 1:
@@ -45,7 +45,7 @@ def trained_again(rows: Sequence[dict]) -> list[str]:
             losses = " and ".join(f"{last:.4f}" for _, last in trainings.values())
             sentences.setdefault((name, who), []).append(losses)
     return [
-        f"The stage {name} was trained {len(who)} times, on different machines: "
+        f"The stage {name} was trained {len(who)} times: for "
         f"{', and again for '.join(', '.join(variants) for variants in who)} "
         f"(last validation losses, a seed: {'; '.join(losses)})."
         for (name, who), losses in sentences.items()

@@ -81,8 +81,8 @@ def post_train(
     """The post-training, in place; and the examples and tokens that were seen, by kind.
 
     The embedding, which is the output layer too, stays as it is: of what a mixture never says it would keep
-    one vector for all (see `marks.py`), and more of that for one mixture than for another. A smaller LLM, which
-    no other mixture is compared with, goes on learning it: so narrow a one hardly copies otherwise.
+    one vector for all (see `marks.py`), and more of that for one mixture than for another. A smaller LLM,
+    which no other mixture is compared with, goes on learning it: so narrow a one hardly copies otherwise.
     """
     batches, seen = batched(recipe, tokenizer, utterances)
     reader = SpeechLLM(model, adapter=None)
