@@ -53,7 +53,7 @@ def test_lora_is_as_large_a_share_of_llms_of_other_sizes():
             whole = load_recipe("llm-mini-plain").vocabulary * width
             whole += sizes.num_hidden_layers * sum(a * b for a, b in matrices)
             trained = sizes.num_hidden_layers * sum(lora.rank * (a + b) for a, b in matrices)
-            assert 0.045 < trained / whole < 0.05 and lora.alpha == 4 * lora.rank
+            assert 0.045 < trained / whole < 0.053 and lora.alpha == 4 * lora.rank
 
 
 def test_every_foundation_is_given_every_supervision(planned):

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from speechllm_bench.reports import figures, looks, tables
 from speechllm_bench.stats import with_interval
 
-SUPERVISIONS = ("regular", "reasoning", "hybrid_no_think", "hybrid_think")
 COLUMNS = ["foundation", "supervision", "llm_parameters", "f1", "low", "high"]
 COLUMNS += ["change", "change_low", "change_high", "relative", "relative_low", "relative_high"]
 CAPTION = (
@@ -73,7 +72,7 @@ def types_figure(rows: Sequence[dict]) -> Figure | None:
     frame = changes(rows)
     if frame.empty:
         return None
-    by = {"foundation": list(frame["foundation"].unique()), "supervision": list(SUPERVISIONS)}
+    by = {"foundation": list(frame["foundation"].unique()), "supervision": list(looks.SUPERVISIONS)}
     return figures.bars_figure(frame, by)
 
 
@@ -83,7 +82,7 @@ def scale_figure(rows: Sequence[dict]) -> Figure | None:
     if frame.empty:
         return None
     figure, (ax,) = figures.panels(1, "column")
-    for supervision in SUPERVISIONS:
+    for supervision in looks.SUPERVISIONS:
         drawn = frame[frame["supervision"] == supervision].sort_values("llm_parameters")
         style = looks.look(supervision)
         bars = [drawn["f1"] - drawn["low"], drawn["high"] - drawn["f1"]]
@@ -99,7 +98,7 @@ def scale_figure(rows: Sequence[dict]) -> Figure | None:
 
 def _parts(variant: str) -> tuple[str, str | None]:
     """Foundation and supervision of a variant's name; None where it names no supervision."""
-    for supervision in sorted(SUPERVISIONS, key=len, reverse=True):
+    for supervision in sorted(looks.SUPERVISIONS, key=len, reverse=True):
         if variant.endswith(f"_{supervision}"):
             return variant.removesuffix(f"_{supervision}"), supervision
     return variant, None

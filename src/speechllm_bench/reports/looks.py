@@ -124,6 +124,24 @@ LOOKS = {
 }
 """A variant that is not here gets a look drawn from its name."""
 
+SUPERVISIONS = ("regular", "reasoning", "hybrid_no_think", "hybrid_think")
+_FOUNDATIONS = {
+    "base": "#000000",
+    "instruct": "#E69F00",
+    "reasoning": "#D55E00",
+    "reasoning_0": "#CC79A7",
+    "reasoning_50": "#999999",
+    "hybrid": "#0072B2",
+    "nano": "#56B4E9",
+    "micro": "#009E73",
+    "mini": "#0072B2",
+}
+LOOKS |= {  # an LLM's colour, with marker and dash of how it was supervised
+    f"{llm}_{how}": LOOKS[how]._replace(label=f"{llm.replace('_', ' ')}: {LOOKS[how].label}", colour=colour)
+    for llm, colour in _FOUNDATIONS.items()
+    for how in SUPERVISIONS
+}
+
 
 def look(variant: str) -> Look:
     """Label, colour, marker and dash of a variant; the same in every figure and on every machine."""
