@@ -142,6 +142,25 @@ def test_unlike_systems_are_refused():
         stats.contrast([stats.stack_seeds([a, a]), a], [1, -1], mean, rng())
 
 
+def test_several_test_sets_are_drawn_apart_and_one_together():
+    """The sum of two means: of the same speakers' items, and of as many other speakers'."""
+    a, b = (counted(rng(30 + i).random(40)) for i in range(2))
+
+    def both(sums):
+        return sums[..., 0] / sums[..., 1] + sums[..., 2] / sums[..., 3]
+
+    apart = stats.contrast_of_test_sets([[a, b]], [1], both, rng())
+    together = stats.bootstrap(stats.side_by_side([a, a]), both, rng())
+    assert apart.value == pytest.approx(
+        stats.bootstrap(a, mean, rng()).value + stats.bootstrap(b, mean, rng()).value
+    )
+    widths = [found.high - found.low for found in (apart, together, stats.bootstrap(a, mean, rng()))]
+    assert widths[1] == pytest.approx(2 * widths[2]) and 1.2 * widths[2] < widths[0] < 1.7 * widths[2]
+    assert (apart.n, apart.n_speakers) == (80, 80)
+    with pytest.raises(UserError, match="different speakers"):
+        stats.side_by_side([a, counted([1.0, 2.0])])
+
+
 def test_no_items_and_items_counted_twice_are_refused():
     with pytest.raises(UserError, match="no predictions"):
         stats.sum_by_speaker([], [], np.zeros((0, 3)))

@@ -69,7 +69,9 @@ def stack_seeds(seeds: Sequence[SpeakerSums]) -> SpeakerSums:
 
 
 def side_by_side(parts: Sequence[SpeakerSums]) -> SpeakerSums:
-    """Several counts of the same speakers as one, (n_seeds, n_speakers, k + k + ...)."""
+    """Several counts of the same speakers as one, (n_seeds, n_speakers, k + k + ...); UserError of others."""
+    if any(part.speakers != parts[0].speakers for part in parts):
+        raise UserError("cannot put counts of different speakers side by side; score both on one test set")
     items = " ".join(part.items for part in parts)
     sums = np.concatenate([part.sums for part in parts], axis=-1)
     return SpeakerSums(parts[0].n, items, parts[0].speakers, sums)

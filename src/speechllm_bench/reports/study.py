@@ -1,4 +1,4 @@
-"""One study's report from its stored records: table, claims and figures, without torch or predictions."""
+"""One study's report from its stored records: tables, claims and figures, without torch."""
 
 from __future__ import annotations
 
