@@ -89,12 +89,14 @@ _WHAT = {  # what it is, what it stands for, its tag on model hubs
         "text-generation",
     ),
     "llm-micro-hybrid": (
-        "A quarter of llm-mini-hybrid, pre-trained and post-trained alike.",
+        "About a quarter of llm-mini-hybrid, post-trained on the same mixture "
+        "in smaller batches, with an embedding that went on learning.",
         "Qwen3-1.7B",
         "text-generation",
     ),
     "llm-nano-hybrid": (
-        "A twelfth of llm-mini-hybrid, pre-trained and post-trained alike.",
+        "A twelfth of llm-mini-hybrid, post-trained on the same mixture "
+        "in smaller batches, with an embedding that went on learning.",
         "Qwen3-0.6B",
         "text-generation",
     ),
