@@ -31,13 +31,12 @@ def trained_again(rows: Sequence[dict]) -> list[str]:
     for row in rows:
         if row["record"] is None or not (file := row["run"].folder / "curve.csv").is_file():
             continue
-        curve = read_curve(file)
+        lines = file.read_text(encoding="utf-8").splitlines()  # as text: this is done for all studies at once
         for digest, stage in zip(row["run"].stages, row["run"].config.stages, strict=True):
-            own = curve[curve["stage"] == stage.name]
-            loss = own.loc[(own["split"] == "validation") & (own["metric"] == "loss"), "value"]
+            own = tuple(line for line in lines if line.startswith(f"{stage.name},"))
+            losses = [float(line.rpartition(",")[2]) for line in own if ",validation,loss," in line]
             trainings = ends.setdefault((stage.name, digest), {})
-            last = float(loss.iloc[-1]) if len(loss) else float("nan")
-            trainings.setdefault(tuple(own["value"].astype(str)), ([], last))[0].append(row["variant"])
+            trainings.setdefault(own, ([], losses[-1] if losses else float("nan")))[0].append(row["variant"])
     sentences: dict[tuple, list[str]] = {}
     for (name, _), trainings in ends.items():
         if len(trainings) > 1:

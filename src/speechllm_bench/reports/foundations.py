@@ -37,13 +37,11 @@ def changes(rows: Sequence[dict]) -> pd.DataFrame:
             continue
         record = next(row["record"] for row in rows if row["variant"] == variant and row["record"])
         line = [foundation, supervision, record["llm_parameters"], f1.value, f1.low, f1.high]
-        for of in (tables.gain, tables.relative_gain) if supervision != "regular" else ():
-            found = of(rows, variant, f"{foundation}_regular")
+        for of in (tables.gain, tables.relative_gain):
+            found = of(rows, variant, f"{foundation}_regular") if supervision != "regular" else None
             line += [found.value, found.low, found.high] if found else [float("nan")] * 3
         lines.append(line)
-    return pd.DataFrame(
-        [line + [float("nan")] * (len(COLUMNS) - len(line)) for line in lines], columns=COLUMNS
-    )
+    return pd.DataFrame(lines, columns=COLUMNS)
 
 
 def display(frame: pd.DataFrame) -> pd.DataFrame:

@@ -240,8 +240,9 @@ def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_further(shown: pd.DataFrame, name: str, ending: str, profile: str, caption: str) -> Path:
-    """A table of text beside the study's own, as Markdown; returns its path."""
+    """A table of text beside the study's own, as Markdown, marked where it is of smoke; returns its path."""
     file = paths.results(profile) / "tables" / f"{name}_{ending}.md"
     table = shown.to_markdown(index=False, disable_numparse=True)
-    runs.write_text(file, f"{caption}\n\n{table}\n")
+    mark = f"{tables.SMOKE_MARK} " if profile == "smoke" else ""
+    runs.write_text(file, f"{mark}{caption}\n\n{table}\n")
     return file

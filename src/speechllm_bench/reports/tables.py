@@ -108,7 +108,7 @@ def relative_gain(rows: Sequence[dict], variant: str, over: str) -> Interval | N
     """The difference of two variants' main metrics over the second's, above 0 where the first is better, on
     the seeds that both have.
 
-    None where there is no such seed, or over an F1 below `stats.LEAST_DIFFERENCE`: hundreds of per cent of
+    None where there is no such seed, or over an F1 below `LEAST_DIFFERENCE`: hundreds of per cent of
     nothing.
     """
     own, base = (_scores([row for row in rows if row["variant"] == name]) for name in (variant, over))
@@ -118,7 +118,7 @@ def relative_gain(rows: Sequence[dict], variant: str, over: str) -> Interval | N
     of = score.METRICS[metric][1]
     pair = [stats.stack_seeds([score.speaker_sums(one[s], metric) for s in shared]) for one in (own, base)]
     sign = -1 if metric in score.LOWER_IS_BETTER else 1
-    if sign > 0 and of(pair[1].sums.sum(axis=1)).mean() < stats.LEAST_DIFFERENCE:
+    if sign > 0 and of(pair[1].sums.sum(axis=1)).mean() < LEAST_DIFFERENCE:
         return None
 
     def relative(sums: np.ndarray) -> np.ndarray:
@@ -134,6 +134,7 @@ def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str
     if frame["n"].isna().all():
         return f"{title}, profile {profile}: nothing has been scored. {reported}: the paper's, at its scale."
     parts = [
+        *([SMOKE_MARK] if profile == "smoke" else []),
         heading(frame, title, profile),
         *columns.how(frame),
         "In brackets: 95 % interval by bootstrap over speakers and seeds.",
@@ -146,8 +147,7 @@ def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str
 
 def heading(frame: pd.DataFrame, title: str, profile: str) -> str:
     """Of a study's table, and of those beside it: its title, and what it rests on."""
-    parts = [SMOKE_MARK] if profile == "smoke" else []
-    parts.append(f"{title}, profile {profile}.")
+    parts = [f"{title}, profile {profile}."]
     if frame["n"].notna().any():
         parts.append(size(*(frame[column].dropna() for column in ("n", "speakers", "seeds"))))
     return " ".join(parts)

@@ -21,6 +21,7 @@ tags: [speechllm-bench, {tag}]
 {stands_for} in the profiles `smoke` and `mini`, and is of no use outside of them.
 """
 
+_SMALLER = "post-trained on the same mixture in smaller batches, with an embedding that went on learning."
 _WHAT = {  # what it is, what it stands for, its tag on model hubs
     "audio-llm-mini": (
         "A small Qwen2-Audio that transcribes telephone speech and fills fields named in its prompt from it, "
@@ -89,14 +90,12 @@ _WHAT = {  # what it is, what it stands for, its tag on model hubs
         "text-generation",
     ),
     "llm-micro-hybrid": (
-        "About a quarter of llm-mini-hybrid, post-trained on the same mixture "
-        "in smaller batches, with an embedding that went on learning.",
+        f"About a quarter of llm-mini-hybrid, {_SMALLER}",
         "Qwen3-1.7B",
         "text-generation",
     ),
     "llm-nano-hybrid": (
-        "A twelfth of llm-mini-hybrid, post-trained on the same mixture "
-        "in smaller batches, with an embedding that went on learning.",
+        f"A twelfth of llm-mini-hybrid, {_SMALLER}",
         "Qwen3-0.6B",
         "text-generation",
     ),

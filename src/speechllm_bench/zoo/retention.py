@@ -18,6 +18,7 @@ from speechllm_bench import paths, runs, studies
 from speechllm_bench.config import RunConfig
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.reports.tables import SMOKE_MARK
 from speechllm_bench.stats import with_interval
 from speechllm_bench.zoo import config, skills
 
@@ -34,12 +35,13 @@ def retained(rows: Sequence[dict], study: str) -> pd.DataFrame:
     that tune no LoRA, whose weights were on no machine where this was asked, or whose LLM is not of the zoo
     or was not measured (`zoo evaluate`).
     """
-    lines, seen = [], set()
+    lines, seen, known = [], set(), None
     for row in rows:
         run = row["run"]
         if not row["score"] or not run.stages or row["variant"] in seen or run.stages[-1] in seen:
             continue
-        known = _stored(study, run.profile)
+        if known is None:
+            known = _stored(study, run.profile)
         own = _measured(run) or known[known["stage"] == run.stages[-1]][COLUMNS[2:]].values.tolist()
         lines += [[run.stages[-1], row["variant"], *line] for line in own]
         seen |= {row["variant"], run.stages[-1]} if own else set()
@@ -68,7 +70,8 @@ def write(frame: pd.DataFrame, study: str, profile: str) -> list[Path]:
     csv, markdown = folder / f"{study}_retention.csv", folder / f"{study}_retention.md"
     runs.write_text(csv, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     table = display(frame).to_markdown(index=False, disable_numparse=True)
-    runs.write_text(markdown, f"{caption(frame)}\n\n{table}\n")
+    mark = f"{SMOKE_MARK} " if profile == "smoke" else ""
+    runs.write_text(markdown, f"{mark}{caption(frame)}\n\n{table}\n")
     return [csv, markdown]
 
 
