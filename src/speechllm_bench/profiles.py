@@ -38,8 +38,7 @@ class Decoding(Strict):
 class Budgets(Strict):
     """Examples seen in a stage, the same for every variant of a study. 0: the profile has no such stage.
 
-    `alignment` is what adapters of a frozen embedded LLM see beyond a paper's stages: transcription before
-    slots, and in `adapter_size` as many slots more.
+    `alignment` is transcription before slots that an embedded LLM needs where a paper has no such stage.
     `understanding` follows transcription in 2509.04473: entities, sentiment, or all tasks at once.
     """
 
