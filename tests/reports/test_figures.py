@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speechllm_bench import studies
+from speechllm_bench import experiments, studies
 from speechllm_bench.reports import figures, looks, tables
 
 
@@ -37,7 +37,7 @@ def table():
             "f1": [0.3, 0.6, np.nan],
             "f1_low": [0.2, 0.5, np.nan],
             "f1_high": [0.4, 0.7, np.nan],
-            "reported_f1": [0.4, np.nan, 0.5],
+            "reported": [0.4, np.nan, 0.5],
         }
     )
 
@@ -109,7 +109,7 @@ def test_points_hollow_markers_and_log_axis(table):
     assert [t.get_text() for t in figure.legends[0].get_texts()] == [
         "CNN",
         "MLP",
-        "reported: the paper's own F1",
+        "reported: the paper's own figure",
     ]
 
 
@@ -132,12 +132,23 @@ def test_a_variant_looks_the_same_everywhere():
 
 @pytest.mark.parametrize("study", ["adapter_size", "lora", "multistage"])
 def test_the_variants_of_a_study_are_told_apart_without_colour(study):
-    """By their markers; LoRA on and off share an adapter's colour."""
+    """By their markers; LoRA on and off, and twice the slots, share an adapter's colour."""
     names = studies.load(study, "smoke")[0].variants
     found = [looks.LOOKS[name] for name in names]
     assert len({look.marker for look in found}) == len({look.label for look in found}) == len(found)
-    plain = {looks.LOOKS[name].colour for name in names if "_lora" not in name}
-    assert len(plain) == sum("_lora" not in name for name in names)
+    plain = [looks.LOOKS[name].colour for name in names if not name.endswith(("_lora", "_rate", "_long"))]
+    assert len(set(plain)) == len(plain) > 3
+
+
+@pytest.mark.parametrize("name", studies.known_studies())
+def test_the_telling_trainings_of_a_study_have_looks_of_their_own(name):
+    study, profile = studies.load(name, "mini")
+    named = [v for v in study.variants if not v.startswith("annotated")]  # those need an annotator's labels
+    configs = {name: experiments.resolve(profile, study.variant(name), 0) for name in named}
+    trained = {name: c.model_dump_json(exclude={"evaluation"}) for name, c in configs.items() if c.stages}
+    first = {training: name for name, training in reversed(trained.items())}  # it names what they share
+    found = [looks.LOOKS[first[training]] for training in {trained[v] for v in study.telling if v in trained}]
+    assert len({(look.colour, look.marker) for look in found}) == len(found)
 
 
 def test_files_are_the_same_bytes_each_time(curves, tmp_path):

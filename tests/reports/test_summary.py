@@ -19,7 +19,8 @@ def store(variant, seed, right=None, profile="mini", **record):
     made = row(variant, right or 0, seed, **record)
     folder = studies.run("adapter_size", variant, seed, profile).folder
     status = "diverged" if right is None else "ok"
-    runs.write_json(folder / "run.json", made["record"] | {"status": status})
+    size = 1000 * len(variant)  # that a figure against it has an axis
+    runs.write_json(folder / "run.json", made["record"] | {"status": status, "trained_parameters": size})
     if right is not None:
         runs.write_json(folder / "score.json", made["score"])
 

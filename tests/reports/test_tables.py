@@ -60,7 +60,7 @@ def test_one_row_a_variant_with_intervals_and_paired_difference(rows):
     assert cnn["difference"] == pytest.approx(cnn["f1"] - mlp["f1"])
     assert cnn["difference_low"] < cnn["difference"] < cnn["difference_high"] < 0
     assert cnn["differs"] and pd.isna(mlp["difference"])
-    assert cnn["reported_f1"] == 0.4017 and pd.isna(mlp["reported_f1"])
+    assert cnn["reported"] == 0.4017 and pd.isna(mlp["reported"])
     assert missing["status"] == "NOT RUN" and pd.isna(missing["f1"]) and pd.isna(missing["n"])
 
 
@@ -204,7 +204,7 @@ def test_slot_tables_have_the_columns_they_always_had():
         "precision,precision_low,precision_high,recall,recall_low,recall_high,f1,f1_low,f1_high,"
         "difference,difference_low,difference_high,differs,exact_f1,exact_f1_low,exact_f1_high,"
         "slu_f1,slu_f1_low,slu_f1_high,parse_failures,parse_failures_low,parse_failures_high,"
-        "seconds,reported_f1,partial_match_version"
+        "seconds,reported,partial_match_version"
     )
 
 

@@ -8,7 +8,13 @@ from speechllm_bench.schema import Interval
 from speechllm_bench.stats import differ
 
 Verdict = Literal[
-    "agrees", "direction only", "disagrees", "inconclusive", "not testable at this scale", "not run"
+    "agrees",
+    "direction only",
+    "disagrees",
+    "direction against",
+    "inconclusive",
+    "not testable at this scale",
+    "not run",
 ]
 
 
@@ -16,9 +22,9 @@ def verdict(difference: Interval | None, testable: bool = True) -> Verdict:
     """Judge a claim by the paired difference F1(better) - F1(worse); None when either was not run.
 
     agrees, disagrees: over two seeds or more the variants differ (rule 13), as claimed or the other way
-    round. direction only: as claimed, but on one seed; or on several, with an interval above 0 around a
-    difference too small for rule 13. inconclusive: anything else. `testable` is False where the claim is
-    about a scale that was not run.
+    round. direction only, direction against: they differ, but on one seed; or on several, with an interval
+    that leaves out 0 around a difference too small for rule 13. inconclusive: anything else. `testable` is
+    False where the claim is about a scale that was not run.
     """
     if not testable:
         return "not testable at this scale"
@@ -29,7 +35,11 @@ def verdict(difference: Interval | None, testable: bool = True) -> Verdict:
     differing, several = differ(difference), difference.n_seeds > 1
     if differing and several:
         return "agrees" if difference.value > 0 else "disagrees"
-    return "direction only" if difference.low > 0 and (differing or several) else "inconclusive"
+    if not (differing or several):
+        return "inconclusive"
+    if difference.low > 0:
+        return "direction only"
+    return "direction against" if difference.high < 0 else "inconclusive"
 
 
 def verdict_on_divergence(better: int, worse: int) -> Verdict:
@@ -42,4 +52,4 @@ def verdict_on_divergence(better: int, worse: int) -> Verdict:
         return "inconclusive"
     if worse:
         return "agrees" if worse > 1 else "direction only"
-    return "disagrees" if better > 1 else "inconclusive"
+    return "disagrees" if better > 1 else "direction against"

@@ -54,9 +54,9 @@ HEADINGS = {
     "slu_f1": "SLU-F1",
     "parse_failures": "Parse failures",
     "seconds": "Seconds",
-    "reported_f1": "Reported F1",
+    "reported": "Reported F1",
 }
-_OTHER_TASKS = {"difference": "Difference to baseline", "reported_f1": "Reported"}
+_OTHER_TASKS = {"difference": "Difference to baseline", "reported": "Reported"}
 WHOLE = (
     *("n", "speakers", "seeds", "trained_parameters", "total_parameters", "text_tokens"),
     *("pretraining_text_tokens", "partial_match_version"),
@@ -77,7 +77,7 @@ def named(tasks: Sequence[str]) -> list[str]:
     columns.append("differs")
     for name in (n for n in metrics if n not in _FIRST):
         columns += [name, f"{name}_low", f"{name}_high"]
-    return [*columns, "seconds", "reported_f1", *(["partial_match_version"] if "f1" in metrics else [])]
+    return [*columns, "seconds", "reported", *(["partial_match_version"] if "f1" in metrics else [])]
 
 
 def headings(frame: pd.DataFrame) -> dict[str, str]:

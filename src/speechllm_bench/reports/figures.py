@@ -133,9 +133,9 @@ def learning_curves(
 def metric_against_parameters(frame: pd.DataFrame, ax: Axes, metric: str = "f1") -> Axes:
     """Our F1 with its interval by trained parameters (log scale), and the paper's as hollow markers.
 
-    frame: of `tables.study_table`; what trains nothing has no place on the axis and is left out. A reported
-    figure stands beside our variant of that name, whatever the size of the paper's model: only its height is
-    to be compared. metric: one of `score.MAIN_METRICS`.
+    frame: of `tables.study_table`; what trains nothing has no place on the axis and is left out. Reported
+    figures stand right of the axis, since the paper's models have other sizes. metric: one of
+    `score.MAIN_METRICS`.
     """
     for row in that_learn(frame).to_dict("records"):
         style, size = look(row["variant"]), row["trained_parameters"]
@@ -146,9 +146,9 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, metric: str = "f1")
             ax.plot(size, value, color=style.colour, marker=style.marker, ls="", label=style.label)
             bars = [[value - low], [high - value]]
             ax.errorbar(size, value, bars, color=style.colour, ls="", lw=1, capsize=2)
-        if pd.notna(row["reported_f1"]):
-            beside = size * 1.1  # clear of the interval
-            ax.plot(beside, row["reported_f1"], marker=style.marker, mfc="none", mec=style.colour, ls="")
+        if pd.notna(row["reported"]):
+            at = {"transform": ax.get_yaxis_transform(), "clip_on": False}
+            ax.plot(1.06, row["reported"], marker=style.marker, mfc="none", mec=style.colour, ls="", **at)
     ax.set_ylim(0, None)
     ax.set_ylabel(METRIC_LABELS[metric])
     parameters_axis(ax)
@@ -210,7 +210,7 @@ def legend(figure: Figure, reported: bool = False) -> None:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     if reported:
-        entries["reported: the paper's own F1"] = Line2D([], [], ls="", marker="o", mfc="none", mec="0.3")
+        entries["reported: the paper's own figure"] = Line2D([], [], ls="", marker="o", mfc="none", mec="0.3")
     lines = any(isinstance(h, Line2D) and h.get_linestyle() != "None" for h in entries.values())
     for columns in range(6 if figure.get_figwidth() > WIDTHS["column"] else 4, 0, -1):
         drawn = figure.legend(

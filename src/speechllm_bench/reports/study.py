@@ -90,9 +90,7 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
         for ending, (shown, caption) in further.items()
         if len(shown)
     ]
-    drawn = {"curves": curves_figure(study, rows)}
-    if len(figures.that_learn(frame)) <= MOST_LINES:
-        drawn["parameters"] = parameters_figure(frame)
+    drawn = {"curves": curves_figure(study, rows), "parameters": parameters_figure(frame)}
     if name in OWN_FIGURES:
         ending, draw = OWN_FIGURES[name]
         drawn[ending] = draw(rows, curves(rows))
@@ -196,11 +194,13 @@ def last_f1(curve: pd.DataFrame, variant: str) -> float:
 def curves_figure(study: Study, rows: list[dict]) -> Figure | None:
     """Validation loss and the decoded tasks' metrics over examples seen; None without a curve.
 
-    Where there are more lines than can be read it is those of the study's telling variants.
+    Where there are more lines than can be read it is those of the study's telling variants. A training has
+    the name of the first variant that it made, on whatever test set that is evaluated.
     """
     curve = curves(rows)
     if curve["variant"].nunique() > MOST_LINES:
-        curve = curves([row for row in rows if row["variant"] in study.telling])
+        telling = {row["run"].stages for row in rows if row["record"] and row["variant"] in study.telling}
+        curve = curves([row for row in rows if row["record"] and row["run"].stages in telling])
     names = ("loss", *score.MAIN_METRICS)
     panels = [m for m in names if ((curve["metric"] == m) & (curve["split"] == "validation")).any()]
     if not panels:
@@ -214,16 +214,18 @@ def curves_figure(study: Study, rows: list[dict]) -> Figure | None:
 
 def parameters_figure(frame: pd.DataFrame) -> Figure | None:
     """Each task's main metric with intervals against trained parameters; None where nothing that learns was
-    scored.
+    scored, where all train as many, and where there are more points than can be told apart.
     """
     learned = figures.that_learn(frame)
+    if len(learned) > MOST_LINES or learned["trained_parameters"].nunique() < 2:
+        return None
     scored = [m for m in score.MAIN_METRICS if m in frame and learned[m].notna().any()]
     if not scored:
         return None
     figure, axes = figures.panels(len(scored), "column" if len(scored) == 1 else "page")
     for metric, ax in zip(scored, axes, strict=True):
         figures.metric_against_parameters(frame, ax, metric)
-    figures.legend(figure, reported=bool(frame["reported_f1"].notna().any()))
+    figures.legend(figure, reported=bool(frame["reported"].notna().any()))
     return figure
 
 

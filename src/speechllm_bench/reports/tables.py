@@ -56,7 +56,7 @@ def study_table(
                 if shared := _comparable(scores, base):
                     line |= _difference(scores, base, shared)
                     break
-        line["reported_f1"] = reported.get(variant)
+        line["reported"] = reported.get(variant)
         lines.append(line)
     frame = pd.DataFrame(lines, columns=columns.named(tasks))
     frame = frame.drop(columns=[column for column in columns.BEFORE if frame[column].isna().all()])
@@ -130,7 +130,7 @@ def relative_gain(rows: Sequence[dict], variant: str, over: str) -> Interval | N
 
 def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str:
     """What the table shows and rests on: questions, speakers and seeds (protocol, rule 13)."""
-    reported = columns.headings(frame)["reported_f1"]
+    reported = columns.headings(frame)["reported"]
     if frame["n"].isna().all():
         return f"{title}, profile {profile}: nothing has been scored. {reported}: the paper's, at its scale."
     parts = [
