@@ -308,6 +308,20 @@ def test_prepare_returns_at_once_when_all_is_there(done, own_cache, monkeypatch)
     jobs.prepare(done.config, "smoke", 1)
 
 
+def test_what_preparation_took_is_of_the_part_that_was_made(done, own_cache):
+    """A text LLM needs the corpus alone, and who hears after it makes frames of a corpus that is there."""
+    for part in ("corpora", "frames"):
+        shutil.rmtree(own_cache / part)
+    file = paths.results("smoke") / "preparation.json"
+    jobs.prepare(done.config.model_copy(update={"adapter": None, "stages": []}), "smoke", 1)
+    spoken = runs.read_json(file)["seconds"]
+    assert set(spoken) == {"synthesis"} and spoken["synthesis"] > 0
+    runs.write_json(file, runs.read_json(file) | {"seconds": {"synthesis": 500.0}})  # a larger corpus
+    jobs.prepare(done.config, "smoke", 1)
+    seconds = runs.read_json(file)["seconds"]
+    assert set(seconds) == {"synthesis", "frames"} and seconds["synthesis"] == 500.0 > seconds["frames"] > 0
+
+
 def test_interrupted_encoding_leaves_no_half_store(done, own_cache, monkeypatch):
     from speechllm_bench.models import encoder
 

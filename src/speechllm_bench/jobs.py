@@ -25,26 +25,35 @@ Progress = Callable[[str, float], None]
 
 
 def prepare(config: RunConfig, profile: str, n_workers: int) -> None:
-    """Corpus and encoder frames on disk; what making them took goes to results/<profile>/preparation.json."""
-    there = preparation.frames_folder(config).is_dir()
+    """Corpus and encoder frames on disk; what making them took goes to results/<profile>/preparation.json.
+
+    What is there already is not timed: of it the record keeps what it says.
+    """
+    spoken = preparation.corpus_folder(config.corpus).is_dir()
+    encoded = not config.hears or preparation.frames_folder(config).is_dir()
+    seconds = {}
     began = time.perf_counter()
     corpus = preparation.ensure_corpus(config.corpus, n_workers)
-    spoken = time.perf_counter()
+    if not spoken:
+        seconds["synthesis"] = round(time.perf_counter() - began, 2)
+    began = time.perf_counter()
     if config.hears:
         preparation.ensure_frames(config, corpus)
-    if there or config.audio_llm:  # whose frames come on top of a corpus that is there
+    if not (encoded or config.audio_llm):  # whose frames come on top of an encoder's
+        seconds["frames"] = round(time.perf_counter() - began, 2)
+    if not seconds:
         return
+    file = paths.results(profile) / "preparation.json"
+    if spoken and file.is_file():  # a new corpus leaves nothing of an older record true
+        seconds = runs.read_json(file)["seconds"] | seconds
     record = {
-        "seconds": {
-            "synthesis": round(spoken - began, 2),
-            "frames": round(time.perf_counter() - spoken, 2),
-        },
+        "seconds": seconds,
         "utterances": sum(len(corpus.n_samples(split)) for split in corpus.splits),
         "speech_seconds": round(sum(s["seconds"] for s in corpus.info["splits"].values())),
         "peak_memory_mib": round(runs.peak_memory_mib()),
         "environment": runs.environment(),
     }
-    runs.write_json(paths.results(profile) / "preparation.json", record)
+    runs.write_json(file, record)
 
 
 def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
