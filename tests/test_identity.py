@@ -176,6 +176,14 @@ def test_the_corpus_recipe_and_the_numerics_version_count(config, monkeypatch):
     assert run != before[0] and stage != before[1]
 
 
+def test_frames_have_a_version_of_their_own(config, monkeypatch):
+    """Runs do not depend on it: they have the numerics version."""
+    before, frames = digests(config)[:2], identity.frames_digest(config)
+    monkeypatch.setattr(identity, "FRAMES_VERSION", identity.FRAMES_VERSION + 1)
+    assert identity.frames_digest(config) != frames
+    assert digests(config)[:2] == before
+
+
 def test_a_stage_depends_on_those_before_it_and_not_on_those_after(config):
     first = config.stages[0]
     second = first.model_copy(update={"name": "more"})
@@ -186,16 +194,17 @@ def test_a_stage_depends_on_those_before_it_and_not_on_those_after(config):
     assert identity.stage_digest(two, 1) != identity.stage_digest(two, 0)
 
 
-def test_mlp_and_no_audio_share_the_stage_and_nothing_else_does(monkeypatch):
+def test_variants_of_one_adapter_share_its_first_stage_and_nothing_else_does(monkeypatch):
     monkeypatch.setattr(identity, "backbone_hash", lambda name: name)
     study = load_study(paths.EXPERIMENTS / "adapter_size.yaml")
     profile = load_profile(paths.EXPERIMENTS / "profiles" / "smoke.yaml")
     configs = {name: resolve(profile, study.variant(name), 0) for name in study.variants}
-    stage = {name: identity.stage_digest(config, 0) for name, config in configs.items()}
-    assert stage["mlp"] == stage["no_audio"]
-    assert len(set(stage.values())) == len(stage) - 1
+    stage = {name: identity.stage_digest(config, 0) for name, config in configs.items() if config.stages}
+    assert stage["mlp"] == stage["no_audio"] == stage["mlp_long"] == stage["no_audio_long"]
+    assert len(set(stage.values())) == 5  # adapters
     assert len({identity.run_digest(config) for config in configs.values()}) == len(configs)
     assert len({identity.frames_digest(config) for config in configs.values()}) == 1
+    assert identity.stage_digest(configs["mlp"], 1) != identity.stage_digest(configs["mlp_long"], 1)
     planned = {run.variant: run for run in studies.plan(["adapter_size"], "smoke").runs}
     assert planned["mlp"].stages == planned["no_audio"].stages
 

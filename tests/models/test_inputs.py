@@ -103,6 +103,17 @@ def test_the_answer_ends_a_row(tokenizer):
         assert len(positions) == positions[-1] - positions[0] + 1
 
 
+def test_a_chat_template_that_tells_the_day_tells_the_same_one_every_day(tokenizer):
+    """Llama 3's take the machine's, where none is given."""
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = (
+        "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+        "{{ date_string }}" + tokenizer.chat_template
+    )
+    before, _ = prompt_halves(other, example())
+    assert other.decode(before).replace(" ", "").lower().startswith("26jul2024")
+
+
 def test_a_chat_template_with_a_system_part(tokenizer):
     other = copy.deepcopy(tokenizer)
     other.chat_template = SYSTEM_TEMPLATE

@@ -244,6 +244,21 @@ def test_again_puts_the_stages_own_questions_once_more(tiny_run, tiny_data, tmp_
     assert [e.task for e, _ in pairs][:12] != ["slots_no_think"] * 12  # mixed
 
 
+def test_validation_asks_for_each_tasks_share_where_the_first_turns_are_of_one_task(
+    tiny_run, tiny_data, tmp_path, collated
+):
+    """A corpus of several sources holds them one behind the other."""
+    config = stage(tiny_run(), tasks={"transcription": 0.75, "slots": 0.25}, points=1, decoded_turns=0)
+    turns = tiny_data.validation
+    one_task = [replace(u, tasks=("transcription",)) for u in turns] + [
+        replace(u, tasks=("slots",)) for u in turns
+    ]
+    train(config, replace(tiny_data, validation=one_task), tmp_path)
+    tasks = [e.task for batch, _ in collated for e in batch if "/validation/" in e.utterance_id]
+    n = config.stages[0].validation_examples
+    assert tasks.count("transcription") == round(0.75 * n) and tasks.count("slots") == n - round(0.75 * n)
+
+
 def test_tasks_beside_leave_a_stages_own_examples_what_they_are(tiny_run, tiny_data, tmp_path, collated):
     """Protocol, rule 8: the same slot examples in every variant, exactly as many of each other task."""
     once = {"points": 1, "decoded_turns": 0, "batch_size": 1}

@@ -18,6 +18,7 @@ from speechllm_bench.data.tasks.prompt import AUDIO
 from speechllm_bench.schema import Example
 
 SPEECH_BEGINS, SPEECH_ENDS = "<|audio_bos|>", "<|audio_eos|>"  # of Qwen2-Audio's tokenizer
+DATE = "26 Jul 2024"  # Llama 3's templates tell the day, and today's would be another prompt tomorrow
 
 
 @dataclass
@@ -52,7 +53,8 @@ def prompt_halves(
     message = [{"role": "user", "content": example.prompt}]
     text = f"{tokenizer.bos_token or ''}{example.prompt}\n"
     if tokenizer.chat_template:
-        text = tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
+        told = {"add_generation_prompt": True, "date_string": DATE}
+        text = tokenizer.apply_chat_template(message, tokenize=False, **told)
         text = text.removesuffix("<think>\n")  # of R1's distillations: thoughts are part of the answer here
     before, after = text.split(AUDIO)
     begin, end = speech_marks(tokenizer) if spoken else ("", "")

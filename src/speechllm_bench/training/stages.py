@@ -199,9 +199,8 @@ def _asked(
     if all(turn.has(task) for turn in train for task in stage.tasks):
         asked = drawn(stage.tasks, stage.own_examples, rng)
     else:  # each task has turns of its own, and its share of the examples
-        ends = [round(end * stage.own_examples) for end in np.cumsum(list(stage.tasks.values()))]
-        parts = zip(stage.tasks, np.diff([0, *ends]), strict=True)
-        asked = schedule.interleave([drawn({task: 1.0}, int(n), rng) for task, n in parts], rng)
+        parts = _shares(stage.tasks, stage.own_examples).items()
+        asked = schedule.interleave([drawn({task: 1.0}, n, rng) for task, n in parts], rng)
     again = [[(turn, {stage.again: 1.0}) for turn, _ in asked]] if stage.again else []
     beside = [
         drawn({task: 1.0}, n, np.random.default_rng([seed, index, *task.encode()]))
@@ -224,14 +223,35 @@ def _amounts(
     return 0.0, sum(map(len, tokenizer(texts)["input_ids"]))
 
 
+def _shares(tasks: dict[TaskName, float], examples: int) -> dict[TaskName, int]:
+    """How many of the examples are each task's."""
+    ends = [round(end * examples) for end in np.cumsum(list(tasks.values()))]
+    return dict(zip(tasks, map(int, np.diff([0, *ends])), strict=True))
+
+
+def _asked_of_validation(
+    stage: StageConfig, validation: Sequence[Utterance]
+) -> list[tuple[Utterance, dict[TaskName, float]]]:
+    """The first turns, and the tasks that each is asked one of; a corpus may hold one task's turns first."""
+    if all(turn.has(task) for turn in validation for task in stage.tasks):
+        fixed = questions.with_gold(validation, stage.tasks, stage.validation_examples)
+        return [(turn, stage.tasks) for turn in fixed]
+    return [
+        (turn, {task: 1.0})
+        for task, n in _shares(stage.tasks, stage.validation_examples).items()
+        for turn in questions.with_gold(validation, [task], n)
+    ]
+
+
 def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: Data):
     """Loss on fixed validation examples of the stage's own tasks, and the decoded task's on fixed turns.
 
     Always against gold, also where the stage learns from an annotator's labels.
     """
-    fixed = questions.with_gold(data.validation, stage.tasks, stage.validation_examples)
+    pairs = _asked_of_validation(stage, data.validation)
+    fixed = [turn for turn, _ in pairs]
     examples = [
-        questions.training_example(u, data.slot_types, stage.tasks, 0, 0, stage.described) for u in fixed
+        questions.training_example(u, data.slot_types, tasks, 0, 0, stage.described) for u, tasks in pairs
     ]
     parts = [slice(i, i + stage.batch_size) for i in range(0, len(examples), stage.batch_size)]
     positions = {"speech_tokens": model.speech_tokens, "with_answer": True}
