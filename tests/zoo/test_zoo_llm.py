@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.errors import UserError
 from speechllm_bench.models.llm import load_llm, load_tokenizer
+from speechllm_bench.training import loop
 from speechllm_bench.zoo import config, evaluate, llm, skills, train
 from speechllm_bench.zoo.config import PostTraining, load_recipe
 
@@ -53,7 +57,9 @@ def test_soft_reading_is_another_training(tiny_backbones, utterances, tmp_path, 
     assert not torch.equal(plain, soft)
 
 
-def test_a_base_without_post_training_has_no_chat_format_and_its_card_says_what_it_is(tmp_path, monkeypatch):
+@pytest.fixture
+def plain(tmp_path, monkeypatch):
+    """A tiny recipe of llm-mini-plain, which `train_backbones` then trains into `tmp_path`."""
     monkeypatch.setattr(llm, "HELD_OUT_ROWS", 4)
     monkeypatch.setattr(llm, "TOKENIZER_LINES", 300)
     monkeypatch.setattr(train.paths, "cache", lambda: tmp_path / "cache")
@@ -65,6 +71,41 @@ def test_a_base_without_post_training_has_no_chat_format_and_its_card_says_what_
     recipe = recipe.model_copy(update=small)
     monkeypatch.setattr(config, "load_recipe", lambda _: recipe)
     monkeypatch.setattr(config, "folder", lambda name: tmp_path / name)
+    return recipe
+
+
+def test_a_training_that_is_stored_leaves_no_checkpoint_to_go_on_from(plain, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)  # one a step
+    folders = []
+    monkeypatch.setattr(train, "save", lambda *_: folders.extend((tmp_path / "cache/zoo").iterdir()))
+    train.train_backbones(plain.name, 1)
+    assert [f.name for f in folders] == [train._training_digest(plain)] and not folders[0].exists()
+
+
+def test_other_texts_or_other_numerics_are_another_training(plain, monkeypatch):
+    found = [train._training_digest(plain)]
+    monkeypatch.setattr(train.runs, "NUMERICS_VERSION", 0)
+    found.append(train._training_digest(plain))
+    monkeypatch.setattr(train.runs, "file_sha256", lambda path: path.name)
+    found.append(train._training_digest(plain))
+    monkeypatch.setattr(train.corpora, "recipe", lambda name: {"corpus": name})
+    found.append(train._training_digest(plain))
+    assert len(set(found)) == 4
+
+
+def test_a_training_that_diverges_stops_there_and_what_was_stored_stays(plain, tmp_path, monkeypatch):
+    loss = llm.language_loss
+    monkeypatch.setattr(llm, "language_loss", lambda *some: math.nan * loss(*some))
+    old = tmp_path / plain.name / "model.safetensors"
+    old.parent.mkdir()
+    old.write_text("old")
+    with pytest.raises(UserError, match=r"-plain diverged in phase 'pre_training' after 4 examples and was"):
+        train.train_backbones(plain.name, 1)
+    assert old.read_text() == "old"
+
+
+def test_a_base_without_post_training_has_no_chat_format_and_its_card_says_what_it_is(plain, monkeypatch):
+    recipe = plain
     (folder,) = train.train_backbones(recipe.name, 1)
     assert folder.name == "llm-mini-plain" and load_tokenizer(str(folder)).chat_template is None
     assert load_llm(str(folder)).config.hidden_size == 8

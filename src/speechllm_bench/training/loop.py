@@ -47,6 +47,15 @@ class Fit:
     validation_seconds: float
     autocast: bool  # whether its steps were in bf16 here
 
+    def sound(self, backbone: str, phase: str) -> Fit:
+        """Itself; UserError where it diverged, since a backbone is not trained on from there, nor stored."""
+        if self.status == "diverged":
+            raise UserError(
+                f"{backbone} diverged in phase '{phase}' after {self.curve[-1].examples} examples and was "
+                "not stored; lower the lr in its recipe and train again"
+            )
+        return self
+
 
 def fit(
     config: FitConfig,

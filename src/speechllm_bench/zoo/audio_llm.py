@@ -214,7 +214,7 @@ def train_phase(
         recipe.seed,
         autocast=phase.in_bf16,
         progress=lambda share: progress(phase.name, share),
-    )
+    ).sound(recipe.name, phase.name)
 
 
 def _seen(batches: list[list[Item]], tokenizer: PreTrainedTokenizerBase, frames: FrameStore) -> Seen:

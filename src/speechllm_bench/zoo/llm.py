@@ -120,7 +120,7 @@ def pre_train(recipe, model, parameters, tokenizer, utterances, checkpoints, pro
         recipe.seed,
         autocast=config.in_bf16,
         progress=lambda share: progress("pre-training", share),
-    )
+    ).sound(recipe.name, "pre_training")
 
 
 def packed(recipe, tokenizer, utterances, rows: int, seed: int | None = None) -> torch.Tensor:
@@ -194,4 +194,4 @@ def post_train(
         recipe.seed,
         autocast=phase.in_bf16,
         progress=lambda share: progress(phase.name, share),
-    )
+    ).sound(recipe.name, phase.name)

@@ -123,7 +123,7 @@ def post_train(
         recipe.seed,
         autocast=phase.in_bf16,
         progress=lambda share: progress("post-training", share),
-    )
+    ).sound(recipe.name, "post_training")
     return fitted, seen
 
 

@@ -12,14 +12,24 @@ import torch
 from tqdm import tqdm
 
 from speechllm_bench import paths, runs
+from speechllm_bench.data import corpora
 from speechllm_bench.training.loop import Fit, write_curve
 from speechllm_bench.zoo import audio_llm, config, llm, mixture, whisper
 
+TEXTS = (
+    *("field_names.py", "listening.py", "marks.py", "reading.py", "reasoning.py", "records.py"),
+    *("records.yaml", "relations.yaml", "soft_reading.py", "text.py", "words.py"),
+)
+"""The files that decide what backbones read and hear, beside the corpus."""
+
 
 def train_backbones(name: str, n_workers: int) -> list[Path]:
-    """Train what recipe `name` makes; a killed training goes on from its last checkpoint."""
+    """Train what recipe `name` makes; a killed training goes on from its last checkpoint.
+
+    One that diverges raises UserError and leaves what was stored before.
+    """
     recipe = config.load_recipe(name)
-    checkpoints = paths.cache() / "zoo" / runs.digest(recipe.model_dump())
+    checkpoints = paths.cache() / "zoo" / _training_digest(recipe)
     with tqdm(
         total=1000, unit="", desc=name, bar_format="{desc} {percentage:3.0f}%|{bar}| {remaining} left"
     ) as bar:
@@ -31,7 +41,15 @@ def train_backbones(name: str, n_workers: int) -> list[Path]:
             bar.update(int(1000 * share) - bar.n)
 
         trained = _train(recipe, checkpoints, n_workers, progress)
-        return [save(backbone, recipe, *made) for backbone, *made in trained]
+        saved = [save(backbone, recipe, *made) for backbone, *made in trained]
+    runs.remove(checkpoints)  # or the next training would go on from the end of this one
+    return saved
+
+
+def _training_digest(recipe: config.Recipe) -> str:
+    """Of what a training's checkpoints depend on: other texts to learn from are another training."""
+    texts = {name: runs.file_sha256(Path(__file__).with_name(name)) for name in TEXTS}
+    return runs.digest(recipe.model_dump(), texts, corpora.recipe("call_centre"), runs.NUMERICS_VERSION)
 
 
 def _train(recipe, checkpoints: Path, n_workers: int, progress: Callable[[str, float], None]) -> Iterator:

@@ -235,7 +235,7 @@ def train_phase(
         recipe.seed,
         autocast=config.in_bf16,
         progress=lambda share: progress(phase, share),
-    )
+    ).sound(recipe.name, phase)
 
 
 def pad_mels(rows: list[Tensor]) -> Tensor:
