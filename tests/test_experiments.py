@@ -7,6 +7,8 @@ from speechllm_bench import experiments, paths, profiles, studies
 from speechllm_bench.config import RunConfig, StageConfig
 from speechllm_bench.errors import MissingInput, UserError
 
+SLOTS = {"name": "slots", "tasks": {"slots": 1.0}, "train": ["adapter"], "budget": ["slots"]}
+
 
 def toy(suite, name="smoke"):
     return suite / "experiments" / "profiles" / f"{name}.yaml"
@@ -122,8 +124,27 @@ def test_other_languages_are_heard_and_have_no_slots(suite, change, told):
 
     changed(suite / "experiments" / "adapter_size.yaml", put)
     study, profile = studies.load("adapter_size", "smoke")
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(UserError, match=told):
         experiments.resolve(profile, study.variant("mlp"), 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "told"),
+    [
+        ({"adapter": None}, "", "a stage trains the adapter, but adapter is null for this variant"),
+        ({"stages": [SLOTS | {"train": ["lora"]}]}, "",
+         "a stage trains lora, but lora is off for this variant"),
+        ({"stages": [SLOTS | {"tasks": {"slots": 0.5}}]}, ", stage 'slots'",
+         "tasks are shares above 0 that sum to 1, got {'slots': 0.5}"),
+        ({"evaluation": {"task": "ner", "context": 2}}, ", evaluation",
+         "context can be fixed of the task slots alone, not ner"),
+    ],
+)  # fmt: skip
+def test_a_conflict_in_a_study_is_one_sentence_that_names_variant_and_profile(suite, change, where, told):
+    changed(suite / "experiments" / "adapter_size.yaml", lambda s: s["variants"].update(mlp=change))
+    with pytest.raises(UserError) as error:
+        studies.plan(["adapter_size"], "smoke")
+    assert str(error.value) == f"variant 'mlp' of study 'adapter_size' at profile 'smoke'{where}: {told}"
 
 
 def test_traces_are_decoded_further_and_only_runs_that_may_have_them_say_so(suite):

@@ -171,8 +171,12 @@ class Study(Strict):
         return self
 
 
-def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
-    """The one config of a run: the variant's choices at the profile's scale."""
+def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant") -> RunConfig:
+    """The one config of a run: the variant's choices at the profile's scale.
+
+    `named`: what a UserError calls the variant where its choices are in conflict.
+    """
+    where = f"{named} at profile '{profile.profile}'"
     decoding = profile.decoding.model_dump()
     trace_tokens = decoding.pop("trace_tokens")
     asked = variant.evaluation.model_dump()
@@ -189,24 +193,27 @@ def resolve(profile: Profile, variant: Variant, seed: int) -> RunConfig:
             f"profile '{profile.profile}' names no LLM for the role '{variant.llm}'; "
             f"its roles are: {', '.join(profile.llms)}"
         )
-    return RunConfig(
-        corpus=profile.corpus,
-        encoder=profile.encoder,
-        llm=profile.llms[variant.llm] if variant.llm else profile.llm,
-        adapter=profile.adapters[variant.adapter].at_width(variant.width_factor) if variant.adapter else None,
-        audio_llm=_audio_llm(profile, variant.audio_llm),
-        lora=_lora(profile, variant),
-        stages=[
-            _stage(profile, variant, stage) for stage in variant.stages if _examples(profile, stage.budget)
+    evaluation = asked | decoding
+    evaluation["beams"] = beams if beams > 1 and asked["answerer"] == "model" else None
+    evaluation["trace_tokens"] = trace_tokens if FORMS.keys() & asked_for else None
+    adapter = profile.adapters[variant.adapter].at_width(variant.width_factor) if variant.adapter else None
+    parts = {
+        "corpus": profile.corpus,
+        "encoder": profile.encoder,
+        "llm": profile.llms[variant.llm] if variant.llm else profile.llm,
+        "adapter": adapter,
+        "audio_llm": _audio_llm(profile, variant.audio_llm),
+        "lora": _lora(profile, variant),
+        "stages": [
+            _stage(profile, variant, stage, where)
+            for stage in variant.stages
+            if _examples(profile, stage.budget)
         ],
-        evaluation=EvaluationConfig(
-            **asked,
-            **decoding | {"beams": beams if beams > 1 and asked["answerer"] == "model" else None},
-            trace_tokens=trace_tokens if FORMS.keys() & asked_for else None,
-        ),
-        precision=profile.precision,
-        seed=seed,
-    )
+        "evaluation": checked(EvaluationConfig, evaluation, f"{where}, evaluation"),
+        "precision": profile.precision,
+        "seed": seed,
+    }
+    return checked(RunConfig, parts, where)
 
 
 def _lora(profile: Profile, variant: Variant) -> LoraConfig | None:
@@ -223,7 +230,7 @@ def _audio_llm(profile: Profile, named: bool | str) -> str | None:
     return profile.audio_llms[named]
 
 
-def _stage(profile: Profile, variant: Variant, stage: StageRecipe) -> StageConfig:
+def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -> StageConfig:
     """A stage at the profile's scale, with what the variant changes of every stage."""
     training = profile.training.model_dump()
     lr, lora_lr = (variant.lr_factor * training.pop(name) for name in ("lr", "lora_lr"))
@@ -246,13 +253,12 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe) -> StageConfi
             )
         shared["annotation"]["stored"] = profile.labels
     own = round(stage.times * _examples(profile, stage.budget))
-    return StageConfig(
-        examples=own * (2 if stage.again else 1) + sum((beside or {}).values()),
-        beside=beside,
-        train_share=stage.train_share or variant.train_share,
-        **shared,
-        **training,
-    )
+    sizes = {
+        "examples": own * (2 if stage.again else 1) + sum((beside or {}).values()),
+        "beside": beside,
+        "train_share": stage.train_share or variant.train_share,
+    }
+    return checked(StageConfig, sizes | shared | training, f"{where}, stage '{stage.name}'")
 
 
 def _examples(profile: Profile, budget: Sequence[Budget]) -> int:

@@ -77,7 +77,10 @@ def _sentence(model: type[Strict], error: dict) -> str:
         )
     if error["type"] == "missing":
         return f"key '{key}' is missing"
-    sentence = f"key '{key}' has value {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
+    why = error["msg"].removeprefix("Value error, ")
+    if not error["loc"] and error["type"] == "value_error":  # its value would be the whole file
+        return why
+    sentence = f"key '{key}' has value {error['input']!r}: {why}"
     if error["type"] == "float_type" and isinstance(error["input"], str):
         sentence += " (YAML reads 1e-4 as text; write 1.0e-4)"
     return sentence

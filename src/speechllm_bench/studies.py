@@ -196,7 +196,8 @@ def _check_variants(chosen: list[Study], variants: Sequence[str] | None) -> None
 
 
 def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
-    config = resolve(profile, study.variant(variant), seed)
+    named = f"variant '{variant}' of study '{study.study}'"
+    config = resolve(profile, study.variant(variant), seed, named)
     digest = identity.run_digest(config)
     stages = tuple(identity.stage_digest(config, i) for i in range(len(config.stages)))
     status: Status = "missing"
