@@ -305,6 +305,11 @@ def test_an_adapter_without_a_size_in_the_profile_is_refused(suite):
         experiments.resolve(profile, study.variant("linear"), 0)
 
 
+def test_a_lora_for_a_role_that_the_profile_has_not_is_refused(suite):
+    told = refused(changed(toy(suite), lambda p: p.update(loras={"micor": p["lora"]})))
+    assert told.startswith("smoke.yaml: loras are of roles in llms, but name ['micor'], not among ['base',")
+
+
 def test_a_claim_about_a_variant_that_is_not_there_is_refused(suite):
     path = changed(
         suite / "experiments" / "adapter_size.yaml", lambda s: s["claims"][0].update(better="transformr")

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
-from speechllm_bench import runs, studies
+from speechllm_bench import paths, runs, studies
 from speechllm_bench.errors import UserError
 
 
@@ -45,6 +46,38 @@ def test_what_is_on_disk_is_not_planned_again(suite):
     assert rows["linear"]["status"] == "FAILED"
     assert rows["mlp"]["status"] == "NOT RUN" and rows["mlp"]["record"] is None
     assert "cnn" not in [run.variant for run in studies.plan(["adapter_size"], "smoke").missing]
+
+
+def test_a_paper_that_no_study_is_of_is_refused_unless_a_study_cannot_be_read(suite):
+    file = paths.EXPERIMENTS / "profiles" / "smoke.yaml"
+    profile = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump(profile | {"papers": {"2510.15851": {"llm": "zoo/other"}}}))
+    assert studies.load("adapter_size", "smoke")[1].llm == "zoo/other"
+    file.write_text(yaml.safe_dump(profile | {"papers": {"2510.15815": {"llm": "zoo/other"}}}))
+    with pytest.raises(UserError, match="papers 2510.15815, which no study .* papers are: 2510.15851"):
+        studies.load("adapter_size", "smoke")
+    (paths.EXPERIMENTS / "half_written.yaml").write_text("study: half_wri")
+    studies.load("adapter_size", "smoke")
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "role"), [("llm", "llms", "nano"), ("audio_llm", "audio_llms", "fresh")]
+)
+def test_a_role_is_not_run_where_one_profile_lacks_it_and_misspelt_where_all_do(suite, key, kind, role):
+    study, profile = (paths.EXPERIMENTS / f"{name}.yaml" for name in ("adapter_size", "profiles/smoke"))
+    asked, lacking = (yaml.safe_load(file.read_text()) for file in (study, profile))
+    asked["variants"]["mlp"] = {key: role}
+    del lacking[kind][role]
+    study.write_text(yaml.safe_dump(asked))
+    profile.write_text(yaml.safe_dump(lacking))
+    rows = {row["variant"]: row["run"] for row in studies.records("adapter_size", "smoke")}
+    assert rows["mlp"] is None and rows["cnn"] is not None
+    asked["variants"]["mlp"] = {key: "mirco"}
+    study.write_text(yaml.safe_dump(asked))
+    with pytest.raises(
+        UserError, match=f"'mlp' of .* the role 'mirco', which no profile has under {kind}; there"
+    ):
+        studies.records("adapter_size", "smoke")
 
 
 def test_a_done_run_without_its_score_is_refused(suite):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from speechllm_bench.config import AdapterConfig, CorpusConfig, EncoderConfig, LoraConfig
 from speechllm_bench.strict import Strict, load_yaml
@@ -91,6 +91,12 @@ class Profile(Strict):
     variants: Literal["all", "telling"]  # of a study, where none are named
     examples_per_second: float = Field(gt=0)  # of one training, for the estimate until one is recorded
     time_limit_minutes: int = Field(gt=0)  # of one run's process
+
+    @model_validator(mode="after")
+    def _roles(self) -> Profile:
+        if unknown := sorted(set(self.loras) - set(self.llms)):
+            raise ValueError(f"loras are of roles in llms, but name {unknown}, not among {list(self.llms)}")
+        return self
 
     def of(self, paper: str) -> Profile:
         """This profile as the studies of a paper see it."""

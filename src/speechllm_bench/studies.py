@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -92,7 +93,15 @@ def load(study: str, profile: str) -> tuple[Study, Profile]:
 def profile_named(name: str) -> Profile:
     if name not in PROFILES:
         raise UserError(f"there is no profile '{name}'; the profiles are: {', '.join(PROFILES)}")
-    return load_profile(paths.EXPERIMENTS / "profiles" / f"{name}.yaml")
+    profile = load_profile(paths.EXPERIMENTS / "profiles" / f"{name}.yaml")
+    if profile.papers:
+        known = {_paper(file, file.stat().st_mtime_ns) for file in paths.EXPERIMENTS.glob("*.yaml")}
+        if None not in known and (unknown := sorted(set(profile.papers) - known)):
+            raise UserError(
+                f"{name}.yaml names under papers {', '.join(unknown)}, which no study is of; "
+                f"the studies' papers are: {', '.join(sorted(known))}"
+            )
+    return profile
 
 
 def plan(
@@ -184,6 +193,18 @@ def _study(name: str) -> Study:
     return study
 
 
+@cache
+def _paper(file: Path, written: int) -> str | None:
+    """The paper of a study; None where its file cannot be read, which is told where that study is asked for.
+
+    `written`, the time of the file, is for the cache alone: profiles are asked for often.
+    """
+    try:
+        return load_study(file).paper
+    except UserError:
+        return None
+
+
 def _check_variants(chosen: list[Study], variants: Sequence[str] | None) -> None:
     known = [name for study in chosen for name in study.variants]
     for name in variants or ():
@@ -196,8 +217,11 @@ def _check_variants(chosen: list[Study], variants: Sequence[str] | None) -> None
 
 
 def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
-    named = f"variant '{variant}' of study '{study.study}'"
-    config = resolve(profile, study.variant(variant), seed, named)
+    chosen, named = study.variant(variant), f"variant '{variant}' of study '{study.study}'"
+    for kind, role in (("llms", chosen.llm), ("audio_llms", chosen.audio_llm)):
+        if isinstance(role, str) and role not in getattr(profile, kind):
+            _check_role(kind, role, named)
+    config = resolve(profile, chosen, seed, named)
     digest = identity.run_digest(config)
     stages = tuple(identity.stage_digest(config, i) for i in range(len(config.stages)))
     status: Status = "missing"
@@ -206,6 +230,17 @@ def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
     elif failure_file(profile.profile, digest).is_file():
         status = "failed"
     return Run(study.study, variant, seed, profile.profile, config, digest, stages, status)
+
+
+def _check_role(kind: str, role: str, named: str) -> None:
+    """A role that this profile lacks leaves a run out; one that every profile lacks is misspelt."""
+    profiles = map(load_profile, (paths.EXPERIMENTS / "profiles").glob("*.yaml"))
+    known = sorted({role for profile in profiles for role in getattr(profile, kind)})
+    if role not in known:
+        raise UserError(
+            f"{named} names the role '{role}', which no profile has under {kind}; "
+            f"there are: {', '.join(known)}"
+        )
 
 
 def _row(study: Study, variant: str, seed: int, profile: Profile) -> dict:
