@@ -70,6 +70,23 @@ def test_a_mistake_is_one_sentence_with_what_is_allowed_and_exit_code_2(suite, c
     assert message.startswith("speechllm-bench: ") and "\n" not in message
 
 
+def test_a_home_is_made_and_one_that_cannot_be_is_told(suite, jobs, capsys, monkeypatch):
+    new = suite / "new" / "home"
+    monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(new))
+    assert cli.main(["prepare"]) == 0 and new.is_dir()
+    (suite / "a_file").touch()
+    for home, why in ((suite / "a_file", "File exists"), (suite / "a_file" / "home", "Not a directory")):
+        monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(home))
+        assert cli.main(["prepare"]) == 2
+        assert told(capsys).endswith(
+            f"results and cache cannot be kept in {home} ({why}); "
+            "let SPEECHLLM_BENCH_HOME name a folder that can be written to"
+        )
+    monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(new))
+    monkeypatch.setattr(os, "access", lambda folder, mode: False)
+    assert cli.main(["prepare"]) == 2 and f"kept in {new} (Permission denied)" in told(capsys)
+
+
 def test_run_executes_once_and_then_finds_it_done(suite, jobs, capsys):
     line = ["run", "adapter_size", "mlp", "--seed", "3", "--threads", "2"]
     run = studies.run("adapter_size", "mlp", 3, "smoke")

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechllm_bench import paths
+from speechllm_bench import paths, runs
 from speechllm_bench.errors import UserError
 from speechllm_bench.profiles import PROFILES
 
@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         chosen = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+        if chosen.name_of_command != "doctor":  # which looks around and writes nothing
+            runs.make_home()
         return chosen.command(chosen) or 0
     except UserError as error:
         print(f"speechllm-bench: {error}", file=sys.stderr)
@@ -63,7 +65,7 @@ def prepare(chosen: argparse.Namespace) -> None:
 
 def run(chosen: argparse.Namespace) -> None:
     """One run in this process. A second process that wants the same run waits, then finds it done."""
-    from speechllm_bench import runner, runs, studies
+    from speechllm_bench import runner, studies
 
     run = studies.run(chosen.study, chosen.variant, chosen.seed, chosen.profile)
     _set_threads(chosen.threads or runner.cores())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 from dataclasses import dataclass
 
-from speechllm_bench import identity, paths, studies
+from speechllm_bench import identity, studies
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
 from speechllm_bench.profiles import PROFILES
-from speechllm_bench.runner import cores
+from speechllm_bench.runner import cores, free_disk
 
 
 @dataclass(frozen=True)
@@ -72,12 +71,11 @@ def report() -> str:
 def machine() -> list[str]:
     """One line a fact."""
     data = os.environ.get("SPEECHLLM_BENCH_DATA")
-    usage = shutil.disk_usage(paths.home())
     return [
         f"python      {platform.python_version()} on {platform.system()} {platform.machine()}",
         f"cores       {cores()}",
         f"memory      {_memory_gib():.0f} GiB",
-        f"disk        {usage.free / 2**30:.0f} GiB free where results are kept",
+        f"disk        {free_disk() / 2**30:.0f} GiB free where results are kept",
         f"torch       {_torch()}",
         f"espeak-ng   {_espeak()}",
         f"data        {f'SPEECHLLM_BENCH_DATA={data}' if data else 'SPEECHLLM_BENCH_DATA is not set'}",
@@ -91,7 +89,7 @@ def profile_lines(name: str) -> list[str]:
     except UserError as error:
         return [f"cannot be read: {error}"]
     need = NEEDS[name]
-    free, memory = shutil.disk_usage(paths.home()).free / 2**30, _memory_gib()
+    free, memory = free_disk() / 2**30, _memory_gib()
     papers = [profile, *map(profile.of, profile.papers)]
     models = [
         *(("encoder", own.encoder.path) for own in papers),

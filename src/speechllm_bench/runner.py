@@ -95,6 +95,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def free_disk() -> int:
+    """Bytes free where results are kept, or will be: the folder itself may not be there yet."""
+    home = paths.home()
+    return shutil.disk_usage(next(p for p in (home, *home.parents) if os.path.exists(p))).free
+
+
 def status_file(digest: str) -> Path:
     return paths.cache() / "status" / f"{digest}.json"
 
@@ -288,7 +294,7 @@ def _last_line(log: Path, otherwise: str) -> str:
 
 
 def _check_disk() -> None:
-    free = shutil.disk_usage(paths.home()).free
+    free = free_disk()
     if free < LEAST_DISK:
         raise UserError(
             f"only {free / 2**20:.0f} MiB are free where results are kept ({paths.home()}), and a run needs "

@@ -7,6 +7,7 @@ never meets half a run. A lock lets two processes that want the same thing make 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -68,6 +69,20 @@ def read_json(path: Path) -> dict:
         raise UserError(f"{path} is missing; delete its folder and run again") from None
     except ValueError:
         raise UserError(f"{path} is not readable JSON; delete its folder and run again") from None
+
+
+def make_home() -> None:
+    """The folder that cache and results go to, made where it is missing; UserError where that cannot be."""
+    home = paths.home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not os.access(home, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise UserError(
+            f"results and cache cannot be kept in {home} ({error.strerror}); "
+            "let SPEECHLLM_BENCH_HOME name a folder that can be written to"
+        ) from None
 
 
 @contextlib.contextmanager
