@@ -101,6 +101,15 @@ def test_an_unknown_notebook_is_refused_with_the_known_ones(write):
         notebook.execute("tey", {})
 
 
+def test_merge_markers_in_a_notebook_do_not_cost_the_folder(suite, write):
+    write("toy")
+    (suite / "notebooks" / "toy.ipynb").write_text("<<<<<<< HEAD")
+    with pytest.raises(
+        UserError, match="toy.ipynb is not readable JSON; mend it, or get it again from where"
+    ):
+        notebook.checked("toy", {})
+
+
 def test_it_is_executed_with_its_parameters_by_this_python_and_not_twice(suite, write, capsys):
     write(
         "toy",

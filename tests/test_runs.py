@@ -36,11 +36,14 @@ def test_text_is_written_whole_or_not_at_all(tmp_path):
 
 
 def test_a_missing_or_broken_json_says_what_to_do(tmp_path):
-    with pytest.raises(UserError, match=r"run.json is missing; delete its folder and run again"):
-        runs.read_json(tmp_path / "run.json")
-    (tmp_path / "run.json").write_text('{"a": ')
-    with pytest.raises(UserError, match=r"run.json is not readable JSON; delete its folder and run again"):
-        runs.read_json(tmp_path / "run.json")
+    file = tmp_path / "kept.json"
+    for remedy, told in ((None, "run again"), (runs.DELETE_FOLDER, "delete its folder and run again")):
+        with pytest.raises(UserError, match=f"kept.json is missing; {told}$"):
+            runs.read_json(file, remedy)
+    file.write_text('{"a": ')
+    for remedy, told in ((None, "delete this file and run again"), ("fetch it again", "fetch it again")):
+        with pytest.raises(UserError, match=f"kept.json is not readable JSON; {told}$"):
+            runs.read_json(file, remedy)
 
 
 def test_a_folder_appears_whole(tmp_path):

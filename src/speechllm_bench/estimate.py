@@ -37,10 +37,11 @@ def run_seconds(plan: Plan) -> dict[str, float]:
     """
     folder = paths.results(plan.profile.profile)
     # Hidden folders are left out: another runner may be writing one.
-    stages = [runs.read_json(f) for f in folder.glob("stages/[!.]*/stage.json")]
+    stages = [runs.read_json(f, runs.DELETE_FOLDER) for f in folder.glob("stages/[!.]*/stage.json")]
     seconds = sum(stage["seconds"] + stage["validation_seconds"] for stage in stages)
     seen = sum(stage["examples"] for stage in stages)
-    a_run = [runs.read_json(f)["seconds"] for f in folder.glob("runs/[!.]*/run.json")]
+    records = [runs.read_json(f, runs.DELETE_FOLDER) for f in folder.glob("runs/[!.]*/run.json")]
+    a_run = [record["seconds"] for record in records]
     rest = [run["total"] - run["train"] - run["validate"] for run in a_run] or [RUN_SECONDS]
     pace = seconds / seen if seen else 1 / plan.profile.examples_per_second
     untrained, expected = plan.untrained, {}

@@ -99,7 +99,7 @@ def checked(name: str, parameters: dict) -> dict:
 
 def _declared(file: Path) -> dict[str, tuple[str, object]]:
     """Type and default by name, from the cell tagged `parameters`: one `name: type = literal` a line."""
-    cells = runs.read_json(file)["cells"]
+    cells = runs.read_json(file, "mend it, or get it again from where it came from")["cells"]
     (cell,) = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
     lines = ast.parse("".join(cell["source"])).body
     return {line.target.id: (ast.unparse(line.annotation), ast.literal_eval(line.value)) for line in lines}

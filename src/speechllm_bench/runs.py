@@ -28,6 +28,9 @@ from speechllm_bench.errors import UserError
 NUMERICS_VERSION = 3
 """Bumped by hand when a code change alters the numbers of an unchanged config (protocol, rule 16)."""
 
+DELETE_FOLDER = "delete its folder and run again"
+"""The remedy where a file belongs to a run or a stage, which are whole or are made again."""
+
 RECORD_VERSION = 1
 LIBRARIES = ("torch", "transformers", "peft", "numpy", "tokenizers", "safetensors", "datasets")
 
@@ -62,13 +65,16 @@ def write_json(path: Path, record: dict) -> None:
     write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> dict:
+def read_json(path: Path, remedy: str | None = None) -> dict:
+    """`remedy`: what to do about a missing or damaged file; None: it is this suite's own, and made again."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; delete its folder and run again") from None
+        raise UserError(f"{path} is missing; {remedy or 'run again'}") from None
     except ValueError:
-        raise UserError(f"{path} is not readable JSON; delete its folder and run again") from None
+        raise UserError(
+            f"{path} is not readable JSON; {remedy or 'delete this file and run again'}"
+        ) from None
 
 
 def make_home() -> None:

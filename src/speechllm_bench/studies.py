@@ -252,7 +252,7 @@ def _row(study: Study, variant: str, seed: int, profile: Profile) -> dict:
         return row | {"status": "NOT RUN"}
     if run.status != "done":
         return row | {"status": "FAILED" if run.status == "failed" else "NOT RUN"}
-    row["record"] = runs.read_json(run.folder / "run.json")
+    row["record"] = runs.read_json(run.folder / "run.json", runs.DELETE_FOLDER)
     if row["record"]["status"] == "ok":  # a diverged run has no score
-        row["score"] = runs.read_json(run.folder / "score.json")
+        row["score"] = runs.read_json(run.folder / "score.json", runs.DELETE_FOLDER)
     return row | {"status": row["record"]["status"]}

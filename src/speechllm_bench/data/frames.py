@@ -94,7 +94,7 @@ class FrameStore:
     def open(cls, folder: Path) -> FrameStore:
         """Raises UserError when a file is missing, cut short or unreadable."""
         folder = Path(folder)
-        index = runs.read_json(folder / _INDEX)
+        index = runs.read_json(folder / _INDEX, _remedy(folder))
         try:
             return cls(folder, index)
         except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -143,6 +143,7 @@ def test_what_is_missing_is_named(slurp_files, monkeypatch):
     [
         ("metadata.json", "{}", "metadata.json does not know the recording audio-1.flac"),
         ("metadata.json", '{"1": {}}', "has no recordings with usrid"),
+        ("metadata.json", '{"1": ', "metadata.json is not readable JSON; fetch it again"),
         ("test.jsonl", json.dumps(ALARM | {"entities": [{"type": "mood", "span": [0]}]}), "'mood' is not in"),
     ],
 )

@@ -57,7 +57,8 @@ def read_labels(name: str) -> dict[str, list[tuple[str, str]]]:
 def about(kind: Kind, name: str) -> dict | None:
     """Who wrote it, how many were asked for and came, what was rejected and what it cost; None: not known."""
     beside = file(kind, name).with_suffix(".json")
-    return runs.read_json(beside) if beside.is_file() else None
+    remedy = f"delete this file and write it again with `speechllm-bench annotate {kind}`"
+    return runs.read_json(beside, remedy) if beside.is_file() else None
 
 
 def _about(annotated: Annotated, by: str) -> dict:

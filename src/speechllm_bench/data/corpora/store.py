@@ -160,7 +160,7 @@ class Corpus:
     def load(cls, folder: Path) -> Corpus:
         """Raises UserError when a file is missing, cut short or unreadable."""
         folder = Path(folder)
-        info = runs.read_json(folder / _RECORD)
+        info = runs.read_json(folder / _RECORD, _remedy(folder))
         try:
             files = {folder / counts["file"]: counts["bytes"] for counts in info["splits"].values()}
         except (KeyError, TypeError, AttributeError) as error:

@@ -95,7 +95,7 @@ def _speakers(file: Path) -> dict[str, str]:
     try:
         return {
             recording: about["usrid"]
-            for row in runs.read_json(file).values()
+            for row in runs.read_json(file, "fetch it again").values()
             for recording, about in row["recordings"].items()
         }
     except (AttributeError, KeyError, TypeError) as error:
