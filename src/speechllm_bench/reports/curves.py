@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,12 +13,27 @@ from speechllm_bench.schema import CURVE_COLUMNS
 
 
 def read_curve(file: Path) -> pd.DataFrame:
-    curve = pd.read_csv(file)
+    """A run's curve; UserError where its file is damaged or is another."""
+    try:
+        curve = pd.read_csv(io.StringIO(_text(file)))
+    except ValueError:  # as pandas' own errors are
+        raise UserError(f"{file} is damaged; delete its folder and run again") from None
     if tuple(curve.columns) != CURVE_COLUMNS:
         raise UserError(
-            f"{file} is not a curve (its columns are {list(curve.columns)}); delete its run folder"
+            f"{file} is not a curve (its columns are {list(curve.columns)}); delete its folder and run again"
         )
     return curve
+
+
+def _text(file: Path) -> str:
+    """Whole lines: one that is cut would show another value, or none, and nobody would see it."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        text = ""
+    if not text.endswith("\n"):
+        raise UserError(f"{file} is damaged or cut short; delete its folder and run again")
+    return text
 
 
 def trained_again(rows: Sequence[dict]) -> list[str]:
@@ -31,7 +47,7 @@ def trained_again(rows: Sequence[dict]) -> list[str]:
     for row in rows:
         if row["record"] is None or not (file := row["run"].folder / "curve.csv").is_file():
             continue
-        lines = file.read_text(encoding="utf-8").splitlines()  # as text: this is done for all studies at once
+        lines = _text(file).splitlines()  # as text: this is done for all studies at once
         for digest, stage in zip(row["run"].stages, row["run"].config.stages, strict=True):
             own = tuple(line for line in lines if line.startswith(f"{stage.name},"))
             losses = [float(line.rpartition(",")[2]) for line in own if ",validation,loss," in line]
