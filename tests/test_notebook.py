@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from speechllm_bench import notebook, paths, runs
+from speechllm_bench import notebook, paths, runs, studies
 from speechllm_bench.errors import UserError
 
 PARAMETERS = 'profile: str = "smoke"\nseeds: list = []\nlr: float = 1.0e-3'
@@ -93,6 +93,57 @@ def test_a_notebook_cut_short_by_a_full_disk_is_told_and_not_stored(suite, write
     with pytest.raises(UserError, match="notebook 'toy': .*No space left on device"):
         notebook.execute("toy", {})
     assert [p.name for p in (suite / "results" / "smoke").rglob("*.ipynb")] == []
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """In place of papermill's process: the source itself is the executed copy, after what a test does."""
+    done = []
+
+    def stand_in(work, log, limit):
+        source = Path(runs.read_json(work / "spec.json")["source"])
+        (work / "executed.ipynb").write_bytes(source.read_bytes())
+        done.pop()(work)
+        return {"status": "ok"}
+
+    monkeypatch.setattr(notebook, "_outcome", stand_in)
+    return done.append
+
+
+def test_a_copy_that_cannot_be_read_or_stored_does_not_count(suite, write, meanwhile, monkeypatch):
+    write("toy")
+    status = suite / "results/smoke/notebooks/toy.json"
+    meanwhile(lambda work: (work / "executed.ipynb").unlink())
+    with pytest.raises(UserError, match="notebook 'toy': its executed copy cannot be read; see results"):
+        notebook.execute("toy", {})
+    assert runs.read_json(status)["status"] == "failed" and not status.with_suffix(".ipynb").exists()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    meanwhile(lambda work: monkeypatch.setattr(runs, "write_text", full))
+    with pytest.raises(OSError, match="No space left"):
+        notebook.execute("toy", {})
+    assert runs.read_json(status)["status"] == "running"
+
+
+def test_a_copy_is_stale_when_code_changed_on_the_way_and_when_a_run_was_made_again(
+    suite, write, meanwhile, capsys
+):
+    def executed():
+        meanwhile(lambda work: None)
+        notebook.execute("adapter_size", {})
+        return "nothing to do" not in capsys.readouterr().out
+
+    write("adapter_size")
+    meanwhile(lambda work: write("adapter_size", "'other'"))
+    notebook.execute("adapter_size", {})
+    assert executed() and not executed()
+    run = studies.run("adapter_size", "cnn", 0, "smoke")
+    for score in ({"n": 1}, {"n": 2}):
+        runs.write_json(run.folder / "score.json", score)
+        runs.write_json(run.folder / "run.json", {"status": "ok"})
+        assert executed() and not executed()
 
 
 def test_an_unknown_notebook_is_refused_with_the_known_ones(write):

@@ -48,7 +48,8 @@ def execute(name: str, parameters: dict, limit_minutes: int | None = None) -> Pa
     profile = values["profile"]
     limit = 60 * (limit_minutes or _limit_minutes(name, values))
     target = paths.results(profile) / "notebooks" / f"{name}.ipynb"
-    if target.is_file() and _up_to_date(target.with_suffix(".json"), _made_of(name, values)):
+    code = _code(name)  # before it starts: what is changed meanwhile is not what it will have shown
+    if target.is_file() and _up_to_date(target.with_suffix(".json"), _made_of(code, name, values)):
         print(f"Notebook {name} is up to date, nothing to do.")
         return target
     log = paths.results(profile) / "logs" / f"notebook_{name}.log"
@@ -61,11 +62,14 @@ def execute(name: str, parameters: dict, limit_minutes: int | None = None) -> Pa
         runs.write_json(target.with_suffix(".json"), status)
         outcome = _outcome(work, log, limit)
         seconds = round(time.time() - started, 1)
-        status |= outcome | {"pid": None, "seconds": seconds, "made_of": _made_of(name, values)}
-        runs.write_json(target.with_suffix(".json"), status)
         failed = paths.results(profile) / "failed" / target.name
-        place = target if outcome["status"] == "ok" else failed
-        _store(work / "executed.ipynb", place)
+        ended = outcome["status"] == "ok"
+        if not _store(work / "executed.ipynb", target if ended else failed) and ended:
+            outcome = {"status": "failed", "message": "its executed copy cannot be read"}
+        status |= outcome | {"pid": None, "seconds": seconds}
+        if outcome["status"] == "ok":
+            status["made_of"] = _made_of(code, name, values)
+        runs.write_json(target.with_suffix(".json"), status)  # last: what it says is there by now
     if outcome["status"] == "interrupted":
         raise KeyboardInterrupt
     if outcome["status"] != "ok":
@@ -152,17 +156,26 @@ def _plan(name: str, values: dict) -> list[studies.Run]:
     return list(studies.plan([study], values["profile"], _variants(values), _seeds(values)).runs)
 
 
-def _made_of(name: str, values: dict) -> str:
-    """Digest of all that an executed notebook shows: its source, this package's, studies, values, runs, data.
-
-    Data are the corpus, and what somebody filled in for this notebook in a folder of its name.
-    """
-    filled_in = sorted((paths.results(values["profile"]) / name).glob("*.csv"))
-    code = sorted(f for f in (paths.PROJECT / "src").rglob("*") if f.suffix in (".py", ".yaml")) + filled_in
+def _code(name: str) -> str:
+    """Digest of the notebook's source, this package's, and the studies."""
+    code = sorted(f for f in (paths.PROJECT / "src").rglob("*") if f.suffix in (".py", ".yaml"))
     code += sorted(paths.EXPERIMENTS.rglob("*.yaml"))  # claims and titles enter no run's digest
-    found = [[run.digest, run.status] for run in _plan(name, values)]
-    corpus = identity.corpus_digest(studies.profile_named(values["profile"]).corpus)
-    return runs.digest([runs.file_sha256(p) for p in (source(name), *code)], values, found, corpus)
+    return runs.digest([runs.file_sha256(p) for p in (source(name), *code)])
+
+
+def _made_of(code: str, name: str, values: dict) -> str:
+    """Digest of all that an executed notebook shows: code, values, rows of its study or of one variant, data.
+
+    A run that is made again keeps its digest, so what is recorded of it counts. Data are the corpus, and what
+    somebody filled in for this notebook in a folder of its name.
+    """
+    profile, study = values["profile"], _study(name, values)
+    rows = studies.records(study, profile, _seeds(values)) if study else []
+    rows = [row for row in rows if row["variant"] == values.get("variant", row["variant"])]
+    found = [[row[key] for key in ("variant", "status", "record", "score")] for row in rows]
+    filled_in = [runs.file_sha256(p) for p in sorted((paths.results(profile) / name).glob("*.csv"))]
+    corpus = identity.corpus_digest(studies.profile_named(profile).corpus)
+    return runs.digest(code, filled_in, values, found, corpus)
 
 
 def _up_to_date(status_file: Path, made_of: str) -> bool:
@@ -214,12 +227,14 @@ def _end_tree(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def _store(executed: Path, target: Path) -> None:
+def _store(executed: Path, target: Path) -> bool:
+    """False where there is nothing to store: never written, or cut short by a kill or a full disk."""
     try:
         notebook = clean(json.loads(executed.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
-        return  # never written, or cut short by a kill or a full disk
+        return False
     runs.write_text(target, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+    return True
 
 
 def _clean_output(output: dict) -> dict:
