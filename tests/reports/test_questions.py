@@ -19,12 +19,18 @@ def prediction(i: int, task: str, gold: str, raw: str, asks: str) -> Prediction:
 
 
 def row(
-    variant: str, scored: dict | None, seed: int = 0, described: float | None = None, **evaluation
+    variant: str,
+    scored: dict | None,
+    seed: int = 0,
+    described: float | None = None,
+    hears: bool = True,
+    **evaluation,
 ) -> dict:
     usual = {"task": "slots", "audio": "own", "context": None, "distractors": None}
-    usual |= {"wording": None, "slot_types": "in_domain"}
+    usual |= {"wording": None, "slot_types": "in_domain", "split": "A-test"}
     stage = SimpleNamespace(described=described)
-    config = SimpleNamespace(evaluation=SimpleNamespace(**usual | evaluation), stages=[stage])
+    evaluated = SimpleNamespace(**usual | evaluation)
+    config = SimpleNamespace(evaluation=evaluated, stages=[stage], hears=hears)
     run = SimpleNamespace(config=config, name=variant)
     return {"variant": variant, "seed": seed, "run": run, "score": scored, "record": None, "status": "ok"}
 
@@ -86,6 +92,19 @@ def test_other_questions_have_columns_of_their_own_and_are_not_compared():
     assert "Accuracy: of answers" in tables.caption(frame, "T", "slots", "mini")
     assert tables.main_metric(rows, "sit_asked_sit").value == 1
     assert show.best_run(rows).name == "slots" and show.best_run(rows[1:]).name == "sit_asked_sit"
+
+
+def test_the_best_run_has_heard_and_is_of_the_first_ones_test_set():
+    """Neither a text LLM that reads gold, nor the control, nor what scores higher on another test set."""
+    text = row("gold", filled(20), hears=False)
+    rows = [text, row("speechllm", filled(6)), row("taught", filled(9))]
+    rows += [row("no_audio", filled(12), audio="other"), row("speechllm_b", filled(15), split="B-test")]
+    rows += [row("unfinished", None)]
+    assert show.best_run(rows).name == "taught"
+    assert show.best_run(rows[4:]).name == "speechllm_b"  # the only one that was asked for
+    assert show.best_run([text, rows[-1]]) is None
+    assert {task: run.name for task, run in show.best_runs(rows).items()} == {"slots": "taught"}
+    assert show.best_runs([text]) == {}
 
 
 def test_levels_are_lines_over_context_and_over_distractors():

@@ -25,7 +25,7 @@ def row(task, variant, right, beams=None, n=8, speaker="s"):
     right = range(right) if isinstance(right, int) else right
     gold, other = {"transcription": ("a b", "a c"), "ner": PLACES, "sentiment": ("neutral", "positive")}[task]
     said = [prediction(task, i, gold, gold if i in right else other, speaker) for i in range(n)]
-    evaluation = SimpleNamespace(task=task, beams=beams, audio="own")
+    evaluation = SimpleNamespace(task=task, beams=beams, audio="own", split="A-test")
     return {
         "variant": variant,
         "seed": 0,
@@ -33,7 +33,7 @@ def row(task, variant, right, beams=None, n=8, speaker="s"):
         "run": SimpleNamespace(
             variant=variant,
             stages=(variant.removesuffix("_beams"),),
-            config=SimpleNamespace(evaluation=evaluation),
+            config=SimpleNamespace(evaluation=evaluation, hears=True),
         ),
         "record": {"trained_parameters": 100, "seconds": {"decode": 3.0}, "peak_memory_mib": 500},
         "score": task_scores.score_task(task, said, TASKS[task].parse),

@@ -17,7 +17,6 @@ from speechllm_bench.data.audio import SAMPLE_RATE
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.tasks import TASKS
 from speechllm_bench.data.tasks.traced_slots import FORMS
-from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.experiments import Study
 from speechllm_bench.reports import figures
@@ -60,22 +59,24 @@ def _in_one_line(settings: dict) -> str:
     return yaml.safe_dump(plain, default_flow_style=True, width=1000).strip()
 
 
-def best_run(rows: Sequence[dict]) -> Run:
-    """The best run of those that answered what they heard, by the main metric of the first of them."""
-    heard = [row for row in rows if row["score"] and row["run"].config.evaluation.audio == "own"]
+def best_run(rows: Sequence[dict]) -> Run | None:
+    """The best run of those that heard what they answered; None where none of them has a score.
+
+    Of one test set and one main metric, those of the first of them: studies name variants on their
+    baseline's test set before those on others.
+    """
+    heard = _heard(rows)
     if not heard:
-        raise UserError("no run of this study has a score yet; run it first")
-    metric = score.main_metric(heard[0]["score"])
-    heard = [row for row in heard if score.main_metric(row["score"]) == metric]
-    return max(heard, key=lambda row: _goodness(row["score"]))["run"]
+        return None
+    alike = [row for row in heard if _measured(row) == _measured(heard[0])]
+    return max(alike, key=lambda row: _goodness(row["score"]))["run"]
 
 
 def best_runs(rows: Sequence[dict]) -> dict[str, Run]:
-    """The best run of each task that has a score."""
+    """The best run of each task that a run with a score heard the turns of."""
     by_task: dict[str, list[dict]] = {}
-    for row in rows:
-        if row["score"]:
-            by_task.setdefault(row["run"].config.evaluation.task, []).append(row)
+    for row in _heard(rows):
+        by_task.setdefault(row["run"].config.evaluation.task, []).append(row)
     return {task: best_run(some) for task, some in by_task.items()}
 
 
@@ -166,6 +167,16 @@ def cost(record: dict) -> pd.DataFrame:
 def config_text(run: Run) -> str:
     """The resolved config, as YAML."""
     return yaml.safe_dump(run.config.model_dump(), sort_keys=False)
+
+
+def _heard(rows: Sequence[dict]) -> list[dict]:
+    """The rows with a score of runs that heard the turn that they were asked about: no text LLM did."""
+    scored = [(row, row["run"].config) for row in rows if row["score"]]
+    return [row for row, config in scored if config.hears and config.evaluation.audio == "own"]
+
+
+def _measured(row: dict) -> tuple[str, str]:
+    return row["run"].config.evaluation.split, score.main_metric(row["score"])
 
 
 def _goodness(stored: dict) -> float:
