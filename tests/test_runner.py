@@ -12,7 +12,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from speechllm_bench import estimate, paths, runner, runs, studies
@@ -81,6 +83,16 @@ def test_what_is_missing_is_run_and_then_there_is_nothing_to_do(suite, capsys):
     assert again.finished == () and "all 2 runs are there, nothing to do" in capsys.readouterr().out
     assert len(events(suite)) == 4
     assert not list((suite / ".cache" / "status").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("gib", "gpu", "jobs"), [(64, False, 16), (9, False, 4), (1, False, 1), (64, True, 1)]
+)
+def test_as_many_runs_go_on_as_cores_memory_and_a_gpu_allow(monkeypatch, gib, gpu, jobs):
+    monkeypatch.setattr(runner, "cores", lambda: 16)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=gib * 2**30))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    assert runner.at_once() == jobs
 
 
 def test_expected_time_comes_from_recorded_runs(suite):

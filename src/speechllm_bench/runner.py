@@ -30,6 +30,7 @@ POLL_SECONDS = 0.2
 GRACE_SECONDS = 20  # between asking a run to stop and killing it
 LOG_SECONDS = 60  # between two lines of progress where nobody watches a bar
 LEAST_DISK = 2**30  # bytes
+MEMORY_OF_A_RUN = 2 * 2**30  # of the embedded backbones: 1.6 GiB by the records of `mini`, the largest 2.9
 LOG_LINES = 20  # of a failed run's log that its record keeps
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -68,13 +69,13 @@ def run_missing(
     command: Command = run_command,
     prepare: Command = prepare_command,
 ) -> Outcome:
-    """Run what is missing, `jobs` processes at a time (default: as many as there are cores).
+    """Run what is missing, `jobs` processes at a time (default: `at_once`).
 
     Prints the plan and shows one progress bar. Raises UserError where the corpus cannot be prepared or
     the disk is full, KeyboardInterrupt after it stopped the runs.
     """
     started = time.monotonic()
-    jobs = jobs or cores()
+    jobs = jobs or at_once()
     print(describe(plan, jobs), flush=True)
     if not plan.missing:
         return Outcome((), (), 0.0)
@@ -93,6 +94,17 @@ def run_missing(
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def at_once() -> int:
+    """How many runs go on together by default: one a core, as far as memory goes; one where there is a GPU,
+    since all would train on the same.
+    """
+    import torch  # a run needs it in any case, reports do not
+
+    if torch.cuda.is_available():
+        return 1
+    return max(1, min(cores(), psutil.virtual_memory().available // MEMORY_OF_A_RUN))
 
 
 def free_disk() -> int:

@@ -29,10 +29,15 @@ def decode(
     """Predictions in the order of `examples`, each with its utterance beside it.
 
     The model hears `frames`, or reads `transcripts` where it is a text LLM. Batches hold examples of
-    like length, longest first, so that memory runs out at once or never.
+    like length, longest first: little is padded, and memory runs out at once or never.
     """
     heard = frames if frames is not None else transcripts
-    order = sorted(range(len(examples)), key=lambda i: -len(heard[i]))
+
+    def length(i: int) -> float:  # in tokens of the prompt and what is heard, of about four letters each
+        speech = model.speech_tokens(len(heard[i])) if frames is not None else len(heard[i]) / 4
+        return speech + len(examples[i].prompt) / 4
+
+    order = sorted(range(len(examples)), key=length, reverse=True)
     training = model.training
     model.eval()
     said: dict[int, Prediction] = {}
