@@ -139,6 +139,33 @@ def test_a_report_without_the_backbones_shows_every_row_as_not_run(suite, monkey
     assert "backbone 'big' is not on this machine" in capsys.readouterr().err
 
 
+def test_of_several_notebooks_the_executed_ones_are_summed_up_once_and_a_failed_one_keeps_none(
+    suite, monkeypatch, capsys
+):
+    from speechllm_bench import notebook
+    from speechllm_bench.errors import MissingInput, UserError
+    from speechllm_bench.reports import summary
+
+    folder, written = suite / "results" / "smoke" / "notebooks", []
+
+    def execute(name, *_):
+        if name in failing:
+            raise failing[name](f"no {name}")
+        if name != "there":
+            runs.write_text(folder / f"{name}.ipynb", str(len(written)))
+        return folder / f"{name}.ipynb"
+
+    monkeypatch.setattr(notebook, "execute", execute)
+    monkeypatch.setattr(summary, "write", lambda profile: written.append(profile) or suite / "README.md")
+    failing = {"bad": UserError, "without": MissingInput}
+    runs.write_text(folder / "there.ipynb", "up to date")
+    assert cli.main(["notebook", "without", "bad", "one", "there", "two"]) == 2
+    assert written == ["smoke"] and {p.stem for p in folder.iterdir()} == {"one", "there", "two"}
+    assert told(capsys).splitlines() == ["speechllm-bench: no without", "speechllm-bench: no bad"]
+    assert cli.main(["notebook", "without", "there"]) == 3 and cli.main(["notebook", "there"]) == 0
+    assert written == ["smoke"]  # nothing that it shows has changed
+
+
 def test_help_is_quick_and_needs_neither_torch_nor_pandas():
     program = (
         "import sys, json, speechllm_bench.cli as cli, speechllm_bench.studies, speechllm_bench.runner\n"

@@ -95,14 +95,22 @@ def report(chosen: argparse.Namespace) -> None:
     _report(_studies(chosen.study, chosen.profile), chosen)
 
 
-def notebook(chosen: argparse.Namespace) -> None:
+def notebook(chosen: argparse.Namespace) -> int:
+    """Of several, one that cannot be executed is told and keeps none of the others from it."""
     from speechllm_bench import notebook
 
     options = ("profile", "study", "variant", "seed", "variants", "seeds", "jobs")
     parameters = {k: v for k in options if (v := getattr(chosen, k)) is not None}
+    before, codes = _executed(chosen.profile), []
     for name in _studies(chosen.name, chosen.profile):
-        print(_shown(notebook.execute(name, parameters, chosen.time_limit)))
-    _summarise(chosen.profile)  # which links to executed notebooks
+        try:
+            print(_shown(notebook.execute(name, parameters, chosen.time_limit)))
+        except UserError as error:
+            print(f"speechllm-bench: {error}", file=sys.stderr)
+            codes.append(error.exit_code)
+    if _executed(chosen.profile) != before:  # the summary links to them; it takes a while
+        _report([], chosen)
+    return min(codes, default=0)  # 2 before 3, with which `make` goes on
 
 
 def annotate(chosen: argparse.Namespace) -> None:
@@ -270,17 +278,16 @@ def _progress(run: studies.Run) -> Iterator[Callable[[str, float], None]]:
 
 def _report(names: list[str], chosen: argparse.Namespace) -> None:
     from speechllm_bench.reports import study as reports
+    from speechllm_bench.reports import summary
 
     for name in names:
         for path in reports.write(name, chosen.profile, chosen.seeds):
             print(_shown(path))
-    _summarise(chosen.profile)
+    print(_shown(summary.write(chosen.profile)))
 
 
-def _summarise(profile: str) -> None:
-    from speechllm_bench.reports import summary
-
-    print(_shown(summary.write(profile)))
+def _executed(profile: str) -> dict[Path, int]:  # when, in nanoseconds
+    return {p: p.stat().st_mtime_ns for p in (paths.results(profile) / "notebooks").glob("*.ipynb")}
 
 
 def _set_threads(threads: int) -> None:

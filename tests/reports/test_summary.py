@@ -154,7 +154,12 @@ def test_runs_that_no_table_would_hold_are_refused_by_the_studys_name(stored):
 
 
 def test_every_command_that_reports_writes_it(suite, monkeypatch, capsys):
-    monkeypatch.setattr(notebook, "execute", lambda name, *_: suite / f"{name}.ipynb")
+    def execute(name, *_):
+        file = paths.results("smoke") / "notebooks" / f"{name}.ipynb"
+        runs.write_text(file, "{}")
+        return file
+
+    monkeypatch.setattr(notebook, "execute", execute)
     for line in ("report adapter_size", "notebook adapter_size"):
         assert cli.main(line.split()) == 0
         assert capsys.readouterr().out.splitlines()[-1] == "results/smoke/README.md"
