@@ -8,8 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := run
-.SECONDARY:
-.PHONY: FORCE run all figures lab setup test help clean distclean
+.PHONY: run all figures lab setup test help clean distclean
 
 PROFILE ?= smoke
 STUDY ?=
@@ -27,21 +26,18 @@ run_options := $(which) $(if $(VARIANTS),--variants $(VARIANTS)) $(if $(JOBS),--
 every := $(basename $(notdir $(wildcard experiments/*.yaml)))
 headline := $(shell sed -n 's/^headline: *\[\(.*\)\].*/\1/p' experiments/profiles/$(PROFILE).yaml 2> /dev/null | tr ',' ' ')
 studies := $(if $(filter all,$(STUDY)),$(every),$(or $(STUDY),$(headline),$(every)))
-code := $(shell find src experiments -name '*.py' -o -name '*.yaml')
-executed := $(studies:%=$(results)/notebooks/%.ipynb)
+shares := $(or $(JOBS),2)
 
+# A run that failed (exit code 1) is told again at the end: tables and notebooks are made all the same. Exit code 3
+# of a notebook: nothing of its study can be run, for want of a backbone; the sentence stands there. JOBS processes
+# share the notebooks, each writes the summary once, and none executes what is up to date.
 run: setup ## train and evaluate what is missing, then tables, figures and notebooks (the default)
-	@$(bench) study $(studies) $(run_options)
-	@$(MAKE) --no-print-directory --silent --jobs=$(or $(JOBS),2) $(executed)
-	@echo "Summary: $(results)/README.md   tables: $(results)/tables   figures: $(results)/figures   notebooks: $(results)/notebooks"
-
-# A study's notebook is executed again when its source, the code, the records, VARIANTS or SEEDS have changed.
-# Exit code 3: nothing of the study can be run, for want of a backbone. The sentence stands there; the others go on.
-$(results)/notebooks/%.ipynb: notebooks/%.ipynb $(results)/notebooks/.%.chosen $(results)/runs $(code)
-	$(bench) notebook $* $(run_options) || [ $$? = 3 ]
-
-$(results)/notebooks/.%.chosen: FORCE
-	mkdir -p $(@D); cmp -s - $@ <<< "$(VARIANTS) $(SEEDS)" || echo "$(VARIANTS) $(SEEDS)" > $@
+	@code=0; $(bench) study $(studies) $(run_options) || code=$$?; [ $$code -le 1 ] || exit $$code; \
+	  share=$$((($(words $(studies)) + $(shares) - 1) / $(shares))); \
+	  xargs -n $$share -P $(shares) bash -c '$(bench) notebook "$$@" $(run_options) || [ $$? = 3 ]' - \
+	    <<< "$(studies)" || code=1; \
+	  echo "Summary: $(results)/README.md   tables: $(results)/tables   figures: $(results)/figures   notebooks: $(results)/notebooks"; \
+	  exit $$code
 
 all: ## the same for every study; in profile smoke at the two variants that lie furthest apart
 	@$(MAKE) --no-print-directory run STUDY=all VARIANTS=$(or $(VARIANTS),$(if $(filter smoke,$(PROFILE)),extremes))
