@@ -43,25 +43,30 @@ def trained_again(rows: Sequence[dict]) -> list[str]:
     by the same settings; on another machine it ends a little elsewhere, and so do the rows that stand on it.
     Trainings are told apart by their curves. rows: of `studies.records`.
     """
-    ends: dict[tuple[str, str], dict[tuple, tuple[list[str], float]]] = {}  # by stage, by its curve
+    ends: dict[tuple[str, str], dict[tuple, tuple[list[str], str]]] = {}  # by stage, by its curve
     for row in rows:
         if row["record"] is None or not (file := row["run"].folder / "curve.csv").is_file():
             continue
         lines = _text(file).splitlines()  # as text: this is done for all studies at once
         for digest, stage in zip(row["run"].stages, row["run"].config.stages, strict=True):
             own = tuple(line for line in lines if line.startswith(f"{stage.name},"))
-            losses = [float(line.rpartition(",")[2]) for line in own if ",validation,loss," in line]
             trainings = ends.setdefault((stage.name, digest), {})
-            trainings.setdefault(own, ([], losses[-1] if losses else float("nan")))[0].append(row["variant"])
+            trainings.setdefault(own, ([], _last(own)))[0].append(row["variant"])
     sentences: dict[tuple, list[str]] = {}
     for (name, _), trainings in ends.items():
         if len(trainings) > 1:
             who = tuple(tuple(variants) for variants, _ in trainings.values())
-            losses = " and ".join(f"{last:.4f}" for _, last in trainings.values())
-            sentences.setdefault((name, who), []).append(losses)
+            sentences.setdefault((name, who), []).append(" against ".join(x for _, x in trainings.values()))
     return [
         f"The stage {name} was trained {len(who)} times: for "
         f"{', and again for '.join(', '.join(variants) for variants in who)} "
-        f"(last validation losses, a seed: {'; '.join(losses)})."
-        for (name, who), losses in sentences.items()
+        f"(at the end, on validation, seed by seed: {'; '.join(found)})."
+        for (name, who), found in sentences.items()
     ]
+
+
+def _last(lines: Sequence[str]) -> str:
+    """The last value of each metric of validation among lines of a curve."""
+    parts = [line.split(",") for line in lines if ",validation," in line]
+    last = {metric: float(value) for *_, metric, value in parts}
+    return ", ".join(f"{metric} {value:.3f}" for metric, value in last.items())

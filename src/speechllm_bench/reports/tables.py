@@ -138,7 +138,7 @@ def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str
         heading(frame, title, profile),
         *columns.how(frame),
         "In brackets: 95 % interval by bootstrap over speakers and seeds.",
-        f"Differences are paired, to {baseline};",
+        f"Differences are paired, over shared seeds, to {baseline};",
         f"an asterisk marks those whose interval excludes 0 and that are at least {LEAST_DIFFERENCE}.",
         f"{reported}: the paper's, at the paper's scale and on its own data.",
     ]
