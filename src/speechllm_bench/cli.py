@@ -248,7 +248,11 @@ _OPTIONS = {
     "study": {"help": "a study of experiments/, where the notebook asks for one"},
     "variant": {"help": "a variant of that study"},
     "variants": {"type": lambda text: text.split(","), "metavar": "A,B", "help": "default: all of the study"},
-    "jobs": {"type": _count, "metavar": "N", "help": "processes at a time (default: one a core)"},
+    "jobs": {
+        "type": _count,
+        "metavar": "N",
+        "help": "processes at a time (default: what cores and memory bear)",
+    },
     "threads": {"type": _count, "metavar": "N", "help": "threads of this process (default: the cores)"},
     "time-limit": {"type": _count, "metavar": "MINUTES", "help": "of the whole notebook"},
 }
