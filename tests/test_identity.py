@@ -176,6 +176,22 @@ def test_the_corpus_recipe_and_the_numerics_version_count(config, monkeypatch):
     assert run != before[0] and stage != before[1]
 
 
+def test_a_large_file_is_hashed_once_until_it_changes(config, backbones, monkeypatch, tmp_path):
+    hashed = []
+    monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(tmp_path))
+    monkeypatch.setattr(identity, "LARGE", 0)
+    monkeypatch.setattr(runs, "file_sha256", lambda p: hashed.append(p.name) or "0" * 64)
+    before = digests(config)
+    once = len(hashed)
+    identity.backbone_hash.cache_clear()
+    assert digests(config) == before and len(hashed) == once > 0
+    with open(backbones / "llm" / "model.safetensors", "ab") as file:
+        file.write(b" ")
+    identity.backbone_hash.cache_clear()
+    digests(config)
+    assert hashed[once:] == ["model.safetensors"]
+
+
 def test_frames_have_a_version_of_their_own(config, monkeypatch):
     """Runs do not depend on it: they have the numerics version."""
     before, frames = digests(config)[:2], identity.frames_digest(config)

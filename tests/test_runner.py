@@ -91,7 +91,7 @@ def test_what_is_missing_is_run_and_then_there_is_nothing_to_do(suite, capsys):
 def test_as_many_runs_go_on_as_cores_memory_and_a_gpu_allow(monkeypatch, gib, gpu, jobs):
     monkeypatch.setattr(runner, "cores", lambda: 16)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=gib * 2**30))
-    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    monkeypatch.setattr(runner.shutil, "which", lambda name: gpu and f"/bin/{name}")
     assert runner.at_once() == jobs
 
 

@@ -26,6 +26,8 @@ FRAMES_VERSION = 1
 recogniser hears: both are kept between runs.
 """
 
+LARGE = 2**28  # bytes; what is smaller is hashed in no time
+
 EXTRA = {
     "instructions": (sqit.instructions, sqit.recipe),
     "languages": (languages.utterances, corpora.languages_recipe),
@@ -87,7 +89,19 @@ def backbone_hash(name: str) -> str:
     files = [p for p in sorted(folder.iterdir()) if p.suffix in kinds and p.name not in records]
     if not any(p.suffix == ".safetensors" for p in files):
         raise UserError(f"backbone '{name}' has no .safetensors file in {folder}; fetch or train it again")
-    return runs.digest({p.name: runs.file_sha256(p) for p in files})
+    return runs.digest({p.name: _file_hash(p) for p in files})
+
+
+def _file_hash(file: Path) -> str:
+    """Of a large file once, while its size and its time stay: the models of `paper` are 84 GB together."""
+    about = file.stat()
+    if about.st_size < LARGE:
+        return runs.file_sha256(file)
+    known = runs.digest(str(file.resolve()), about.st_size, about.st_mtime_ns)
+    kept = paths.cache() / "hashes" / known
+    if not kept.is_file():
+        runs.write_text(kept, runs.file_sha256(file))
+    return kept.read_text("utf-8")
 
 
 def backbone_folder(name: str) -> Path:

@@ -100,9 +100,7 @@ def at_once() -> int:
     """How many runs go on together by default: one a core, as far as memory goes; one where there is a GPU,
     since all would train on the same.
     """
-    import torch  # a run needs it in any case, reports do not
-
-    if torch.cuda.is_available():
+    if shutil.which("nvidia-smi"):
         return 1
     return max(1, min(cores(), psutil.virtual_memory().available // MEMORY_OF_A_RUN))
 
