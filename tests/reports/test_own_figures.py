@@ -85,7 +85,9 @@ def test_families_are_lines_of_growing_size_for_all_and_for_few_turns():
         family_row("mlp_large_few", "mlp", 3000, 4, 0.25),
         {"variant": "cnn", "seed": 0, "run": None, "record": None, "score": None},
         family_row("no_audio", "mlp", 1000, 1, None),  # no second MLP
+        family_row("chance", "none", 0, 2, None),
     ]
+    rows[-1]["run"].config.adapter = None
     values = {("train", "loss"): [2.0, 1.0], ("validation", "loss"): [2.0, 1.5]}
     curves = pd.concat([curve(row["variant"], 0, values) for row in rows[:3]])
     frame = sweep.families(rows, curves)

@@ -62,7 +62,7 @@ LOOKS = {
     "speechllm": Look("SpeechLLM", "#0072B2", "h", _SOLID),
     "distilled": Look("SpeechLLM, KL to the LLM as it is", "#009E73", "^", _DASHED),
     "distilled_taught": Look("with KL, described half the time", "#CC79A7", "P", _DASH_DOT),
-    "cascade_taught_described_b_ood": Look("LLM behind it, described half the time", "#D55E00", "p", _DOTTED),
+    "cascade_taught_described_b_ood": Look("LLM, gold text, half described", "#D55E00", "p", _DOTTED),
     "slots": Look("slots", "#000000", "o", _SOLID),
     "ast": Look("slots + AST", "#E69F00", "s", _DASHED),
     "sit": Look("slots + SIT", "#56B4E9", "v", _DOTTED),

@@ -13,7 +13,7 @@ FEW = {False: "many turns", True: "few turns"}
 
 
 def families(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
-    """One row a run that was scored on the turns' own audio.
+    """One row a run with an adapter that was scored on the turns' own audio.
 
     `kind` of adapter, `few` training turns or many, `parameters`, `f1` with `low` and `high`, and `gap`.
 
@@ -22,9 +22,10 @@ def families(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
     """
     lines = []
     for row in rows:
-        if not row["score"] or row["run"].config.evaluation.audio == "other":
+        config = row["run"].config if row["score"] else None
+        if config is None or config.adapter is None or config.evaluation.audio == "other":
             continue
-        config, f1 = row["run"].config, row["score"]["metrics"]["f1"]
+        f1 = row["score"]["metrics"]["f1"]
         mine = curve[(curve["variant"] == row["variant"]) & (curve["seed"] == row["seed"])]
         last = mine[mine["metric"] == "loss"].groupby("split")["value"].last()
         lines.append(
