@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from speechllm_bench import paths, studies
 
 KEPT = sorted((paths.PROJECT / "results").glob("*/runs/*/run.json"))
+NOTEBOOKS = sorted((paths.PROJECT / "results" / "mini" / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("profile", sorted({file.parents[2].name for file in KEPT} - {"smoke"}))
@@ -20,3 +23,11 @@ def test_every_record_kept_belongs_to_a_study(profile):
         file.parent.name for file in KEPT if file.parents[2].name == profile and file.parent.name not in known
     ]
     assert strangers == []
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+def test_an_executed_notebook_rests_on_what_its_table_rests_on(file):
+    """Turns, speakers and seeds: a notebook of one seed beside a table of three tells other numbers."""
+    table = file.parents[1] / "tables" / f"{file.stem}.md"
+    (rests_on,) = re.findall(r"n = .*?; seeds a variant: [^.]*\.", table.read_text("utf-8").split("\n\n")[0])
+    assert rests_on in file.read_text("utf-8")
