@@ -37,7 +37,7 @@ def _text(file: Path) -> str:
 
 
 def trained_again(rows: Sequence[dict]) -> list[str]:
-    """A sentence a stage that was trained more than once for one seed: for which variants, where it ended.
+    """A sentence a stage that was trained more than once for one seed and ended elsewhere: for which variants.
 
     Weights of stages are not kept with the records. Where a later run finds none the stage is trained again,
     by the same settings; on another machine it ends a little elsewhere, and so do the rows that stand on it.
@@ -54,13 +54,13 @@ def trained_again(rows: Sequence[dict]) -> list[str]:
             trainings.setdefault(own, ([], _last(own)))[0].append(row["variant"])
     sentences: dict[tuple, list[str]] = {}
     for (name, _), trainings in ends.items():
-        if len(trainings) > 1:
+        if len({end for _, end in trainings.values()}) > 1:
             who = tuple(tuple(variants) for variants, _ in trainings.values())
             sentences.setdefault((name, who), []).append(" against ".join(x for _, x in trainings.values()))
     return [
         f"The stage {name} was trained {len(who)} times: for "
         f"{', and again for '.join(', '.join(variants) for variants in who)} "
-        f"(at the end, on validation, seed by seed: {'; '.join(found)})."
+        f"(where they ended apart on validation, seed by seed: {'; '.join(found)})."
         for (name, who), found in sentences.items()
     ]
 
