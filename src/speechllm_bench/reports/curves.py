@@ -37,7 +37,7 @@ def _text(file: Path) -> str:
 
 
 def trained_again(rows: Sequence[dict]) -> list[str]:
-    """A sentence a stage that was trained more than once for one seed and ended elsewhere: for which variants.
+    """A sentence a stage that was trained more than once for one seed and ended elsewhere: for whom.
 
     Weights of stages are not kept with the records. Where a later run finds none the stage is trained again,
     by the same settings; on another machine it ends a little elsewhere, and so do the rows that stand on it.
