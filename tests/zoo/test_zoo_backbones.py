@@ -102,10 +102,13 @@ def test_the_llms_of_2510_19326_have_written_all_that_a_trace_is_written_in(name
     from speechllm_bench.models.llm import load_llm, load_tokenizer
 
     folder(name)
+    small = "micro" in name or "nano" in name
     tokenizer, types = load_tokenizer(f"zoo/{name}"), call_centre.slot_types()
     rows = load_llm(f"zoo/{name}").get_output_embeddings().weight.detach()
     apart = (rows - rows[tokenizer.pad_token_id]).norm(dim=1)
-    unwritten = set((apart < 0.5).nonzero().flatten().tolist())
+    # Of mini's family they stay where pre-training left them, at 0.3 of the padding token, and the next is at
+    # 0.9; the embeddings of micro and nano learn on, and theirs end on it.
+    unwritten = set((apart < (0.1 if small else 0.5)).nonzero().flatten().tolist())
     targets = [
         questions.evaluation_example(u, types, "slots_reasoning").target
         for u in call_centre.utterances("validation", 500)
@@ -118,8 +121,8 @@ def test_the_llms_of_2510_19326_have_written_all_that_a_trace_is_written_in(name
     if name == "llm-mini-base":
         assert len(barred) == 500, "it has read words alone: the reason why llm-mini-plain is there"
     else:
-        # Rare pieces of names: 1 of mini's family, 9 of micro, whose rows lie nearer to each other.
-        assert len(barred) <= (10 if "micro" in name or "nano" in name else 2)
+        # Rare pieces of names: in 1 trace of mini's family, 4 of micro and 8 of nano.
+        assert len(barred) <= (10 if small else 2)
 
 
 def test_whisper_mini_encodes_speech():
