@@ -28,6 +28,7 @@ TaskName = Literal[
     "sentiment",
 ]
 Part = Literal["adapter", "lora"]
+Precision = Literal["fp32", "bf16"]  # of the frozen backbones and of training; what learns is kept in fp32
 Answerer = Literal["model", "chance_copier", "whole_transcript", "majority"]  # evaluation/answerers.py
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
 Wording = Literal["described", "paraphrased"]  # of the slots asked for; data/tasks/slots.py
@@ -222,7 +223,7 @@ class RunConfig(Strict):
     lora: LoraConfig | None
     stages: list[StageConfig]  # none: the backbones as they are
     evaluation: EvaluationConfig
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
     seed: int = Field(ge=0)
 
     @model_validator(mode="after")

@@ -123,6 +123,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "annotators": _annotators(config),
         **_before(config),
         "device_kind": model.llm.device.type,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "precision": config.precision,
         "threads": torch.get_num_threads(),
         "padding_share": stage_records[-1]["padding_share"] if stage_records else 0.0,

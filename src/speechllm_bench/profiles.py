@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from speechllm_bench.config import AdapterConfig, CorpusConfig, EncoderConfig, LoraConfig
+from speechllm_bench.config import AdapterConfig, CorpusConfig, EncoderConfig, LoraConfig, Precision
 from speechllm_bench.strict import Strict, load_yaml
 
 Budget = Literal["alignment", "slots", "transcription", "understanding"]
@@ -79,7 +79,7 @@ class Profile(Strict):
     budgets: Budgets
     training: Training
     decoding: Decoding
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
     # That `annotate traces` wrote; None: traces are written from gold. Named for 2510.19326 under `papers`:
     # where a turn has a stored trace its question is the one that is asked, whatever is to be said to it.
     traces: str | None = None

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from speechllm_bench.errors import UserError
 from speechllm_bench.models.adapters import Adapter
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.llm import load_tokenizer
@@ -96,3 +97,18 @@ def test_the_tokens_of_a_trace_are_those_up_to_its_end(tokenizer, monkeypatch, a
                     transcripts=["hello"], batch_size=1, max_new_tokens=99)  # fmt: skip
     assert (said.raw, said.n_tokens) == (answer, len(ids) + 1)
     assert tokenizer.decode(ids[: said.trace_tokens]) == counted
+
+
+def test_answers_that_do_not_fit_in_memory_end_in_a_sentence(tokenizer, monkeypatch):
+    def generate(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model = Answers(tokenizer)
+    monkeypatch.setattr(model, "generate", generate)
+    example = Example("e0", "u0", "slots", "<|audio|>\nx", "{}", ("a",))
+    with pytest.raises(UserError, match=r"1 answers at a time; .* lower decoding\.batch_size") as told:
+        decode(
+            model, tokenizer, [example], [utterance(0)], frames=[np.zeros((9, 4), np.float16)],
+            batch_size=4, max_new_tokens=8,
+        )  # fmt: skip
+    assert "\n" not in str(told.value)

@@ -243,3 +243,27 @@ def test_lora_trains_two_to_five_percent_of_the_zoos_llm(profile, tmp_path):
     assert lora.alpha / lora.rank == 4
     layers = {n.split(".lora_")[0].split(".")[-1] for n in trained}
     assert layers == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+def test_activations_computed_again_give_the_same_gradients_and_the_same_answers(make, tokenizer):
+    model, gradients = make(lora=LoraConfig(rank=2, alpha=8, dropout=0.5)), []
+    prompts, forwards = batch(tokenizer, with_answer=False), []
+    layer = model.llm.get_base_model().model.layers[0]
+    layer.self_attn.register_forward_hook(lambda *_: forwards.append(1))
+    answers = model.generate(prompts, 4, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    learning = model.trained_parameters(["adapter", "lora"])
+    for n_forwards in (1, 2):
+        forwards.clear()
+        torch.manual_seed(0)  # dropout is the same again too
+        model.train()
+        model.loss(batch(tokenizer)).backward()
+        assert len(forwards) == n_forwards
+        gradients.append({name: p.grad.clone() for name, p in learning.items()})
+        model.zero_grad()
+        assert model.recompute_activations() == (n_forwards == 1)
+    assert any(g.abs().sum() > 0 for g in gradients[0].values())
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, msg=name)
+    model.eval()
+    again = model.generate(prompts, 4, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    assert torch.equal(again, answers)

@@ -220,3 +220,43 @@ def test_the_curve_as_csv(tmp_path):
     assert rows[2] == {
         "stage": "slots", "step": "3", "examples": "9", "split": "validation", "metric": "f1", "value": "0.1"
     }  # fmt: skip
+
+
+class Short(Toy):
+    """A toy on a GPU whose memory runs out at one step, for as long as it has not been lightened."""
+
+    def __init__(self, at: int, enough: int = 1):
+        super().__init__()
+        self.at, self.enough, self.lightened = at, enough, 0
+
+    def loss(self, batch):
+        terms = super().loss(batch)
+        if len(self.losses) > self.at and self.lightened < self.enough:
+            self.losses.pop()
+            terms["error"].backward()  # what a step leaves behind when it breaks off
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. And more")
+        return terms
+
+    def lighten(self) -> bool:
+        self.lightened += 1
+        return self.lightened <= 2
+
+    def fit(self, folder):
+        parts = self.parameters(), self.batches, self.loss, self.validate
+        return loop.fit(config(), *parts, folder, 0, lighten=self.lighten)
+
+
+def test_a_step_that_does_not_fit_is_done_again_with_less_memory(tmp_path):
+    roomy, short = Toy(), Short(at=3)
+    expected, found = roomy.fit(tmp_path / "roomy"), short.fit(tmp_path / "short")
+    assert short.lightened == 1
+    assert found.curve == expected.curve
+    assert torch.equal(short.model[0].weight, roomy.model[0].weight)
+
+
+def test_a_step_that_never_fits_ends_in_a_sentence(tmp_path):
+    short = Short(at=3, enough=9)
+    with pytest.raises(UserError, match="memory does not hold the training on a batch of 3 examples") as told:
+        short.fit(tmp_path / "short")
+    assert "training.batch_size" in str(told.value) and "\n" not in str(told.value)
+    assert short.lightened == 3, "it is asked until it has nothing left"

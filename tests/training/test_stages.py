@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import ADAPTERS
 
+from speechllm_bench import preparation
 from speechllm_bench.config import AnnotationConfig, LoraConfig, StageConfig
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators import Annotated, Question, stored
@@ -387,3 +388,24 @@ def test_an_adapter_stage_is_the_same_with_untrained_lora_and_without(tiny_run, 
         model, _, _ = train(config.model_copy(update={"lora": lora}), tiny_data, tmp_path / name)
         weights.append(model.adapter.state_dict())
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+@pytest.mark.parametrize("hears", ["composite", "audio_llm"])
+def test_in_bf16_what_is_frozen_is_kept_so_and_what_learns_in_fp32(
+    tiny_run, tiny_data, tiny_backbones, tmp_path, hears
+):
+    change = {"adapter": None, "audio_llm": str(tiny_backbones / "audio_llm")} if hears == "audio_llm" else {}
+    config = stage(tiny_run(lora=LORA), train=["adapter", "lora"], adapter_lr=0.001)
+    config = config.model_copy(update=change | {"precision": "bf16"})
+    if hears == "audio_llm":
+        corpus = preparation.ensure_corpus(config.corpus, n_workers=1)
+        tiny_data = replace(tiny_data, frames=preparation.ensure_frames(config, corpus))
+    model, _ = stages.build_model(config, tiny_data.frames.dim)
+    learning = model.trained_parameters(["adapter", "lora"])
+    assert {p.dtype for p in learning.values()} == {torch.float32}
+    assert {p.dtype for n, p in model.named_parameters() if n not in learning} == {torch.bfloat16}
+    model, fit, _ = train(config, tiny_data, tmp_path / "bf16")
+    _, whole, _ = train(config.model_copy(update={"precision": "fp32"}), tiny_data, tmp_path / "fp32")
+    assert fit.status == "ok" and fit.autocast and not whole.autocast
+    assert values(fit, "validation", "loss") == pytest.approx(values(whole, "validation", "loss"), rel=0.05)
+    assert values(fit, "validation", "loss") != values(whole, "validation", "loss")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2AudioEncoder
 from transformers import Qwen2AudioForConditionalGeneration as Qwen2Audio
 
+from speechllm_bench.config import Precision
 from speechllm_bench.models.adapters import Adapter
 from speechllm_bench.models.encoder import (
     MAX_SAMPLES,
@@ -46,9 +47,9 @@ class Projector(Adapter):
         return self.linear(frames)  # (B, L, E)
 
 
-def load_audio_llm(name: str) -> Qwen2Audio:
-    """The whole model, in eval mode, from a folder or a hub name; fp32 whatever it is stored in."""
-    return load_pretrained(Qwen2Audio, name).eval()
+def load_audio_llm(name: str, precision: Precision = "fp32") -> Qwen2Audio:
+    """The whole model, in eval mode, from a folder or a hub name; in `precision` whatever it is stored in."""
+    return load_pretrained(Qwen2Audio, name, precision).eval()
 
 
 def language_parts(model: Qwen2Audio) -> tuple[PreTrainedModel, Projector]:

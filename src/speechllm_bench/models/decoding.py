@@ -6,8 +6,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from transformers import PreTrainedTokenizerBase
 
+from speechllm_bench.errors import UserError
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example, Prediction, Utterance
@@ -51,7 +53,14 @@ def decode(
             speech_tokens=model.speech_tokens,
             with_answer=False,
         ).to(model.llm.device)
-        tokens = model.generate(batch, max_new_tokens, tokenizer.eos_token_id, tokenizer.pad_token_id, beams)
+        try:
+            ids = (tokenizer.eos_token_id, tokenizer.pad_token_id)
+            tokens = model.generate(batch, max_new_tokens, *ids, beams)
+        except torch.OutOfMemoryError:
+            raise UserError(
+                f"the GPU's memory does not hold {len(rows)} answers at a time; take a GPU with more, or "
+                "lower decoding.batch_size in the profile, which is another run"
+            ) from None
         for i, ids in zip(rows, tokens.tolist(), strict=True):
             said[i] = _prediction(tokenizer, examples[i], utterances[i], ids)
         progress(min(1.0, (start + batch_size) / len(order)))

@@ -7,7 +7,7 @@ from peft import get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from speechllm_bench import paths
-from speechllm_bench.config import LoraConfig
+from speechllm_bench.config import LoraConfig, Precision
 from speechllm_bench.models.pretrained import load_pretrained
 
 
@@ -18,9 +18,9 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_llm(name: str, lora: LoraConfig | None = None) -> PreTrainedModel:
-    """The frozen text LLM, with LoRA where `lora` is given."""
-    return with_lora(load_pretrained(AutoModelForCausalLM, name), lora)
+def load_llm(name: str, lora: LoraConfig | None = None, precision: Precision = "fp32") -> PreTrainedModel:
+    """The frozen text LLM in `precision`, with LoRA, always in fp32, where `lora` is given."""
+    return with_lora(load_pretrained(AutoModelForCausalLM, name, precision), lora)
 
 
 def with_lora(llm: PreTrainedModel, lora: LoraConfig | None) -> PreTrainedModel:

@@ -6,17 +6,21 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from speechllm_bench import paths
+from speechllm_bench.config import Precision
 from speechllm_bench.errors import UserError
 
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
-def load_pretrained(kind: type, name: str) -> PreTrainedModel:
-    """`kind.from_pretrained`: safetensors alone, fp32 whatever they are stored in, and nothing downloaded.
+
+def load_pretrained(kind: type, name: str, precision: Precision = "fp32") -> PreTrainedModel:
+    """`kind.from_pretrained`: safetensors alone, in `precision` whatever they are stored in, and nothing
+    downloaded.
 
     Raises UserError where the weights are missing or damaged.
     """
     try:
         return kind.from_pretrained(
-            paths.backbone(name), use_safetensors=True, dtype="float32", local_files_only=True
+            paths.backbone(name), use_safetensors=True, dtype=DTYPES[precision], local_files_only=True
         )
     except SafetensorError as error:
         raise UserError(f"the weights of {name} are damaged ({error}): {_remedy(name)}") from None

@@ -22,6 +22,7 @@ class SpeechLLM(nn.Module):
         super().__init__()
         self.llm = llm
         self.adapter = adapter
+        self.recomputes = False  # activations, for the gradients
 
     @property
     def speech_tokens(self) -> Callable[[int], int] | None:
@@ -77,6 +78,20 @@ class SpeechLLM(nn.Module):
             eos_token_id=eos_token_id,
             pad_token_id=pad_token_id,
         )
+
+    def recompute_activations(self) -> bool:
+        """Compute the LLM's activations again for the gradients from now on, in place of keeping them.
+
+        The same gradients in much less memory and more time (benchmarks/paper_scale.md). Returns False where
+        it does so already.
+        """
+        if self.recomputes:
+            return False
+        self.recomputes = True
+        name = "activation_checkpointing_enable"  # transformers' newer name for it
+        enable = getattr(self.llm, name, None) or self.llm.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
+        return True
 
     def trained_parameters(self, parts: list[str]) -> dict[str, nn.Parameter]:
         """The parameters that learn, by name: of the adapter, of LoRA, or both. All others stay frozen."""

@@ -68,6 +68,7 @@ def fit(
     *,
     shares: Mapping[str, float] | None = None,
     autocast: bool = False,
+    lighten: Callable[[], bool] = lambda: False,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Fit:
     """Train `parameters` on `batches`, in order, once.
@@ -76,7 +77,9 @@ def fit(
     values, recorded at `config.points` evenly spaced steps. A checkpoint in `checkpoint` is resumed
     from; on the CPU a killed and resumed training gives the same losses to the last bit. Random
     numbers (dropout) depend on seed and step alone. `shares` are what some parameters' learning rates are
-    of `config.lr`; all others have the whole.
+    of `config.lr`; all others have the whole. Where a GPU's memory is short, `lighten()` makes `loss` take
+    less of it and the step is done again; it returns False where there is nothing left to save, which ends in
+    UserError.
     """
     groups: dict[float, list[nn.Parameter]] = {}  # by their share
     for name, parameter in parameters.items():
@@ -95,18 +98,22 @@ def fit(
     earlier, validating = state.seconds, state.validation_seconds
     status = "ok"
 
-    while state.step < n_steps:
+    def gradients() -> dict[str, float]:
         torch.manual_seed(seed * 1_000_003 + state.step)
-        rate = learning_rate(state.step, n_steps, config.lr, config.warmup)
-        for share, group in zip(groups, optimizer.param_groups, strict=True):
-            group["lr"] = share * rate
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             terms = loss(batches[state.step])
         sum(terms.values()).backward()
+        return {name: term.item() for name, term in terms.items()}
+
+    while state.step < n_steps:
+        rate = learning_rate(state.step, n_steps, config.lr, config.warmup)
+        for share, group in zip(groups, optimizer.param_groups, strict=True):
+            group["lr"] = share * rate
+        terms = _in_memory(gradients, optimizer, lighten, len(batches[state.step]))
         norm = nn.utils.clip_grad_norm_(parameters.values(), config.clip)
         state.examples += len(batches[state.step])
         state.step += 1
-        values = {**{name: term.item() for name, term in terms.items()}, "gradient_norm": norm.item()}
+        values = {**terms, "gradient_norm": norm.item()}
         spent = time.perf_counter() - started - (state.validation_seconds - validating)
         state.seconds = earlier + spent
         if not all(math.isfinite(value) for value in values.values()):
@@ -133,6 +140,27 @@ def fit(
             _save(checkpoint, parameters, optimizer, state)
             saved = time.perf_counter()
     return Fit(status, state.curve, state.seconds, state.validation_seconds, autocast)
+
+
+def _in_memory(
+    gradients: Callable[[], dict[str, float]],
+    optimizer: torch.optim.Optimizer,
+    lighten: Callable[[], bool],
+    n_examples: int,
+) -> dict[str, float]:
+    """`gradients()`, done again with less memory as long as the GPU's runs out and some can be saved."""
+    while True:
+        try:
+            return gradients()
+        except torch.OutOfMemoryError as error:
+            told = str(error).split(". ")[0]
+        optimizer.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+        if not lighten():
+            raise UserError(
+                f"the GPU's memory does not hold the training on a batch of {n_examples} examples ({told}); "
+                "take a GPU with more, or lower training.batch_size in the profile, which is another run"
+            )
 
 
 def _since_last_point(window: list[dict[str, float]]) -> dict[str, float]:

@@ -92,10 +92,10 @@ def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, Pr
     torch.manual_seed(config.seed)
     adapter = None
     if config.audio_llm:
-        llm, adapter = language_parts(load_audio_llm(config.audio_llm))
-        llm = with_lora(llm, config.lora)
+        llm, adapter = language_parts(load_audio_llm(config.audio_llm, config.precision))
+        llm, adapter = with_lora(llm, config.lora), adapter.float()  # steps of its rate are lost in bf16
     else:
-        llm = load_llm(config.llm, config.lora)
+        llm = load_llm(config.llm, config.lora, config.precision)
     torch.manual_seed(config.seed)  # the same adapter with LoRA and without
     if config.adapter:
         adapter = build_adapter(config.adapter, d_encoder, llm.get_input_embeddings().embedding_dim)
@@ -170,6 +170,7 @@ def train_stage(
         config.seed,
         shares={name: rate for name in parameters if "lora_" not in name},
         autocast=config.precision == "bf16",
+        lighten=model.recompute_activations,
         progress=progress,
     )
     amounts = _amounts(config, stage, turns, examples, tokenizer, data)

@@ -1,0 +1,215 @@
+"""What profile `paper` takes on this machine's GPU: writes benchmarks/paper_scale.md.
+
+    python benchmarks/paper_scale.py
+
+No weights of the real models are needed: models of their classes and shapes with random weights are
+trained for a few steps by the suite's own stages. Needs the zoo, for its tokenizer, and, while it runs,
+16 GB of disk for the largest LLM.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, WhisperConfig
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from speechllm_bench import runs
+from speechllm_bench.config import RunConfig
+from speechllm_bench.data import corpora
+from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.data.frames import FrameStore, FrameWriter
+from speechllm_bench.errors import UserError
+from speechllm_bench.experiments import resolve
+from speechllm_bench.models.encoder import SAMPLE_RATE, encode
+from speechllm_bench.models.llm import load_tokenizer
+from speechllm_bench.schema import Utterance
+from speechllm_bench.studies import load
+from speechllm_bench.training import stages
+
+STEPS = 12  # of training
+VALIDATED = 1  # turn: a stage asks for some
+CHARACTERS_A_SECOND = 13
+TOKENIZER = "zoo/llm-mini"
+DEVICE = "cuda"
+
+SHAPES = {  # of the real models' config.json, as their authors publish them
+    "meta-llama/Llama-3.2-1B-Instruct": {
+        "model_type": "llama", "vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 8192,
+        "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 64,
+        "tie_word_embeddings": True, "max_position_embeddings": 131072,
+    },
+    "TinyLlama/TinyLlama-1.1B-Chat-v1.0": {
+        "model_type": "llama", "vocab_size": 32000, "hidden_size": 2048, "intermediate_size": 5632,
+        "num_hidden_layers": 22, "num_attention_heads": 32, "num_key_value_heads": 4,
+        "tie_word_embeddings": False, "max_position_embeddings": 2048,
+    },
+    "Qwen/Qwen3-4B": {
+        "model_type": "qwen3", "vocab_size": 151936, "hidden_size": 2560, "intermediate_size": 9728,
+        "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
+        "tie_word_embeddings": True, "max_position_embeddings": 40960,
+    },
+    "meta-llama/Llama-3.1-8B-Instruct": {
+        "model_type": "llama", "vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336,
+        "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
+        "tie_word_embeddings": False, "max_position_embeddings": 131072,
+    },
+}  # fmt: skip
+
+WHISPERS = {  # d_model, layers, heads
+    "openai/whisper-base": (512, 6, 8),
+    "openai/whisper-small": (768, 12, 12),
+}
+
+VARIANTS = [  # study and variant, whose last stage is timed
+    ("adapter_size", "mlp"),
+    ("lora", "transformer_lora"),
+    ("sense", "unified_ner_lora"),
+    ("reasoning_mode", "reasoning"),
+    ("foundation_type", "instruct_regular"),
+    ("foundation_type", "instruct_reasoning"),
+]
+
+
+@dataclass(frozen=True)
+class Measured:
+    step_seconds: float  # median
+    peak_gib: float  # of the GPU's memory, in training
+
+
+def main() -> None:
+    if not torch.cuda.is_available():
+        sys.exit("there is no GPU here, and nothing else bears these models")
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        for study, variant in VARIANTS:
+            lines.append(_row(study, variant, Path(folder)))
+            print(lines[-1], flush=True)
+    runs.write_text(Path(__file__).with_name("paper_scale.md"), _page(lines))
+
+
+def paper_config(study: str, variant: str) -> RunConfig:
+    loaded, profile = load(study, "paper")
+    return resolve(profile, loaded.variant(variant), 0)
+
+
+def _row(study: str, variant: str, folder: Path) -> str:
+    config = paper_config(study, variant)
+    model, tokenizer, data = build(config, folder)
+    batch_size = config.stages[-1].batch_size
+    cells = [f"`{study}`", f"`{variant}`", config.llm, f"{n_trained(config, model) / 1e6:.1f} M"]
+    for recomputes in (False, True):
+        if recomputes:
+            model.recompute_activations()
+        try:
+            found = train(config, model, tokenizer, data)
+            fits = model.recomputes == recomputes  # or it had to turn to that on the way
+        except UserError:  # whose memory runs out all the same
+            fits = False
+        rate = f"{batch_size / found.step_seconds:.0f}" if fits else ""
+        cells += [f"{found.peak_gib:.0f}" if fits else "does not fit", rate]
+    return f"| {' | '.join(cells)} |"
+
+
+def build(config: RunConfig, folder: Path):
+    """Model, tokenizer and data of `config` on random weights, which are kept in `folder`."""
+    llm = folder / config.llm.replace("/", "_")
+    if not llm.is_dir():
+        write_llm(config.llm, llm)
+    frames = folder / config.encoder.path.replace("/", "_")
+    if not frames.is_dir():
+        hear(config, frames)
+    store = FrameStore.open(frames)
+    model, tokenizer = stages.build_model(config.model_copy(update={"llm": str(llm)}), store.dim)
+    return model, tokenizer, stages.Data(*utterances(config), corpora.slot_types("call_centre"), store)
+
+
+def n_trained(config: RunConfig, model) -> int:
+    return sum(p.numel() for p in model.trained_parameters(config.stages[-1].train).values())
+
+
+def train(config: RunConfig, model, tokenizer, data: stages.Data) -> Measured:
+    """The last stage of `config`, `STEPS` steps of it."""
+    few = {"examples": STEPS * config.stages[-1].batch_size, "points": 1, "beside": None}
+    stage = config.stages[-1].model_copy(update=few | {"validation_examples": VALIDATED, "decoded_turns": 0})
+    config, moments = config.model_copy(update={"stages": [stage]}), []
+    gc.collect()  # the last variant's model
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    with tempfile.TemporaryDirectory() as folder:
+        stages.train_stage(
+            config, 0, model, tokenizer, data, Path(folder), lambda share: moments.append(time.monotonic())
+        )
+    seconds = statistics.median(np.diff(moments[1:]))  # without the first, which warms up
+    return Measured(seconds, torch.cuda.max_memory_allocated() / 2**30)
+
+
+def write_llm(name: str, folder: Path) -> None:
+    """A random LLM of this shape in bf16, with the zoo's tokenizer in front of it."""
+    shape = dict(SHAPES[name])
+    tokenizer = load_tokenizer(TOKENIZER)
+    shape |= {"eos_token_id": None, "bos_token_id": None, "pad_token_id": tokenizer.pad_token_id}
+    config = AutoConfig.for_model(shape.pop("model_type"), **shape)
+    torch.manual_seed(0)
+    with torch.device(DEVICE):
+        llm = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    llm.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def utterances(config: RunConfig) -> tuple[list[Utterance], list[Utterance]]:
+    n = STEPS * config.stages[-1].batch_size
+    return call_centre.utterances("train", n), call_centre.utterances("validation", VALIDATED)
+
+
+def hear(config: RunConfig, folder: Path) -> None:
+    """Encoder frames by a random Whisper of the encoder's shape, of noise as long as the turns are."""
+    width, layers, heads = WHISPERS[config.encoder.path]
+    shape = {"d_model": width, "encoder_layers": layers, "encoder_attention_heads": heads}
+    encoder = WhisperEncoder(WhisperConfig(**shape, encoder_ffn_dim=4 * width)).eval().to(DEVICE)
+    rng = np.random.default_rng(0)
+    with FrameWriter(folder, width, {}) as writer:
+        for turns in utterances(config):
+            seconds = [max(1.0, len(turn.transcript) / CHARACTERS_A_SECOND) for turn in turns]
+            audio = [rng.normal(0, 0.1, int(SAMPLE_RATE * s)).astype(np.float32) for s in seconds]
+            for i, frames in encode(encoder, audio, config.encoder.padding):
+                writer.add(turns[i].id, frames)
+
+
+def _page(lines: list[str]) -> str:
+    """Markdown."""
+    versions, total = runs.environment()["libraries"], torch.cuda.get_device_properties(0).total_memory
+    gpu = f"{torch.cuda.get_device_name()}, {total / 2**30:.0f} GiB"
+    return "\n".join(
+        [
+            "# What profile `paper` takes",
+            "",
+            f"By `python benchmarks/paper_scale.py`, on one {gpu}; torch {versions['torch']}, transformers "
+            f"{versions['transformers']}. **No number here is a result**: models of the real classes and "
+            "shapes with random weights, trained for a few steps of a variant's last stage in the profile's "
+            "batches. Turns are the call-centre corpus's, their tokens those of the zoo's tokenizer, which "
+            "cuts a text into more tokens than the real ones: memory and time are more than with those.",
+            "",
+            "Where memory runs out, a training computes activations again in place of keeping them: the same "
+            "gradients, more time. Both ways stand side by side, in this order, so that the GPU's first "
+            "allocations are on the time of the one that keeps them.",
+            "",
+            "| study | variant | LLM | trained | kept: GiB | examples a second | computed again: GiB "
+            "| examples a second |",
+            "|---|---|---|---|---|---|---|---|",
+            *lines,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
