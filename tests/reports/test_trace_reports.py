@@ -131,3 +131,11 @@ def test_the_figure_has_a_point_a_variant_and_is_not_drawn_without_any(rows):
     assert set(ax.get_legend_handles_labels()[1]) == {"regular", "hybrid, thinking"}
     plt.close(figure)
     assert traces.cost_figure(rows[2:], None) is None
+
+
+def test_shares_of_a_handful_of_answers_are_not_shown(rows):
+    row = next(row for row in rows if row["variant"] == "hybrid_think")
+    assert traces.costs(rows).set_index("variant").loc["hybrid_think", "grounding"] is not None
+    few = {**row["score"], "n": 21 * row["score"]["totals"]["grounded"][1]}
+    shown = traces.costs([{**row, "score": few}]).iloc[0]
+    assert shown["grounding"] is None and shown["trace_wer"] is not None

@@ -28,19 +28,21 @@ COLUMNS = {
     "grounding": "Values stand in their reasons",
     "malformed": "Malformed",
 }
+LEAST = 0.05  # of the answers must have what a share of them is about; stray ones show nothing
 CAPTION = (
     "Tokens are those generated; a trace's length, transcript and reasons are of the traces that there are, "
     "shares otherwise of all answers. Values occur in it: of answers with a value, those whose values all "
     "occur in the trace's own transcript; stand in their reasons: those whose values stand each in the "
-    "reason for its slot. Seconds of decoding are of a machine as busy as it was: tokens compare, "
-    "they do not. In brackets: 95 % interval by bootstrap over speakers and seeds."
+    "reason for its slot; a dash where less than a twentieth of the answers have such. Seconds of decoding "
+    "are of a machine as busy as it was: tokens compare, they do not. In brackets: 95 % interval by "
+    "bootstrap over speakers and seeds."
 )
 
 
 def costs(rows: Sequence[dict]) -> pd.DataFrame:
     """One row a variant that was scored, one column each of `COLUMNS`: Interval, or None where nothing was
-    counted (no trace to measure, or a task without one); how many answers were traces; and the seconds of
-    decoding, their mean over seeds, on the machine as busy as it was.
+    counted (no trace to measure, or a task without one), or hardly anything; how many answers were traces;
+    and the seconds of decoding, their mean over seeds, on the machine as busy as it was.
     """
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
@@ -158,6 +160,10 @@ def _interval(scores: list[dict], metric: str) -> Interval | None:
     counts = score.METRICS[metric][0]
     totals = [s["totals"].get(counts) for s in scores]
     if None in totals:
+        return None
+    if metric in ("faithfulness", "grounding") and sum(t[1] for t in totals) < LEAST * sum(
+        s["n"] for s in scores
+    ):
         return None
     counted = [s for s, t in zip(scores, totals, strict=True) if len(t) > 2 or t[1]]  # (part, whole)
     return score.interval(counted, metric) if counted else None
