@@ -10,7 +10,7 @@ from speechllm_bench import identity, paths, runs, studies
 from speechllm_bench.config import ClassifierConfig, DistillationConfig, LoraConfig, RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.tasks import sqit, traced_slots
-from speechllm_bench.errors import UserError
+from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.experiments import load_study, resolve
 from speechllm_bench.profiles import load_profile
 
@@ -235,7 +235,7 @@ def test_missing_backbones_are_named_with_the_remedy(config):
 
 def test_a_folder_without_weights_is_refused(config, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"no \.safetensors file"):
+    with pytest.raises(MissingInput, match=r"no \.safetensors file"):
         identity.run_digest(changed(config, "llm", str(tmp_path / "empty")))
 
 

@@ -19,7 +19,7 @@ from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig, TaskName
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import languages
 from speechllm_bench.data.tasks import sqit, traced_slots
-from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.errors import MissingInput
 
 FRAMES_VERSION = 1
 """Bumped by hand, beside `runs.NUMERICS_VERSION`, when a code change alters encoder frames or what the
@@ -88,7 +88,7 @@ def backbone_hash(name: str) -> str:
     folder = backbone_folder(name)
     files = [p for p in sorted(folder.iterdir()) if p.suffix in kinds and p.name not in records]
     if not any(p.suffix == ".safetensors" for p in files):
-        raise UserError(f"backbone '{name}' has no .safetensors file in {folder}; fetch or train it again")
+        raise MissingInput(f"backbone '{name}' has no .safetensors file in {folder}; fetch or train it again")
     return runs.digest({p.name: _file_hash(p) for p in files})
 
 
