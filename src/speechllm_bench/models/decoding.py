@@ -39,6 +39,7 @@ def decode(
         speech = model.speech_tokens(len(heard[i])) if frames is not None else len(heard[i]) / 4
         return speech + len(examples[i].prompt) / 4
 
+    ends = tokenizer.eos_token_id, tokenizer.pad_token_id
     order = sorted(range(len(examples)), key=length, reverse=True)
     training = model.training
     model.eval()
@@ -54,8 +55,7 @@ def decode(
             with_answer=False,
         ).to(model.llm.device)
         try:
-            ids = (tokenizer.eos_token_id, tokenizer.pad_token_id)
-            tokens = model.generate(batch, max_new_tokens, *ids, beams)
+            tokens = model.generate(batch, max_new_tokens, *ends, beams)
         except torch.OutOfMemoryError:
             raise UserError(
                 f"the GPU's memory does not hold {len(rows)} answers at a time; take a GPU with more, or "

@@ -161,9 +161,8 @@ def _interval(scores: list[dict], metric: str) -> Interval | None:
     totals = [s["totals"].get(counts) for s in scores]
     if None in totals:
         return None
-    if metric in ("faithfulness", "grounding") and sum(t[1] for t in totals) < LEAST * sum(
-        s["n"] for s in scores
-    ):
+    least = LEAST * sum(s["n"] for s in scores)
+    if metric in ("faithfulness", "grounding") and sum(t[1] for t in totals) < least:
         return None
     counted = [s for s, t in zip(scores, totals, strict=True) if len(t) > 2 or t[1]]  # (part, whole)
     return score.interval(counted, metric) if counted else None
