@@ -90,6 +90,8 @@ LOOKS = {
     "mentions": Look("transcript and mentions", "#009E73", "D", _DASH_DOT),
     "justification": Look("transcript, mentions and reasons", "#D55E00", "^", _DASHED),
     "hybrid_think": Look("hybrid, thinking", "#0072B2", "h", _LONG),
+    "regular_twice": Look("regular, twice", "#E69F00", "D", _DASHED),
+    "reasoning_twice": Look("reasoning, twice", "#009E73", "s", _DOTTED),
     "regular_tokens": Look("regular, as many tokens", "#999999", "P", _DASHED),
     "reasoning_tokens": Look("reasoning, as many tokens", "#CC79A7", "p", _DOTTED),
     "regular_ast_tokens": Look("regular and AST, as many tokens", "#000000", "x", _DOTTED),
