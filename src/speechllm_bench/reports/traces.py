@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from hashlib import sha256
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -24,18 +25,20 @@ COLUMNS = {
     "trace_tokens": "Tokens a trace",
     "obedience": "In the mode asked for",
     "trace_wer": "WER of the transcript",
-    "faithfulness": "Values occur in it",
+    "faithfulness": "Values occur in its transcript",
     "grounding": "Values stand in their reasons",
     "malformed": "Malformed",
 }
 LEAST = 0.05  # of the answers must have what a share of them is about; stray ones show nothing
 CAPTION = (
     "Tokens are those generated; a trace's length, transcript and reasons are of the traces that there are, "
-    "shares otherwise of all answers. Values occur in it: of answers with a value, those whose values all "
-    "occur in the trace's own transcript; stand in their reasons: those whose values stand each in the "
-    "reason for its slot; a dash where less than a twentieth of the answers have such. Seconds of decoding "
-    "are of a machine as busy as it was: tokens compare, they do not. In brackets: 95 % interval by "
-    "bootstrap over speakers and seeds."
+    "shares otherwise of all answers. In the mode asked for: with a trace where it is asked for, or without. "
+    "Values occur in its transcript: of answers with a value, those whose values all occur in what the trace "
+    "says it heard, which may be made up, as it is without audio; stand in their reasons: those whose values "
+    "stand each in the reason for its slot; a dash where less than a twentieth of the answers have such. "
+    "Malformed: anything wrong in the form, though the answer may be readable (kinds: the study's notebook). "
+    "Seconds of decoding are of a machine as busy as it was: tokens compare, they do not. In brackets: 95 % "
+    "interval by bootstrap over speakers and seeds."
 )
 
 
@@ -103,8 +106,9 @@ def telling_turn(rows: Sequence[dict]) -> str:
 
 
 def helped(rows: Sequence[dict], plain: str, thinking: str) -> pd.DataFrame:
-    """Turns whose F1 differs between the first seeds of two variants: the second one's gain, largest first,
-    with both answers. Empty where one of them has no score.
+    """Turns that want a slot filled and whose F1 differs between the first seeds of two variants: the second
+    one's gain, largest first, with both answers; among equals in a drawn order that is always the same. Empty
+    where one of them has no score.
     """
     said = _first_predictions([row for row in rows if row["variant"] in (plain, thinking)])
     before, after = said.get(plain, {}), said.get(thinking, {})
@@ -115,10 +119,11 @@ def helped(rows: Sequence[dict], plain: str, thinking: str) -> pd.DataFrame:
             "without": before[id].raw,
             "with": after[id].raw,
         }
-        for id in sorted(before.keys() & after.keys())
+        for id in sorted(before.keys() & after.keys(), key=lambda id: sha256(id.encode()).digest())
+        if TASKS[before[id].task].parse(before[id].gold)
     ]
     frame = pd.DataFrame(lines, columns=["gain", "transcript", "without", "with"])
-    return frame[frame["gain"] != 0].sort_values(["gain", "transcript"], ascending=[False, True])
+    return frame[frame["gain"] != 0].sort_values("gain", ascending=False, kind="stable")
 
 
 def ends(frame: pd.DataFrame, n: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
