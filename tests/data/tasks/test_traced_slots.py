@@ -143,6 +143,8 @@ ROME = {"city": "rome"}
         (WHOLE.split("</think>")[0], None, ("think not closed", "no answer")),
         (WHOLE.replace("found: ", "hm\nfound: "), ROME, ("stray line",)),
         (WHOLE.replace("</think>", "\ncity: not said</think>"), ROME, ("stray line",)),
+        (WHOLE.replace("</think>", "\nfound: oslo</think>"), ROME, ("stray line",)),
+        (WHOLE.replace("</think>", '\n{"city": "oslo"}</think>'), ROME, ("stray line",)),
         ("", None, ("no answer",)),
         ("rome", None, ("no answer",)),
         ('{"city": "rome"} ok', None, ("text around the answer",)),

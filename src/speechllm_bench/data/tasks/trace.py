@@ -152,6 +152,8 @@ def _parts(thought: str, wrong: list[str]) -> tuple[str | None, tuple[str, ...] 
             transcript = content
         elif label == FOUND and mentions is None:
             mentions = () if content == NOTHING else tuple(m.strip() for m in content.split(",") if m.strip())
+        elif label in (HEARD, FOUND) or label.startswith(("{", '"')):
+            wrong.append("stray line")  # said twice, or an answer that was begun in the thought
         else:
             name = slots.written(label)
             if name in reasons:
