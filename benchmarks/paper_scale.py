@@ -199,8 +199,8 @@ def _page(lines: list[str]) -> str:
             "cuts a text into more tokens than the real ones: memory and time are more than with those.",
             "",
             "Where memory runs out, a training computes activations again in place of keeping them: the same "
-            "gradients, more time. Both ways stand side by side, in this order, so that the GPU's first "
-            "allocations are on the time of the one that keeps them.",
+            "gradients, in more time where the LLM is large. Both ways stand side by side, in this order, so "
+            "that the GPU's first allocations are on the time of the one that keeps them.",
             "",
             "| study | variant | LLM | trained | kept: GiB | examples a second | computed again: GiB "
             "| examples a second |",

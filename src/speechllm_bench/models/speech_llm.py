@@ -82,8 +82,8 @@ class SpeechLLM(nn.Module):
     def recompute_activations(self) -> bool:
         """Compute the LLM's activations again for the gradients from now on, in place of keeping them.
 
-        The same gradients in much less memory and more time (benchmarks/paper_scale.md). Returns False where
-        it does so already.
+        The same gradients in much less memory and, of a large LLM, more time (benchmarks/paper_scale.md).
+        Returns False where it does so already.
         """
         if self.recomputes:
             return False
