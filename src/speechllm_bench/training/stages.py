@@ -125,7 +125,7 @@ def train_stage(
         train = [t if t.has("ner") else replace(t, tasks=(*t.tasks, "ner")) for t in found]
     # The first calls of the split: fewer are a prefix of more.
     train = train[: math.ceil(len(train) * (stage.train_share or 1))]
-    padding = np.zeros(2, dtype=np.int64)  # positions that were padding, positions in all
+    positions = {}  # of a batch, by its first example: how many were padding, how many there are
 
     def example(asked: Asked, gold: bool = False) -> Example:
         (item, epoch), tasks = asked
@@ -140,7 +140,7 @@ def train_stage(
         chosen, heard_of = [examples[i] for i in places], [turns[i] for i in places]
         heard = data.heard(heard_of, stage.text, chosen)
         batch = collate(tokenizer, chosen, **heard, speech_tokens=model.speech_tokens, with_answer=True)
-        padding[:] += (~batch.attended).sum().item(), batch.attended.numel()
+        positions[places[0]] = (~batch.attended).sum().item(), batch.attended.numel()
         if regulariser:
             return regulariser.loss(model, batch.to(device), heard_of)
         if stage.distillation:
@@ -176,7 +176,8 @@ def train_stage(
     amounts = _amounts(config, stage, turns, examples, tokenizer, data)
     thought = [turn.id for turn, e in zip(turns, examples, strict=True) if _thinks(e)] if stage.traces else []
     stored = sum(id in data.traces for id in thought)
-    return fitted, Seen(float(padding[0] / max(1, padding[1])), *amounts, stored)
+    padded, whole = map(sum, zip(*positions.values(), strict=True)) if positions else (0, 1)
+    return fitted, Seen(padded / whole, *amounts, stored)
 
 
 def _thinks(example: Example) -> bool:
