@@ -21,7 +21,7 @@ TOP = {
     "tests": "the same tree as src, and the house rules",
     "benchmarks": "what a run costs: wall time, memory, from recorded runs",
     "tools": "",
-    "docs": "the protocol, and the learning-rate sweeps",
+    "docs": "the protocol, what was found, and the learning-rate sweeps",
     "results": "records, tables, figures and executed notebooks of each profile",
 }
 OPEN = {"experiments", "notebooks", "src", "tools"}
