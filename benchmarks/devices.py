@@ -7,68 +7,79 @@ of the folders in which each has made `results/smoke` (SPEECHLLM_BENCH_HOME); ru
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
+import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from speechllm_bench import runs, studies
+from speechllm_bench.reports.curves import read_curve
+from speechllm_bench.reports.predictions import predictions
+from speechllm_bench.stats import with_interval
 
 
-def main(homes: list[Path]) -> None:
-    named = {run.digest: f"`{run.study}` | `{run.variant}`" for run in reversed(_plan())}
-    folders = [home / "results" / "smoke" / "runs" for home in homes]
-    both = [d for d in named if all((folder / d / "score.json").is_file() for folder in folders)]
-    rows = [_row(named[digest], [folder / digest for folder in folders]) for digest in both]
-    first, second = (_machine(next(folder.iterdir())) for folder in folders)
+@dataclass(frozen=True)
+class Stored:
+    """What one machine has of a run."""
+
+    name: str
+    machine: str
+    f1: str
+    loss: float  # on validation, at the end of training
+    answers: list[str]
+
+
+def main(homes: list[str]) -> None:
+    first, second = map(stored, homes)
+    both = [(one, second[digest]) for digest, one in first.items() if digest in second]
+    if not both:
+        sys.exit("the two have no run of `smoke` in common")
     lines = [
         "# The same runs on two machines",
         "",
-        f"Profile `smoke`, by `python benchmarks/devices.py HOME OTHER`: {first} against {second}. F1 of "
-        "slots with its interval, the validation loss at the end of training, and how many answers are the "
-        "same to the letter.",
+        f"Profile `smoke`, by `python benchmarks/devices.py HOME OTHER`: {both[0][0].machine} against "
+        f"{both[0][1].machine}. F1 of slots with its interval, the validation loss at the end of training, "
+        "and how many answers are the same to the letter.",
         "",
         "| study | variant | F1 | F1 | loss | loss | answers alike |",
         "|---|---|---|---|---|---|---|",
-        *sorted(rows),
+        *(_row(*pair) for pair in both),
         "",
     ]
     runs.write_text(Path(__file__).with_name("devices.md"), "\n".join(lines))
 
 
-def _plan() -> tuple[studies.Run, ...]:
-    return studies.plan(studies.known_studies(), "smoke", ["all"]).runs
+def stored(home: str) -> dict[str, Stored]:
+    """The scored runs of slots in a home, by digest."""
+    os.environ["SPEECHLLM_BENCH_HOME"] = home
+    found = {}
+    for row in (row for study in studies.known_studies() for row in studies.records(study, "smoke")):
+        if row["score"] and "f1" in row["score"]["metrics"] and row["run"].digest not in found:
+            found[row["run"].digest] = _stored(row)
+    return found
 
 
-def _row(name: str, folders: list[Path]) -> str:
-    found = [runs.read_json(folder / "score.json")["metrics"]["f1"] for folder in folders]
-    f1 = [f"{m['value']:.3f} [{m['low']:.3f}, {m['high']:.3f}]" for m in found]
-    losses = [f"{_last_loss(folder / 'curve.csv'):.4f}" for folder in folders]
-    said, other = (_answers(folder / "predictions.jsonl.gz") for folder in folders)
-    alike = f"{sum(said[example] == other[example] for example in said)} of {len(said)}"
-    return f"| {' | '.join([name, *f1, *losses, alike])} |"
+def _stored(row: dict) -> Stored:
+    run, record, f1 = row["run"], row["record"], row["score"]["metrics"]["f1"]
+    curve, where = read_curve(run.folder / "curve.csv"), record["environment"]
+    losses = curve[(curve["split"] == "validation") & (curve["metric"] == "loss")]["value"]
+    beside = f"{record.get('gpu') or 'a GPU'} beside " if record["device_kind"] == "cuda" else ""
+    return Stored(
+        name=f"`{run.study}` | `{run.variant}`",
+        machine=f"{beside}{where['processor']}, torch {where['libraries']['torch']}",
+        f1=with_interval(f1["value"], f1["low"], f1["high"]),
+        loss=losses.iloc[-1] if len(losses) else float("nan"),
+        answers=[said.raw for said in predictions(run)],
+    )
 
 
-def _last_loss(curve: Path) -> float:
-    with curve.open(encoding="utf-8") as file:
-        points = [p for p in csv.DictReader(file) if (p["split"], p["metric"]) == ("validation", "loss")]
-    return float(points[-1]["value"])
-
-
-def _answers(predictions: Path) -> dict[str, str]:
-    with gzip.open(predictions, "rt", encoding="utf-8") as file:
-        return {p["example_id"]: p["raw"] for p in map(json.loads, file)}
-
-
-def _machine(folder: Path) -> str:
-    record = runs.read_json(folder / "run.json")
-    where = record["environment"]
-    kind = f"{record.get('gpu') or 'a GPU'} beside " if record["device_kind"] == "cuda" else ""
-    return f"{kind}{where['processor']}, torch {where['libraries']['torch']}"
+def _row(one: Stored, other: Stored) -> str:
+    alike = sum(a == b for a, b in zip(one.answers, other.answers, strict=True))
+    losses = f"{one.loss:.4f} | {other.loss:.4f}"
+    return f"| {one.name} | {one.f1} | {other.f1} | {losses} | {alike} of {len(one.answers)} |"
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    main([Path(home) for home in sys.argv[1:]])
+    main(sys.argv[1:])

@@ -39,7 +39,6 @@ STEPS = 12  # of training
 VALIDATED = 1  # turn: a stage asks for some
 CHARACTERS_A_SECOND = 13
 TOKENIZER = "zoo/llm-mini"
-DEVICE = "cuda"
 
 SHAPES = {  # of the real models' config.json, as their authors publish them
     "meta-llama/Llama-3.2-1B-Instruct": {
@@ -159,7 +158,7 @@ def write_llm(name: str, folder: Path) -> None:
     shape |= {"eos_token_id": None, "bos_token_id": None, "pad_token_id": tokenizer.pad_token_id}
     config = AutoConfig.for_model(shape.pop("model_type"), **shape)
     torch.manual_seed(0)
-    with torch.device(DEVICE):
+    with torch.device("cuda"):
         llm = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     llm.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -174,7 +173,7 @@ def hear(config: RunConfig, folder: Path) -> None:
     """Encoder frames by a random Whisper of the encoder's shape, of noise as long as the turns are."""
     width, layers, heads = WHISPERS[config.encoder.path]
     shape = {"d_model": width, "encoder_layers": layers, "encoder_attention_heads": heads}
-    encoder = WhisperEncoder(WhisperConfig(**shape, encoder_ffn_dim=4 * width)).eval().to(DEVICE)
+    encoder = WhisperEncoder(WhisperConfig(**shape, encoder_ffn_dim=4 * width)).eval().to("cuda")
     rng = np.random.default_rng(0)
     with FrameWriter(folder, width, {}) as writer:
         for turns in utterances(config):
