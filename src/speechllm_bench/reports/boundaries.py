@@ -42,7 +42,7 @@ def boundary_errors(rows: Sequence[dict], utterances: Sequence[Utterance]) -> pd
         cuts = [float("-inf"), slow, fast, float("inf")]
         thirds = pd.cut(frame["rate"], cuts, labels=["slow", "medium", "fast"]).astype(str)
         parts.append(frame.assign(group=thirds))
-    both = pd.concat(parts)
+    both = pd.concat(parts, ignore_index=True)
     shares = pd.crosstab([both["variant"], both["group"]], both["end"], normalize="index")
     counted = both.groupby(["variant", "group"]).size().rename("entities")
     return shares.reindex(columns=list(ENDS), fill_value=0.0).join(counted).reset_index()
