@@ -233,6 +233,19 @@ def test_what_was_measured_on_another_machine_stays(tiny_run, home, monkeypatch)
     assert retention.retained(rows, "s")["variant"].tolist() == ["here"]  # another training was not measured
 
 
+def test_what_tuning_leaves_is_of_one_seed_and_once_of_variants_that_share_it(tiny_run, monkeypatch):
+    from speechllm_bench.zoo import retention
+
+    trained = [
+        studies.Run("s", variant, seed, "smoke", tiny_run(), variant, (stage,), "done")
+        for variant in ("no_think", "think")
+        for seed, stage in enumerate(("hybrid_0", "hybrid_1"))
+    ]
+    rows = [{"variant": run.variant, "score": {"f1": 1}, "run": run} for run in trained]
+    monkeypatch.setattr(retention, "_measured", lambda run: [[*"abc", 0, 0, 0, 0, 0, 0]])
+    assert retention.retained(rows, "s")[["stage", "variant"]].values.tolist() == [["hybrid_0", "no_think"]]
+
+
 def test_what_the_paper_says_of_8_b_is_not_judged_at_a_smaller_scale(planned):
     from speechllm_bench.reports import study as reports
 

@@ -38,7 +38,10 @@ def retained(rows: Sequence[dict], study: str) -> pd.DataFrame:
     lines, seen, known = [], set(), None
     for row in rows:
         run = row["run"]
-        if not row["score"] or not run.stages or row["variant"] in seen or run.stages[-1] in seen:
+        if not row["score"] or not run.stages or row["variant"] in seen:
+            continue
+        if run.stages[-1] in seen:  # nor is this variant's training of another seed asked for
+            seen.add(row["variant"])
             continue
         if known is None:
             known = _stored(study, run.profile)
@@ -95,8 +98,8 @@ def caption(frame: pd.DataFrame) -> str:
     before, after = (", ".join(map(str, sorted(asked[n].unique()))) for n in ("n_before", "n_after"))
     return (
         "Share of exact answers to held-out questions that are no slots, and perplexity a token of plain "
-        f"text: before → after an LLM was tuned on slots. {before} questions of each skill before, {after} "
-        "after. In brackets: 95 % interval over the questions."
+        f"text: before → after an LLM was tuned on slots, in one training a variant. {before} questions of "
+        f"each skill before, {after} after. In brackets: 95 % interval over the questions."
     )
 
 
