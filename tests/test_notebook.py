@@ -195,6 +195,12 @@ def test_it_is_executed_with_its_parameters_by_this_python_and_not_twice(suite, 
     assert target.stat().st_mtime_ns == before and "nothing to do" in capsys.readouterr().out
 
 
+def test_a_notebook_computes_on_one_thread_since_others_may_be_executed_beside_it(suite, write, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    write("toy", "import os\nprint(os.environ['OMP_NUM_THREADS'])")
+    assert "".join(outputs(notebook.execute("toy", {}))[0]["text"]) == "1\n"
+
+
 def test_a_cell_that_fails_leaves_the_good_copy_and_shows_the_failed_one(suite, write):
     write("toy", "print('good')")
     target = notebook.execute("toy", {})

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from speechllm_bench import identity, paths, runs, studies
+from speechllm_bench import identity, paths, runner, runs, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import VARIANT_SETS
 
@@ -198,16 +198,16 @@ def _outcome(work: Path, log: Path, limit: float) -> dict:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            # With more, notebooks side by side wait for each other, minutes for seconds; runs have theirs.
+            env=os.environ | dict.fromkeys(runner.THREAD_VARIABLES, "1"),
             start_new_session=True,
         )
         try:
             process.wait(limit)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as stopped:
             _end_tree(process)
-            return {"status": "timeout", "message": ENDINGS["timeout"]}
-        except KeyboardInterrupt:
-            _end_tree(process)
-            return {"status": "interrupted", "message": ENDINGS["interrupted"]}
+            ending = "interrupted" if isinstance(stopped, KeyboardInterrupt) else "timeout"
+            return {"status": ending, "message": ENDINGS[ending]}
     try:
         return runs.read_json(work / "outcome.json")
     except UserError:
