@@ -37,7 +37,7 @@ FRAMES_PER_30S = 1500  # of Whisper's encoder
 
 
 class CorpusConfig(Strict):
-    name: Literal["call_centre", "slurp", "librispeech_slue"]
+    name: Literal["call_centre", "call_centre_neural", "slurp", "librispeech_slue"]
     sizes: dict[str, int] = Field(default_factory=dict)  # caller turns a split; empty: all there are
 
 

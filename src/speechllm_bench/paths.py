@@ -28,5 +28,10 @@ def results(profile: str) -> Path:
 
 
 def backbone(name: str) -> Path | str:
-    """A zoo folder of this checkout (`zoo/...`), or a hub name or folder passed through."""
+    """The folder of a backbone that this checkout stores (`zoo/...`) or that `fetch` brought (`fetched/...`).
+
+    A hub name, or any other folder, is passed through.
+    """
+    if name.startswith("fetched/"):
+        return home() / name
     return PROJECT / name if name.startswith("zoo/") else name

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-SPLITS = ("zoo", "train", "validation", "A-test", "B-test")
+SPLITS = ("zoo", "train", "validation", "A-test", "B-test", "C-test")
 """`zoo` trains the backbones; B-test is asked twice, for seen (ID) and unseen (OOD) slot types."""
 
 SENTIMENTS = ("negative", "neutral", "positive")

@@ -1,9 +1,7 @@
-"""espeak-ng through its C API, and the lean process in which it speaks.
+"""espeak-ng through its C API, spoken by a lean process (`forked.py`).
 
-espeak-ng carries state from one utterance to the next (most voices' samples depend on what was spoken
-before), so every utterance is spoken by a forked child of a process that has initialised the library and
-spoken nothing. This module imports neither numpy nor torch: a fork takes 1 ms from a bare process and 10 from
-one with scipy in it, and forking a process in which torch runs threads is unsafe.
+Most voices' samples depend on what was spoken before, so each utterance is spoken by a forked child. This
+module imports neither numpy nor torch: a fork takes 1 ms from a bare process and 10 ms from one with scipy.
 
 The library and its voices come from the `espeakng-loader` wheel (GPL-3, a separate dependency).
 """
@@ -11,12 +9,10 @@ The library and its voices come from the `espeakng-loader` wheel (GPL-3, a separ
 from __future__ import annotations
 
 import ctypes
-import json
 import os
-import signal
-import sys
 from pathlib import Path
 
+from speechllm_bench.data import forked
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Voice
 
@@ -39,58 +35,8 @@ def espeak_version() -> str:
 
 
 def serve() -> None:
-    """Answer requests until standard input closes; the whole life of a speaking process.
-
-    A request is a line of JSON with `transcript` and `voice`. The answer is a line of JSON: {"bytes": n},
-    followed by n bytes of 16-bit samples at `ESPEAK_RATE`, or {"error": sentence}.
-    """
-    end_with_the_asker()
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing the library prints may end up among the samples
-    espeak = None
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
-        try:
-            espeak = espeak or _Espeak()
-            samples = _speak_in_child(espeak, request["transcript"], Voice(**request["voice"]))
-            answers.write(json.dumps({"bytes": len(samples)}).encode() + b"\n" + samples)
-        except UserError as error:
-            answers.write(json.dumps({"error": str(error)}).encode() + b"\n")
-        answers.flush()
-
-
-def end_with_the_asker() -> None:
-    """Leave Ctrl-C to whoever asks, and end without a word once nobody listens."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-
-
-def _speak_in_child(espeak: _Espeak, transcript: str, voice: Voice) -> bytes:
-    """16-bit samples, spoken by a forked child so that the library here stays unused."""
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 2
-        try:
-            os.close(read_end)
-            with os.fdopen(write_end, "wb") as pipe:
-                try:
-                    pipe.write(espeak.speak(transcript, voice))
-                    status = 0
-                except UserError as error:
-                    pipe.write(str(error).encode())
-                    status = 1
-        finally:
-            os._exit(status)
-    os.close(write_end)
-    with os.fdopen(read_end, "rb") as pipe:
-        payload = pipe.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status == 1:
-        raise UserError(payload.decode())
-    if status != 0:
-        raise RuntimeError(f'espeak-ng failed (status {status}) on "{transcript}" with {voice}')
-    return payload
+    """Speak with espeak-ng; see `forked.serve`. Samples are at `ESPEAK_RATE`."""
+    forked.serve(_Espeak)
 
 
 def _load() -> tuple[ctypes.CDLL, Path]:
@@ -110,8 +56,6 @@ class _Espeak:
     """The initialised library. `speak` may be called once in the life of a process."""
 
     def __init__(self) -> None:
-        if not hasattr(os, "fork"):
-            raise UserError("synthesis needs Linux or macOS (it forks): on Windows, run it under WSL")
         self._library, self._data = _load()
         # Looked for first: a library that is already initialised would go on with the voices it has.
         there = (self._data / "phontab").is_file()

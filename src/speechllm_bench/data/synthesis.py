@@ -1,8 +1,8 @@
 """Speech from text, in parallel: the same samples whatever the order and the number of workers.
 
-A worker is two processes: one that speaks (`espeak.py`) and one that puts what it said on the telephone
-(`channel.py`). Both are started as fresh interpreters and talk through pipes, so a notebook or a program that
-has torch loaded can ask for speech.
+A worker is two processes: one that speaks (`espeak.py` or `neural_voices.py`) and one that puts what it said
+on the telephone (`channel.py`). Both are started as fresh interpreters and talk through pipes, so a notebook or
+a program that has torch loaded can ask for speech.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from speechllm_bench.data import neural_voices
 from speechllm_bench.data.audio import SAMPLE_RATE, resample, to_float32, to_int16
-from speechllm_bench.data.espeak import ESPEAK_RATE, end_with_the_asker
+from speechllm_bench.data.clips import Clips
+from speechllm_bench.data.espeak import ESPEAK_RATE
+from speechllm_bench.data.forked import end_with_the_asker
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Utterance, Voice
 
@@ -33,24 +36,34 @@ AHEAD = 8  # utterances a worker may be ahead of the reader
 
 
 def synthesise(transcript: str, voice: Voice) -> np.ndarray:
-    """Clean speech, float32 in [-1, 1] at `ESPEAK_RATE`, before any telephone channel.
+    """Clean speech, float32 in [-1, 1] at the rate of the voice's engine, before any telephone channel.
 
-    Raises UserError for an empty transcript and for a voice espeak-ng does not have.
+    Raises UserError for an empty transcript and for a voice that the engine does not have.
     """
-    speaker = _Process("espeak.serve")
+    service, _ = _engine(voice)
+    speaker = _Process(service)
     try:
         return to_float32(speaker.ask(transcript, voice))
     finally:
         speaker.stop()
 
 
+def _engine(voice: Voice) -> tuple[str, int]:
+    """The service that speaks a voice (`_Process`), and its sampling rate in Hz."""
+    if neural_voices.is_neural(voice):
+        return "neural_voices.serve", neural_voices.RATE
+    return "espeak.serve", ESPEAK_RATE
+
+
 def speak_all(
-    utterances: Iterable[Utterance], n_workers: int, progress: bool = True
+    utterances: Iterable[Utterance], n_workers: int, progress: bool = True, clips: Path | None = None
 ) -> Iterator[tuple[Utterance, np.ndarray]]:
     """Speak each utterance over the telephone: (utterance, float32 samples at 16 kHz) in the order given.
 
-    Samples lie on the 16-bit grid, so storing them as FLAC loses nothing. Leaving the iterator early stops
-    the workers. Raises UserError as `synthesise` does, and for an utterance without a voice.
+    Samples lie on the 16-bit grid, so storing them as FLAC loses nothing. With `clips`, a folder, clean speech
+    is kept there as soon as it is spoken, so that a stopped synthesis goes on where it was. Leaving the
+    iterator early stops the workers. Raises UserError as `synthesise` does, and for an utterance without a
+    voice.
     """
     utterances = list(utterances)
     mute = next((u.id for u in utterances if u.voice is None), None)
@@ -66,7 +79,7 @@ def speak_all(
     def speak(utterance: Utterance) -> np.ndarray:
         worker = idle.get()
         try:
-            return worker.ask(utterance.transcript, utterance.voice)
+            return worker.ask(utterance.transcript, utterance.voice, clips)
         except UserError as error:
             raise UserError(f"utterance {utterance.id}: {error}") from None
         finally:
@@ -89,7 +102,7 @@ def speak_all(
 
 
 class _Process:
-    """A fresh interpreter that serves speech by the protocol of `espeak.serve`."""
+    """A fresh interpreter that serves speech by the protocol of `forked.serve`."""
 
     def __init__(self, serve: str) -> None:
         module = serve.split(".")[0]
@@ -102,10 +115,11 @@ class _Process:
             env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
 
-    def ask(self, transcript: str, voice: Voice) -> np.ndarray:
-        """int16 samples."""
+    def ask(self, transcript: str, voice: Voice, clips: Path | None = None) -> np.ndarray:
+        """int16 samples. `clips` is for the telephone, which keeps clean speech there."""
         try:
-            request = json.dumps({"transcript": transcript, "voice": asdict(voice)})
+            about = {"transcript": transcript, "voice": asdict(voice), "clips": clips and str(clips)}
+            request = json.dumps(about)
             self._process.stdin.write(request.encode() + b"\n")
             self._process.stdin.flush()
             answer = json.loads(self._process.stdout.readline())
@@ -122,21 +136,36 @@ class _Process:
 
 
 def _serve_telephone() -> None:
-    """`espeak.serve` with the telephone channel behind it and 16 kHz out."""
+    """A speaking process (`forked.serve`) with the telephone channel behind it and 16 kHz out."""
     from speechllm_bench.data.channel import telephone  # scipy: a slow import that only the workers need
 
     end_with_the_asker()
-    speaker = _Process("espeak.serve")
+    speakers: dict[str, _Process] = {}
+
+    def clean(transcript: str, voice: Voice, folder: str | None) -> np.ndarray:
+        """int16 samples at the engine's rate, from the folder of clips where they are kept."""
+        clips = Clips(Path(folder)) if folder else None
+        if clips and (kept := clips.read(transcript, voice)) is not None:
+            return kept
+        service, rate = _engine(voice)
+        if service not in speakers:
+            speakers[service] = _Process(service)
+        samples = speakers[service].ask(transcript, voice)
+        if clips:
+            clips.keep(transcript, voice, samples, rate)
+        return samples
+
     for line in sys.stdin.buffer:
         request = json.loads(line)
         voice = Voice(**request["voice"])
         try:
-            speech = to_float32(speaker.ask(request["transcript"], voice))
-            speech = resample(speech, ESPEAK_RATE, SAMPLE_RATE)
+            speech = to_float32(clean(request["transcript"], voice, request.get("clips")))
+            speech = resample(speech, _engine(voice)[1], SAMPLE_RATE)
             samples = to_int16(telephone(speech, voice.snr_db, voice.seed)).tobytes()
             answer = json.dumps({"bytes": len(samples)}).encode() + b"\n" + samples
         except UserError as error:
             answer = json.dumps({"error": str(error)}).encode() + b"\n"
         sys.stdout.buffer.write(answer)
         sys.stdout.buffer.flush()
-    speaker.stop()
+    for speaker in speakers.values():
+        speaker.stop()

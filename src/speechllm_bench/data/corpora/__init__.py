@@ -13,19 +13,31 @@ from importlib.metadata import version
 import numpy as np
 
 from speechllm_bench.config import CorpusConfig
+from speechllm_bench.data import neural_voices
 from speechllm_bench.data.corpora import call_centre, languages, librispeech_slue, slurp
+from speechllm_bench.data.corpora.call_centre.splits import FORMANT, NEURAL
 from speechllm_bench.data.synthesis import SYNTHESIS_VERSION
 from speechllm_bench.schema import SlotType, Utterance
 
 RECORDED = {"slurp": slurp, "librispeech_slue": librispeech_slue}
-"""Published corpora, by their names in CorpusConfig; the embedded one is synthesised."""
+"""Published corpora, by their names in CorpusConfig; the others are synthesised."""
+
+EDITIONS = {edition.corpus: edition for edition in (FORMANT, NEURAL)}
+"""Editions of the embedded call centre, by their names in CorpusConfig."""
 
 
 def recipe(name: str) -> dict:
     """What the corpus is made from; part of every digest (protocol, rule 16). MissingInput: not here."""
     if name in RECORDED:
         return RECORDED[name].recipe()
-    return {"corpus": name, "text": call_centre.recipe_hash(), **speech_recipe()}
+    speech = speech_recipe() if name == FORMANT.corpus else neural_speech_recipe()
+    return {"corpus": name, "text": call_centre.recipe_hash(EDITIONS[name]), **speech}
+
+
+@cache
+def neural_speech_recipe() -> dict:
+    """What decides how a text is spoken by the neural voices."""
+    return {"synthesis": SYNTHESIS_VERSION, **neural_voices.recipe()}
 
 
 @cache
@@ -49,7 +61,8 @@ def utterances(corpus: CorpusConfig) -> dict[str, list[Utterance]]:
     if recorded := RECORDED.get(corpus.name):
         sizes = corpus.sizes or dict.fromkeys(recorded.SPLITS)
         return {split: recorded.utterances(split, n) for split, n in sizes.items()}
-    return {split: call_centre.utterances(split, n) for split, n in corpus.sizes.items()}
+    edition = EDITIONS[corpus.name]
+    return {split: call_centre.utterances(split, n, edition) for split, n in corpus.sizes.items()}
 
 
 def recording(name: str) -> Callable[[Utterance], np.ndarray] | None:

@@ -80,18 +80,19 @@ def build(
     n_workers: int,
     progress: bool = True,
     recording: Callable[[Utterance], np.ndarray] | None = None,
+    clips: Path | None = None,
 ) -> Corpus:
     """Speak every utterance, or read its recording, and write the corpus whole, or leave `folder` as it was.
 
-    `recipe` is plain JSON that says from what the utterances were generated. Raises UserError as
-    `synthesis.speak_all` or `recording` does.
+    `recipe` is plain JSON that says from what the utterances were generated. `clips`: a folder that keeps
+    clean speech, for voices that take long. Raises UserError as `synthesis.speak_all` or `recording` does.
     """
     utterances = list(chain.from_iterable(utterances_by_split.values()))
     if recording:
         bar = tqdm(utterances, "recordings", unit=" utt", disable=not progress, mininterval=1)
         spoken, versions = ((utterance, recording(utterance)) for utterance in bar), {}
     else:
-        spoken = speak_all(utterances, n_workers, progress)
+        spoken = speak_all(utterances, n_workers, progress, clips)
         versions = {"espeak": espeak_version(), "synthesis": SYNTHESIS_VERSION}
     with runs.whole_folder(Path(folder)) as temporary, closing(spoken):
         (temporary / "data").mkdir()

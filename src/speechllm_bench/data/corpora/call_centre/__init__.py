@@ -4,6 +4,6 @@ Two-party calls from a grammar (grammar.py, domains/*.yaml) with values (values.
 disfluencies (disfluency.py), in five disjoint splits (splits.py).
 """
 
-from speechllm_bench.data.corpora.call_centre.calls import RECIPE_VERSION, recipe_hash, slot_types, utterances
+from speechllm_bench.data.corpora.call_centre.calls import recipe_hash, slot_types, utterances
 
-__all__ = ["RECIPE_VERSION", "recipe_hash", "slot_types", "utterances"]
+__all__ = ["recipe_hash", "slot_types", "utterances"]

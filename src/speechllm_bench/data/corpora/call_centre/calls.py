@@ -24,14 +24,11 @@ from speechllm_bench.data.corpora.call_centre.grammar import (
     Wording,
     grammar,
 )
-from speechllm_bench.data.corpora.call_centre.names import NAMES_FILE
-from speechllm_bench.data.corpora.call_centre.splits import Split, split_named
+from speechllm_bench.data.corpora.call_centre.names import names_file
+from speechllm_bench.data.corpora.call_centre.splits import FORMANT, Edition, Split
 from speechllm_bench.data.corpora.call_centre.values import KINDS, Supply, Value, company_name, supply
 from speechllm_bench.schema import Entity, SlotType, SlotValue, Turn, Utterance
 
-RECIPE_VERSION = "4"
-"""To be raised with every change of this package's code that changes an utterance."""
-_SEED = "2"  # of the calls' random generators; raised only to draw all transcripts anew
 
 _CALLER_TURNS = {2: 12, 3: 28, 4: 28, 5: 20, 6: 12}  # of a call: weight
 _CLOSING, _ASIDE, _CONFIRM, _MOODY_OPENING = 0.5, 0.14, 0.25, 0.12  # probabilities of such turns
@@ -40,9 +37,9 @@ _TELL_MORE = 0.35  # probability that an answer of one value goes on with the ne
 _MAX_TRIES = 12  # draws of a value before another wording is taken
 
 
-def utterances(split: str, n: int) -> list[Utterance]:
+def utterances(split: str, n: int, edition: Edition = FORMANT) -> list[Utterance]:
     """The first n caller turns of a split; fewer are a prefix of more. UserError: unknown split."""
-    definition, rules = split_named(split), grammar()
+    definition, rules = edition.split(split), grammar()
     calls = (_Call(definition, rules, index).turns() for index in count())
     return list(islice((utterance for call in calls for utterance in call), n))
 
@@ -53,13 +50,13 @@ def slot_types() -> dict[str, SlotType]:
 
 
 @cache
-def recipe_hash() -> str:
+def recipe_hash(edition: Edition = FORMANT) -> str:
     """SHA-256 over everything the transcripts depend on: version, grammar, names, num2words.
 
     Faker's version enters with names.json, which records the one it was built from.
     """
-    digest = hashlib.sha256(f"{RECIPE_VERSION} num2words {version('num2words')}".encode())
-    for path in (*sorted(DOMAINS.glob("*.yaml")), AGENT_FILE, NAMES_FILE):
+    digest = hashlib.sha256(f"{edition.version} num2words {version('num2words')}".encode())
+    for path in (*sorted(DOMAINS.glob("*.yaml")), AGENT_FILE, names_file(edition.names)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
@@ -71,10 +68,10 @@ class _Call:
     """One call under way: what was said, which slots are filled, which values are used up."""
 
     def __init__(self, split: Split, rules: Grammar, index: int) -> None:
-        self.rng = random.Random(f"{_SEED}/{split.name}/{index}")
+        self.rng = random.Random(f"{split.edition.seed}/{split.name}/{index}")
         self.split, self.rules = split, rules
-        self.id = f"call_centre/{split.name}/c{index:05d}"
-        self.supply: Supply = supply(split.share)
+        self.id = f"{split.edition.corpus}/{split.name}/c{index:05d}"
+        self.supply: Supply = supply(split.share, split.edition)
         self.domain = self.rng.choice(rules.domains)
         self.company = company_name(self.rng, self.supply, self.domain.industry)
         self.voice = split.voice(self.rng)

@@ -1,11 +1,12 @@
 """Lists of name-like words in which no two entries sound alike under the synthesiser.
 
-`names.json` is the stored result of `build_name_lists()`; reading it needs neither Faker nor
-espeak-ng. Sources: Faker's name lists of two English locales (most frequent spelling first), and
-towns, brands and medicines put together from syllables. Of several spellings with the same
-espeak-ng phonemes only the first stays (protocol rule 3): nobody could tell them apart by ear.
+`names.json` is the stored result of `build_name_lists()`, `names_real.json` that of `build_real_lists()`;
+reading them needs neither Faker nor espeak-ng. Sources of the first: Faker's name lists of two English locales
+(most frequent spelling first), and towns, brands and medicines put together from syllables. Sources of the
+second: Faker's most frequent names in the United States, and `real_words.yaml`. Of several spellings with the
+same espeak-ng phonemes only the first stays (protocol rule 3): nobody could tell them apart by ear.
 
-Rebuild it by calling `build_name_lists()` from Python.
+Rebuild them by calling these functions from Python.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from itertools import product
 from pathlib import Path
 
 from speechllm_bench.data.corpora.call_centre.words import entries
+from speechllm_bench.strict import read_yaml
 
-NAMES_FILE = Path(__file__).with_name("names.json")
+_FOLDER = Path(__file__).parent
 
 _LOCALES = ("en_US", "en_GB")  # other locales have many names that nobody can spell by ear
 _NOT_NAMES = entries(
@@ -46,10 +48,17 @@ _MEDICINE_SYLLABLES = (
 _N_MADE = 1200  # brands and medicines each, before homophones go
 
 
-@lru_cache(1)
-def name_lists() -> dict[str, tuple[str, ...]]:
-    """`first`, `last`, `towns`, `brands` and `medicines`, each sorted, lower case, [a-z'] only."""
-    stored = json.loads(NAMES_FILE.read_text(encoding="utf-8"))
+def names_file(name: str = "names.json") -> Path:
+    return _FOLDER / name
+
+
+@lru_cache
+def name_lists(name: str = "names.json") -> dict[str, tuple[str, ...]]:
+    """`first`, `last`, `towns`, `brands` and `medicines`, each sorted, lower case, [a-z'] only.
+
+    The real names' file has `streets`, `makes` and `shops` as well, and names of several words.
+    """
+    stored = json.loads(names_file(name).read_text(encoding="utf-8"))
     return {name: tuple(words) for name, words in stored["lists"].items()}
 
 
@@ -59,7 +68,7 @@ def fold(name: str) -> str | None:
     return word if re.fullmatch(r"(?=.{3,10}$)[a-z]+('[a-z]{2,})?", word) and word not in _NOT_NAMES else None
 
 
-def build_name_lists(path: Path = NAMES_FILE) -> None:
+def build_name_lists(path: Path = names_file()) -> None:
     """Collect, drop homophones and write `path`. Needs Faker and espeakng_loader; takes seconds."""
     first, last = _faker_names("first_names"), _faker_names("last_names")
     roots = [name for name in _faker_names("last_names", _LOCALES) if len(name) <= 7]
@@ -70,6 +79,18 @@ def build_name_lists(path: Path = NAMES_FILE) -> None:
     }
     lists = {"first": first, "last": last, "towns": towns}
     lists |= {name: sorted(words, key=_digest)[:_N_MADE] for name, words in made.items()}
+    _store_lists(lists, path)
+
+
+def build_real_lists(path: Path = names_file("names_real.json")) -> None:
+    """Collect the real names, drop homophones and write `path`; as `build_name_lists` otherwise."""
+    most = {"first_names": 260, "last_names": 420}
+    first, last = (_faker_names(attribute, ("en_US",))[:n] for attribute, n in most.items())
+    listed = read_yaml(_FOLDER / "real_words.yaml")
+    _store_lists({"first": first, "last": last, **{k: list(entries(v)) for k, v in listed.items()}}, path)
+
+
+def _store_lists(lists: dict[str, list[str]], path: Path) -> None:
     # A first and a last name that sound alike but are spelled apart are homophones as well.
     spelling: dict[str, str] = {}
     kept = {

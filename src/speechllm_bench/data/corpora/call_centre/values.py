@@ -9,7 +9,7 @@ have fewer than 500 values, which any speaker needs; they are exempt and shared 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,7 +25,7 @@ from speechllm_bench.data.corpora.call_centre.numbers import (
     time_words,
     year_words,
 )
-from speechllm_bench.data.corpora.call_centre.splits import share_of
+from speechllm_bench.data.corpora.call_centre.splits import FORMANT, Edition
 
 SMALL = frozenset({"age", "duration", "number_small", "percent", "time", "weekday_time", "year"})
 """Kinds whose values all splits share."""
@@ -48,27 +48,47 @@ class Supply:
     """One share of everything that open-class values are made of."""
 
     share: str
+    edition: Edition
     first: tuple[str, ...]
     last: tuple[str, ...]
     towns: tuple[str, ...]
+    streets: tuple[str, ...]  # names without "street" and its like
     brands: tuple[str, ...]
+    makes: tuple[str, ...]  # of vehicles
+    shops: tuple[str, ...]  # companies known by one name; none among made-up names
     medicines: tuple[str, ...]
+    hosts: tuple[str, ...]  # of mail
     days: tuple[tuple[int, int], ...]  # (month, day)
 
 
 @lru_cache
-def supply(share: str) -> Supply:
+def supply(share: str, edition: Edition = FORMANT) -> Supply:
     """The words and days of `share`, from the stored name lists."""
-    lists = {name: tuple(w for w in all_ if share_of(w) == share) for name, all_ in name_lists().items()}
+
+    def own(words: Iterable[str]) -> tuple[str, ...]:
+        return tuple(word for word in words if edition.share_of(word) == share)
+
+    lists = {name: own(all_) for name, all_ in name_lists(edition.names).items()}
     days = [(month, day) for month in range(1, 13) for day in range(1, _DAYS_IN_MONTH[month - 1] + 1)]
+    made_up = {
+        "streets": lists["last"] + lists["towns"],
+        "makes": lists["brands"],
+        "shops": (),
+        "hosts": words.MAIL_HOSTS,
+    }
+    known = {"hosts": words.KNOWN_MAIL_HOSTS} if "streets" in lists else made_up
     return Supply(
-        share=share, days=tuple(d for d in days if share_of(f"{d[0]:02d}-{d[1]:02d}") == share), **lists
+        share=share,
+        edition=edition,
+        days=tuple(d for d in days if edition.share_of(f"{d[0]:02d}-{d[1]:02d}") == share),
+        **lists,
+        **known,
     )
 
 
 def _own(s: Supply, draw: Callable[[], str]) -> str:
     """The first draw that belongs to the share (a tenth of all draws at least)."""
-    while share_of(text := draw()) != s.share:
+    while s.edition.share_of(text := draw()) != s.share:
         pass
     return text
 
@@ -108,6 +128,8 @@ def company_name(rng: random.Random, s: Supply, kind: str) -> str:
 
 
 def _company(rng: random.Random, s: Supply) -> Value:
+    if s.shops and rng.random() < 0.4:
+        return _named(rng.choice(s.shops))
     if rng.random() < 0.25:
         return _named(f"{rng.choice(s.last)} and {rng.choice((rng.choice(s.last), 'sons', 'daughters'))}")
     return _named(company_name(rng, s, rng.choice(words.TRADES)))
@@ -115,11 +137,13 @@ def _company(rng: random.Random, s: Supply) -> Value:
 
 def _city(rng: random.Random, s: Supply) -> Value:
     town = rng.choice(s.towns)
+    if s.shops:  # real towns have their names
+        return _named(town)
     return _named(f"{rng.choice(words.TOWN_PREFIXES)} {town}" if rng.random() < 0.15 else town)
 
 
 def _street(rng: random.Random, s: Supply) -> Value:
-    return _named(f"{rng.choice(s.last + s.towns)} {rng.choice(words.STREET_SUFFIXES)}")
+    return _named(f"{rng.choice(s.streets)} {rng.choice(words.STREET_SUFFIXES)}")
 
 
 def _address(rng: random.Random, s: Supply) -> Value:
@@ -206,7 +230,7 @@ def _letters(n: int, rng: random.Random) -> str:
 
 
 def _email(rng: random.Random, s: Supply) -> Value:
-    first, last, host = rng.choice(s.first), rng.choice(s.last).replace("'", ""), rng.choice(words.MAIL_HOSTS)
+    first, last, host = rng.choice(s.first), rng.choice(s.last).replace("'", ""), rng.choice(s.hosts)
     return Value(f"{first} dot {last} at {host} dot com", f"{first}.{last}@{host}.com")
 
 
@@ -241,7 +265,7 @@ def _single(choices: tuple[str, ...]) -> Callable[[random.Random, Supply], Value
 
 
 def _vehicle(rng: random.Random, s: Supply) -> Value:
-    return _named(f"{rng.choice(s.brands)} {rng.choice(words.VEHICLE_MODELS)}")
+    return _named(f"{rng.choice(s.makes)} {rng.choice(words.VEHICLE_MODELS)}")
 
 
 KINDS: dict[str, Callable[[random.Random, Supply], Value]] = {

@@ -14,6 +14,7 @@ STREET_SUFFIXES = entries(
 )
 TOWN_PREFIXES = entries("north, south, east, west, new, lake, port, upper")
 MAIL_HOSTS = entries("mailbox, postbox, webmail, inbox, fastmail, homemail")
+KNOWN_MAIL_HOSTS = entries("gmail, outlook, yahoo, hotmail, icloud, fastmail, protonmail, aol")
 TRADES = entries(
     "foods, motors, media, plumbing, builders, logistics, partners, brothers, energy, dental, textiles, "
     "books, farms, consulting, printing, security, interiors, roofing, studios, electronics"

@@ -1,0 +1,152 @@
+"""Neural voices: Kokoro-82M with mixed styles, and Piper's voice `joe`, spoken by a forked process.
+
+A voice's `accent` names engine and pronunciation (`kokoro-us`, `kokoro-gb`, `piper-us`), its `variant` what
+the voice is made of: shares of Kokoro's styles in tenths, or `joe`, then the percentage by which the vocal
+tract is scaled, as in `jf_alpha:6+jm_kumo:4@96`. `rate` is a percentage of the engine's own speed, `pitch` one
+of the variant's scale. Both engines draw random numbers, so each utterance is spoken by a forked child.
+
+Sources: hexgrad/Kokoro-82M (Apache-2.0), spoken by kokoro-onnx (MIT); rhasspy/piper-voices en_US joe (CC0),
+spoken by piper-tts (GPL-3, a separate dependency). `speechllm-bench fetch small` brings the weights.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from speechllm_bench import paths, runs
+from speechllm_bench.data import forked
+from speechllm_bench.data.audio import resample, to_int16
+from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.schema import Voice
+
+RATE = 16000  # Hz, of what `serve` answers
+VERSION = 1
+"""Part of a corpus's identity: raised when a change here alters samples."""
+
+FILES = {
+    "kokoro": "fetched/kokoro-82m/kokoro.onnx",
+    "styles": "fetched/kokoro-82m/voices.npz",
+    "piper": "fetched/piper-joe/en_US-joe-medium.onnx",
+}
+SHA256 = {
+    "kokoro": "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb",
+    "styles": "fc663c0f5c64d1f10c7c6daa2323ea20efe1b255a891b0d912d07bf58c529d15",
+    "piper": "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06",
+}
+STYLES = ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo")
+PRONUNCIATIONS = {"us": "en-us", "gb": "en-gb"}
+ENGINES = ("kokoro", "piper")
+REAL_TIME_FACTOR = {"kokoro": 0.3, "piper": 0.06}  # of one core of 2024; for the estimate alone
+
+_LONE_A = re.compile(r"(?<=\b[b-hj-z] )a\b|\ba(?= [b-hj-z]\b)")
+
+
+def is_neural(voice: Voice) -> bool:
+    return voice.accent.partition("-")[0] in ENGINES
+
+
+def weights() -> dict[str, Path]:
+    """The files that speak, by role; MissingInput where one is not on this machine or is another."""
+    files = {role: Path(paths.backbone(name)) for role, name in FILES.items()}
+    for role, file in files.items():
+        if not file.is_file() or runs.file_sha256(file) != SHA256[role]:
+            what = "has changed" if file.is_file() else "is missing"
+            raise MissingInput(
+                f"the neural voices are not on this machine ({FILES[role]} {what}); "
+                "fetch them with `speechllm-bench fetch small` and start again"
+            )
+    return files
+
+
+def speakable(transcript: str) -> str:
+    """A transcript as the engines read it aloud: the letter a is spelt so that it is not read as an article."""
+    return _LONE_A.sub("ay", transcript) + "."
+
+
+def parse_variant(variant: str) -> tuple[dict[str, float], float]:
+    """Shares by style (`joe`: 1) and the vocal tract's scale of a `variant`; UserError where it is none."""
+    try:
+        mixture, scale = variant.split("@")
+        parts = [part.split(":") for part in mixture.split("+")]
+        shares = {style: int(tenths) / 10 for style, tenths in parts} if mixture != "joe" else {"joe": 1.0}
+        known = {"joe"} if mixture == "joe" else set(STYLES)
+        if not set(shares) <= known or abs(sum(shares.values()) - 1) > 1e-9:
+            raise ValueError
+        return shares, int(scale) / 100
+    except ValueError:
+        raise UserError(
+            f'"{variant}" is no neural voice; write tenths of {", ".join(STYLES)}, or joe, and a scale in '
+            "percent, as in jf_alpha:6+jm_kumo:4@96"
+        ) from None
+
+
+def serve() -> None:
+    """Speak with the neural voices; see `forked.serve`. Samples are at `RATE`."""
+    forked.serve(_Engines)
+
+
+class _Engines:
+    """Both engines, loaded on one thread. `speak` may be called once in the life of a process."""
+
+    def __init__(self) -> None:
+        files = weights()
+        try:
+            import onnxruntime
+            import scipy.signal  # noqa: F401, here and not in every child
+            from kokoro_onnx import Kokoro
+            from piper import PiperVoice
+        except ImportError as error:
+            raise MissingInput(
+                f"the neural voices cannot speak ({error}); "
+                "install them with `pip install 'speechllm-bench[small]'` and start again"
+            ) from None
+        onnxruntime.set_seed(0)  # of the engines' random generators, which are made with the sessions
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1  # threads do not survive a fork
+
+        def session(role: str):
+            return onnxruntime.InferenceSession(files[role], options, providers=["CPUExecutionProvider"])
+
+        self._kokoro = Kokoro.from_session(session("kokoro"), str(files["styles"]))
+        self._piper = PiperVoice.load(files["piper"])
+        self._piper.session = session("piper")
+
+    def speak(self, transcript: str, voice: Voice) -> bytes:
+        """16-bit samples at `RATE`."""
+        if not transcript.strip():
+            raise UserError("an empty transcript cannot be spoken: give it at least one word")
+        engine, _, pronunciation = voice.accent.partition("-")
+        shares, scale = parse_variant(voice.variant)
+        scale *= voice.pitch / 100
+        # Played back `scale` times as fast, the vocal tract is shorter and the pitch higher; spoken as much
+        # slower before, the words take as long.
+        speed = voice.rate / 100 / scale
+        say = self._say_kokoro if engine == "kokoro" else self._say_piper
+        # In steps of 80 Hz, so that the resampling filter stays short.
+        audio, rate = say(speakable(transcript), shares, speed, pronunciation)
+        return to_int16(resample(audio, 80 * round(rate * scale / 80), RATE)).tobytes()
+
+    def _say_kokoro(self, text: str, shares: dict[str, float], speed: float, pronunciation: str):
+        style = sum(share * self._kokoro.voices[name] for name, share in shares.items())
+        return self._kokoro.create(text, voice=style, speed=speed, lang=PRONUNCIATIONS[pronunciation])
+
+    def _say_piper(self, text: str, shares: dict[str, float], speed: float, pronunciation: str):
+        import numpy as np
+        from piper import SynthesisConfig
+
+        chunks = list(self._piper.synthesize(text, SynthesisConfig(length_scale=1 / speed)))
+        return np.concatenate([chunk.audio_float_array for chunk in chunks]), chunks[0].sample_rate
+
+
+@cache
+def recipe() -> dict:
+    """What decides how a text is spoken, as plain JSON. It can be told without the weights."""
+    return {"neural_voices": VERSION, "weights": SHA256, "espeakng_loader": version("espeakng-loader")}
+
+
+def versions() -> dict[str, str]:
+    """The libraries that speak, by name; recorded with a corpus and no part of its identity."""
+    return {name: version(name) for name in ("kokoro-onnx", "piper-tts", "onnxruntime")}
