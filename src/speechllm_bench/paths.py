@@ -27,6 +27,14 @@ def results(profile: str) -> Path:
     return home() / "results" / profile
 
 
+def fetched() -> Path:
+    """Backbones and voices that `speechllm-bench fetch` writes, a folder each."""
+    return home() / "fetched"
+
+
 def backbone(name: str) -> Path | str:
-    """A zoo folder of this checkout (`zoo/...`), or a hub name or folder passed through."""
+    """A zoo folder of this checkout (`zoo/...`), a fetched folder of the home (`fetched/...`), or a hub name
+    or folder passed through."""
+    if name.startswith("fetched/"):
+        return home() / name
     return PROJECT / name if name.startswith("zoo/") else name
