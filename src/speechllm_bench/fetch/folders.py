@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from speechllm_bench import paths, runs
@@ -17,22 +17,29 @@ Tell = Callable[[str, float], None]
 """What is being done, and the mebibytes of it that are now done."""
 
 
+def known(names: list[str] | None) -> list[str]:
+    """The named folders, each once, or all that are pinned; UserError for an unknown name."""
+    pinned = list(pins().folders)
+    for name in names or ():
+        if name not in pinned:
+            raise UserError(f"'{name}' cannot be fetched; known are {', '.join(pinned)}")
+    return list(dict.fromkeys(names or pinned))
+
+
 def fetch(
-    names: list[str] | None = None,
+    names: list[str],
     to: Path | None = None,
     download: Download = pip_download,
     tell: Tell = lambda step, done: None,
-) -> list[Path]:
-    """The named folders (default: all pinned ones) below `to`; what is whole is kept as it is.
+) -> Iterator[Path]:
+    """Folders below `to` (default: `fetched/` of the home), each as soon as it is whole.
 
-    Raises UserError for an unknown name, and where a package cannot be had or is not the pinned one.
+    A folder that is whole already stays as it is. Raises UserError where a package cannot be had or is not
+    the pinned one.
     """
-    known = pins().folders
-    for name in names or []:
-        if name not in known:
-            raise UserError(f"'{name}' cannot be fetched; known are {', '.join(known)}")
     root = (to or paths.fetched()).resolve()
-    return [_ensure(name, root / name, download, tell) for name in names or known]
+    for name in names:
+        yield _ensure(name, root / name, download, tell)
 
 
 def cost(name: str) -> float:
@@ -46,15 +53,14 @@ def fault(folder: Path, name: str) -> str | None:
     record = folder / card.RECORD
     if not record.is_file():
         return "it has not been fetched"
+    pinned = pins().folders[name]
     try:
         told = runs.read_json(record)
-        files, payloads = told["files"], told["payloads"]
+        payloads, expected = told["payloads"], {**told["files"], **_expected(pinned)}
     except (UserError, KeyError, TypeError):
         return f"{card.RECORD} is damaged"
-    pinned = pins().folders[name]
     if payloads != {file: payload.sha256 for file, payload in pinned.payloads().items()}:
         return "it was fetched with other pins"
-    expected = {**files, **_expected(pinned)}
     for file, value in expected.items():
         if not (folder / file).is_file():
             return f"{file} is missing"
@@ -90,8 +96,8 @@ def _make(name: str, target: Path, download: Download, tell: Tell) -> None:
         for file, value in _expected(pinned).items():
             if runs.file_sha256(folder / file) != value:
                 raise UserError(
-                    f"the conversion of {name} wrote another {file} than the pinned one, so the folder was not "
-                    "kept; please report it with the output of `speechllm-bench doctor`"
+                    f"the conversion of {name} wrote another {file} than the pinned one, so the folder was "
+                    "not kept; please report it with the output of `speechllm-bench doctor`"
                 )
         card.write(folder, name, pinned, wheels)
     tell(f"{name}: done", pinned.mebibytes)

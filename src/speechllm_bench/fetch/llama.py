@@ -39,6 +39,13 @@ def convert(model: Path, folder: Path) -> None:
     """
     metadata, stored = read_gguf(model)
     _refuse_others(model.name, metadata)
+    try:
+        _write(metadata, stored, folder)
+    except KeyError as missing:
+        raise UserError(f"{model.name} has no {missing.args[0]}, as a Llama's GGUF has") from None
+
+
+def _write(metadata: dict, stored: Tensors, folder: Path) -> None:
     write_safetensors(folder / "model.safetensors", tensors(metadata, stored))
     write_json(folder / "config.json", config(metadata, stored))
     write_json(folder / "generation_config.json", _special(metadata))

@@ -77,7 +77,10 @@ def _refusal(package: str, wheel: Wheel, told: str) -> Exception:
     if re.search(r"connection broken|NewConnectionError|timed out|Max retries|resolve", told):
         return UserError(f"{what}: the package index cannot be reached; connect and start again")
     errors = re.findall(r"^ERROR: (.+)$", told, re.M) or told.strip().splitlines()[-1:] or ["no reason given"]
-    return UserError(f"{what}: pip says '{errors[-1].strip()}'; check pip's index setting and start again")
+    return UserError(
+        f"{what}: pip says '{errors[-1].strip()}'; check the network and pip's index "
+        "setting (`pip config list`), then start again"
+    )
 
 
 def extract(payload: Payload, wheels: dict[str, Path], target: Path) -> None:

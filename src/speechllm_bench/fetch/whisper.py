@@ -6,11 +6,11 @@ along the first axis. Whisper's key has no bias, so CTranslate2 stores zeros the
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
+from speechllm_bench import runs
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch.ctranslate2 import read_variables
 from speechllm_bench.fetch.weights import write_json, write_safetensors
@@ -32,20 +32,28 @@ def convert(model: Path, settings: Path, tokenizer: Path, folder: Path) -> None:
     specification, variables = read_variables(model)
     if specification != "WhisperSpec":
         raise UserError(f"{model.name} holds a {specification}; a WhisperSpec is wanted")
-    told = json.loads(settings.read_text("utf-8"))
-    ids = _special_ids(json.loads(tokenizer.read_text("utf-8")))
+    told, tokens = runs.read_json(settings), runs.read_json(tokenizer)
+    try:
+        _write(variables, told, _special_ids(tokens), folder)
+    except KeyError as missing:
+        raise UserError(
+            f"{model.name} and its settings have no {missing.args[0]}, as a Whisper has"
+        ) from None
+    (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
+
+
+def _write(variables: Variables, told: dict, ids: dict[str, int], folder: Path) -> None:
     write_safetensors(folder / "model.safetensors", tensors(variables))
     write_json(folder / "config.json", config(variables, told, ids))
     write_json(folder / "generation_config.json", generation_config(variables, told, ids))
     write_json(folder / "preprocessor_config.json", preprocessor_config(variables))
     write_json(folder / "tokenizer_config.json", tokenizer_config(ids))
-    (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
 
 
 def tensors(variables: Variables) -> Variables:
     """Weights by transformers' names; the output layer is the token embedding and is not stored twice.
 
-    Raises UserError where a weight is missing, or is left over because the model is of another kind.
+    Raises KeyError for a weight that is missing, UserError for one that a Whisper has not.
     """
     left = {name: v for name, v in variables.items() if name.split("/")[-1] not in NOT_WEIGHTS}
     left.pop("decoder/projection/weight", None)  # an alias of the embedding
@@ -68,29 +76,26 @@ def tensors(variables: Variables) -> Variables:
     def norm(target: str, source: str) -> None:
         put(target, source, "gamma", "beta")
 
-    try:
-        for side in ("encoder", "decoder"):
-            for i in range(n_layers(variables, side)):
-                to, of = f"model.{side}.layers.{i}", f"{side}/layer_{i}"
-                norm(f"{to}.self_attn_layer_norm", f"{of}/self_attention/layer_norm")
-                split(f"{to}.self_attn", ["q_proj", "k_proj", "v_proj"], f"{of}/self_attention/linear_0")
-                put(f"{to}.self_attn.out_proj", f"{of}/self_attention/linear_1")
-                if side == "decoder":
-                    norm(f"{to}.encoder_attn_layer_norm", f"{of}/attention/layer_norm")
-                    put(f"{to}.encoder_attn.q_proj", f"{of}/attention/linear_0")
-                    split(f"{to}.encoder_attn", ["k_proj", "v_proj"], f"{of}/attention/linear_1")
-                    put(f"{to}.encoder_attn.out_proj", f"{of}/attention/linear_2")
-                norm(f"{to}.final_layer_norm", f"{of}/ffn/layer_norm")
-                put(f"{to}.fc1", f"{of}/ffn/linear_0")
-                put(f"{to}.fc2", f"{of}/ffn/linear_1")
-            norm(f"model.{side}.layer_norm", f"{side}/layer_norm")
-            positions = left.pop(f"{side}/position_encodings/encodings")
-            out[f"model.{side}.embed_positions.weight"] = positions
-        put("model.encoder.conv1", "encoder/conv1")
-        put("model.encoder.conv2", "encoder/conv2")
-        out["model.decoder.embed_tokens.weight"] = left.pop("decoder/embeddings/weight")
-    except KeyError as missing:
-        raise UserError(f"the CTranslate2 model has no {missing.args[0]}, as a Whisper has") from None
+    for side in ("encoder", "decoder"):
+        for i in range(n_layers(variables, side)):
+            to, of = f"model.{side}.layers.{i}", f"{side}/layer_{i}"
+            norm(f"{to}.self_attn_layer_norm", f"{of}/self_attention/layer_norm")
+            split(f"{to}.self_attn", ["q_proj", "k_proj", "v_proj"], f"{of}/self_attention/linear_0")
+            put(f"{to}.self_attn.out_proj", f"{of}/self_attention/linear_1")
+            if side == "decoder":
+                norm(f"{to}.encoder_attn_layer_norm", f"{of}/attention/layer_norm")
+                put(f"{to}.encoder_attn.q_proj", f"{of}/attention/linear_0")
+                split(f"{to}.encoder_attn", ["k_proj", "v_proj"], f"{of}/attention/linear_1")
+                put(f"{to}.encoder_attn.out_proj", f"{of}/attention/linear_2")
+            norm(f"{to}.final_layer_norm", f"{of}/ffn/layer_norm")
+            put(f"{to}.fc1", f"{of}/ffn/linear_0")
+            put(f"{to}.fc2", f"{of}/ffn/linear_1")
+        norm(f"model.{side}.layer_norm", f"{side}/layer_norm")
+        positions = left.pop(f"{side}/position_encodings/encodings")
+        out[f"model.{side}.embed_positions.weight"] = positions
+    put("model.encoder.conv1", "encoder/conv1")
+    put("model.encoder.conv2", "encoder/conv2")
+    out["model.decoder.embed_tokens.weight"] = left.pop("decoder/embeddings/weight")
     if left:
         raise UserError(f"the CTranslate2 model has {sorted(left)[0]}, which a Whisper has not")
     return out
