@@ -26,6 +26,7 @@ TORCH_FREE = (
     "runs",
     "identity",
     "text",
+    "fetch.folders",
     "metrics",
     "stats",
     "data.tasks",
@@ -43,9 +44,9 @@ def _project() -> dict:
     return tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
-def _locked() -> dict[str, str]:
-    """Package name to version, as requirements.lock pins it."""
-    lines = (PROJECT / "requirements.lock").read_text("utf-8").splitlines()
+def _locked(file: str = "requirements.lock") -> dict[str, str]:
+    """Package name to version, as a lock pins it."""
+    lines = (PROJECT / file).read_text("utf-8").splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
 
@@ -80,8 +81,19 @@ def test_every_dependency_is_locked_at_an_allowed_version():
         )
 
 
-def test_the_lock_holds_exact_versions_and_no_addresses():
-    text = (PROJECT / "requirements.lock").read_text("utf-8")
+def test_the_extra_small_has_a_lock_of_its_own_that_only_adds():
+    added = _locked("requirements-small.lock")
+    assert not set(added) & set(_locked())
+    for text in _project()["optional-dependencies"]["small"]:
+        wanted = Requirement(text)
+        version = added.get(canonicalize_name(wanted.name))
+        assert version, f"{wanted.name} is in the extra small but not in requirements-small.lock"
+        assert wanted.specifier.contains(version), f"the lock has {wanted.name} {version}, not {wanted}"
+
+
+@pytest.mark.parametrize("file", ["requirements.lock", "requirements-small.lock"])
+def test_a_lock_holds_exact_versions_and_no_addresses(file: str):
+    text = (PROJECT / file).read_text("utf-8")
     assert not re.search(r"://|--hash|^-|@ |\+(cpu|cu)", text, re.M)
     for line in text.splitlines():
         assert line.startswith("#") or re.fullmatch(r"[a-z0-9-]+==[0-9][^\s+]*( ; .+)?", line), line

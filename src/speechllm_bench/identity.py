@@ -28,6 +28,9 @@ recogniser hears: both are kept between runs.
 
 LARGE = 2**28  # bytes; what is smaller is hashed in no time
 
+HASHED = {".safetensors", ".json", ".jinja", ".model"}
+RECORDS = {"training.json", "evaluation.json", "fetched.json"}
+
 EXTRA = {
     "instructions": (sqit.instructions, sqit.recipe),
     "languages": (languages.utterances, corpora.languages_recipe),
@@ -82,11 +85,10 @@ def extra_frames_digest(config: RunConfig, name: str) -> str:
 def backbone_hash(name: str) -> str:
     """Over the weights, the configuration and the tokenizer of a backbone's folder, by file name.
 
-    The zoo's records of training and evaluation say how the weights came about and change nothing.
+    Records of training, evaluation and fetching say how the weights came about and change nothing.
     """
-    kinds, records = {".safetensors", ".json", ".jinja", ".model"}, {"training.json", "evaluation.json"}
     folder = backbone_folder(name)
-    files = [p for p in sorted(folder.iterdir()) if p.suffix in kinds and p.name not in records]
+    files = [p for p in sorted(folder.iterdir()) if p.suffix in HASHED and p.name not in RECORDS]
     if not any(p.suffix == ".safetensors" for p in files):
         raise MissingInput(f"backbone '{name}' has no .safetensors file in {folder}; fetch or train it again")
     return runs.digest({p.name: _file_hash(p) for p in files})
@@ -105,7 +107,10 @@ def _file_hash(file: Path) -> str:
 
 
 def backbone_folder(name: str) -> Path:
-    """The zoo's folder, a folder of the user's, or the local copy of a hub model; nothing is downloaded."""
+    """The zoo's folder, a fetched one, a folder of the user's, or the local copy of a hub model.
+
+    Nothing is downloaded; MissingInput says how to get what is missing.
+    """
     folder = Path(paths.backbone(name))
     if folder.is_dir():
         return folder
@@ -113,6 +118,8 @@ def backbone_folder(name: str) -> Path:
         raise MissingInput(
             f"backbone '{name}' is missing; train it with `speechllm-bench zoo train {folder.name}`"
         )
+    if name.startswith("fetched/"):
+        raise MissingInput(f"backbone '{name}' is missing; fetch it with `speechllm-bench fetch small`")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

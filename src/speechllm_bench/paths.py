@@ -27,11 +27,14 @@ def results(profile: str) -> Path:
     return home() / "results" / profile
 
 
-def backbone(name: str) -> Path | str:
-    """The folder of a backbone that this checkout stores (`zoo/...`) or that `fetch` brought (`fetched/...`).
+def fetched() -> Path:
+    """Backbones and voices that `speechllm-bench fetch` writes, a folder each."""
+    return home() / "fetched"
 
-    A hub name, or any other folder, is passed through.
-    """
+
+def backbone(name: str) -> Path | str:
+    """A zoo folder of this checkout (`zoo/...`), a fetched folder of the home (`fetched/...`), or a hub name
+    or folder passed through."""
     if name.startswith("fetched/"):
         return home() / name
     return PROJECT / name if name.startswith("zoo/") else name

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import GenerationMixin, PreTrainedTokenizerBase, WhisperForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -19,6 +20,7 @@ from speechllm_bench.models.pretrained import load_pretrained
 
 def load_asr(name: str) -> tuple[WhisperForConditionalGeneration, PreTrainedTokenizerBase]:
     model = load_pretrained(WhisperForConditionalGeneration, name)
+    model.generation_config.max_length = None  # `transcribe` bounds the new tokens instead
     return model.eval(), load_tokenizer(name)
 
 
@@ -40,9 +42,28 @@ def transcribe(
         tokens = GenerationMixin.generate(
             model,
             encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            attention_mask=states.new_ones(states.shape[:2]),  # no frame is masked; unsaid, it warns
+            **_prompt(model, len(batch)),
             max_new_tokens=max_new_tokens,
             do_sample=False,
         )
         for i, text in zip(batch, tokenizer.batch_decode(tokens, skip_special_tokens=True), strict=True):
             said[i] = text.strip()
     return [said[i] for i in range(len(audio))]
+
+
+def _prompt(model: WhisperForConditionalGeneration, n: int) -> dict[str, Tensor]:
+    """(n, 4) tokens that ask a Whisper of many languages for English text without timestamps.
+
+    The zoo's Whisper knows one language and one task: its decoder begins with its start token alone.
+    """
+    settings = model.generation_config
+    if not getattr(settings, "lang_to_id", None):
+        return {}
+    tokens = [
+        settings.decoder_start_token_id,
+        settings.lang_to_id["<|en|>"],
+        settings.task_to_id["transcribe"],
+        settings.no_timestamps_token_id,
+    ]
+    return {"decoder_input_ids": torch.tensor([tokens], device=model.device).expand(n, -1)}

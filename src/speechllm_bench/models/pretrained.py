@@ -31,4 +31,6 @@ def load_pretrained(kind: type, name: str, precision: Precision = "fp32") -> Pre
 def _remedy(name: str) -> str:
     if name.startswith("zoo/"):
         return f"bring the folder back with `git checkout {name}` and run again"
+    if name.startswith("fetched/"):
+        return "fetch it again with `speechllm-bench fetch small`"
     return "get the model anew, or correct its name in the profile, and run again"

