@@ -187,6 +187,47 @@ def test_a_profile_without_a_budget_has_no_such_stage(suite):
     assert [s.name for s in experiments.resolve(profile, study.variant("mlp"), 0).stages] == ["slots"]
 
 
+WARM = {
+    "name": "warm_start", "tasks": {"transcription": 1.0}, "train": ["adapter"], "budget": ["warm_start"],
+    "objective": "ctc",
+}  # fmt: skip
+
+
+def test_a_warm_start_has_the_profiles_size_whatever_the_variant_changes(suite):
+    def change(study):
+        study["base"]["scaled"] = True
+        study["base"]["stages"].insert(0, WARM)
+
+    changed(suite / "experiments" / "adapter_size.yaml", change)
+    study, profile = studies.load("adapter_size", "smoke")
+    cold = experiments.resolve(profile, study.variant("mlp"), 0)
+    assert [s.name for s in cold.stages] == ["transcription", "slots"] and cold.adapter.scaled
+    sizes = {"examples": 96, "batch_size": 16, "lr": 0.02, "dropout": 0.1}
+    changed(toy(suite), lambda p: p.update(warm_start=sizes))
+    study, profile = studies.load("adapter_size", "smoke")
+    fast = study.variant("mlp").model_copy(update={"lr_factor": 3, "warmup": 0.4})
+    runs = [experiments.resolve(profile, variant, 0) for variant in (study.variant("mlp"), fast)]
+    warm, after = runs[0].stages[:2]
+    assert (warm.objective, warm.examples, warm.batch_size, warm.lr) == ("ctc", 96, 16, 0.02)
+    assert (warm.frame_dropout, warm.warmup, warm.points) == (0.1, 0.1, 2)
+    assert (after.objective, after.batch_size, after.lr, after.frame_dropout) == (None, 4, 0.001, None)
+    assert runs[1].stages[0] == warm and runs[1].stages[1].lr == 0.003
+    shared = [{stages[0] for stages in [r.stages]} for r in studies.plan(["adapter_size"], "smoke").runs]
+    assert len(set().union(*shared)) == 5  # one an adapter
+
+
+def test_a_warm_start_has_no_other_budget_and_no_adapter_of_another_norm(suite):
+    path = suite / "experiments" / "adapter_size.yaml"
+    changed(path, lambda s: s["base"]["stages"].insert(0, WARM | {"budget": ["alignment"]}))
+    assert "objective: ctc has the budget [warm_start], got ['alignment']" in refused(
+        path, experiments.load_study
+    )
+    changed(path, lambda s: s["base"]["stages"][0].update(budget=["warm_start"]))
+    changed(toy(suite), lambda p: p.update(warm_start={"examples": 8, "batch_size": 4, "lr": 0.01}))
+    with pytest.raises(UserError, match="at profile 'smoke': objective: ctc needs an adapter"):
+        studies.plan(["adapter_size"], "smoke")
+
+
 def test_a_stage_that_trains_lora_has_its_own_learning_rate_which_the_variant_scales_too(suite):
     study, profile = studies.load("adapter_size", "smoke")
     variant = study.variant("mlp").model_copy(update={"lora": True})

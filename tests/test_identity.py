@@ -278,6 +278,9 @@ def test_settings_that_came_later_leave_older_configs_what_they_were(monkeypatch
         ("stages.classifier", ClassifierConfig(alpha=0.2, class_weights=True), (True, True)),
         ("stages.distillation", DistillationConfig(weight=0.5), (True, True)),
         ("stages.decoded_task", "ner", (True, True)),
+        ("stages.objective", "ctc", (True, True)),
+        ("stages.frame_dropout", 0.1, (True, True)),
+        ("adapter.scaled", True, (True, True)),
     ],
 )
 def test_what_the_later_settings_change(config, path, value, changes):

@@ -41,6 +41,7 @@ STUDIES = {  # and the variants whose notebook is executed
     "trace_ablation": "transcript,no_audio",
     "generalization": "cascade,distilled,distilled_b_ood,cascade_taught_described_b_ood",
     "hybrid_matched": "hybrid_think,reasoning_tokens",
+    "warm_start": "mlp_both,full_rate_ctc",
 }
 
 

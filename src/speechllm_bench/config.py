@@ -32,6 +32,7 @@ Precision = Literal["fp32", "bf16"]  # of the frozen backbones and of training; 
 Answerer = Literal["model", "chance_copier", "whole_transcript", "majority"]  # evaluation/answerers.py
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
 Wording = Literal["described", "paraphrased"]  # of the slots asked for; data/tasks/slots.py
+Objective = Literal["ctc"]  # training/warm_start.py
 LANGUAGES = ("es", "fr")  # besides English: splits of data/corpora/languages
 FRAMES_PER_30S = 1500  # of Whisper's encoder
 
@@ -60,6 +61,8 @@ class AdapterConfig(Strict):
     pre_norm: bool = False  # Transformer alone: normalise before each sublayer, not after
     # Pooling alone: speech tokens of 30 s; trimmed frames keep that rate.
     steps_per_30s: int | None = Field(None, gt=0, le=FRAMES_PER_30S)
+    # Outputs have the mean norm of the LLM's input embeddings; None: whatever norm the last layer gives.
+    scaled: Literal[True] | None = None
 
     @model_validator(mode="after")
     def _rate(self) -> AdapterConfig:
@@ -145,6 +148,8 @@ class StageConfig(FitConfig):
     adapter_lr: float | None = Field(None, gt=0)  # peak, of the adapter beside LoRA; None: `lr` for both
     trace_tokens: int | None = Field(None, gt=0)  # where it trains on traces: decoded at most
     traces: str | None = None  # of `annotate`; None: written from gold
+    objective: Objective | None = None  # None: cross-entropy of the answer, through the LLM
+    frame_dropout: float | None = Field(None, gt=0, lt=1)  # of the frames, under the objective ctc
 
     @property
     def own_examples(self) -> int:
@@ -174,6 +179,23 @@ class StageConfig(FitConfig):
             raise ValueError("a stage learns beside a classifier or from a teacher (distillation), not both")
         if self.distillation and "sqit" in self.taught:
             raise ValueError("the instructions of task sqit are heard, and the teacher of distillation reads")
+        return self
+
+    @model_validator(mode="after")
+    def _ctc(self) -> StageConfig:
+        if self.objective is None:
+            if self.frame_dropout:
+                raise ValueError("frame_dropout is for stages with objective: ctc, but this stage has none")
+            return self
+        if self.taught != {"transcription"} or set(self.tasks) != {"transcription"} or self.again:
+            raise ValueError(f"objective: ctc learns the task transcription alone, got {sorted(self.taught)}")
+        if self.train != ["adapter"]:
+            raise ValueError(f"objective: ctc trains the adapter alone, got train: {self.train}")
+        beside = ("classifier", "distillation", "annotation", "traces", "described")
+        if wrong := [name for name in beside if getattr(self, name)]:
+            raise ValueError(f"objective: ctc goes without {wrong[0]}; leave one of the two out")
+        if self.decoded_task not in (None, "transcription"):
+            raise ValueError(f"objective: ctc decodes transcripts, not decoded_task: {self.decoded_task}")
         return self
 
 
@@ -242,6 +264,16 @@ class RunConfig(Strict):
             raise ValueError("text: asr is what a text LLM reads, but this variant has an adapter and hears")
         if not self.hears and any(stage.distillation for stage in self.stages):
             raise ValueError("distillation teaches a model that hears, but this variant has no adapter")
+        if any(stage.objective == "ctc" for stage in self.stages):
+            if self.audio_llm:
+                raise ValueError(
+                    "objective: ctc starts an untrained adapter, but an audio LLM brings its own"
+                )
+            if not (self.adapter and self.adapter.scaled):
+                raise ValueError(
+                    "objective: ctc needs an adapter whose outputs have the norm of the LLM's embeddings; "
+                    "set scaled: true"
+                )
         if not self.hears and "sqit" in self.tasks(len(self.stages)):
             raise ValueError("the instructions of task sqit are heard, but this variant has no adapter")
         return self

@@ -9,12 +9,14 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from speechllm_bench.config import (
+    AdapterConfig,
     AnnotationConfig,
     Answerer,
     ClassifierConfig,
     DistillationConfig,
     EvaluationConfig,
     LoraConfig,
+    Objective,
     Part,
     RunConfig,
     StageConfig,
@@ -54,10 +56,17 @@ class StageRecipe(Strict):
     decoded_task: TaskName | None = None
     classifier: ClassifierConfig | None = None
     distillation: DistillationConfig | None = None
+    objective: Objective | None = None  # ctc: a warm start, sized by the profile's `warm_start`
 
     @property
     def taught(self) -> set[TaskName]:
         return taught(self.tasks, self.beside, self.again)
+
+    @model_validator(mode="after")
+    def _sized(self) -> StageRecipe:
+        if self.objective == "ctc" and self.budget != ["warm_start"]:
+            raise ValueError(f"objective: ctc has the budget [warm_start], got {self.budget}")
+        return self
 
 
 class EvaluationRecipe(Strict):
@@ -85,6 +94,7 @@ class Variant(Strict):
     separate_rates: bool = False  # beside LoRA the adapter keeps the profile's `lr`, and not `lora_lr`
     warmup: float | None = None  # None: the profile's
     width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
+    scaled: bool = False  # the adapter's outputs, as `AdapterConfig.scaled`; False: as the profile has it
     train_share: float | None = None  # of the training utterances, seen the more often; None: all
     # The profile's audio LLM, or a role among its `audio_llms`, in place of encoder, adapter and LLM.
     audio_llm: bool | str = False
@@ -196,12 +206,11 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
     evaluation = asked | decoding
     evaluation["beams"] = beams if beams > 1 and asked["answerer"] == "model" else None
     evaluation["trace_tokens"] = trace_tokens if FORMS.keys() & asked_for else None
-    adapter = profile.adapters[variant.adapter].at_width(variant.width_factor) if variant.adapter else None
     parts = {
         "corpus": profile.corpus,
         "encoder": profile.encoder,
         "llm": profile.llms[variant.llm] if variant.llm else profile.llm,
-        "adapter": adapter,
+        "adapter": _adapter(profile, variant) if variant.adapter else None,
         "audio_llm": _audio_llm(profile, variant.audio_llm),
         "lora": _lora(profile, variant),
         "stages": [
@@ -214,6 +223,11 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         "seed": seed,
     }
     return checked(RunConfig, parts, where)
+
+
+def _adapter(profile: Profile, variant: Variant) -> AdapterConfig:
+    adapter = profile.adapters[variant.adapter].at_width(variant.width_factor)
+    return adapter.model_copy(update={"scaled": True}) if variant.scaled else adapter
 
 
 def _lora(profile: Profile, variant: Variant) -> LoraConfig | None:
@@ -239,6 +253,8 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -
         training["adapter_lr"] = lr
     if variant.warmup is not None:
         training["warmup"] = variant.warmup
+    if stage.objective == "ctc":
+        training |= _warm_start(profile)
     if FORMS.keys() & stage.taught:
         training["trace_tokens"] = profile.decoding.trace_tokens
     if {"slots", *FORMS} & stage.taught:  # every form, and none, is asked the stored questions
@@ -261,8 +277,17 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -
     return checked(StageConfig, sizes | shared | training, f"{where}, stage '{stage.name}'")
 
 
+def _warm_start(profile: Profile) -> dict:
+    """What a warm start has of its own. No variant changes it, so that all of one adapter share it."""
+    sizes = profile.warm_start
+    own = {"batch_size": sizes.batch_size, "lr": sizes.lr, "frame_dropout": sizes.dropout}
+    return own | {"warmup": profile.training.warmup}
+
+
 def _examples(profile: Profile, budget: Sequence[Budget]) -> int:
-    return sum(getattr(profile.budgets, name) for name in budget)
+    """The sum of the budgets named; 0 where the profile has no such stage."""
+    sizes = dict(profile.budgets) | {"warm_start": profile.warm_start.examples if profile.warm_start else 0}
+    return sum(sizes[name] for name in budget)
 
 
 def load_study(path: Path) -> Study:

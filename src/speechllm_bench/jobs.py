@@ -17,7 +17,7 @@ from pathlib import Path
 
 from speechllm_bench import identity, paths, preparation, runs, studies
 from speechllm_bench.config import RunConfig
-from speechllm_bench.schema import CURVE_COLUMNS
+from speechllm_bench.schema import CURVE_COLUMNS, SECONDS
 
 TRAINING = 0.9  # of a run that trains: its share of the work, roughly
 
@@ -230,13 +230,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             return runs.read_json(folder / "stage.json")
         checkpoint = paths.cache() / "checkpoints" / digest
         fitted, seen = stages.train_stage(
-            config,
-            index,
-            model,
-            tokenizer,
-            data,
-            checkpoint,
-            lambda share: progress("train", share),
+            config, index, model, tokenizer, data, checkpoint, lambda share: progress("train", share)
         )
         record = {
             "digest": digest,
@@ -245,14 +239,13 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             "examples": fitted.curve[-1].examples,  # seen: the budget, or fewer where it diverged
             "seconds": round(fitted.seconds, 2),
             "validation_seconds": round(fitted.validation_seconds, 2),
-            "padding_share": round(seen.padding_share, 4),
-            "speech_hours": round(seen.speech_hours, 3),
-            "text_tokens": seen.text_tokens,
-            "stored_traces": seen.stored_traces,
+            **seen.record(),
         }
         with runs.whole_folder(folder) as temporary:
             loop.save_weights(model.trained_parameters(stage.train), temporary / "weights.safetensors")
-            loop.write_curve([(stage.name, fitted.curve)], temporary / "curve.csv")
+            if seen.ctc_head:
+                loop.save_weights(seen.ctc_head, temporary / "ctc_head.safetensors")
+            loop.write_curve([(stage.name, fitted.timed_curve())], temporary / "curve.csv")
             runs.write_json(temporary / "stage.json", record)
         runs.remove(checkpoint)
     return record
@@ -309,12 +302,15 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
 
 
 def _join_curves(profile: str, stage_records: list[dict], path: Path) -> None:
-    """The stages' curves below each other; steps and examples count on from stage to stage."""
+    """The stages' curves below each other; steps, examples and seconds count on from stage to stage."""
     header, joined = list(CURVE_COLUMNS), []
-    steps = examples = 0
+    steps = examples = seconds = 0
     for record in stage_records:
         source = studies.stage_folder(profile, record["digest"]) / "curve.csv"
         header, *rows = csv.reader(source.read_text(encoding="utf-8").splitlines())
-        joined += [[r[0], int(r[1]) + steps, int(r[2]) + examples, *r[3:]] for r in rows]
+        for stage, step, seen, split, metric, value in rows:
+            value = round(float(value) + seconds, 2) if metric == SECONDS else value
+            joined.append([stage, int(step) + steps, int(seen) + examples, split, metric, value])
         steps, examples = (joined[-1][1], joined[-1][2]) if rows else (steps, examples)
+        seconds += record["seconds"]
     runs.write_text(path, "".join(",".join(map(str, row)) + "\n" for row in [header, *joined]))

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from speechllm_bench.config import AdapterConfig, CorpusConfig, EncoderConfig, LoraConfig, Precision
 from speechllm_bench.strict import Strict, load_yaml
 
-Budget = Literal["alignment", "slots", "transcription", "understanding"]
+Budget = Literal["alignment", "slots", "transcription", "understanding", "warm_start"]
 PROFILES = ("smoke", "mini", "paper")
 
 
@@ -48,6 +48,15 @@ class Budgets(Strict):
     understanding: int = Field(ge=0)
 
 
+class WarmStart(Strict):
+    """The size of a CTC warm start, in which the adapter learns without the LLM (training/warm_start.py)."""
+
+    examples: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    lr: float = Field(gt=0)
+    dropout: float | None = Field(None, gt=0, lt=1)  # of the frames; None: none
+
+
 class PaperOwn(Strict):
     """What the studies of one paper have in place of the profile's; None: the profile's."""
 
@@ -55,6 +64,7 @@ class PaperOwn(Strict):
     encoder: EncoderConfig | None = None
     llm: str | None = None
     budgets: Budgets | None = None
+    warm_start: WarmStart | None = None
     training: Training | None = None
     decoding: Decoding | None = None
     traces: str | None = None
@@ -77,6 +87,7 @@ class Profile(Strict):
     loras: dict[str, LoraConfig] = Field(default_factory=dict)  # of roles in `llms` of another size
     lora_qkv: LoraConfig  # on queries, keys and values alone (2509.04473)
     budgets: Budgets
+    warm_start: WarmStart | None = None  # None: the profile has no such stage
     training: Training
     decoding: Decoding
     precision: Precision

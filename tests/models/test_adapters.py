@@ -28,6 +28,28 @@ def test_out_length_is_the_real_length(kind):
         assert adapter.out_length(torch.tensor([n])).tolist() == [adapter.out_length(n)]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_scaled_outputs_have_one_norm_and_padding_changes_nothing(kind):
+    torch.manual_seed(1)
+    config = AdapterConfig(**ADAPTERS[kind], scaled=True)
+    adapter = adapters.build_adapter(config, 6, 10, norm=3.5).eval()
+    assert adapters.n_parameters(adapter) == adapters.n_parameters(build(kind))
+    frames, lengths = torch.randn(2, 24, 6), torch.tensor([24, 13])
+    frames[1, 13:] = 0
+    out = adapter(frames, lengths)
+    torch.testing.assert_close(out.norm(dim=-1), torch.full(out.shape[:2], 3.5))
+    n = adapter.out_length(13)
+    alone = adapter(frames[1:, :13], lengths[1:])[0]
+    torch.testing.assert_close(out[1, :n], alone, atol=1e-5, rtol=0)
+    plain = build(kind)(frames, lengths)
+    torch.testing.assert_close(out, 3.5 * torch.nn.functional.normalize(plain, dim=-1))
+
+
+def test_the_mean_norm_is_that_of_the_rows():
+    assert adapters.mean_norm(torch.tensor([[3.0, 4.0], [0.0, 1.0]])) == 3.0
+    assert adapters.mean_norm(torch.tensor([[3.0, 4.0]], dtype=torch.bfloat16)) == 5.0
+
+
 def test_pre_norm_is_another_transformer_whose_output_is_bounded():
     torch.manual_seed(1)
     plain, pre = (

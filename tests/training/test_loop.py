@@ -85,6 +85,19 @@ def test_a_curve_has_the_points_asked_for_the_last_at_the_end(tmp_path):
     assert not (tmp_path / "checkpoint").exists()  # too short for a checkpoint
 
 
+def test_the_clock_counts_training_at_each_point_and_stays_out_of_the_curve(tmp_path):
+    fit = Toy().fit(tmp_path / "checkpoint")
+    assert [(p.step, p.examples, p.split, p.metric) for p in fit.clock] == [
+        (3, 9, "train", "seconds"), (5, 15, "train", "seconds"), (8, 24, "train", "seconds"),
+    ]  # fmt: skip
+    seconds = [p.value for p in fit.clock]
+    assert 0 <= seconds[0] <= seconds[1] <= seconds[2] == pytest.approx(fit.seconds, abs=0.01)
+    assert "seconds" not in {p.metric for p in fit.curve}
+    timed = fit.timed_curve()
+    assert [p.step for p in timed] == sorted(p.step for p in timed) and set(timed) == {*fit.curve, *fit.clock}
+    assert len(timed) == len(fit.curve) + 3 and timed[-1] == fit.curve[-1]
+
+
 def test_it_learns_and_the_rate_matters(tmp_path):
     assert Toy().fit(tmp_path / "a", lr=0.05).curve != Toy().fit(tmp_path / "b", lr=0.01).curve
     toy = Toy()
@@ -137,6 +150,7 @@ def test_killed_and_resumed_ends_with_the_same_numbers_to_the_last_bit(tmp_path,
     fit = resumed.fit(tmp_path / "checkpoint", shares=shares)
     assert killed.losses + resumed.losses == whole.losses
     assert fit.curve == expected.curve
+    assert [p.step for p in fit.clock] == [3, 5, 8]
     for name, parameter in whole.parameters().items():
         assert torch.equal(parameter, resumed.parameters()[name]), name
 

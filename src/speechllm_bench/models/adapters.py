@@ -127,6 +127,26 @@ class Pooling(Adapter):
         return self.out(self.norm(adaptive_average(frames, lengths, self.out_length(lengths))))  # (B, L, E)
 
 
+class Scaled(Adapter):
+    """Another adapter, whose outputs are brought to one L2 norm: that of a typical embedding of the LLM.
+
+    Only their directions are learned. A warm start learns directions by cosine (`models/ctc.py`), and what
+    comes after it then finds outputs as long as the embeddings that the LLM knows.
+    """
+
+    def __init__(self, adapter: Adapter, norm: float):
+        super().__init__()
+        self.adapter, self.norm, self.rate = adapter, norm, adapter.rate
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        return nn.functional.normalize(self.adapter(frames, lengths).float(), dim=-1) * self.norm  # (B, L, E)
+
+
+def mean_norm(embeddings: Tensor) -> float:
+    """The mean L2 norm of (V, E) embeddings; of the weights alone, the same on every device."""
+    return embeddings.detach().cpu().float().norm(dim=1).double().mean().item()
+
+
 def adaptive_average(frames: Tensor, lengths: Tensor, steps: Tensor) -> Tensor:
     """(B, T, D), of which `lengths` (B,) are frames -> (B, L, D), of which `steps` (B,) are averages.
 
@@ -158,7 +178,8 @@ def sinusoids(length: int, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-def build_adapter(config: AdapterConfig, d_in: int, d_out: int) -> Adapter:
+def build_adapter(config: AdapterConfig, d_in: int, d_out: int, norm: float = 1.0) -> Adapter:
+    """An untrained adapter from `d_in` to `d_out` values; where it is scaled, its outputs have `norm`."""
     kinds = {
         "cnn": CNN,
         "cnn_xl": CNNXL,
@@ -167,7 +188,8 @@ def build_adapter(config: AdapterConfig, d_in: int, d_out: int) -> Adapter:
         "transformer": Transformer,
         "pooling": Pooling,
     }
-    return kinds[config.kind](d_in, d_out, config)
+    adapter = kinds[config.kind](d_in, d_out, config)
+    return Scaled(adapter, norm) if config.scaled else adapter
 
 
 def sizes(configs: Mapping[str, AdapterConfig], d_in: int, d_out: int) -> dict[str, int]:

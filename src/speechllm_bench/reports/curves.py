@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import CURVE_COLUMNS
+from speechllm_bench.schema import CURVE_COLUMNS, SECONDS
 
 
 def read_curve(file: Path) -> pd.DataFrame:
@@ -49,7 +49,8 @@ def trained_again(rows: Sequence[dict]) -> list[str]:
             continue
         lines = _text(file).splitlines()  # as text: this is done for all studies at once
         for digest, stage in zip(row["run"].stages, row["run"].config.stages, strict=True):
-            own = tuple(line for line in lines if line.startswith(f"{stage.name},"))
+            mine = (line for line in lines if line.startswith(f"{stage.name},"))
+            own = tuple(line for line in mine if f",train,{SECONDS}," not in line)  # no two take as long
             trainings = ends.setdefault((stage.name, digest), {})
             trainings.setdefault(own, ([], _last(own)))[0].append(row["variant"])
     sentences: dict[tuple, list[str]] = {}

@@ -71,6 +71,9 @@ METRIC_LABELS = {
 }
 
 
+X_LABELS = {"examples": "examples seen", "step": "optimiser steps", "seconds": "training (core-seconds)"}
+
+
 @mpl.rc_context(STYLE)
 def panels(n: int = 1, width: str = "column", height: float = 2.4) -> tuple[Figure, list[Axes]]:
     """A figure of n axes side by side; width is a key of `WIDTHS`, height in inches."""
@@ -84,9 +87,9 @@ def learning_curves(
 ) -> Axes:
     """One line a variant: the mean over seeds, and each seed as a thin line where there are several.
 
-    frame: the runs' curve.csv, one below the other, with `variant` and `seed` added; x: `examples` or
-    `step`. The mean is drawn where all of a variant's seeds have a value. Stages follow each other; a line
-    stops where a stage ends, since the next one may learn another task.
+    frame: the runs' curve.csv, one below the other, with `variant` and `seed` added; x: `examples`, `step` or
+    `seconds` (`warm_start.timed`). The mean is drawn where all of a variant's seeds have a value. Stages
+    follow each other; a line stops where a stage ends, since the next one may learn another task.
     """
     chosen = frame[(frame["metric"] == metric) & (frame["split"] == split)]
     starts: dict[float, list[str]] = {}  # where stages begin that are not a run's first: one name a variant
@@ -119,7 +122,7 @@ def learning_curves(
         at = {"transform": ax.get_xaxis_transform(), "ha": side, "va": "top"}
         # each a line lower, since two stages may begin close to each other
         ax.text(start, 1 - 0.07 * line, f" {name.replace('_', ' ')} ", size=6, color="0.35", **at)
-    ax.set_xlabel({"examples": "examples seen", "step": "optimiser steps"}[x])
+    ax.set_xlabel(X_LABELS[x])
     ax.set_ylabel(METRIC_LABELS.get(metric, metric))
     ax.set_title(split, loc="left", color="0.35")
     if metric in score.MAIN_METRICS:

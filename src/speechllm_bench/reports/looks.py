@@ -148,6 +148,13 @@ LOOKS = {
     "lora_1": Look("LoRA, the profile's rate", "#E69F00", "<", _SOLID),
     "lora_2": Look("LoRA, twice that", "#009E73", ">", _DASHED),
     "mlp_full_20": Look("MLP, full rate, 20 %", "#0072B2", "o", _SOLID),
+    "mlp_ctc": Look("MLP, CTC for transcription", "#D55E00", "s", _DASHED),
+    "mlp_both": Look("MLP, CTC, then transcription", "#009E73", "^", _DASH_DOT),
+    "mlp_matched": Look("MLP, as many examples", "#999999", "P", _LONG),
+    "mlp_alone": Look("MLP, slots alone", "#CC79A7", "D", _DOTTED),
+    "full_rate": Look("Transformer, full rate", "#D55E00", "p", _SOLID),
+    "full_rate_ctc": Look("full rate, CTC for transcription", "#D55E00", "x", _DASHED),
+    "full_rate_both": Look("full rate, CTC, then transcription", "#D55E00", "*", _DASH_DOT),
 }
 """A variant that is not here gets a look drawn from its name."""
 
@@ -167,6 +174,14 @@ LOOKS |= {  # an LLM's colour, with marker and dash of how it was supervised
     f"{llm}_{how}": LOOKS[how]._replace(label=f"{llm.replace('_', ' ')}: {LOOKS[how].label}", colour=colour)
     for llm, colour in _FOUNDATIONS.items()
     for how in SUPERVISIONS
+}
+
+LOOKS |= {  # an adapter's colour, with marker and dash of what stands before slots
+    f"{adapter}_{how}": LOOKS[f"mlp_{how}"]._replace(
+        label=LOOKS[f"mlp_{how}"].label.replace("MLP", LOOKS[adapter].label), colour=LOOKS[adapter].colour
+    )
+    for adapter in ("cnn", "linear", "transformer")
+    for how in ("ctc", "both")
 }
 
 

@@ -27,6 +27,7 @@ from speechllm_bench.reports import (
     tables,
     tags,
     traces,
+    warm_start,
 )
 from speechllm_bench.reports.curves import read_curve, trained_again
 from speechllm_bench.schema import CURVE_COLUMNS
@@ -49,6 +50,7 @@ OWN_FIGURES = {
     "trace_ablation": ("cost", traces.cost_figure),
     "sense": ("settings", lambda rows, _: sense.settings_figure(rows)),
     "synthetic_ner": ("noise", lambda rows, _: noise.noise_figure(rows)),
+    "warm_start": ("seconds", warm_start.cost_figure),
 }
 TABLES = {
     "traces": (traces.table, traces.CAPTION),
@@ -60,6 +62,7 @@ TABLES = {
 OWN_TABLES = {
     "sense": {"gains": (sense.gains, sense.GAINS_CAPTION)},
     "sense_decoding": {"decoding": (lambda rows: sense.decoding_cost(rows).round(3), sense.DECODING_CAPTION)},
+    "warm_start": {"alignment": (warm_start.alignment, warm_start.CAPTION)},
 }
 CLAIMS_CAPTION = (
     "Differences are paired, with 95 % intervals; what a verdict asks for: docs/protocol.md, rule 14."

@@ -40,6 +40,8 @@ FILES = {
     "scale": "figures/{}_scale.png",
     "settings": "figures/{}_settings.png",
     "noise of labels": "figures/{}_noise.png",
+    "alignment": "tables/{}_alignment.md",
+    "curves over core-seconds": "figures/{}_seconds.png",
     "changes": "tables/{}_changes.md",
     "skills left": "tables/{}_retention.md",
     "SLUE score": "tables/{}_slue.md",

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from speechllm_bench import runs
 from speechllm_bench.config import FitConfig
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import CURVE_COLUMNS
+from speechllm_bench.schema import CURVE_COLUMNS, SECONDS
 from speechllm_bench.training.schedule import learning_rate
 
 CHECKPOINT_SECONDS = 60
@@ -46,6 +46,11 @@ class Fit:
     seconds: float  # of training steps, over all sittings
     validation_seconds: float
     autocast: bool  # whether its steps were in bf16 here
+    clock: list[Point] = field(default_factory=list)  # `SECONDS` at each point, of training steps alone
+
+    def timed_curve(self) -> list[Point]:
+        """The curve with the clock in it, step by step. Apart, since no two trainings take as long."""
+        return sorted([*self.clock, *self.curve], key=lambda point: point.step)
 
     def sound(self, backbone: str, phase: str) -> Fit:
         """Itself; UserError where it diverged, since a backbone is not trained on from there, nor stored."""
@@ -128,6 +133,7 @@ def fit(
         if state.step in marks:
             state.add("train", {**_since_last_point(state.window), "lr": rate})
             state.window = []
+            state.clock.append(Point(state.step, state.examples, "train", SECONDS, round(state.seconds, 2)))
             begin = time.perf_counter()
             found = validate()
             state.validation_seconds += time.perf_counter() - begin
@@ -139,7 +145,7 @@ def fit(
         if state.step < n_steps and time.perf_counter() - saved > CHECKPOINT_SECONDS:
             _save(checkpoint, parameters, optimizer, state)
             saved = time.perf_counter()
-    return Fit(status, state.curve, state.seconds, state.validation_seconds, autocast)
+    return Fit(status, state.curve, state.seconds, state.validation_seconds, autocast, state.clock)
 
 
 def _in_memory(
@@ -188,6 +194,7 @@ class _State:
     validation_seconds: float = 0.0
     curve: list[Point] = field(default_factory=list)
     window: list[dict[str, float]] = field(default_factory=list)  # the steps since the last point
+    clock: list[Point] = field(default_factory=list)  # seconds at the points
 
     def add(self, split: str, values: dict[str, float]) -> None:
         self.curve += [Point(self.step, self.examples, split, k, v) for k, v in values.items()]
@@ -208,7 +215,8 @@ def _resume(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer) ->
     load_weights(parameters, folder / "weights.safetensors")
     optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
     record = runs.read_json(folder / "state.json")
-    return _State(**{**record, "curve": [Point(**point) for point in record["curve"]]})
+    points = {name: [Point(**point) for point in record.get(name, [])] for name in ("curve", "clock")}
+    return _State(**record | points)
 
 
 def save_weights(parameters: dict[str, nn.Parameter], path: Path) -> None:

@@ -19,7 +19,7 @@ from speechllm_bench.data.tasks import TASKS, sqit
 from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.evaluation import score, task_scores
-from speechllm_bench.models.adapters import build_adapter
+from speechllm_bench.models.adapters import build_adapter, mean_norm
 from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.inputs import collate
@@ -29,6 +29,7 @@ from speechllm_bench.schema import Example, SlotType, Utterance
 from speechllm_bench.training import distillation, schedule
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.training.regulariser import Regulariser
+from speechllm_bench.training.warm_start import WarmStart, padding
 
 CHARACTERS_A_TOKEN = 4  # of text
 SPOKEN_CHARACTERS_A_TOKEN = 2.1  # of speech: 13 characters and 6.25 speech tokens a second
@@ -82,6 +83,14 @@ class Seen:
     speech_hours: float
     text_tokens: int  # of the answers, and of what a text LLM read in place of speech or as a teacher
     stored_traces: int  # examples whose trace an annotator wrote (`StageConfig.traces`), not the embedded one
+    left_out: dict[str, int] | None = None  # turns by split that CTC could not learn (`WarmStart.left_out`)
+    ctc_head: dict[str, torch.Tensor] | None = None  # what a warm start leaves beside the adapter
+
+    def record(self) -> dict:
+        """Its numbers, for the stage's record."""
+        numbers = {"padding_share": round(self.padding_share, 4), "speech_hours": round(self.speech_hours, 3)}
+        counts = {"text_tokens": self.text_tokens, "stored_traces": self.stored_traces}
+        return numbers | counts | {"left_out": self.left_out}
 
 
 def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
@@ -98,7 +107,9 @@ def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, Pr
         llm = load_llm(config.llm, config.lora, config.precision)
     torch.manual_seed(config.seed)  # the same adapter with LoRA and without
     if config.adapter:
-        adapter = build_adapter(config.adapter, d_encoder, llm.get_input_embeddings().embedding_dim)
+        embeddings = llm.get_input_embeddings().weight
+        norm = mean_norm(embeddings) if config.adapter.scaled else 1.0
+        adapter = build_adapter(config.adapter, d_encoder, embeddings.shape[1], norm)
     model = SpeechLLM(llm, adapter).to("cuda" if torch.cuda.is_available() else "cpu")
     return model, load_tokenizer(config.audio_llm or config.llm)
 
@@ -139,6 +150,9 @@ def train_stage(
         model.train()
         chosen, heard_of = [examples[i] for i in places], [turns[i] for i in places]
         heard = data.heard(heard_of, stage.text, chosen)
+        if warm_start:
+            positions[places[0]] = padding(heard["frames"])
+            return warm_start.loss(heard_of, heard["frames"])
         batch = collate(tokenizer, chosen, **heard, speech_tokens=model.speech_tokens, with_answer=True)
         positions[places[0]] = (~batch.attended).sum().item(), batch.attended.numel()
         if regulariser:
@@ -149,6 +163,9 @@ def train_stage(
         return {"loss": model.loss(batch.to(device))}
 
     regulariser = Regulariser(stage.classifier, train, config.seed, device) if stage.classifier else None
+    warm_start = None
+    if stage.objective == "ctc":
+        warm_start = WarmStart(stage, model, tokenizer, train, data.frames.n_frames, config.seed)
     rng = np.random.default_rng([config.seed, index])
     asked = _asked(stage, train, config.seed, index, rng)
     turns = [train[item] for (item, _), _ in asked]
@@ -158,26 +175,30 @@ def train_stage(
     lengths = list(map(_reference_length, by_gold, turns))
     batches = schedule.batches(range(len(asked)), lengths, stage.batch_size, rng)
     parameters = model.trained_parameters(stage.train)
-    parameters |= regulariser.parameters() if regulariser else {}
+    for beside in filter(None, (regulariser, warm_start)):
+        parameters |= beside.parameters()
     rate = (stage.adapter_lr or stage.lr) / stage.lr  # of all but LoRA
     fitted = fit(
         stage,
         parameters,
         batches,
         loss,
-        _validation(config, stage, model, tokenizer, data),
+        warm_start.validation(data.validation, data.frames)
+        if warm_start
+        else _validation(config, stage, model, tokenizer, data),
         checkpoint,
         config.seed,
         shares={name: rate for name in parameters if "lora_" not in name},
         autocast=config.precision == "bf16",
-        lighten=model.recompute_activations,
+        lighten=model.recompute_activations if warm_start is None else lambda: False,
         progress=progress,
     )
     amounts = _amounts(config, stage, turns, examples, tokenizer, data)
     thought = [turn.id for turn, e in zip(turns, examples, strict=True) if _thinks(e)] if stage.traces else []
     stored = sum(id in data.traces for id in thought)
     padded, whole = map(sum, zip(*positions.values(), strict=True)) if positions else (0, 1)
-    return fitted, Seen(padded / whole, *amounts, stored)
+    left = (warm_start.left_out, warm_start.head.weights()) if warm_start else (None, None)
+    return fitted, Seen(padded / whole, *amounts, stored, *left)
 
 
 def _thinks(example: Example) -> bool:

@@ -1,0 +1,132 @@
+"""A CTC head over speech tokens: what an adapter makes audible, without the LLM behind it.
+
+A speech token is scored by its cosine with frozen input embeddings of the LLM and with one learned blank.
+An adapter that does well here says words in the LLM's own embedding space (ours; CTC: Graves et al. 2006).
+
+Axes: B utterances, L speech tokens, E LLM embedding width, V tokens that the head knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby, pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from speechllm_bench.errors import UserError
+from speechllm_bench.models.inputs import pad_frames
+from speechllm_bench.models.speech_llm import SpeechLLM
+
+BLANK = 0  # its place among the scores; token i of the head has place i + 1
+BLANK_DEVIATION = 0.05  # of the blank's initial values
+LOG_SCALE = 2.5  # initial: cosines lie within 1, so without a scale no distribution over V tokens is sharp
+
+
+class CtcHead(nn.Module):
+    """(B, L, E) speech tokens -> (B, L, 1 + V) scores, those of the blank first.
+
+    embeddings: all of the LLM's, (vocabulary, E); tokens: ids of the V that it scores. What it learns is the
+    blank and the scale of the cosines.
+    """
+
+    def __init__(self, embeddings: Tensor, tokens: Sequence[int]):
+        super().__init__()
+        self.tokens = sorted(tokens)
+        self.places = {token: place for place, token in enumerate(self.tokens, start=BLANK + 1)}
+        chosen = embeddings.detach()[self.tokens].float()
+        self.register_buffer("table", nn.functional.normalize(chosen, dim=1), persistent=False)  # (V, E)
+        blank = BLANK_DEVIATION * torch.randn(chosen.shape[1])  # drawn on the CPU, for every device the same
+        self.blank = nn.Parameter(blank.to(chosen.device))
+        self.log_scale = nn.Parameter(torch.tensor(LOG_SCALE, device=chosen.device))
+
+    def forward(self, speech: Tensor) -> Tensor:
+        table = torch.cat([nn.functional.normalize(self.blank, dim=0)[None], self.table])  # (1 + V, E)
+        with torch.autocast(speech.device.type, enabled=False):
+            cosines = nn.functional.normalize(speech.float(), dim=-1) @ table.T
+            return cosines * self.log_scale.exp()
+
+    def weights(self) -> dict[str, Tensor]:
+        """What makes it again beside the LLM: what it learned, and the ids of its tokens."""
+        return {"blank": self.blank, "log_scale": self.log_scale, "tokens": torch.tensor(self.tokens)}
+
+    @classmethod
+    def load(cls, path: Path, embeddings: Tensor) -> CtcHead:
+        """The head of a stage's `ctc_head.safetensors`; UserError where the file is missing or damaged."""
+        try:
+            stored = load_file(path)
+        except (FileNotFoundError, SafetensorError) as error:
+            raise UserError(f"the CTC head {path} cannot be read ({error}); train its stage again") from None
+        head = cls(embeddings, stored["tokens"].tolist())
+        with torch.no_grad():
+            head.blank.copy_(stored["blank"])
+            head.log_scale.copy_(stored["log_scale"])
+        return head
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, transcript: str) -> list[int]:
+    """A transcript's tokens as the text LLM reads them in place of the speech (`inputs.collate`)."""
+    return tokenizer(f" {transcript}", add_special_tokens=False)["input_ids"]
+
+
+def positions_needed(tokens: Sequence[int]) -> int:
+    """How many speech tokens CTC needs for these tokens: one each, and a blank between two that are alike."""
+    return len(tokens) + sum(a == b for a, b in pairwise(tokens))
+
+
+def loss(scores: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
+    """Nats per target token of the utterances that are long enough for CTC; 0 where none is.
+
+    scores: (B, L, 1 + V), of which `lengths` (B,) are speech. targets: places among the scores, none of them
+    the blank's.
+    """
+    fits = torch.tensor([positions_needed(t) for t in targets]) <= lengths.cpu()  # (B,)
+    sizes = torch.tensor([len(t) for t in targets])
+    nats = nn.functional.ctc_loss(
+        scores.float().log_softmax(-1).transpose(0, 1),  # (L, B, 1 + V)
+        torch.tensor([place for t in targets for place in t], device=scores.device),
+        lengths.cpu(),
+        sizes,
+        blank=BLANK,
+        reduction="sum",
+        zero_infinity=True,  # of those that do not fit, which are not counted below either
+    )
+    return nats / sizes[fits].sum().clamp(min=1)
+
+
+def greedy(scores: Tensor, lengths: Tensor) -> list[list[int]]:
+    """The best path's places, one list an utterance, repetitions and blanks taken out."""
+    paths = scores.argmax(-1).tolist()  # (B, L)
+    return [_collapsed(path[:n]) for path, n in zip(paths, lengths.tolist(), strict=True)]
+
+
+def _collapsed(path: Iterable[int]) -> list[int]:
+    return [place for place, _ in groupby(path) if place != BLANK]
+
+
+@torch.inference_mode()
+def transcribe(
+    model: SpeechLLM,
+    head: CtcHead,
+    tokenizer: PreTrainedTokenizerBase,
+    frames: Sequence[np.ndarray],
+    batch_size: int,
+) -> list[str]:
+    """Transcripts of (T, D) frames by the adapter and the head alone: what the adapter makes audible.
+
+    An adapter that learned on after the warm start can be asked as well, by the warm start's head.
+    """
+    training, said = model.training, []
+    model.eval()
+    for start in range(0, len(frames), batch_size):
+        padded, lengths = (x.to(head.table.device) for x in pad_frames(frames[start : start + batch_size]))
+        scores = head(model.adapter(padded, lengths))
+        found = greedy(scores, model.adapter.out_length(lengths))
+        said += [tokenizer.decode([head.tokens[place - 1] for place in places]).strip() for places in found]
+    model.train(training)
+    return said
