@@ -242,3 +242,14 @@ def write_curve(stages: Sequence[tuple[str, list[Point]]], path: Path) -> None:
     for stage, curve in stages:
         writer.writerows([stage, *astuple(point)] for point in curve)
     runs.write_text(path, file.getvalue())
+
+
+def join_curves(sources: Sequence[Path], path: Path) -> None:
+    """The curves of stages below each other; steps and examples count on from stage to stage."""
+    header, joined = list(CURVE_COLUMNS), []
+    steps = examples = 0
+    for source in sources:
+        header, *rows = csv.reader(source.read_text(encoding="utf-8").splitlines())
+        joined += [[r[0], int(r[1]) + steps, int(r[2]) + examples, *r[3:]] for r in rows]
+        steps, examples = (joined[-1][1], joined[-1][2]) if rows else (steps, examples)
+    runs.write_text(path, "".join(",".join(map(str, row)) + "\n" for row in [header, *joined]))

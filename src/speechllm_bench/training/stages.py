@@ -22,7 +22,7 @@ from speechllm_bench.evaluation import score, task_scores
 from speechllm_bench.models.adapters import build_adapter
 from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
 from speechllm_bench.models.decoding import decode
-from speechllm_bench.models.inputs import collate
+from speechllm_bench.models.inputs import PromptTokens, collate, prompt_tokens
 from speechllm_bench.models.llm import load_llm, load_tokenizer, with_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example, SlotType, Utterance
@@ -81,6 +81,7 @@ class Seen:
     padding_share: float  # of the training positions
     speech_hours: float
     text_tokens: int  # of the answers, and of what a text LLM read in place of speech or as a teacher
+    prompt_tokens: PromptTokens
     stored_traces: int  # examples whose trace an annotator wrote (`StageConfig.traces`), not the embedded one
 
 
@@ -132,7 +133,7 @@ def train_stage(
         stored = data.traces if stage.traces else None
         return questions.training_example(
             train[item], data.slot_types, tasks, config.seed, epoch, stage.described, stored,
-            None if gold else labels,
+            None if gold else labels, config.prompt,
         )  # fmt: skip
 
     def loss(places: Sequence[int]) -> dict[str, torch.Tensor]:
@@ -177,7 +178,8 @@ def train_stage(
     thought = [turn.id for turn, e in zip(turns, examples, strict=True) if _thinks(e)] if stage.traces else []
     stored = sum(id in data.traces for id in thought)
     padded, whole = map(sum, zip(*positions.values(), strict=True)) if positions else (0, 1)
-    return fitted, Seen(padded / whole, *amounts, stored)
+    prompts = prompt_tokens(tokenizer, examples, spoken=data.frames is not None)
+    return fitted, Seen(padded / whole, *amounts, prompts, stored)
 
 
 def _thinks(example: Example) -> bool:
@@ -253,7 +255,8 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
     pairs = _asked_of_validation(stage, data.validation)
     fixed = [turn for turn, _ in pairs]
     examples = [
-        questions.training_example(u, data.slot_types, tasks, 0, 0, stage.described) for u, tasks in pairs
+        questions.training_example(u, data.slot_types, tasks, 0, 0, stage.described, style=config.prompt)
+        for u, tasks in pairs
     ]
     parts = [slice(i, i + stage.batch_size) for i in range(0, len(examples), stage.batch_size)]
     positions = {"speech_tokens": model.speech_tokens, "with_answer": True}
@@ -263,7 +266,7 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
     ]
     task = stage.decoded_task or "slots"
     turns = questions.with_gold(data.validation, [task], stage.decoded_turns)
-    asked = [questions.evaluation_example(u, data.slot_types, task) for u in turns]
+    asked = [questions.evaluation_example(u, data.slot_types, task, style=config.prompt) for u in turns]
     heard = data.heard(turns, stage.text, asked)
 
     @torch.inference_mode()
