@@ -17,6 +17,7 @@ from speechllm_bench.config import LoraConfig, RunConfig
 from speechllm_bench.data.corpora import store
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
+from speechllm_bench.models import inputs
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Prediction
 from speechllm_bench.training import loop, stages
@@ -88,6 +89,26 @@ def test_a_cascade_reads_what_the_decoder_heard_and_shares_its_training_with_gol
     assert {p.utterance_id for p in predictions(folder)} == set(said["A-test"])
 
 
+def test_prompts_in_english_are_another_run_in_which_every_question_is_put_so(done, tiny_run, monkeypatch):
+    """In training, in validation, at the points of the curve and in the evaluation."""
+    config = tiny_run(prompt="english")
+    asked, halves = [], inputs.prompt_halves
+
+    def spy(tokenizer, example, *rest, **more):
+        asked.append(example)
+        return halves(tokenizer, example, *rest, **more)
+
+    monkeypatch.setattr(inputs, "prompt_halves", spy)
+    record = runs.read_json(jobs.execute(config, "english", silent) / "run.json")
+    assert {e.system for e in asked} == {"You extract information from a phone call."}
+    assert all("\nAnswer in JSON with " in e.prompt for e in asked)
+    assert record["digest"] != done.record["digest"] and record["stages"] != done.record["stages"]
+    assert record["config"]["prompt"] == "english" and done.record["config"]["prompt"] is None
+    counts = (record["prompt_tokens"]["stages"], done.record["prompt_tokens"]["stages"])
+    for new, old in zip(*counts, strict=True):
+        assert new["mean"] > old["mean"] and new["max"] > old["max"]
+
+
 def test_only_what_reads_can_read_what_was_recognised(tiny_run):
     with pytest.raises(ValueError, match="text: asr is what a text LLM reads"):
         evaluation = tiny_run().evaluation.model_dump() | {"text": "asr"}
@@ -120,6 +141,10 @@ def test_run_json_says_what_was_run_and_where(done):
     assert record["adapter_parameters"] == record["trained_parameters"] == 128 * 16 + 16 + 16 * 16 + 16
     assert record["total_parameters"] > record["llm_parameters"] + record["adapter_parameters"] > 1000
     assert record["speech_hours"] > 0 and record["text_tokens"] > 24
+    counts = record["prompt_tokens"]
+    for counted in (counts["evaluation"], *counts["stages"]):
+        assert 10 < counted["mean"] < counted["max"] < 400 and isinstance(counted["max"], int)
+    assert len(counts["stages"]) == 1
     assert record["device_kind"] in ("cpu", "cuda") and record["precision"] == "fp32" and record["seed"] == 0
     assert record["threads"] >= 1 and record["peak_memory_mib"] > 50
     assert 0 < record["examples_per_second"] < 10_000 and 0 <= record["padding_share"] < 0.5

@@ -134,12 +134,12 @@ def annotate(chosen: argparse.Namespace) -> None:
         task, request, write = "ner", entities.request(shots), stored.write_labels
         turns = questions.with_gold(train, ["transcription"], chosen.turns)
         turns = [replace(turn, tasks=("ner",)) for turn in turns]
-    asked = [Question(u, questions.training_example(u, types, {task: 1.0}, 0, 0)) for u in turns]
+    put = {"style": profile.prompt if chosen.what == "traces" else None}  # entities.py asks in its own words
+    asked = [Question(u, questions.training_example(u, types, {task: 1.0}, 0, 0, **put)) for u in turns]
     client = Client(server, paths.cache() / "annotations")
     annotated = api.Api(client, request).annotate(asked)
     name = write(asked, annotated, f"{server.model} at {client.where}")
-    right = sum(answer is not None for answer in annotated.answers)
-    where = _shown(stored.file(chosen.what, name))
+    right, where = sum(a is not None for a in annotated.answers), _shown(stored.file(chosen.what, name))
     print(f"{right} of {len(asked)} turns have {chosen.what}: {where}; cost: {annotated.cost}.")
     for fault, n in annotated.rejected.most_common():
         print(f"rejected, {fault}: {n}")

@@ -33,6 +33,12 @@ Answerer = Literal["model", "chance_copier", "whole_transcript", "majority"]  # 
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
 Wording = Literal["described", "paraphrased"]  # of the slots asked for; data/tasks/slots.py
 Objective = Literal["ctc"]  # training/warm_start.py
+PromptStyle = Literal["english"]
+"""Wording of the prompts besides the terse one (None), which the embedded LLMs were trained on.
+
+`english` is for LLMs that follow instructions: a short system turn and a plain sentence. The wordings stand
+in each task's module. A run's digest holds the style's name alone, so a changed wording needs another name.
+"""
 LANGUAGES = ("es", "fr")  # besides English: splits of data/corpora/languages
 FRAMES_PER_30S = 1500  # of Whisper's encoder
 
@@ -247,6 +253,7 @@ class RunConfig(Strict):
     evaluation: EvaluationConfig
     precision: Precision
     seed: int = Field(ge=0)
+    prompt: PromptStyle | None = None  # None: the terse prompts of the embedded LLMs
 
     @model_validator(mode="after")
     def _parts(self) -> RunConfig:

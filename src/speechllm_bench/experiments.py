@@ -221,6 +221,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         "evaluation": checked(EvaluationConfig, evaluation, f"{where}, evaluation"),
         "precision": profile.precision,
         "seed": seed,
+        "prompt": profile.prompt,
     }
     return checked(RunConfig, parts, where)
 

@@ -5,19 +5,17 @@ Torch is imported inside the functions: whoever only plans or reports never load
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from speechllm_bench import identity, paths, preparation, runs, studies
 from speechllm_bench.config import RunConfig
-from speechllm_bench.schema import CURVE_COLUMNS, SECONDS
 
 TRAINING = 0.9  # of a run that trains: its share of the work, roughly
 
@@ -70,7 +68,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
 
     from speechllm_bench.data import corpora
     from speechllm_bench.models.adapters import n_parameters
-    from speechllm_bench.training import regulariser, stages
+    from speechllm_bench.training import loop, regulariser, stages
 
     hears_questions = "sqit" in config.tasks(len(config.stages))
     data = stages.Data(
@@ -118,6 +116,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "llm_parameters": n_llm,
         "total_parameters": n_llm + added + _encoder_parameters(config),
         "speech_hours": round(sum(r["speech_hours"] for r in stage_records), 3),
+        "prompt_tokens": {"stages": [r.get("prompt_tokens") for r in stage_records], "evaluation": None},
         "text_tokens": sum(r["text_tokens"] for r in stage_records),
         "stored_traces": sum(r.get("stored_traces", 0) for r in stage_records),
         "annotators": _annotators(config),
@@ -137,7 +136,8 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "started": started,
     }
     with runs.whole_folder(studies.run_folder(profile, record["digest"])) as folder:
-        _join_curves(profile, stage_records, folder / "curve.csv")
+        trained_in = [studies.stage_folder(profile, digest) for digest in record["stages"]]
+        loop.join_curves(trained_in, folder / "curve.csv")
         if not diverged:
             evaluated = preparation.evaluated_corpus(config, corpus)
             if evaluated is not corpus:
@@ -145,15 +145,12 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
                 own = {"corpus": evaluated.fingerprint, "audio": evaluated.audio_hashes}
                 record["data"]["evaluated"] = own
             begin = TRAINING if any(untrained) else 0.0
-            seconds |= _evaluate(
-                config,
-                model,
-                tokenizer,
-                evaluated,
-                data,
-                folder,
-                lambda phase, share: progress(phase, begin + (1 - begin) * share),
-            )
+
+            def tell(phase: str, share: float) -> None:
+                progress(phase, begin + (1 - begin) * share)
+
+            took, prompts = _evaluate(config, model, tokenizer, evaluated, data, folder, tell)
+            seconds, record["prompt_tokens"]["evaluation"] = seconds | took, prompts
         # Wall time counts every sitting of a stage, also when another run trained it.
         seconds["total"] = sum(seconds.values())
         record["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
@@ -251,19 +248,25 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
     return record
 
 
-def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, progress) -> dict[str, float]:
-    """Decode and score the evaluation split; predictions and score into `folder`. Returns seconds."""
+def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, progress) -> tuple[dict, dict]:
+    """Decode and score the evaluation split; predictions and score into `folder`.
+
+    Returns what it took, in seconds, and the prompts' length, in tokens.
+    """
     from speechllm_bench.data import questions
     from speechllm_bench.data.tasks import TASKS, slots
     from speechllm_bench.evaluation import answerers, task_scores
     from speechllm_bench.models.decoding import decode
+    from speechllm_bench.models.inputs import prompt_tokens
 
     evaluation = config.evaluation
     began = time.perf_counter()
     utterances = questions.with_gold(corpus.utterances(evaluation.split), [evaluation.task])
     ood = evaluation.slot_types == "out_of_domain"
     examples = [
-        questions.evaluation_example(u, data.slot_types, evaluation.task, ood, **evaluation.asking)
+        questions.evaluation_example(
+            u, data.slot_types, evaluation.task, ood, config.prompt, **evaluation.asking
+        )
         for u in utterances
     ]
     heard = utterances
@@ -298,19 +301,5 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
         for prediction in predictions:
             file.write(json.dumps(prediction.to_json(), ensure_ascii=False).encode() + b"\n")
     runs.write_json(folder / "score.json", scored)
-    return {"decode": decoded - began, "score": time.perf_counter() - decoded}
-
-
-def _join_curves(profile: str, stage_records: list[dict], path: Path) -> None:
-    """The stages' curves below each other; steps, examples and seconds count on from stage to stage."""
-    header, joined = list(CURVE_COLUMNS), []
-    steps = examples = seconds = 0
-    for record in stage_records:
-        source = studies.stage_folder(profile, record["digest"]) / "curve.csv"
-        header, *rows = csv.reader(source.read_text(encoding="utf-8").splitlines())
-        for stage, step, seen, split, metric, value in rows:
-            value = round(float(value) + seconds, 2) if metric == SECONDS else value
-            joined.append([stage, int(step) + steps, int(seen) + examples, split, metric, value])
-        steps, examples = (joined[-1][1], joined[-1][2]) if rows else (steps, examples)
-        seconds += record["seconds"]
-    runs.write_text(path, "".join(",".join(map(str, row)) + "\n" for row in [header, *joined]))
+    seconds = {"decode": decoded - began, "score": time.perf_counter() - decoded}
+    return seconds, asdict(prompt_tokens(tokenizer, examples, config.hears))

@@ -7,7 +7,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from speechllm_bench.config import AdapterConfig, CorpusConfig, EncoderConfig, LoraConfig, Precision
+from speechllm_bench.config import (
+    AdapterConfig,
+    CorpusConfig,
+    EncoderConfig,
+    LoraConfig,
+    Precision,
+    PromptStyle,
+)
 from speechllm_bench.strict import Strict, load_yaml
 
 Budget = Literal["alignment", "slots", "transcription", "understanding", "warm_start"]
@@ -91,6 +98,7 @@ class Profile(Strict):
     training: Training
     decoding: Decoding
     precision: Precision
+    prompt: PromptStyle | None = None  # wording of the prompts; None: the terse one of the embedded LLMs
     # That `annotate traces` wrote; None: traces are written from gold. Named for 2510.19326 under `papers`:
     # where a turn has a stored trace its question is the one that is asked, whatever is to be said to it.
     traces: str | None = None

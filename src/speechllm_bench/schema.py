@@ -132,6 +132,7 @@ class Example:
     target: str  # what the model is to say
     asked: tuple[str, ...] = ()  # slot names asked for, distractors included; of sit and sqit what is asked
     instruction: str = ""  # id of the spoken instruction that is heard behind the turn (sqit)
+    system: str = ""  # the system turn before the user's message, in the LLM's own chat format; "": none
 
 
 @dataclass(frozen=True)

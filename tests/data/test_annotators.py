@@ -95,6 +95,22 @@ def test_a_text_without_an_answer_is_a_fault():
     assert checks.faults(trace.parse(trace.write(RIGHT).replace("{", "")), QUESTION) == ["no answer"]
 
 
+def test_a_question_in_english_is_stored_and_put_as_it_is(home):
+    turns = [question.utterance for question in asked("train")[:4]]
+    given = [
+        Question(u, questions.training_example(u, TYPES, {"slots": 1.0}, 0, 0, style="english"))
+        for u in turns
+    ]
+    name = stored.write_traces(given, Embedded(7).annotate(given), "an LLM")
+    found = stored.read_traces(name)
+    assert [found[u.id][0] for u in turns] == [q.example for q in given] and given[0].example.system
+    example = questions.training_example(
+        turns[0], TYPES, {"slots_think": 1.0}, 0, 3, stored=found, style="english"
+    )
+    assert example.prompt.startswith(given[0].example.prompt) and example.prompt.endswith("\n/think")
+    assert "First write" in example.prompt and example.system == given[0].example.system
+
+
 def test_a_turn_with_a_stored_trace_is_asked_its_question_in_every_form_and_epoch(home):
     given = asked("train")[:20]
     right = Embedded(7).annotate(given)
@@ -121,6 +137,9 @@ def test_a_turn_with_a_stored_trace_is_asked_its_question_in_every_form_and_epoc
             assert quick.target == question.example.target
             words = put(question, "transcription", epoch, found)
             assert words == put(question, "transcription", epoch)
+    with pytest.raises(UserError, match="another style than the profile's prompt: english; write them anew"):
+        turn = given[0].utterance
+        questions.training_example(turn, TYPES, {"slots": 1.0}, 0, 0, stored=found, style="english")
     last = given[19]  # without a stored trace: written from gold
     assert put(last, "slots_think", 1, found) == put(last, "slots_think", 1)
 

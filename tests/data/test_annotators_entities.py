@@ -59,15 +59,15 @@ def test_an_annotator_sees_gold_of_other_turns_and_never_of_the_one_it_labels():
     assert question.example.target != "{}"
     prompt = entities.shown(question, SHOTS).prompt
     assert prompt.count(AUDIO) == 1 and prompt.endswith(question.example.prompt)
-    assert prompt.count(ner.INSTRUCTION) == len(SHOTS) + 1
+    assert prompt.count(ner.INSTRUCTION[None]) == len(SHOTS) + 1
     assert all(ner.target(entities.gold(shot)) in prompt for shot in SHOTS)
     assert question.example.target not in prompt
     system, user = entities.request(SHOTS).messages(question)
-    assert f"caller: {question.utterance.transcript}\n{ner.INSTRUCTION}" in user["content"]
+    assert f"caller: {question.utterance.transcript}\n{ner.INSTRUCTION[None]}" in user["content"]
     assert AUDIO not in user["content"] and question.example.target not in system["content"]
     assert question.example.target not in user["content"]
     of_a_shot = entities.shown(asked(SHOTS[:1])[0], SHOTS).prompt
-    assert of_a_shot.count(ner.INSTRUCTION) == len(SHOTS) and SHOTS[0].transcript not in of_a_shot
+    assert of_a_shot.count(ner.INSTRUCTION[None]) == len(SHOTS) and SHOTS[0].transcript not in of_a_shot
 
 
 def test_the_filters_take_out_what_was_not_said_and_what_has_no_tag():

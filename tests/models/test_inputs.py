@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from speechllm_bench.models.adapters import Adapter
-from speechllm_bench.models.inputs import collate, pad_frames, prompt_halves
+from speechllm_bench.models.inputs import PromptTokens, collate, pad_frames, prompt_halves, prompt_tokens
 from speechllm_bench.models.llm import load_tokenizer
 from speechllm_bench.schema import Example
 
@@ -121,6 +122,42 @@ def test_a_chat_template_with_a_system_part(tokenizer):
     assert batch.speech.sum(1).tolist() == [1, 3, 5]
     before, _ = prompt_halves(other, example())
     assert other.decode(before).startswith("<s>system: be brief<|user|>")
+
+
+def in_english() -> Example:
+    return replace(example(), system="You extract.")
+
+
+def test_a_system_turn_is_the_templates_own(tokenizer):
+    before, after = prompt_halves(tokenizer, in_english())
+    assert tokenizer.decode(before) == "<|system|>You extract.<|end|><|user|>agent: where to\ncaller:"
+    assert after == prompt_halves(tokenizer, example())[1]
+
+
+REFUSES = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+)
+IGNORES = "{% for m in messages if m['role'] != 'system' %}<|{{ m['role'] }}|>{{ m['content'] }}{% endfor %}"
+
+
+@pytest.mark.parametrize("template", ["refuses", "ignores", "none"])
+def test_where_there_is_no_system_turn_it_stands_before_the_users_message(tokenizer, template):
+    """Gemma's template refuses one; a base LLM has no template at all."""
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = {
+        "refuses": REFUSES + tokenizer.chat_template, "ignores": IGNORES, "none": None
+    }[template]  # fmt: skip
+    text = other.decode(prompt_halves(other, in_english())[0])
+    assert text.removeprefix("<|user|>") == "You extract.\nagent: where to\ncaller:"
+
+
+def test_tokens_of_prompts_are_counted_without_speech_and_answer(tokenizer):
+    some = [example(), in_english()]
+    lengths = [sum(map(len, prompt_halves(tokenizer, one))) for one in some]
+    counted = prompt_tokens(tokenizer, some, spoken=True)
+    assert counted == PromptTokens(mean=round(sum(lengths) / 2, 1), max=lengths[1])
+    batch = collate(tokenizer, some, speech_tokens=EIGHTFOLD, frames=frames(3, 9), with_answer=True)
+    assert (batch.attended & ~batch.speech & ~batch.answer).sum(1).tolist() == lengths
 
 
 def test_a_transcript_stands_where_the_speech_would(tokenizer):

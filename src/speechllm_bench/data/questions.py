@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from speechllm_bench.config import PromptStyle
 from speechllm_bench.data.tasks import TASKS, ner
+from speechllm_bench.data.tasks.prompt import SYSTEM
 from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import UserError
@@ -23,6 +25,7 @@ def training_example(
     described: float | None = None,
     stored: Mapping[str, tuple[Example, Trace]] | None = None,
     labels: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+    style: PromptStyle | None = None,
 ) -> Example:
     """A task drawn by its share, with context, distractors and order drawn for this seed and epoch.
 
@@ -32,6 +35,7 @@ def training_example(
     stored: questions with their traces, by utterance id. Where slots are asked for and there is a stored one,
     its question is the one that is put, in every epoch, with its trace or without.
     labels: entities by utterance id that are learned in place of gold.
+    style: of the prompt (`RunConfig.prompt`). UserError for a stored question that was put in another style.
     """
     rng = random.Random(f"{seed}/{epoch}/{utterance.id}")
     names = sorted(filter(utterance.has, shares))
@@ -39,13 +43,19 @@ def training_example(
     form = FORMS.get(task)
     if stored and utterance.id in stored and (form or task == "slots"):
         question, trace = stored[utterance.id]
-        return form.put(question, trace) if form else question
-    asking = {}
+        if question.system != SYSTEM[style]:
+            raise UserError(
+                "the questions of the stored traces are worded in another style than the profile's "
+                f"prompt: {style or 'null'}; write them anew with `speechllm-bench annotate traces`"
+            )
+        return form.put(question, trace, style) if form else question
+    asking: dict = {"style": style}
     # Of a generator of its own: the rest of the question is the same with descriptions and without.
     draw = random.Random(f"described/{seed}/{epoch}/{utterance.id}").random
     if task == "slots" and described and draw() < described:
-        asking = {"wording": "described"}
+        asking["wording"] = "described"
     example = TASKS[task].example(utterance, slot_types, rng, training=True, **asking)
+    example = replace(example, system=SYSTEM[style])
     return replace(example, target=ner.target(labels[utterance.id])) if task == "ner" and labels else example
 
 
@@ -61,11 +71,18 @@ def with_gold(utterances: Sequence[Utterance], tasks: Iterable[str], n: int | No
 
 
 def evaluation_example(
-    utterance: Utterance, slot_types: Mapping[str, SlotType], task: str, ood: bool = False, **asking
+    utterance: Utterance,
+    slot_types: Mapping[str, SlotType],
+    task: str,
+    ood: bool = False,
+    style: PromptStyle | None = None,
+    **asking,
 ) -> Example:
     """The same question for every run, seed and variant: what makes comparisons paired.
 
-    `asking` fixes of a question for slots what is drawn otherwise: `EvaluationConfig.asking`.
+    style: of the prompt (`RunConfig.prompt`); it changes no draw.
+    asking: fixes of a question for slots what is drawn otherwise (`EvaluationConfig.asking`).
     """
     rng = random.Random(f"evaluation/{utterance.id}")
-    return TASKS[task].example(utterance, slot_types, rng, ood, **asking)
+    example = TASKS[task].example(utterance, slot_types, rng, ood, style=style, **asking)
+    return replace(example, system=SYSTEM[style])

@@ -6,11 +6,13 @@ Axes: B examples, N positions (text tokens, speech tokens and padding), T encode
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -44,22 +46,54 @@ def speech_marks(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
     return (SPEECH_BEGINS, SPEECH_ENDS) if {SPEECH_BEGINS, SPEECH_ENDS} <= known.keys() else ("", "")
 
 
+@dataclass(frozen=True)
+class PromptTokens:
+    """How long prompts are, in tokens of the LLM: all that is read but the speech or the transcript."""
+
+    mean: float
+    max: int
+
+
+def prompt_tokens(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], spoken: bool
+) -> PromptTokens:
+    """Of the prompts of `examples`, at least one; `spoken` as in `prompt_halves`."""
+    lengths = [sum(map(len, prompt_halves(tokenizer, example, spoken))) for example in examples]
+    return PromptTokens(round(sum(lengths) / len(lengths), 1), max(lengths))
+
+
 def prompt_halves(
     tokenizer: PreTrainedTokenizerBase, example: Example, spoken: bool = True
 ) -> tuple[list[int], list[int]]:
     """Token ids before and after the place of the speech (or, not `spoken`, of the transcript), in the
     LLM's own chat format; of a base LLM that has none, plain lines.
     """
-    message = [{"role": "user", "content": example.prompt}]
-    text = f"{tokenizer.bos_token or ''}{example.prompt}\n"
     if tokenizer.chat_template:
-        told = {"add_generation_prompt": True, "date_string": DATE}
-        text = tokenizer.apply_chat_template(message, tokenize=False, **told)
-        text = text.removesuffix("<think>\n")  # of R1's distillations: thoughts are part of the answer here
+        text = _chat(tokenizer, example)
+    else:
+        text = f"{tokenizer.bos_token or ''}{_together(example)}\n"
     before, after = text.split(AUDIO)
     begin, end = speech_marks(tokenizer) if spoken else ("", "")
     halves = (before + begin, end + after)
     return tuple(tokenizer(half, add_special_tokens=False)["input_ids"] for half in halves)
+
+
+def _chat(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
+    """The prompt in the LLM's chat format; where that has no system turns, it stands in the user's."""
+    told = {"tokenize": False, "add_generation_prompt": True, "date_string": DATE}
+    text = None
+    if example.system:
+        turns = [{"role": "system", "content": example.system}, {"role": "user", "content": example.prompt}]
+        with suppress(TemplateError):  # "System role not supported"
+            text = tokenizer.apply_chat_template(turns, **told)
+    if text is None or example.system not in text:
+        text = tokenizer.apply_chat_template([{"role": "user", "content": _together(example)}], **told)
+    return text.removesuffix("<think>\n")  # of R1's distillations: thoughts are part of the answer here
+
+
+def _together(example: Example) -> str:
+    """The system turn, if there is one, as the first line of the user's message."""
+    return f"{example.system}\n{example.prompt}" if example.system else example.prompt
 
 
 def collate(

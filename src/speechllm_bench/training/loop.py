@@ -250,3 +250,17 @@ def write_curve(stages: Sequence[tuple[str, list[Point]]], path: Path) -> None:
     for stage, curve in stages:
         writer.writerows([stage, *astuple(point)] for point in curve)
     runs.write_text(path, file.getvalue())
+
+
+def join_curves(folders: Sequence[Path], path: Path) -> None:
+    """The curves of consecutive stages as one; steps, examples and seconds count on from stage to stage."""
+    header, joined = list(CURVE_COLUMNS), []
+    steps = examples = seconds = 0
+    for folder in folders:
+        header, *rows = csv.reader((folder / "curve.csv").read_text(encoding="utf-8").splitlines())
+        for stage, step, seen, split, metric, value in rows:
+            value = round(float(value) + seconds, 2) if metric == SECONDS else value
+            joined.append([stage, int(step) + steps, int(seen) + examples, split, metric, value])
+        steps, examples = (joined[-1][1], joined[-1][2]) if rows else (steps, examples)
+        seconds += runs.read_json(folder / "stage.json")["seconds"]
+    runs.write_text(path, "".join(",".join(map(str, row)) + "\n" for row in [header, *joined]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from speechllm_bench.evaluation import score, task_scores
 from speechllm_bench.models.adapters import build_adapter, mean_norm
 from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
 from speechllm_bench.models.decoding import decode
-from speechllm_bench.models.inputs import collate
+from speechllm_bench.models.inputs import PromptTokens, collate, prompt_tokens
 from speechllm_bench.models.llm import load_llm, load_tokenizer, with_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example, SlotType, Utterance
@@ -82,6 +82,7 @@ class Seen:
     padding_share: float  # of the training positions
     speech_hours: float
     text_tokens: int  # of the answers, and of what a text LLM read in place of speech or as a teacher
+    prompt_tokens: PromptTokens
     stored_traces: int  # examples whose trace an annotator wrote (`StageConfig.traces`), not the embedded one
     left_out: dict[str, int] | None = None  # turns by split that CTC could not learn (`WarmStart.left_out`)
     ctc_head: dict[str, torch.Tensor] | None = None  # what a warm start leaves beside the adapter
@@ -89,8 +90,8 @@ class Seen:
     def record(self) -> dict:
         """Its numbers, for the stage's record."""
         numbers = {"padding_share": round(self.padding_share, 4), "speech_hours": round(self.speech_hours, 3)}
-        counts = {"text_tokens": self.text_tokens, "stored_traces": self.stored_traces}
-        return numbers | counts | {"left_out": self.left_out}
+        counts = {"text_tokens": self.text_tokens, "prompt_tokens": asdict(self.prompt_tokens)}
+        return numbers | counts | {"stored_traces": self.stored_traces, "left_out": self.left_out}
 
 
 def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
@@ -143,7 +144,7 @@ def train_stage(
         stored = data.traces if stage.traces else None
         return questions.training_example(
             train[item], data.slot_types, tasks, config.seed, epoch, stage.described, stored,
-            None if gold else labels,
+            None if gold else labels, config.prompt,
         )  # fmt: skip
 
     def loss(places: Sequence[int]) -> dict[str, torch.Tensor]:
@@ -198,7 +199,8 @@ def train_stage(
     stored = sum(id in data.traces for id in thought)
     padded, whole = map(sum, zip(*positions.values(), strict=True)) if positions else (0, 1)
     left = (warm_start.left_out, warm_start.head.weights()) if warm_start else (None, None)
-    return fitted, Seen(padded / whole, *amounts, stored, *left)
+    prompts = prompt_tokens(tokenizer, examples, spoken=data.frames is not None)
+    return fitted, Seen(padded / whole, *amounts, prompts, stored, *left)
 
 
 def _thinks(example: Example) -> bool:
@@ -274,7 +276,8 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
     pairs = _asked_of_validation(stage, data.validation)
     fixed = [turn for turn, _ in pairs]
     examples = [
-        questions.training_example(u, data.slot_types, tasks, 0, 0, stage.described) for u, tasks in pairs
+        questions.training_example(u, data.slot_types, tasks, 0, 0, stage.described, style=config.prompt)
+        for u, tasks in pairs
     ]
     parts = [slice(i, i + stage.batch_size) for i in range(0, len(examples), stage.batch_size)]
     positions = {"speech_tokens": model.speech_tokens, "with_answer": True}
@@ -284,7 +287,7 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
     ]
     task = stage.decoded_task or "slots"
     turns = questions.with_gold(data.validation, [task], stage.decoded_turns)
-    asked = [questions.evaluation_example(u, data.slot_types, task) for u in turns]
+    asked = [questions.evaluation_example(u, data.slot_types, task, style=config.prompt) for u in turns]
     heard = data.heard(turns, stage.text, asked)
 
     @torch.inference_mode()

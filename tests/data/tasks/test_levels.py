@@ -113,9 +113,11 @@ class TestWordings:
             kept, filled = kept + len(said), filled + len(gold)
         assert kept >= 0.98 * filled > 0  # but those that what is shown would give away
 
-    def test_no_wanted_value_is_shown(self, split, ood, wording):
-        for _, example in asked(split, ood, wording=wording):
-            read = " " + " ".join(re.findall(r"\w+", example.prompt.replace(AUDIO, " "))) + " "
+    @pytest.mark.parametrize("style", [None, "english"])
+    def test_no_wanted_value_is_shown(self, split, ood, wording, style):
+        for _, example in asked(split, ood, wording=wording, style=style):
+            told = f"{example.system} {example.prompt.replace(AUDIO, ' ')}".lower()
+            read = " " + " ".join(re.findall(r"\w+", told)) + " "
             for value in json.loads(example.target).values():
                 assert " " + " ".join(re.findall(r"\w+", value)) + " " not in read
 

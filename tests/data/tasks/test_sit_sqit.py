@@ -6,13 +6,15 @@ import random
 import re
 from collections import Counter
 from functools import cache
+from typing import get_args
 
 import pytest
 
-from speechllm_bench.config import RunConfig
+from speechllm_bench.config import PromptStyle, RunConfig
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.tasks import AUDIO, TASKS, sit, sqit
+from speechllm_bench.data.tasks.prompt import SYSTEM
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example, Utterance
 
@@ -76,8 +78,10 @@ class TestOverTheCorpus:
     def test_the_prompt_does_not_hold_the_answer(self, split, task):
         """Protocol, rule 4; nor does a spoken instruction."""
         for _, example, text in asked(split, task):
-            read = " ".join(re.findall(r"[\w']+", f"{example.prompt.replace(AUDIO, ' ')} {text}"))
-            assert f" {example.target} " not in f" {read} "
+            for style in (None, *get_args(PromptStyle)):
+                told = TASKS[task].INSTRUCTION[style].format(question=text)
+                read = f"{SYSTEM[style]} {example.prompt.split(AUDIO)[0]} {told} {text}".lower()
+                assert f" {example.target} " not in " ".join(["", *re.findall(r"[\w']+", read), ""])
 
     def test_no_unseen_slot_type_is_named(self, split, task):
         unseen = [t.name.replace("_", " ") for t in TYPES.values() if t.ood]
@@ -102,7 +106,7 @@ def test_sit_reads_its_question_and_sqit_hears_it():
     for _, example, text in asked("train"):
         assert example.prompt == f"caller:{AUDIO}\n{text}" and example.instruction == ""
     prompts = {example.prompt for _, example, _ in asked("train", "sqit")}
-    assert prompts == {f"caller:{AUDIO}\n{sqit.PROMPT}"}
+    assert prompts == {f"caller:{AUDIO}\n{sqit.INSTRUCTION[None]}"}
     assert len({example.instruction for _, example, _ in asked("train", "sqit")}) > 100
 
 

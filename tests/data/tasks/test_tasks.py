@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import random
 import re
+from dataclasses import replace
 from functools import cache
+from typing import get_args
 
 import pytest
 
 from speechllm_bench import paths
+from speechllm_bench.config import PromptStyle
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.tasks import AUDIO, TASKS, slots, transcription
@@ -27,8 +30,8 @@ def corpus(split: str) -> list[Utterance]:
 
 
 @cache
-def asked(split: str, ood: bool = False) -> list[tuple[Utterance, Example]]:
-    return [(u, questions.evaluation_example(u, TYPES, "slots", ood)) for u in corpus(split)]
+def asked(split: str, ood: bool = False, style: PromptStyle | None = None) -> list[tuple[Utterance, Example]]:
+    return [(u, questions.evaluation_example(u, TYPES, "slots", ood, style)) for u in corpus(split)]
 
 
 def gold(utterance: Utterance, ood: bool = False) -> dict[str, str]:
@@ -43,18 +46,21 @@ def words(text: str) -> str:
 
 
 CASES = [(split, False) for split in ASKED_SPLITS] + [("B-test", True)]
+ASKS = {style: text.removesuffix("{slots}") for style, text in slots.INSTRUCTION.items()}
+STYLES: tuple[PromptStyle | None, ...] = (None, *get_args(PromptStyle))
 
 
+@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize(("split", "ood"), CASES)
 class TestSlotsOverTheCorpus:
-    def test_the_parsed_target_is_the_gold_answer(self, split, ood):
-        for utterance, example in asked(split, ood):
+    def test_the_parsed_target_is_the_gold_answer(self, split, ood, style):
+        for utterance, example in asked(split, ood, style):
             assert slots.parse(example.target) == gold(utterance, ood)
         assert any(gold(u, ood) for u in corpus(split)) and not all(gold(u, ood) for u in corpus(split))
 
-    def test_wanted_slots_among_one_to_five_distractors(self, split, ood):
+    def test_wanted_slots_among_one_to_five_distractors(self, split, ood, style):
         numbers = set()
-        for utterance, example in asked(split, ood):
+        for utterance, example in asked(split, ood, style):
             wanted = gold(utterance, ood)
             distractors = set(example.asked) - set(wanted)
             assert len(example.asked) == len(set(example.asked)) == len(wanted) + len(distractors)
@@ -62,45 +68,46 @@ class TestSlotsOverTheCorpus:
             numbers.add(len(distractors))
         assert numbers == {1, 2, 3, 4, 5}
 
-    def test_only_slots_of_the_kind_asked_for(self, split, ood):
+    def test_only_slots_of_the_kind_asked_for(self, split, ood, style):
         assert all(TYPES[name].ood == ood for _, example in asked(split, ood) for name in example.asked)
 
-    def test_no_wanted_value_in_context_or_instruction(self, split, ood):
+    def test_no_wanted_value_in_context_or_instruction(self, split, ood, style):
         """Protocol, rule 4, by a plainer matcher than the task's own."""
         leaks = [
             (example.prompt, value)
-            for utterance, example in asked(split, ood)
+            for utterance, example in asked(split, ood, style)
             for value in gold(utterance, ood).values()
-            if words(value) in words(example.prompt.replace(AUDIO, " "))
+            if words(value) in words(f"{example.system} {example.prompt}".replace(AUDIO, " "))
         ]
         assert leaks == []
 
-    def test_the_prompt_has_one_place_for_speech_and_at_most_three_turns_before_it(self, split, ood):
+    def test_the_prompt_has_one_place_for_speech_and_at_most_three_turns_before_it(self, split, ood, style):
         turns = set()
-        for _, example in asked(split, ood):
+        for _, example in asked(split, ood, style):
             before, after = example.prompt.split(AUDIO)
-            assert before.endswith("caller:") and after.startswith("\nfill in as json: ")
+            assert before.endswith("caller:") and after.startswith(f"\n{ASKS[style]}")
             turns.add(before.count("\n"))
         assert turns == {0, 1, 2, 3}
 
-    def test_the_prompt_names_the_slots_in_the_order_of_the_answer(self, split, ood):
-        for _, example in asked(split, ood):
-            listed = example.prompt.split("fill in as json: ")[1].split(", ")
+    def test_the_prompt_names_the_slots_in_the_order_of_the_answer(self, split, ood, style):
+        for _, example in asked(split, ood, style):
+            listed = example.prompt.split(ASKS[style])[1].split(", ")
             assert listed == [slots.spoken(name) for name in example.asked]
             filled = list(json.loads(example.target))
             assert filled == [name for name in listed if name in filled]
 
 
+@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("split", ASKED_SPLITS)
-def test_training_questions_never_name_an_unseen_slot(split):
+def test_training_questions_never_name_an_unseen_slot(split, style):
     wanted = filled = several = 0
     for utterance in corpus(split)[:500]:
-        example = questions.training_example(utterance, TYPES, {"slots": 1.0}, 3, 2)
+        example = questions.training_example(utterance, TYPES, {"slots": 1.0}, 3, 2, style=style)
         answer = slots.parse(example.target)
         assert not any(TYPES[name].ood for name in example.asked)
         assert 1 <= len(set(example.asked) - set(answer)) <= 5
         assert set(example.asked) & set(gold(utterance)) == set(answer)  # what is not wanted is not asked
-        text = words(example.prompt.replace(AUDIO, " "))
+        text = words(f"{example.system} {example.prompt}".replace(AUDIO, " "))
         assert not any(words(value) in text for value in answer.values())
         assert answer.items() <= gold(utterance).items()
         wanted, filled = wanted + len(answer), filled + len(gold(utterance))
@@ -141,6 +148,28 @@ def test_ids_differ_between_questions_on_one_turn():
         for task, ood in (("slots", False), ("slots", True), ("transcription", False))
     }
     assert len(ids) == 3
+
+
+_SLOTS = (
+    "Answer in JSON with those of these keys that the caller gives, "
+    "each value copied word for word: day, city"
+)
+_STEPS = "in <think></think>, then the JSON in <response></response>."
+_ALL = f"First write the caller's words, all possible values and a reason for each key {_STEPS}"
+ENGLISH = {
+    "slots": _SLOTS,
+    "slots_transcript": f"{_SLOTS}\nFirst write the caller's words {_STEPS}",
+    "slots_mentions": f"{_SLOTS}\nFirst write the caller's words and all possible values {_STEPS}",
+    "slots_reasoning": f"{_SLOTS}\n{_ALL}",
+    "slots_think": f"{_SLOTS}\n{_ALL}\n/think",
+    "slots_no_think": f"{_SLOTS}\n/no_think",
+    "transcription": "Write down the caller's words.",
+    "sit": "Answer in a few words: why does the caller ring?",
+    "sqit": "Answer the question spoken after the caller, in a few words.",
+    "ner": "Answer in JSON with what the caller names of these kinds, copied word for word: when, quantity, "
+    "place, group, organisation, law, person",
+    "sentiment": "Answer with the caller's sentiment: negative, neutral or positive.",
+}
 
 
 def utterance(value: str, slot: str = "seat_row") -> Utterance:
@@ -213,6 +242,36 @@ def test_contains_means_whole_words():
     assert not contains("maybe", "may") and not contains("dismay", "may")
 
 
+def test_a_value_that_the_instruction_says_is_not_asked_for():
+    types_ = types("seat_row", "city")
+    for style, value in ((None, "json"), ("english", "phone"), ("english", "json")):
+        example = slots.example(utterance(value), types_, random.Random(0), style=style)
+        assert example.asked == ("city",) and example.target == "{}"
+    example = slots.example(utterance("phone"), types_, random.Random(0))
+    assert example.target == '{"seat row": "phone"}'
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("split", ASKED_SPLITS)
+def test_a_style_changes_the_words_of_a_prompt_and_nothing_else(split, task):
+    for one in corpus(split)[:200]:
+        terse, english = (
+            questions.evaluation_example(one, TYPES, task, style=style) for style in (None, "english")
+        )
+        assert terse == replace(english, prompt=terse.prompt, system="")
+        assert english.system == "You extract information from a phone call."
+        heads = [example.prompt.split(AUDIO)[0] for example in (terse, english)]
+        assert heads[0] == heads[1] and terse.prompt != english.prompt
+
+
+def test_the_prompts_in_english_are_what_they_were():
+    """Written down: another wording under the same name would be other numbers under the same digest."""
+    turn = utterance("rome", "city")
+    for task in TASKS:
+        example = TASKS[task].example(turn, types("city", "day"), random.Random(0), style="english")
+        assert example.prompt == f"caller:{AUDIO}\n{ENGLISH[task]}"
+
+
 @pytest.mark.parametrize("split", ASKED_SPLITS)
 def test_transcription_asks_for_the_words_and_nothing_else(split):
     for one in corpus(split)[:300]:
@@ -226,15 +285,19 @@ def test_every_task_has_its_three_parts():
         assert callable(task.example) and callable(task.parse) and task.VERSION >= 1
 
 
+@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize(("split", "ood"), CASES)
-def test_prompts_stay_short(split, ood):
-    """Protocol, rule 5, in llm-mini's tokens: the chat prompt without the speech."""
+def test_prompts_stay_short(split, ood, style):
+    """Protocol, rule 5, in llm-mini's tokens: the chat prompt without the speech.
+
+    An LLM with a larger vocabulary has fewer: the prompts in English are cut finest by the embedded one.
+    """
     if not (paths.PROJECT / "zoo" / "llm-mini" / "tokenizer.json").is_file():
         pytest.skip("zoo/llm-mini is not trained yet, and the rule counts its tokens")
     from speechllm_bench.models.inputs import prompt_halves
     from speechllm_bench.models.llm import load_tokenizer
 
     tokenizer = load_tokenizer("zoo/llm-mini")
-    lengths = [sum(map(len, prompt_halves(tokenizer, e))) for _, e in asked(split, ood)[:500]]
+    lengths = [sum(map(len, prompt_halves(tokenizer, e))) for _, e in asked(split, ood, style)[:500]]
     assert sum(lengths) / len(lengths) <= 130
     assert sum(n <= 225 for n in lengths) / len(lengths) >= 0.98

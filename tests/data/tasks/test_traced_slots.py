@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from speechllm_bench import paths
-from speechllm_bench.config import TaskName
+from speechllm_bench.config import PromptStyle, TaskName
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.tasks import TASKS, slots, trace
@@ -29,8 +29,9 @@ def corpus(split: str) -> list[Utterance]:
     return call_centre.utterances(split, N)
 
 
-def train(task: str, epoch: int = 0, n: int = N):
-    return [questions.training_example(u, TYPES, {task: 1.0}, 3, epoch) for u in corpus("train")[:n]]
+def train(task: str, epoch: int = 0, n: int = N, style: PromptStyle | None = None):
+    turns = corpus("train")[:n]
+    return [questions.training_example(u, TYPES, {task: 1.0}, 3, epoch, style=style) for u in turns]
 
 
 def test_every_task_of_a_config_is_there():
@@ -65,11 +66,17 @@ def test_each_form_has_its_parts():
     }
 
 
-def test_every_form_puts_the_question_of_slots_from_the_same_draws():
-    plain = train("slots", epoch=2)
+@pytest.mark.parametrize("style", [None, "english"])
+def test_every_form_puts_the_question_of_slots_from_the_same_draws(style):
+    plain = train("slots", epoch=2, style=style)
     for task, form in FORMS.items():
-        for one, other in zip(plain, train(task, epoch=2)):
-            assert other.prompt == one.prompt + (f"\n{form.switch}" if form.switch else "")
+        says = "First write" in form.below(style)
+        assert says == (style == "english" and form.thinks)  # terse prompts leave it to the examples
+        for one, other in zip(plain, train(task, epoch=2, style=style)):
+            assert other.prompt.startswith(one.prompt) and other.system == one.system
+            if style is None:
+                assert other.prompt == one.prompt + (f"\n{form.switch}" if form.switch else "")
+            assert other.prompt.endswith(f"\n{form.switch}" if form.switch else "")
             assert (other.asked, slots.parse(one.target)) == (one.asked, trace.parse(other.target).answer)
             assert form.plain(other) == one
 

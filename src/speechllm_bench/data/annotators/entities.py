@@ -74,7 +74,7 @@ def few_shots(train: Sequence[Utterance], n: int = SHOTS) -> list[Utterance]:
 def shown(question: Question, shots: Sequence[Utterance]) -> Example:
     """The question with gold examples of other turns before it; a question about a shot is put without it."""
     examples = [
-        f"caller: {shot.transcript}\n{ner.INSTRUCTION}\n{ner.target(gold(shot))}\n"
+        f"caller: {shot.transcript}\n{ner.INSTRUCTION[None]}\n{ner.target(gold(shot))}\n"
         for shot in shots
         if shot.id != question.utterance.id
     ]

@@ -31,7 +31,7 @@ def file(kind: Kind, name: str) -> Path:
 def write_traces(questions: Sequence[Question], annotated: Annotated[Trace], by: str) -> str:
     """Store the questions that have a trace, and who wrote them; returns the name."""
     found = zip(questions, annotated.answers, strict=True)
-    records = [{"question": asdict(q.example), "trace": trace.write(t)} for q, t in found if t]
+    records = [{"question": _question(q.example), "trace": trace.write(t)} for q, t in found if t]
     return _write("traces", records, _about(annotated, by))
 
 
@@ -59,6 +59,11 @@ def about(kind: Kind, name: str) -> dict | None:
     beside = file(kind, name).with_suffix(".json")
     remedy = f"delete this file and write it again with `speechllm-bench annotate {kind}`"
     return runs.read_json(beside, remedy) if beside.is_file() else None
+
+
+def _question(example: Example) -> dict:
+    """As plain JSON; without a system turn that there is not, so that older names stay what they are."""
+    return {key: value for key, value in asdict(example).items() if key != "system" or value}
 
 
 def _about(annotated: Annotated, by: str) -> dict:

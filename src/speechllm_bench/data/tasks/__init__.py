@@ -1,7 +1,7 @@
 """Tasks: a task's prompt, target and parser stand together in one module.
 
-Each has `example(utterance, slot_types, rng, ood, training) -> Example` and `parse(raw)`, with
-parse(example(...).target) equal to the gold answer.
+Each has `example(utterance, slot_types, rng, ood, training, style=...) -> Example` and `parse(raw)`, with
+parse(example(...).target) equal to the gold answer. Style changes the words of the prompt and nothing else.
 """
 
 from speechllm_bench.data.tasks import ner, sentiment, sit, slots, sqit, transcription

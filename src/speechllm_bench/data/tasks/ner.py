@@ -12,14 +12,19 @@ import json
 import random
 from collections.abc import Iterable, Mapping
 
-from speechllm_bench.data.tasks.prompt import user_message
+from speechllm_bench.config import PromptStyle
+from speechllm_bench.data.tasks.prompt import Wordings, user_message
 from speechllm_bench.schema import ENTITY_TAGS, Example, SlotType, Utterance
 
 VERSION = 2
 SPOKEN = dict(
     zip(ENTITY_TAGS, ("when", "quantity", "place", "group", "organisation", "law", "person"), strict=True)
 )
-INSTRUCTION = "fill in as json: " + ", ".join(SPOKEN.values())
+INSTRUCTION: Wordings = {
+    None: "fill in as json: " + ", ".join(SPOKEN.values()),
+    "english": "Answer in JSON with what the caller names of these kinds, copied word for word: "
+    + ", ".join(SPOKEN.values()),
+}
 _TAGS = {word: tag for tag, word in SPOKEN.items()}
 
 
@@ -29,13 +34,15 @@ def example(
     rng: random.Random,
     ood: bool = False,
     training: bool = False,
+    *,
+    style: PromptStyle | None = None,
 ) -> Example:
     """Ask for all entities of the turn, without dialogue context."""
     return Example(
         id=f"{utterance.id}/ner",
         utterance_id=utterance.id,
         task="ner",
-        prompt=user_message([], INSTRUCTION),
+        prompt=user_message([], INSTRUCTION[style]),
         target=target((entity.tag, entity.text) for entity in utterance.entities),
     )
 

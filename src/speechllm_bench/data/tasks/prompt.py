@@ -1,15 +1,26 @@
-"""What every task's prompt shares: the place of the speech, and the dialogue before it."""
+"""What every task's prompt shares: the system turn, the dialogue so far, and the place of the speech.
+
+A task's instruction stands in its own module, as `INSTRUCTION`: one wording for each style of prompts
+(`RunConfig.prompt`).
+"""
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from speechllm_bench.config import PromptStyle
 from speechllm_bench.schema import Turn
+
+Wordings = Mapping[PromptStyle | None, str]
+"""A text by the style of the prompt."""
 
 AUDIO = "<|audio|>"
 """Marks where in the prompt the speech goes (or, for a text LLM, a space and the transcript)."""
+
+SYSTEM: Wordings = {None: "", "english": "You extract information from a phone call."}
+"""The system turn, one for all tasks; "" is none."""
 
 MAX_CONTEXT_TURNS = 3  # 2510.15851: 0 to 3 turns of dialogue context
 

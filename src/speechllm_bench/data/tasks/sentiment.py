@@ -9,10 +9,16 @@ import random
 import re
 from collections.abc import Mapping
 
-from speechllm_bench.data.tasks.prompt import user_message
+from speechllm_bench.config import PromptStyle
+from speechllm_bench.data.tasks.prompt import Wordings, user_message
 from speechllm_bench.schema import SENTIMENTS, Example, SlotType, Utterance
 
 VERSION = 1
+_CHOICE = f"{', '.join(SENTIMENTS[:-1])} or {SENTIMENTS[-1]}"
+INSTRUCTION: Wordings = {
+    None: f"sentiment: {_CHOICE}",
+    "english": f"Answer with the caller's sentiment: {_CHOICE}.",
+}
 
 
 def example(
@@ -21,13 +27,15 @@ def example(
     rng: random.Random,
     ood: bool = False,
     training: bool = False,
+    *,
+    style: PromptStyle | None = None,
 ) -> Example:
     """Ask for the caller's sentiment, without dialogue context."""
     return Example(
         id=f"{utterance.id}/sentiment",
         utterance_id=utterance.id,
         task="sentiment",
-        prompt=user_message([], f"sentiment: {', '.join(SENTIMENTS[:-1])} or {SENTIMENTS[-1]}"),
+        prompt=user_message([], INSTRUCTION[style]),
         target=utterance.sentiment,
     )
 

@@ -22,11 +22,13 @@ from typing import NamedTuple
 
 from num2words import num2words
 
-from speechllm_bench.data.tasks.prompt import user_message
+from speechllm_bench.config import PromptStyle
+from speechllm_bench.data.tasks.prompt import Wordings, user_message
 from speechllm_bench.data.tasks.slots import spoken
 from speechllm_bench.schema import Example, SlotType, Utterance
 
 VERSION = 1
+INSTRUCTION: Wordings = {None: "{question}", "english": "Answer in a few words: {question}?"}
 WORDINGS = {
     "domain": (
         "what kind of company is called",
@@ -91,6 +93,8 @@ def example(
     rng: random.Random,
     ood: bool = False,
     training: bool = False,
+    *,
+    style: PromptStyle | None = None,
 ) -> Example:
     """Ask one written question, without dialogue context, which could answer it."""
     asked = question(utterance, slot_types, rng)
@@ -98,7 +102,7 @@ def example(
         id=f"{utterance.id}/sit",
         utterance_id=utterance.id,
         task="sit",
-        prompt=user_message([], asked.text),
+        prompt=user_message([], INSTRUCTION[style].format(question=asked.text)),
         target=asked.answer,
         asked=(asked.asks,),
     )

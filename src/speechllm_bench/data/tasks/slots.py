@@ -13,11 +13,16 @@ import json
 import random
 from collections.abc import Mapping
 
-from speechllm_bench.config import Wording
-from speechllm_bench.data.tasks.prompt import contains, draw_context, user_message
+from speechllm_bench.config import PromptStyle, Wording
+from speechllm_bench.data.tasks.prompt import SYSTEM, Wordings, contains, draw_context, user_message
 from speechllm_bench.schema import Example, SlotType, Utterance
 
 VERSION = 3
+INSTRUCTION: Wordings = {
+    None: "fill in as json: {slots}",
+    "english": "Answer in JSON with those of these keys that the caller gives, "
+    "each value copied word for word: {slots}",
+}
 MAX_DISTRACTORS = 5
 SAME_DOMAIN = 0.7  # share of the distractors drawn from the turn's own domain, the confusable ones
 LEFT_OUT = 0.5  # of the training turns that fill several slots: one of these is not asked for
@@ -33,6 +38,7 @@ def example(
     context: int | None = None,
     distractors: int | None = None,
     wording: Wording | None = None,
+    style: PromptStyle | None = None,
 ) -> Example:
     """Ask for the turn's seen slot types (or, with `ood`, its unseen ones) among distractors of that kind.
 
@@ -45,7 +51,8 @@ def example(
     values = [filled[t.name] for t in kind if t.name in filled]
     # A name that holds a wanted value ("home city" beside the policy type "home") would give it away.
     kind = [t for t in kind if not any(contains(text, v) for v in values for text in _shown(t, wording))]
-    gold = {t.name: filled[t.name] for t in kind if t.name in filled}
+    told = f"{SYSTEM[style]} {INSTRUCTION[style].format(slots='')}".lower()  # a value in it is not asked for
+    gold = {t.name: v for t in kind if (v := filled.get(t.name)) is not None and not contains(told, v)}
     if training and len(gold) > 1 and rng.random() < LEFT_OUT:
         gold.pop(rng.choice(sorted(gold)))
     candidates = [t for t in kind if t.name not in filled]
@@ -58,7 +65,7 @@ def example(
         id=f"{utterance.id}/{'slots_ood' if ood else 'slots'}",
         utterance_id=utterance.id,
         task="slots",
-        prompt=user_message(turns, "fill in as json: " + ", ".join(texts)),
+        prompt=user_message(turns, INSTRUCTION[style].format(slots=", ".join(texts))),
         target=target({key: gold[name] for key, name in zip(keys, asked, strict=True) if name in gold}),
         asked=tuple(asked),
     )

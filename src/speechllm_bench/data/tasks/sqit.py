@@ -17,10 +17,11 @@ from dataclasses import replace
 from functools import cache
 
 from speechllm_bench import runs
+from speechllm_bench.config import PromptStyle
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora.call_centre.splits import split_named
 from speechllm_bench.data.tasks import sit
-from speechllm_bench.data.tasks.prompt import user_message
+from speechllm_bench.data.tasks.prompt import Wordings, user_message
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example, SlotType, Utterance
 
@@ -28,7 +29,10 @@ VERSION = 1
 VOICES = 6  # of a split, as many accents as there can be among them
 SPLITS = {"train": "train", "validation": "validation", "A-test": "test", "B-test": "test"}
 """Whose instructions a split's turns are followed by; both tests have the same speakers."""
-PROMPT = "follow the spoken instruction"
+INSTRUCTION: Wordings = {
+    None: "follow the spoken instruction",
+    "english": "Answer the question spoken after the caller, in a few words.",
+}
 
 
 def example(
@@ -37,6 +41,8 @@ def example(
     rng: random.Random,
     ood: bool = False,
     training: bool = False,
+    *,
+    style: PromptStyle | None = None,
 ) -> Example:
     """Ask one question aloud, in a drawn voice of the split's own."""
     asked = sit.question(utterance, slot_types, rng, details=False)
@@ -45,7 +51,7 @@ def example(
         id=f"{utterance.id}/sqit",
         utterance_id=utterance.id,
         task="sqit",
-        prompt=user_message([], PROMPT),
+        prompt=user_message([], INSTRUCTION[style]),
         target=asked.answer,
         asked=(asked.asks,),
         instruction=_id(split, rng.choice(speakers(split)), asked.text),

@@ -1,8 +1,10 @@
 """Slot filling with a trace (2510.19326): think first, then the JSON of the task `slots`.
 
-The question is that of `slots`, word for word, so the same turn can be asked in every form. Hybrid
-supervision is a mixture of `slots_think` and `slots_no_think`: each turn once, in a drawn mode, with a switch
-as the last line of the prompt. The switch is that of Qwen3; other LLMs learn it from the examples.
+The question is that of `slots`, word for word, so the same turn can be asked in every form. Below it, prompts
+in English say in a sentence what the trace holds; the terse ones leave that to the examples.
+
+Hybrid supervision is a mixture of `slots_think` and `slots_no_think`: each turn once, in a drawn mode, with a
+switch as the last line of the prompt. The switch is that of Qwen3; other LLMs learn it from the examples.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
+from speechllm_bench.config import PromptStyle
 from speechllm_bench.data.tasks import slots
+from speechllm_bench.data.tasks.prompt import Wordings
 from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.data.tasks.trace import parse as parse_trace
 from speechllm_bench.data.tasks.trace import write as write_trace
@@ -25,6 +29,19 @@ ABSENT = ("not said", "not there", "nobody says")
 
 Part = Literal["transcript", "mentions", "reasons"]
 PARTS: tuple[Part, ...] = ("transcript", "mentions", "reasons")
+
+_STYLES: tuple[PromptStyle | None, ...] = (None, *get_args(PromptStyle))
+_STEPS = "First write {} in <think></think>, then the JSON in <response></response>."
+INSTRUCTION: dict[Part | None, Wordings] = {
+    None: dict.fromkeys(_STYLES, ""),
+    "transcript": {None: "", "english": _STEPS.format("the caller's words")},
+    "mentions": {None: "", "english": _STEPS.format("the caller's words and all possible values")},
+    "reasons": {
+        None: "",
+        "english": _STEPS.format("the caller's words, all possible values and a reason for each key"),
+    },
+}
+"""The line below the question of `slots`, by the trace's last part and the style; "" is none."""
 
 
 @dataclass(frozen=True)
@@ -47,26 +64,34 @@ class TracedSlots:
         rng: random.Random,
         ood: bool = False,
         training: bool = False,
+        *,
+        style: PromptStyle | None = None,
     ) -> Example:
         """The question of `slots` from the same draws; its id as well, since answers to both are compared."""
-        plain = slots.example(utterance, slot_types, rng, ood, training)
-        return self.put(plain, gold_trace(utterance, plain, rng))
+        plain = slots.example(utterance, slot_types, rng, ood, training, style=style)
+        return self.put(plain, gold_trace(utterance, plain, rng), style)
 
-    def put(self, plain: Example, trace: Trace) -> Example:
+    def below(self, style: PromptStyle | None) -> str:
+        """What stands below the question of `slots`, with the line breaks before it."""
+        lines = INSTRUCTION[self.last][style], self.switch
+        return "".join(f"\n{line}" for line in lines if line)
+
+    def put(self, plain: Example, trace: Trace, style: PromptStyle | None = None) -> Example:
         """A question of `slots` with its whole trace, in this form."""
         return replace(
             plain,
             task=self.name,
-            prompt="\n".join(filter(None, (plain.prompt, self.switch))),
+            prompt=plain.prompt + self.below(style),
             target=write_trace(self.cut(trace)),
         )
 
     def plain(self, example: Example) -> Example:
         """The same question as `slots` puts it."""
+        there = [below for style in _STYLES if example.prompt.endswith(below := self.below(style))]
         return replace(
             example,
             task="slots",
-            prompt=example.prompt.removesuffix(f"\n{self.switch}"),
+            prompt=example.prompt.removesuffix(max(there, key=len, default="")),
             target=slots.target(self.parse(example.target)),
         )
 

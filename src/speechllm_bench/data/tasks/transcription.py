@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from speechllm_bench.data.tasks.prompt import user_message
+from speechllm_bench.config import PromptStyle
+from speechllm_bench.data.tasks.prompt import Wordings, user_message
 from speechllm_bench.schema import Example, SlotType, Utterance
 
 VERSION = 1
+INSTRUCTION: Wordings = {None: "write it down", "english": "Write down the caller's words."}
 
 
 def example(
@@ -17,13 +19,15 @@ def example(
     rng: random.Random,
     ood: bool = False,
     training: bool = False,
+    *,
+    style: PromptStyle | None = None,
 ) -> Example:
     """Ask for the transcript, without dialogue context."""
     return Example(
         id=f"{utterance.id}/transcription",
         utterance_id=utterance.id,
         task="transcription",
-        prompt=user_message([], "write it down"),
+        prompt=user_message([], INSTRUCTION[style]),
         target=utterance.transcript,
     )
 
