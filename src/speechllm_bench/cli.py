@@ -1,4 +1,4 @@
-"""The command line: `speechllm-bench prepare | run | study | report | notebook | annotate | doctor | zoo`.
+"""The command line, speechllm-bench: prepare, run, study, report, rescore, notebook, annotate, doctor, zoo.
 
 A user's mistake or a full disk ends in one sentence and exit code 2, a backbone that is not there in one
 sentence and 3, Ctrl-C in one sentence and 130, a run that failed in 1.
@@ -95,6 +95,12 @@ def report(chosen: argparse.Namespace) -> None:
     _report(_studies(chosen.study, chosen.profile), chosen)
 
 
+def rescore(chosen: argparse.Namespace) -> None:
+    from speechllm_bench import rescore
+
+    print(rescore.rescore(chosen.profile))
+
+
 def notebook(chosen: argparse.Namespace) -> int:
     """Of several, one that cannot be executed is told and keeps none of the others from it."""
     from speechllm_bench import notebook
@@ -179,8 +185,7 @@ class _Parser(argparse.ArgumentParser):
         chosen, unknown = self.parse_known_args(args, namespace)
         if unknown:
             command = self._subparsers._group_actions[0].choices[chosen.name_of_command]
-            options = [o for a in command._actions for o in a.option_strings if o.startswith("--")]
-            known = ", ".join(options)
+            known = ", ".join(o for a in command._actions for o in a.option_strings if o.startswith("--"))
             raise UserError(f"'{chosen.name_of_command}' does not know {' '.join(unknown)}; it knows {known}")
         return chosen
 
@@ -202,18 +207,17 @@ def _parser() -> _Parser:
     one = add("run", run, "train and evaluate one variant of a study", "profile", "seed", "threads")
     one.add_argument("study")
     one.add_argument("variant")
-    several = ("profile", "variants", "seeds", "jobs")
-    many = add("study", study, "run what is missing of studies, then report", *several)
+    many = add("study", study, "run what is missing, then report", "profile", "variants", "seeds", "jobs")
     many.add_argument("study", **_STUDIES)
     told = add("report", report, "tables and figures from stored records, without torch", "profile", "seeds")
     told.add_argument("study", **_STUDIES)
+    add("rescore", rescore, "add later metrics to stored scores, from stored predictions", "profile")
     shown = add("notebook", notebook, "execute a notebook; it runs what is missing", "profile", "study")
     shown.add_argument("name", nargs="*", help="notebooks without .ipynb; none: the headline studies'")
     for option in ("variant", "variants", "seeds", "jobs", "time-limit"):
         shown.add_argument(f"--{option}", **_OPTIONS[option])
     shown.add_argument("--seed", type=_seed, help="seed of one run")
-    told = "traces or entity labels of training turns, by an OpenAI-compatible server"
-    written = add("annotate", annotate, told, "profile")
+    written = add("annotate", annotate, "traces or entity labels, by an OpenAI-compatible server", "profile")
     written.add_argument("what", nargs="?", choices=("traces", "labels"), default="traces")
     written.add_argument("--turns", type=_count, default=100, metavar="N", help="how many (default: 100)")
     add("doctor", doctor, "what this machine has and what each profile needs")
@@ -248,11 +252,7 @@ _OPTIONS = {
     "study": {"help": "a study of experiments/, where the notebook asks for one"},
     "variant": {"help": "a variant of that study"},
     "variants": {"type": lambda text: text.split(","), "metavar": "A,B", "help": "default: all of the study"},
-    "jobs": {
-        "type": _count,
-        "metavar": "N",
-        "help": "processes at a time (default: what cores and memory bear)",
-    },
+    "jobs": {"type": _count, "metavar": "N", "help": "processes at a time (default: by cores and memory)"},
     "threads": {"type": _count, "metavar": "N", "help": "threads of this process (default: the cores)"},
     "time-limit": {"type": _count, "metavar": "MINUTES", "help": "of the whole notebook"},
 }
