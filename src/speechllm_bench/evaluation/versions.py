@@ -28,7 +28,7 @@ def shown(stored: dict, profile: str) -> dict:
 
     UserError where the profile shows version 2 and the score was stored before there was one.
     """
-    if "f1" not in stored["metrics"] or shown_version(profile) == partial_match.VERSION:
+    if shown_version(profile) == partial_match.VERSION or "f1" not in stored.get("metrics", ()):
         return stored
     if "f1_v2" not in stored["metrics"]:
         raise UserError(
