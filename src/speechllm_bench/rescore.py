@@ -61,9 +61,10 @@ def rescore(profile: str) -> Outcome:
 
 
 def differences(stored: dict, fresh: dict) -> Iterator[str]:
-    """What of a stored score its predictions give otherwise, but for the entries in `LATER`; a phrase each.
+    """Differences between a stored score and the one that its predictions give now, a phrase each.
 
-    Versions of a task are of its questions, which are stored with the answers, and are not compared.
+    Entries in `LATER` are not compared. Neither are versions of a task: they are about its questions, and the
+    gold answers to these are stored with the predictions.
     """
     if not isinstance(stored, dict):
         yield "it is no score"
