@@ -204,7 +204,7 @@ def test_the_right_answers_score_as_right_whatever_characters_they_hold(odd, per
     assert set(found.metrics.values()) == {1}
     assert found.score["error_kinds"] == dict.fromkeys(score.ERROR_KINDS, 0) | {"correct": N_SLOTS}
     words = execute(evaluated(odd["mlp"], max_new_tokens=999, task="transcription"))
-    assert words.metrics == {"wer": 0, "cer": 0} and words.score["n"] == len(TURNS)
+    assert words.metrics == {"wer": 0, "cer": 0, "digit_error_rate": 0} and words.score["n"] == len(TURNS)
 
 
 def test_words_said_to_silence_are_errors_and_the_rates_stay_finite(odd):

@@ -80,6 +80,27 @@ def test_a_role_is_not_run_where_one_profile_lacks_it_and_misspelt_where_all_do(
         studies.records("adapter_size", "smoke")
 
 
+@pytest.mark.parametrize(("profile", "shown"), [("mini", 0.4), ("paper", 0.8)])
+def test_records_show_the_profiles_version_of_partial_match(suite, profile, shown):
+    run = studies.run("adapter_size", "cnn", 0, profile)
+    runs.write_json(run.folder / "run.json", {"status": "ok"})
+    old = {"versions": {"partial_match": 1}, "metrics": {"f1": 0.4, "precision": 0.4, "recall": 0.4}}
+    old |= {"totals": {"partial_match": [2]}, "sums": {"partial_match": [[2]]}}
+    new = {"versions": {"partial_match_v2": 2}, "totals": {"partial_match_v2": [4]}}
+    new |= {"metrics": {"f1_v2": 0.8, "precision_v2": 0.8, "recall_v2": 0.8}}
+    new |= {"sums": {"partial_match_v2": [[4]]}}
+    runs.write_json(run.folder / "score.json", {part: old[part] | new[part] for part in old})
+    row = next(r for r in studies.records("adapter_size", profile) if r["variant"] == "cnn")
+    assert row["score"]["metrics"]["f1"] == shown
+    assert row["score"]["sums"]["partial_match"] == [[10 * shown / 2]]
+    runs.write_json(run.folder / "score.json", old)
+    if profile == "mini":
+        assert studies.records("adapter_size", profile)[0]["score"] == old
+    else:
+        with pytest.raises(UserError, match="rescore --profile paper"):
+            studies.records("adapter_size", profile)
+
+
 def test_a_done_run_without_its_score_is_refused(suite):
     run = studies.run("adapter_size", "cnn", 0, "smoke")
     runs.write_json(run.folder / "run.json", {"status": "ok"})

@@ -1,5 +1,5 @@
-"""The command line: `speechllm-bench prepare | run | study | report | notebook | annotate | fetch | doctor |
-zoo`.
+"""The command line, speechllm-bench: prepare, run, study, report, rescore, notebook, annotate, fetch, doctor,
+zoo.
 
 A user's mistake or a full disk ends in one sentence and exit code 2, a backbone that is not there in one
 sentence and 3, Ctrl-C in one sentence and 130, a run that failed in 1.
@@ -94,6 +94,12 @@ def study(chosen: argparse.Namespace) -> int:
 
 def report(chosen: argparse.Namespace) -> None:
     _report(_studies(chosen.study, chosen.profile), chosen)
+
+
+def rescore(chosen: argparse.Namespace) -> None:
+    from speechllm_bench import rescore
+
+    print(rescore.rescore(chosen.profile))
 
 
 def notebook(chosen: argparse.Namespace) -> int:
@@ -213,6 +219,7 @@ def _parser() -> Parser:
     many.add_argument("study", **STUDIES)
     told = add("report", report, "tables and figures from stored records, without torch", "profile", "seeds")
     told.add_argument("study", **STUDIES)
+    add("rescore", rescore, "add later metrics to stored scores, from stored predictions", "profile")
     shown = add("notebook", notebook, "execute a notebook; it runs what is missing", "profile", "study")
     shown.add_argument("name", nargs="*", help="notebooks without .ipynb; none: the headline studies'")
     for option in ("variant", "variants", "seeds", "jobs", "time-limit"):

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from speechllm_bench import identity, paths, preparation, runs, studies
@@ -254,7 +253,6 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
     Returns what it took, in seconds, and the prompts' length, in tokens.
     """
     from speechllm_bench.data import questions
-    from speechllm_bench.data.tasks import TASKS, slots
     from speechllm_bench.evaluation import answerers, task_scores
     from speechllm_bench.models.decoding import decode
     from speechllm_bench.models.inputs import prompt_tokens
@@ -293,9 +291,7 @@ def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, p
         )
     decoded = time.perf_counter()
     progress("score", 0.9)
-    parse = TASKS[evaluation.task].parse
-    if evaluation.wording == "paraphrased":
-        parse = partial(parse, names=slots.paraphrases(data.slot_types))
+    parse = task_scores.parser(evaluation.task, evaluation.wording, data.slot_types)
     scored = task_scores.score_task(evaluation.task, predictions, parse)
     with gzip.GzipFile(folder / "predictions.jsonl.gz", "wb", mtime=0) as file:
         for prediction in predictions:

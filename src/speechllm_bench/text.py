@@ -1,4 +1,4 @@
-"""Text normalisation before word errors are counted: Whisper's English normaliser, without torch.
+"""Text normalisation before words are compared: Whisper's English normaliser, without torch.
 
 The rules are in transformers, the table of British spellings is package data of openai-whisper. That
 package itself imports torch, so its table is read as a file and the package is never imported.
@@ -7,19 +7,55 @@ package itself imports torch, so its table is read as a file and the package is 
 from __future__ import annotations
 
 import json
-from functools import cache
+import re
+import unicodedata
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from speechllm_bench.errors import UserError
 
+_TOKEN = re.compile(r"\d|[^\d\s]+")
+# Zeros that begin a number, but not a decimal or an amount of money.
+_ZEROS = re.compile(r"(?<![\d.,$€£¢])0+(?=[\d\s-]|$)(?!\d*\.\d)")
+_REPEATED = re.compile(r"\b(double|triple)\s+(\d)(?!\d)", re.IGNORECASE)
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_ONE = re.compile(r"\bone(s?)\b")
+
 
 def normalise_english(text: str) -> str:
     """Lower case, no punctuation, contractions spelt out, numbers as digits, American spellings.
 
-    Hesitations such as "um" are dropped. Source: Whisper (arXiv 2212.04356), appendix C.
+    Hesitations such as "um" are dropped. Source: Whisper (arXiv 2212.04356), appendix C. Its program
+    fails on a number of more digits than Python converts (4,300); such a text is only lower-cased.
     """
-    return " ".join(_normaliser()(text).split())
+    try:
+        return " ".join(_normaliser()(text).split())
+    except ValueError:
+        return " ".join(text.lower().split())
+
+
+@lru_cache(maxsize=1 << 16)
+def spoken_tokens(text: str) -> tuple[str, ...]:
+    """Words of a text after Whisper's English normaliser, with every digit a token of its own.
+
+    "395961", "39 5961" and "three nine five nine six one" give the same tokens, and so do "double oh seven",
+    "double 0 7" and "007". The text is composed (Unicode NFC) first. Three of the normaliser's rules keep
+    equal digit strings apart, and are made up for: it drops leading zeros of digits, it leaves "double"
+    before a digit, and it writes a number 1 that stands alone as "one".
+
+    Numbers of the same digits are the same: "twenty three" and "two three". These stay different: "$19.50"
+    and "nineteen fifty" (symbol and point are tokens); "dm" and "d m"; "a@b.com" and "a at b dot com".
+    """
+    text = unicodedata.normalize("NFC", text)
+    text = _REPEATED.sub(_digit_words, text)
+    text = _ZEROS.sub(lambda zeros: " " + "zero " * len(zeros[0]), text)
+    return tuple(_TOKEN.findall(_ONE.sub(r"1\1", normalise_english(text))))
+
+
+def _digit_words(said: re.Match[str]) -> str:
+    """ "double 4" as "four four"."""
+    return " ".join([_DIGITS[int(said[2])]] * (2 if said[1].lower() == "double" else 3))
 
 
 @cache

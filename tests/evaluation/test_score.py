@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from speechllm_bench.data.tasks import TASKS, ner, sentiment
+from speechllm_bench.data.tasks import TASKS, ner, sentiment, slots
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, task_scores
 from speechllm_bench.schema import Prediction
@@ -44,7 +44,7 @@ def test_every_prediction_is_counted():
     assert f1["value"] == pytest.approx(1 / 3)
     assert f1["low"] <= f1["value"] <= f1["high"]
     assert (f1["n"], f1["n_speakers"], f1["n_seeds"]) == (4, 3, 1)
-    assert found["versions"] == {"partial_match": 1, "exact_match": 1, "slu_f1": 1}
+    assert found["versions"] == {"partial_match": 1, "partial_match_v2": 2, "exact_match": 1, "slu_f1": 1}
 
 
 def test_perfect_and_silent_systems():
@@ -67,9 +67,46 @@ def test_transcription():
     rows = [prediction(0, "pay the bill", "pay a bill"), prediction(1, "yes", "Yes.", speaker="b")]
     found = score.score_transcription(rows)
     assert found["metrics"]["wer"]["value"] == 0.25
-    assert found["totals"] == {"words": [1, 4], "characters": [3, 15]}
+    assert found["totals"] == {"words": [1, 4], "characters": [3, 15]}  # and no digit is said
     with pytest.raises(UserError, match="holds no 'f1'; it has wer, cer"):
         score.interval([found], "f1")
+
+
+def test_digits_of_transcripts_are_counted_by_speaker():
+    rows = [
+        prediction(0, "it is four four two", "it is 442"),
+        prediction(1, "it is four four two", "it is four for two", speaker="b"),
+        prediction(2, "yes", "yes 1", speaker="b"),
+    ]
+    found = score.score_transcription(rows)
+    assert found["sums"]["digits"] == [[0, 3], [2, 3]]
+    rate = found["metrics"]["digit_error_rate"]
+    assert rate["value"] == pytest.approx(2 / 6) and rate["low"] == 0 and rate["high"] == pytest.approx(2 / 3)
+    assert found["versions"] == {"wer": 1, "digit_error_rate": 1}
+
+
+def test_version_2_of_partial_match_stands_beside_version_1():
+    gold = {"account": "three nine five"}
+    rows = [
+        prediction(0, gold, {"account": "395"}),
+        prediction(1, gold, '{"account": "three nine five", "account": "three nine five"}', speaker="b"),
+        prediction(2, gold, {"account": 395}, speaker="b"),
+    ]
+    found = score.score_slots(rows, slots.parse)
+    assert found["totals"]["partial_match"] == [1, 2, 3]
+    assert found["totals"]["partial_match_v2"] == [2, 4, 3]
+    assert found["sums"]["partial_match_v2"] == [[1, 1, 1], [1, 3, 2]]
+    values = {name: metric["value"] for name, metric in found["metrics"].items()}
+    assert [values[f"{name}_v2"] for name in ("precision", "recall", "f1")] == [
+        pytest.approx(x) for x in (2 / 4, 2 / 3, 4 / 7)
+    ]
+    assert [values[name] for name in ("precision", "recall", "f1")] == [
+        pytest.approx(x) for x in (1 / 2, 1 / 3, 2 / 5)
+    ]
+    assert found["metrics"]["f1_v2"]["n_speakers"] == 2
+    assert score.difference([found], [found], "f1_v2").value == 0
+    # A plain dict has each slot once.
+    assert score.score_slots(rows, parse)["totals"]["partial_match_v2"] == [2, 3, 3]
 
 
 def test_entities():

@@ -84,6 +84,11 @@ def published(bench_data):
     return [(gold[file], said[file]) for file in gold if file in said]
 
 
+def test_the_published_test_set_has_as_many_sentences_as_answers_by_sentence(bench_data):
+    gold = slurp.read_gold(bench_data / "slurp" / "test.jsonl", by="slurp_id")
+    assert len(gold) == 2974 and sum(len(answer["entities"]) for answer in gold.values()) == 2823
+
+
 def test_published_intents(published):
     table = slu_f1.add(slu_f1.intent_counts(g["intent"], s["intent"]) for g, s in published)
     assert round(slu_f1.micro(table)["f1"], 6) == 0.758660

@@ -95,6 +95,17 @@ def test_systems_stand_side_by_side_in_figures():
     plt.close(figure)
 
 
+def test_version_2_counts_a_slot_given_twice_and_takes_digits_for_their_words():
+    twice = [Prediction(**{**vars(p), "raw": p.raw.replace("{", '{"home city": "x", ', 1)}) for p in PERFECT]
+    by_slot = breakdown.by_slot(twice, TYPES, 2).set_index("bucket")
+    assert (by_slot["value"].drop("home_city") == 1).all() and by_slot.loc["home_city", "value"] < 1
+    by_words = [breakdown.by_value_words(PERFECT, version) for version in (1, 2)]
+    assert by_words[0].equals(by_words[1])
+    written = [Prediction(**{**vars(p), "raw": p.raw.replace("twelve", "12")}) for p in PERFECT]
+    least = [breakdown.by_turn(written, TURNS, "words", version)["value"].min() for version in (1, 2)]
+    assert least[0] < least[1] == 1
+
+
 def test_seeds_are_averaged_and_their_turns_counted_once():
     poor = predicted(lambda turn, gold: {s: v for s, v in gold.items() if not TYPES[s].open_class})
     once, both = breakdown.by_class(PERFECT, TYPES), breakdown.by_class(PERFECT + poor, TYPES)

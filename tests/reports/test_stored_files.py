@@ -46,6 +46,30 @@ def test_damaged_predictions_are_told(tmp_path, damage):
         predictions.predictions(run)
 
 
+def test_a_curve_gives_the_plain_name_to_the_version_asked_for(tmp_path):
+    file = tmp_path / "curve.csv"
+    later = LINE.replace("loss,0.25", "f1,0.5") + LINE.replace("loss,0.25", "f1_v2,0.75")
+    file.write_bytes(CURVE + later.encode())
+    for version, value in ((1, 0.5), (2, 0.75)):
+        curve = curves.read_curve(file, version)
+        assert list(zip(curve["metric"], curve["value"])) == [("loss", 0.25), ("f1", value)]
+    file.write_bytes(CURVE)
+    assert curves.read_curve(file, 2)["metric"].tolist() == ["loss"]
+
+
+def test_a_later_metric_tells_no_two_trainings_apart(tmp_path):
+    config = SimpleNamespace(stages=[SimpleNamespace(name="slots")])
+    rows = []
+    for variant, more in (("mlp", ""), ("cnn", LINE.replace("loss,0.25", "f1_v2,0.75"))):
+        (tmp_path / variant).mkdir()
+        (tmp_path / variant / "curve.csv").write_bytes(CURVE + more.encode())
+        run = SimpleNamespace(folder=tmp_path / variant, stages=["d"], config=config)
+        rows.append({"record": {}, "variant": variant, "run": run})
+    assert curves.trained_again(rows) == []
+    (tmp_path / "cnn" / "curve.csv").write_bytes(CURVE.replace(b"0.25", b"0.5"))
+    assert len(curves.trained_again(rows)) == 1
+
+
 @pytest.mark.parametrize("damage", CURVES)
 def test_a_damaged_curve_is_told(tmp_path, damage):
     file = tmp_path / "curve.csv"

@@ -6,7 +6,7 @@ import pytest
 
 from speechllm_bench.data.tasks import TASKS
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import score, task_scores
+from speechllm_bench.evaluation import score, task_scores, versions
 from speechllm_bench.reports import tables
 from speechllm_bench.schema import Prediction
 
@@ -103,6 +103,42 @@ def test_unlike_versions_of_metric_or_task_are_refused(rows, what):
         rows[i]["score"]["versions"] = {**rows[i]["score"]["versions"], what: 2 + i}
     with pytest.raises(UserError, match=f"version of {what}"):
         tables.study_table(rows, "mlp", {})
+
+
+def test_a_profile_that_shows_version_2_says_so_and_has_version_1_beside(rows, tmp_path):
+    older = tables.study_table(rows, "mlp", {})
+    assert not [column for column in older if column.startswith("f1_v")]
+    for one in rows:
+        one["score"] = one["score"] and versions.shown(one["score"], "paper")
+    frame = tables.study_table(rows, "mlp", {})
+    assert frame["f1"].tolist()[:2] == frame["f1_v1"].tolist()[:2] == older["f1"].tolist()[:2]
+    assert pd.isna(frame["f1_v1"].iloc[2])
+    assert frame["partial_match_version"].dropna().unique().tolist() == [2]
+    caption = tables.caption(frame, "Adapter size", "mlp", "paper")
+    assert "partial match, version 2" in caption and "version 1" not in caption
+    assert "F1, version 1" in tables.display(frame) and "F1, version 1" not in tables.display(older)
+    rows[0]["score"] = scored(5)
+    with pytest.raises(UserError, match=r"version of partial_match \(1, 2\)"):
+        tables.study_table(rows, "mlp", {})
+
+
+def test_a_digit_error_rate_has_a_column_where_all_scores_of_a_variant_have_it():
+    def transcribed(variant, raw):
+        said = [Prediction("u", "u", "s", "transcription", raw, "two four", (), 1, "two four")]
+        return row(variant, 1) | {
+            "score": task_scores.score_task("transcription", said, TASKS["transcription"].parse)
+        }
+
+    rows = [transcribed("cnn", "2 5"), transcribed("mlp", "24")]
+    frame = tables.study_table(rows, "mlp", {}, tasks=("transcription",))
+    assert frame["digit_error_rate"].tolist() == [0.5, 0]
+    assert "Digit error rate: edits" in " ".join(tables.columns.how(frame))
+    del rows[0]["score"]["metrics"]["digit_error_rate"]  # stored before there was one
+    frame = tables.study_table(rows, "mlp", {}, tasks=("transcription",))
+    assert pd.isna(frame["digit_error_rate"][0]) and frame["digit_error_rate"][1] == 0
+    del rows[1]["score"]["metrics"]["digit_error_rate"]
+    frame = tables.study_table(rows, "mlp", {}, tasks=("transcription",))
+    assert "digit_error_rate" not in frame and "Digit" not in " ".join(tables.columns.how(frame))
 
 
 def test_caption_says_what_the_numbers_rest_on(rows):

@@ -13,7 +13,7 @@ from speechllm_bench.data.tasks import slots, trace
 from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation import score, versions
 from speechllm_bench.evaluation.traces import score_traced_slots
 from speechllm_bench.reports import show, traces
 from speechllm_bench.schema import Prediction
@@ -114,6 +114,20 @@ def test_a_turn_is_shown_by_every_variant_that_has_it(rows):
 def test_the_tags_of_a_trace_are_to_be_seen(rows):
     page = show.full(traces.side_by_side(rows, "u2")).to_html()
     assert "&lt;think&gt;caller: to rome" in page and "<think>" not in page
+
+
+def test_single_answers_are_counted_by_the_version_that_the_scores_show(rows):
+    file = rows[0]["run"].folder / "predictions.jsonl.gz"
+    twice = '{"city": "rome", "city": "rome"}'
+    with gzip.open(file, "rt") as read:
+        lines = [json.loads(line) for line in read]
+    with gzip.open(file, "wt") as written:
+        written.writelines(json.dumps(line | {"raw": twice}) + "\n" for line in lines)
+    assert traces.side_by_side(rows, "u0")["F1"].tolist() == [1, 1]
+    for row in rows:
+        row["score"] = row["score"] and versions.shown(row["score"], "paper")
+    assert traces.side_by_side(rows, "u0")["F1"].tolist() == [0.667, 1]
+    assert traces.telling_turn(rows) == "u3"  # 2/3 against 0, where u0 has 2/3 against 1
 
 
 def test_where_thinking_helped_and_where_it_hurt(rows):

@@ -203,8 +203,9 @@ def test_the_validation_loss_is_that_of_all_targets(tiny_run, tiny_data, tmp_pat
 
 def test_f1_on_the_curve_is_in_range_and_absent_if_nothing_is_decoded(tiny_run, tiny_data, tmp_path):
     _, fit, _ = train(tiny_run(), tiny_data, tmp_path / "a")
-    assert len(values(fit, "validation", "f1")) == 2
-    assert all(0 <= v <= 1 for v in values(fit, "validation", "f1"))
+    for version in ("f1", "f1_v2"):
+        assert len(values(fit, "validation", version)) == 2
+        assert all(0 <= v <= 1 for v in values(fit, "validation", version))
     _, fit, _ = train(stage(tiny_run(), decoded_turns=0), tiny_data, tmp_path / "b")
     assert values(fit, "validation", "f1") == []
 

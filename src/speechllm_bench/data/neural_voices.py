@@ -2,8 +2,8 @@
 
 A voice's `accent` names engine and pronunciation (`kokoro-us`, `kokoro-gb`, `piper-us`), its `variant` what
 the voice is made of: shares of Kokoro's styles in tenths, or `joe`, then the percentage by which the vocal
-tract is scaled, as in `jf_alpha:6+jm_kumo:4@96`. `rate` is a percentage of the engine's own speed, `pitch` one
-of the variant's scale. Both engines draw random numbers, so each utterance is spoken by a forked child.
+tract is scaled, as in `jf_alpha:6+jm_kumo:4@96`. `rate` is a percentage of the engine's own speed, `pitch`
+one of the variant's scale. Both engines draw random numbers, so a forked child speaks each utterance.
 
 Sources: hexgrad/Kokoro-82M (Apache-2.0), spoken by kokoro-onnx (MIT); rhasspy/piper-voices en_US joe (CC0),
 spoken by piper-tts (GPL-3, a separate dependency). `speechllm-bench fetch small` brings the weights.
@@ -39,7 +39,6 @@ SHA256 = {
 STYLES = ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo")
 PRONUNCIATIONS = {"us": "en-us", "gb": "en-gb"}
 ENGINES = ("kokoro", "piper")
-REAL_TIME_FACTOR = {"kokoro": 0.3, "piper": 0.06}  # of one core of 2024; for the estimate alone
 
 _LONE_A = re.compile(r"(?<=\b[b-hj-z] )a\b|\ba(?= [b-hj-z]\b)")
 
@@ -62,7 +61,7 @@ def weights() -> dict[str, Path]:
 
 
 def speakable(transcript: str) -> str:
-    """A transcript as the engines read it aloud: the letter a is spelt so that it is not read as an article."""
+    """A transcript as the engines read it aloud: the letter a is respelt, or it is read as an article."""
     return _LONE_A.sub("ay", transcript) + "."
 
 

@@ -1,8 +1,8 @@
 """Speech from text, in parallel: the same samples whatever the order and the number of workers.
 
 A worker is two processes: one that speaks (`espeak.py` or `neural_voices.py`) and one that puts what it said
-on the telephone (`channel.py`). Both are started as fresh interpreters and talk through pipes, so a notebook or
-a program that has torch loaded can ask for speech.
+on the telephone (`channel.py`). Both are started as fresh interpreters and talk through pipes, so a notebook
+or a program that has torch loaded can ask for speech.
 """
 
 from __future__ import annotations
@@ -60,10 +60,9 @@ def speak_all(
 ) -> Iterator[tuple[Utterance, np.ndarray]]:
     """Speak each utterance over the telephone: (utterance, float32 samples at 16 kHz) in the order given.
 
-    Samples lie on the 16-bit grid, so storing them as FLAC loses nothing. With `clips`, a folder, clean speech
-    is kept there as soon as it is spoken, so that a stopped synthesis goes on where it was. Leaving the
-    iterator early stops the workers. Raises UserError as `synthesise` does, and for an utterance without a
-    voice.
+    Samples lie on the 16-bit grid, so storing them as FLAC loses nothing. The folder `clips` keeps clean
+    speech as soon as it is spoken, so that a stopped synthesis goes on where it was. Leaving the iterator
+    early stops the workers. Raises UserError as `synthesise` does, and for an utterance without a voice.
     """
     utterances = list(utterances)
     mute = next((u.id for u in utterances if u.voice is None), None)

@@ -13,6 +13,7 @@ from dataclasses import asdict
 import numpy as np
 
 from speechllm_bench import stats
+from speechllm_bench.data.tasks.slots import Answer
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import UserError
 from speechllm_bench.metrics import (
@@ -38,6 +39,10 @@ METRICS: dict[str, tuple[str, stats.Statistic]] = {
     "precision": ("partial_match", precision),
     "recall": ("partial_match", recall),
     "f1": ("partial_match", f1),
+    "precision_v2": ("partial_match_v2", precision),
+    "recall_v2": ("partial_match_v2", recall),
+    "f1_v2": ("partial_match_v2", f1),
+    "f1_v1": ("partial_match_v1", f1),  # where `versions.shown` gives the names above to version 2
     "exact_f1": ("exact_match", f1),
     "slu_f1": ("slu_f1", f1),
     "parse_failures": ("unparsable", quotient),
@@ -54,6 +59,7 @@ METRICS: dict[str, tuple[str, stats.Statistic]] = {
     "accuracy": ("right", quotient),
     "wer": ("words", wer.rate),
     "cer": ("characters", wer.rate),
+    "digit_error_rate": ("digits", wer.rate),
     "ner_f1": ("entities", f1),
     "label_f1": ("entity_tags", f1),
     "macro_f1": ("sentiment", class_f1.macro),
@@ -73,7 +79,7 @@ MAIN = {
 
 MAIN_METRICS = tuple(dict.fromkeys(MAIN.values()))
 
-LOWER_IS_BETTER = ("wer", "cer")
+LOWER_IS_BETTER = ("wer", "cer", "digit_error_rate")
 
 ERROR_KINDS = (
     "correct",
@@ -95,31 +101,42 @@ def main_metric(score: dict) -> str:
 def score_slots(
     predictions: Sequence[Prediction], parse: Parse, further: Mapping[str, list] | None = None
 ) -> dict:
-    """precision, recall, f1 (partial match), exact_f1, slu_f1, parse_failures and tokens of slot answers.
+    """precision, recall and f1 of partial match, version 1, and the same with the ending _v2 of version 2;
+    exact_f1, slu_f1, parse_failures and tokens of slot answers.
 
     further: more counts of each prediction, by the name that `METRICS` gives them.
     """
     answers = _answers(predictions, parse)
     counts = {
         "partial_match": [partial_match.counts(gold, said) for gold, said in answers],
+        "partial_match_v2": [partial_match.counts_v2(gold, given(said)) for gold, said in answers],
         "exact_match": [exact_match.counts(gold, said) for gold, said in answers],
         "slu_f1": [slu_f1.counts(pairs(gold), pairs(said)) for gold, said in answers],
         "unparsable": [(said is None, 1) for _, said in answers],
         "generated": [(p.n_tokens, 1) for p in predictions],
         **(further or {}),
     }
-    versions = {m.__name__.split(".")[-1]: m.VERSION for m in (partial_match, exact_match, slu_f1)}
+    versions = {"partial_match": partial_match.VERSION, "partial_match_v2": partial_match.VERSION_2}
+    versions |= {"exact_match": exact_match.VERSION, "slu_f1": slu_f1.VERSION}
     kinds = error_kinds(predictions, parse)
     return _score(predictions, counts, versions) | {"error_kinds": {k: kinds[k] for k in ERROR_KINDS}}
 
 
 def score_transcription(predictions: Sequence[Prediction]) -> dict:
-    """wer and cer of transcripts, after Whisper's English normaliser."""
+    """wer, cer and digit_error_rate of transcripts, after Whisper's English normaliser.
+
+    There is no digit_error_rate of a test set in which no digit is said.
+    """
     counts = {
         "words": [wer.word_counts(p.gold, p.raw) for p in predictions],
         "characters": [wer.char_counts(p.gold, p.raw) for p in predictions],
     }
-    return _score(predictions, counts, {"wer": wer.VERSION})
+    versions = {"wer": wer.VERSION}
+    digits = [wer.digit_counts(p.gold, p.raw) for p in predictions]
+    if any(counted.reference for counted in digits):
+        counts["digits"] = digits
+        versions["digit_error_rate"] = wer.DIGITS_VERSION
+    return _score(predictions, counts, versions)
 
 
 def score_answers(predictions: Sequence[Prediction]) -> dict:
@@ -177,6 +194,13 @@ def error_kinds(predictions: Sequence[Prediction], parse: Parse) -> Counter[str]
         for slot in wanted | filled:
             kinds[_kind(slot, wanted, filled, prediction.transcript)] += 1
     return kinds
+
+
+def given(answer: dict | None) -> tuple[tuple[str, object], ...] | None:
+    """Every pair of an answer in its order, of a slot given twice both; None of an unparsable answer."""
+    if answer is None:
+        return None
+    return answer.given if isinstance(answer, Answer) else tuple(answer.items())
 
 
 def speaker_sums(score: dict, metric: str) -> stats.SpeakerSums:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
-from speechllm_bench.data.tasks import TASKS
+from speechllm_bench.config import Wording
+from speechllm_bench.data.tasks import TASKS, slots
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.evaluation import score, traces
-from speechllm_bench.schema import Prediction
+from speechllm_bench.schema import Prediction, SlotType
+
+
+def parser(task: str, wording: Wording | None, slot_types: Mapping[str, SlotType]) -> score.Parse:
+    """The parser of a task's answers; asked in other names, it maps these back to the slots' own."""
+    parse = TASKS[task].parse
+    return partial(parse, names=slots.paraphrases(slot_types)) if wording == "paraphrased" else parse
 
 
 def score_task(task: str, predictions: Sequence[Prediction], parse: score.Parse) -> dict:

@@ -1,4 +1,4 @@
-"""Word and character error rates, after Whisper's English normaliser."""
+"""Word, character and digit error rates, after Whisper's English normaliser."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import jiwer
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
-from speechllm_bench.text import normalise_english
+from speechllm_bench.text import normalise_english, spoken_tokens
 
 VERSION = 1
+DIGITS_VERSION = 1
 
 
 class Errors(NamedTuple):
@@ -31,6 +33,16 @@ def char_counts(reference: str, hypothesis: str) -> Errors:
     return _errors(out)
 
 
+def digit_counts(reference: str, hypothesis: str) -> Errors:
+    """Digit errors of one utterance: edit distance over the digits of both sides, everything else left out.
+
+    The normaliser makes one word of a ten-digit number, so WER counts one error whether one digit is wrong or
+    ten. Digits are those of `text.spoken_tokens`; the word "one" is a digit.
+    """
+    spoken, heard = (_digits(text) for text in (reference, hypothesis))
+    return Errors(Levenshtein.distance(spoken, heard), len(spoken))
+
+
 def rate(sums: np.ndarray) -> np.ndarray:
     """Errors / reference length of counts (..., 2); returns (...), which may exceed 1.
 
@@ -43,6 +55,10 @@ def rate(sums: np.ndarray) -> np.ndarray:
 def score(total: Errors) -> float:
     """The error rate of summed counts."""
     return float(rate(total))
+
+
+def _digits(text: str) -> str:
+    return "".join(token for token in spoken_tokens(text) if token.isdecimal())
 
 
 def _errors(out: jiwer.WordOutput | jiwer.CharacterOutput) -> Errors:

@@ -1,13 +1,14 @@
 """Where a system's F1 comes from: by kind of slot, by value, by turn (length, noise, speaking rate).
 
 F1 of a bucket is partial match over the bucket's slots or turns alone, bootstrapped over speakers and seeds.
-The predictions are those of one run, or those of several seeds of it one after the other.
+The predictions are those of one run, or those of several seeds of it one after the other. `version` names the
+version of partial match.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 from textwrap import fill
 
@@ -19,7 +20,7 @@ from matplotlib.figure import Figure
 
 from speechllm_bench import metrics, stats
 from speechllm_bench.data.tasks import slots
-from speechllm_bench.metrics import partial_match
+from speechllm_bench.evaluation import versions
 from speechllm_bench.reports import figures, looks
 from speechllm_bench.schema import Prediction, SlotType, Utterance
 
@@ -28,14 +29,18 @@ TURN_WORDS, SNR_DB, WORDS_A_MINUTE, VALUE_WORDS = (6, 10, 15), (20, 25), (128, 1
 """Edges of the buckets: 6 words belong to the second, 10 to the third."""
 
 
-def by_slot(found: Sequence[Prediction], slot_types: Mapping[str, SlotType]) -> pd.DataFrame:
+def by_slot(
+    found: Sequence[Prediction], slot_types: Mapping[str, SlotType], version: int = 1
+) -> pd.DataFrame:
     """F1 of each slot type that is wanted somewhere, the best first."""
     wanted = sorted({slot for p in found for slot in slots.parse(p.gold)})
-    frame = _frame(found, {slot_types[slot].name: _only({slot}) for slot in wanted})
+    frame = _frame(found, {slot_types[slot].name: _only({slot}) for slot in wanted}, version)
     return frame.sort_values(["value", "bucket"], ascending=[False, True], ignore_index=True)
 
 
-def by_class(found: Sequence[Prediction], slot_types: Mapping[str, SlotType]) -> pd.DataFrame:
+def by_class(
+    found: Sequence[Prediction], slot_types: Mapping[str, SlotType], version: int = 1
+) -> pd.DataFrame:
     """F1 of slots whose values come from a closed list, and of those that are open."""
     return _frame(
         found,
@@ -43,10 +48,11 @@ def by_class(found: Sequence[Prediction], slot_types: Mapping[str, SlotType]) ->
             name: _only({t.name for t in slot_types.values() if t.open_class == is_open})
             for name, is_open in (("closed class", False), ("open class", True))
         },
+        version,
     )
 
 
-def by_value_words(found: Sequence[Prediction]) -> pd.DataFrame:
+def by_value_words(found: Sequence[Prediction], version: int = 1) -> pd.DataFrame:
     """Recall of gold values by their words; what was filled wrongly has no gold value, so no precision."""
     labels = _labels(VALUE_WORDS)
 
@@ -55,14 +61,16 @@ def by_value_words(found: Sequence[Prediction]) -> pd.DataFrame:
             long = {
                 s: v for s, v in gold.items() if labels[bisect_right(VALUE_WORDS, len(v.split()))] == label
             }
-            return long, said and {s: v for s, v in said.items() if s in long}
+            return long, said and _of_slots(said, long)
 
         return keep
 
-    return _frame(found, {label: of_length(label) for label in labels}, "recall")
+    return _frame(found, {label: of_length(label) for label in labels}, version, "recall")
 
 
-def by_turn(found: Sequence[Prediction], utterances: Sequence[Utterance], what: str) -> pd.DataFrame:
+def by_turn(
+    found: Sequence[Prediction], utterances: Sequence[Utterance], what: str, version: int = 1
+) -> pd.DataFrame:
     """F1 by a property of the turn: `words`, `snr` (dB) or `rate` (words a minute)."""
     edges, measure = {
         "words": (TURN_WORDS, lambda u: len(u.transcript.split())),
@@ -77,26 +85,34 @@ def by_turn(found: Sequence[Prediction], utterances: Sequence[Utterance], what: 
             (gold, said) if place[prediction.utterance_id] == label else None
         )
 
-    return _frame(found, {label: within(label) for label in labels})
+    return _frame(found, {label: within(label) for label in labels}, version)
 
 
 def _only(names: set[str]):
     """Gold and said of these slots alone."""
 
     def keep(prediction, gold, said):
-        return tuple(some and {s: v for s, v in some.items() if s in names} for some in (gold, said))
+        return tuple(some and _of_slots(some, names) for some in (gold, said))
 
     return keep
 
 
-def _frame(found: Sequence[Prediction], buckets: Mapping[str, Callable], metric: str = "f1") -> pd.DataFrame:
+def _of_slots(answer: slots.Answer, names: Collection[str]) -> slots.Answer:
+    """The pairs of an answer that are of these slots."""
+    values = {slot: value for slot, value in answer.items() if slot in names}
+    return slots.Answer(values, (pair for pair in answer.given if pair[0] in names))
+
+
+def _frame(
+    found: Sequence[Prediction], buckets: Mapping[str, Callable], version: int, metric: str = "f1"
+) -> pd.DataFrame:
     """One row a bucket; `keep(prediction, gold, said)` gives what of an answer is in it, None if nothing."""
     answers = [(p, slots.parse(p.gold), slots.parse(p.raw)) for p in found]
     rule = getattr(metrics, metric)
     lines = []
     for label, keep in buckets.items():
         kept = [(answer[0], part) for answer in answers if (part := keep(*answer)) is not None]
-        counts = np.array([partial_match.counts(*part) for _, part in kept], float)
+        counts = np.array([versions.counts(*part, version) for _, part in kept], float)
         n = len({p.example_id for p, _ in kept})  # in as many of every seed: each has the same turns
         pairs = sum(len(gold) for _, (gold, _) in kept[:n])
         if not pairs:

@@ -9,16 +9,19 @@ import pandas as pd
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.evaluation import score
 
-_OF_SLOTS = ("precision", "recall", "f1", "exact_f1", "slu_f1", "parse_failures")
+_OF_SLOTS = ("precision", "recall", "f1", "f1_v1", "exact_f1", "slu_f1", "parse_failures")
 METRICS = {
     **dict.fromkeys(("slots", *FORMS), _OF_SLOTS),
-    "transcription": ("wer", "cer"),
+    "transcription": ("wer", "cer", "digit_error_rate"),
     "sit": ("accuracy",),
     "sqit": ("accuracy",),
     "ner": ("ner_f1", "label_f1", "parse_failures"),
     "sentiment": ("macro_f1", "weighted_f1", "parse_failures"),
 }
 """What a table shows of a task."""
+NOT_ALWAYS = ("f1_v1", "digit_error_rate")
+"""Metrics whose columns a table has where any of its scores holds them."""
+DIGITS = "Digit error rate: edits of the digits alone over the digits said."
 
 HOW = {
     "transcription": "WER, CER: after Whisper's English normaliser; lower is better.",
@@ -50,6 +53,8 @@ HEADINGS = {
     "macro_f1": "Macro F1",
     "weighted_f1": "Weighted F1",
     "difference": "F1 difference to baseline",
+    "f1_v1": "F1, version 1",
+    "digit_error_rate": "Digit error rate",
     "exact_f1": "Exact F1",
     "slu_f1": "SLU-F1",
     "parse_failures": "Parse failures",
@@ -89,4 +94,5 @@ def how(frame: pd.DataFrame) -> list[str]:
     """How the table's metrics are made, a sentence a task."""
     versions = frame["partial_match_version"].dropna().unique() if "f1" in frame else []
     slots = [f"P, R, F1: partial match, version {version}, this suite's own." for version in versions]
-    return slots + [how for task, how in HOW.items() if score.MAIN[task] in frame]
+    digits = [DIGITS] if "digit_error_rate" in frame else []
+    return slots + [how for task, how in HOW.items() if score.MAIN[task] in frame] + digits

@@ -11,9 +11,15 @@ import pandas as pd
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import CURVE_COLUMNS, SECONDS
 
+LATER = "f1_v2"
+"""A metric that older curves lack, which tells no two trainings apart."""
 
-def read_curve(file: Path) -> pd.DataFrame:
-    """A run's curve; UserError where its file is damaged or is another."""
+
+def read_curve(file: Path, version: int = 1) -> pd.DataFrame:
+    """A run's curve, in which `f1` is partial match of this version.
+
+    UserError where its file is damaged or is another.
+    """
     try:
         curve = pd.read_csv(io.StringIO(_text(file)))
     except ValueError:  # as pandas' own errors are
@@ -22,7 +28,8 @@ def read_curve(file: Path) -> pd.DataFrame:
         raise UserError(
             f"{file} is not a curve (its columns are {list(curve.columns)}); delete its folder and run again"
         )
-    return curve
+    other = "f1" if version == 2 else LATER
+    return curve[curve["metric"] != other].replace({"metric": {LATER: "f1"}}).reset_index(drop=True)
 
 
 def _text(file: Path) -> str:
@@ -50,7 +57,9 @@ def trained_again(rows: Sequence[dict]) -> list[str]:
         lines = _text(file).splitlines()  # as text: this is done for all studies at once
         for digest, stage in zip(row["run"].stages, row["run"].config.stages, strict=True):
             mine = (line for line in lines if line.startswith(f"{stage.name},"))
-            own = tuple(line for line in mine if f",train,{SECONDS}," not in line)  # no two take as long
+            # No two trainings take as long, and older curves lack the later metric.
+            told_apart = (f",train,{SECONDS},", f",{LATER},")
+            own = tuple(line for line in mine if not any(part in line for part in told_apart))
             trainings = ends.setdefault((stage.name, digest), {})
             trainings.setdefault(own, ([], _last(own)))[0].append(row["variant"])
     sentences: dict[tuple, list[str]] = {}

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench.data.corpora.store import Corpus
-from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation import score, versions
 from speechllm_bench.reports import breakdown, figures
 from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.schema import SlotType
@@ -69,19 +69,20 @@ def parts(
     found: Parts = {}
     for ending, called in SETS.items():
         for name in names:
-            runs = [row["run"] for row in rows if row["variant"] == name + ending and row["score"]]
-            if not runs:
+            scored = [row for row in rows if row["variant"] == name + ending and row["score"]]
+            if not scored:
                 continue
+            runs, version = [row["run"] for row in scored], versions.shown_in(scored[0]["score"])
             said = [prediction for run in runs for prediction in predictions(run)]
             turns = corpus.utterances(runs[0].config.evaluation.split)
             of_turns = {"words of the turn": "words"}
             if all(turn.voice for turn in turns):  # of recordings neither is known
                 of_turns |= {"SNR (dB)": "snr", "words a minute": "rate"}
             frames = {
-                "class": breakdown.by_class(said, slot_types),
-                "words of the value": breakdown.by_value_words(said),
-                **{what: breakdown.by_turn(said, turns, key) for what, key in of_turns.items()},
-                "slot": breakdown.by_slot(said, slot_types),
+                "class": breakdown.by_class(said, slot_types, version),
+                "words of the value": breakdown.by_value_words(said, version),
+                **{what: breakdown.by_turn(said, turns, key, version) for what, key in of_turns.items()},
+                "slot": breakdown.by_slot(said, slot_types, version),
             }
             for what, frame in frames.items():
                 found.setdefault(what, {}).setdefault(called, {})[name] = frame

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from pathlib import Path
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Prediction
@@ -16,11 +17,18 @@ def predictions(run: Run) -> list[Prediction]:
     file = run.folder / "predictions.jsonl.gz"
     if not file.is_file():
         raise UserError(f"{run.name} has no predictions; delete its folder and run it again")
+    return read_predictions(file, f"delete its folder and run {run.name} again")
+
+
+def read_predictions(file: Path, remedy: str) -> list[Prediction]:
+    """All answers in a file; UserError, with the remedy, where it is missing or damaged."""
+    if not file.is_file():
+        raise UserError(f"{file} is missing; {remedy}")
     try:
         with gzip.open(file, "rt", encoding="utf-8") as lines:
             found = [Prediction.from_json(json.loads(line)) for line in lines]
     except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, TypeError, KeyError):
         found = []  # cut short, another file, or damaged: of the packing, the JSON or a record
     if not found:
-        raise UserError(f"{file} is damaged; delete its folder and run {run.name} again")
+        raise UserError(f"{file} is damaged; {remedy}")
     return found

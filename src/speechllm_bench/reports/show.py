@@ -17,7 +17,7 @@ from speechllm_bench.data.audio import SAMPLE_RATE
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.tasks import TASKS
 from speechllm_bench.data.tasks.traced_slots import FORMS
-from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation import score, versions
 from speechllm_bench.experiments import Study
 from speechllm_bench.reports import figures
 from speechllm_bench.reports.curves import read_curve
@@ -141,7 +141,8 @@ def hear(corpus: Corpus, split: str, utterance_id: str) -> Audio:
 
 def curve_figure(run: Run) -> Figure:
     """One run's losses, in training and validation, and its F1 on validation, over examples seen."""
-    curve = read_curve(run.folder / "curve.csv").assign(variant=run.variant, seed=run.seed)
+    curve = read_curve(run.folder / "curve.csv", versions.shown_version(run.profile))
+    curve = curve.assign(variant=run.variant, seed=run.seed)
     panels = [("loss", "train"), *((m, "validation") for m in ("loss", *score.MAIN_METRICS))]
     drawn = [(m, s) for m, s in panels if ((curve["metric"] == m) & (curve["split"] == s)).any()]
     figure, axes = figures.panels(max(1, len(drawn)), "page")

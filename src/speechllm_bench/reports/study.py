@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench import paths, runs, studies
-from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation import score, versions
 from speechllm_bench.experiments import ClaimConfig, Study
 from speechllm_bench.reports import (
     claims,
@@ -170,7 +170,8 @@ def curves(rows: list[dict]) -> pd.DataFrame:
         if not file.is_file():
             continue
         seen.add(row["run"].stages)
-        frames.append(read_curve(file).assign(variant=row["variant"], seed=row["seed"]))
+        curve = read_curve(file, versions.shown_version(row["profile"]))
+        frames.append(curve.assign(variant=row["variant"], seed=row["seed"]))
     empty = pd.DataFrame(columns=[*CURVE_COLUMNS, "variant", "seed"])
     return pd.concat(frames, ignore_index=True) if frames else empty
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from speechllm_bench import paths, runs, studies
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation import score, versions
 from speechllm_bench.experiments import Study
 from speechllm_bench.profiles import Profile
 from speechllm_bench.reports import columns, tables
@@ -54,10 +54,10 @@ FILES = {
     "executed notebook": "notebooks/{}.ipynb",
 }
 READING = (
-    "F1 is partial match, with its 95 % interval in brackets; a claim's difference is paired. How they are "
-    "made, and what a verdict asks for: rules 12 to 14 of docs/protocol.md. Claims were made at the paper's "
-    "scale, on its own data. Of other tasks than slots the main metric stands in F1's place, under its name. "
-    "Best and worst are those of the variants that are evaluated as the baseline is."
+    "F1 is partial match{version}, with its 95 % interval in brackets; a claim's difference is paired. "
+    "How they are made, and what a verdict asks for: rules 12 to 14 of docs/protocol.md. Claims were made at "
+    "the paper's scale, on its own data. Of other tasks than slots the main metric stands in F1's place, "
+    "under its name. Best and worst are those of the variants that are evaluated as the baseline is."
 )
 
 
@@ -124,7 +124,9 @@ def _head(profile: Profile, found: Sequence[_Found]) -> list[str]:
     ]
     mark = [f"**{tables.SMOKE_MARK}**"] if profile.profile == "smoke" else []
     size = _size([f1 for one in found for f1 in one.f1.values()])
-    return [f"# Profile {profile.profile}: {profile.note}", *mark, size, READING, _markdown(overview)]
+    version = versions.shown_version(profile.profile)
+    reading = READING.format(version="" if version == 1 else f", version {version}")
+    return [f"# Profile {profile.profile}: {profile.note}", *mark, size, reading, _markdown(overview)]
 
 
 def _section(found: _Found, folder: Path) -> list[str]:

@@ -59,7 +59,9 @@ def study_table(
         line["reported"] = reported.get(variant)
         lines.append(line)
     frame = pd.DataFrame(lines, columns=columns.named(tasks))
-    frame = frame.drop(columns=[column for column in columns.BEFORE if frame[column].isna().all()])
+    later = [f"{name}{end}" for name in columns.NOT_ALWAYS for end in ("", "_low", "_high")]
+    sometimes = [column for column in (*columns.BEFORE, *later) if column in frame]
+    frame = frame.drop(columns=[column for column in sometimes if frame[column].isna().all()])
     return frame.astype({column: "Int64" for column in columns.WHOLE if column in frame})
 
 
@@ -211,7 +213,9 @@ def _quality(scores: dict[int, dict]) -> dict:
     one = next(iter(scores.values()))
     main = score.main_metric(one)
     named = next(named for named in columns.METRICS.values() if main in named)
-    found = {name: score.interval(list(scores.values()), name) for name in named}
+    in_all = set.intersection(*(set(s["metrics"]) for s in scores.values()))
+    held = [name for name in named if name in in_all or name not in columns.NOT_ALWAYS]
+    found = {name: score.interval(list(scores.values()), name) for name in held}
     line = {"n": found[main].n, "speakers": found[main].n_speakers, "seeds": found[main].n_seeds}
     line["partial_match_version"] = one["versions"].get("partial_match")
     for name, interval in found.items():

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from speechllm_bench.data.tasks import TASKS, trace
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation import score, versions
 from speechllm_bench.metrics import partial_match
 from speechllm_bench.reports import figures, looks
 from speechllm_bench.reports.predictions import predictions
@@ -85,10 +85,12 @@ def malformed(rows: Sequence[dict]) -> pd.DataFrame:
 def side_by_side(rows: Sequence[dict], utterance_id: str) -> pd.DataFrame:
     """What each variant's first seed said to one turn, and was to say."""
     lines = []
+    version = _version(rows)
     for variant, said in _first_predictions(rows).items():
         if utterance_id in said:
             one = said[utterance_id]
-            lines.append({"variant": variant, "is to say": one.gold, "says": one.raw, "F1": _f1(one)})
+            line = {"variant": variant, "is to say": one.gold, "says": one.raw}
+            lines.append(line | {"F1": _f1(one, version)})
     return pd.DataFrame(lines, columns=["variant", "is to say", "says", "F1"]).round(3)
 
 
@@ -97,11 +99,11 @@ def telling_turn(rows: Sequence[dict]) -> str:
     heard = [row for row in rows if row["score"] and row["run"].config.evaluation.audio == "own"]
     if not heard:
         raise UserError("no run of this study has a score yet; run it first")
-    every = _first_predictions(heard).values()
+    every, version = _first_predictions(heard).values(), _version(heard)
     spread: dict[str, list[float]] = {}
     for said in every:
         for id, one in said.items():
-            spread.setdefault(id, []).append(_f1(one))
+            spread.setdefault(id, []).append(_f1(one, version))
     return max(sorted(spread), key=lambda id: max(spread[id]) - min(spread[id]))
 
 
@@ -111,10 +113,10 @@ def helped(rows: Sequence[dict], plain: str, thinking: str) -> pd.DataFrame:
     where one of them has no score.
     """
     said = _first_predictions([row for row in rows if row["variant"] in (plain, thinking)])
-    before, after = said.get(plain, {}), said.get(thinking, {})
+    before, after, version = said.get(plain, {}), said.get(thinking, {}), _version(rows)
     lines = [
         {
-            "gain": _f1(after[id]) - _f1(before[id]),
+            "gain": _f1(after[id], version) - _f1(before[id], version),
             "transcript": before[id].transcript,
             "without": before[id].raw,
             "with": after[id].raw,
@@ -182,11 +184,16 @@ def _first_predictions(rows: Sequence[dict]) -> dict[str, dict[str, Prediction]]
     return found
 
 
-def _f1(prediction: Prediction) -> float:
-    """Of one answer; right where nothing is wanted and nothing said."""
+def _version(rows: Sequence[dict]) -> int:
+    """Version of partial match that the rows' scores show."""
+    return next((versions.shown_in(row["score"]) for row in rows if row["score"]), 1)
+
+
+def _f1(prediction: Prediction, version: int) -> float:
+    """F1 of one answer by a version of partial match; 1 where nothing is wanted and nothing said."""
     parse = TASKS[prediction.task].parse
     gold, said = parse(prediction.gold), parse(prediction.raw)
-    counts = partial_match.counts(gold, said)
+    counts = versions.counts(gold, said, version)
     if said is not None and counts.predicted == counts.gold == 0:
         return 1.0
     return partial_match.score(counts)["f1"]

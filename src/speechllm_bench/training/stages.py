@@ -303,9 +303,9 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
             decoding = config.evaluation
             said = decode(model, tokenizer, asked, turns, **heard, batch_size=decoding.batch_size,
                           max_new_tokens=stage.trace_tokens or decoding.max_new_tokens)  # fmt: skip
-            metric = score.MAIN[task]
-            scored = task_scores.score_task(task, said, TASKS[task].parse)
-            values[metric] = scored["metrics"][metric]["value"]
+            main = score.MAIN[task]
+            found = task_scores.score_task(task, said, TASKS[task].parse)["metrics"]
+            values |= {name: found[name]["value"] for name in (main, f"{main}_v2") if name in found}
         return values
 
     return validate

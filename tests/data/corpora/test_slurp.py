@@ -37,7 +37,52 @@ def test_predictions_are_left_as_they_are(tmp_path):
     assert found == {"a.flac": {"intent": "calendar_set", "entities": entities}}
 
 
-@pytest.mark.parametrize(("line", "message"), [("{", "line 1: not readable"), ('{"file": 1}', "no scenario")])
+def test_answers_to_gold_transcripts_are_items_by_sentence(tmp_path):
+    """The gold file has the id as a number, the prediction files as text."""
+    (tmp_path / "gold.jsonl").write_text(json.dumps(ROW | {"slurp_id": 9054}) + "\n")
+    said = {"slurp_id": "9054", "scenario": "email", "action": "query", "entities": []}
+    (tmp_path / "said.jsonl").write_text(json.dumps(said) + "\n")
+    gold = files.read_gold(tmp_path / "gold.jsonl", by="slurp_id")
+    assert {id: answer["intent"] for id, answer in gold.items()} == {"9054": "calendar_set"}
+    found = files.read_predictions(tmp_path / "said.jsonl")
+    assert found == {"9054": {"intent": "email_query", "entities": []}}
+    (tmp_path / "gold.jsonl").write_text(json.dumps(ROW) + "\n")
+    with pytest.raises(UserError, match="line 1: no slurp_id"):
+        files.read_gold(tmp_path / "gold.jsonl", by="slurp_id")
+
+
+def test_a_prediction_file_names_its_items_in_one_way(tmp_path):
+    answer = {"scenario": "email", "action": "query", "entities": []}
+    lines = [answer | {"slurp_id": "1"}, answer | {"file": "a.flac"}]
+    for some, message in ((lines, "line 2: no slurp_id"), (lines[::-1], "line 2: no file")):
+        (tmp_path / "said.jsonl").write_text("".join(json.dumps(line) + "\n" for line in some))
+        with pytest.raises(UserError, match=message):
+            files.read_predictions(tmp_path / "said.jsonl")
+    both = answer | {"file": "a.flac", "slurp_id": "1"}
+    (tmp_path / "said.jsonl").write_text(
+        json.dumps(both) + "\n" + json.dumps(both | {"action": "send"}) + "\n"
+    )
+    found = files.read_predictions(tmp_path / "said.jsonl")
+    assert {name: one["intent"] for name, one in found.items()} == {"a.flac": "email_send"}  # the last stands
+
+
+def test_a_line_separator_within_text_ends_no_line(tmp_path):
+    row = {"file": "a\u2028b", "scenario": "email", "action": "query", "entities": []}
+    (tmp_path / "said.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert list(files.read_predictions(tmp_path / "said.jsonl")) == ["a\u2028b"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 1: not readable"),
+        ("", "line 1: not readable"),
+        ("[" * 100_000, "line 1: not readable"),
+        ("[]", "line 1: not a JSON object"),
+        ('{"file": 1}', "no scenario"),
+        ('{"scenario": "a", "action": "b", "entities": []}', "line 1: no file"),
+    ],
+)
 def test_other_files_are_refused(tmp_path, line, message):
     (tmp_path / "x.jsonl").write_text(line + "\n")
     with pytest.raises(UserError, match=message):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from speechllm_bench.config import PromptStyle, Wording
 from speechllm_bench.data.tasks.prompt import SYSTEM, Wordings, contains, draw_context, user_message
@@ -26,6 +26,14 @@ INSTRUCTION: Wordings = {
 MAX_DISTRACTORS = 5
 SAME_DOMAIN = 0.7  # share of the distractors drawn from the turn's own domain, the confusable ones
 LEFT_OUT = 0.5  # of the training turns that fill several slots: one of these is not asked for
+
+
+class Answer(dict):
+    """Slot to value, of a slot given twice the last; `given` holds every pair in the order of the answer."""
+
+    def __init__(self, values: Mapping[str, object], given: Iterable[tuple[str, object]]):
+        super().__init__(values)
+        self.given = tuple(given)
 
 
 def example(
@@ -75,19 +83,24 @@ def target(answer: Mapping[str, str]) -> str:
     return json.dumps({spoken(name): value for name, value in answer.items()}, ensure_ascii=False)
 
 
-def parse(raw: str, names: Mapping[str, str] | None = None) -> dict[str, str] | None:
+def parse(raw: str, names: Mapping[str, str] | None = None) -> Answer | None:
     """Slot-value pairs of an answer; None if it is not one flat JSON object.
 
-    Values that are null, empty or not text are kept as they are: the metrics count them as no pair.
+    Values that are null, empty or not text are kept as they are: each metric says what it makes of them.
     `names` gives the slot of another name (`paraphrases`).
     """
     try:
-        answer = json.loads(raw)
+        answer = json.loads(raw, object_pairs_hook=lambda pairs: Answer(dict(pairs), pairs))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(answer, dict):
+    if not isinstance(answer, Answer):
         return None
-    return {(names or {}).get(name) or written(name): value for name, value in answer.items()}
+
+    def slot(name: str) -> str:
+        return (names or {}).get(name) or written(name)
+
+    values = {slot(name): value for name, value in answer.items()}
+    return Answer(values, ((slot(name), value) for name, value in answer.given))
 
 
 def spoken(name: str) -> str:

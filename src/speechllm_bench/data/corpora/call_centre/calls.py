@@ -29,7 +29,6 @@ from speechllm_bench.data.corpora.call_centre.splits import FORMANT, Edition, Sp
 from speechllm_bench.data.corpora.call_centre.values import KINDS, Supply, Value, company_name, supply
 from speechllm_bench.schema import Entity, SlotType, SlotValue, Turn, Utterance
 
-
 _CALLER_TURNS = {2: 12, 3: 28, 4: 28, 5: 20, 6: 12}  # of a call: weight
 _CLOSING, _ASIDE, _CONFIRM, _MOODY_OPENING = 0.5, 0.14, 0.25, 0.12  # probabilities of such turns
 _EXTRA_QUESTION = 0.4  # probability that the agent wants one shared detail more

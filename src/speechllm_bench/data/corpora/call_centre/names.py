@@ -1,10 +1,10 @@
 """Lists of name-like words in which no two entries sound alike under the synthesiser.
 
-`names.json` is the stored result of `build_name_lists()`, `names_real.json` that of `build_real_lists()`;
-reading them needs neither Faker nor espeak-ng. Sources of the first: Faker's name lists of two English locales
-(most frequent spelling first), and towns, brands and medicines put together from syllables. Sources of the
-second: Faker's most frequent names in the United States, and `real_words.yaml`. Of several spellings with the
-same espeak-ng phonemes only the first stays (protocol rule 3): nobody could tell them apart by ear.
+`names.json` is the stored result of `build_name_lists()`, `names_real.json` that of `build_real_lists()`.
+Reading them needs neither Faker nor espeak-ng. Sources of the first: Faker's name lists of two English
+locales (most frequent spelling first), and towns, brands and medicines put together from syllables. Sources
+of the second: Faker's most frequent names in the United States, and `real_words.yaml`. Of several spellings
+with the same espeak-ng phonemes only the first stays (protocol rule 3): nobody could tell them apart by ear.
 
 Rebuild them by calling these functions from Python.
 """
@@ -68,7 +68,7 @@ def fold(name: str) -> str | None:
     return word if re.fullmatch(r"(?=.{3,10}$)[a-z]+('[a-z]{2,})?", word) and word not in _NOT_NAMES else None
 
 
-def build_name_lists(path: Path = names_file()) -> None:
+def build_name_lists(path: Path = _FOLDER / "names.json") -> None:
     """Collect, drop homophones and write `path`. Needs Faker and espeakng_loader; takes seconds."""
     first, last = _faker_names("first_names"), _faker_names("last_names")
     roots = [name for name in _faker_names("last_names", _LOCALES) if len(name) <= 7]
@@ -82,7 +82,7 @@ def build_name_lists(path: Path = names_file()) -> None:
     _store_lists(lists, path)
 
 
-def build_real_lists(path: Path = names_file("names_real.json")) -> None:
+def build_real_lists(path: Path = _FOLDER / "names_real.json") -> None:
     """Collect the real names, drop homophones and write `path`; as `build_name_lists` otherwise."""
     most = {"first_names": 260, "last_names": 420}
     first, last = (_faker_names(attribute, ("en_US",))[:n] for attribute, n in most.items())

@@ -1,0 +1,62 @@
+"""Version of partial match that a profile shows: in its tables, figures, claims and learning curves.
+
+Stored scores and curves hold both, version 1 as `f1`, version 2 as `f1_v2`. Reports ask for `precision`,
+`recall` and `f1`. Where a profile shows version 2 these names are given to it when records are read, and
+version 1 stands beside as `f1_v1`. `versions` in the score says which version bears the names, so that a
+table tells it in its caption and refuses to mix two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation.score import given
+from speechllm_bench.metrics import Counts, partial_match
+
+VERSION_1_PROFILES = ("smoke", "mini")
+"""Profiles whose reports show version 1; every other profile shows version 2."""
+
+
+def shown_version(profile: str) -> int:
+    """Version of partial match that a profile's reports show."""
+    return partial_match.VERSION if profile in VERSION_1_PROFILES else partial_match.VERSION_2
+
+
+def shown(stored: dict, profile: str) -> dict:
+    """A stored score as the profile's reports read it: itself, or with version 2 under the plain names.
+
+    UserError where the profile shows version 2 and the score was stored before there was one.
+    """
+    if shown_version(profile) == partial_match.VERSION or "f1" not in stored.get("metrics", ()):
+        return stored
+    if "f1_v2" not in stored["metrics"]:
+        raise UserError(
+            f"a score of profile '{profile}' has no partial match of version 2; "
+            f"add it by: speechllm-bench rescore --profile {profile}"
+        )
+    versions = dict(stored["versions"])
+    versions["partial_match"] = versions.pop("partial_match_v2")
+    metrics = dict(stored["metrics"])
+    metrics["f1_v1"] = metrics["f1"]
+    for name in ("precision", "recall", "f1"):
+        metrics[name] = metrics.pop(f"{name}_v2")
+    counts = {key: _renamed_counts(stored[key]) for key in ("totals", "sums")}
+    return stored | {"versions": versions, "metrics": metrics} | counts
+
+
+def shown_in(score: Mapping) -> int:
+    """Version of partial match that bears the plain names in a score that `shown` gave."""
+    return score.get("versions", {}).get("partial_match", partial_match.VERSION)
+
+
+def counts(gold: dict, said: dict | None, version: int) -> Counts:
+    """Summed credit, predicted pairs and gold pairs of one answer by either version of partial match."""
+    if version == partial_match.VERSION:
+        return partial_match.counts(gold, said)
+    return partial_match.counts_v2(gold, given(said))
+
+
+def _renamed_counts(stored: dict) -> dict:
+    rest = {name: value for name, value in stored.items() if name != "partial_match_v2"}
+    return rest | {"partial_match": stored["partial_match_v2"], "partial_match_v1": stored["partial_match"]}
