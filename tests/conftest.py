@@ -19,6 +19,8 @@ os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "MPLBAC
 
 from speechllm_bench import identity, paths  # noqa: E402
 
+FETCHED = paths.home() / "fetched"  # before tests move the home elsewhere
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _outside_the_checkout(tmp_path_factory: pytest.TempPathFactory):
@@ -42,6 +44,14 @@ def bench_data() -> Path:
     if not folder:
         pytest.skip("SPEECHLLM_BENCH_DATA is not set: no folder with small real files to compare with")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def real_backbones() -> Path:
+    """The folder of fetched backbones; skips where there is none."""
+    if not FETCHED.is_dir():
+        pytest.skip("no backbones are fetched: there is no real model to try")
+    return FETCHED
 
 
 ADAPTERS = {

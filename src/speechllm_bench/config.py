@@ -28,7 +28,12 @@ TaskName = Literal[
     "sentiment",
 ]
 Part = Literal["adapter", "lora"]
-Precision = Literal["fp32", "bf16"]  # of the frozen backbones and of training; what learns is kept in fp32
+Precision = Literal["fp32", "bf16", "mixed"]
+"""Of the frozen backbones and of training; what learns is kept in fp32.
+
+`bf16`: backbones are kept in bf16, and training steps compute in it. `mixed`: backbones are kept in fp32, and
+training steps alone compute in bf16, so that answers do not depend on what a processor makes of bf16.
+"""
 Answerer = Literal["model", "chance_copier", "whole_transcript", "majority"]  # evaluation/answerers.py
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
 Wording = Literal["described", "paraphrased"]  # of the slots asked for; data/tasks/slots.py
@@ -50,7 +55,9 @@ class CorpusConfig(Strict):
 
 class EncoderConfig(Strict):
     path: str  # a zoo folder of this checkout, any other folder, or a hub name
-    padding: Literal["trimmed", "30s"]  # feed Whisper the audio's own length, or always 30 s
+    padding: Literal[
+        "trimmed", "10s", "30s"
+    ]  # what Whisper hears: the audio's own length, or at least so much
 
 
 class AdapterConfig(Strict):
@@ -206,7 +213,7 @@ class StageConfig(FitConfig):
 
 
 class EvaluationConfig(Strict):
-    split: Literal["validation", "A-test", "B-test", "es", "fr"]
+    split: Literal["validation", "A-test", "B-test", "C-test", "es", "fr"]
     task: TaskName = "slots"
     slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
     audio: Literal["own", "other"] = "own"  # other: another turn's audio, the `no audio` control

@@ -119,7 +119,7 @@ def profile_lines(name: str) -> list[str]:
     models = [
         *(("encoder", own.encoder.path) for own in papers),
         *(("LLM", own.llm) for own in papers),
-        ("audio", profile.audio_llm),
+        *([("audio", profile.audio_llm)] if profile.audio_llm else []),
         *(("audio", model) for model in profile.audio_llms.values()),
         *(("LLM", model) for model in profile.llms.values()),
     ]

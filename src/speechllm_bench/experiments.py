@@ -70,7 +70,7 @@ class StageRecipe(Strict):
 
 
 class EvaluationRecipe(Strict):
-    split: Literal["validation", "A-test", "B-test", "es", "fr"] = "A-test"
+    split: Literal["validation", "A-test", "B-test", "C-test", "es", "fr"] = "A-test"
     task: TaskName = "slots"
     slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
     audio: Literal["own", "other"] = "own"
@@ -96,6 +96,8 @@ class Variant(Strict):
     width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
     scaled: bool = False  # the adapter's outputs, as `AdapterConfig.scaled`; False: as the profile has it
     train_share: float | None = None  # of the training utterances, seen the more often; None: all
+    # Whether a trained adapter begins with the profile's warm start; where the profile has none, it does not.
+    warm_start: bool = True
     # The profile's audio LLM, or a role among its `audio_llms`, in place of encoder, adapter and LLM.
     audio_llm: bool | str = False
     llm: str | None = None  # a role among the profile's `llms`; None: its `llm`
@@ -215,7 +217,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         "lora": _lora(profile, variant),
         "stages": [
             _stage(profile, variant, stage, where)
-            for stage in variant.stages
+            for stage in (*_alignment(profile, variant), *variant.stages)
             if _examples(profile, stage.budget)
         ],
         "evaluation": checked(EvaluationConfig, evaluation, f"{where}, evaluation"),
@@ -224,6 +226,21 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         "prompt": profile.prompt,
     }
     return checked(RunConfig, parts, where)
+
+
+WARM_START = StageRecipe(
+    name="warm_start",
+    tasks={"transcription": 1.0},
+    train=["adapter"],
+    budget=["warm_start"],
+    objective="ctc",
+)
+
+
+def _alignment(profile: Profile, variant: Variant) -> list[StageRecipe]:
+    """What aligns the adapter before the study's own stages: the warm start of a profile that has one."""
+    trains = variant.adapter and any("adapter" in stage.train for stage in variant.stages)
+    return [WARM_START] if trains and variant.warm_start and profile.warm_start else []
 
 
 def _adapter(profile: Profile, variant: Variant) -> AdapterConfig:
@@ -238,8 +255,12 @@ def _lora(profile: Profile, variant: Variant) -> LoraConfig | None:
 
 
 def _audio_llm(profile: Profile, named: bool | str) -> str | None:
-    if isinstance(named, bool):
-        return profile.audio_llm if named else None
+    if named is False:
+        return None
+    if named is True:
+        if profile.audio_llm is None:
+            raise MissingInput(f"profile '{profile.profile}' names no audio LLM")
+        return profile.audio_llm
     if named not in profile.audio_llms:
         raise MissingInput(f"profile '{profile.profile}' names no audio LLM for the role '{named}'")
     return profile.audio_llms[named]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,9 +10,13 @@ from pathlib import Path
 from speechllm_bench import identity, paths, runs, studies
 from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig
 from speechllm_bench.data import corpora
+from speechllm_bench.data.clips import Clips
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.frames import FrameStore, FrameWriter
+from speechllm_bench.schema import Utterance
 
+WORDS_A_SECOND = 2.8  # of the neural voices
+SYNTHESIS_COST = 0.37  # core-seconds a second of speech, where one utterance in six is Piper's
 CHUNK = 1000  # utterances whose audio is sorted by length at a time, so that memory stays small
 
 
@@ -27,7 +32,10 @@ def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
     """The corpus from disk; where it is not there, spoken first or its recordings read."""
     utterances, recipe = partial(corpora.utterances, corpus), partial(corpora.recipe, corpus.name)
     recording = corpora.recording(corpus.name)
-    return _ensure_spoken(corpus_folder(corpus), utterances, recipe, n_workers, recording)
+    clips = None
+    if corpora.speaks_slowly(corpus.name):
+        clips = paths.cache() / "clips" / runs.digest(corpora.neural_speech_recipe())
+    return _ensure_spoken(corpus_folder(corpus), utterances, recipe, n_workers, recording, clips)
 
 
 def ensure_frames(config: RunConfig, corpus: Corpus) -> FrameStore:
@@ -70,13 +78,31 @@ def _ensure_spoken(
     recipe: Callable[[], dict],
     n_workers: int,
     recording: Callable | None = None,
+    clips: Path | None = None,
 ) -> Corpus:
     with runs.lock(folder):
         if not folder.is_dir():
             from speechllm_bench.data.corpora import store
 
-            store.build(utterances(), folder, recipe(), n_workers, recording=recording)
+            if clips:
+                _tell_synthesis(utterances(), clips, n_workers)
+            store.build(utterances(), folder, recipe(), n_workers, recording=recording, clips=clips)
     return Corpus.load(folder)
+
+
+def _tell_synthesis(utterances: dict[str, list[Utterance]], clips: Path, n_workers: int) -> None:
+    """Say what speaking will take, before it starts."""
+    kept = Clips(clips)
+    missing = [u for split in utterances.values() for u in split if not kept.has(u.transcript, u.voice)]
+    if missing:
+        speech = sum(len(u.transcript.split()) for u in missing) / WORDS_A_SECOND
+        print(
+            f"Neural voices have {len(missing)} turns to speak, about {speech / 3600:.1f} h of speech: about "
+            f"{speech * SYNTHESIS_COST / n_workers / 3600:.1f} h with {n_workers} at a time on cores of 2024, up to "
+            "three times as long on older ones. It can be stopped: each turn is kept once it is spoken.",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _ensure_encoded(config: RunConfig, corpus: Corpus, folder: Path) -> FrameStore:

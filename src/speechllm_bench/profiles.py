@@ -18,7 +18,7 @@ from speechllm_bench.config import (
 from speechllm_bench.strict import Strict, load_yaml
 
 Budget = Literal["alignment", "slots", "transcription", "understanding", "warm_start"]
-PROFILES = ("smoke", "mini", "paper")
+PROFILES = ("smoke", "mini", "small", "paper")
 
 
 class Training(Strict):
@@ -80,14 +80,14 @@ class PaperOwn(Strict):
 class Profile(Strict):
     """One scale of the suite: models, data, budgets and the hyperparameters bound to scale."""
 
-    profile: Literal["smoke", "mini", "paper"]
+    profile: Literal["smoke", "mini", "small", "paper"]
     note: str  # what its numbers are good for
     corpus: CorpusConfig
     encoder: EncoderConfig
     llm: str
     llms: dict[str, str] = Field(default_factory=dict)  # others, by the roles that studies name
     papers: dict[str, PaperOwn] = Field(default_factory=dict)  # by arXiv number, as studies name their paper
-    audio_llm: str
+    audio_llm: str | None = None  # None: variants with one are left out
     audio_llms: dict[str, str] = Field(default_factory=dict)  # others, by the roles that studies name
     adapters: dict[str, AdapterConfig]  # by the names that studies use
     lora: LoraConfig

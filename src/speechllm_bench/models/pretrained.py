@@ -9,7 +9,7 @@ from speechllm_bench import paths
 from speechllm_bench.config import Precision
 from speechllm_bench.errors import UserError
 
-DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
+DTYPES = {"fp32": "float32", "mixed": "float32", "bf16": "bfloat16"}
 
 
 def load_pretrained(kind: type, name: str, precision: Precision = "fp32") -> PreTrainedModel:

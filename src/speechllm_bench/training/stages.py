@@ -190,7 +190,7 @@ def train_stage(
         checkpoint,
         config.seed,
         shares={name: rate for name in parameters if "lora_" not in name},
-        autocast=config.precision == "bf16",
+        autocast=config.precision != "fp32",
         lighten=model.recompute_activations if warm_start is None else lambda: False,
         progress=progress,
     )

@@ -65,6 +65,11 @@ def utterances(corpus: CorpusConfig) -> dict[str, list[Utterance]]:
     return {split: call_centre.utterances(split, n, edition) for split, n in corpus.sizes.items()}
 
 
+def speaks_slowly(name: str) -> bool:
+    """Whether synthesis takes hours, so that what is spoken is kept clip by clip."""
+    return name == NEURAL.corpus
+
+
 def recording(name: str) -> Callable[[Utterance], np.ndarray] | None:
     """What reads an utterance's samples (n,), at 16 kHz; None where they are synthesised."""
     return RECORDED[name].recording if name in RECORDED else None
