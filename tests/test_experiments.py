@@ -297,8 +297,8 @@ def test_several_mistakes_are_told_at_once(suite):
     [
         (lambda p: p["training"].update(batch_size="4"), "key 'training.batch_size' has value '4'"),
         (lambda p: p["training"].update(batch_size=4.5), "key 'training.batch_size' has value 4.5"),
-        (lambda p: p.update(precision="fp16"), "'fp32' or 'bf16'"),
-        (lambda p: p.update(profile="huge"), "'smoke', 'mini' or 'paper'"),
+        (lambda p: p.update(precision="fp16"), "'fp32', 'bf16' or 'mixed'"),
+        (lambda p: p.update(profile="huge"), "'smoke', 'mini', 'small' or 'paper'"),
         (lambda p: p["adapters"]["cnn"].update(width=0), "greater than 0"),
         (lambda p: p["adapters"]["cnn"].update(kind="rnn"), "'cnn', 'cnn_xl', 'linear', 'mlp'"),
         (lambda p: p.update(seeds=[]), "at least 1 item"),
@@ -395,8 +395,15 @@ def test_every_variant_of_every_study_resolves_at_every_profile(name):
         for variant in loaded.variants:
             chosen = loaded.variant(variant)
             annotations = [stage.annotation for stage in chosen.stages if stage.annotation]
-            if isinstance(chosen.audio_llm, str) and name == "paper":  # no such model is published
-                with pytest.raises(MissingInput, match="names no audio LLM for the role"):
+            # No such model is published, and profile small has none at all.
+            if chosen.audio_llm and (
+                name == "small" or (isinstance(chosen.audio_llm, str) and name == "paper")
+            ):
+                with pytest.raises(MissingInput, match="names no audio LLM"):
+                    experiments.resolve(profile, chosen, 0)
+                continue
+            if chosen.llm and name == "small":
+                with pytest.raises(MissingInput, match="names no LLM for the role"):
                     experiments.resolve(profile, chosen, 0)
                 continue
             if name == "paper" and chosen.llm in ("reasoning_0", "reasoning_50"):  # there is one distillation

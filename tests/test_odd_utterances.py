@@ -86,7 +86,7 @@ def utterance(split: str, name: str) -> Utterance:
     )
 
 
-def noise(utterances, n_workers, progress):
+def noise(utterances, n_workers, progress, clips=None):
     """In the place of `speak_all`: espeak-ng can say neither nothing nor a word as long as is asked for."""
     for spoken in utterances:
         *_, seconds = TURNS[spoken.call_id]

@@ -30,8 +30,7 @@ from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.profiles import Budget, Profile
 from speechllm_bench.strict import Strict, checked, load_yaml
 
-VARIANT_SETS = ("all", "telling", "extremes")
-"""Names for several variants of a study at once."""
+VARIANT_SETS = ("all", "telling", "extremes")  # names for several variants of a study at once
 
 
 class StageRecipe(Strict):
@@ -69,6 +68,11 @@ class StageRecipe(Strict):
         return self
 
 
+WARM_START = StageRecipe(
+    name="warm_start", tasks={"transcription": 1.0}, train=["adapter"], budget=["warm_start"], objective="ctc"
+)
+
+
 class EvaluationRecipe(Strict):
     split: Literal["validation", "A-test", "B-test", "C-test", "es", "fr"] = "A-test"
     task: TaskName = "slots"
@@ -96,11 +100,16 @@ class Variant(Strict):
     width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
     scaled: bool = False  # the adapter's outputs, as `AdapterConfig.scaled`; False: as the profile has it
     train_share: float | None = None  # of the training utterances, seen the more often; None: all
-    # Whether a trained adapter begins with the profile's warm start; where the profile has none, it does not.
-    warm_start: bool = True
+    warm_start: bool = True  # False: no warm start, though the profile has it everywhere
     # The profile's audio LLM, or a role among its `audio_llms`, in place of encoder, adapter and LLM.
     audio_llm: bool | str = False
     llm: str | None = None  # a role among the profile's `llms`; None: its `llm`
+
+    def aligned(self, profile: Profile) -> list[StageRecipe]:
+        """Its stages, behind the warm start where the profile has that everywhere."""
+        everywhere = profile.warm_start and profile.warm_start.everywhere and self.warm_start
+        trains = self.adapter and any("adapter" in stage.train for stage in self.stages)
+        return [*([WARM_START] if everywhere and trains else []), *self.stages]
 
 
 class Reported(Strict):
@@ -217,7 +226,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         "lora": _lora(profile, variant),
         "stages": [
             _stage(profile, variant, stage, where)
-            for stage in (*_alignment(profile, variant), *variant.stages)
+            for stage in variant.aligned(profile)
             if _examples(profile, stage.budget)
         ],
         "evaluation": checked(EvaluationConfig, evaluation, f"{where}, evaluation"),
@@ -226,21 +235,6 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         "prompt": profile.prompt,
     }
     return checked(RunConfig, parts, where)
-
-
-WARM_START = StageRecipe(
-    name="warm_start",
-    tasks={"transcription": 1.0},
-    train=["adapter"],
-    budget=["warm_start"],
-    objective="ctc",
-)
-
-
-def _alignment(profile: Profile, variant: Variant) -> list[StageRecipe]:
-    """What aligns the adapter before the study's own stages: the warm start of a profile that has one."""
-    trains = variant.adapter and any("adapter" in stage.train for stage in variant.stages)
-    return [WARM_START] if trains and variant.warm_start and profile.warm_start else []
 
 
 def _adapter(profile: Profile, variant: Variant) -> AdapterConfig:
@@ -257,13 +251,11 @@ def _lora(profile: Profile, variant: Variant) -> LoraConfig | None:
 def _audio_llm(profile: Profile, named: bool | str) -> str | None:
     if named is False:
         return None
-    if named is True:
-        if profile.audio_llm is None:
-            raise MissingInput(f"profile '{profile.profile}' names no audio LLM")
-        return profile.audio_llm
-    if named not in profile.audio_llms:
-        raise MissingInput(f"profile '{profile.profile}' names no audio LLM for the role '{named}'")
-    return profile.audio_llms[named]
+    found = profile.audio_llm if named is True else profile.audio_llms.get(named)
+    if found is None:
+        role = "" if named is True else f" for the role '{named}'"
+        raise MissingInput(f"profile '{profile.profile}' names no audio LLM{role}")
+    return found
 
 
 def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -> StageConfig:
@@ -301,9 +293,8 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -
 
 def _warm_start(profile: Profile) -> dict:
     """What a warm start has of its own. No variant changes it, so that all of one adapter share it."""
-    sizes = profile.warm_start
-    own = {"batch_size": sizes.batch_size, "lr": sizes.lr, "frame_dropout": sizes.dropout}
-    return own | {"warmup": profile.training.warmup}
+    own, warmup = profile.warm_start, profile.training.warmup
+    return {"batch_size": own.batch_size, "lr": own.lr, "frame_dropout": own.dropout, "warmup": warmup}
 
 
 def _examples(profile: Profile, budget: Sequence[Budget]) -> int:

@@ -96,13 +96,13 @@ def _tell_synthesis(utterances: dict[str, list[Utterance]], clips: Path, n_worke
     missing = [u for split in utterances.values() for u in split if not kept.has(u.transcript, u.voice)]
     if missing:
         speech = sum(len(u.transcript.split()) for u in missing) / WORDS_A_SECOND / 3600
-        print(
-            f"Neural voices have {len(missing)} turns to speak, about {speech:.1f} h of speech. That takes about "
-            f"{speech * SYNTHESIS_COST / n_workers:.1f} h, {n_workers} at a time on cores of 2024, and up to three "
-            "times as long on older ones. Each turn is kept once it is spoken, so it can be stopped.",
-            file=sys.stderr,
-            flush=True,
+        told = (
+            f"Neural voices have {len(missing)} turns to speak, about {speech:.1f} h of speech. That takes "
+            f"about {speech * SYNTHESIS_COST / n_workers:.1f} h, {n_workers} at a time on cores of 2024, "
+            "and up to three times as long on older ones. Each turn is kept once it is spoken, so the "
+            "synthesis can be stopped."
         )
+        print(told, file=sys.stderr, flush=True)
 
 
 def _ensure_encoded(config: RunConfig, corpus: Corpus, folder: Path) -> FrameStore:

@@ -62,6 +62,7 @@ class WarmStart(Strict):
     batch_size: int = Field(gt=0)
     lr: float = Field(gt=0)
     dropout: float | None = Field(None, gt=0, lt=1)  # of the frames; None: none
+    everywhere: bool = False  # whether every trained adapter begins with it, not only where a study says so
 
 
 class PaperOwn(Strict):

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-SPLITS = ("zoo", "train", "validation", "A-test", "B-test", "C-test")
-"""`zoo` trains the backbones; B-test is asked twice, for seen (ID) and unseen (OOD) slot types."""
-
 SENTIMENTS = ("negative", "neutral", "positive")
 CURVE_COLUMNS = ("stage", "step", "examples", "split", "metric", "value")
 """Of every curve.csv. Losses are in nats per target token."""

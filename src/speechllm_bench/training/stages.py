@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,14 @@ from speechllm_bench.evaluation import score, task_scores
 from speechllm_bench.models.adapters import build_adapter, mean_norm
 from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
 from speechllm_bench.models.decoding import decode
-from speechllm_bench.models.inputs import PromptTokens, collate, prompt_tokens
+from speechllm_bench.models.inputs import collate, prompt_tokens
 from speechllm_bench.models.llm import load_llm, load_tokenizer, with_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example, SlotType, Utterance
 from speechllm_bench.training import distillation, schedule
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.training.regulariser import Regulariser
+from speechllm_bench.training.seen import Seen
 from speechllm_bench.training.warm_start import WarmStart, padding
 
 CHARACTERS_A_TOKEN = 4  # of text
@@ -73,25 +74,6 @@ class Data:
         """How many frames `heard` gives of this one."""
         spoken = self.instructions.n_frames(example.instruction) if example.instruction else 0
         return self.frames.n_frames(utterance.id) + spoken
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the examples of a stage were made of."""
-
-    padding_share: float  # of the training positions
-    speech_hours: float
-    text_tokens: int  # of the answers, and of what a text LLM read in place of speech or as a teacher
-    prompt_tokens: PromptTokens
-    stored_traces: int  # examples whose trace an annotator wrote (`StageConfig.traces`), not the embedded one
-    left_out: dict[str, int] | None = None  # turns by split that CTC could not learn (`WarmStart.left_out`)
-    ctc_head: dict[str, torch.Tensor] | None = None  # what a warm start leaves beside the adapter
-
-    def record(self) -> dict:
-        """Its numbers, for the stage's record."""
-        numbers = {"padding_share": round(self.padding_share, 4), "speech_hours": round(self.speech_hours, 3)}
-        counts = {"text_tokens": self.text_tokens, "prompt_tokens": asdict(self.prompt_tokens)}
-        return numbers | counts | {"stored_traces": self.stored_traces, "left_out": self.left_out}
 
 
 def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:

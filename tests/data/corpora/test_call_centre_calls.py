@@ -9,29 +9,35 @@ import pytest
 
 from speechllm_bench.data.corpora.call_centre import recipe_hash, slot_types, utterances
 from speechllm_bench.data.corpora.call_centre.grammar import grammar
-from speechllm_bench.data.corpora.call_centre.splits import ACCENTS, VARIANTS
+from speechllm_bench.data.corpora.call_centre.splits import ACCENTS, FORMANT, NEURAL, VARIANTS
 from speechllm_bench.data.corpora.call_centre.values import SMALL
+from speechllm_bench.data.neural_voices import parse_variant
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import ENTITY_TAGS, SENTIMENTS, SPLITS
+from speechllm_bench.schema import ENTITY_TAGS, SENTIMENTS
 
 N = 1500
 
 
+@pytest.fixture(scope="module", params=[FORMANT, NEURAL], ids=lambda edition: edition.corpus)
+def edition(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def corpus():
-    return {split: utterances(split, N) for split in SPLITS}
+def corpus(edition):
+    return {split: utterances(split, N, edition) for split in edition.splits}
 
 
 @pytest.fixture(scope="module")
 def everything(corpus):
-    return [utterance for split in SPLITS for utterance in corpus[split]]
+    return [utterance for turns in corpus.values() for utterance in turns]
 
 
-def test_a_smaller_number_is_a_prefix_of_a_larger_one(corpus):
-    assert utterances("train", 0) == []
-    assert utterances("train", 700) == corpus["train"][:700]
+def test_a_smaller_number_is_a_prefix_of_a_larger_one(edition, corpus):
+    assert utterances("train", 0, edition) == []
+    assert utterances("train", 700, edition) == corpus["train"][:700]
     with pytest.raises(UserError, match="B-test"):
-        utterances("test", 3)
+        utterances("test", 3, edition)
 
 
 def test_transcripts_are_spoken_text(everything):
@@ -70,7 +76,7 @@ def test_a_wanted_value_is_nowhere_in_the_dialogue_so_far(everything):
 
 
 def test_agents_never_say_a_value_of_the_call(corpus):
-    for split in SPLITS:
+    for split in corpus:
         for _, call in groupby(corpus[split], key=lambda u: u.call_id):
             turns = list(call)
             agent = " | ".join(f" {turn.text} " for turn in turns[-1].context if turn.role == "agent")
@@ -78,7 +84,7 @@ def test_agents_never_say_a_value_of_the_call(corpus):
 
 
 def test_a_call_is_a_dialogue_of_four_to_twelve_turns(corpus):
-    for split in SPLITS:
+    for split in corpus:
         calls = [list(call) for _, call in groupby(corpus[split], key=lambda u: u.call_id)]
         del calls[-1]  # N may have cut it short
         for call in calls:
@@ -92,8 +98,7 @@ def test_a_call_is_a_dialogue_of_four_to_twelve_turns(corpus):
 
 
 def test_the_corpus_looks_like_a_call_centre(corpus):
-    for split in SPLITS:
-        turns = corpus[split]
+    for turns in corpus.values():
         assert len({u.domain for u in turns}) >= 12
         assert 0.10 < sum(not u.slots for u in turns) / N < 0.25
         assert sum(len(u.slots) <= 3 for u in turns) / N > 0.99
@@ -103,15 +108,14 @@ def test_the_corpus_looks_like_a_call_centre(corpus):
     assert len({slot.slot for u in corpus["train"] for slot in u.slots}) >= 60
 
 
-def test_ids_calls_and_seeds_are_disjoint(everything):
+def test_ids_calls_and_seeds_are_disjoint(edition, everything):
     assert len({u.id for u in everything}) == len(everything)
     assert len({u.voice.seed for u in everything}) == len(everything)
-    for split in SPLITS:
-        assert all(u.id.startswith(f"call_centre/{split}/") for u in everything if u.split == split)
+    assert all(u.id.startswith(f"{edition.corpus}/{u.split}/") for u in everything)
 
 
-def test_speakers_are_disjoint(corpus):
-    speakers = {split: {u.speaker for u in corpus[split]} for split in SPLITS}
+def test_espeak_speakers_are_disjoint():
+    speakers = {split: {u.speaker for u in utterances(split, N)} for split in FORMANT.splits}
     test = speakers["A-test"] | speakers["B-test"]
     groups = [speakers["zoo"], speakers["train"], speakers["validation"], test]
     assert not any(a & b for a, b in combinations(groups, 2))
@@ -121,33 +125,45 @@ def test_speakers_are_disjoint(corpus):
         assert {name.split("+")[1][0] for name in group} == {"m", "f"}
 
 
+def test_neural_speakers_are_disjoint_mixtures():
+    groups = [NEURAL.speakers(group) for group in ("train", "validation", "test", "C-test")]
+    assert [len(group) for group in groups] == [58, 8, 32, 24]
+    mixtures = [[parse_variant(variant)[0] for _, variant in group] for group in groups]
+    for one, other in combinations(mixtures, 2):
+        for a, b in ((a, b) for a in one for b in other):
+            assert sum(abs(a.get(style, 0) - b.get(style, 0)) for style in a.keys() | b.keys()) >= 0.4 - 1e-9
+    heard = {u.speaker for split in ("A-test", "B-test") for u in utterances(split, N, NEURAL)}
+    assert heard == {f"{accent}+{variant}" for accent, variant in groups[2]}
+    assert not any("joe" in mixture for group in mixtures[1:] for mixture in group)
+
+
 def _open_values(turns) -> set[str]:
     open_class = {name for name, slot in grammar().slots.items() if slot.kind and slot.kind not in SMALL}
     return {slot.value for utterance in turns for slot in utterance.slots if slot.slot in open_class}
 
 
+def _by_share(corpus) -> dict[str, list]:
+    shares: dict[str, list] = {}
+    for split, turns in corpus.items():
+        shares.setdefault("train" if split == "validation" else split, []).extend(turns)
+    return shares
+
+
 def test_open_class_values_are_disjoint(corpus):
-    shares = [
-        corpus["zoo"],
-        corpus["train"] + corpus["validation"],
-        corpus["A-test"],
-        corpus["B-test"],
-    ]
-    values = [_open_values(turns) for turns in shares]
+    values = [_open_values(turns) for turns in _by_share(corpus).values()]
     assert all(len(v) > 500 for v in values)
     for a, b in combinations(values, 2):
         assert not a & b
 
 
 def test_companies_are_disjoint(corpus):
-    shares = [("zoo",), ("train", "validation"), ("A-test",), ("B-test",)]
-    companies = [{u.company for split in share for u in corpus[split]} for share in shares]
+    companies = [{u.company for u in turns} for turns in _by_share(corpus).values()]
     assert not any(a & b for a, b in combinations(companies, 2))
 
 
 def test_only_b_asks_for_out_of_domain_slots_and_mostly_beside_in_domain_ones(corpus):
     types = slot_types()
-    for split in SPLITS[:-1]:
+    for split in set(corpus) - {"B-test"}:
         assert not any(types[s.slot].ood for u in corpus[split] for s in u.slots)
     both = [{types[s.slot].ood for s in u.slots} == {True, False} for u in corpus["B-test"]]
     assert sum(both) / N > 0.7
@@ -165,7 +181,7 @@ def test_b_wordings_occur_in_no_other_split(corpus):
             found.add(text)
         return {t for t in found if len(t.split()) > 1}
 
-    others = templates([u for split in SPLITS[:-1] for u in corpus[split]])
+    others = templates([u for split in corpus if split != "B-test" for u in corpus[split]])
     assert not templates(corpus["B-test"]) & others
 
 
@@ -183,3 +199,4 @@ def test_about_a_quarter_of_the_turns_are_disfluent(corpus):
 def test_the_recipe_hash_is_that_of_the_runs_on_record():
     """A change here means a changed corpus recipe: every run has another digest, and is made again."""
     assert recipe_hash() == "708afb6478d4a1747c336168151d850cb1454b5ea721feb6ee1431cc7ac707ba"
+    assert recipe_hash(NEURAL) == "7255b922c486c0e3be580c37922f6d82fb59ea094be22d2fc2bc3c0240c3f885"

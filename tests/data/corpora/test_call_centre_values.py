@@ -8,7 +8,7 @@ import re
 import pytest
 
 from speechllm_bench.data.corpora.call_centre import names, numbers
-from speechllm_bench.data.corpora.call_centre.splits import share_of
+from speechllm_bench.data.corpora.call_centre.splits import FORMANT, NEURAL
 from speechllm_bench.data.corpora.call_centre.values import KINDS, SMALL, supply
 
 
@@ -44,9 +44,9 @@ def test_digits_are_said_in_several_ways():
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_values_are_spoken_text_and_mean_one_thing(kind):
     rng, meanings = random.Random(kind), {}
-    for share in ("zoo", "A-test"):
+    for share in (supply("zoo"), supply("A-test"), supply("train", NEURAL), supply("A-test", NEURAL)):
         for _ in range(400):
-            value = KINDS[kind](rng, supply(share))
+            value = KINDS[kind](rng, share)
             assert re.fullmatch(r"[a-z']+( [a-z']+)*", value.spoken)
             assert re.fullmatch(r"([a-z]( [a-z])*)?", value.tail)
             assert meanings.setdefault(value.spoken, value.canonical) == value.canonical
@@ -59,13 +59,14 @@ def test_the_kinds_all_splits_share_are_these():
         assert len({KINDS[kind](rng, supply("zoo")).canonical for _ in range(5000)}) < 500
 
 
+@pytest.mark.parametrize("edition", [FORMANT, NEURAL], ids=lambda edition: edition.corpus)
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - SMALL))
-def test_all_other_kinds_are_disjoint_between_shares(kind):
+def test_all_other_kinds_are_disjoint_between_shares(kind, edition):
     spoken = {}
-    for share in ("zoo", "train", "A-test", "B-test"):
+    for share in set(edition.shares):
         rng = random.Random(f"{kind}/{share}")
         for _ in range(600):
-            text = KINDS[kind](rng, supply(share)).spoken
+            text = KINDS[kind](rng, supply(share, edition)).spoken
             assert spoken.setdefault(text, share) == share
 
 
@@ -73,10 +74,17 @@ def test_no_name_is_in_two_shares():
     for entries in names.name_lists().values():
         assert len(set(entries)) == len(entries) > 500
         tenths = {
-            share: sum(share_of(e) == share for e in entries) / len(entries)
+            share: sum(FORMANT.share_of(e) == share for e in entries) / len(entries)
             for share in ("zoo", "train", "A-test")
         }
         assert 0.3 < tenths["zoo"] < 0.5 and 0.3 < tenths["train"] < 0.5 and 0.05 < tenths["A-test"] < 0.15
+
+
+def test_every_split_has_real_names_of_each_kind():
+    for name, entries in names.name_lists("names_real.json").items():
+        assert len(set(entries)) == len(entries) >= 40
+        for share in set(NEURAL.shares):
+            assert sum(NEURAL.share_of(e) == share for e in entries) >= 3, (name, share)
 
 
 def test_no_two_names_sound_alike_under_the_synthesiser():
@@ -97,7 +105,7 @@ def test_names_are_folded_or_left_out():
         None,
         None,
     ]
-    assert names.NAMES_FILE.stat().st_size < 600_000
+    assert names.names_file().stat().st_size < 600_000
 
 
 def test_the_stored_lists_are_those_that_would_be_built(tmp_path):
@@ -105,8 +113,10 @@ def test_the_stored_lists_are_those_that_would_be_built(tmp_path):
     import json
     from importlib.metadata import version
 
-    stored = json.loads(names.NAMES_FILE.read_text())
+    stored = json.loads(names.names_file().read_text())
     if stored["sources"] != {p: version(p) for p in stored["sources"]}:
         pytest.skip("names.json was built with other versions of Faker and espeakng-loader")
     names.build_name_lists(tmp_path / "names.json")
-    assert (tmp_path / "names.json").read_text() == names.NAMES_FILE.read_text()
+    assert (tmp_path / "names.json").read_text() == names.names_file().read_text()
+    names.build_real_lists(tmp_path / "names_real.json")
+    assert (tmp_path / "names_real.json").read_text() == names.names_file("names_real.json").read_text()

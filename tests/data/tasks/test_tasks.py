@@ -15,18 +15,19 @@ from speechllm_bench import paths
 from speechllm_bench.config import PromptStyle
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.data.corpora.call_centre.splits import FORMANT, NEURAL
 from speechllm_bench.data.tasks import AUDIO, TASKS, slots, transcription
 from speechllm_bench.data.tasks.prompt import contains, draw_context
-from speechllm_bench.schema import SPLITS, Example, SlotType, SlotValue, Turn, Utterance
+from speechllm_bench.schema import Example, SlotType, SlotValue, Turn, Utterance
 
 N = 1500
-ASKED_SPLITS = [split for split in SPLITS if split != "zoo"]
+ASKED_SPLITS = list(NEURAL.splits)
 TYPES = call_centre.slot_types()
 
 
 @cache
 def corpus(split: str) -> list[Utterance]:
-    return call_centre.utterances(split, N)
+    return call_centre.utterances(split, N, NEURAL if split == "C-test" else FORMANT)
 
 
 @cache
@@ -254,6 +255,8 @@ def test_a_value_that_the_instruction_says_is_not_asked_for():
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("split", ASKED_SPLITS)
 def test_a_style_changes_the_words_of_a_prompt_and_nothing_else(split, task):
+    if (split, task) == ("C-test", "sqit"):
+        pytest.skip("no instructions are spoken by neural voices")
     for one in corpus(split)[:200]:
         terse, english = (
             questions.evaluation_example(one, TYPES, task, style=style) for style in (None, "english")

@@ -139,7 +139,14 @@ class _Call:
             more = [
                 wording for wording in more if not wording.source.startswith("{")
             ]  # nothing would say what it is
-            pairs = [one.then(other) for one in wordings for other in more]
+            # Version 4 may fill one slot in both halves of a turn; its stored runs rest on that.
+            apart = self.split.edition is not FORMANT
+            pairs = [
+                one.then(other)
+                for one in wordings
+                for other in more
+                if not (apart and one.slots & other.slots)
+            ]
             wordings = [pair for pair in pairs if len(pair.slots) == 2] + wordings
         self._say(wordings)
 
