@@ -112,6 +112,24 @@ def test_a_shared_stage_counts_with_the_first_run_that_trains_it(suite):
     assert mlp > no_audio > 0 and mlp + no_audio == estimate.expected_seconds(plan, jobs=1)
 
 
+def test_an_example_of_a_warm_start_counts_as_a_tenth(suite):
+    """Both ways: in what is recorded, and in what is to be trained."""
+    run(["cnn"])
+    plan = studies.plan(["adapter_size"], "smoke", ["mlp"])
+    (mlp,) = plan.runs
+    first = mlp.config.stages[0].model_copy(update={"objective": "ctc"})
+    stages = [first, *mlp.config.stages[1:]]
+    warm = replace(mlp, config=mlp.config.model_copy(update={"stages": stages}))
+    before = estimate.run_seconds(plan)[mlp.digest]
+    after = estimate.run_seconds(replace(plan, runs=(warm,)))[mlp.digest]
+    seen = [stage.examples for stage in stages]
+    file = next((suite / "results" / "smoke" / "stages").glob("*/stage.json"))
+    pace = sum(runs.read_json(f)["seconds"] for f in file.parents[1].glob("*/stage.json")) / sum(seen)
+    assert before - after == pytest.approx(0.9 * seen[0] * pace) and before > after
+    runs.write_json(file, runs.read_json(file) | {"stage": {"objective": "ctc"}})
+    assert estimate.run_seconds(plan)[mlp.digest] > before  # the others took the time
+
+
 def test_failures_are_recorded_and_the_others_go_on(suite, capsys):
     outcome = run(
         ["cnn", "cnn_xl", "linear", "mlp"],

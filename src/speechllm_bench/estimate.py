@@ -6,6 +6,7 @@ from speechllm_bench import paths, runs
 from speechllm_bench.studies import Plan
 
 RUN_SECONDS = 20  # of a run beside its training, until one is recorded
+CTC_EXAMPLE = 0.1  # examples through the LLM that take as long as one of a warm start, which has none; about
 
 
 def describe(plan: Plan, jobs: int) -> str:
@@ -39,7 +40,7 @@ def run_seconds(plan: Plan) -> dict[str, float]:
     # Hidden folders are left out: another runner may be writing one.
     stages = [runs.read_json(f, runs.DELETE_FOLDER) for f in folder.glob("stages/[!.]*/stage.json")]
     seconds = sum(stage["seconds"] + stage["validation_seconds"] for stage in stages)
-    seen = sum(stage["examples"] for stage in stages)
+    seen = sum(_work(stage["examples"], stage.get("stage", {}).get("objective")) for stage in stages)
     records = [runs.read_json(f, runs.DELETE_FOLDER) for f in folder.glob("runs/[!.]*/run.json")]
     a_run = [record["seconds"] for record in records]
     rest = [run["total"] - run["train"] - run["validate"] for run in a_run] or [RUN_SECONDS]
@@ -47,10 +48,15 @@ def run_seconds(plan: Plan) -> dict[str, float]:
     untrained, expected = plan.untrained, {}
     for run in plan.missing:
         own = zip(run.stages, run.config.stages, strict=True)
-        examples = sum(stage.examples for digest, stage in own if digest in untrained)
+        examples = sum(_work(s.examples, s.objective) for digest, s in own if digest in untrained)
         untrained -= set(run.stages)
         expected[run.digest] = pace * examples + sum(rest) / len(rest)
     return expected
+
+
+def _work(examples: int, objective: str | None) -> float:
+    """A stage's examples, as the examples through the LLM that take as long."""
+    return examples * (CTC_EXAMPLE if objective == "ctc" else 1)
 
 
 def clock(seconds: float) -> str:
