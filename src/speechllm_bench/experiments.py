@@ -243,9 +243,8 @@ def _adapter(profile: Profile, variant: Variant) -> AdapterConfig:
 
 
 def _lora(profile: Profile, variant: Variant) -> LoraConfig | None:
-    if variant.lora == "qkv":
-        return profile.lora_qkv
-    return profile.loras.get(variant.llm, profile.lora) if variant.lora else None
+    of_llm = profile.loras.get(variant.llm, profile.lora)
+    return profile.lora_qkv if variant.lora == "qkv" else of_llm if variant.lora else None
 
 
 def _audio_llm(profile: Profile, named: bool | str) -> str | None:
@@ -262,11 +261,13 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -
     """A stage at the profile's scale, with what the variant changes of every stage."""
     training = profile.training.model_dump()
     lr, lora_lr = (variant.lr_factor * training.pop(name) for name in ("lr", "lora_lr"))
+    asked = stage.decoded_task or ("transcription" if stage.objective == "ctc" else "slots")
+    if not training.pop("decoded_early") and asked not in stage.taught:
+        training["decoded_turns"] = 0
     training["lr"] = variant.lora_factor * lora_lr if "lora" in stage.train else lr
     if variant.separate_rates and {"adapter", "lora"} == set(stage.train):
         training["adapter_lr"] = lr
-    if variant.warmup is not None:
-        training["warmup"] = variant.warmup
+    training["warmup"] = training["warmup"] if variant.warmup is None else variant.warmup
     if stage.objective == "ctc":
         training |= _warm_start(profile)
     if FORMS.keys() & stage.taught:
@@ -305,8 +306,7 @@ def _examples(profile: Profile, budget: Sequence[Budget]) -> int:
 
 def load_study(path: Path) -> Study:
     """A study whose every variant has been checked."""
-    study = load_yaml(Study, path)
-    for name in study.variants:
+    for name in (study := load_yaml(Study, path)).variants:
         study.variant(name)
     return study
 

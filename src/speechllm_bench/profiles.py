@@ -33,6 +33,7 @@ class Training(Strict):
     points: int
     validation_examples: int
     decoded_turns: int
+    decoded_early: bool = True  # whether a stage is decoded that does not teach what it would be asked
 
 
 class Decoding(Strict):

@@ -18,19 +18,32 @@ ACTIVITY_THRESHOLD_DB = -30.0  # a frame this far below the loudest one is a pau
 FRAME = 160  # samples, 20 ms
 
 
-def telephone(audio: np.ndarray, snr_db: float, seed: int) -> np.ndarray:
+def telephone(audio: np.ndarray, snr_db: float, seed: int, level_db: float | None = None) -> np.ndarray:
     """What arrives at the other end of the line: float32 samples at 16 kHz, as long as `audio` (16 kHz).
 
-    Noise is drawn from `seed` alone; `snr_db` is the ratio of active speech to noise in the telephone band.
-    Raises UserError for silence, which has no level.
+    `transmit`, and back to 16 kHz.
+    """
+    received = transmit(audio, snr_db, seed, level_db)
+    return resample(received, TELEPHONE_RATE, SAMPLE_RATE)[: len(audio)]
+
+
+def transmit(audio: np.ndarray, snr_db: float, seed: int, level_db: float | None = None) -> np.ndarray:
+    """What the line carries of `audio` (16 kHz): samples in [-1, 1] at 8 kHz that 16 bits hold exactly.
+
+    Noise is drawn from `seed` alone; `snr_db` is the ratio of active speech to noise in the telephone band,
+    `level_db` the active speech's level against full scale (None: `ACTIVE_LEVEL_DB`). Raises UserError for
+    silence, which has no level.
     """
     if not np.any(audio):
         raise UserError("silence cannot be sent over the telephone: there is no speech to set its level by")
     speech = band_pass(resample(audio, SAMPLE_RATE, TELEPHONE_RATE))
-    speech = speech * 10 ** (ACTIVE_LEVEL_DB / 20) / np.sqrt(active_power(speech))
+    speech = (
+        speech
+        * 10 ** ((ACTIVE_LEVEL_DB if level_db is None else level_db) / 20)
+        / np.sqrt(active_power(speech))
+    )
     noisy = add_noise(speech, snr_db, np.random.default_rng(seed))
-    received = mu_law_decode(mu_law_encode(noisy))
-    return resample(received, TELEPHONE_RATE, SAMPLE_RATE)[: len(audio)]
+    return mu_law_decode(mu_law_encode(noisy))
 
 
 def band_pass(audio: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ SHA256 = {
     "styles": "fc663c0f5c64d1f10c7c6daa2323ea20efe1b255a891b0d912d07bf58c529d15",
     "piper": "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06",
 }
+LEVEL_DB = -36.0  # of speech on the line, against full scale: quiet, so that test turns are small files
 STYLES = ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo")
 PRONUNCIATIONS = {"us": "en-us", "gb": "en-gb"}
 ENGINES = ("kokoro", "piper")

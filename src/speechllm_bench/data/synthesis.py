@@ -55,6 +55,11 @@ def _engine(voice: Voice) -> tuple[str, int]:
     return "espeak.serve", ESPEAK_RATE
 
 
+def _level_db(voice: Voice) -> float | None:
+    """Level of speech on the line; None: the usual one."""
+    return neural_voices.LEVEL_DB if neural_voices.is_neural(voice) else None
+
+
 def speak_all(
     utterances: Iterable[Utterance], n_workers: int, progress: bool = True, clips: Path | None = None
 ) -> Iterator[tuple[Utterance, np.ndarray]]:
@@ -160,7 +165,7 @@ def _serve_telephone() -> None:
         try:
             speech = to_float32(clean(request["transcript"], voice, request.get("clips")))
             speech = resample(speech, _engine(voice)[1], SAMPLE_RATE)
-            samples = to_int16(telephone(speech, voice.snr_db, voice.seed)).tobytes()
+            samples = to_int16(telephone(speech, voice.snr_db, voice.seed, _level_db(voice))).tobytes()
             answer = json.dumps({"bytes": len(samples)}).encode() + b"\n" + samples
         except UserError as error:
             answer = json.dumps({"error": str(error)}).encode() + b"\n"
