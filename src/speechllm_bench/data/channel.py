@@ -37,11 +37,8 @@ def transmit(audio: np.ndarray, snr_db: float, seed: int, level_db: float | None
     if not np.any(audio):
         raise UserError("silence cannot be sent over the telephone: there is no speech to set its level by")
     speech = band_pass(resample(audio, SAMPLE_RATE, TELEPHONE_RATE))
-    speech = (
-        speech
-        * 10 ** ((ACTIVE_LEVEL_DB if level_db is None else level_db) / 20)
-        / np.sqrt(active_power(speech))
-    )
+    level_db = ACTIVE_LEVEL_DB if level_db is None else level_db
+    speech = speech * 10 ** (level_db / 20) / np.sqrt(active_power(speech))
     noisy = add_noise(speech, snr_db, np.random.default_rng(seed))
     return mu_law_decode(mu_law_encode(noisy))
 
