@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := run
-.PHONY: run all figures lab setup test help clean distclean
+.PHONY: run all figures verify lab setup test help clean distclean
 
 PROFILE ?= smoke
 STUDY ?=
@@ -44,6 +44,10 @@ all: ## the same for every study; in profile smoke at the two variants that lie 
 
 figures: setup ## redraw tables and figures from stored records, without torch
 	@$(bench) report $(or $(STUDY),all) $(which)
+
+verify: setup ## shipped weights answer shipped test turns again: do the numbers on record land?
+	@$(bench) fetch $(PROFILE) --only whisper-base smollm2-135m-instruct
+	@$(bench) verify --profile $(PROFILE)
 
 lab: setup ## open the notebooks in Jupyter
 	@$(bin)/jupyter lab --notebook-dir=notebooks

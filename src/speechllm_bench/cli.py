@@ -102,6 +102,15 @@ def rescore(chosen: argparse.Namespace) -> None:
     print(rescore.rescore(chosen.profile))
 
 
+def verify(chosen: argparse.Namespace) -> int:
+    from speechllm_bench import runner, verification
+
+    _set_threads(chosen.threads or runner.cores())
+    found = verification.verify(chosen.profile)
+    print(verification.told(found))
+    return 0 if all(one.lands for one in found) else 1
+
+
 def notebook(chosen: argparse.Namespace) -> int:
     """Of several, one that cannot be executed is told and keeps none of the others from it."""
     from speechllm_bench import notebook
@@ -220,6 +229,7 @@ def _parser() -> Parser:
     told = add("report", report, "tables and figures from stored records, without torch", "profile", "seeds")
     told.add_argument("study", **STUDIES)
     add("rescore", rescore, "add later metrics to stored scores, from stored predictions", "profile")
+    add("verify", verify, "shipped weights answer shipped turns again", "profile", "threads")
     shown = add("notebook", notebook, "execute a notebook; it runs what is missing", "profile", "study")
     shown.add_argument("name", nargs="*", help="notebooks without .ipynb; none: the headline studies'")
     for option in ("variant", "variants", "seeds", "jobs", "time-limit"):

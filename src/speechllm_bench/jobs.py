@@ -148,7 +148,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
             def tell(phase: str, share: float) -> None:
                 progress(phase, begin + (1 - begin) * share)
 
-            took, prompts = _evaluate(config, model, tokenizer, evaluated, data, folder, tell)
+            took, prompts = evaluate(config, model, tokenizer, evaluated, data, folder, tell)
             seconds, record["prompt_tokens"]["evaluation"] = seconds | took, prompts
         # Wall time counts every sitting of a stage, also when another run trained it.
         seconds["total"] = sum(seconds.values())
@@ -247,7 +247,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
     return record
 
 
-def _evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, progress) -> tuple[dict, dict]:
+def evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, progress) -> tuple[dict, dict]:
     """Decode and score the evaluation split; predictions and score into `folder`.
 
     Returns what it took, in seconds, and the prompts' length, in tokens.

@@ -24,6 +24,11 @@ def corpus_folder(corpus: CorpusConfig) -> Path:
     return paths.cache() / "corpora" / f"{corpus.name}-{identity.corpus_digest(corpus)}"
 
 
+def clips_folder() -> Path:
+    """Where clean neural speech is kept, clip by clip."""
+    return paths.cache() / "clips" / runs.digest(corpora.neural_speech_recipe())
+
+
 def frames_folder(config: RunConfig) -> Path:
     return paths.cache() / "frames" / identity.frames_digest(config)
 
@@ -32,9 +37,7 @@ def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
     """The corpus from disk; where it is not there, spoken first or its recordings read."""
     utterances, recipe = partial(corpora.utterances, corpus), partial(corpora.recipe, corpus.name)
     recording = corpora.recording(corpus.name)
-    clips = None
-    if corpora.speaks_slowly(corpus.name):
-        clips = paths.cache() / "clips" / runs.digest(corpora.neural_speech_recipe())
+    clips = clips_folder() if corpora.speaks_slowly(corpus.name) else None
     return _ensure_spoken(corpus_folder(corpus), utterances, recipe, n_workers, recording, clips)
 
 
@@ -70,6 +73,25 @@ def ensure_transcripts(config: RunConfig, corpus: Corpus, split: str) -> dict[st
         if not file.is_file():
             runs.write_json(file, _recognise(config, corpus, split))
     return runs.read_json(file)
+
+
+def ensure_shipped(corpus: CorpusConfig, turns: Path) -> Corpus:
+    """The test splits that the repository ships the audio of, as a corpus on disk."""
+    from speechllm_bench.data.corpora import shipped
+
+    utterances = shipped.shipped(corpus, turns)
+    recipe = corpora.recipe(corpus.name)
+    texts = {split: shipped.texts_digest(some) for split, some in utterances.items()}
+    folder = paths.cache() / "corpora" / f"shipped-{runs.digest(recipe, texts)}"
+    return _ensure_spoken(folder, lambda: utterances, lambda: recipe, 1, shipped.recording(turns))
+
+
+def ensure_shipped_frames(config: RunConfig, corpus: Corpus) -> FrameStore:
+    """Encoder frames of a shipped corpus."""
+    encoder = config.encoder
+    made_by = (identity.backbone_hash(encoder.path), encoder.padding, identity.FRAMES_VERSION)
+    folder = paths.cache() / "frames" / runs.digest("shipped frames", corpus.fingerprint, *made_by)
+    return _ensure_encoded(config, corpus, folder)
 
 
 def _ensure_spoken(

@@ -1,0 +1,93 @@
+"""Test turns that the repository ships, so that numbers can be verified without synthesis.
+
+There is one parquet file per split: utterance ids, and each turn as a FLAC file of what the telephone line
+carried (8 kHz, 16 bits). The transcripts come from the grammar, and a hash says whether they are the ones
+that were spoken. Files lie in `results/<profile>/turns/`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import soundfile
+
+from speechllm_bench import runs
+from speechllm_bench.config import CorpusConfig
+from speechllm_bench.data import corpora, neural_voices
+from speechllm_bench.data.audio import SAMPLE_RATE, resample, to_float32, to_int16
+from speechllm_bench.data.channel import TELEPHONE_RATE, transmit
+from speechllm_bench.data.clips import Clips
+from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.schema import Utterance
+
+
+def write(corpus: CorpusConfig, splits: list[str], clips: Clips, folder: Path) -> None:
+    """The turns of these splits, from their clips; MissingInput where one has not been spoken yet."""
+    for split in splits:
+        utterances = corpora.utterances(corpus)[split]
+        spoken = [_spoken(u, clips) for u in utterances]
+        table = {"id": [u.id for u in utterances]}
+        table |= {"n_samples": [n for n, _ in spoken], "flac": [flac for _, flac in spoken]}
+        metadata = {"utterances": texts_digest(utterances), "recipe": json.dumps(corpora.recipe(corpus.name))}
+        buffer = io.BytesIO()
+        pq.write_table(pa.table(table).replace_schema_metadata(metadata), buffer, compression="none")
+        runs.write_bytes(folder / f"{split}.parquet", buffer.getvalue())
+
+
+def shipped(corpus: CorpusConfig, folder: Path) -> dict[str, list[Utterance]]:
+    """The utterances of every split that `folder` has turns of; UserError where they are other ones."""
+    found = {}
+    for split, utterances in corpora.utterances(corpus).items():
+        file = folder / f"{split}.parquet"
+        if not file.is_file():
+            continue
+        known = pq.read_schema(file).metadata or {}
+        if known.get(b"utterances", b"").decode() != texts_digest(utterances):
+            raise UserError(
+                f"{file} holds other turns than the corpus {corpus.name} has today; bring it back with "
+                "`git checkout`, or check out the commit that wrote it"
+            )
+        found[split] = utterances
+    if not found:
+        raise MissingInput(f"no test turns are shipped in {folder}; `make` the profile itself")
+    return found
+
+
+def recording(folder: Path) -> Callable[[Utterance], np.ndarray]:
+    """What reads an utterance's float32 samples at 16 kHz from the shipped turns."""
+    turns: dict[str, dict] = {}
+
+    def read(utterance: Utterance) -> np.ndarray:
+        if utterance.id not in turns:
+            rows = pq.read_table(folder / f"{utterance.split}.parquet").to_pylist()
+            turns.update({row["id"]: row for row in rows})
+        turn = turns[utterance.id]
+        samples = soundfile.read(io.BytesIO(turn["flac"]), dtype="int16")[0]
+        heard = resample(to_float32(samples), TELEPHONE_RATE, SAMPLE_RATE)[: turn["n_samples"]]
+        return to_float32(to_int16(heard))  # on the grid on which a spoken corpus stores it
+
+    return read
+
+
+def texts_digest(utterances: list[Utterance]) -> str:
+    return runs.digest([u.to_json() for u in utterances])
+
+
+def _spoken(utterance: Utterance, clips: Clips) -> tuple[int, bytes]:
+    """How many samples the turn has at 16 kHz, and the FLAC file of what the line carried."""
+    voice = utterance.voice
+    clean = clips.read(utterance.transcript, voice)
+    if clean is None:
+        raise MissingInput(
+            f"turn {utterance.id} has not been spoken yet; run `speechllm-bench prepare` first"
+        )
+    line = transmit(to_float32(clean), voice.snr_db, voice.seed, neural_voices.LEVEL_DB)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, to_int16(line), TELEPHONE_RATE, format="FLAC", subtype="PCM_16")
+    return len(clean), buffer.getvalue()

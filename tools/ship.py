@@ -1,0 +1,34 @@
+"""Writes what `make verify` needs: the audio of a profile's test turns, and what chosen runs have trained.
+
+    python tools/ship.py small baselines:gold baselines:speechllm
+
+Run it where the profile's corpus has been spoken and the runs trained.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from speechllm_bench import paths, preparation, studies, verification
+from speechllm_bench.data.clips import Clips
+from speechllm_bench.data.corpora import shipped
+
+TEST_SPLITS = ("A-test", "B-test", "C-test")
+
+
+def main(profile: str, *named: str) -> None:
+    corpus = studies.profile_named(profile).corpus
+    splits = [split for split in TEST_SPLITS if split in corpus.sizes]
+    shipped.write(corpus, splits, Clips(preparation.clips_folder()), verification.turns_folder(profile))
+    for name in named:
+        study, variant = name.split(":")
+        seed = studies.profile_named(profile).seeds[0]
+        print(verification.export_model(studies.run(study, variant, seed, profile)))
+    total = sum(
+        f.stat().st_size for f in paths.results(profile).rglob("*") if f.parent.name in ("turns", "models")
+    )
+    print(f"{total / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
