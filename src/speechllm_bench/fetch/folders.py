@@ -48,7 +48,7 @@ def cost(name: str) -> float:
     return folder.mebibytes + sum(pins().wheels[package].mebibytes for package in folder.packages())
 
 
-def fault(folder: Path, name: str) -> str | None:
+def fault(folder: Path, name: str, sha256: Callable[[Path], str] = runs.file_sha256) -> str | None:
     """None for a folder that is whole and of these pins, else the reason why it is not."""
     record = folder / card.RECORD
     if not record.is_file():
@@ -64,7 +64,7 @@ def fault(folder: Path, name: str) -> str | None:
     for file, value in expected.items():
         if not (folder / file).is_file():
             return f"{file} is missing"
-        if runs.file_sha256(folder / file) != value:
+        if sha256(folder / file) != value:
             return f"{file} was changed"
     return None
 
