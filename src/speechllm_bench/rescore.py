@@ -74,6 +74,13 @@ def differences(stored: dict, fresh: dict) -> Iterator[str]:
         yield from _unlike(_compared(stored, part), _compared(fresh, part), part)
 
 
+def later_differences(stored: dict, fresh: dict) -> Iterator[str]:
+    """The same of those entries in `LATER` that are stored already."""
+    for part, later in LATER.items():
+        for name in sorted(later & stored.get(part, {}).keys()):
+            yield from _unlike(stored[part][name], fresh[part].get(name), f"{part} {name}")
+
+
 def _compared(score: dict, part: str) -> object:
     """A part of a score without what is not compared; None where it is missing."""
     value = score.get(part)

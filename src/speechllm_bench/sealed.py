@@ -43,6 +43,11 @@ def hashes(path: Path) -> dict[str, str]:
     return {file.relative_to(folder).as_posix(): runs.file_sha256(file) for file in files}
 
 
+def present(*files: Path) -> dict[str, str]:
+    """sha256 by name of those of these files that are there."""
+    return {file.name: runs.file_sha256(file) for file in files if file.is_file()}
+
+
 def without(record: dict) -> dict:
     return {key: value for key, value in record.items() if key != SEAL}
 

@@ -100,10 +100,10 @@ class FrameStore:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{folder / _INDEX} is no index of frames: {_remedy(folder)}") from error
 
-    def verify(self) -> None:
-        """Compare the frames' sha256, computed once a build (`sealed.known_sha256`); else UserError."""
+    def verify(self, stamped: bool = True) -> None:
+        """UserError where the frames' sha256 is another; `stamped` as `sealed.known_sha256` has it."""
         path = self.folder / _FRAMES
-        if sealed.known_sha256(path, stamped=True) != self._index["sha256"]:
+        if sealed.known_sha256(path, stamped) != self._index["sha256"]:
             raise UserError(f"{path} is corrupt (its sha256 has changed): {_remedy(self.folder)}")
 
     def __contains__(self, utterance_id: str) -> bool:
