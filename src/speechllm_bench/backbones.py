@@ -43,20 +43,27 @@ def fault(folder: Path) -> str | None:
 
     Of the weights the headers are read: a file that is cut short, or lacks a tensor of the index, is found.
     """
-    if not (folder / "config.json").is_file():
-        return f"config.json is not in {folder}"
     if (folder / SINGLE).is_file() or not (folder / INDEX).is_file():
         files = sorted(folder.glob("*.safetensors"))
         if not files:
             return f"no .safetensors file is in {folder}"
-        return next((broken for file in files if (broken := _broken(file, set()))), None)
-    try:
-        shards: dict[str, set[str]] = {}
-        for tensor, file in json.loads((folder / INDEX).read_bytes())["weight_map"].items():
-            shards.setdefault(file, set()).add(tensor)
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return f"{folder / INDEX} is damaged"
+        shards = {file.name: set() for file in files}
+    else:
+        try:
+            shards = _indexed(folder)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return f"{folder / INDEX} is damaged"
+    if not (folder / "config.json").is_file():
+        return f"config.json is not in {folder}"
     return next((broken for file in shards if (broken := _broken(folder / file, shards[file]))), None)
+
+
+def _indexed(folder: Path) -> dict[str, set[str]]:
+    """Tensors by file, as the index of a model in several files has them."""
+    shards: dict[str, set[str]] = {}
+    for tensor, file in json.loads((folder / INDEX).read_bytes())["weight_map"].items():
+        shards.setdefault(file, set()).add(tensor)
+    return shards
 
 
 def check(name: str) -> None:
@@ -137,8 +144,11 @@ def _changed(folder: Path, name: str) -> Iterator[str]:
     """A phrase for each file that is not the recorded one."""
     if name.startswith("fetched/"):
         short = name.removeprefix("fetched/")
-        if short in pins().folders and (found := folders.fault(folder, short, file_sha256)):
-            yield found
+        for file, pinned in (
+            folders.expected(pins().folders[short]).items() if short in pins().folders else ()
+        ):
+            if not (folder / file).is_file() or file_sha256(folder / file) != pinned:
+                yield f"{file} is not the pinned one"
         return
     record = folder / RECORD
     if record.is_file():
