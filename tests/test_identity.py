@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from speechllm_bench import backbones as backbones_module
 from speechllm_bench import identity, paths, runs, studies
 from speechllm_bench.config import ClassifierConfig, DistillationConfig, LoraConfig, RunConfig
 from speechllm_bench.data import corpora
@@ -180,14 +181,14 @@ def test_the_corpus_recipe_and_the_numerics_version_count(config, monkeypatch):
 def test_a_large_file_is_hashed_once_until_it_changes(config, backbones, monkeypatch, tmp_path):
     hashed = []
     monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(tmp_path))
-    monkeypatch.setattr(identity, "LARGE", 0)
+    monkeypatch.setattr(backbones_module, "LARGE", 0)
     monkeypatch.setattr(runs, "file_sha256", lambda p: hashed.append(p.name) or "0" * 64)
     before = digests(config)
     once = len(hashed)
     identity.backbone_hash.cache_clear()
     assert digests(config) == before and len(hashed) == once > 0
-    with open(backbones / "llm" / "model.safetensors", "ab") as file:
-        file.write(b" ")
+    weights = backbones / "llm" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b" ")
     identity.backbone_hash.cache_clear()
     digests(config)
     assert hashed[once:] == ["model.safetensors"]

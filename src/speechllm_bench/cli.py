@@ -1,8 +1,8 @@
-"""The command line, speechllm-bench: prepare, run, study, report, rescore, notebook, annotate, fetch, doctor,
-zoo.
+"""The command line, speechllm-bench: prepare, run, study, report, rescore, audit, notebook, annotate, fetch,
+doctor, zoo.
 
 A user's mistake or a full disk ends in one sentence and exit code 2, a backbone that is not there in one
-sentence and 3, Ctrl-C in one sentence and 130, a run that failed in 1.
+sentence and 3, Ctrl-C in one sentence and 130, a run that failed or an audit that found something in 1.
 Torch is imported by `prepare`, `run`, `doctor` and `zoo` alone, once the arguments have been checked.
 """
 
@@ -109,6 +109,14 @@ def verify(chosen: argparse.Namespace) -> int:
     found = verification.verify(chosen.profile)
     print(verification.told(found))
     return 0 if all(one.lands for one in found) else 1
+
+
+def audit(chosen: argparse.Namespace) -> int:
+    from speechllm_bench import audit
+
+    report = audit.audit(chosen.folder, chosen.quick, chosen.seal)
+    print(report)
+    return 1 if report.wrong else 0
 
 
 def notebook(chosen: argparse.Namespace) -> int:
@@ -230,6 +238,10 @@ def _parser() -> Parser:
     told.add_argument("study", **STUDIES)
     add("rescore", rescore, "add later metrics to stored scores, from stored predictions", "profile")
     add("verify", verify, "shipped weights answer shipped turns again", "profile", "threads")
+    looked = add("audit", audit, "check hashes, scores, tables and notebooks of what is stored")
+    looked.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="results (default: all there is)")
+    looked.add_argument("--quick", action="store_true", help="hashes and notebooks alone")
+    looked.add_argument("--seal", action="store_true", help="give older records of sound runs their hashes")
     shown = add("notebook", notebook, "execute a notebook; it runs what is missing", "profile", "study")
     shown.add_argument("name", nargs="*", help="notebooks without .ipynb; none: the headline studies'")
     for option in ("variant", "variants", "seeds", "jobs", "time-limit"):

@@ -7,7 +7,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from speechllm_bench import identity, paths, studies
+from speechllm_bench import backbones, paths, studies
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch import folders
@@ -143,11 +143,14 @@ def _corpus_line(corpus: str) -> str:
 
 
 def _model_line(kind: str, name: str) -> str:
+    """Present where it is whole and what its folder records; of what is there in part, what is wrong."""
     try:
-        there = identity.backbone_folder(name).is_dir()
-    except UserError:
-        there = False
-    return f"{_mark(there)} {kind:8} {name} ({_model_terms(name)})"
+        backbones.backbone_folder(name)
+        backbones.check(name)
+        lacking = ""
+    except UserError as error:
+        lacking = f": {error}"
+    return f"{_mark(not lacking)} {kind:8} {name} ({_model_terms(name)}){lacking}"
 
 
 def _model_terms(name: str) -> str:

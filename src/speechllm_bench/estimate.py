@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from speechllm_bench import paths, runs
+from pathlib import Path
+
+from speechllm_bench import paths, runs, sealed
 from speechllm_bench.studies import Plan
 
 RUN_SECONDS = 20  # of a run beside its training, until one is recorded
@@ -38,10 +40,10 @@ def run_seconds(plan: Plan) -> dict[str, float]:
     """
     folder = paths.results(plan.profile.profile)
     # Hidden folders are left out: another runner may be writing one.
-    stages = [runs.read_json(f, runs.DELETE_FOLDER) for f in folder.glob("stages/[!.]*/stage.json")]
+    stages = _records(folder, "stages/[!.]*/stage.json")
     seconds = sum(stage["seconds"] + stage["validation_seconds"] for stage in stages)
     seen = sum(_work(stage["examples"], stage.get("stage", {}).get("objective")) for stage in stages)
-    records = [runs.read_json(f, runs.DELETE_FOLDER) for f in folder.glob("runs/[!.]*/run.json")]
+    records = _records(folder, "runs/[!.]*/run.json")
     a_run = [record["seconds"] for record in records]
     rest = [run["total"] - run["train"] - run["validate"] for run in a_run] or [RUN_SECONDS]
     pace = seconds / seen if seen else 1 / plan.profile.examples_per_second
@@ -57,6 +59,11 @@ def run_seconds(plan: Plan) -> dict[str, float]:
 def _work(examples: int, objective: str | None) -> float:
     """A stage's examples, as the examples through the LLM that take as long."""
     return examples * (CTC_EXAMPLE if objective == "ctc" else 1)
+
+
+def _records(folder: Path, pattern: str) -> list[dict]:
+    """Stored records, each checked; their files are not: nothing is computed with them here."""
+    return [sealed.read(file, runs.DELETE_FOLDER, files=False) for file in folder.glob(pattern)]
 
 
 def clock(seconds: float) -> str:

@@ -10,26 +10,20 @@ import math
 import struct
 from functools import cache
 from hashlib import sha256
-from pathlib import Path
 
 from safetensors import safe_open
 
-from speechllm_bench import paths, runs
+from speechllm_bench import backbones, runs
+from speechllm_bench.backbones import backbone_folder
 from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig, TaskName
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import languages
 from speechllm_bench.data.tasks import sqit, traced_slots
-from speechllm_bench.errors import MissingInput
 
 FRAMES_VERSION = 1
 """Bumped by hand, beside `runs.NUMERICS_VERSION`, when a code change alters encoder frames or what the
 recogniser hears: both are kept between runs.
 """
-
-LARGE = 2**28  # bytes; what is smaller is hashed in no time
-
-HASHED = {".safetensors", ".json", ".jinja", ".model"}
-RECORDS = {"training.json", "evaluation.json", "fetched.json"}
 
 EXTRA = {
     "instructions": (sqit.instructions, sqit.recipe),
@@ -85,50 +79,12 @@ def extra_frames_digest(config: RunConfig, name: str) -> str:
 def backbone_hash(name: str) -> str:
     """Over the weights, the configuration and the tokenizer of a backbone's folder, by file name.
 
-    Records of training, evaluation and fetching say how the weights came about and change nothing.
+    Records of training, evaluation and fetching say how the weights came about and change nothing. UserError
+    where files are not those that the folder records.
     """
-    folder = backbone_folder(name)
-    files = [p for p in sorted(folder.iterdir()) if p.suffix in HASHED and p.name not in RECORDS]
-    if not any(p.suffix == ".safetensors" for p in files):
-        raise MissingInput(f"backbone '{name}' has no .safetensors file in {folder}; fetch or train it again")
-    return runs.digest({p.name: _file_hash(p) for p in files})
-
-
-def _file_hash(file: Path) -> str:
-    """Of a large file once, while its size and its time stay: the models of `paper` are 84 GB together."""
-    about = file.stat()
-    if about.st_size < LARGE:
-        return runs.file_sha256(file)
-    known = runs.digest(str(file.resolve()), about.st_size, about.st_mtime_ns)
-    kept = paths.cache() / "hashes" / known
-    if not kept.is_file():
-        runs.write_text(kept, runs.file_sha256(file))
-    return kept.read_text("utf-8")
-
-
-def backbone_folder(name: str) -> Path:
-    """The zoo's folder, a fetched one, a folder of the user's, or the local copy of a hub model.
-
-    Nothing is downloaded; MissingInput says how to get what is missing.
-    """
-    folder = Path(paths.backbone(name))
-    if folder.is_dir():
-        return folder
-    if name.startswith("zoo/"):
-        raise MissingInput(
-            f"backbone '{name}' is missing; train it with `speechllm-bench zoo train {folder.name}`"
-        )
-    if name.startswith("fetched/"):
-        raise MissingInput(f"backbone '{name}' is missing; fetch it with `speechllm-bench fetch small`")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError):
-        raise MissingInput(
-            f"backbone '{name}' is not on this machine; fetch it with `hf download {name}` and start again"
-        ) from None
+    files = backbones.hashed_files(backbone_folder(name))
+    backbones.check(name)
+    return runs.digest({p.name: backbones.file_sha256(p) for p in files})
 
 
 def n_stored(name: str, part: str = "") -> int:

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from speechllm_bench import identity, paths, preparation, runs, studies
+from speechllm_bench import identity, paths, preparation, runs, sealed, studies
 from speechllm_bench.config import RunConfig
 
 TRAINING = 0.9  # of a run that trains: its share of the work, roughly
@@ -155,7 +155,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         record["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
         record["wall_seconds"] = record["seconds"]["total"]
         record["peak_memory_mib"] = round(runs.peak_memory_mib())
-        runs.write_json(folder / "run.json", record)
+        sealed.write(folder / "run.json", record)
     return studies.run_folder(profile, record["digest"])
 
 
@@ -180,7 +180,7 @@ def _before(config: RunConfig) -> dict:
     record = {}
     if config.audio_llm:
         file = identity.backbone_folder(config.audio_llm) / "training.json"
-        record = runs.read_json(file) if file.is_file() else {}
+        record = sealed.read(file) if file.is_file() else {}
     return {f"pretraining_{key}": record.get(key) for key in ("speech_hours", "text_tokens")}
 
 
@@ -222,8 +222,9 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
     stage = config.stages[index]
     with runs.lock(folder, lambda: progress("waiting", 0.0)):
         if (folder / "stage.json").is_file():
+            record = sealed.read(folder / "stage.json", runs.DELETE_FOLDER)
             loop.load_weights(model.trained_parameters(stage.train), folder / "weights.safetensors")
-            return runs.read_json(folder / "stage.json")
+            return record
         checkpoint = paths.cache() / "checkpoints" / digest
         fitted, seen = stages.train_stage(
             config, index, model, tokenizer, data, checkpoint, lambda share: progress("train", share)
@@ -242,7 +243,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             if seen.ctc_head:
                 loop.save_weights(seen.ctc_head, temporary / "ctc_head.safetensors")
             loop.write_curve([(stage.name, fitted.timed_curve())], temporary / "curve.csv")
-            runs.write_json(temporary / "stage.json", record)
+            sealed.write(temporary / "stage.json", record)
         runs.remove(checkpoint)
     return record
 

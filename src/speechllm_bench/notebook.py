@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from speechllm_bench import identity, paths, runner, runs, studies
+from speechllm_bench import identity, paths, runner, runs, sealed, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import VARIANT_SETS
 
@@ -69,7 +69,7 @@ def execute(name: str, parameters: dict, limit_minutes: int | None = None) -> Pa
         status |= outcome | {"pid": None, "seconds": seconds}
         if outcome["status"] == "ok":
             status["made_of"] = _made_of(code, name, values)
-        runs.write_json(target.with_suffix(".json"), status)  # last: what it says is there by now
+        sealed.write(target.with_suffix(".json"), status, sealed.present(target))  # last: it is there by now
     if outcome["status"] == "interrupted":
         raise KeyboardInterrupt
     if outcome["status"] != "ok":
@@ -179,10 +179,10 @@ def _made_of(code: str, name: str, values: dict) -> str:
 
 
 def _up_to_date(status_file: Path, made_of: str) -> bool:
-    if not status_file.is_file():
-        return False
-    status = runs.read_json(status_file)
-    return status["status"] == "ok" and status["made_of"] == made_of
+    with contextlib.suppress(UserError):  # missing or damaged, as the copy beside it may be
+        status = sealed.read(status_file)
+        return status["status"] == "ok" and status["made_of"] == made_of
+    return False
 
 
 def _limit_minutes(name: str, values: dict) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from speechllm_bench import identity, paths, runs, studies
+from speechllm_bench import identity, paths, runs, sealed, studies
 from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.clips import Clips
@@ -71,8 +71,8 @@ def ensure_transcripts(config: RunConfig, corpus: Corpus, split: str) -> dict[st
     file = studies.transcripts_file(config, split)
     with runs.lock(file):
         if not file.is_file():
-            runs.write_json(file, _recognise(config, corpus, split))
-    return runs.read_json(file)
+            sealed.write(file, _recognise(config, corpus, split), {})
+    return sealed.read(file)
 
 
 def ensure_shipped(corpus: CorpusConfig, turns: Path) -> Corpus:

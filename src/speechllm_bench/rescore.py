@@ -7,11 +7,12 @@ does not belong to its predictions is found as well.
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechllm_bench import paths, runs
+from speechllm_bench import paths, runs, sealed
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import task_scores
@@ -51,11 +52,11 @@ def rescore(profile: str) -> Outcome:
         if folder.name.startswith(".") or not file.is_file():
             continue  # a diverged run has no score
         stored = runs.read_json(file, runs.DELETE_FOLDER)
-        renewed = _merged(stored, _scored(folder), file)
+        renewed = _merged(stored, scored(folder), file)
         if renewed == stored:
             same += 1
         else:
-            runs.write_json(file, renewed)
+            _store(folder, renewed)
             changed += 1
     return Outcome(changed, same)
 
@@ -73,6 +74,13 @@ def differences(stored: dict, fresh: dict) -> Iterator[str]:
         yield from _unlike(_compared(stored, part), _compared(fresh, part), part)
 
 
+def later_differences(stored: dict, fresh: dict) -> Iterator[str]:
+    """The same of those entries in `LATER` that are stored already."""
+    for part, later in LATER.items():
+        for name in sorted(later & stored.get(part, {}).keys()):
+            yield from _unlike(stored[part][name], fresh[part].get(name), f"{part} {name}")
+
+
 def _compared(score: dict, part: str) -> object:
     """A part of a score without what is not compared; None where it is missing."""
     value = score.get(part)
@@ -82,8 +90,22 @@ def _compared(score: dict, part: str) -> object:
     return {name: entry for name, entry in value.items() if name not in left_out}
 
 
-def _scored(folder: Path) -> dict:
+def _store(folder: Path, score: dict) -> None:
+    """A run with another score: whole or not at all where the record seals the score."""
     record = runs.read_json(folder / "run.json", runs.DELETE_FOLDER)
+    if sealed.SEAL not in record:
+        runs.write_json(folder / "score.json", score)
+        return
+    with runs.whole_folder(folder) as temporary:
+        shutil.copytree(folder, temporary, dirs_exist_ok=True)
+        runs.write_json(temporary / "score.json", score)
+        files = record[sealed.SEAL]["files"] | {"score.json": runs.file_sha256(temporary / "score.json")}
+        sealed.write(temporary / "run.json", record, files)
+
+
+def scored(folder: Path) -> dict:
+    """The score that a run's stored predictions give now; UserError where they or the record are damaged."""
+    record = sealed.read(folder / "run.json", runs.DELETE_FOLDER)
     try:
         asked, corpus = record["config"]["evaluation"], record["config"]["corpus"]["name"]
         task, wording = asked["task"], asked.get("wording")

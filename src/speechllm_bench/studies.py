@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from speechllm_bench import identity, paths, runs
+from speechllm_bench import identity, paths, runs, sealed
 from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import versions
@@ -254,7 +254,7 @@ def _row(study: Study, variant: str, seed: int, profile: Profile) -> dict:
         return row | {"status": "NOT RUN"}
     if run.status != "done":
         return row | {"status": "FAILED" if run.status == "failed" else "NOT RUN"}
-    row["record"] = runs.read_json(run.folder / "run.json", runs.DELETE_FOLDER)
+    row["record"] = sealed.read(run.folder / "run.json", runs.DELETE_FOLDER)
     if row["record"]["status"] == "ok":  # a diverged run has no score
         stored = runs.read_json(run.folder / "score.json", runs.DELETE_FOLDER)
         row["score"] = versions.shown(stored, profile.profile)

@@ -349,7 +349,8 @@ def test_a_fetched_folder_is_a_backbone_and_its_record_no_part_of_it(index, home
     assert identity.backbone_hash("fetched/whisper-tiny") == before
     identity.backbone_hash.cache_clear()
     (folder / "config.json").write_text("{}")
-    assert identity.backbone_hash("fetched/whisper-tiny") != before
+    with pytest.raises(UserError, match=r"'fetched/whisper-tiny' is damaged \(config.json is not the pinned"):
+        identity.backbone_hash("fetched/whisper-tiny")
 
 
 def test_doctor_says_what_is_fetched(index, home):

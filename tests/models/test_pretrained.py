@@ -1,14 +1,18 @@
-"""A backbone that cannot be loaded is told in one sentence."""
+"""A backbone that cannot be loaded, or not exactly as it was stored, is told in one sentence."""
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
 
-from speechllm_bench.errors import UserError
+from speechllm_bench import backbones, sealed
+from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.models.asr import load_asr
+from speechllm_bench.models.audio_llm import load_audio_llm
 from speechllm_bench.models.encoder import load_encoder
-from speechllm_bench.models.llm import load_llm
+from speechllm_bench.models.llm import load_llm, load_tokenizer
 
 
 @pytest.mark.parametrize(("part", "load"), [("llm", load_llm), ("whisper", load_encoder)])
@@ -32,3 +36,111 @@ def test_missing_weights(tiny_backbones, tmp_path):
 def test_a_folder_of_the_zoo_comes_back_from_git():
     with pytest.raises(UserError, match="git checkout zoo/llm-maxi"):
         load_llm("zoo/llm-maxi")
+
+
+LOADERS = [("llm", load_llm), ("whisper", load_encoder), ("whisper", load_asr), ("audio_llm", load_audio_llm)]
+
+
+def changed_config(folder, **values):
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+@pytest.mark.parametrize(("part", "load"), LOADERS)
+def test_a_flipped_bit_in_a_tensors_name_is_not_filled_with_random_weights(
+    tiny_backbones, tmp_path, part, load
+):
+    folder = shutil.copytree(tiny_backbones / part, tmp_path / part)
+    weights = folder / "model.safetensors"
+    content = weights.read_bytes()
+    name = b"layers.0.self_attn.q_proj.weight"
+    assert name in content
+    weights.write_bytes(content.replace(name, name.replace(b"q_proj", b"q_prok"), 1))
+    with pytest.raises(
+        UserError, match=r"1 missing, such as .*q_proj.*1 unexpected, such as .*q_prok"
+    ) as told:
+        load(str(folder))
+    assert "\n" not in str(told.value) and "run again" in str(told.value)
+
+
+@pytest.mark.parametrize(("layers", "fault"), [(1, "unexpected"), (3, "missing")])
+def test_another_number_of_layers_is_refused(tiny_backbones, tmp_path, layers, fault):
+    folder = shutil.copytree(tiny_backbones / "llm", tmp_path / "llm")
+    changed_config(folder, num_hidden_layers=layers)
+    with pytest.raises(UserError, match=rf"are not those of its config.json \(tensors: \d+ {fault}, such as"):
+        load_llm(str(folder))
+
+
+def test_another_width_is_refused(tiny_backbones, tmp_path):
+    folder = shutil.copytree(tiny_backbones / "llm", tmp_path / "llm")
+    changed_config(folder, intermediate_size=16)
+    with pytest.raises(UserError, match="6 of another shape, such as"):
+        load_llm(str(folder))
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"model_type": "lllama"}', '{"model_type": "llama", "hidden_size": "x"}']
+)
+def test_a_damaged_configuration_ends_in_a_sentence(tiny_backbones, tmp_path, content):
+    folder = shutil.copytree(tiny_backbones / "llm", tmp_path / "llm")
+    (folder / "config.json").write_text(content)
+    with pytest.raises(UserError, match="cannot be loaded .*run again") as told:
+        load_llm(str(folder))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"model": {"type": "none"}}'])
+def test_a_damaged_tokenizer_ends_in_a_sentence(tiny_backbones, tmp_path, content):
+    folder = shutil.copytree(tiny_backbones / "llm", tmp_path / "llm")
+    (folder / "tokenizer.json").write_text(content)
+    with pytest.raises(UserError, match="cannot be loaded .*run again") as told:
+        load_tokenizer(str(folder))
+    assert "\n" not in str(told.value)
+
+
+def test_files_that_a_folder_records_are_compared(tiny_backbones, tmp_path):
+    folder = shutil.copytree(tiny_backbones / "llm", tmp_path / "llm")
+    sealed.write(folder / "training.json", {"seconds": 1})
+    load_llm(str(folder))
+    changed_config(folder, rope_theta=10001.0)  # nothing else would see it
+    with pytest.raises(UserError, match="is damaged .*config.json is damaged: its sha256 .*run again"):
+        load_llm(str(folder))
+
+
+def test_a_model_that_is_there_in_part_is_not_there(tiny_backbones, tmp_path):
+    folder = shutil.copytree(tiny_backbones / "llm", tmp_path / "llm")
+    one, two = folder / "model-1.safetensors", folder / "model-2.safetensors"
+    (folder / "model.safetensors").rename(one)
+    with open(one, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    tensors = [name for name in header if name != "__metadata__"]
+    index = {"weight_map": dict.fromkeys(tensors, one.name) | {"lost": two.name}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(MissingInput, match="is not whole .model-2.safetensors is not in"):
+        backbones.backbone_folder(str(folder))
+    shutil.copy(one, two)
+    assert "model-2.safetensors lacks tensors that" in backbones.fault(folder)
+    two.write_bytes(one.read_bytes()[:-1])
+    assert "model-2.safetensors is damaged or cut short" in backbones.fault(folder)
+    one.unlink(), two.unlink(), (folder / "model.safetensors.index.json").unlink()
+    assert "no .safetensors file" in backbones.fault(folder)
+
+
+def test_what_the_hub_sent_is_compared_with_its_hashes(tiny_backbones, tmp_path):
+    """A hub copy is links to blobs: small ones are named as git names them, large ones by their sha256."""
+    blobs, folder = tmp_path / "blobs", tmp_path / "snapshot"
+    shutil.copytree(tiny_backbones / "llm", folder)
+    blobs.mkdir()
+    for file in list(folder.iterdir()):
+        large = file.suffix == ".safetensors"
+        name = backbones.file_sha256(file) if large else backbones._git_sha1(file)
+        file.rename(blobs / name)
+        file.symlink_to(blobs / name)
+    backbones.check(str(folder))
+    for file in ("model.safetensors", "tokenizer.json"):
+        blob = (folder / file).resolve()
+        content = blob.read_bytes()
+        blob.write_bytes(content[:-1] + b" ")
+        with pytest.raises(UserError, match=f"{file} is not what the hub sent"):
+            backbones.check(str(folder))
+        blob.write_bytes(content)

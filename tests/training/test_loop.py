@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 
 import pytest
@@ -153,6 +154,36 @@ def test_killed_and_resumed_ends_with_the_same_numbers_to_the_last_bit(tmp_path,
     assert [p.step for p in fit.clock] == [3, 5, 8]
     for name, parameter in whole.parameters().items():
         assert torch.equal(parameter, resumed.parameters()[name]), name
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("file", ["state.json", "weights.safetensors", "optimizer.pt"])
+def test_a_damaged_checkpoint_is_dropped_and_the_stage_starts_anew(
+    tmp_path, monkeypatch, capsys, file, sealed
+):
+    """Also one from before there were seals, where the damage keeps it from being read."""
+    whole = Toy()
+    expected = whole.fit(tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "CHECKPOINT_SECONDS", -1)
+        Toy(fail_at=5).fit(tmp_path / "checkpoint")
+    damaged = tmp_path / "checkpoint" / file
+    content = damaged.read_bytes()
+    if sealed:
+        place = len(content) // 2
+        damaged.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    else:
+        state = tmp_path / "checkpoint" / "state.json"
+        record = json.loads(state.read_text())
+        del record["seal"]
+        state.write_text(json.dumps(record))
+        damaged.write_bytes(damaged.read_bytes()[:-200])
+    anew = Toy()
+    fit = anew.fit(tmp_path / "checkpoint")
+    assert anew.losses == whole.losses and fit.curve == expected.curve
+    told = capsys.readouterr().err
+    assert told.startswith("The checkpoint ") and told.count("\n") == 1 and "starts anew" in told
+    assert not (tmp_path / "checkpoint").exists()
 
 
 def test_killed_between_checkpoints_repeats_the_steps_since(tmp_path, monkeypatch):

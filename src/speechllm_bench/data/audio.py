@@ -89,5 +89,11 @@ def encode_flac(audio: np.ndarray) -> bytes:
 
 
 def decode_flac(data: bytes) -> np.ndarray:
-    """float32 samples of what `encode_flac` wrote."""
-    return soundfile.read(io.BytesIO(data), dtype="float32")[0]
+    """float32 samples (n,) of what `encode_flac` wrote; UserError where that is damaged."""
+    try:
+        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32")
+    except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"no FLAC that can be read: {str(error).splitlines()[0]}") from None
+    if samples.ndim != 1 or rate != SAMPLE_RATE:
+        raise UserError(f"a FLAC of {rate} Hz and shape {samples.shape}, not mono at {SAMPLE_RATE} Hz")
+    return samples

@@ -13,7 +13,7 @@ from types import TracebackType
 
 import numpy as np
 
-from speechllm_bench import runs
+from speechllm_bench import runs, sealed
 from speechllm_bench.errors import UserError
 
 _FRAMES, _INDEX = "frames.bin", "index.json"
@@ -64,7 +64,7 @@ class FrameWriter:
                 "sha256": self._sha256.hexdigest(),
                 "n_frames": self._n_frames,
             }
-            runs.write_json(self._temporary / _INDEX, index)
+            sealed.write(self._temporary / _INDEX, index, {})  # it has the hash of the frames already
         self._stack.__exit__(kind, error, trace)
 
 
@@ -94,16 +94,16 @@ class FrameStore:
     def open(cls, folder: Path) -> FrameStore:
         """Raises UserError when a file is missing, cut short or unreadable."""
         folder = Path(folder)
-        index = runs.read_json(folder / _INDEX, _remedy(folder))
+        index = sealed.read(folder / _INDEX, _remedy(folder))
         try:
             return cls(folder, index)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{folder / _INDEX} is no index of frames: {_remedy(folder)}") from error
 
-    def verify(self) -> None:
-        """Read all frames and compare their sha256; UserError if a byte has changed."""
+    def verify(self, stamped: bool = True) -> None:
+        """UserError where the frames' sha256 is another; `stamped` as `sealed.known_sha256` has it."""
         path = self.folder / _FRAMES
-        if runs.file_sha256(path) != self._index["sha256"]:
+        if sealed.known_sha256(path, stamped) != self._index["sha256"]:
             raise UserError(f"{path} is corrupt (its sha256 has changed): {_remedy(self.folder)}")
 
     def __contains__(self, utterance_id: str) -> bool:

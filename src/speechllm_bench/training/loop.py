@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import math
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
@@ -16,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from speechllm_bench import runs
+from speechllm_bench import runs, sealed
 from speechllm_bench.config import FitConfig
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import CURVE_COLUMNS, SECONDS
@@ -206,17 +208,29 @@ def _save(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer, stat
         state_dict = io.BytesIO()  # in memory first, as in `save_weights`
         torch.save(optimizer.state_dict(), state_dict)
         (temporary / "optimizer.pt").write_bytes(state_dict.getbuffer())
-        runs.write_json(temporary / "state.json", asdict(state))
+        sealed.write(temporary / "state.json", asdict(state))
 
 
 def _resume(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer) -> _State:
-    if not (folder / "state.json").is_file():
+    """Where the checkpoint stands; a damaged one is dropped, with a sentence, and the stage starts anew."""
+    if not folder.is_dir():
         return _State()
-    load_weights(parameters, folder / "weights.safetensors")
-    optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
-    record = runs.read_json(folder / "state.json")
-    points = {name: [Point(**point) for point in record.get(name, [])] for name in ("curve", "clock")}
-    return _State(**record | points)
+    untouched = copy.deepcopy(optimizer.state_dict())
+    try:
+        record = sealed.read(folder / "state.json", "")
+        points = {name: [Point(**point) for point in record.get(name, [])] for name in ("curve", "clock")}
+        state = _State(**record | points)
+        optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
+        load_weights(parameters, folder / "weights.safetensors")  # last: nothing is copied in part
+        return state
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever torch or json raises on damage; it would come at every start
+        told = str(error).partition("\n")[0].partition(";")[0]
+    print(f"The checkpoint {folder} is dropped, the stage starts anew: {told}", file=sys.stderr, flush=True)
+    optimizer.load_state_dict(untouched)
+    runs.remove(folder)
+    return _State()
 
 
 def save_weights(parameters: dict[str, nn.Parameter], path: Path) -> None:
@@ -262,5 +276,5 @@ def join_curves(folders: Sequence[Path], path: Path) -> None:
             value = round(float(value) + seconds, 2) if metric == SECONDS else value
             joined.append([stage, int(step) + steps, int(seen) + examples, split, metric, value])
         steps, examples = (joined[-1][1], joined[-1][2]) if rows else (steps, examples)
-        seconds += runs.read_json(folder / "stage.json")["seconds"]
+        seconds += sealed.read(folder / "stage.json", runs.DELETE_FOLDER)["seconds"]
     runs.write_text(path, "".join(",".join(map(str, row)) + "\n" for row in [header, *joined]))

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from speechllm_bench import paths, runs
+from speechllm_bench import paths, runs, sealed
 from speechllm_bench.data import corpora
 from speechllm_bench.training.loop import Fit, write_curve
 from speechllm_bench.zoo import audio_llm, config, llm, mixture, whisper
@@ -90,5 +90,5 @@ def save(name: str, recipe, model, tokenizer, fits: dict[str, Fit], seen: dict |
             "trained": time.strftime("%Y-%m-%d", time.gmtime()),
             "environment": runs.environment(),
         }
-        runs.write_json(temporary / "training.json", record)
+        sealed.write(temporary / "training.json", record)
     return folder

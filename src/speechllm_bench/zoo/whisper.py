@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, WhisperConfig, WhisperForConditionalGeneration
 
-from speechllm_bench import paths, runs
+from speechllm_bench import paths, runs, sealed
 from speechllm_bench.data import synthesis
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.models.encoder import encoder_states, log_mel, real_frames
@@ -55,7 +55,7 @@ class Mels:
     """Log-mel features of utterances, memory-mapped fp16: `mels[i]` is (80, M), padded to 0.64 s."""
 
     def __init__(self, folder: Path):
-        record = runs.read_json(folder / "index.json")
+        record = sealed.read(folder / "index.json", f"delete the folder {folder} and run again", stamped=True)
         self.offsets, self.real = record["offsets"], record["real_frames"]
         self.data = np.memmap(folder / "mels.bin", np.float16, "r").reshape(-1, 80)
 
@@ -83,7 +83,7 @@ def _write_mels(utterances: list[Utterance], folder: Path, n_workers: int) -> No
                 file.write(np.ascontiguousarray(mel).tobytes())
                 offsets.append(offsets[-1] + len(mel))
                 real.append(real_frames(len(audio)))
-        runs.write_json(temporary / "index.json", {"offsets": offsets, "real_frames": real})
+        sealed.write(temporary / "index.json", {"offsets": offsets, "real_frames": real})
 
 
 class WhisperCTC(nn.Module):

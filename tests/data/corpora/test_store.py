@@ -153,15 +153,43 @@ def test_a_missing_file_is_named(broken, name):
 def test_a_truncated_file_is_named(broken):
     path = broken / "data/train-00000.parquet"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"train-00000.parquet has .* bytes instead of .*delete"):
+    with pytest.raises(UserError, match=r"train-00000.parquet is damaged: its sha256 .*delete"):
         Corpus.load(broken)
 
 
 def test_a_corrupt_file_is_named(broken):
     path = broken / "data/train-00000.parquet"
     path.write_bytes(b"\0" * path.stat().st_size)
+    with pytest.raises(UserError, match=r"train-00000.parquet is damaged: its sha256 .*delete"):
+        Corpus.load(broken).utterances("train")
+
+
+def unsealed(broken):
+    """As corpora were stored before there were seals."""
+    record = json.loads((broken / "corpus.json").read_text())
+    del record["seal"]
+    (broken / "corpus.json").write_text(json.dumps(record))
+    return broken / "data/train-00000.parquet"
+
+
+def test_a_corrupt_file_without_a_seal_is_named_where_it_cannot_be_read(broken):
+    path = unsealed(broken)
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
+    with pytest.raises(UserError, match=r"train-00000.parquet has .* bytes instead of .*delete"):
+        Corpus.load(broken)
+    path.write_bytes(b"\0" * len(content))
     with pytest.raises(UserError, match=r"train-00000.parquet is corrupt.*delete"):
         Corpus.load(broken).utterances("train")
+
+
+def test_damaged_audio_ends_in_a_sentence(broken):
+    path = unsealed(broken)
+    content = path.read_bytes()
+    assert content.count(b"fLaC") == len(Corpus.load(broken).utterances("train"))
+    path.write_bytes(content.replace(b"fLaC", b"fLaX"))
+    with pytest.raises(UserError, match=r"audio of utterance 0 in .*train-00000.parquet is damaged.*delete"):
+        Corpus.load(broken).audio("train", 0)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"splits": {"train": {}}}'])
@@ -179,4 +207,6 @@ def test_an_unknown_split_is_named(built):
 
 
 def test_the_record_is_plain_json(built):
-    assert json.loads((built / "corpus.json").read_text()) == Corpus.load(built).info
+    record = json.loads((built / "corpus.json").read_text())
+    assert set(record.pop("seal")["files"]) == {"data/train-00000.parquet", "data/A_test-00000.parquet"}
+    assert record == Corpus.load(built).info

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from speechllm_bench import runs
+from speechllm_bench import runs, sealed
 from speechllm_bench.data.audio import SAMPLE_RATE, decode_flac, encode_flac, to_int16
 from speechllm_bench.data.corpora.card import data_card
 from speechllm_bench.data.espeak import espeak_version
@@ -101,7 +101,8 @@ def build(
             splits[split] = _write_split(temporary, split, islice(spoken, len(utterances)))
         info = _record(recipe, versions, splits)
         runs.write_text(temporary / "README.md", data_card(info))
-        runs.write_json(temporary / _RECORD, info)
+        files = {c["file"]: runs.file_sha256(temporary / c["file"]) for c in splits.values()}
+        sealed.write(temporary / _RECORD, info, files)
     return Corpus.load(folder)
 
 
@@ -159,9 +160,9 @@ class Corpus:
 
     @classmethod
     def load(cls, folder: Path) -> Corpus:
-        """Raises UserError when a file is missing, cut short or unreadable."""
+        """Raises UserError when a file is missing, cut short, unreadable or not the one that was written."""
         folder = Path(folder)
-        info = runs.read_json(folder / _RECORD, _remedy(folder))
+        info = sealed.read(folder / _RECORD, _remedy(folder), stamped=True)
         try:
             files = {folder / counts["file"]: counts["bytes"] for counts in info["splits"].values()}
         except (KeyError, TypeError, AttributeError) as error:
@@ -193,15 +194,22 @@ class Corpus:
     def audio(self, split: str, index: int) -> np.ndarray:
         """float32 samples at 16 kHz of the split's utterance `index`."""
         group = self._row_group(split, index // _ROWS)
-        return decode_flac(group[index % _ROWS].as_py())
+        try:
+            return decode_flac(group[index % _ROWS].as_py())
+        except UserError as error:
+            raise UserError(
+                f"the audio of utterance {index} in {self._path(split)} is damaged ({error}): "
+                f"{_remedy(self.folder)}"
+            ) from None
 
     def n_samples(self, split: str) -> np.ndarray:
         """Lengths of all the split's utterances, in samples at 16 kHz, without decoding them."""
         return self._read(split, lambda file: file.read(["n_samples"]))["n_samples"].to_numpy()
 
     def _read_utterances(self, split: str) -> list[Utterance]:
-        table = self._read(split, lambda file: file.read([*_FIELDS, "voice", "tasks"]))
-        return [Utterance.from_json(record) for record in table.to_pylist()]
+        columns = [*_FIELDS, "voice", "tasks"]
+        rows = self._read(split, lambda file: file.read(columns).to_pylist())
+        return self._read(split, lambda _: [Utterance.from_json(row) for row in rows])
 
     def _read_row_group(self, split: str, group: int) -> pa.Array:
         table = self._read(split, lambda file: file.read_row_group(group, ["audio.bytes"]))
@@ -210,10 +218,10 @@ class Corpus:
     def _open(self, split: str) -> pq.ParquetFile:
         return pq.ParquetFile(self._path(split), memory_map=True)
 
-    def _read(self, split: str, read) -> pa.Table:
+    def _read(self, split: str, read):
         try:
             return read(self._file(split))
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
             raise UserError(f"{self._path(split)} is corrupt ({error}): {_remedy(self.folder)}") from error
 
     def _path(self, split: str) -> Path:

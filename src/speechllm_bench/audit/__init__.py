@@ -1,0 +1,87 @@
+"""`speechllm-bench audit`: whether what is stored is what was written, and follows from what it rests on.
+
+Hashes are compared, scores recomputed from their predictions, tables redrawn from their scores, and executed
+notebooks searched for cells that failed or never ran. Nothing is changed, but by `--seal`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from speechllm_bench import paths
+from speechllm_bench.audit import found, notebooks, stored, tables
+from speechllm_bench.audit.found import Found
+from speechllm_bench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an audit found, in the order in which it looked."""
+
+    found: tuple[Found, ...]
+
+    @property
+    def wrong(self) -> list[str]:
+        return [one.wrong for one in self.found if one.wrong]
+
+    def __str__(self) -> str:
+        """A table of what was checked, and a line for each thing that is wrong."""
+        lines = []
+        for part in dict.fromkeys(one.part for one in self.found):
+            own = [one for one in self.found if one.part == part]
+            unchecked = sum(one.state == found.UNCHECKED for one in own)
+            wrong = sum(one.wrong is not None for one in own)
+            lines.append(
+                {"part": part, "checked": len(own) - unchecked, "wrong": wrong, "unchecked": unchecked}
+            )
+        table = pd.DataFrame(lines).to_markdown(index=False) if lines else "There is nothing to check."
+        return "\n".join([table, *(f"wrong: {sentence}" for sentence in self.wrong)])
+
+
+def audit(folder: Path | None = None, quick: bool = False, seal: bool = False) -> Report:
+    """Check a folder, or all results, backbones and caches of the home.
+
+    folder: the results of one profile, or a folder of several such. quick: hashes and notebooks alone. seal:
+    records of runs and stages from before there were seals get one where all is well with them.
+    Raises UserError where `folder` holds no results, and for `seal` in a quick audit.
+    """
+    if seal and quick:
+        raise UserError("an audit seals what it has checked in full: leave out --quick or --seal")
+    return Report(tuple(_all(folder, quick, seal)))
+
+
+def _all(folder: Path | None, quick: bool, seal: bool) -> Iterator[Found]:
+    if folder is None:
+        yield from stored.backbones()
+        yield from stored.caches(paths.cache(), quick)
+    for results in _results(folder or paths.home() / "results", required=folder is not None):
+        yield from _profile(results, quick, seal)
+
+
+def _profile(results: Path, quick: bool, seal: bool) -> Iterator[Found]:
+    for kind in (stored.RUN, stored.STAGE):
+        for folder in kind.folders(results):
+            looked = list(kind.check(folder, quick))
+            yield from looked
+            if seal and not any(one.wrong for one in looked):
+                stored.seal(folder / kind.record)
+    yield from notebooks.check(results)
+    if not quick:
+        yield from tables.check(results)
+
+
+def _results(folder: Path, required: bool) -> Iterable[Path]:
+    """The results of single profiles in a folder: itself, or folders in it."""
+    inner = (folder / "results", folder) if (folder / "results").is_dir() else (folder,)
+    for place in inner:
+        if (place / "runs").is_dir():
+            return [place]
+        if several := sorted(runs.parent for runs in place.glob("*/runs") if runs.is_dir()):
+            return several
+    if required:
+        raise UserError(f"{folder} holds no results; name a folder such as results/mini, which has runs/")
+    return []

@@ -1,0 +1,23 @@
+"""What an audit finds of one thing that it looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WELL, WRONG, UNCHECKED = "well", "wrong", "unchecked"
+
+
+@dataclass(frozen=True)
+class Found:
+    """`part` is the row of the report's table; `wrong` says what is wrong and what to do.
+
+    `unchecked`: nothing records what the thing should be.
+    """
+
+    part: str
+    wrong: str | None = None
+    unchecked: bool = False
+
+    @property
+    def state(self) -> str:
+        return WRONG if self.wrong else UNCHECKED if self.unchecked else WELL

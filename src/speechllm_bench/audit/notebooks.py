@@ -1,0 +1,67 @@
+"""Executed notebooks that look whole and are not.
+
+Papermill marks cells completed whose kernel has died. A cell that ran has an execution count, one that failed
+an output of type `error`; a notebook of this suite has a status beside it, written last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from speechllm_bench import runs, sealed
+from speechllm_bench.audit.found import Found
+from speechllm_bench.errors import UserError
+
+PART = "executed notebooks"
+REMEDY = "execute it again with `speechllm-bench notebook`"
+
+
+def check(results: Path) -> Iterator[Found]:
+    """Every notebook in a folder of results but those in `failed`, which are there for being faulty."""
+    for file in sorted(results.rglob("*.ipynb")):
+        if {"failed", ".ipynb_checkpoints"} & set(file.relative_to(results).parts):
+            continue
+        status = _status(file) if file.parent.name == "notebooks" else None
+        wrong = status or fault(file)
+        yield Found(PART, f"{file}: {wrong}; {REMEDY}" if wrong else None)
+
+
+def fault(file: Path) -> str | None:
+    """A phrase that says why an executed notebook is not whole; None where it is."""
+    try:
+        notebook = runs.read_json(file)
+        cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        told = notebook.get("metadata", {}).get("papermill")
+        sources = ["".join(cell["source"]).strip() for cell in cells]
+        errors = [[o for o in cell.get("outputs", ()) if o["output_type"] == "error"] for cell in cells]
+        counts = [cell.get("execution_count") for cell in cells]
+        states = [cell.get("metadata", {}).get("papermill", {}).get("status") for cell in cells]
+        unfinished = told is not None and (told.get("exception") or not told.get("end_time"))
+    except (UserError, LookupError, TypeError, AttributeError):
+        return "it is damaged"
+    for number, failed in enumerate(errors, start=1):
+        if failed:
+            return f"code cell {number} holds an error ({failed[0].get('ename')})"
+    for number, (source, count, state) in enumerate(zip(sources, counts, states, strict=True), start=1):
+        if source and count is None:
+            marked = f", though it is marked {state}" if state == "completed" else ""
+            return f"code cell {number} never ran{marked}: its kernel died or was stopped"
+    return "papermill did not end well" if unfinished else None
+
+
+def _status(file: Path) -> str | None:
+    """What the status beside a notebook has against it."""
+    beside = file.with_suffix(".json")
+    if not beside.is_file():
+        return "no status is beside it"
+    try:
+        status = sealed.read(beside)
+        named, pid = status["status"], status.get("pid")
+    except (UserError, LookupError, TypeError, AttributeError):
+        return "the notebook or its status is damaged"
+    if named == "running" and not (isinstance(pid, int) and psutil.pid_exists(pid)):
+        return "its status is running and its process is gone"
+    return None if named in ("ok", "running") else f"its status is {named}"

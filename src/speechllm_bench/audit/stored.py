@@ -1,0 +1,175 @@
+"""Records with the files that they seal: of runs, stages, backbones and caches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from speechllm_bench import backbones as folders
+from speechllm_bench import paths, rescore, runs, sealed
+from speechllm_bench.audit.found import Found
+from speechllm_bench.data.audio import to_int16
+from speechllm_bench.data.corpora.store import Corpus
+from speechllm_bench.data.frames import FrameStore
+from speechllm_bench.errors import UserError
+from speechllm_bench.reports.curves import read_curve
+
+DROPPED = "delete its folder; the stage starts anew"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Folders of one kind in the results of a profile, and what is checked in each."""
+
+    folder: str
+    record: str
+    check: Callable[[Path, bool], Iterator[Found]]
+
+    def folders(self, results: Path) -> list[Path]:
+        """Hidden ones are left out: another process may be writing one."""
+        return [p for p in sorted((results / self.folder).glob("[!.]*")) if p.is_dir()]
+
+
+def check_run(folder: Path, quick: bool) -> Iterator[Found]:
+    looked = list(sealed_record(folder / "run.json", "runs: records and files", runs.DELETE_FOLDER))
+    yield from looked
+    if any(one.wrong for one in looked):
+        return
+    record = runs.read_json(folder / "run.json")
+    yield from _told("runs: records and files", lambda: _belongs(record, folder))
+    if quick:
+        return
+    yield from _told("runs: curves", lambda: read_curve(folder / "curve.csv"))
+    if record.get("status") == "ok":
+        yield from _told("runs: scores from predictions", lambda: _recompute(folder))
+
+
+def check_stage(folder: Path, quick: bool) -> Iterator[Found]:
+    yield from sealed_record(folder / "stage.json", "stages", runs.DELETE_FOLDER)
+
+
+RUN = Kind("runs", "run.json", check_run)
+STAGE = Kind("stages", "stage.json", check_stage)
+
+
+def backbones() -> Iterator[Found]:
+    """Folders of the zoo and fetched ones: whole, and what they record."""
+    for kind, place in (("zoo", paths.PROJECT / "zoo"), ("fetched", paths.fetched())):
+        for folder in sorted(p for p in place.glob("[!.]*") if p.is_dir()):
+            name, part = f"{kind}/{folder.name}", f"backbones: {kind}"
+            if kind == "fetched" and not (folder / "config.json").is_file():
+                continue  # a voice
+            if lacking := folders.fault(folder):
+                yield Found(part, f"backbone '{name}' is not whole ({lacking}); {folders.remedy(name)}")
+                continue
+            record = folder / folders.RECORD
+            if kind == "zoo" and record.is_file() and sealed.SEAL not in _raw(record):
+                yield Found(part, unchecked=True)
+                continue
+            yield from _told(part, lambda name=name: folders.check(name))
+
+
+def caches(cache: Path, quick: bool) -> Iterator[Found]:
+    """Corpora, encoder frames, recognised transcripts and checkpoints."""
+    for record in sorted(cache.glob("corpora/[!.]*/corpus.json")):
+        looked = list(sealed_record(record, "cache: corpora", f"delete the folder {record.parent}"))
+        if quick or not any(one.unchecked for one in looked):
+            yield from looked
+        else:
+            yield from _told("cache: corpora", lambda folder=record.parent: _reread(folder))
+    for index in sorted(cache.glob("frames/[!.]*/index.json")):
+        yield from _told("cache: encoder frames", lambda folder=index.parent: _verify(folder))
+    for file in sorted(cache.glob("transcripts/*/[!.]*.json")):
+        yield from sealed_record(file, "cache: transcripts", "delete this file")
+    for state in sorted(cache.glob("checkpoints/[!.]*/state.json")):
+        yield from sealed_record(state, "cache: checkpoints", DROPPED)
+
+
+def sealed_record(path: Path, part: str, remedy: str) -> Iterator[Found]:
+    """One finding for the record, and one for each file that it seals and that is not as it was."""
+    try:
+        record = runs.read_json(path, remedy)
+    except UserError as error:
+        yield Found(part, str(error))
+        return
+    if not isinstance(record, dict):
+        yield Found(part, f"{path} is damaged; {remedy}")
+        return
+    if sealed.SEAL not in record:
+        yield Found(part, unchecked=True)
+        return
+    wrong = list(sealed.faults(path, record))
+    yield from [Found(part, f"{sentence}; {remedy}") for sentence in wrong] or [Found(part)]
+
+
+def seal(path: Path) -> None:
+    """Give a record from before there were seals one over the files beside it; others stay as they are."""
+    record = runs.read_json(path)
+    if sealed.SEAL not in record:
+        sealed.write(path, record)
+
+
+def _told(part: str, check: Callable[[], object]) -> Iterator[Found]:
+    try:
+        check()
+    except UserError as error:
+        yield Found(part, str(error))
+    else:
+        yield Found(part)
+
+
+def _belongs(record: dict, folder: Path) -> None:
+    """A run's record is about its own folder, and its files are those that its status asks for."""
+    if record.get("digest") != folder.name:
+        raise UserError(
+            f"{folder / 'run.json'} is of another run ({record.get('digest')}); {runs.DELETE_FOLDER}"
+        )
+    if record.get("status") not in ("ok", "diverged"):
+        raise UserError(
+            f"{folder / 'run.json'} has the status {record.get('status')!r}; {runs.DELETE_FOLDER}"
+        )
+    wanted = ["curve.csv"] + ["score.json", "predictions.jsonl.gz"] * (record["status"] == "ok")
+    for name in wanted:
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name} is missing; {runs.DELETE_FOLDER}")
+
+
+def _recompute(folder: Path) -> None:
+    file = folder / "score.json"
+    stored, fresh = runs.read_json(file, runs.DELETE_FOLDER), rescore.scored(folder)
+    found = [*rescore.differences(stored, fresh), *rescore.later_differences(stored, fresh)]
+    if found:
+        more = f", and {len(found) - 1} more" if found[1:] else ""
+        raise UserError(
+            f"{file} does not agree with the predictions beside it ({found[0]}{more}); {runs.DELETE_FOLDER}"
+        )
+
+
+def _verify(folder: Path) -> None:
+    """All bytes, whatever the stamps say."""
+    store = FrameStore.open(folder)
+    store.verify(stamped=False)
+
+
+def _reread(folder: Path) -> None:
+    """A corpus without a seal: the hashes of its utterances and audio, made again."""
+    corpus = Corpus.load(folder)
+    for split, counts in corpus.info["splits"].items():
+        of_utterances, of_audio = hashlib.sha256(), hashlib.sha256()
+        for index, utterance in enumerate(corpus.utterances(split)):
+            of_utterances.update(json.dumps(utterance.to_json(), sort_keys=True).encode() + b"\n")
+            of_audio.update(to_int16(corpus.audio(split, index)).astype("<i2").tobytes())
+        hashes = {"utterances_sha256": of_utterances, "audio_sha256": of_audio}
+        for name, found in hashes.items():
+            if counts.get(name) != found.hexdigest():
+                raise UserError(f"split {split} of {folder} is damaged ({name} differs); delete the folder")
+
+
+def _raw(path: Path) -> dict:
+    try:
+        return runs.read_json(path)
+    except UserError:
+        return {sealed.SEAL: None}  # whose check says what is wrong

@@ -1,0 +1,99 @@
+"""Tables and summaries, redrawn from the scores in a temporary home and compared with the stored ones."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from speechllm_bench import paths, runs, studies
+from speechllm_bench.audit.found import Found
+from speechllm_bench.errors import UserError
+from speechllm_bench.profiles import PROFILES
+from speechllm_bench.reports import study, summary
+
+PART = "tables and summary from scores"
+HOME = "SPEECHLLM_BENCH_HOME"
+
+
+def check(results: Path) -> Iterator[Found]:
+    """Each stored table and the summary; those that a notebook draws are left unchecked."""
+    profile = _profile(results)
+    stored = sorted(p for p in (results / "tables").glob("[!.]*") if p.is_file())
+    stored += [p for p in (results / "README.md",) if p.is_file()]
+    if not stored:
+        return
+    if profile is None:
+        yield from (Found(PART, unchecked=True) for _ in stored)
+        return
+    names = [name for name in studies.known_studies() if (results / "tables" / f"{name}.csv").is_file()]
+    with _home(results, profile) as drawn:
+        for name in names:
+            yield from _told(lambda name=name: study.write(name, profile, draw=False), results)
+        if (results / "README.md").is_file():
+            yield from _told(lambda: summary.write(profile), results)
+        for file in stored:
+            yield from _compared(file, drawn / file.relative_to(results), profile)
+
+
+def _compared(file: Path, drawn: Path, profile: str) -> Iterator[Found]:
+    if drawn.is_symlink():  # nobody drew it again
+        yield Found(PART, unchecked=True)
+    elif not drawn.is_file() or drawn.read_bytes() != file.read_bytes():
+        yield Found(
+            PART,
+            f"{file} is not what its scores give now; draw it again with "
+            f"`speechllm-bench report all --profile {profile}`",
+        )
+    else:
+        yield Found(PART)
+
+
+def _told(draw, results: Path) -> Iterator[Found]:
+    try:
+        draw()
+    except UserError as error:
+        yield Found(PART, f"tables of {results} cannot be drawn again: {error}")
+
+
+def _profile(results: Path) -> str | None:
+    """The profile that a folder of results is of: by its records, or else by its name."""
+    for file in sorted(results.glob("runs/[!.]*/run.json")):
+        with contextlib.suppress(UserError, KeyError, TypeError):
+            found = runs.read_json(file)["profile"]
+            return found if found in PROFILES else None
+    return results.name if results.name in PROFILES else None
+
+
+@contextlib.contextmanager
+def _home(results: Path, profile: str) -> Iterator[Path]:
+    """A temporary home whose results of one profile are links to the stored ones; yields its results.
+
+    A file that is drawn replaces its link, and nothing stored changes.
+    """
+    paths.cache().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="audit_") as folder:
+        home = Path(folder)
+        own = home / "results" / profile
+        own.mkdir(parents=True)
+        for entry in results.resolve().iterdir():
+            if entry.name in ("tables", "figures"):
+                (own / entry.name).mkdir()
+                for file in entry.iterdir():
+                    (own / entry.name / file.name).symlink_to(file)
+            else:
+                (own / entry.name).symlink_to(entry)
+        for kept in (paths.cache(), paths.fetched()):
+            if kept.is_dir():
+                (home / kept.name).symlink_to(kept)
+        before = os.environ.get(HOME)
+        os.environ[HOME] = str(home)
+        try:
+            yield own
+        finally:
+            if before is None:
+                del os.environ[HOME]
+            else:
+                os.environ[HOME] = before
