@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechllm_bench import paths, runs
+from speechllm_bench import lifeline, paths, runs
 from speechllm_bench.arguments import OPTIONS, STUDIES, Parser, count, seed
 from speechllm_bench.errors import UserError
 
@@ -32,10 +32,16 @@ INTERRUPTED = 130
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not under nohup
+        signal.signal(signal.SIGHUP, _terminate)
+    lifeline.watch()
     try:
         chosen = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
         if chosen.name_of_command != "doctor":  # which looks around and writes nothing
+            from speechllm_bench import housekeeping
+
             runs.make_home()
+            housekeeping.tidy()
         return chosen.command(chosen) or 0
     except UserError as error:
         print(f"speechllm-bench: {error}", file=sys.stderr)
@@ -294,9 +300,13 @@ _PROCESS = os.getpid()
 
 
 def _terminate(number, frame):
-    """TERM is Ctrl-C by other means; a worker that inherited this handler just ends."""
+    """TERM and a lost terminal are Ctrl-C by other means; a worker that inherited this handler just ends."""
     if os.getpid() != _PROCESS:
         os._exit(128 + number)
+    if number != signal.SIGTERM:  # writing to a terminal that is gone fails, and would cut the cleaning short
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in filter(os.isatty, (1, 2)):
+            os.dup2(nowhere, descriptor)
     raise KeyboardInterrupt
 
 

@@ -220,11 +220,12 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
     digest = identity.stage_digest(config, index)
     folder = studies.stage_folder(profile, digest)
     stage = config.stages[index]
+    checkpoint = paths.cache() / "checkpoints" / digest
     with runs.lock(folder, lambda: progress("waiting", 0.0)):
         if (folder / "stage.json").is_file():
+            runs.remove(checkpoint)
             loop.load_weights(model.trained_parameters(stage.train), folder / "weights.safetensors")
             return runs.read_json(folder / "stage.json")
-        checkpoint = paths.cache() / "checkpoints" / digest
         fitted, seen = stages.train_stage(
             config, index, model, tokenizer, data, checkpoint, lambda share: progress("train", share)
         )
