@@ -200,7 +200,7 @@ def _studies(names: list[str], profile: str) -> list[str]:
 
     if not names:
         return studies.profile_named(profile).headline
-    return studies.known_studies() if names == ["all"] else names
+    return studies.known_studies() if "all" in names else list(dict.fromkeys(names))
 
 
 def _parser() -> Parser:

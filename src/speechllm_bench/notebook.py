@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 
 from speechllm_bench import identity, leftovers, lifeline, paths, runner, runs, studies
+from speechllm_bench.config import LARGEST_SEED
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import VARIANT_SETS
 
@@ -136,8 +137,11 @@ def _check_values(name: str, values: dict) -> None:
         for variant in set(_variants(values)) - set(VARIANT_SETS):
             known.variant(variant)
     for seed in _seeds(values):
-        if type(seed) is not int or seed < 0:
-            raise UserError(f"seeds are whole numbers from 0, got {seed!r}")
+        if type(seed) is not int or not 0 <= seed <= LARGEST_SEED:
+            raise UserError(f"seeds are whole numbers from 0 to {LARGEST_SEED}, got {seed!r}")
+    for key, value in values.items():
+        if isinstance(value, list) and len(value) > len(set(map(repr, value))):
+            raise UserError(f"parameter '{key}' of notebook '{name}' names something twice: {value}")
 
 
 def _study(name: str, values: dict) -> str | None:
