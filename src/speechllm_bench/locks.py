@@ -42,14 +42,14 @@ def acquired(file: Path, wait: bool = False) -> FileLock | None:
         return None
     except PermissionError:
         raise UserError(
-            f"the lock {file} belongs to another user; share the folder by a group and a umask of 002, or let "
-            "SPEECHLLM_BENCH_HOME name a folder of your own"
+            f"the lock {file} belongs to another user; share the folder by a group and a umask of 002, or "
+            "let SPEECHLLM_BENCH_HOME name a folder of your own"
         ) from None
     except OSError as error:
         if error.errno not in CANNOT_LOCK:
             raise
         raise UserError(
-            f"the disk that holds {file.parent} cannot lock files, so two processes could damage each other's "
-            "results; let SPEECHLLM_BENCH_HOME name a folder on a disk that can"
+            f"the disk that holds {file.parent} cannot lock files, so two processes could damage each "
+            "other's results; let SPEECHLLM_BENCH_HOME name a folder on a disk that can"
         ) from None
     return lock

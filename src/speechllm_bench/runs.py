@@ -138,9 +138,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def lock(
-    target: Path, waiting: Callable[[], None] = lambda: None
-) -> contextlib.AbstractContextManager[None]:
+def lock(target: Path, waiting: Callable[[], None] = lambda: None) -> contextlib.AbstractContextManager[None]:
     """Hold `target` alone; whoever comes second waits, and says so by `waiting`.
 
     A killed holder's lock is released by the system.
@@ -149,7 +147,7 @@ def lock(
 
 
 def lock_file(target: Path) -> Path:
-    """Keyed by the place, not by the name alone; in the home by the place below it, wherever it is mounted."""
+    """Keyed by the place, and not by the name alone; in the home by the place below it."""
     place, home = target.resolve(), paths.home()
     key = place.relative_to(home) if place.is_relative_to(home) else place
     return paths.cache() / "locks" / f"{target.name}-{digest(key.as_posix())}.lock"

@@ -23,7 +23,9 @@ LONGEST_SHOWN = 300  # characters of a wrong value
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", text):
-        raise ValueError("a name holds letters, digits and _ . + - alone, and begins with a letter or a digit")
+        raise ValueError(
+            "a name holds letters, digits and _ . + - alone, and begins with a letter or a digit"
+        )
     return text
 
 
@@ -150,9 +152,8 @@ def checked(model: type[Strict], content, where: str):
 def _sentence(model: type[Strict], error: dict) -> str:
     key = ".".join(str(part) for part in error["loc"] if part != "[key]") or "file"
     if error["type"] == "extra_forbidden":
-        return (
-            f"unknown key '{key}' (value {_shown(error['input'])}); allowed here: {_allowed(model, error['loc'])}"
-        )
+        allowed = _allowed(model, error["loc"])
+        return f"unknown key '{key}' (value {_shown(error['input'])}); allowed here: {allowed}"
     if error["type"] == "missing":
         return f"key '{key}' is missing"
     why = error["msg"].removeprefix("Value error, ")

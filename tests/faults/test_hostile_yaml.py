@@ -130,5 +130,7 @@ def test_a_seed_that_torch_cannot_draw_from_is_refused(home, capsys, seeds):
 
 
 def test_a_notebook_names_no_seed_twice(suite):
-    with pytest.raises(UserError, match="parameter 'seeds' of notebook 'x' names something twice: \\[0, 0\\]"):
+    with pytest.raises(
+        UserError, match="parameter 'seeds' of notebook 'x' names something twice: \\[0, 0\\]"
+    ):
         notebook._check_values("x", {"profile": "smoke", "seeds": [0, 0]})
