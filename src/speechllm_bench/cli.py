@@ -1,7 +1,7 @@
 """The command line, speechllm-bench: prepare, run, study, report, rescore, notebook, annotate, fetch, doctor,
 zoo.
 
-A user's mistake or a full disk ends in one sentence and exit code 2, a backbone that is not there in one
+A user's mistake, a full disk, too little memory or another user's file ends in one sentence and exit code 2, a backbone that is not there in one
 sentence and 3, Ctrl-C in one sentence and 130, a run that failed in 1.
 Torch is imported by `prepare`, `run`, `doctor` and `zoo` alone, once the arguments have been checked.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -19,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechllm_bench import lifeline, paths, runs
+from speechllm_bench import lifeline, paths, runs, trouble
 from speechllm_bench.arguments import OPTIONS, STUDIES, Parser, count, seed
 from speechllm_bench.errors import UserError
 
@@ -46,11 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"speechllm-bench: {error}", file=sys.stderr)
         return error.exit_code
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        told = trouble.sentence(error)
+        if told is None:
             raise
-        where = error.filename or paths.home()  # a write that fails does not say of what file
-        told = f"no space left on the disk ({where}); make room and start again, finished runs stay"
         print(f"speechllm-bench: {told}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:

@@ -125,6 +125,10 @@ def backbone_folder(name: str) -> Path:
 
     try:
         return Path(snapshot_download(name, local_files_only=True))
+    except RuntimeError:  # of a user of a container, who has no home folder
+        raise MissingInput(
+            f"backbone '{name}' is looked for below the home folder, and there is none; set HOME or HF_HOME"
+        ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError):
         raise MissingInput(
             f"backbone '{name}' is not on this machine; fetch it with `hf download {name}` and start again"

@@ -264,7 +264,9 @@ def _without_paths(value):
     if not isinstance(value, str):
         return value
     value = re.sub(r"\S*/ipykernel_\d+/", "ipykernel/", value)
-    places = {sys.prefix: "python", paths.home(): ".", paths.PROJECT: ".", Path.home(): "~"}
+    places = {sys.prefix: "python", paths.home(): ".", paths.PROJECT: "."}
+    with contextlib.suppress(RuntimeError):  # a user of a container may have no home
+        places[Path.home()] = "~"
     for place, name in places.items():
         value = value.replace(str(place), name)
     return value
