@@ -17,26 +17,49 @@ SEEDS ?=
 JOBS ?=
 PYTHON ?= python3
 
+# What is given is taken as it is written: make expands nothing in it, and no shell reads it as code. Names and
+# numbers go to commands, so they may hold nothing else; the paths PYTHON and SPEECHLLM_BENCH_HOME reach a shell by
+# its environment alone.
+named := PROFILE STUDY VARIANTS SEEDS JOBS
+$(foreach v,$(named) PYTHON,$(eval override $v := $$(value $v)))
+ifdef SPEECHLLM_BENCH_HOME
+override SPEECHLLM_BENCH_HOME := $(value SPEECHLLM_BENCH_HOME)
+export SPEECHLLM_BENCH_HOME
+endif
+export PROFILE PYTHON
+
+allowed := a b c d e f g h i j k l m n o p q r s t u v w x y z
+allowed += A B C D E F G H I J K L M N O P Q R S T U V W X Y Z 0 1 2 3 4 5 6 7 8 9 _ . - ,
+without = $(if $1,$(call without,$(wordlist 2,99,$1),$(subst $(firstword $1),,$2)),$2)
+define newline
+
+
+endef
+between := $(subst a,,a a)
+other = $(subst $(between),,$(subst $(newline),;,$(call without,$(allowed),$(value $1))))
+$(foreach v,$(named),$(if $(call other,$v),$(error $v is '$(value $v)'; it may hold letters, digits and _ . - alone, with commas or spaces between several)))
+
 bin := .venv/bin
 bench := $(bin)/speechllm-bench
-results := $(or $(SPEECHLLM_BENCH_HOME),.)/results/$(PROFILE)
 which := --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS))
 run_options := $(which) $(if $(VARIANTS),--variants $(VARIANTS)) $(if $(JOBS),--jobs $(JOBS))
 
 every := $(basename $(notdir $(wildcard experiments/*.yaml)))
-headline := $(shell sed -n 's/^headline: *\[\(.*\)\].*/\1/p' experiments/profiles/$(PROFILE).yaml 2> /dev/null | tr ',' ' ')
-studies := $(if $(filter all,$(STUDY)),$(every),$(or $(STUDY),$(headline),$(every)))
+studies := $(if $(filter all,$(STUDY)),$(every),$(STUDY))
 shares := $(or $(JOBS),2)
 
 # A run that failed (exit code 1) is told again at the end: tables and notebooks are made all the same. Exit code 3
 # of a notebook: nothing of its study can be run, for want of a backbone; the sentence stands there. JOBS processes
 # share the notebooks, each writes the summary once, and none executes what is up to date.
 run: setup ## train and evaluate what is missing, then tables, figures and notebooks (the default)
-	@code=0; $(bench) study $(studies) $(run_options) || code=$$?; [ $$code -le 1 ] || exit $$code; \
-	  share=$$((($(words $(studies)) + $(shares) - 1) / $(shares))); \
+	@studies="$(studies)"; results="$${SPEECHLLM_BENCH_HOME:-.}/results/$$PROFILE"; \
+	  : "$${studies:=$$(sed -n 's/^headline: *\[\(.*\)\].*/\1/p' "experiments/profiles/$$PROFILE.yaml" 2> /dev/null | tr ',' ' ')}"; \
+	  set -- $${studies:-$(every)}; \
+	  code=0; $(bench) study "$$@" $(run_options) || code=$$?; [ $$code -le 1 ] || exit $$code; \
+	  share=$$((($$# + 10#$(shares) - 1) / 10#$(shares))); \
 	  xargs -n $$share -P $(shares) bash -c '$(bench) notebook "$$@" $(run_options) || [ $$? = 3 ]' - \
-	    <<< "$(studies)" || code=1; \
-	  echo "Summary: $(results)/README.md   tables: $(results)/tables   figures: $(results)/figures   notebooks: $(results)/notebooks"; \
+	    <<< "$$*" || code=1; \
+	  echo "Summary: $$results/README.md   tables: $$results/tables   figures: $$results/figures   notebooks: $$results/notebooks"; \
 	  exit $$code
 
 all: ## the same for every study; in profile smoke at the two variants that lie furthest apart
@@ -50,14 +73,14 @@ verify: setup ## shipped weights answer shipped test turns again: do the numbers
 	@$(bench) verify --profile $(PROFILE)
 
 lab: setup ## open the notebooks in Jupyter
-	@$(bin)/jupyter lab --notebook-dir=notebooks
+	@root=; [ "$$(id -u)" != 0 ] || root=--allow-root; $(bin)/jupyter lab --notebook-dir=notebooks $$root
 
 setup: .venv/installed ## create .venv and install what requirements.lock pins
 
 .venv/installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed, and $(PYTHON) is not; name one, as in: make PYTHON=python3.11"; exit 1; }
-	@$(bin)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, and $$PYTHON is not; name one, as in: make PYTHON=python3.11"; exit 1; }
+	@$(bin)/python -m pip --version > /dev/null 2>&1 || "$$PYTHON" -m venv --clear .venv
 	$(bin)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

@@ -56,7 +56,7 @@ def told(capsys):
         ),
         ("study adapter_size --seeds 0,x", "'x' is not a seed; seeds are whole numbers from 0"),
         ("study adapter_size --seeds -1", "'-1' is not a seed"),
-        ("study adapter_size --jobs 0", "'0' is not a whole number of at least 1"),
+        ("study adapter_size --jobs 0", "'0' is not a whole number from 1 to"),
         ("study adaptersize", "there is no study 'adaptersize'; the studies are: adapter_size"),
         ("study adapter_size --variants mlp,mpl", "no variant 'mpl'; the variants are: cnn, cnn_xl"),
         ("run adapter_size mpl", "no variant 'mpl'; its variants are: cnn, cnn_xl"),

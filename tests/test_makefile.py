@@ -12,6 +12,7 @@ import pytest
 from speechllm_bench.paths import PROJECT
 
 STUDIES = ["a", "b", "c"]
+OUTSIDE = ("MAKE", "MFLAGS", "SPEECHLLM_BENCH_HOME")
 
 
 @pytest.fixture
@@ -27,16 +28,19 @@ def make(tmp_path: Path):
     command.parent.mkdir(parents=True)
     (tmp_path / ".venv" / "installed").touch()
 
-    def made(**codes: int) -> tuple[int, str, list[str]]:
+    def made(*given: str, environment: dict | None = None, **codes: int) -> tuple[int, str, list[str]]:
         cases = "".join(f"{name}*|notebook*' {name} '*) exit {code};; " for name, code in codes.items())
         command.write_text(f'#!/bin/bash\necho "$*" >> log\ncase "$*" in {cases}esac\n')
         command.chmod(0o755)
         (tmp_path / "log").unlink(missing_ok=True)
-        plain = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+        plain = {key: value for key, value in os.environ.items() if not key.startswith(OUTSIDE)}
         done = subprocess.run(
-            ["make", "STUDY=all", "SEEDS=0"], cwd=tmp_path, env=plain, capture_output=True, text=True
-        )
-        return done.returncode, done.stdout, sorted((tmp_path / "log").read_text().splitlines())
+            ["make", *(given or ("STUDY=all", "SEEDS=0"))],
+            cwd=tmp_path, env=plain | (environment or {}), capture_output=True, text=True,
+        )  # fmt: skip
+        log = tmp_path / "log"
+        commands = sorted(log.read_text().splitlines()) if log.is_file() else []
+        return done.returncode, done.stdout + done.stderr, commands
 
     return made
 
@@ -63,3 +67,77 @@ def test_a_notebook_without_its_backbone_is_no_failure(make):
 @pytest.mark.parametrize("code", [2, 3, 130])
 def test_a_mistake_or_a_stop_ends_it_at_once(make, code):
     assert make(study=code)[0] != 0 and make(study=code)[2] == [STUDY]
+
+
+NAMED = ("PROFILE", "STUDY", "VARIANTS", "SEEDS", "JOBS")
+CODE = (
+    "a; touch x",
+    "a & touch x",
+    "a | touch x",
+    "a > x",
+    "`touch x`",
+    "$(touch x)",
+    "$$(touch x)",
+    "$(shell touch x)",
+    "2;touch x",
+    "a[$$(touch x)]",
+    "' ; touch x; '",
+    '" ; touch x; "',
+    "a\ntouch x",
+    "$(eval $(shell touch x))",
+    "*",
+)
+
+
+@pytest.mark.parametrize("code", CODE)
+@pytest.mark.parametrize("variable", NAMED)
+def test_what_is_given_is_never_run(make, tmp_path, variable, code):
+    for given in ({}, {variable: code}):
+        exit_code, said, commands = make("run", *([] if given else [f"{variable}={code}"]), environment=given)
+        assert exit_code == 2 and commands == [] and f"{variable} is '" in said, said
+        assert "it may hold letters, digits and _ . - alone" in said
+        assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_paths_are_never_run(make, tmp_path, code):
+    for given in ({}, {"SPEECHLLM_BENCH_HOME": code}):
+        exit_code, said, commands = make(
+            *([] if given else [f"SPEECHLLM_BENCH_HOME={code}"]), "STUDY=a", environment=given
+        )
+        assert exit_code == 0 and commands == ["notebook a --profile smoke", "study a --profile smoke"]
+        assert f"Summary: {code}/results/smoke/README.md" in said
+        assert not (tmp_path / "x").exists()
+    (tmp_path / ".venv" / "installed").unlink()
+    for given in ({}, {"PYTHON": code}):
+        exit_code, said, commands = make("run", *([] if given else [f"PYTHON={code}"]), environment=given)
+        assert exit_code == 2 and commands == [] and f"needed, and {code} is not; name one" in said
+        assert not (tmp_path / "x").exists()
+
+
+def test_all_hands_on_what_is_given_as_it_was_given(make, tmp_path):
+    home = "$(shell touch x) `touch x`"
+    _, said, commands = make("all", f"SPEECHLLM_BENCH_HOME={home}", "SEEDS=0,1", "JOBS=08")
+    assert commands[-1] == "study a b c --profile smoke --seeds 0,1 --variants extremes --jobs 08"
+    assert f"Summary: {home}/results/smoke" in said and not (tmp_path / "x").exists()
+
+
+def test_without_a_study_the_profile_names_them(make, tmp_path):
+    (tmp_path / "experiments" / "profiles").mkdir()
+    (tmp_path / "experiments" / "profiles" / "mini.yaml").write_text("headline: [b, c]\n")
+    assert make("PROFILE=mini", "JOBS=1")[2] == [
+        "notebook b c --profile mini --jobs 1",
+        "study b c --profile mini --jobs 1",
+    ]
+    assert make("STUDY=b a", "JOBS=1")[2][1] == "study b a --profile smoke --jobs 1"
+
+
+def test_the_lab_opens_for_root_too(make, tmp_path):
+    for name, text in (("jupyter", 'echo "$*" >> log'), ("id", "echo $USER_NUMBER")):
+        (tmp_path / ".venv" / "bin" / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / ".venv" / "bin" / name).chmod(0o755)
+    path = f"{tmp_path / '.venv' / 'bin'}:{os.environ['PATH']}"
+    for number, option in (("0", " --allow-root"), ("1000", "")):
+        assert make("lab", environment={"PATH": path, "USER_NUMBER": number})[2] == [
+            f"lab --notebook-dir=notebooks{option}"
+        ]

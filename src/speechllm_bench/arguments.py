@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from speechllm_bench.config import LARGEST_SEED
 from speechllm_bench.errors import UserError
 from speechllm_bench.profiles import PROFILES
+
+LARGEST_COUNT = 1_000_000
+LONGEST = 20  # digits; Python itself refuses to read numbers of thousands of them
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,18 +29,24 @@ class Parser(argparse.ArgumentParser):
 
 
 def seed(text: str) -> int:
-    if not text.strip().isdigit():
-        raise argparse.ArgumentTypeError(f"'{text}' is not a seed; seeds are whole numbers from 0, as 0,1,2")
+    if not text.strip().isdecimal() or len(text.strip()) > LONGEST or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a seed; seeds are whole numbers from 0 to {LARGEST_SEED}, as 0,1,2"
+        )
     return int(text)
 
 
 def seeds(text: str) -> list[int]:
-    return [seed(part) for part in text.split(",")]
+    return list(dict.fromkeys(seed(part) for part in text.split(",")))
+
+
+def names(text: str) -> list[str]:
+    return list(dict.fromkeys(text.split(",")))
 
 
 def count(text: str) -> int:
-    if not text.strip().isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
+    if not text.strip().isdecimal() or len(text.strip()) > LONGEST or not 1 <= int(text) <= LARGEST_COUNT:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 to {LARGEST_COUNT}")
     return int(text)
 
 
@@ -48,7 +58,7 @@ OPTIONS = {
     "seeds": {"type": seeds, "metavar": "0,1,2", "help": "default: the profile's"},
     "study": {"help": "a study of experiments/, where the notebook asks for one"},
     "variant": {"help": "a variant of that study"},
-    "variants": {"type": lambda text: text.split(","), "metavar": "A,B", "help": "default: all of the study"},
+    "variants": {"type": names, "metavar": "A,B", "help": "default: all of the study"},
     "jobs": {
         "type": count,
         "metavar": "N",

@@ -113,6 +113,10 @@ def _folder(name: str) -> Path:
 
     try:
         return Path(snapshot_download(name, local_files_only=True))
+    except RuntimeError:  # a container's user may have no home folder
+        raise MissingInput(
+            f"backbone '{name}' is looked for below the home folder, and there is none; set HOME or HF_HOME"
+        ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError):
         raise MissingInput(
             f"backbone '{name}' is not on this machine; fetch it with `hf download {name}` and start again"

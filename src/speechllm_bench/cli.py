@@ -1,8 +1,9 @@
 """The command line, speechllm-bench: prepare, run, study, report, rescore, audit, notebook, annotate, fetch,
 doctor, zoo.
 
-A user's mistake or a full disk ends in one sentence and exit code 2, a backbone that is not there in one
-sentence and 3, Ctrl-C in one sentence and 130, a run that failed or an audit that found something in 1.
+A user's mistake, a full disk, too little memory or another user's file ends in one sentence and exit code 2.
+A backbone that is missing ends in one sentence and 3, Ctrl-C in 130, a failed run, an audit that found
+something or a number that does not land in 1.
 Torch is imported by `prepare`, `run`, `doctor` and `zoo` alone, once the arguments have been checked.
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechllm_bench import paths, runs
+from speechllm_bench import lifeline, paths, runs, trouble
 from speechllm_bench.arguments import OPTIONS, STUDIES, Parser, count, seed
 from speechllm_bench.errors import UserError
 
@@ -32,19 +32,24 @@ INTERRUPTED = 130
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not under nohup
+        signal.signal(signal.SIGHUP, _terminate)
+    lifeline.watch()
     try:
         chosen = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
         if chosen.name_of_command != "doctor":  # which looks around and writes nothing
+            from speechllm_bench import housekeeping
+
             runs.make_home()
+            housekeeping.tidy()
         return chosen.command(chosen) or 0
     except UserError as error:
         print(f"speechllm-bench: {error}", file=sys.stderr)
         return error.exit_code
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        told = trouble.sentence(error)
+        if told is None:
             raise
-        where = error.filename or paths.home()  # a write that fails does not say of what file
-        told = f"no space left on the disk ({where}); make room and start again, finished runs stay"
         print(f"speechllm-bench: {told}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
@@ -211,7 +216,7 @@ def _studies(names: list[str], profile: str) -> list[str]:
 
     if not names:
         return studies.profile_named(profile).headline
-    return studies.known_studies() if names == ["all"] else names
+    return studies.known_studies() if "all" in names else list(dict.fromkeys(names))
 
 
 def _parser() -> Parser:
@@ -316,9 +321,13 @@ _PROCESS = os.getpid()
 
 
 def _terminate(number, frame):
-    """TERM is Ctrl-C by other means; a worker that inherited this handler just ends."""
+    """TERM and a lost terminal are Ctrl-C by other means; a worker that inherited this handler just ends."""
     if os.getpid() != _PROCESS:
         os._exit(128 + number)
+    if number != signal.SIGTERM:  # writing to a terminal that is gone fails, and would cut the cleaning short
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in filter(os.isatty, (1, 2)):
+            os.dup2(nowhere, descriptor)
     raise KeyboardInterrupt
 
 

@@ -7,11 +7,11 @@ Nothing here rewrites what was asked for: the resolved config is what runs, and 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from speechllm_bench.strict import Strict
+from speechllm_bench.strict import Strict, refuse_repeated
 
 AdapterKind = Literal["cnn", "cnn_xl", "linear", "mlp", "transformer", "pooling"]
 TaskName = Literal[
@@ -45,6 +45,8 @@ PromptStyle = Literal["english"]
 in each task's module. A run's digest holds the style's name alone, so a changed wording needs another name.
 """
 LANGUAGES = ("es", "fr")  # besides English: splits of data/corpora/languages
+LARGEST_SEED = 2**32 - 1  # torch draws from 64 bits of which a step's number takes a part
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 FRAMES_PER_30S = 1500  # of Whisper's encoder
 
 
@@ -176,6 +178,7 @@ class StageConfig(FitConfig):
 
     @model_validator(mode="after")
     def _shares(self) -> StageConfig:
+        refuse_repeated(self.train)
         if abs(sum(self.tasks.values()) - 1) > 1e-9 or min(self.tasks.values()) <= 0:
             raise ValueError(f"tasks are shares above 0 that sum to 1, got {self.tasks}")
         if self.annotation and "ner" not in self.taught:
@@ -259,7 +262,7 @@ class RunConfig(Strict):
     stages: list[StageConfig]  # none: the backbones as they are
     evaluation: EvaluationConfig
     precision: Precision
-    seed: int = Field(ge=0)
+    seed: Seed
     prompt: PromptStyle | None = None  # None: the terse prompts of the embedded LLMs
 
     @model_validator(mode="after")

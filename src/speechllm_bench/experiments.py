@@ -28,7 +28,7 @@ from speechllm_bench.config import (
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.profiles import Budget, Profile
-from speechllm_bench.strict import Strict, checked, load_yaml
+from speechllm_bench.strict import Name, Prose, Strict, checked, load_yaml, refuse_repeated
 
 VARIANT_SETS = ("all", "telling", "extremes")  # names for several variants of a study at once
 
@@ -41,7 +41,7 @@ class StageRecipe(Strict):
     stage's own questions once more, as another task.
     """
 
-    name: str
+    name: Name
     tasks: dict[TaskName, float]
     train: list[Part] = Field(min_length=1)
     budget: list[Budget] = Field(min_length=1)
@@ -65,6 +65,7 @@ class StageRecipe(Strict):
     def _sized(self) -> StageRecipe:
         if self.objective == "ctc" and self.budget != ["warm_start"]:
             raise ValueError(f"objective: ctc has the budget [warm_start], got {self.budget}")
+        refuse_repeated(self.train)
         return self
 
 
@@ -118,7 +119,7 @@ class Reported(Strict):
     variant: str
     metric: Literal["precision", "recall", "f1", "wer", "relative gain", "SLUE score gain"]
     value: float
-    source: str
+    source: Prose
 
 
 class ClaimConfig(Strict):
@@ -127,8 +128,8 @@ class ClaimConfig(Strict):
     With `beyond`, another (better, worse) pair: that the first pair lies further apart than this one.
     """
 
-    claim: str
-    source: str
+    claim: Prose
+    source: Prose
     better: str
     worse: str
     beyond: list[str] | None = Field(None, min_length=2, max_length=2)
@@ -141,17 +142,17 @@ class ClaimConfig(Strict):
 
 
 class Study(Strict):
-    study: str
-    title: str
-    paper: str
-    question: str
+    study: Name
+    title: Prose
+    paper: Prose
+    question: Prose
     baseline: str  # the variant that the others are compared with
     other_baselines: list[str] = Field(default_factory=list)  # for variants that are asked other questions
     telling: list[str] = Field(default_factory=list)  # the variants that a short run shows; empty: all
     extremes: list[str] = Field(min_length=2, max_length=2)  # the two that lie furthest apart
     n_seeds: int | None = Field(None, gt=0)  # how many of the profile's seeds; None: all
     base: dict
-    variants: dict[str, dict]
+    variants: dict[Name, dict]
     reported: list[Reported]
     claims: list[ClaimConfig]
 
@@ -182,6 +183,8 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _names(self) -> Study:
+        for names in (self.baselines, self.telling, self.extremes):
+            refuse_repeated(names)
         named = {*self.baselines, *self.telling, *self.extremes} | {r.variant for r in self.reported}
         named |= {n for claim in self.claims for n in (claim.better, claim.worse, *(claim.beyond or ()))}
         if unknown := sorted(named - set(self.variants)):

@@ -220,12 +220,13 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
     digest = identity.stage_digest(config, index)
     folder = studies.stage_folder(profile, digest)
     stage = config.stages[index]
+    checkpoint = paths.cache() / "checkpoints" / digest
     with runs.lock(folder, lambda: progress("waiting", 0.0)):
         if (folder / "stage.json").is_file():
             record = sealed.read(folder / "stage.json", runs.DELETE_FOLDER)
+            runs.remove(checkpoint)
             loop.load_weights(model.trained_parameters(stage.train), folder / "weights.safetensors")
             return record
-        checkpoint = paths.cache() / "checkpoints" / digest
         fitted, seen = stages.train_stage(
             config, index, model, tokenizer, data, checkpoint, lambda share: progress("train", share)
         )

@@ -17,12 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-from speechllm_bench import identity, paths, runner, runs, sealed, studies
+from speechllm_bench import identity, leftovers, lifeline, paths, runner, runs, sealed, studies
+from speechllm_bench.config import LARGEST_SEED
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import VARIANT_SETS
 
@@ -45,21 +45,27 @@ def execute(name: str, parameters: dict, limit_minutes: int | None = None) -> Pa
     it then stands in `results/<profile>/failed`.
     """
     values = checked(name, parameters)
-    profile = values["profile"]
     limit = 60 * (limit_minutes or _limit_minutes(name, values))
-    target = paths.results(profile) / "notebooks" / f"{name}.ipynb"
+    target = paths.results(values["profile"]) / "notebooks" / f"{name}.ipynb"
+    with runs.lock(target, lambda: print(f"Notebook {name} waits: another process executes it.", flush=True)):
+        return _execute(name, parameters, values, limit, target)
+
+
+def _execute(name: str, parameters: dict, values: dict, limit: float, target: Path) -> Path:
+    profile = values["profile"]
     code = _code(name)  # before it starts: what is changed meanwhile is not what it will have shown
     if target.is_file() and _up_to_date(target.with_suffix(".json"), _made_of(code, name, values)):
         print(f"Notebook {name} is up to date, nothing to do.")
         return target
     log = paths.results(profile) / "logs" / f"notebook_{name}.log"
-    with _work_folder() as work:
-        spec = {"source": str(source(name)), "parameters": parameters}
+    with leftovers.scratch(paths.cache(), "notebook") as work:
+        record = target.with_suffix(".json")
+        spec = {"source": str(source(name)), "parameters": parameters, "record": str(record)}
         runs.write_json(work / "spec.json", spec)
         started = time.time()
         print(f"Executing notebook {name}.", flush=True)
         status = {"notebook": name, "parameters": values, "status": "running", "pid": os.getpid()}
-        runs.write_json(target.with_suffix(".json"), status)
+        runs.write_json(record, status)
         outcome = _outcome(work, log, limit)
         seconds = round(time.time() - started, 1)
         failed = paths.results(profile) / "failed" / target.name
@@ -69,7 +75,7 @@ def execute(name: str, parameters: dict, limit_minutes: int | None = None) -> Pa
         status |= outcome | {"pid": None, "seconds": seconds}
         if outcome["status"] == "ok":
             status["made_of"] = _made_of(code, name, values)
-        sealed.write(target.with_suffix(".json"), status, sealed.present(target))  # last: it is there by now
+        sealed.write(record, status, sealed.present(target))  # last: what it says is there by now
     if outcome["status"] == "interrupted":
         raise KeyboardInterrupt
     if outcome["status"] != "ok":
@@ -131,8 +137,11 @@ def _check_values(name: str, values: dict) -> None:
         for variant in set(_variants(values)) - set(VARIANT_SETS):
             known.variant(variant)
     for seed in _seeds(values):
-        if type(seed) is not int or seed < 0:
-            raise UserError(f"seeds are whole numbers from 0, got {seed!r}")
+        if type(seed) is not int or not 0 <= seed <= LARGEST_SEED:
+            raise UserError(f"seeds are whole numbers from 0 to {LARGEST_SEED}, got {seed!r}")
+    for key, value in values.items():
+        if isinstance(value, list) and len(value) > len(set(map(repr, value))):
+            raise UserError(f"parameter '{key}' of notebook '{name}' names something twice: {value}")
 
 
 def _study(name: str, values: dict) -> str | None:
@@ -193,14 +202,13 @@ def _outcome(work: Path, log: Path, limit: float) -> dict:
     """How the notebook's process ended: a status, and a message unless it is ok."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w", encoding="utf-8") as output:
-        process = subprocess.Popen(
+        process = lifeline.start(
             [sys.executable, "-m", "speechllm_bench.notebook", str(work)],
+            # With more, notebooks side by side wait for each other, minutes for seconds; runs have theirs.
+            os.environ | dict.fromkeys(runner.THREAD_VARIABLES, "1"),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # With more, notebooks side by side wait for each other, minutes for seconds; runs have theirs.
-            env=os.environ | dict.fromkeys(runner.THREAD_VARIABLES, "1"),
-            start_new_session=True,
         )
         try:
             process.wait(limit)
@@ -256,17 +264,20 @@ def _without_paths(value):
     if not isinstance(value, str):
         return value
     value = re.sub(r"\S*/ipykernel_\d+/", "ipykernel/", value)
-    places = {sys.prefix: "python", paths.home(): ".", paths.PROJECT: ".", Path.home(): "~"}
+    places = {sys.prefix: "python", paths.home(): ".", paths.PROJECT: "."}
+    with contextlib.suppress(RuntimeError):  # a user of a container may have no home
+        places[Path.home()] = "~"
     for place, name in places.items():
         value = value.replace(str(place), name)
     return value
 
 
-@contextlib.contextmanager
-def _work_folder() -> Iterator[Path]:
-    paths.cache().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="notebook_", dir=paths.cache()) as folder:
-        yield Path(folder)
+def record_killed(record: Path) -> None:
+    """A notebook's status, where it still says `running` though nobody executes it any more."""
+    status = runs.read_json(record)
+    if status["status"] == "running":
+        ended = {"status": "killed", "message": "the command that executed it was killed", "pid": None}
+        runs.write_json(record, status | ended)
 
 
 def _run_papermill(work: Path) -> dict:
@@ -317,4 +328,5 @@ def _run_papermill(work: Path) -> dict:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
+    lifeline.watch(lambda: record_killed(Path(runs.read_json(folder / "spec.json")["record"])))
     runs.write_json(folder / "outcome.json", _run_papermill(folder))

@@ -14,8 +14,9 @@ from speechllm_bench.config import (
     LoraConfig,
     Precision,
     PromptStyle,
+    Seed,
 )
-from speechllm_bench.strict import Strict, load_yaml
+from speechllm_bench.strict import Name, Prose, Strict, load_yaml, refuse_repeated
 
 Budget = Literal["alignment", "slots", "transcription", "understanding", "warm_start"]
 PROFILES = ("smoke", "mini", "small", "paper")
@@ -83,17 +84,17 @@ class Profile(Strict):
     """One scale of the suite: models, data, budgets and the hyperparameters bound to scale."""
 
     profile: Literal["smoke", "mini", "small", "paper"]
-    note: str  # what its numbers are good for
+    note: Prose  # what its numbers are good for
     corpus: CorpusConfig
     encoder: EncoderConfig
     llm: str
-    llms: dict[str, str] = Field(default_factory=dict)  # others, by the roles that studies name
+    llms: dict[Name, str] = Field(default_factory=dict)  # others, by the roles that studies name
     papers: dict[str, PaperOwn] = Field(default_factory=dict)  # by arXiv number, as studies name their paper
     audio_llm: str | None = None  # None: variants with one are left out
-    audio_llms: dict[str, str] = Field(default_factory=dict)  # others, by the roles that studies name
-    adapters: dict[str, AdapterConfig]  # by the names that studies use
+    audio_llms: dict[Name, str] = Field(default_factory=dict)  # others, by the roles that studies name
+    adapters: dict[Name, AdapterConfig]  # by the names that studies use
     lora: LoraConfig
-    loras: dict[str, LoraConfig] = Field(default_factory=dict)  # of roles in `llms` of another size
+    loras: dict[Name, LoraConfig] = Field(default_factory=dict)  # of roles in `llms` of another size
     lora_qkv: LoraConfig  # on queries, keys and values alone (2509.04473)
     budgets: Budgets
     warm_start: WarmStart | None = None  # None: the profile has no such stage
@@ -107,8 +108,8 @@ class Profile(Strict):
     labels: str | None = (
         None  # that `annotate labels` wrote, for variants whose annotation has no drawn noise
     )
-    seeds: list[int] = Field(min_length=1)
-    headline: list[str]  # the studies that plain `make` runs
+    seeds: list[Seed] = Field(min_length=1)
+    headline: list[Name]  # the studies that plain `make` runs
     variants: Literal["all", "telling"]  # of a study, where none are named
     examples_per_second: float = Field(gt=0)  # of one training, for the estimate until one is recorded
     time_limit_minutes: int = Field(gt=0)  # of one run's process
@@ -117,6 +118,8 @@ class Profile(Strict):
     def _roles(self) -> Profile:
         if unknown := sorted(set(self.loras) - set(self.llms)):
             raise ValueError(f"loras are of roles in llms, but name {unknown}, not among {list(self.llms)}")
+        for names in (self.seeds, self.headline):
+            refuse_repeated(names)
         return self
 
     def of(self, paper: str) -> Profile:

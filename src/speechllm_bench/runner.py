@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from typing import TextIO
 
 import psutil
 
-from speechllm_bench import paths, runs, studies
+from speechllm_bench import lifeline, paths, runs, studies
 from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import UserError
 from speechllm_bench.estimate import clock, describe, run_seconds
@@ -117,8 +118,10 @@ def status_file(digest: str) -> Path:
 
 def write_status(digest: str, phase: str, share: float) -> None:
     """Say how far a run is; called by the run's own process, read by `run_missing`."""
-    status = {"pid": os.getpid(), "phase": phase, "share": round(float(share), 4), "heartbeat": time.time()}
-    runs.write_json(status_file(digest), status)
+    born, host = psutil.Process().create_time(), platform.node()  # a number is given to others later
+    own = {"pid": os.getpid(), "born": born, "host": host}
+    status = {**own, "phase": phase, "share": round(float(share), 4), "heartbeat": time.time()}
+    runs.write_json(status_file(digest), status, lasting=False)
 
 
 def read_status(digest: str, pid: int) -> dict:
@@ -129,8 +132,18 @@ def read_status(digest: str, pid: int) -> dict:
         status = {"pid": 0}  # nobody has said anything yet
     if status["pid"] == pid:
         return status
-    alive = status["pid"] and psutil.pid_exists(status["pid"])
-    return {"phase": "waiting", "share": status["share"]} if alive else {"phase": "starting", "share": 0.0}
+    waits = status["pid"] and alive(status)
+    return {"phase": "waiting", "share": status["share"]} if waits else {"phase": "starting", "share": 0.0}
+
+
+def alive(status: dict) -> bool:
+    """Whether the process that wrote a status goes on; of another host nobody can tell, so that it does."""
+    if status.get("host", platform.node()) != platform.node():
+        return True
+    try:
+        return status.get("born") in (None, psutil.Process(status["pid"]).create_time())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def next_run(pending: Iterable[Run], active: Iterable[Run]) -> Run | None:
@@ -194,13 +207,12 @@ def _start(run: Run, command: list[str], threads: int) -> _Active:
 
 def _spawn(command: list[str], output: TextIO | None, threads: int) -> subprocess.Popen:
     settings = {name: str(threads) for name in THREAD_VARIABLES} | {"TOKENIZERS_PARALLELISM": "false"}
-    return subprocess.Popen(
+    return lifeline.start(
         command,
+        os.environ | settings,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
-        env=os.environ | settings,
-        start_new_session=True,
     )
 
 

@@ -15,14 +15,11 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from speechllm_bench import paths
+from speechllm_bench import leftovers, locks, paths
 from speechllm_bench.errors import UserError
 
 NUMERICS_VERSION = 3
@@ -46,23 +43,48 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, lasting: bool = True) -> None:
     """Replace a file whole, or leave it as it was."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(), lasting)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, lasting: bool = True) -> None:
+    """`lasting`: on the disk before the file has its name, so that a power cut leaves no empty file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = leftovers.temporary(path)
     try:
         temporary.write_bytes(content)
+        if lasting:
+            _sync(temporary)
         os.replace(temporary, path)
+        if lasting:
+            _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, record: dict) -> None:
-    write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+def write_json(path: Path, record: dict, lasting: bool = True) -> None:
+    write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n", lasting)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    with contextlib.suppress(PermissionError):  # Windows opens no folders
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a disk that cannot be asked to
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def _sync_tree(folder: Path) -> None:
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            _sync(Path(parent) / name)
+        _sync(Path(parent))
 
 
 def read_json(path: Path, remedy: str | None = None) -> dict:
@@ -93,16 +115,22 @@ def make_home() -> None:
 
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `target` when the block ends well, and vanishes when it does not."""
+    """A temporary folder that becomes `target` when the block ends well, and vanishes when it does not.
+
+    Its mode is what the umask leaves, so that a group can share it. All of it is on the disk before it has
+    its name.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    temporary = leftovers.temporary(target)
     old = temporary.with_suffix(".old")
+    temporary.mkdir()
     try:
         yield temporary
-        temporary.chmod(0o755)
+        _sync_tree(temporary)
         if target.exists():  # moved away, not deleted: wherever this is stopped, nothing is half there
             os.replace(target, old)
         os.replace(temporary, target)
+        _sync(target.parent)
     finally:
         if old.exists() and not target.exists():
             os.replace(old, target)
@@ -110,24 +138,19 @@ def whole_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def lock(target: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+def lock(target: Path, waiting: Callable[[], None] = lambda: None) -> contextlib.AbstractContextManager[None]:
     """Hold `target` alone; whoever comes second waits, and says so by `waiting`.
 
     A killed holder's lock is released by the system.
     """
-    folder = paths.cache() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    held = FileLock(folder / f"{target.name}.lock")
-    try:
-        held.acquire(timeout=0)
-    except Timeout:
-        waiting()
-        held.acquire()
-    try:
-        yield
-    finally:
-        held.release()
+    return locks.held(lock_file(target), waiting)
+
+
+def lock_file(target: Path) -> Path:
+    """Keyed by the place, and not by the name alone; in the home by the place below it."""
+    place, home = target.resolve(), paths.home()
+    key = place.relative_to(home) if place.is_relative_to(home) else place
+    return paths.cache() / "locks" / f"{target.name}-{digest(key.as_posix())}.lock"
 
 
 def remove(folder: Path) -> None:
@@ -145,8 +168,7 @@ def environment() -> dict:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--", "src", "experiments", "zoo")),
+        **_revision(),
     }
 
 
@@ -171,6 +193,18 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor()
+
+
+def _revision() -> dict:
+    """Commit and whether there are changes since; None where git does not know this very checkout."""
+    top = _git("rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != paths.PROJECT.resolve():  # unpacked inside another repository
+        return {"commit": None, "uncommitted_changes": None}
+    changes = _git("status", "--porcelain", "--", "src", "experiments", "zoo")
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": None if changes is None else bool(changes),
+    }
 
 
 def _git(*arguments: str) -> str | None:

@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from speechllm_bench.errors import UserError
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # both are safe; libyaml's is many times faster
+
+
+DEEPEST = 50  # blocks within blocks; libyaml's composer ends the process somewhere beyond 10,000
+MOST_VALUES = 100_000  # of a file with every alias written out; the longest here has about 3,000
+
+LONGEST_SHOWN = 300  # characters of a wrong value
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", text):
+        raise ValueError(
+            "a name holds letters, digits and _ . + - alone, and begins with a letter or a digit"
+        )
+    return text
+
+
+def _prose(text: str) -> str:
+    if found := re.search(r"<[A-Za-z/!?]|[\x00-\x08\x0b-\x1f]", text):
+        raise ValueError(f"text holds no markup and no control characters, but here is {found[0]!r}")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
+"""What files, tables and web pages show as it is: a study, a variant, an adapter."""
+
+Prose = Annotated[str, AfterValidator(_prose)]
+"""A sentence that tables and web pages show."""
+
+
+def refuse_repeated(names: Iterable) -> None:
+    """ValueError where something stands twice in a list whose entries count once."""
+    names = list(names)
+    if repeated := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise ValueError(f"{repeated[0]!r} stands twice in {names}; name it once")
 
 
 class Strict(BaseModel):
@@ -20,15 +57,58 @@ class Strict(BaseModel):
 
 def read_yaml(path: Path):
     """What a YAML file says, as plain data; yaml.YAMLError where it is not readable."""
-    loader = _LOADER(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    _refuse_depth(text)
+    loader = _LOADER(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
+        _refuse_size(node)
         _refuse_repeated_keys(node)
         return loader.construct_document(node)
     finally:
         loader.dispose()
+
+
+def _refuse_depth(text: str) -> None:
+    """Before anything is composed: events come one by one, whatever they are nested in."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                line = event.start_mark.line + 1
+                raise yaml.YAMLError(f"in line {line} blocks are nested more than {DEEPEST} deep")
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+
+
+def _refuse_size(node: yaml.Node) -> None:
+    """Aliases of aliases make a short file endless: all values are counted with the aliases written out."""
+    sizes: dict[int, int | None] = {}  # None: below this node still something is counted
+    waiting = [(node, False)]
+    while waiting:
+        node, counted = waiting.pop()
+        children = _children(node)
+        line = node.start_mark.line + 1
+        if counted:
+            sizes[id(node)] = 1 + sum(sizes[id(child)] for child in children)
+            if sizes[id(node)] > MOST_VALUES:
+                raise yaml.YAMLError(
+                    f"the block that begins in line {line} has more than {MOST_VALUES:,} values with its "
+                    "aliases written out"
+                )
+        elif id(node) not in sizes:
+            sizes[id(node)] = None
+            waiting += [(node, True), *((child, False) for child in children)]
+        elif sizes[id(node)] is None:
+            raise yaml.YAMLError(f"the block that begins in line {line} holds itself by an alias")
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.SequenceNode):
+        return node.value
+    return [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else []
 
 
 def _refuse_repeated_keys(node: yaml.Node) -> None:
@@ -70,20 +150,24 @@ def checked(model: type[Strict], content, where: str):
 
 
 def _sentence(model: type[Strict], error: dict) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "file"
+    key = ".".join(str(part) for part in error["loc"] if part != "[key]") or "file"
     if error["type"] == "extra_forbidden":
-        return (
-            f"unknown key '{key}' (value {error['input']!r}); allowed here: {_allowed(model, error['loc'])}"
-        )
+        allowed = _allowed(model, error["loc"])
+        return f"unknown key '{key}' (value {_shown(error['input'])}); allowed here: {allowed}"
     if error["type"] == "missing":
         return f"key '{key}' is missing"
     why = error["msg"].removeprefix("Value error, ")
     if not error["loc"] and error["type"] == "value_error":  # its value would be the whole file
         return why
-    sentence = f"key '{key}' has value {error['input']!r}: {why}"
+    sentence = f"key '{key}' has value {_shown(error['input'])}: {why}"
     if error["type"] == "float_type" and isinstance(error["input"], str):
         sentence += " (YAML reads 1e-4 as text; write 1.0e-4)"
     return sentence
+
+
+def _shown(value) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _allowed(model: type[BaseModel], loc: tuple) -> str:

@@ -119,7 +119,7 @@ def plan(
     variant.
     """
     scale = profile_named(profile)
-    chosen = [_study(name) for name in studies]
+    chosen = [_study(name) for name in dict.fromkeys(studies)]
     _check_variants(chosen, variants)
     planned: list[Run] = []
     left_out: dict[str, list[str]] = {}  # by what is missing
@@ -183,7 +183,7 @@ def stage_done(profile: str, digest: str) -> bool:
 
 
 def _seeds(study: Study, profile: Profile, seeds: Sequence[int] | None) -> Sequence[int]:
-    return seeds or profile.seeds[: study.n_seeds]
+    return list(dict.fromkeys(seeds or profile.seeds[: study.n_seeds]))
 
 
 def _study(name: str) -> Study:

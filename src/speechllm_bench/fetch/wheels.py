@@ -10,13 +10,12 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-from speechllm_bench import paths, runs
+from speechllm_bench import leftovers, paths, runs
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch.pinned import Payload, Wheel
 
@@ -37,9 +36,8 @@ def wheel_file(package: str, wheel: Wheel, download: Download) -> Path:
     kept = paths.cache() / "wheels" / f"{package}-{wheel.version}.whl"
     if kept.is_file() and runs.file_sha256(kept) == wheel.sha256:
         return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{package}.", suffix=".tmp", dir=kept.parent) as folder:
-        file = download(package, wheel, Path(folder))
+    with leftovers.scratch(kept.parent, package) as folder:
+        file = download(package, wheel, folder)
         if runs.file_sha256(file) != wheel.sha256:
             raise changed(package, wheel)
         os.replace(file, kept)

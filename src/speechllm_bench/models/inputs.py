@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench.data.tasks.prompt import AUDIO
+from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example
 
 SPEECH_BEGINS, SPEECH_ENDS = "<|audio_bos|>", "<|audio_eos|>"  # of Qwen2-Audio's tokenizer
@@ -46,6 +47,21 @@ def speech_marks(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
     return (SPEECH_BEGINS, SPEECH_ENDS) if {SPEECH_BEGINS, SPEECH_ENDS} <= known.keys() else ("", "")
 
 
+@cache
+def marks(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """What no dialogue may hold: the place of the speech, and the tokens that end or divide turns."""
+    return (AUDIO, *tokenizer.all_special_tokens)
+
+
+def refuse_marks(tokenizer: PreTrainedTokenizerBase, text: str, where: str) -> None:
+    """UserError where `text` holds one of the `marks`, which the LLM would not read as text."""
+    if found := [mark for mark in marks(tokenizer) if mark in text]:
+        raise UserError(
+            f"{where} holds '{found[0]}', which this LLM reads as a mark and not as text; take it out of the "
+            "corpus and prepare it again"
+        )
+
+
 @dataclass(frozen=True)
 class PromptTokens:
     """How long prompts are, in tokens of the LLM: all that is read but the speech or the transcript."""
@@ -68,6 +84,7 @@ def prompt_halves(
     """Token ids before and after the place of the speech (or, not `spoken`, of the transcript), in the
     LLM's own chat format; of a base LLM that has none, plain lines.
     """
+    refuse_marks(tokenizer, example.prompt.replace(AUDIO, "", 1), f"the prompt of {example.id}")
     if tokenizer.chat_template:
         text = _chat(tokenizer, example)
     else:
@@ -119,6 +136,7 @@ def collate(
         else:
             middle = transcripts[i]
             if isinstance(middle, str):
+                refuse_marks(tokenizer, middle, f"the transcript of {example.utterance_id}")
                 middle = tokenizer(" " + middle, add_special_tokens=False)["input_ids"]
         answer = []
         if with_answer:

@@ -115,12 +115,23 @@ class Api(Generic[Answer]):
                 replies.append(self.client.ask(self.request.messages(question), seed))
             except Refused as refusal:
                 return None, wrong + Counter({REFUSED: 1}), replies, refusal
-            written = self.request.parse(replies[-1].text)
-            found = self.request.faults(written, question)
-            if not found:
-                return written, wrong, replies, None
-            wrong.update(found)
+            read = [self.request.parse(text) for text in _readings(replies[-1].text)]
+            faults = [self.request.faults(written, question) for written in read]
+            for written, found in zip(read, faults):
+                if not found:
+                    return written, wrong, replies, None
+            wrong.update(min(faults, key=len))
         return None, wrong, replies, None
+
+
+def _readings(text: str) -> list[str]:
+    """A text as it is, and without the thought of its own that some servers leave before the answer.
+
+    Templates that open the thought leave `</think>` alone.
+    """
+    thought, closed, answer = text.partition("</think>")
+    own = closed and answer.strip() and thought.count("<think>") <= 1
+    return [text, answer.strip()] if own else [text]
 
 
 def cost(model: str, tokens_in: int, tokens_out: int) -> str:

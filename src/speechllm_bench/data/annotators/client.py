@@ -7,15 +7,17 @@ and a stopped annotation goes on where it was. The key is sent and nowhere kept.
 from __future__ import annotations
 
 import os
+import re
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import openai
 from openai.types.chat import ChatCompletion
 
 from speechllm_bench import runs
+from speechllm_bench.data.annotators.bounded import bounded_client
 from speechllm_bench.errors import UserError
 
 OPENAI = "https://api.openai.com/v1"
@@ -40,8 +42,8 @@ class Server:
         )
         if not _is_address(server.base_url):
             raise UserError(
-                f"OPENAI_BASE_URL is '{server.base_url}'; it is to be an address that begins with http:// or "
-                "https://, such as http://localhost:11434/v1"
+                f"OPENAI_BASE_URL is '{_shown(server.base_url)}'; it is to be an address that begins with "
+                "http:// or https://, such as http://localhost:11434/v1"
             )
         if not (server.key.isascii() and server.key.isprintable()):
             raise UserError("OPENAI_API_KEY holds what no key does, a line break or a letter with an accent")
@@ -74,11 +76,14 @@ class Client:
         """
         self.server, self.folder, self.tries = server, folder, tries
         self._lock = threading.Lock()
+        url = urlsplit(server.base_url)
         self._openai = openai.OpenAI(
-            base_url=server.base_url,
+            base_url=url._replace(query="", fragment="").geturl(),
+            default_query=dict(parse_qsl(url.query)),
             api_key=server.key or "none",  # the client wants one, a server of one's own may not
             timeout=timeout,
             max_retries=tries - 1,
+            http_client=bounded_client(timeout),
         )
 
     def ask(self, messages: list[dict], seed: int) -> Reply:
@@ -90,7 +95,7 @@ class Client:
         request = {"model": self.server.model, "messages": messages, "temperature": 0.7, "seed": seed}
         file = self.folder / f"{runs.digest('chat', self.where, request)}.json"
         if file.is_file():
-            return Reply(**runs.read_json(file)["reply"], kept=True)
+            return _whole_letters(Reply(**runs.read_json(file)["reply"], kept=True))
         reply = self._request(request)
         if not reply.whole:
             return reply
@@ -105,17 +110,21 @@ class Client:
     def _request(self, request: dict) -> Reply:
         for _ in range(READINGS):
             try:
-                return _reply(self._openai.chat.completions.create(**request))
+                return _whole_letters(_reply(self._openai.chat.completions.create(**request)))
             except openai.APITimeoutError:
                 raise self._silent("time-out") from None
-            except openai.APIConnectionError:
+            except openai.APIConnectionError as error:
+                if isinstance(error.__cause__, UserError):
+                    raise error.__cause__ from None
                 raise UserError(
                     f"no server answers at {self.where}; start it, or set OPENAI_BASE_URL to one that runs"
                 ) from None
             except openai.APIStatusError as error:
                 raise self._refused(error) from None
             # What else comes of a reply that is cut off or lacks the protocol's fields.
-            except (openai.APIResponseValidationError, ValueError, LookupError, TypeError, AttributeError):
+            except (openai.APIResponseValidationError, RecursionError):
+                continue
+            except (ValueError, LookupError, TypeError, AttributeError):
                 continue
         raise UserError(
             f"{self.where} gave {READINGS} replies that cannot be read; set OPENAI_BASE_URL to a server "
@@ -124,9 +133,14 @@ class Client:
 
     @property
     def where(self) -> str:
-        """The address without a name or password that may stand in it."""
+        """The address without a name, a password or a key that may stand in it."""
+        return _shown(self.server.base_url)
+
+    def _secrets(self) -> list[str]:
+        """What may be a key or a password, and is never told."""
         url = urlsplit(self.server.base_url)
-        return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
+        beside = [url.password, *(value for _, value in parse_qsl(url.query))]
+        return [secret for secret in (self.server.key, *beside) if secret]
 
     def _silent(self, reason: str) -> UserError:
         return UserError(
@@ -135,13 +149,21 @@ class Client:
         )
 
     def _refused(self, error: openai.APIStatusError) -> UserError:
+        if 300 <= error.status_code < 400:
+            host = urlsplit(error.response.headers.get("location", "")).netloc.rpartition("@")[2]
+            return UserError(
+                f"{self.where} sends requests on to {host or 'another place of its own'}, which this suite "
+                "does not follow; set OPENAI_BASE_URL to the server that is to answer"
+            )
         if error.status_code in (401, 403):
             return UserError(f"{self.where} refuses the key; set OPENAI_API_KEY to one that it knows")
         if error.code == "insufficient_quota":
             return UserError(f"the account at {self.where} has no credit left; what it has answered is kept")
         if error.status_code in (408, 409, 429) or error.status_code >= 500:
             return self._silent(f"status {error.status_code}")
-        told = error.response.text.replace(self.server.key or "\0", "...")
+        told = error.response.text
+        for secret in self._secrets():
+            told = told.replace(secret, "...")
         told = " ".join(told.split())[:200]
         return (Refused if error.status_code in (400, 413, 422) else UserError)(
             f"{self.where} refuses the request for model '{self.server.model}' with status "
@@ -160,6 +182,19 @@ def _reply(answer: ChatCompletion) -> Reply:
         raise TypeError("no text")
     tokens = (usage and usage.prompt_tokens) or 0, (usage and usage.completion_tokens) or 0
     return Reply(text, *tokens, kept=False, whole=getattr(choice, "finish_reason", None) != "length")
+
+
+def _whole_letters(reply: Reply) -> Reply:
+    """Without halves of letters, which JSON can hold ("\\ud83d") and no file can."""
+    return replace(reply, text=re.sub("[\ud800-\udfff]", "\ufffd", reply.text))
+
+
+def _shown(address: str) -> str:
+    """An address without what may be secret in it, be it one or not."""
+    address = re.sub(r"[?#].*", "", address, flags=re.S)
+    scheme, slashes, _ = address.partition("//")
+    place = address.rpartition("@")[2]
+    return f"{scheme}{slashes}{place}" if slashes and "@" in address else place
 
 
 def _is_address(url: str) -> bool:

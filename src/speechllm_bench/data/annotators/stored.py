@@ -98,4 +98,4 @@ def _read(kind: Kind, name: str) -> list[dict]:
     text = stored.read_text(encoding="utf-8")
     if sha256(text.encode()).hexdigest()[:16] != name:
         raise UserError(f"{stored} has been changed since it was written; write it again")
-    return [json.loads(line) for line in text.splitlines()]
+    return [json.loads(line) for line in text.split("\n") if line]  # JSON may hold other line ends

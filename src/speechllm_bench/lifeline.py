@@ -1,0 +1,76 @@
+"""Child processes that end with their parent, however the parent ends: also by SIGKILL or a lost terminal.
+
+The parent holds one end of a pipe and the child waits at the other. The system closes the parent's end with
+the parent, which works on Linux and macOS, needs no polling and cannot take another process for the parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+
+import psutil
+
+VARIABLE = "SPEECHLLM_BENCH_LIFELINE"  # the child's end, a file descriptor
+GRACE_SECONDS = 20  # between asking to stop and killing
+
+
+def start(command: list[str], env: Mapping[str, str], **options) -> subprocess.Popen:
+    """A process in a session of its own that ends with this one, where it calls `watch`.
+
+    `options` are those of subprocess.Popen.
+    """
+    child_end, own_end = os.pipe()
+    try:
+        process = subprocess.Popen(
+            command,
+            env={**env, VARIABLE: str(child_end)},
+            pass_fds=(child_end,),
+            start_new_session=True,
+            **options,
+        )
+    except BaseException:
+        os.close(own_end)
+        raise
+    finally:
+        os.close(child_end)
+    process.lifeline = os.fdopen(own_end, "wb")  # closed with the object
+    return process
+
+
+def watch(before: Callable[[], None] = lambda: None) -> None:
+    """Where this process was started by `start`: end it, and all that it started, once its parent is gone.
+
+    `before` is called first. SIGTERM comes before SIGKILL.
+    """
+    descriptor = os.environ.pop(VARIABLE, None)
+    if descriptor is None:
+        return
+    threading.Thread(target=_wait, args=(int(descriptor), before), daemon=True).start()
+
+
+def _wait(descriptor: int, before: Callable[[], None]) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(descriptor, 1):
+            pass
+        try:
+            before()
+        finally:
+            _end()
+
+
+def _end() -> None:
+    own = psutil.Process()
+    below = own.children(recursive=True)
+    for process in (*below, own):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGTERM)
+    psutil.wait_procs(below, timeout=GRACE_SECONDS)
+    threading.Event().wait(GRACE_SECONDS)  # for this one: its main thread may be cleaning up
+    for process in (*below, own):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
