@@ -1,14 +1,19 @@
-"""Confidence intervals by a bootstrap over speakers and seeds, paired differences (protocol, rule 13).
+"""Confidence intervals by a bootstrap over speakers, paired differences, p-values (protocol, rule 13).
 
 Utterances of one speaker share voice, calls and values, so speakers are drawn, not utterances; drawing
-speakers needs no more than each one's sums. Seeds are drawn as well where there are several: the number
-is then the mean over seeds of the statistic. Intervals are 95 % percentile intervals. numpy alone.
+speakers needs no more than each one's sums. Over several seeds a number is the mean of the statistic.
+
+`bootstrap` gives the plain percentile interval; a stored score of one run has it. Tables and claims take
+`contrast`, which is right for few speakers and few seeds as well (benchmarks/coverage.md). It widens the
+draws by what a t distribution is wider than a normal one, and adds the variance between seeds. That
+variance is moderated (Smyth 2004, doi 10.2202/1544-6115.1027): the pooled one of many systems counts as
+`POOLED_DF` degrees of freedom beside those of the system's own seeds. numpy alone.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +23,13 @@ from speechllm_bench.schema import Interval
 
 LEAST_DIFFERENCE = 0.05
 """Of F1: a smaller difference is not called one, however sure (protocol, rule 13)."""
+ALPHA = 0.05
+"""Level of tests and intervals: two-sided, 95 %."""
+POOLED_DF = 4
+"""Degrees of freedom of the pooled variance between seeds. Systems differ in that variance, so the pooled one
+tells less of a single system than its number of records says; those of `mini` fit 2 to 9."""
+POWER_FACTOR = 1.960 + 0.842
+"""Normal quantiles of 0.975 and 0.8: a true difference of so many standard errors is found with power 0.8."""
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """From sums of counts (..., k) to a number each (...)."""
@@ -25,9 +37,26 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 _BLOCK = 1000  # draws held in memory at once
 
 
+ONE_SEED = "†"
+"""Mark of a number whose interval takes the variance between seeds from other systems."""
+
+
+def p_shown(p: float) -> str:
+    """A p-value as tables show it: 0.012, or < 0.001."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def with_interval(value: float, low: float, high: float, sign: str = "", star: str = "") -> str:
     """A number as tables show it: 0.130 [0.112, 0.148]; `sign` is "+" for a difference."""
     return f"{value:{sign}.3f}{star} [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+@dataclass(frozen=True)
+class Comparison(Interval):
+    """A number with its interval and what a test of it against 0 needs."""
+
+    p: float = 1.0  # two-sided, from the draws that the interval is of; not corrected for several tests
+    standard_error: float = 0.0  # over speakers alone: of the test set, not of seeds
 
 
 @dataclass(frozen=True)
@@ -80,11 +109,19 @@ def side_by_side(parts: Sequence[SpeakerSums]) -> SpeakerSums:
 def bootstrap(
     counted: SpeakerSums, statistic: Statistic, rng: np.random.Generator, n_boot: int = 10_000
 ) -> Interval:
-    """The statistic, its mean over seeds, and the interval of that.
+    """The statistic, its mean over seeds, and its percentile interval over speakers and seeds.
 
-    With a single speaker nothing can be drawn and the interval has no width; `n_speakers` says so.
+    The interval is too narrow for few speakers, and for several seeds; of a single seed it is over speakers
+    alone. Of a single speaker it has no width; `n_speakers` says so.
     """
-    return contrast([counted], [1], statistic, rng, n_boot)
+    stacked = counted.sums[:, :, None, :]
+    n_seeds, parts = len(stacked), []
+    for sums in _drawn_sums([stacked], rng, n_boot):
+        weight = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=len(sums)) / n_seeds
+        parts.append((statistic(sums[..., 0, :]) * weight).sum(axis=1))
+    low, high = np.quantile(np.concatenate(parts), [ALPHA / 2, 1 - ALPHA / 2])
+    value = statistic(counted.sums.sum(axis=1)).mean()
+    return Interval(float(value), float(low), float(high), counted.n, len(counted.speakers), n_seeds)
 
 
 def contrast(
@@ -92,14 +129,18 @@ def contrast(
     weights: Sequence[float],
     statistic: Statistic,
     rng: np.random.Generator,
+    seed_variance: float | None = None,
     n_boot: int = 10_000,
-) -> Interval:
-    """The weighted sum of the systems' statistics, all over the same draws of speakers and seeds.
+) -> Comparison:
+    """The weighted sum of the systems' statistics, all over the same draws of speakers.
 
-    Seeds are paired in their order. UserError where two systems answered different items or have not the
-    same number of seeds.
+    seed_variance: that of the weighted sum between seeds, pooled over records; None where none is known, 0
+    where nothing was trained. Seeds are paired in their order. UserError where two systems answered
+    different items or have not the same number of seeds.
     """
-    return contrast_of_test_sets([[system] for system in systems], weights, statistic, rng, n_boot)
+    return contrast_of_test_sets(
+        [[system] for system in systems], weights, statistic, rng, seed_variance, n_boot
+    )
 
 
 def contrast_of_test_sets(
@@ -107,12 +148,13 @@ def contrast_of_test_sets(
     weights: Sequence[float],
     statistic: Statistic,
     rng: np.random.Generator,
+    seed_variance: float | None = None,
     n_boot: int = 10_000,
-) -> Interval:
+) -> Comparison:
     """The same of a statistic that several test sets go into: each system has one `SpeakerSums` a test set.
 
     The statistic takes their counts side by side (..., k of the first + k of the second + ...). Speakers of
-    each test set are drawn apart, seeds once for all.
+    each test set are drawn apart.
     """
     first = systems[0]
     for other in systems[1:]:
@@ -129,38 +171,96 @@ def contrast_of_test_sets(
 
     of_each = zip(*systems, strict=True)  # of each test set, all systems
     stacked = [np.stack([part.sums for part in parts], axis=-2) for parts in of_each]
-    value, low, high = _interval(weighted, stacked, rng, n_boot)
+    of_seeds = weighted(np.concatenate([sums.sum(axis=1) for sums in stacked], axis=-1))
+    value, n_least = float(of_seeds.mean()), min(sums.shape[1] for sums in stacked)
+    if n_least > 1:
+        means = [weighted(sums).mean(axis=1) for sums in _drawn_sums(stacked, rng, n_boot)]
+        deviations = (np.concatenate(means) - value) * np.sqrt(n_least / (n_least - 1))
+    else:
+        deviations = np.zeros(n_boot)
+    error = float(np.sqrt(np.mean(deviations**2)))
+    deviations = _t_mixture(deviations, n_least - 1, rng)
+    deviations = deviations + _seed_deviations(of_seeds, seed_variance, n_boot, rng)
+    low, high = value + np.quantile(deviations, [ALPHA / 2, 1 - ALPHA / 2])
     n, n_speakers = sum(part.n for part in first), sum(len(part.speakers) for part in first)
-    return Interval(value, low, high, n, n_speakers, len(first[0].sums))
+    p = _two_sided(value + deviations) if n_least > 1 else 1.0
+    return Comparison(value, float(low), float(high), n, n_speakers, len(of_seeds), p, error)
 
 
-def differ(difference: Interval) -> bool:
-    """Whether a paired difference counts as one: its interval excludes 0 and it is at least 0.05."""
-    sure = difference.n_speakers > 1 and (difference.low > 0 or difference.high < 0)
-    return sure and abs(difference.value) >= LEAST_DIFFERENCE
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: p-values adjusted for all tests in the list, in its order.
 
-
-def _interval(
-    statistic: Statistic, test_sets: Sequence[np.ndarray], rng: np.random.Generator, n_boot: int
-) -> tuple[float, float, float]:
-    """Value, low and high, of sums (n_seeds, n_speakers, systems, k) of each test set; the statistic takes
-    (..., systems, all k).
+    Source: Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979).
     """
-    n_seeds = len(test_sets[0])
-    draws = []
+    adjusted, highest = [1.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = highest
+    return adjusted
+
+
+def differ(difference: Interval, p: float) -> bool:
+    """Whether a paired difference counts as one: its p after Holm is below 0.05 and it is at least 0.05."""
+    return difference.n_speakers > 1 and p < ALPHA and abs(difference.value) >= LEAST_DIFFERENCE
+
+
+def alike(difference: Interval) -> bool:
+    """Whether two systems are shown to be alike: the whole interval lies within the least difference."""
+    inside = difference.low > -LEAST_DIFFERENCE and difference.high < LEAST_DIFFERENCE
+    return difference.n_speakers > 1 and inside
+
+
+def smallest_shown(standard_error: float) -> float:
+    """The true difference that a paired test at level 0.05 finds with power 0.8, seeds not counted."""
+    return POWER_FACTOR * standard_error
+
+
+def _drawn_sums(
+    test_sets: Sequence[np.ndarray], rng: np.random.Generator, n_boot: int
+) -> Iterator[np.ndarray]:
+    """Counts of drawn speakers, in blocks (size, n_seeds, systems, all k).
+
+    test_sets: sums (n_seeds, n_speakers, systems, k) of each.
+    """
     for start in range(0, n_boot, _BLOCK):
         size = min(_BLOCK, n_boot - start)
         drawn = []
         for sums in test_sets:
             n_speakers = sums.shape[1]
             times = rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=size)
-            drawn.append(np.tensordot(times, sums, axes=(1, 1)))  # (size, n_seeds, systems, k)
-        weight = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=size) / n_seeds
-        per_seed = statistic(np.concatenate(drawn, axis=-1))  # (size, n_seeds)
-        draws.append((per_seed * weight).sum(axis=1))
-    low, high = np.quantile(np.concatenate(draws), [0.025, 0.975])
-    whole = np.concatenate([sums.sum(axis=1) for sums in test_sets], axis=-1)
-    return float(statistic(whole).mean()), float(low), float(high)
+            drawn.append(np.tensordot(times, sums, axes=(1, 1)))
+        yield np.concatenate(drawn, axis=-1)
+
+
+def _seed_deviations(
+    of_seeds: np.ndarray, pooled: float | None, n: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draws of how far the mean over these seeds lies from the mean over all seeds.
+
+    of_seeds: the statistic of each seed. Systems' variances are taken as inverse chi-square around the
+    pooled one, whose mean is `df / (df - 2)` times their scale.
+    """
+    n_seeds = len(of_seeds)
+    if pooled == 0 or (pooled is None and n_seeds == 1):
+        return np.zeros(n)
+    squares, df = float(((of_seeds - of_seeds.mean()) ** 2).sum()), n_seeds - 1
+    if pooled is not None:
+        squares, df = squares + (POOLED_DF - 2) * pooled, df + POOLED_DF
+    return np.sqrt(squares / df / n_seeds) * rng.standard_t(df, n)
+
+
+def _t_mixture(deviations: np.ndarray, df: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws made as much wider as a t distribution is than a normal one; they keep their skew."""
+    return deviations * np.sqrt(df / rng.chisquare(df, len(deviations))) if df > 0 else deviations
+
+
+def _two_sided(draws: np.ndarray) -> float:
+    """Twice the smaller share of the draws on either side of 0, each counted with one draw more.
+
+    So p is never 0: of 10,000 draws it is 0.0002 at least, and Holm can resolve 250 comparisons.
+    """
+    tail = min((draws <= 0).sum(), (draws >= 0).sum())
+    return float(min(1.0, 2 * (tail + 1) / (len(draws) + 1)))
 
 
 def _same_items(a: SpeakerSums, b: SpeakerSums) -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 from speechllm_bench import identity, paths, runs, sealed
 from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.evaluation import versions
+from speechllm_bench.evaluation import seeds, versions
 from speechllm_bench.experiments import VARIANT_SETS, Study, load_study, resolve
 from speechllm_bench.profiles import PROFILES, Profile, load_profile
 
@@ -148,7 +148,8 @@ def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> lis
     """What is stored of a study: one row a variant and seed, in the study's order.
 
     A row has `variant`, `seed`, `profile`, `run` (a `Run`), `status` (ok, diverged, FAILED or NOT RUN),
-    `record` (run.json) and `score` (score.json as `versions.shown` gives it), both None where there is none.
+    `record` (run.json) and `score` (score.json as `versions.shown` and `seeds.marked` give it), both None
+    where there is none.
     Without its backbones a run cannot be told apart (its digest rests on their weights): its row is NOT RUN
     then, and `run` is None.
     """
@@ -257,5 +258,7 @@ def _row(study: Study, variant: str, seed: int, profile: Profile) -> dict:
     row["record"] = sealed.read(run.folder / "run.json", runs.DELETE_FOLDER)
     if row["record"]["status"] == "ok":  # a diverged run has no score
         stored = runs.read_json(run.folder / "score.json", runs.DELETE_FOLDER)
-        row["score"] = versions.shown(stored, profile.profile)
+        shown = versions.shown(stored, profile.profile)
+        trained_by = run.stages[-1] if run.stages else None
+        row["score"] = seeds.marked(shown, trained_by, run.config.evaluation.audio)
     return row | {"status": row["record"]["status"]}

@@ -16,6 +16,7 @@ from speechllm_bench import stats
 from speechllm_bench.data.tasks.slots import Answer
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation import seeds
 from speechllm_bench.metrics import (
     class_f1,
     exact_match,
@@ -29,7 +30,7 @@ from speechllm_bench.metrics import (
     slu_f1,
     wer,
 )
-from speechllm_bench.schema import SENTIMENTS, Interval, Prediction
+from speechllm_bench.schema import SENTIMENTS, Prediction
 
 Parse = Callable[[str], dict | list | str | None]
 """A task's parser: an answer's text to what it says, or None where it cannot be parsed."""
@@ -212,21 +213,21 @@ def speaker_sums(score: dict, metric: str) -> stats.SpeakerSums:
     return stats.SpeakerSums(score["n"], score["items"], tuple(score["speakers"]), sums)
 
 
-def interval(scores: Sequence[dict], metric: str) -> Interval:
-    """A metric over the seeds of one system: one stored score a seed."""
-    counted = stats.stack_seeds([speaker_sums(score, metric) for score in scores])
-    return stats.bootstrap(counted, METRICS[metric][1], rng())
+def interval(scores: Sequence[dict], metric: str) -> stats.Comparison:
+    """A metric over the seeds of one system: one stored score a seed, as `seeds.marked` gives it."""
+    return contrast([scores], [1], metric)
 
 
-def difference(scores: Sequence[dict], baseline: Sequence[dict], metric: str) -> Interval:
+def difference(scores: Sequence[dict], baseline: Sequence[dict], metric: str) -> stats.Comparison:
     """The paired difference to a baseline; seeds of both stand in the same order."""
     return contrast([scores, baseline], [1, -1], metric)
 
 
-def contrast(systems: Sequence[Sequence[dict]], weights: Sequence[float], metric: str) -> Interval:
+def contrast(systems: Sequence[Sequence[dict]], weights: Sequence[float], metric: str) -> stats.Comparison:
     """The weighted sum of systems' metrics; the seeds of all stand in the same order."""
     stacked = [stats.stack_seeds([speaker_sums(s, metric) for s in scores]) for scores in systems]
-    return stats.contrast(stacked, weights, METRICS[metric][1], rng())
+    between = seeds.variance([scores[0] for scores in systems], weights, metric)
+    return stats.contrast(stacked, weights, METRICS[metric][1], rng(), between)
 
 
 def _score(predictions: Sequence[Prediction], counts: dict[str, list], versions: dict[str, int]) -> dict:

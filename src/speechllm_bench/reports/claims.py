@@ -5,41 +5,50 @@ from __future__ import annotations
 from typing import Literal
 
 from speechllm_bench.schema import Interval
-from speechllm_bench.stats import differ
+from speechllm_bench.stats import ALPHA, alike, differ
 
+BELOW_FLOOR = "not testable here: below the floor"
 Verdict = Literal[
     "agrees",
-    "direction only",
+    "weak support",
+    "no difference",
+    "weak contradiction",
     "disagrees",
-    "direction against",
     "inconclusive",
-    "not testable at this scale",
+    "not testable here",
+    "not testable here: below the floor",
     "not run",
 ]
 
 
-def verdict(difference: Interval | None, testable: bool = True) -> Verdict:
+def verdict(
+    difference: Interval | None, p: float, testable: bool = True, above_floors: bool = True
+) -> Verdict:
     """Judge a claim by the paired difference F1(better) - F1(worse); None when either was not run.
 
-    agrees, disagrees: over two seeds or more the variants differ (rule 13), as claimed or the other way
-    round. direction only, direction against: they differ, but on one seed; or on several, with an interval
-    that leaves out 0 around a difference too small for rule 13. inconclusive: anything else. `testable` is
-    False where the claim is about a scale that was not run.
+    p: of that difference, after Holm's correction over the study's claims. testable: False where the claim
+    is about a scale that was not run. above_floors: False where the better side does not clear its floors.
+
+    agrees, disagrees: the variants differ (rule 13), as claimed or the other way round, over two seeds or
+    more. no difference: the whole interval lies within the least difference. weak support, weak
+    contradiction: p is below 0.05, but the difference rests on one seed or is below the least one.
+    inconclusive: anything else.
     """
     if not testable:
-        return "not testable at this scale"
+        return "not testable here"
     if difference is None:
         return "not run"
+    if not above_floors:
+        return BELOW_FLOOR
     if difference.n_speakers == 1:
         return "inconclusive"  # its interval has no width
-    differing, several = differ(difference), difference.n_seeds > 1
-    if differing and several:
+    if differ(difference, p) and difference.n_seeds > 1:
         return "agrees" if difference.value > 0 else "disagrees"
-    if not (differing or several):
-        return "inconclusive"
-    if difference.low > 0:
-        return "direction only"
-    return "direction against" if difference.high < 0 else "inconclusive"
+    if alike(difference):
+        return "no difference"
+    if p < ALPHA:
+        return "weak support" if difference.value > 0 else "weak contradiction"
+    return "inconclusive"
 
 
 def verdict_on_divergence(better: int, worse: int) -> Verdict:
@@ -51,5 +60,5 @@ def verdict_on_divergence(better: int, worse: int) -> Verdict:
     if better and worse:
         return "inconclusive"
     if worse:
-        return "agrees" if worse > 1 else "direction only"
-    return "disagrees" if better > 1 else "direction against"
+        return "agrees" if worse > 1 else "weak support"
+    return "disagrees" if better > 1 else "weak contradiction"

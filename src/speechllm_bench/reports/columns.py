@@ -21,6 +21,8 @@ METRICS = {
 """What a table shows of a task."""
 NOT_ALWAYS = ("f1_v1", "digit_error_rate")
 """Metrics whose columns a table has where any of its scores holds them."""
+FLOORS = ("floor", "above_floors")
+"""What a row is the floor of, and whether a row is above its floors; where a table has floors."""
 DIGITS = "Digit error rate: edits of the digits alone over the digits said."
 
 HOW = {
@@ -53,6 +55,7 @@ HEADINGS = {
     "macro_f1": "Macro F1",
     "weighted_f1": "Weighted F1",
     "difference": "F1 difference to baseline",
+    "difference_p": "p (Holm)",
     "f1_v1": "F1, version 1",
     "digit_error_rate": "Digit error rate",
     "exact_f1": "Exact F1",
@@ -64,9 +67,11 @@ HEADINGS = {
 _OTHER_TASKS = {"difference": "Difference to baseline", "reported": "Reported"}
 WHOLE = (
     *("n", "speakers", "seeds", "trained_parameters", "total_parameters", "text_tokens"),
-    *("pretraining_text_tokens", "partial_match_version"),
+    *("pretraining_text_tokens", "partial_match_version", "difference_seeds"),
 )
 UNEQUAL = ("total_parameters", "speech_hours", "text_tokens")  # each shown where it differs
+TESTED = ("difference_p", "difference_se", "difference_seeds")
+"""Of the difference: p after Holm, standard error over speakers, and the seeds that both have."""
 BEFORE = ("pretraining_speech_hours", "pretraining_text_tokens")  # of audio LLMs; where there is one
 _FIRST = ("precision", "recall", *score.MAIN_METRICS)  # of the columns, before the difference
 WITH_INTERVAL = (*_FIRST, "difference")
@@ -79,10 +84,11 @@ def named(tasks: Sequence[str]) -> list[str]:
     columns += [*UNEQUAL, *BEFORE]
     for name in (*(n for n in metrics if n in _FIRST), "difference"):
         columns += [name, f"{name}_low", f"{name}_high"]
-    columns.append("differs")
+    columns += [*TESTED, "differs"]
     for name in (n for n in metrics if n not in _FIRST):
         columns += [name, f"{name}_low", f"{name}_high"]
-    return [*columns, "seconds", "reported", *(["partial_match_version"] if "f1" in metrics else [])]
+    columns += ["seconds", "reported", *(["partial_match_version"] if "f1" in metrics else [])]
+    return [*columns, *FLOORS]
 
 
 def headings(frame: pd.DataFrame) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import matplotlib as mpl
@@ -195,10 +195,14 @@ def grouped_bars(frame: pd.DataFrame, by: Mapping[str, list[str]], ax: Axes, met
     return ax
 
 
-def bars_figure(frame: pd.DataFrame, by: Mapping[str, list[str]]) -> Figure:
-    """`grouped_bars` of F1 on a figure of their own, with its legend."""
+def bars_figure(
+    frame: pd.DataFrame, by: Mapping[str, list[str]], add: Callable[[Axes], object] | None = None
+) -> Figure:
+    """`grouped_bars` of F1 on a figure of their own, with its legend; `add` draws more on the axes."""
     figure, (ax,) = panels(1, "page")
     grouped_bars(frame, by, ax)
+    if add:
+        add(ax)
     legend(figure)
     return figure
 

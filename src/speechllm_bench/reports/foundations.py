@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechllm_bench.reports import figures, looks, tables
+from speechllm_bench.reports import figures, floors, looks, tables
 from speechllm_bench.stats import with_interval
 
 COLUMNS = ["foundation", "supervision", "llm_parameters", "f1", "low", "high"]
@@ -71,7 +71,7 @@ def types_figure(rows: Sequence[dict]) -> Figure | None:
     if frame.empty:
         return None
     by = {"foundation": list(frame["foundation"].unique()), "supervision": list(looks.SUPERVISIONS)}
-    return figures.bars_figure(frame, by)
+    return figures.bars_figure(frame, by, lambda ax: floors.draw(ax, rows))
 
 
 def scale_figure(rows: Sequence[dict]) -> Figure | None:
@@ -86,6 +86,7 @@ def scale_figure(rows: Sequence[dict]) -> Figure | None:
         bars = [drawn["f1"] - drawn["low"], drawn["high"] - drawn["f1"]]
         look = {"color": style.colour, "marker": style.marker, "ls": style.dash, "elinewidth": 1}
         ax.errorbar(drawn["llm_parameters"], drawn["f1"], bars, label=style.label, capsize=2, **look)
+    floors.draw(ax, rows)
     figures.parameters_axis(ax)
     ax.set_xlabel("parameters of the LLM")
     ax.set_ylabel("F1 (partial match)")

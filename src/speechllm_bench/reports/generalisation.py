@@ -12,11 +12,18 @@ from matplotlib.figure import Figure
 
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.evaluation import score, versions
-from speechllm_bench.reports import breakdown, figures
+from speechllm_bench.reports import breakdown, figures, floors
 from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.schema import SlotType
 
 SETS = {"": "A", "_b_id": "B-ID", "_b_ood": "B-OOD"}
+
+ASKED = {
+    "A": ("A-test", "in_domain"),
+    "B-ID": ("B-test", "in_domain"),
+    "B-OOD": ("B-test", "out_of_domain"),
+}
+"""Split and slot types of each test set."""
 
 Parts = dict[str, dict[str, dict[str, pd.DataFrame]]]
 """By what the buckets are of, by test set, by system: a frame of `breakdown`, one row a bucket."""
@@ -56,7 +63,7 @@ def systems_figure(rows: list[dict]) -> Figure | None:
     if frame.empty:
         return None
     by = {"set": list(SETS.values()), "system": list(frame["system"].unique())}
-    return figures.bars_figure(frame, by)
+    return figures.bars_figure(frame, by, lambda ax: floors.draw(ax, rows, list(ASKED.values())))
 
 
 def parts(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from speechllm_bench.evaluation import score
-from speechllm_bench.reports import figures
+from speechllm_bench.reports import figures, floors
 
 AXES = {"context": "turns of context", "distractors": "distractors"}
 COLOURS = ("#0072B2", "#D55E00")
@@ -21,10 +22,10 @@ def levels(rows: list[dict]) -> pd.DataFrame:
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
         mine = [row for row in rows if row["variant"] == variant and row["score"]]
-        if not mine or mine[0]["run"].config.evaluation.audio == "other":
+        asked = mine[0]["run"].config.evaluation if mine else None
+        if asked is None or asked.audio == "other" or asked.answerer != "model":
             continue
         config, f1 = mine[0]["run"].config, score.interval([row["score"] for row in mine], "f1")
-        asked = config.evaluation
         taught = next((s.described for s in config.stages if s.described), 0.0)
         put = (asked.context, asked.distractors, asked.wording or "named", asked.slot_types)
         lines.append((variant, *put, taught, f1.value, f1.low, f1.high))
@@ -47,9 +48,27 @@ def levels_figure(rows: list[dict]) -> Figure | None:
             line = f"{level:.0f} {AXES[held]}"
             style = {"marker": "o", "ms": 4, "elinewidth": 1, "capsize": 2, "color": colour}
             ax.errorbar(points[varied], points["f1"], bars, label=line, **style)
+        _draw_floors(ax, rows, varied, held)
         ax.set_xlabel(label)
         ax.set_ylabel("F1 (partial match)")
         ax.set_ylim(0, 1.1 * frame["high"].max() or 1)
         ax.xaxis.get_major_locator().set_params(integer=True)
     figures.legend(figure)
     return figure
+
+
+def _draw_floors(ax: Axes, rows: list[dict], varied: str, held: str) -> None:
+    """The floors of the questions asked: they depend on the number of distractors and on no context."""
+    drawn = levels(rows).dropna(subset=list(AXES))
+    found = {
+        asked[2]: of_group
+        for asked, of_group in floors.scored(rows).items()
+        if asked[:2] == ("A-test", "in_domain") and asked[2] is not None
+    }
+    for answerer, (label, dash) in floors.LINES.items():
+        known = {level: some[answerer].value for level, some in sorted(found.items()) if answerer in some}
+        if varied == "distractors" and known:
+            ax.plot(list(known), list(known.values()), color="0.35", lw=0.9, ls=dash, label=label)
+        for level in drawn[held].unique() if varied == "context" else ():
+            if level in known:
+                floors.line(ax, known[level], label, dash)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from speechllm_bench import stats
-from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.metrics.slue_score import slue_score
 from speechllm_bench.reports.sense import MODELS, SETTINGS, TASKS
 
@@ -34,14 +34,20 @@ def slue(rows: list[dict]) -> pd.DataFrame:
             continue
         line = {"model": MODELS[models], "setting": SETTINGS[ending], "seeds": len(own)}
         counted, rule = _counted(scores, own)
-        found = stats.contrast_of_test_sets([counted], [1], rule, score.rng())
+        between = _between_seeds()
+        found = stats.contrast_of_test_sets([counted], [1], rule, score.rng(), between)
         line |= {"SLUE score": stats.with_interval(found.value, found.low, found.high), "gain": "–"}
         if ending and (both := _shared([*scores, *base])):
             pair = [_counted(system, both)[0] for system in (scores, base)]
-            found = stats.contrast_of_test_sets(pair, [1, -1], rule, score.rng())
+            found = stats.contrast_of_test_sets(pair, [1, -1], rule, score.rng(), 2 * between)
             line["gain"] = stats.with_interval(found.value, found.low, found.high, "+")
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def _between_seeds() -> float:
+    """Variance of a SLUE score between seeds, in squared points: of three trainings that vary apart."""
+    return (100 / 3) ** 2 * sum(seeds.pooled(score.MAIN[task]) or 0.0 for task in TASKS)
 
 
 def _scores(rows: list[dict], variant: str) -> dict[int, dict]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechllm_bench import paths, runs, studies
+from speechllm_bench import paths, runs, stats, studies
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.experiments import ClaimConfig, Study
 from speechllm_bench.reports import (
+    captions,
     claims,
     figures,
+    floors,
     foundations,
     generalisation,
     levels,
@@ -29,9 +30,10 @@ from speechllm_bench.reports import (
     traces,
     warm_start,
 )
+from speechllm_bench.reports.captions import ONE_SEED_NOTE
 from speechllm_bench.reports.curves import read_curve, trained_again
 from speechllm_bench.schema import CURVE_COLUMNS
-from speechllm_bench.stats import with_interval
+from speechllm_bench.stats import ONE_SEED, with_interval
 
 MOST_LINES = 12  # of learning curves, or points with a look of their own, that can be read
 OWN_FIGURES = {
@@ -65,9 +67,14 @@ OWN_TABLES = {
     "warm_start": {"alignment": (warm_start.alignment, warm_start.CAPTION)},
 }
 CLAIMS_CAPTION = (
-    "Differences are paired, with 95 % intervals; what a verdict asks for: docs/protocol.md, rule 14."
+    "Differences are paired, with 95 % intervals; p is two-sided, after Holm's correction over the study's "
+    f"claims that can be tested here. {ONE_SEED} marks differences of one seed: {ONE_SEED_NOTE} "
+    "What a verdict asks for: docs/protocol.md, rule 14."
 )
-CLAIM_COLUMNS = ["claim", "source", "compared", "difference", "low", "high", "diverged", "verdict"]
+CLAIM_COLUMNS = [
+    *("claim", "source", "compared", "difference", "low", "high", "p", "se", "seeds", "below", "diverged"),
+    "verdict",
+]
 
 
 def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: bool = True) -> list[Path]:
@@ -86,8 +93,9 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
         ending: (make(rows), caption)
         for ending, (make, caption) in (TABLES | OWN_TABLES.get(name, {})).items()
     }
-    further["claims"] = show_verdicts(verdicts(study, rows)), CLAIMS_CAPTION
-    heading = tables.heading(frame, study.title, profile)
+    found = verdicts(study, rows)
+    further["claims"] = show_verdicts(found), " ".join([CLAIMS_CAPTION, *claims_power(found)])
+    heading = tables.heading(frame, study.title, profile, power=False)
     written += [
         write_further(shown, name, ending, profile, f"{heading} {caption}")
         for ending, (shown, caption) in further.items()
@@ -136,24 +144,47 @@ def verdicts(study: Study, rows: list[dict]) -> pd.DataFrame:
         testable = entry.scale is None or all(row["profile"] == "paper" for row in rows)
         diverged = _diverged(rows, entry) if testable else {}
         difference = None if diverged else tables.gain(rows, entry.better, entry.worse, entry.beyond)
-        numbers = asdict(difference) if difference else dict.fromkeys(("value", "low", "high"))
-        verdict = claims.verdict(difference, testable)
-        if diverged:
-            seeds = (diverged.get(name, 0) for name in (entry.better, entry.worse))
-            verdict = "inconclusive" if entry.beyond else claims.verdict_on_divergence(*seeds)
         lines.append(
             {
                 "claim": entry.claim,
                 "source": entry.source,
                 "compared": entry.compared,
-                "difference": numbers["value"],
-                "low": numbers["low"],
-                "high": numbers["high"],
+                "tested": difference,
+                "testable": testable,
+                "seeds_diverged": (diverged.get(entry.better, 0), diverged.get(entry.worse, 0)),
+                "beyond": entry.beyond,
+                "below": _below(rows, entry) if difference else [],
                 "diverged": ", ".join(f"{name} diverged on {n}" for name, n in diverged.items()),
-                "verdict": verdict,
             }
         )
-    return pd.DataFrame(lines, columns=CLAIM_COLUMNS)
+    judged = [line for line in lines if line["tested"] and line["testable"]]
+    corrected = stats.holm([line["tested"].p for line in judged])
+    for line, p in zip(judged, corrected, strict=True):
+        line["p"] = p
+    return pd.DataFrame([line | _judged(line) for line in lines], columns=CLAIM_COLUMNS)
+
+
+def _judged(line: dict) -> dict:
+    """Numbers and verdict of a claim, whose p stands after Holm's correction over the study's claims."""
+    found, diverged = line["tested"], any(line["seeds_diverged"]) or bool(line["diverged"])
+    if diverged:
+        on = claims.verdict_on_divergence
+        verdict = "inconclusive" if line["beyond"] else on(*line["seeds_diverged"])
+    else:
+        verdict = claims.verdict(found, line.get("p", 1.0), line["testable"], not line["below"])
+    numbers = {"difference": found.value, "low": found.low, "high": found.high} if found else {}
+    tested = {"se": found.standard_error, "seeds": found.n_seeds} if found else {}
+    return numbers | tested | {"below": ", ".join(line["below"]), "verdict": verdict}
+
+
+def _below(rows: list[dict], claim: ClaimConfig) -> list[str]:
+    """The floors that a claim's better side does not clear."""
+    return [floor for floor, above in floors.cleared(rows, claim.better).items() if above is False]
+
+
+def claims_power(found: pd.DataFrame) -> list[str]:
+    """The sentence on the smallest difference that the test set can show, of the claims' own comparisons."""
+    return captions.smallest_shown(found["se"].dropna())
 
 
 def _diverged(rows: list[dict], claim: ClaimConfig) -> dict[str, int]:
@@ -217,6 +248,8 @@ def curves_figure(study: Study, rows: list[dict]) -> Figure | None:
     figure, axes = figures.panels(len(panels), "page")
     for metric, ax in zip(panels, axes):
         figures.learning_curves(curve, ax, metric)
+        if metric == "f1":
+            floors.draw(ax, rows)
     figures.legend(figure)
     return figure
 
@@ -234,20 +267,22 @@ def parameters_figure(frame: pd.DataFrame) -> Figure | None:
     figure, axes = figures.panels(len(scored), "column" if len(scored) == 1 else "page")
     for metric, ax in zip(scored, axes, strict=True):
         figures.metric_against_parameters(frame, ax, metric)
+        if metric == "f1":
+            floors.draw_of_table(ax, frame)
     figures.legend(figure, reported=bool(frame["reported"].notna().any()))
     return figure
 
 
 def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
     """The verdicts as they are read: the difference with its interval in one column, or what diverged."""
-    shown = [
-        row.diverged or "–"
-        if pd.isna(row.difference)
-        else with_interval(row.difference, row.low, row.high, "+")
-        for row in found.itertuples()
-    ]
-    columns = found[["claim", "source", "compared", "verdict"]]
-    return columns.assign(difference=shown)[["claim", "source", "compared", "difference", "verdict"]]
+    shown, p_values = [], []
+    for row in found.itertuples():
+        mark = ONE_SEED if row.seeds == 1 else ""
+        number = pd.notna(row.difference) and with_interval(row.difference, row.low, row.high, "+", mark)
+        shown.append(number or row.diverged or "–")
+        p_values.append(stats.p_shown(row.p) if pd.notna(row.p) else "–")
+    columns = found[["claim", "source", "compared"]]
+    return columns.assign(difference=shown, **{"p (Holm)": p_values}, verdict=found["verdict"])
 
 
 def write_further(shown: pd.DataFrame, name: str, ending: str, profile: str, caption: str) -> Path:

@@ -18,7 +18,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.experiments import Study
 from speechllm_bench.profiles import Profile
-from speechllm_bench.reports import columns, tables
+from speechllm_bench.reports import captions, columns, tables
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.claims import Verdict
 from speechllm_bench.reports.curves import trained_again
@@ -187,7 +187,7 @@ def _cells(found: Interval | None, named: str) -> dict:
 
 def _size(found: Iterable[Interval]) -> str:
     sizes = [(f1.n, f1.n_speakers, f1.n_seeds) for f1 in found]
-    return tables.size(*zip(*sizes)) if sizes else "Nothing has been scored."
+    return captions.size(*zip(*sizes)) if sizes else "Nothing has been scored."
 
 
 def _paper(study: Study) -> str:

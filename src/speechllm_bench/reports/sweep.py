@@ -7,7 +7,7 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechllm_bench.reports import figures, looks
+from speechllm_bench.reports import figures, floors, looks
 
 FEW = {False: "many turns", True: "few turns"}
 
@@ -65,6 +65,7 @@ def families_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
     for ax, label in zip(axes, ("F1 (partial match)", "validation loss − training loss"), strict=True):
         ax.set_ylabel(label)
         figures.parameters_axis(ax)
+    floors.draw(axes[0], rows)
     axes[0].set_ylim(0, None)
     figures.legend(figure)
     return figure

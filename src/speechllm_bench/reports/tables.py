@@ -6,7 +6,7 @@ Written as CSV (all numbers), Markdown and LaTeX (rounded, booktabs); the same r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,11 @@ import pandas as pd
 
 from speechllm_bench import stats
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import score
-from speechllm_bench.reports import columns
+from speechllm_bench.evaluation import score, seeds
+from speechllm_bench.reports import captions, columns, floors
 from speechllm_bench.runs import write_text
 from speechllm_bench.schema import Interval
-from speechllm_bench.stats import LEAST_DIFFERENCE, differ, with_interval
+from speechllm_bench.stats import ALPHA, LEAST_DIFFERENCE, ONE_SEED, Comparison, differ, with_interval
 
 SMOKE_MARK = "SMOKE PROFILE: these numbers say little."
 NOT_RUN = "NOT RUN"
@@ -56,11 +56,14 @@ def study_table(
                 if shared := _comparable(scores, base):
                     line |= _difference(scores, base, shared)
                     break
+            line["above_floors"] = floors.above(rows, variant)
+        line["floor"] = floors.named(rows, variant)
         line["reported"] = reported.get(variant)
         lines.append(line)
+    _test(lines)
     frame = pd.DataFrame(lines, columns=columns.named(tasks))
     later = [f"{name}{end}" for name in columns.NOT_ALWAYS for end in ("", "_low", "_high")]
-    sometimes = [column for column in (*columns.BEFORE, *later) if column in frame]
+    sometimes = [column for column in (*columns.BEFORE, *columns.FLOORS, *later) if column in frame]
     frame = frame.drop(columns=[column for column in sometimes if frame[column].isna().all()])
     return frame.astype({column: "Int64" for column in columns.WHOLE if column in frame})
 
@@ -81,7 +84,7 @@ def refuse_mixtures(rows: Sequence[dict]) -> None:
             )
 
 
-def main_metric(rows: Sequence[dict], variant: str) -> Interval | None:
+def main_metric(rows: Sequence[dict], variant: str) -> Comparison | None:
     """The table's main metric of one variant, without the table; None where it has no score."""
     scores = list(_scores([row for row in rows if row["variant"] == variant]).values())
     return score.interval(scores, score.main_metric(scores[0])) if scores else None
@@ -89,7 +92,7 @@ def main_metric(rows: Sequence[dict], variant: str) -> Interval | None:
 
 def gain(
     rows: Sequence[dict], better: str, worse: str, beyond: Sequence[str] | None = None
-) -> Interval | None:
+) -> Comparison | None:
     """F1(better) - F1(worse), less the same of the pair `beyond`; over the seeds that all of them have.
 
     Of other tasks than slots in their main metric, and the other way round where lower is better. None where
@@ -106,7 +109,7 @@ def gain(
     return score.contrast([[s[i] for i in shared] for s in scores], weights, metric)
 
 
-def relative_gain(rows: Sequence[dict], variant: str, over: str) -> Interval | None:
+def relative_gain(rows: Sequence[dict], variant: str, over: str) -> Comparison | None:
     """The difference of two variants' main metrics over the second's, above 0 where the first is better, on
     the seeds that both have.
 
@@ -120,14 +123,18 @@ def relative_gain(rows: Sequence[dict], variant: str, over: str) -> Interval | N
     of = score.METRICS[metric][1]
     pair = [stats.stack_seeds([score.speaker_sums(one[s], metric) for s in shared]) for one in (own, base)]
     sign = -1 if metric in score.LOWER_IS_BETTER else 1
-    if sign > 0 and of(pair[1].sums.sum(axis=1)).mean() < LEAST_DIFFERENCE:
+    first, second = (float(of(part.sums.sum(axis=1)).mean()) for part in pair)
+    if sign > 0 and second < LEAST_DIFFERENCE:
         return None
+    # A quotient varies between seeds as its two sides do, each over the denominator (first order).
+    weights = [1 / max(second, 1e-9), -first / max(second, 1e-9) ** 2]
+    between = seeds.variance([own[shared[0]], base[shared[0]]], weights, metric)
 
     def relative(sums: np.ndarray) -> np.ndarray:
         found, before = (of(part) for part in np.split(sums, 2, axis=-1))
         return sign * (found / np.maximum(before, 1e-9) - 1)  # a draw may hold nothing that was right
 
-    return stats.bootstrap(stats.side_by_side(pair), relative, score.rng())
+    return stats.contrast([stats.side_by_side(pair)], [1], relative, score.rng(), between)
 
 
 def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str:
@@ -139,25 +146,27 @@ def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str
         *([SMOKE_MARK] if profile == "smoke" else []),
         heading(frame, title, profile),
         *columns.how(frame),
-        "In brackets: 95 % interval by bootstrap over speakers and seeds.",
-        f"Differences are paired, over shared seeds, to {baseline};",
-        f"an asterisk marks those whose interval excludes 0 and that are at least {LEAST_DIFFERENCE}.",
+        "In brackets: 95 % interval by bootstrap over speakers, with the variance between seeds.",
+        *captions.one_seed(frame),
+        f"Differences are paired, over shared seeds, to {baseline}; p is two-sided, after Holm's correction",
+        "over the table's differences.",
+        f"An asterisk marks those of p below {ALPHA} that are at least {LEAST_DIFFERENCE}.",
+        *([said] if (said := floors.sentence(frame)) else []),
         f"{reported}: the paper's, at the paper's scale and on its own data.",
     ]
     return " ".join(parts)
 
 
-def heading(frame: pd.DataFrame, title: str, profile: str) -> str:
-    """Of a study's table, and of those beside it: its title, and what it rests on."""
+def heading(frame: pd.DataFrame, title: str, profile: str, power: bool = True) -> str:
+    """The title of a study's table, and of those beside it, and what it rests on.
+
+    power: with the smallest difference to the baseline that can be shown.
+    """
     parts = [f"{title}, profile {profile}."]
     if frame["n"].notna().any():
-        parts.append(size(*(frame[column].dropna() for column in ("n", "speakers", "seeds"))))
+        parts.append(captions.size(*(frame[column].dropna() for column in ("n", "speakers", "seeds"))))
+        parts += captions.smallest_shown(frame["difference_se"].dropna()) if power else []
     return " ".join(parts)
-
-
-def size(n: Iterable[int], speakers: Iterable[int], seeds: Iterable[int]) -> str:
-    """What numbers rest on, of one entry a variant."""
-    return f"n = {_range(n)} utterances of {_range(speakers)} speakers; seeds a variant: {_range(seeds)}."
 
 
 def write(frame: pd.DataFrame, folder: Path, study: str, caption: str) -> list[Path]:
@@ -226,7 +235,15 @@ def _quality(scores: dict[int, dict]) -> dict:
 def _difference(scores: dict[int, dict], base: dict[int, dict], shared: list[int]) -> dict:
     metric = score.main_metric(scores[shared[0]])
     found = score.difference([scores[s] for s in shared], [base[s] for s in shared], metric)
-    return {**_three("difference", found), "differs": differ(found)}
+    tested = {"difference_p": found.p, "difference_se": found.standard_error}
+    return {**_three("difference", found), **tested, "difference_seeds": found.n_seeds, "compared": found}
+
+
+def _test(lines: list[dict]) -> None:
+    """Holm's correction over the differences of a table, and whether each counts as one."""
+    tested = [line for line in lines if "compared" in line]
+    for line, p in zip(tested, stats.holm([line["difference_p"] for line in tested]), strict=True):
+        line |= {"difference_p": p, "differs": differ(line.pop("compared"), p)}
 
 
 def _three(name: str, interval: Interval) -> dict[str, float]:
@@ -247,10 +264,16 @@ def _cell(row: dict, column: str) -> str:
         return f"{value:.1f}"
     if column in ("llm_share", "parse_failures"):
         return f"{100 * value:.1f} %"
+    if column == "difference_p":
+        return stats.p_shown(value)
     if column not in columns.WITH_INTERVAL:
         return f"{value:.3f}"
-    sign = "+" if column == "difference" else ""
-    star = "*" if column == "difference" and row["differs"] else ""
+    of_difference = column == "difference"
+    sign = "+" if of_difference else ""
+    star = "*" if of_difference and row["differs"] else ""
+    alone = row["difference_seeds" if of_difference else "seeds"] == 1 and row["trained_parameters"] > 0
+    star += ONE_SEED if alone else ""
+    star += floors.BELOW if column == "f1" and row.get("above_floors") is False else ""
     return with_interval(value, row[f"{column}_low"], row[f"{column}_high"], sign, star)
 
 
@@ -265,14 +288,9 @@ def _latex(shown: pd.DataFrame, study: str, caption: str) -> str:
         position_float="centering",
         caption=_escape(caption),
         label=f"tab:{study}",
-    ).replace("–", "--")
+    ).translate({ord("–"): "--", ord(ONE_SEED): r"\dag{}", ord(floors.BELOW): r"\ddag{}"})
 
 
 def _escape(text: str) -> str:
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     return "".join(special.get(c, f"\\{c}" if c in "%&_#${}" else c) for c in text)
-
-
-def _range(values: Iterable[int]) -> str:
-    found = sorted(set(values))
-    return f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"

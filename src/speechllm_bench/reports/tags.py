@@ -10,7 +10,7 @@ import pandas as pd
 
 from speechllm_bench import stats
 from speechllm_bench.data.tasks import ner
-from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.metrics import f1, ner_f1
 from speechllm_bench.reports.predictions import predictions
 
@@ -45,8 +45,8 @@ def f1_by_tag(rows: list[dict]) -> pd.DataFrame:
     answers = _answers(rows)
     often = _often(answers)
     lines = {}
-    for variant, seeds in answers.items():
-        said = [answer for seed in seeds.values() for answer in seed]
+    for variant, own in answers.items():
+        said = [answer for of_seed in own.values() for answer in of_seed]
         lines[variant] = {
             f"{tag} ({n})": float(f1(np.sum([one.counts({tag}) for one in said], axis=0)))
             for tag, n in reversed(often.most_common())
@@ -82,14 +82,15 @@ def f1_of_rare_tags(rows: list[dict], baseline: str) -> pd.DataFrame:
     }
     lines = []
     for variant, own in sums.items():
-        found = stats.bootstrap(stats.stack_seeds(list(own.values())), f1, score.rng())
+        between = seeds.pooled("ner_f1")
+        found = stats.contrast([stats.stack_seeds(list(own.values()))], [1], f1, score.rng(), between)
         line = {"variant": variant, "labels said": labelled[variant]}
         line |= {f"F1 of {named}": stats.with_interval(found.value, found.low, found.high)}
         both = sorted(own.keys() & sums.get(baseline, {}).keys())
         line[f"difference to {baseline}"] = "–"
         if both and variant != baseline and labelled[variant] + labelled[baseline]:
             pair = [stats.stack_seeds([one[seed] for seed in both]) for one in (own, sums[baseline])]
-            found = stats.contrast(pair, [1, -1], f1, score.rng())
+            found = stats.contrast(pair, [1, -1], f1, score.rng(), 2 * between)
             line[f"difference to {baseline}"] = stats.with_interval(found.value, found.low, found.high, "+")
         lines.append(line)
     return pd.DataFrame(lines)

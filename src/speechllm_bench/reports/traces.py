@@ -14,7 +14,7 @@ from speechllm_bench.data.tasks import TASKS, trace
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.metrics import partial_match
-from speechllm_bench.reports import figures, looks
+from speechllm_bench.reports import figures, floors, looks
 from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.schema import Interval, Prediction
 from speechllm_bench.stats import with_interval
@@ -146,6 +146,7 @@ def cost_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
         ax.plot(tokens, f1.value, color=style.colour, marker=style.marker, ls="", label=style.label)
         bars = [[f1.value - f1.low], [f1.high - f1.value]]
         ax.errorbar(tokens, f1.value, bars, color=style.colour, ls="", lw=1, capsize=2)
+    floors.draw(ax, rows)
     ax.set_xlim(0, None)
     ax.set_ylim(0, None)
     ax.set_xlabel("tokens generated for an answer")

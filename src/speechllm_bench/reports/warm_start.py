@@ -7,7 +7,7 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechllm_bench.reports import figures
+from speechllm_bench.reports import figures, floors
 from speechllm_bench.reports.curves import read_curve
 from speechllm_bench.schema import SECONDS
 
@@ -92,5 +92,7 @@ def cost_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
     figure, axes = figures.panels(len(panels), "page")
     for metric, ax in zip(panels, axes, strict=True):
         figures.learning_curves(drawn, ax, metric, x="seconds")
+        if metric == "f1":
+            floors.draw(ax, rows)
     figures.legend(figure)
     return figure

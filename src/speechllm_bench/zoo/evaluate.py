@@ -142,4 +142,4 @@ def _measure_audio_llm(name: str, corpus: Corpus) -> dict:
 
 
 def _intervals(scored: dict, names: tuple[str, ...]) -> dict:
-    return {name: vars(score.interval([scored], name)) for name in names}
+    return {name: scored["metrics"][name] for name in names}

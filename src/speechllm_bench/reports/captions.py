@@ -1,0 +1,43 @@
+"""Sentences of captions: what numbers rest on, what one seed lacks, and what difference can be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from speechllm_bench import stats
+from speechllm_bench.stats import ALPHA, ONE_SEED
+
+ONE_SEED_NOTE = "their variance between seeds is pooled over the records of mini."
+
+
+def one_seed(frame: pd.DataFrame) -> list[str]:
+    """The sentence on rows of one seed, where a table has any that was trained."""
+    if not (_trained(frame) & (frame["seeds"].eq(1) | frame["difference_seeds"].eq(1))).any():
+        return []
+    return [f"{ONE_SEED} marks rows of one seed: {ONE_SEED_NOTE}"]
+
+
+def smallest_shown(errors: Iterable[float]) -> list[str]:
+    """The sentence on power, from the standard errors of paired differences; none without any."""
+    if not (found := sorted(error for error in errors if error > 0)):
+        return []
+    shown = [f"{stats.smallest_shown(error):.3f}" for error in (found[0], found[-1])]
+    between = shown[0] if len(set(shown)) == 1 else " to ".join(shown)
+    return [f"The smallest difference that the test set can show (power 0.8, alpha {ALPHA}) is {between}."]
+
+
+def size(n: Iterable[int], speakers: Iterable[int], seeds: Iterable[int]) -> str:
+    """What numbers rest on, of one entry a variant."""
+    return f"n = {_range(n)} utterances of {_range(speakers)} speakers; seeds a variant: {_range(seeds)}."
+
+
+def _trained(frame: pd.DataFrame) -> pd.Series:
+    """Whether a row's models were trained: those of one seed have no variance of their own."""
+    return frame["trained_parameters"].fillna(0) > 0
+
+
+def _range(values: Iterable[int]) -> str:
+    found = sorted(set(values))
+    return f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"

@@ -1,0 +1,170 @@
+"""Floors: what answerers without a model score on the same questions (protocol, rule 12).
+
+A chance copier and the whole transcript in every slot hear and read nothing, so a system that does not clear
+them has shown nothing. Tables have them as rows, figures as lines, and claims are judged above them alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from speechllm_bench.config import EvaluationConfig
+from speechllm_bench.evaluation import score
+from speechllm_bench.schema import Interval
+
+LINES = {
+    "whole_transcript": ("floor: whole transcript", (0, (1, 1))),
+    "chance_copier": ("floor: chance copier", (0, (4, 2))),
+}
+"""Label and dash of the floors that figures of slots show."""
+
+NOT_RUN = "NOT RUN"
+BELOW = "‡"
+"""Mark of a row that does not clear the floors of its questions."""
+
+Questions = tuple[str, str, int | None, str]
+"""Test set, slot types, fixed number of distractors, and main metric: what a floor has to share."""
+
+
+def questions(evaluation: EvaluationConfig) -> Questions:
+    return (
+        evaluation.split,
+        evaluation.slot_types,
+        evaluation.distractors,
+        score.MAIN[evaluation.task],
+    )
+
+
+def of(rows: Sequence[dict], variant: str) -> list[str]:
+    """The variants that are floors of this one, in the study's order; none of a floor itself.
+
+    rows: of `studies.records`, whether they were run or not.
+    """
+    asked = next((_evaluation(row) for row in rows if row["variant"] == variant and _evaluation(row)), None)
+    if asked is None or asked.answerer != "model":
+        return []
+    return list(dict.fromkeys(name for name, floor in _floors(rows) if questions(floor) == questions(asked)))
+
+
+def cleared(rows: Sequence[dict], variant: str) -> dict[str, bool | None]:
+    """Whether a variant is above each of its floors: the interval of the paired difference is above 0.
+
+    None of a floor that has no seed in common with the variant.
+    """
+    return {floor: _above(rows, variant, floor) for floor in of(rows, variant)}
+
+
+def scored(rows: Sequence[dict]) -> dict[Questions, dict[str, Interval]]:
+    """By questions, the main metric of each answerer that has a score."""
+    found: dict[Questions, dict[str, Interval]] = {}
+    for variant, asked in _floors(rows):
+        scores = list(_scores(rows, variant).values())
+        if scores:
+            by_answerer = found.setdefault(questions(asked), {})
+            by_answerer[asked.answerer] = score.interval(scores, score.main_metric(scores[0]))
+    return found
+
+
+def draw(ax: Axes, rows: Sequence[dict], groups: Sequence[tuple[str, str]] = ()) -> Axes:
+    """Lines at the floors of F1 of slots. Each has a label for the legend.
+
+    groups: test set and slot types of each group of bars; without them lines are of `A-test`, right across.
+    """
+    places = groups or [("A-test", "in_domain")]
+    found = scored(rows)
+    for place, (split, slot_types) in enumerate(places):
+        of_group = found.get((split, slot_types, None, "f1"), {})
+        for answerer, (label, dash) in LINES.items():
+            if answerer in of_group:
+                line(ax, of_group[answerer].value, label, dash, place if groups else None)
+    return ax
+
+
+def draw_of_table(ax: Axes, frame: pd.DataFrame) -> Axes:
+    """The same from a table of `tables.study_table`: its rows that are floors of F1 on the first test set."""
+    found = frame[frame["floor"].str.startswith("F1", na=False)] if "floor" in frame else frame[:0]
+    for row in found[found["floor"] == next(iter(found["floor"]), None)].to_dict("records"):
+        label, dash = LINES["whole_transcript" if row["variant"].startswith("whole") else "chance_copier"]
+        if pd.notna(row["f1"]):
+            line(ax, row["f1"], label, dash)
+    return ax
+
+
+def line(ax: Axes, value: float, label: str, dash: object, place: int | None = None) -> None:
+    """One floor: across the whole axes, or over the group of bars at `place`."""
+    look = {"color": "0.35", "lw": 0.9, "ls": dash, "label": label, "zorder": 0.5}
+    if place is None:
+        ax.axhline(value, **look)
+    else:
+        ax.plot([place - 0.46, place + 0.46], [value, value], **look | {"zorder": 3})
+
+
+def named(rows: Sequence[dict], variant: str) -> str | None:
+    """What a row is the floor of, as "F1, A-test" or "SLU-F1, A-test"; None of a system's own row."""
+    asked = next((_evaluation(row) for row in rows if row["variant"] == variant and _evaluation(row)), None)
+    if asked is None or (asked.answerer == "model" and asked.audio == "own"):
+        return None
+    metric = score.MAIN[asked.task]
+    if asked.answerer == "model" and metric != "f1":
+        return None
+    parts = ["F1" if metric == "f1" else metric, asked.split]
+    parts += ["unseen slot types"] if asked.slot_types == "out_of_domain" else []
+    parts += [f"{asked.distractors} distractors"] if asked.distractors is not None else []
+    return ("SLU-" if asked.answerer == "model" else "") + ", ".join(parts)
+
+
+def sentence(frame: pd.DataFrame) -> str:
+    """What a caption says of the floors in a table of `tables.study_table`; empty without any."""
+    said: dict[str, list[str]] = {}
+    for row in frame.to_dict("records") if "floor" in frame else ():
+        if pd.notna(row["floor"]):
+            metric = row["floor"].split(",")[0]
+            value = row.get({"F1": "f1", "SLU-F1": "slu_f1"}.get(metric, metric))
+            number = NOT_RUN if value is None or pd.isna(value) else f"{value:.3f}"
+            said.setdefault(row["floor"], []).append(f"{row['variant']} {number}")
+    if not said:
+        return ""
+    floors = "; ".join(f"{what}: {', '.join(values)}" for what, values in said.items())
+    below = frame["above_floors"].eq(False).sum() if "above_floors" in frame else 0
+    judged = frame["above_floors"].notna().sum() if "above_floors" in frame else 0
+    mark = (
+        f" {BELOW} marks the {below} of {judged} rows that do not clear the floors of F1." if judged else ""
+    )
+    return f"Floors, which no listening is needed for: {floors}.{mark}"
+
+
+def above(rows: Sequence[dict], variant: str) -> bool | None:
+    """Whether a variant clears all its floors that were scored; None where none was."""
+    known = [one for one in cleared(rows, variant).values() if one is not None]
+    return all(known) if known else None
+
+
+def _above(rows: Sequence[dict], variant: str, floor: str) -> bool | None:
+    own, base = _scores(rows, variant), _scores(rows, floor)
+    shared = [s for s in own if s in base and own[s]["items"] == base[s]["items"]]
+    if not shared:
+        return None
+    metric = score.main_metric(own[shared[0]])
+    found = score.difference([own[s] for s in shared], [base[s] for s in shared], metric)
+    return found.high < 0 if metric in score.LOWER_IS_BETTER else found.low > 0
+
+
+def _floors(rows: Sequence[dict]) -> Iterator[tuple[str, EvaluationConfig]]:
+    seen = set()
+    for row in rows:
+        asked = _evaluation(row)
+        if asked and asked.answerer != "model" and row["variant"] not in seen:
+            seen.add(row["variant"])
+            yield row["variant"], asked
+
+
+def _evaluation(row: Mapping) -> EvaluationConfig | None:
+    run = row.get("run")
+    return run.config.evaluation if hasattr(run, "config") and hasattr(run.config, "evaluation") else None
+
+
+def _scores(rows: Sequence[dict], variant: str) -> dict[int, dict]:
+    return {row["seed"]: row["score"] for row in rows if row["variant"] == variant and row["score"]}
