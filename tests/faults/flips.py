@@ -177,7 +177,7 @@ def build(home: Path) -> list[Kind]:
         _checkpoint(home),
         Kind("corpus", corpus, _files(corpus, "README.md"), _corpus, _record_of("corpus.json")),
         Kind("encoder frames", frames, _files(frames), _frames),
-        Kind("transcripts", transcripts, _files(transcripts), lambda f: sealed.read(f / "A-test.json"), spoken),
+        Kind("transcripts", transcripts, _files(transcripts), _said, spoken),
         _notebook(home),
         *(_backbone(zoo / name) for name in LOADERS),
         *(_model_folder(home / "models" / name) for name in LOADERS),
@@ -250,6 +250,10 @@ def _frames(folder: Path) -> object:
     store = FrameStore.open(folder)
     store.verify()
     return repr((store.key, store.dim, {id: store[id].tobytes() for id in store._rows}))
+
+
+def _said(folder: Path) -> object:
+    return sealed.read(folder / "A-test.json")
 
 
 def _checkpoint(home: Path) -> Kind:
