@@ -4,7 +4,7 @@ Two systems fill the slots of the same turns, and the interval is that of their 
 truth is the difference over all speakers and all seeds. "before": the percentile bootstrap over speakers and
 seeds (`stats.bootstrap`). "now": what tables and claims take (`stats.contrast` with a pooled seed variance).
 
-    python benchmarks/coverage.py            # about two minutes on one core
+    python benchmarks/coverage.py            # about half a minute of one core
 """
 
 from __future__ import annotations

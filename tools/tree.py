@@ -11,7 +11,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 TOP = {
     "Makefile": "the whole job, readable top to bottom",
-    "pyproject.toml": "ranges of versions, linter, import contracts",
+    "pyproject.toml": "ranges of versions, linter",
+    ".importlinter": "import contracts: what may import what",
     "requirements.lock": "the versions that are tested",
     "environment.yml": "the same for conda",
     "experiments": "one YAML a study, one a profile",
@@ -19,7 +20,7 @@ TOP = {
     "src/speechllm_bench": "",
     "zoo": "the embedded backbones: weights and cards",
     "tests": "the same tree as src, and the house rules",
-    "benchmarks": "what a run costs: wall time, memory, from recorded runs",
+    "benchmarks": "what a run costs, from recorded runs; and how often intervals hold the truth",
     "tools": "",
     "docs": "the protocol, what was found, and the learning-rate sweeps",
     "results": "records, tables, figures and executed notebooks of each profile",

@@ -175,11 +175,25 @@ class Study(Strict):
         return checked(Variant, _overlay(self.base, self.variants[name]), where)
 
     def chosen(self, names: Sequence[str]) -> list[str]:
-        """The variants of these names, in the study's order; `all`, `telling` and `extremes` name several."""
+        """The variants of these names, in the study's order; `all`, `telling` and `extremes` name several.
+
+        With each of these sets come the floors of slots on the questions that it asks (protocol, rule 12).
+        """
         sets = {"all": list(self.variants), "telling": self.telling or list(self.variants)}
         sets["extremes"] = self.extremes
         wanted = {variant for name in names for variant in sets.get(name, [name])}
-        return [variant for variant in self.variants if variant in wanted]
+        asked = {self._questions(v) for name in names for v in sets.get(name, ()) if not self._floor(v)}
+        floors = {v for v in self.variants if self._floor(v) and self._questions(v) in asked}
+        return [variant for variant in self.variants if variant in wanted | floors]
+
+    def _floor(self, name: str) -> bool:
+        return self.variant(name).evaluation.answerer in ("chance_copier", "whole_transcript")
+
+    def _questions(self, name: str) -> tuple:
+        """What two variants have in common that are asked for the same slots of the same turns."""
+        asked = self.variant(name).evaluation
+        of_slots = asked.task == "slots" or asked.task in FORMS
+        return asked.split, asked.slot_types, asked.distractors, of_slots
 
     @model_validator(mode="after")
     def _names(self) -> Study:

@@ -59,7 +59,9 @@ def losses(rows: list[dict]) -> pd.DataFrame:
 
 def systems_figure(rows: list[dict]) -> Figure | None:
     """F1 with intervals of every system, a group of bars a test set; None where nothing was scored."""
+    of_floors = {floor for row in rows for floor in floors.of(rows, row["variant"])}
     frame = systems(rows)
+    frame = frame[~frame["system"].isin(of_floors)]
     if frame.empty:
         return None
     by = {"set": list(SETS.values()), "system": list(frame["system"].unique())}

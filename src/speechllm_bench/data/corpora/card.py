@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping, Sequence
 
 from speechllm_bench.config import LANGUAGES
+from speechllm_bench.schema import Utterance
 
 _CARD = """\
 ---
@@ -48,8 +50,11 @@ Recipe:
 
 {counts}
 
-`zoo` trains the backbones and shares no call, value or voice with the others. Hyphens of split names are
-underscores in file names.
+`zoo` trains the backbones. No call is in two splits. A speaker is of one split alone, but that A-test and
+B-test share theirs; the accent alone, or the voice variant or style alone, occurs in several. Values of names, codes,
+amounts, dates, places and products are of one split alone (train and validation share theirs). Small kinds
+(ages, durations, percentages, small numbers, times, years) and closed lists are shared by all.
+{repeated}Hyphens of split names are underscores in file names.
 
 ## Fields
 
@@ -135,8 +140,30 @@ the files that the recipe names. Its own licence and conditions hold; do not han
 """
 
 
-def data_card(info: dict) -> str:
-    """Markdown with the Hugging Face hub's YAML header, for the corpus that `info` (corpus.json) records."""
+def repeated_fills(utterances: Mapping[str, Sequence[Utterance]], open_class: Collection[str]) -> str:
+    """How many slot fills of each test split have a value that `train` has too; a sentence a split.
+
+    utterances: by split. open_class: names of the slots whose values come from an unbounded supply.
+    """
+    known = {slot.value for turn in utterances.get("train", ()) for slot in turn.slots}
+    said = []
+    for split, turns in utterances.items():
+        fills = [slot for turn in turns for slot in turn.slots] if split.endswith("-test") else []
+        drawn = [slot for slot in fills if slot.slot in open_class]
+        if known and drawn:
+            seen, of_all = (sum(slot.value in known for slot in some) for some in (drawn, fills))
+            said.append(
+                f"Of {split}, {seen} of {len(drawn)} open-class fills ({seen / len(drawn):.0%}) and {of_all} of "
+                f"all {len(fills)} ({of_all / len(fills):.0%}) have a value that train has too. "
+            )
+    return "".join(said)
+
+
+def data_card(info: dict, repeated: str = "") -> str:
+    """Markdown with the Hugging Face hub's YAML header, for the corpus that `info` (corpus.json) records.
+
+    repeated: `repeated_fills` of its utterances.
+    """
     data_files, counts = [], ["| split | utterances | speakers | hours |", "|---|---:|---:|---:|"]
     for split, of in info["splits"].items():
         data_files.append(f"  - split: {split.replace('-', '_')}\n    path: {of['file']}")
@@ -152,6 +179,7 @@ def data_card(info: dict) -> str:
         languages="\n".join(f"- {language}" for language in spoken),
         data_files="\n".join(data_files),
         fingerprint=info["fingerprint"],
+        repeated=repeated,
         recipe=f"```json\n{json.dumps(info['recipe'], indent=1, sort_keys=True)}\n```",
         counts="\n".join(counts),
     )

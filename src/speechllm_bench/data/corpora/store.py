@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 from speechllm_bench import runs, sealed
 from speechllm_bench.data.audio import SAMPLE_RATE, decode_flac, encode_flac, to_int16
-from speechllm_bench.data.corpora.card import data_card
+from speechllm_bench.data.corpora.call_centre import slot_types
+from speechllm_bench.data.corpora.card import data_card, repeated_fills
 from speechllm_bench.data.espeak import espeak_version
 from speechllm_bench.data.synthesis import SYNTHESIS_VERSION, speak_all
 from speechllm_bench.errors import UserError
@@ -100,10 +101,17 @@ def build(
         for split, utterances in utterances_by_split.items():
             splits[split] = _write_split(temporary, split, islice(spoken, len(utterances)))
         info = _record(recipe, versions, splits)
-        runs.write_text(temporary / "README.md", data_card(info))
+        runs.write_text(temporary / "README.md", data_card(info, _repeated(recipe, utterances_by_split)))
         files = {c["file"]: runs.file_sha256(temporary / c["file"]) for c in splits.values()}
         sealed.write(temporary / _RECORD, info, files)
     return Corpus.load(folder)
+
+
+def _repeated(recipe: dict, utterances: dict[str, list[Utterance]]) -> str:
+    """How many values of the tests the training split has too: of the call centre, whose slots are typed."""
+    if not str(recipe.get("corpus", "")).startswith("call_centre"):
+        return ""
+    return repeated_fills(utterances, {name for name, slot in slot_types().items() if slot.open_class})
 
 
 def _record(recipe: dict, versions: dict, splits: dict[str, dict]) -> dict:
