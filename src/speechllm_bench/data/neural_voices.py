@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -162,6 +162,12 @@ def recipe() -> dict:
     return {"neural_voices": VERSION, "weights": SHA256, "espeakng_loader": version("espeakng-loader")}
 
 
-def versions() -> dict[str, str]:
-    """The libraries that speak, by name; recorded with a corpus and no part of its identity."""
-    return {name: version(name) for name in ("kokoro-onnx", "piper-tts", "onnxruntime")}
+def versions() -> dict[str, str | None]:
+    """The libraries that speak, by name; None where one is not installed, as where all clips are there."""
+    found: dict[str, str | None] = {}
+    for name in ("kokoro-onnx", "piper-tts", "onnxruntime"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found

@@ -31,15 +31,15 @@ configs:
 
 Caller turns of two-party telephone calls, each with its audio, its transcript and what can be asked about it.
 **Everything here is synthetic**: the calls come from a grammar, names and amounts from generators, the voices
-from espeak-ng {espeak}. No person is recorded or described. Numbers measured on it compare models with one
+from {voices}. No person is recorded or described. Numbers measured on it compare models with one
 another; they say little about real callers.
 
 ## How it is made
 
-Every utterance is spoken by an espeak-ng voice at a drawn rate and pitch, then sent over a simulated
-telephone line: 8 kHz, 300 to 3400 Hz, a mix of white, pink and babble-like noise at a drawn signal-to-noise
-ratio (`voice.snr_db`), G.711 mu-law, and back to 16 kHz. A speaker is an accent and a voice variant; rate and
-pitch are not identity.
+Every utterance is spoken at a drawn rate and pitch, then sent over a simulated telephone line: 8 kHz, 300 to
+3400 Hz, a mix of white, pink and babble-like noise at a drawn signal-to-noise ratio (`voice.snr_db`), G.711
+mu-law, and back to 16 kHz. A speaker is an accent and a voice variant; rate and pitch are not identity.
+{speakers}
 
 Synthesis version {synthesis}; fingerprint `{fingerprint}`. `corpus.json` holds the hashes of texts and audio.
 Recipe:
@@ -50,9 +50,10 @@ Recipe:
 
 {counts}
 
-`zoo` trains the backbones. No call is in two splits. A speaker is of one split alone, but that A-test and
-B-test share theirs; the accent alone, or the voice variant or style alone, occurs in several. Values of names, codes,
-amounts, dates, places and products are of one split alone (train and validation share theirs). Small kinds
+`zoo`, where there is one, trains the backbones. No call is in two splits. A speaker is of one split alone,
+but A-test and B-test share theirs. The accent alone, or the voice variant or style alone, occurs in several.
+Values of names, codes, amounts, dates, places and products are of one split alone (train and validation share
+theirs). Small kinds
 (ages, durations, percentages, small numbers, times, years) and closed lists are shared by all.
 {repeated}Hyphens of split names are underscores in file names.
 
@@ -85,8 +86,23 @@ corpus = load_dataset("path/to/this/folder")
 
 ## Licence
 
-CC BY 4.0. espeak-ng, which spoke the text, is a GPL-3 program and no part of this data.
+CC BY 4.0. {licence}
 """
+
+_ESPEAK = {
+    "voices": "espeak-ng {espeak}",
+    "speakers": "",
+    "licence": "espeak-ng, which spoke the text, is a GPL-3 program and no part of this data.",
+}
+_NEURAL = {
+    "voices": "Kokoro-82M and Piper's `joe`",
+    "speakers": "Kokoro's voices are mixtures of five styles, with the vocal tract scaled by up to 6 %. All splits "
+    "mix the same five styles;\nno mixture of a test split is nearer than a fifth of its shares to one of another "
+    "split. `joe` speaks in `train` alone.\n",
+    "licence": "Kokoro-82M has the Apache-2.0 licence. Piper's `joe` was trained on CC0 recordings, starting from "
+    "the voice\n`lessac`, whose recordings have a licence for research. piper-tts and espeak-ng are GPL-3 programs "
+    "and no part of\nthis data.",
+}
 
 
 _EXTRA = """\
@@ -172,7 +188,9 @@ def data_card(info: dict, repeated: str = "") -> str:
     corpus = info["recipe"]["corpus"]
     card = (_EXTRA if corpus in _TITLES else _CARD) if info["versions"] else _RECORDED
     spoken = [split for split in info["splits"] if split in LANGUAGES] or ["en"]
+    voices = _NEURAL if "neural_voices" in info["recipe"] else _ESPEAK
     return card.format(
+        **{key: text.format(**info["versions"]) for key, text in voices.items() if info["versions"]},
         **info["versions"],  # of what spoke
         corpus=corpus,
         title=_TITLES.get(corpus),

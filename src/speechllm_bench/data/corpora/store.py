@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from speechllm_bench import runs, sealed
+from speechllm_bench.data import neural_voices
 from speechllm_bench.data.audio import SAMPLE_RATE, decode_flac, encode_flac, to_int16
 from speechllm_bench.data.corpora.call_centre import slot_types
 from speechllm_bench.data.corpora.card import data_card, repeated_fills
@@ -95,6 +96,8 @@ def build(
     else:
         spoken = speak_all(utterances, n_workers, progress, clips)
         versions = {"espeak": espeak_version(), "synthesis": SYNTHESIS_VERSION}
+        if any(u.voice and neural_voices.is_neural(u.voice) for u in utterances):
+            versions |= neural_voices.versions()
     with runs.whole_folder(Path(folder)) as temporary, closing(spoken):
         (temporary / "data").mkdir()
         splits = {}

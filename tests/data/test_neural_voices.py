@@ -1,0 +1,81 @@
+"""Neural voices: what a voice says of itself, and clips that survive a stop. None of this needs the weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from speechllm_bench.data import neural_voices, synthesis
+from speechllm_bench.data.clips import Clips
+from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.data.corpora.call_centre.splits import NEURAL
+from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.schema import Voice
+
+VOICE = Voice("kokoro-us", "jf_alpha:6+jm_kumo:4@96", 100, 100, 35.0, 7)
+
+
+def test_a_variant_is_shares_of_styles_and_a_scale():
+    assert neural_voices.parse_variant(VOICE.variant) == ({"jf_alpha": 0.6, "jm_kumo": 0.4}, 0.96)
+    assert neural_voices.parse_variant("joe@104") == ({"joe": 1.0}, 1.04)
+
+
+@pytest.mark.parametrize(
+    "variant", ["jf_alpha:6+jm_kumo:3@96", "jf_alpha:10", "nobody:10@100", "joe:5+jf_alpha:5@100", "m3", "@"]
+)
+def test_another_variant_is_refused_with_what_is_allowed(variant):
+    with pytest.raises(UserError, match="is no neural voice; write tenths of jf_alpha"):
+        neural_voices.parse_variant(variant)
+
+
+def test_every_speaker_of_the_edition_can_be_read():
+    for group in ("train", "validation", "test", "C-test"):
+        for accent, variant in NEURAL.speakers(group):
+            assert neural_voices.is_neural(Voice(accent, variant, 100, 100, 35.0, 0))
+            neural_voices.parse_variant(variant)
+    assert not neural_voices.is_neural(Voice("en-us", "m3", 150, 50, 20.0, 0))
+
+
+@pytest.mark.parametrize(
+    ("transcript", "read"),
+    [
+        ("i want a jacket", "i want a jacket."),
+        ("nine thirty a m please", "nine thirty ay m please."),
+        ("it is o'hara o h a r a", "it is o'hara o h ay r ay."),
+        ("code b a seven", "code b ay seven."),
+    ],
+)
+def test_the_letter_a_is_no_article(transcript, read):
+    assert neural_voices.speakable(transcript) == read
+
+
+def test_missing_weights_are_told_with_the_command_that_brings_them(home):
+    with pytest.raises(MissingInput, match="kokoro.onnx is missing.*speechllm-bench fetch small"):
+        neural_voices.weights()
+    changed = home / "fetched" / "kokoro-82m" / "kokoro.onnx"
+    changed.parent.mkdir(parents=True)
+    changed.write_bytes(b"other")
+    with pytest.raises(MissingInput, match="kokoro.onnx has changed"):
+        neural_voices.weights()
+
+
+def test_clips_that_are_there_are_not_spoken_again(home):
+    """The neural voices are not on this machine: whatever is heard comes from the clips."""
+    utterances = call_centre.utterances("A-test", 3, NEURAL)
+    clips, rng = Clips(home / "clips"), np.random.default_rng(0)
+    for utterance in utterances[:2]:
+        samples = (3000 * rng.standard_normal(8000)).astype(np.int16)
+        clips.keep(utterance.transcript, utterance.voice, samples, 16000)
+        assert np.array_equal(clips.read(utterance.transcript, utterance.voice), samples)
+    spoken = list(synthesis.speak_all(utterances[:2], 1, False, home / "clips"))
+    assert [u.id for u, _ in spoken] == [u.id for u in utterances[:2]]
+    with pytest.raises(UserError, match="neural voices are not on this machine"):
+        list(synthesis.speak_all(utterances, 1, False, home / "clips"))
+
+
+def test_a_damaged_clip_is_spoken_again(home):
+    clips = Clips(home / "clips")
+    clips.keep("hello", VOICE, np.ones(800, np.int16), 16000)
+    (file,) = (home / "clips").rglob("*.flac")
+    file.write_bytes(file.read_bytes()[:20])
+    assert clips.read("hello", VOICE) is None
