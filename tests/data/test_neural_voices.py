@@ -1,4 +1,4 @@
-"""Neural voices: what a voice says of itself, and clips that survive a stop. None of this needs the weights."""
+"""Neural voices: what a voice is made of, and clips that survive a stop. No test needs the weights."""
 
 from __future__ import annotations
 

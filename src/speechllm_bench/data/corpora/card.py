@@ -96,12 +96,16 @@ _ESPEAK = {
 }
 _NEURAL = {
     "voices": "Kokoro-82M and Piper's `joe`",
-    "speakers": "Kokoro's voices are mixtures of five styles, with the vocal tract scaled by up to 6 %. All splits "
-    "mix the same five styles;\nno mixture of a test split is nearer than a fifth of its shares to one of another "
-    "split. `joe` speaks in `train` alone.\n",
-    "licence": "Kokoro-82M has the Apache-2.0 licence. Piper's `joe` was trained on CC0 recordings, starting from "
-    "the voice\n`lessac`, whose recordings have a licence for research. piper-tts and espeak-ng are GPL-3 programs "
-    "and no part of\nthis data.",
+    "speakers": (
+        "Kokoro's voices are mixtures of five styles, with the vocal tract scaled by up to 6 %. All splits\n"
+        "mix the same five styles. No mixture of one split is nearer than a fifth of its shares to one of\n"
+        "another, where A-test and B-test count as one. `joe` speaks in `train` alone.\n"
+    ),
+    "licence": (
+        "Kokoro-82M has the Apache-2.0 licence. Piper's `joe` was trained on CC0 recordings, starting from\n"
+        "the voice `lessac`, whose recordings have a licence for research. piper-tts and espeak-ng are GPL-3\n"
+        "programs and no part of this data."
+    ),
 }
 
 
@@ -169,8 +173,8 @@ def repeated_fills(utterances: Mapping[str, Sequence[Utterance]], open_class: Co
         if known and drawn:
             seen, of_all = (sum(slot.value in known for slot in some) for some in (drawn, fills))
             said.append(
-                f"Of {split}, {seen} of {len(drawn)} open-class fills ({seen / len(drawn):.0%}) and {of_all} of "
-                f"all {len(fills)} ({of_all / len(fills):.0%}) have a value that train has too. "
+                f"Of {split}, {seen} of {len(drawn)} open-class fills ({seen / len(drawn):.0%}) and {of_all} "
+                f"of all {len(fills)} ({of_all / len(fills):.0%}) have a value that train has too. "
             )
     return "".join(said)
 
