@@ -50,10 +50,11 @@ Recipe:
 
 {counts}
 
-`zoo` trains the backbones. No call is in two splits. A speaker is of one split alone, but that A-test and
-B-test share theirs; the accent alone, or the voice variant or style alone, occurs in several. Values of names, codes,
-amounts, dates, places and products are of one split alone (train and validation share theirs). Small kinds
-(ages, durations, percentages, small numbers, times, years) and closed lists are shared by all.
+`zoo` trains the backbones. No call is in two splits. A speaker is of one split alone, but that A-test
+and B-test share theirs; the accent alone, or the voice variant or style alone, occurs in several. Values
+of names, codes, amounts, dates, places and products are of one split alone (train and validation share
+theirs). Small kinds (ages, durations, percentages, small numbers, times, years) and closed lists are
+shared by all.
 {repeated}Hyphens of split names are underscores in file names.
 
 ## Fields
@@ -152,9 +153,12 @@ def repeated_fills(utterances: Mapping[str, Sequence[Utterance]], open_class: Co
         drawn = [slot for slot in fills if slot.slot in open_class]
         if known and drawn:
             seen, of_all = (sum(slot.value in known for slot in some) for some in (drawn, fills))
+            shares = [
+                f"{part} of {n} ({part / n:.0%})" for part, n in ((seen, len(drawn)), (of_all, len(fills)))
+            ]
             said.append(
-                f"Of {split}, {seen} of {len(drawn)} open-class fills ({seen / len(drawn):.0%}) and {of_all} of "
-                f"all {len(fills)} ({of_all / len(fills):.0%}) have a value that train has too. "
+                f"Of {split}'s open-class fills {shares[0]}, and of all fills {shares[1]}, have a value that "
+                "train has too. "
             )
     return "".join(said)
 
