@@ -33,7 +33,9 @@ def test_constant_items_have_a_point_for_an_interval():
 def test_one_speaker_has_no_width_and_never_differs():
     found = stats.bootstrap(counted([0.0, 1.0], ["a", "a"]), mean, rng())
     assert (found.low, found.value, found.high, found.n_speakers) == (0.5, 0.5, 0.5, 1)
-    assert not stats.differ(found)
+    tested = stats.contrast([counted([0.0, 1.0], ["a", "a"])], [1], mean, rng())
+    assert (tested.low, tested.value, tested.high, tested.p) == (0.5, 0.5, 0.5, 1)
+    assert not stats.differ(tested, 0.0) and not stats.alike(tested)
 
 
 def test_agrees_with_scipy_where_every_item_is_its_own_speaker():
@@ -98,28 +100,77 @@ def test_paired_difference_is_narrower_than_the_two_alone():
     values = rng(11).normal(0, 1, 50)
     found = stats.contrast([counted(values + 0.1), counted(values)], [1, -1], mean, rng())
     assert [found.low, found.value, found.high] == pytest.approx([0.1] * 3)
-    assert stats.differ(found)
+    assert found.p == 2 / 10_001 and stats.differ(found, found.p)
 
 
 def test_of_equal_systems_nothing_differs():
     values = counted(rng(12).random(20))
     found = stats.contrast([values, values], [1, -1], mean, rng())
-    assert (found.low, found.value, found.high) == (0, 0, 0)
-    assert not stats.differ(found)
+    assert (found.low, found.value, found.high, found.p) == (0, 0, 0, 1)
+    assert not stats.differ(found, found.p) and stats.alike(found)
 
 
 @pytest.mark.parametrize(
-    ("low", "value", "high", "differs"),
+    ("low", "value", "high", "p", "differs", "alike"),
     [
-        (0.01, 0.06, 0.1, True),
-        (-0.1, -0.05, -0.01, True),
-        (0.01, 0.04, 0.1, False),  # sure and too small
-        (-0.01, 0.2, 0.4, False),  # large and unsure
-        (0.0, 0.1, 0.2, False),
+        (0.01, 0.06, 0.1, 0.01, True, False),
+        (-0.1, -0.05, -0.01, 0.049, True, False),
+        (0.01, 0.06, 0.1, 0.05, False, False),  # does not survive Holm
+        (0.01, 0.04, 0.1, 0.01, False, False),  # sure and too small
+        (-0.01, 0.2, 0.4, 0.06, False, False),  # large and unsure
+        (-0.04, 0.0, 0.049, 0.9, False, True),
+        (0.01, 0.03, 0.05, 0.01, False, False),  # the interval reaches the margin
+        (-0.049, -0.03, -0.01, 0.01, False, True),  # sure, and too small to matter
     ],
 )
-def test_rule_13(low, value, high, differs):
-    assert stats.differ(Interval(value, low, high, 100, 30, 3)) is differs
+def test_rule_13(low, value, high, p, differs, alike):
+    found = Interval(value, low, high, 100, 30, 3)
+    assert (stats.differ(found, p), stats.alike(found)) == (differs, alike)
+
+
+def test_holm_agrees_with_the_procedure_by_hand():
+    assert stats.holm([]) == []
+    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert stats.holm([0.6, 0.5]) == [1.0, 1.0]
+
+
+def test_p_is_that_of_a_t_test_where_every_item_is_its_own_speaker():
+    values = rng(14).normal(0.4, 1, 30)
+    found = stats.contrast([counted(values)], [1], mean, rng(), n_boot=40_000)
+    theirs = scipy_stats.ttest_1samp(values, 0)
+    assert found.p == pytest.approx(theirs.pvalue, abs=0.01)
+    interval = theirs.confidence_interval(0.95)
+    assert [found.low, found.high] == pytest.approx([interval.low, interval.high], abs=0.04)
+    assert found.standard_error == pytest.approx(values.std(ddof=1) / 30**0.5, rel=0.02)
+    assert stats.smallest_shown(0.01) == pytest.approx(0.028, abs=1e-4)
+
+
+def test_one_seed_takes_the_pooled_variance_and_several_moderate_it():
+    alike = counted(np.ones(40))  # speakers that do not spread at all
+    variance = 0.01
+    one = stats.contrast([alike], [1], mean, rng(), variance, n_boot=100_000)
+    width = scipy_stats.t.ppf(0.975, stats.POOLED_DF) * (variance / 2) ** 0.5
+    assert one.high - one.value == pytest.approx(width, rel=0.03) and one.standard_error == 0
+    assert stats.contrast([alike], [1], mean, rng()).high == 1  # none known: speakers alone
+    assert stats.contrast([alike], [1], mean, rng(), 0).high == 1  # nothing was trained
+    several = stats.stack_seeds([alike] * 3)
+    three = stats.contrast([several], [1], mean, rng(), variance, n_boot=100_000)
+    scale = (2 * variance / 6 / 3) ** 0.5  # half the pooled variance on 4 degrees of freedom, and 2 of 0
+    assert three.high - 1 == pytest.approx(scipy_stats.t.ppf(0.975, 6) * scale, rel=0.03)
+    own = stats.stack_seeds([counted(np.full(40, v)) for v in (0.9, 1.0, 1.1)])
+    alone = stats.contrast([own], [1], mean, rng(), n_boot=100_000)
+    assert alone.high - 1 == pytest.approx(scipy_stats.t.ppf(0.975, 2) * 0.1 / 3**0.5, rel=0.03)
+
+
+def test_few_speakers_and_one_seed_are_covered_as_often_as_they_say():
+    """12 speakers, one seed of a spread as large as theirs: the plain bootstrap covers about 0.8."""
+    draw, hits = rng(15), np.zeros(2)
+    for _ in range(400):
+        values = draw.normal(0, 1, 12) + draw.normal(0, 12**-0.5)
+        now = stats.contrast([counted(values)], [1], mean, draw, 1 / 12, n_boot=400)
+        before = stats.bootstrap(counted(values), mean, draw, n_boot=400)
+        hits += [found.low <= 0 <= found.high for found in (before, now)]
+    assert hits[0] / 400 < 0.87 and 0.93 <= hits[1] / 400 <= 0.985
 
 
 def test_a_contrast_of_four_systems_is_the_difference_of_two_differences():

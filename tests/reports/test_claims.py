@@ -1,6 +1,6 @@
 import pytest
 
-from speechllm_bench.reports.claims import verdict, verdict_on_divergence
+from speechllm_bench.reports.claims import BELOW_FLOOR, verdict, verdict_on_divergence
 from speechllm_bench.schema import Interval
 
 
@@ -9,38 +9,46 @@ def difference(low, value, high, seeds=3, speakers=30):
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("found", "p", "said"),
     [
-        (None, "not run"),
-        (difference(0.05, 0.1, 0.15), "agrees"),
-        (difference(-0.15, -0.1, -0.05), "disagrees"),
-        (difference(0.01, 0.02, 0.03), "direction only"),  # sure, but under 0.05
-        (difference(-0.03, -0.02, -0.01), "direction against"),
-        (difference(-0.01, 0.1, 0.2), "inconclusive"),
-        (difference(0.0, 0.0, 0.0), "inconclusive"),
-        (difference(0.05, 0.1, 0.15, seeds=1), "direction only"),  # one seed says no more
-        (difference(0.01, 0.02, 0.03, seeds=1), "inconclusive"),  # one seed, and under 0.05
-        (difference(-0.15, -0.1, -0.05, seeds=1), "direction against"),
-        (difference(-0.03, -0.02, -0.01, seeds=1), "inconclusive"),
-        (difference(0.1, 0.1, 0.1, speakers=1), "inconclusive"),  # one speaker has no interval
+        (None, 1, "not run"),
+        (difference(0.05, 0.1, 0.15), 0.001, "agrees"),
+        (difference(-0.15, -0.1, -0.05), 0.001, "disagrees"),
+        (difference(0.02, 0.1, 0.15), 0.06, "inconclusive"),  # does not survive Holm
+        (difference(0.01, 0.02, 0.03), 0.001, "no difference"),  # sure, and too small to matter
+        (difference(-0.04, 0.0, 0.04), 1, "no difference"),
+        (difference(0.0, 0.0, 0.0), 1, "no difference"),
+        (difference(0.01, 0.04, 0.07), 0.01, "weak support"),  # sure, but under 0.05
+        (difference(-0.07, -0.04, -0.01), 0.01, "weak contradiction"),
+        (difference(-0.01, 0.04, 0.09), 0.1, "inconclusive"),
+        (difference(-0.01, 0.1, 0.2), 0.1, "inconclusive"),
+        (difference(0.05, 0.1, 0.15, seeds=1), 0.001, "weak support"),  # one seed says no more
+        (difference(-0.15, -0.1, -0.05, seeds=1), 0.001, "weak contradiction"),
+        (difference(-0.03, -0.02, -0.01, seeds=1), 0.001, "no difference"),
+        (difference(0.1, 0.1, 0.1, speakers=1), 0.001, "inconclusive"),  # one speaker has no interval
     ],
 )
-def test_rule_14(found, said):
-    assert verdict(found) == said
+def test_rule_14(found, p, said):
+    assert verdict(found, p) == said
 
 
 def test_a_scale_that_was_not_run_is_said_first():
-    assert verdict(None, testable=False) == "not testable at this scale"
-    assert verdict(difference(0.05, 0.1, 0.15), testable=False) == "not testable at this scale"
+    assert verdict(None, 1, testable=False) == "not testable here"
+    assert verdict(difference(0.05, 0.1, 0.15), 0.001, testable=False) == "not testable here"
+
+
+def test_nothing_is_claimed_below_the_floor():
+    assert verdict(difference(0.05, 0.1, 0.15), 0.001, above_floors=False) == BELOW_FLOOR
+    assert verdict(None, 1, above_floors=False) == "not run"
 
 
 @pytest.mark.parametrize(
     ("better", "worse", "said"),
     [
         (0, 3, "agrees"),
-        (0, 1, "direction only"),
+        (0, 1, "weak support"),
         (2, 0, "disagrees"),
-        (1, 0, "direction against"),
+        (1, 0, "weak contradiction"),
         (1, 3, "inconclusive"),
     ],
 )

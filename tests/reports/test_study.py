@@ -73,7 +73,7 @@ def test_divergence_is_judged_and_told_and_no_survivor_is():
     assert pd.isna(found["difference"])
     assert study.show_verdicts(pd.DataFrame([found]))["difference"].item() == "full diverged on 2"
     assert judged(rows, beyond=["half", "full"])["verdict"] == "inconclusive"
-    assert judged(rows, scale="8 B")["verdict"] == "not testable at this scale"
+    assert judged(rows, scale="8 B")["verdict"] == "not testable here"
 
 
 def test_divergence_beside_a_variant_that_was_not_run_is_no_verdict():

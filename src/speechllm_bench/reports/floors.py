@@ -85,7 +85,9 @@ def draw(ax: Axes, rows: Sequence[dict], groups: Sequence[tuple[str, str]] = ())
 
 def draw_of_table(ax: Axes, frame: pd.DataFrame) -> Axes:
     """The same from a table of `tables.study_table`: its rows that are floors of F1 on the first test set."""
-    found = frame[frame["floor"].str.startswith("F1", na=False)] if "floor" in frame else frame[:0]
+    if "floor" not in frame:
+        return ax
+    found = frame[frame["floor"].str.startswith("F1", na=False)]
     for row in found[found["floor"] == next(iter(found["floor"]), None)].to_dict("records"):
         label, dash = LINES["whole_transcript" if row["variant"].startswith("whole") else "chance_copier"]
         if pd.notna(row["f1"]):
@@ -162,8 +164,9 @@ def _floors(rows: Sequence[dict]) -> Iterator[tuple[str, EvaluationConfig]]:
 
 
 def _evaluation(row: Mapping) -> EvaluationConfig | None:
-    run = row.get("run")
-    return run.config.evaluation if hasattr(run, "config") and hasattr(run.config, "evaluation") else None
+    config = getattr(row.get("run"), "config", None)
+    asked = getattr(config, "evaluation", None)
+    return asked if isinstance(asked, EvaluationConfig) else None
 
 
 def _scores(rows: Sequence[dict], variant: str) -> dict[int, dict]:

@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import yaml
 
 from speechllm_bench.data.audio import read_audio, to_int16
 from speechllm_bench.data.corpora import store
-from speechllm_bench.data.corpora.card import data_card
+from speechllm_bench.data.corpora.card import data_card, repeated_fills
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.synthesis import speak_all
 from speechllm_bench.errors import UserError
@@ -113,6 +114,24 @@ def test_the_card_says_what_it_is(built):
     assert "| A-test | 3 | 3 |" in text
     for field in store._SCHEMA.names:
         assert f"`{field}`" in text
+
+
+def test_the_card_counts_the_test_values_that_training_has_too():
+    def turns(*values):
+        slots = tuple(SlotValue(slot, value, value, 0, 1) for slot, value in values)
+        return [SimpleNamespace(slots=slots)]
+
+    splits = {
+        "train": turns(("name", "ann"), ("age", "nine")),
+        "validation": turns(("name", "ann")),
+        "A-test": turns(("name", "ann"), ("name", "bob"), ("reason", "nine"), ("reason", "ten")),
+    }
+    said = repeated_fills(splits, {"name", "age"})
+    assert said == (
+        "Of A-test's open-class fills 1 of 2 (50%), and of all fills 2 of 4 (50%), have a value that train "
+        "has too. "
+    )
+    assert repeated_fills({"A-test": splits["A-test"]}, {"name"}) == ""  # nothing to compare with
 
 
 def test_the_card_of_other_languages_is_not_that_of_the_call_centre(built):

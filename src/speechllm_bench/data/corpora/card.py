@@ -53,8 +53,8 @@ Recipe:
 `zoo`, where there is one, trains the backbones. No call is in two splits. A speaker is of one split alone,
 but A-test and B-test share theirs. The accent alone, or the voice variant or style alone, occurs in several.
 Values of names, codes, amounts, dates, places and products are of one split alone (train and validation share
-theirs). Small kinds
-(ages, durations, percentages, small numbers, times, years) and closed lists are shared by all.
+theirs). Small kinds (ages, durations, percentages, small numbers, times, years) and closed lists are shared by
+all.
 {repeated}Hyphens of split names are underscores in file names.
 
 ## Fields
@@ -172,9 +172,12 @@ def repeated_fills(utterances: Mapping[str, Sequence[Utterance]], open_class: Co
         drawn = [slot for slot in fills if slot.slot in open_class]
         if known and drawn:
             seen, of_all = (sum(slot.value in known for slot in some) for some in (drawn, fills))
+            shares = [
+                f"{part} of {n} ({part / n:.0%})" for part, n in ((seen, len(drawn)), (of_all, len(fills)))
+            ]
             said.append(
-                f"Of {split}, {seen} of {len(drawn)} open-class fills ({seen / len(drawn):.0%}) and {of_all} "
-                f"of all {len(fills)} ({of_all / len(fills):.0%}) have a value that train has too. "
+                f"Of {split}'s open-class fills {shares[0]}, and of all fills {shares[1]}, have a value that "
+                "train has too. "
             )
     return "".join(said)
 

@@ -1,0 +1,76 @@
+"""The pooled variance between seeds: that of the records, and how it adds up over systems."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from speechllm_bench.evaluation import score, seeds
+from speechllm_bench.paths import PROJECT
+
+OWN, APART = seeds.pooled("f1"), seeds.table()["share_of_an_evaluation"]
+
+
+def test_the_stored_variances_are_those_of_the_records():
+    check = [sys.executable, "tools/seed_variance.py", "--check"]
+    done = subprocess.run(check, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_variance_is_the_mean_of_the_systems_own(tmp_path):
+    sys.path.insert(0, str(PROJECT / "tools"))
+    import seed_variance
+
+    f1 = {
+        "a": (0.1, 0.3),
+        "b": (0.5, 0.5),
+        "c": (0.2, 0.2),
+        "d": (0.4, 0.4),
+        "e": (0.6, 0.8),
+        "untrained": (0, 1),
+    }
+    for name, values in f1.items():
+        for seed, value in enumerate(values):
+            folder = tmp_path / f"{name}{seed}"
+            folder.mkdir()
+            config = {"name": name, "seed": seed, "evaluation": {"audio": "own"}}
+            record = {"digest": folder.name, "status": "ok", "config": config, "seed": seed}
+            record |= {"stages": [] if name == "untrained" else ["shared" if name in "ab" else name]}
+            (folder / "run.json").write_text(json.dumps(record))
+            stored = {"items": "x", "metrics": {"f1": {"value": value}}}
+            (folder / "score.json").write_text(json.dumps(stored))
+    found = seed_variance.pool(seed_variance.systems(tmp_path))
+    assert found["own"]["f1"] == {"variance": pytest.approx(0.04 / 5), "systems": 5}
+    assert found["rests_on"]["runs"] == 10 and found["other"] == {}
+    assert found["share_of_an_evaluation"] == 1.0  # a - b varies by 0.02: more than both alone
+
+
+def marked(training, audio="own"):
+    return seeds.marked({}, training, audio)
+
+
+def test_variances_of_systems_add_up():
+    def of(*systems, weights=(1, -1)):
+        return seeds.variance(systems, weights, "f1")
+
+    assert of(marked("a"), weights=[1]) == pytest.approx(OWN)
+    assert of(marked("a"), marked("b")) == pytest.approx(2 * OWN)
+    assert of(marked("a"), marked(None)) == pytest.approx(OWN)  # the untrained side does not vary
+    assert of(marked(None), marked(None)) == 0
+    assert of({}, {}) == pytest.approx(2 * OWN)  # unmarked: a training each
+    assert of(marked("a"), marked("a")) == pytest.approx(2 * OWN * APART) and 0.2 < APART < 0.8
+    heard = seeds.pooled("f1", "other")
+    assert of(marked("a"), marked("a", "other")) == pytest.approx(OWN + heard) and heard < OWN / 10
+    assert of(*map(marked, "abcd"), weights=(1, -1, -1, 1)) == pytest.approx(4 * OWN)
+
+
+def test_a_metric_without_records_takes_its_kin_or_none():
+    assert seeds.pooled("accuracy") == seeds.pooled("f1_v1") == OWN
+    assert seeds.pooled("no such metric") is None
+    assert seeds.variance([{}], [1], "no such metric") is None
+    names = {name for name in (*score.MAIN_METRICS, "precision", "recall", "slu_f1", "exact_f1", "cer")}
+    assert all(0 < np.sqrt(seeds.pooled(name)) < 0.05 for name in names)

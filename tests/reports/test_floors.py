@@ -1,0 +1,134 @@
+"""Floors: which rows are whose, who clears them, and where they stand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from test_tables import row
+
+from speechllm_bench import paths, stats
+from speechllm_bench.config import EvaluationConfig
+from speechllm_bench.evaluation import score
+from speechllm_bench.experiments import ClaimConfig, load_study
+from speechllm_bench.reports import claims, figures, floors, study, tables
+
+
+def asked(variant, right, seed=0, **evaluation):
+    """A row with `right` of 20 answers right, evaluated so."""
+    evaluation = EvaluationConfig(**{"split": "A-test", "batch_size": 1, "max_new_tokens": 1} | evaluation)
+    made = row(variant, right, seed) | {"profile": "mini"}
+    return made | {"run": SimpleNamespace(config=SimpleNamespace(evaluation=evaluation), stages=())}
+
+
+@pytest.fixture
+def rows():
+    return [
+        asked("mlp", 15),
+        asked("cnn", 5),
+        asked("no_audio", 1, audio="other"),
+        asked("mlp_b_ood", 9, split="B-test", slot_types="out_of_domain"),
+        asked("whole_transcript", 4, answerer="whole_transcript"),
+        asked("chance", 2, answerer="chance_copier"),
+    ]
+
+
+def test_a_floor_is_of_the_same_questions_alone(rows):
+    assert floors.of(rows, "mlp") == ["whole_transcript", "chance"]
+    assert floors.of(rows, "mlp_b_ood") == [] == floors.of(rows, "chance")
+    assert floors.named(rows, "chance") == "F1, A-test" and floors.named(rows, "mlp") is None
+    assert floors.named(rows, "no_audio") == "SLU-F1, A-test"
+    few = [*rows, asked("one", 9, distractors=1), asked("c1", 3, answerer="chance_copier", distractors=1)]
+    assert floors.of(few, "one") == ["c1"] and floors.named(few, "c1") == "F1, A-test, 1 distractors"
+
+
+def test_who_clears_the_floors(rows):
+    assert floors.cleared(rows, "mlp") == {"whole_transcript": True, "chance": True}
+    assert floors.cleared(rows, "cnn")["whole_transcript"] is False  # 5 and 4 of 20 is no difference
+    assert (floors.above(rows, "mlp"), floors.above(rows, "cnn")) == (True, False)
+    assert floors.above(rows, "mlp_b_ood") is None  # it has none
+    rows[4] |= {"status": "NOT RUN", "record": None, "score": None}
+    assert floors.cleared(rows, "mlp") == {"whole_transcript": None, "chance": True}
+
+
+def test_the_table_marks_rows_below_and_the_caption_names_the_floors(rows):
+    frame = tables.study_table(rows, "mlp", {})
+    assert frame.set_index("variant")["above_floors"].dropna().to_dict() == {
+        **{"mlp": True, "cnn": False, "no_audio": False}
+    }
+    shown = tables.display(frame).set_index("Variant")["F1"]
+    assert floors.BELOW in shown["cnn"] and floors.BELOW not in shown["mlp"]
+    caption = tables.caption(frame, "T", "mlp", "mini")
+    slu = frame.set_index("variant").loc["no_audio", "slu_f1"]
+    f1 = frame.set_index("variant")["f1"]
+    assert f"SLU-F1, A-test: no_audio {slu:.3f}" in caption
+    assert f"F1, A-test: whole_transcript {f1['whole_transcript']:.3f}, chance {f1['chance']:.3f}" in caption
+    assert "marks the 2 of 3 rows that do not clear" in caption
+    rows[4] |= {"status": "NOT RUN", "record": None, "score": None}
+    assert "whole_transcript NOT RUN" in tables.caption(
+        tables.study_table(rows, "mlp", {}), "T", "mlp", "mini"
+    )
+
+
+def test_a_claim_whose_better_side_is_below_is_not_testable_here(rows):
+    def judged(better, worse):
+        entry = ClaimConfig(claim="It helps.", source="ours", better=better, worse=worse)
+        return study.verdicts(SimpleNamespace(claims=[entry]), rows).iloc[0]
+
+    found = judged("cnn", "no_audio")
+    assert (found["verdict"], found["below"]) == (claims.BELOW_FLOOR, "whole_transcript, chance")
+    assert judged("mlp", "cnn")["verdict"] == "weak support"  # one seed
+
+
+def test_holm_counts_the_claims_that_can_be_tested(rows):
+    pairs = [("mlp", "cnn"), ("mlp", "no_audio"), ("mlp", "missing")]
+    entries = [ClaimConfig(claim="C", source="ours", better=a, worse=b) for a, b in pairs]
+    found = study.verdicts(
+        SimpleNamespace(claims=[*entries, entries[0].model_copy(update={"scale": "8 B"})]), rows
+    )
+    first, second = (tables.gain(rows, better, worse).p for better, worse in pairs[:2])
+    assert found["p"].tolist()[:2] == stats.holm([first, second])
+    assert found["p"][0] == pytest.approx(max(first, 2 * second)) or found["p"][0] == 2 * first
+    assert found["p"].isna().tolist() == [False, False, True, True]
+    shown = study.show_verdicts(found)
+    assert shown["verdict"].tolist()[2:] == ["not run", "not testable here"]
+    assert "†" in shown["difference"][0]  # one seed
+
+
+def test_figures_have_a_line_a_floor(rows):
+    figure, (left, right) = figures.panels(2, "page")
+    floors.draw(left, rows)
+    drawn = {line.get_label(): line.get_ydata()[0] for line in left.lines}
+    whole = score.interval([rows[4]["score"]], "f1").value
+    assert drawn["floor: whole transcript"] == pytest.approx(whole) and len(drawn) == 2
+    frame = tables.study_table(rows, "mlp", {})
+    floors.draw_of_table(right, frame)
+    assert {line.get_label() for line in right.lines} == set(drawn)
+    floors.draw_of_table(right, pd.DataFrame({"variant": []}))  # a table without floors
+    assert len(right.lines) == 2
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("file", sorted(paths.EXPERIMENTS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_slot_study_has_both_floors_of_all_its_questions(file):
+    found = load_study(file)
+    wanted, there = set(), set()
+    for name in found.variants:
+        evaluation = found.variant(name).evaluation
+        if score.MAIN[evaluation.task] == "f1":
+            put = (evaluation.split, evaluation.slot_types, evaluation.distractors)
+            if evaluation.answerer == "model":
+                wanted |= {(*put, "chance_copier"), (*put, "whole_transcript")}
+            else:
+                there.add((*put, evaluation.answerer))
+    assert wanted == there
+
+
+def test_a_short_run_of_a_study_has_its_floors():
+    found = load_study(paths.EXPERIMENTS / "adapter_size.yaml")
+    assert found.chosen(["extremes"]) == ["mlp", "no_audio", "chance", "whole_transcript"]
+    assert found.chosen(["mlp"]) == ["mlp"]  # what is named alone is run alone
+    other = load_study(paths.EXPERIMENTS / "sense.yaml")
+    assert other.chosen(["extremes"]) == ["ner", "ner_all"]
