@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+
 from peft import LoraConfig as PeftLoraConfig
 from peft import get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from speechllm_bench import paths
 from speechllm_bench.config import LoraConfig, Precision
 from speechllm_bench.models.pretrained import load_pretrained
+
+_KEPT = {
+    *("bos_token_id", "eos_token_id", "pad_token_id"),
+    *("output_attentions", "output_hidden_states", "use_cache", "transformers_version"),
+}
+"""What stays of a folder's generation settings: it changes no answer, and the zoo's files stay the same."""
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -20,7 +34,22 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 def load_llm(name: str, lora: LoraConfig | None = None, precision: Precision = "fp32") -> PreTrainedModel:
     """The frozen text LLM in `precision`, with LoRA, always in fp32, where `lora` is given."""
-    return with_lora(load_pretrained(AutoModelForCausalLM, name, precision), lora)
+    llm = load_pretrained(AutoModelForCausalLM, name, precision)
+    llm.generation_config = plain_decoding(llm.generation_config)
+    return with_lora(llm, lora)
+
+
+def plain_decoding(settings: GenerationConfig) -> GenerationConfig:
+    """A folder's generation settings with nothing but its token ids; all else as the library has it.
+
+    Greedy means the likeliest token at each step. Folders ask for sampling, penalties on repetition, a least
+    length and more, which `generate` would obey where it is not told otherwise.
+    """
+    plain = copy.deepcopy(settings)
+    for name, value in vars(GenerationConfig()).items():
+        if name not in _KEPT and not name.startswith("_"):
+            setattr(plain, name, value)
+    return plain
 
 
 def with_lora(llm: PreTrainedModel, lora: LoraConfig | None) -> PreTrainedModel:
