@@ -16,6 +16,7 @@ from transformers import (
 
 from speechllm_bench import paths
 from speechllm_bench.config import LoraConfig, Precision
+from speechllm_bench.errors import UserError
 from speechllm_bench.models.pretrained import load_pretrained
 
 _KEPT = {
@@ -25,10 +26,24 @@ _KEPT = {
 """What stays of a folder's generation settings: it changes no answer, and the zoo's files stay the same."""
 
 
+_PLAIN = "i would like a table for two"  # of letters that every embedded tokenizer knows
+
+
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder or hub name, with a token for padding.
+
+    Raises UserError where a plain sentence does not come back from it, as from transformers below 5.22, which
+    loses the spaces of byte-level tokenizers that are declared as Llama's (DeepSeek-R1-Distill-Llama).
+    """
     tokenizer = AutoTokenizer.from_pretrained(paths.backbone(name), local_files_only=True)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # masked wherever it pads; Llama's tokenizer has none
+    ids = tokenizer(_PLAIN, add_special_tokens=False)["input_ids"]
+    if (back := tokenizer.decode(ids, skip_special_tokens=True).strip()) != _PLAIN:
+        raise UserError(
+            f"the tokenizer of {name} makes '{back}' of '{_PLAIN}'; install transformers 5.22 or later, or "
+            "correct tokenizer_class in the folder's tokenizer_config.json"
+        )
     return tokenizer
 
 
