@@ -104,7 +104,8 @@ def test_paraphrased_answers_are_scored_as_the_slots_they_stand_for(tiny_run, ti
 
     def knowing(model, tokenizer, examples, utterances, **rest):
         pairs = zip(examples, utterances, strict=True)
-        said = [decoding._prediction(tokenizer, e, u, [tokenizer.eos_token_id]) for e, u in pairs]
+        ends = [tokenizer.eos_token_id]
+        said = [decoding._prediction(tokenizer, e, u, ends, ends) for e, u in pairs]
         return [replace(p, raw=slots.target(slots.parse(p.gold, names))) for p in said]
 
     monkeypatch.setattr(decoding, "decode", knowing)

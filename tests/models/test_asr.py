@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 from scipy.signal import resample_poly
-from tokenizers import Tokenizer, decoders, models
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     GenerationConfig,
     PreTrainedTokenizerFast,
@@ -30,12 +30,15 @@ AUDIO = [np.random.default_rng(i).normal(0, 0.1, n).astype(np.float32) for i, n 
 
 
 def tokenizer(many: bool) -> PreTrainedTokenizerFast:
-    """Every id of OpenAI's tokenizer: its special tokens, and a word `wN` for each of the others."""
+    """Every id of OpenAI's tokenizer: its special tokens, bytes, and a word `wN` for each of the others."""
     known = get_tokenizer(multilingual=many)
     special = known.encoding._special_tokens
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = {f"w{i}": i for i in range(known.encoding.n_vocab) if i not in special.values()}
-    made = Tokenizer(models.WordLevel(words | special, unk_token="<|endoftext|>"))
-    made.decoder = decoders.Fuse()
+    words = {c: i for i, c in enumerate(letters)} | dict(list(words.items())[len(letters) :])
+    made = Tokenizer(models.BPE(vocab=words | special, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
     made.add_special_tokens([token for token in special if not token[2].isdigit()])  # but no timestamps
     end = "<|endoftext|>"
     return PreTrainedTokenizerFast(tokenizer_object=made, pad_token=end, eos_token=end, bos_token=end)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from transformers import AutoProcessor
+from transformers import AutoProcessor, GenerationConfig
 
 from speechllm_bench.config import LoraConfig
 from speechllm_bench.errors import UserError
 from speechllm_bench.models import audio_llm
+from speechllm_bench.models.chat import answer_ends
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.inputs import collate, prompt_halves
 from speechllm_bench.models.llm import load_tokenizer, with_lora
@@ -94,6 +95,16 @@ def test_speech_stands_between_the_models_own_marks_and_text_does_not(tokenizer,
     assert (before[-1], after[0]) == (begin, end)
     read = collate(tokenizer, [EXAMPLE], transcripts=["to paris"], with_answer=True)
     assert not {begin, end} & set(read.tokens[0].tolist())
+
+
+def test_of_the_folders_generation_settings_the_end_tokens_alone_are_taken_over(name, tokenizer):
+    """Qwen2-Audio's name two, the end of a turn beside the end of a text, and ask for sampling."""
+    whole = audio_llm.load_audio_llm(name)
+    odd = {"eos_token_id": [1, 7], "repetition_penalty": 5.0, "do_sample": True, "top_p": 0.5}
+    whole.generation_config = GenerationConfig(**odd)
+    llm, _ = audio_llm.language_parts(whole)
+    assert llm.generation_config == GenerationConfig(eos_token_id=[1, 7])
+    assert answer_ends(tokenizer, llm) == sorted({1, 7, tokenizer.eos_token_id})
 
 
 def test_it_answers_in_batches_as_alone_and_listens(name, tokenizer, model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.models.adapters import Adapter
@@ -25,6 +26,7 @@ class Answers(torch.nn.Module):
         super().__init__()
         self.tokenizer, self.llm, self.batch_sizes = tokenizer, torch.nn.Linear(1, 1), []
         self.llm.device = torch.device("cpu")
+        self.llm.generation_config = GenerationConfig()
         self.speech_tokens = Adapter().out_length
 
     def generate(self, batch, max_new_tokens, eos_token_id, pad_token_id, beams):
@@ -33,7 +35,7 @@ class Answers(torch.nn.Module):
         rows = []
         for n in batch.speech.sum(1).tolist():
             ids = self.tokenizer(f"{n} tokens")["input_ids"]
-            rows.append(ids + [eos_token_id] * (n % 2) + [pad_token_id] * 4)
+            rows.append(ids + eos_token_id[:1] * (n % 2) + [pad_token_id] * 4)
         longest = max(map(len, rows))
         return torch.tensor([row + [pad_token_id] * (longest - len(row)) for row in rows])
 
@@ -71,6 +73,27 @@ def test_counts_the_end_token_and_nothing_after_it(tokenizer):
     )  # fmt: skip
     assert ended.n_tokens == len(tokenizer("1 tokens")["input_ids"]) + 1
     assert ended.raw == "1 tokens" and cut.raw == "2 tokens"
+
+
+def test_an_answer_ends_at_the_first_of_all_end_tokens(tokenizer, monkeypatch):
+    """Those of the LLM's generation settings too, which another token than the tokenizer's eos may be."""
+    model, other = Answers(tokenizer), tokenizer.convert_tokens_to_ids("a")
+    model.llm.generation_config.eos_token_id = [other]
+    told, said = [], tokenizer("b")["input_ids"]
+
+    def generate(batch, n, eos_token_id, pad_token_id, beams):
+        told.append(eos_token_id)
+        end = tokenizer.eos_token_id
+        return torch.tensor(
+            [[*said, other, *said, end], [*said, end, *said, other], [*said, *said, *said, *said]]
+        )
+
+    monkeypatch.setattr(model, "generate", generate)
+    examples = [Example(f"e{i}", f"u{i}", "slots", "<|audio|>", "{}") for i in range(3)]
+    answers = decode(model, tokenizer, examples, [utterance(i) for i in range(3)],
+                     transcripts=["x"] * 3, batch_size=3, max_new_tokens=4)  # fmt: skip
+    assert told == [sorted([other, tokenizer.eos_token_id])]
+    assert [(a.raw, a.n_tokens) for a in answers] == [("b", 2), ("b", 2), ("bbbb", 4)]
 
 
 def test_text_is_decoded_by_the_same_code(tokenizer):

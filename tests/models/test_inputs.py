@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tokenizers import processors
 
 from speechllm_bench.models.adapters import Adapter
 from speechllm_bench.models.inputs import PromptTokens, collate, pad_frames, prompt_halves, prompt_tokens
@@ -50,7 +51,10 @@ def test_a_base_llm_without_a_chat_template_reads_plain_lines(tokenizer):
     before, after = prompt_halves(base, example())
     assert base.decode(before) == "agent: where to\ncaller:"
     assert base.decode(after) == "\nfill in as json: city\n"
-    base.bos_token = base.pad_token  # of a Llama it is what every text begins with
+    base = copy.deepcopy(base)  # what a tokenizer puts before a text is looked up once
+    base._tokenizer.post_processor = processors.TemplateProcessing(
+        f"{base.pad_token} $A", None, [(base.pad_token, base.pad_token_id)]
+    )  # of a Llama it is what every text begins with
     assert base.decode(prompt_halves(base, example())[0]) == f"{base.pad_token}agent: where to\ncaller:"
 
 

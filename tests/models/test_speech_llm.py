@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -214,6 +217,58 @@ def test_trained_lora_is_heard_in_generation(make, tokenizer):
             if "lora_B" in name:
                 parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
     assert model.generate(prompts, 8, end, pad).tolist() != before
+
+
+ODD = {
+    **{"repetition_penalty": 9.0, "no_repeat_ngram_size": 1, "min_new_tokens": 7, "do_sample": True},
+    **{"temperature": 0.1, "top_k": 3, "num_beams": 3, "length_penalty": 5.0, "max_length": 3},
+    **{"bad_words_ids": [[5]], "suppress_tokens": [6, 7], "forced_eos_token_id": 4},
+}
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
+@pytest.mark.parametrize("beams", [1, 3])
+def test_greedy_is_greedy_whatever_the_folder_asks_for(
+    make, tokenizer, tiny_backbones, tmp_path, lora, beams
+):
+    """And beam search is beam search."""
+    folder = shutil.copytree(tiny_backbones / "llm", tmp_path / "llm")
+    file = folder / "generation_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | ODD))
+    plain, odd = make(lora=lora), make(lora=lora)
+    odd.llm = load_llm(str(folder), lora)
+    prompts, end, pad = batch(tokenizer, with_answer=False), tokenizer.eos_token_id, tokenizer.pad_token_id
+    said = [model.generate(prompts, 12, [end], pad, beams).tolist() for model in (plain, odd)]
+    assert said[0] == said[1] and any(len(set(row)) < len(row) for row in said[0])  # it does repeat itself
+    assert odd.llm.generation_config.eos_token_id == end
+
+
+def test_a_folder_that_asks_for_it_in_its_configuration_is_not_obeyed_either(
+    tiny_backbones, tmp_path, tokenizer
+):
+    """As folders of older versions of transformers do."""
+    folder = shutil.copytree(tiny_backbones / "llm", tmp_path / "llm")
+    (folder / "generation_config.json").unlink()
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"repetition_penalty": 9.0, "min_length": 30}))
+    prompts = collate(tokenizer, EXAMPLES, transcripts=["x"] * 3, with_answer=False)
+    ends = [tokenizer.eos_token_id], tokenizer.pad_token_id
+    said = [
+        SpeechLLM(load_llm(str(name)), None).generate(prompts, 12, *ends).tolist()
+        for name in (tiny_backbones / "llm", folder)
+    ]
+    assert said[0] == said[1]
+
+
+def test_a_row_ends_at_the_first_of_several_end_tokens(make, tokenizer):
+    model, pad = make(), tokenizer.pad_token_id
+    prompts = batch(tokenizer, with_answer=False)
+    free = model.generate(prompts, 8, tokenizer.eos_token_id, pad).tolist()
+    other = free[0][2]
+    cut = model.generate(prompts, 8, [tokenizer.eos_token_id, other], pad).tolist()
+    for row, whole in zip(cut, free, strict=True):
+        n = whole.index(other) + 1 if other in whole else len(whole)
+        assert row[:n] == whole[:n] and set(row[n:]) <= {pad}
 
 
 def test_training_lora_where_there_is_none_is_refused(make):

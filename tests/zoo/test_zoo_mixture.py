@@ -213,8 +213,8 @@ def test_what_stands_behind_a_thought_counts_whoever_thinks(trained, tiny_backbo
     trained(recipe_of(tiny_backbones, {"think": 0.5, "general": 0.5}, tokens=3000), "reasoning")
     real = decoding._prediction
 
-    def right(tokenizer, example, utterance, ids):
-        return replace(real(tokenizer, example, utterance, ids), raw=trace.tagged("steps", example.target))
+    def right(tokenizer, example, *rest):
+        return replace(real(tokenizer, example, *rest), raw=trace.tagged("steps", example.target))
 
     monkeypatch.setattr(decoding, "_prediction", right)
     monkeypatch.setattr(evaluate, "TURNS", 4)

@@ -26,6 +26,7 @@ from speechllm_bench.models.encoder import (
     real_frames,
     same_length_batches,
 )
+from speechllm_bench.models.llm import plain_decoding
 from speechllm_bench.models.pretrained import load_pretrained
 
 FRAMES_A_SECOND = 25
@@ -55,11 +56,12 @@ def load_audio_llm(name: str, precision: Precision = "fp32") -> Qwen2Audio:
 def language_parts(model: Qwen2Audio) -> tuple[PreTrainedModel, Projector]:
     """The language model as a causal LLM, and the projector; both share the model's own weights.
 
-    The LLM decodes greedily: the sampling that a folder's generation config may ask for stays behind.
+    The LLM decodes greedily: of the folder's generation settings the end tokens alone are taken over.
     """
     with torch.device("meta"):  # a shell without weights of its own
         llm = AutoModelForCausalLM.from_config(model.config.text_config)
     llm.model, llm.lm_head = model.model.language_model, model.lm_head
+    llm.generation_config = plain_decoding(model.generation_config)
     return llm, Projector(model.model.multi_modal_projector.linear)
 
 

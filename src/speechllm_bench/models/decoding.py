@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench.errors import UserError
+from speechllm_bench.models.chat import answer_ends
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example, Prediction, Utterance
@@ -39,7 +40,7 @@ def decode(
         speech = model.speech_tokens(len(heard[i])) if frames is not None else len(heard[i]) / 4
         return speech + len(examples[i].prompt) / 4
 
-    ends = tokenizer.eos_token_id, tokenizer.pad_token_id
+    ends = answer_ends(tokenizer, model.llm)
     order = sorted(range(len(examples)), key=length, reverse=True)
     training = model.training
     model.eval()
@@ -55,22 +56,25 @@ def decode(
             with_answer=False,
         ).to(model.llm.device)
         try:
-            tokens = model.generate(batch, max_new_tokens, *ends, beams)
+            tokens = model.generate(batch, max_new_tokens, ends, tokenizer.pad_token_id, beams)
         except torch.OutOfMemoryError:
             raise UserError(
                 f"the GPU's memory does not hold {len(rows)} answers at a time; take a GPU with more, or "
                 "lower decoding.batch_size in the profile, which is another run"
             ) from None
         for i, ids in zip(rows, tokens.tolist(), strict=True):
-            said[i] = _prediction(tokenizer, examples[i], utterances[i], ids)
+            said[i] = _prediction(tokenizer, examples[i], utterances[i], ids, ends)
         progress(min(1.0, (start + batch_size) / len(order)))
     model.train(training)
     return [said[i] for i in range(len(examples))]
 
 
-def _prediction(tokenizer, example: Example, utterance: Utterance, ids: list[int]) -> Prediction:
-    end = tokenizer.eos_token_id
-    spoken = ids[: ids.index(end)] if end in ids else ids
+def _prediction(
+    tokenizer, example: Example, utterance: Utterance, ids: list[int], ends: Sequence[int]
+) -> Prediction:
+    """What was said up to the first of the end tokens."""
+    n = next((n for n, token in enumerate(ids) if token in ends), len(ids))
+    spoken = ids[:n]
     return Prediction(
         example_id=example.id,
         utterance_id=utterance.id,
@@ -79,7 +83,7 @@ def _prediction(tokenizer, example: Example, utterance: Utterance, ids: list[int
         raw=tokenizer.decode(spoken, skip_special_tokens=True),
         gold=example.target,
         asked=example.asked,
-        n_tokens=len(spoken) + (end in ids),
+        n_tokens=n + (n < len(ids)),
         transcript=utterance.transcript,
         trace_tokens=_trace_tokens(tokenizer, spoken),
     )

@@ -6,22 +6,20 @@ Axes: B examples, N positions (text tokens, speech tokens and padding), T encode
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import torch
-from jinja2 import TemplateError
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench.data.tasks.prompt import AUDIO
 from speechllm_bench.errors import UserError
+from speechllm_bench.models.chat import chat, text_begin, turn_end
 from speechllm_bench.schema import Example
 
 SPEECH_BEGINS, SPEECH_ENDS = "<|audio_bos|>", "<|audio_eos|>"  # of Qwen2-Audio's tokenizer
-DATE = "26 Jul 2024"  # Llama 3's templates tell the day, and today's would be another prompt tomorrow
 
 
 @dataclass
@@ -82,35 +80,17 @@ def prompt_halves(
     tokenizer: PreTrainedTokenizerBase, example: Example, spoken: bool = True
 ) -> tuple[list[int], list[int]]:
     """Token ids before and after the place of the speech (or, not `spoken`, of the transcript), in the
-    LLM's own chat format; of a base LLM that has none, plain lines.
+    LLM's own chat format; of a base LLM that has none, plain lines. They begin as the tokenizer would begin
+    them, once, whether the chat format writes that token or not. UserError as `chat` has it.
     """
     refuse_marks(tokenizer, example.prompt.replace(AUDIO, "", 1), f"the prompt of {example.id}")
-    if tokenizer.chat_template:
-        text = _chat(tokenizer, example)
-    else:
-        text = f"{tokenizer.bos_token or ''}{_together(example)}\n"
-    before, after = text.split(AUDIO)
+    before, after = chat(tokenizer, example).split(AUDIO)
     begin, end = speech_marks(tokenizer) if spoken else ("", "")
-    halves = (before + begin, end + after)
-    return tuple(tokenizer(half, add_special_tokens=False)["input_ids"] for half in halves)
-
-
-def _chat(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
-    """The prompt in the LLM's chat format; where that has no system turns, it stands in the user's."""
-    told = {"tokenize": False, "add_generation_prompt": True, "date_string": DATE}
-    text = None
-    if example.system:
-        turns = [{"role": "system", "content": example.system}, {"role": "user", "content": example.prompt}]
-        with suppress(TemplateError):  # "System role not supported"
-            text = tokenizer.apply_chat_template(turns, **told)
-    if text is None or example.system not in text:
-        text = tokenizer.apply_chat_template([{"role": "user", "content": _together(example)}], **told)
-    return text.removesuffix("<think>\n")  # of R1's distillations: thoughts are part of the answer here
-
-
-def _together(example: Example) -> str:
-    """The system turn, if there is one, as the first line of the user's message."""
-    return f"{example.system}\n{example.prompt}" if example.system else example.prompt
+    first, second = (
+        tokenizer(half, add_special_tokens=False)["input_ids"] for half in (before + begin, end + after)
+    )
+    opening = text_begin(tokenizer)
+    return (first if first[: len(opening)] == opening else opening + first), second
 
 
 def collate(
@@ -141,7 +121,7 @@ def collate(
         answer = []
         if with_answer:
             answer = tokenizer(example.target, add_special_tokens=False)["input_ids"]
-            answer = [*answer, tokenizer.eos_token_id]
+            answer = [*answer, turn_end(tokenizer)]
         rows.append(([*before, *middle, *after, *answer], len(before), len(middle), len(answer)))
 
     shape = (len(rows), max(len(ids) for ids, *_ in rows))

@@ -2,25 +2,69 @@
 
 from __future__ import annotations
 
+import copy
+
 from peft import LoraConfig as PeftLoraConfig
 from peft import get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from speechllm_bench.config import LoraConfig, Precision
+from speechllm_bench.errors import UserError
 from speechllm_bench.models.pretrained import load_pretrained, loaded
+
+_KEPT = {
+    *("bos_token_id", "eos_token_id", "pad_token_id"),
+    *("output_attentions", "output_hidden_states", "use_cache", "transformers_version"),
+}
+"""What stays of a folder's generation settings: it changes no answer, and the zoo's files stay the same."""
+
+
+_PLAIN = "i would like a table for two"  # of letters that every embedded tokenizer knows
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """UserError where its files are missing or damaged."""
+    """The tokenizer of a folder or hub name, with a token for padding.
+
+    Raises UserError where its files are missing or damaged, and where a plain sentence does not come back from
+    it, as from transformers below 5.22, which loses the spaces of byte-level tokenizers that are declared as
+    Llama's (DeepSeek-R1-Distill-Llama).
+    """
     tokenizer = loaded(AutoTokenizer.from_pretrained, name)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # masked wherever it pads; Llama's tokenizer has none
+    ids = tokenizer(_PLAIN, add_special_tokens=False)["input_ids"]
+    if (back := tokenizer.decode(ids, skip_special_tokens=True).strip()) != _PLAIN:
+        raise UserError(
+            f"the tokenizer of {name} makes '{back}' of '{_PLAIN}'; install transformers 5.22 or later, or "
+            "correct tokenizer_class in the folder's tokenizer_config.json"
+        )
     return tokenizer
 
 
 def load_llm(name: str, lora: LoraConfig | None = None, precision: Precision = "fp32") -> PreTrainedModel:
     """The frozen text LLM in `precision`, with LoRA, always in fp32, where `lora` is given."""
-    return with_lora(load_pretrained(AutoModelForCausalLM, name, precision), lora)
+    llm = load_pretrained(AutoModelForCausalLM, name, precision)
+    llm.generation_config = plain_decoding(llm.generation_config)
+    return with_lora(llm, lora)
+
+
+def plain_decoding(settings: GenerationConfig) -> GenerationConfig:
+    """A folder's generation settings with nothing but its token ids; all else as the library has it.
+
+    Greedy means the likeliest token at each step. Folders ask for sampling, penalties on repetition, a least
+    length and more, which `generate` would obey where it is not told otherwise.
+    """
+    plain = copy.deepcopy(settings)
+    for name, value in vars(GenerationConfig()).items():
+        if name not in _KEPT and not name.startswith("_"):
+            setattr(plain, name, value)
+    return plain
 
 
 def with_lora(llm: PreTrainedModel, lora: LoraConfig | None) -> PreTrainedModel:

@@ -66,9 +66,18 @@ class SpeechLLM(nn.Module):
 
     @torch.inference_mode()
     def generate(
-        self, batch: Batch, max_new_tokens: int, eos_token_id: int, pad_token_id: int, beams: int = 1
+        self,
+        batch: Batch,
+        max_new_tokens: int,
+        eos_token_id: int | list[int],
+        pad_token_id: int,
+        beams: int = 1,
     ) -> Tensor:
-        """(B, new tokens) with a KV cache, greedy or by beam search; `pad_token_id` after each end."""
+        """(B, new tokens) with a KV cache, greedy or by beam search; `pad_token_id` after each end.
+
+        A row ends at the first of `eos_token_id`. What else a folder's generation settings ask for is dropped
+        where the LLM is loaded (`llm.plain_decoding`).
+        """
         return self.llm.generate(
             inputs_embeds=self.embeddings(batch),
             attention_mask=batch.attended.long(),

@@ -52,9 +52,9 @@ Recipe:
 
 `zoo`, where there is one, trains the backbones. No call is in two splits. A speaker is of one split alone,
 but A-test and B-test share theirs. The accent alone, or the voice variant or style alone, occurs in several.
-Values of names, codes, amounts, dates, places and products are of one split alone (train and validation share
-theirs). Small kinds (ages, durations, percentages, small numbers, times, years) and closed lists are shared by
-all.
+Values of names, codes, amounts, dates, places and products are of one split alone (train and validation
+share theirs). Small kinds (ages, durations, percentages, small numbers, times, years) and closed lists are
+shared by all.
 {repeated}Hyphens of split names are underscores in file names.
 
 ## Fields
@@ -102,7 +102,7 @@ _NEURAL = {
         "another, where A-test and B-test count as one. `joe` speaks in `train` alone.\n"
     ),
     "licence": (
-        "Kokoro-82M has the Apache-2.0 licence. Piper's `joe` was trained on CC0 recordings, starting from\n"
+        "Kokoro-82M has the Apache-2.0 licence. Piper's `joe` was trained on CC0 recordings, from\n"
         "the voice `lessac`, whose recordings have a licence for research. piper-tts and espeak-ng are GPL-3\n"
         "programs and no part of this data."
     ),
