@@ -26,8 +26,8 @@ def sentence(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or number == errno.ENOMEM or NO_MEMORY.search(str(error)):
         told = " ".join(str(error).split())[:200] or type(error).__name__
         return (
-            f"memory is short ({told}); raise the limit (ulimit -v, a container's), end other programs, or start "
-            "with fewer --jobs; finished runs stay"
+            f"memory is short ({told}); raise the limit (ulimit -v, a container's), end other programs, or "
+            "start with fewer --jobs; finished runs stay"
         )
     return None
 
@@ -38,6 +38,6 @@ def _forbidden(file: Path) -> str | None:
     if place != home and home not in place.parents:
         return None
     return (
-        f"{place.parent} belongs to another user or cannot be written to; share {home} by a group and a umask of "
-        "002, or let SPEECHLLM_BENCH_HOME name a folder of your own"
+        f"{place.parent} belongs to another user or cannot be written to; share {home} by a group and a "
+        "umask of 002, or let SPEECHLLM_BENCH_HOME name a folder of your own"
     )
