@@ -2,8 +2,8 @@
 
     python benchmarks/kills.py [--kills 200] [--seed 0] [--encoder DIR --llm DIR]
 
-Each trial has a home of its own. `prepare`, `run` and `report` are started in turn, each in a forked process that
-gets a signal after a random time, and is started again. The table counts what must not be:
+Each trial has a home of its own. `prepare`, `run` and `report` are started in turn, each in a forked process
+that gets a signal after a random time, and is started again. The table counts what must not be:
 
     lost        what was finished before a kill (corpus, frames, stage, run) and is gone or changed afterwards
     false ok    exit code 0, or a record, without all that belongs to it

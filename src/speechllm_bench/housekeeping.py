@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from speechllm_bench import leftovers, lifeline, locks, notebook, paths, runner, runs
+from speechllm_bench import leftovers, lifeline, locks, notebook, paths, runs
 from speechllm_bench.errors import UserError
 
 

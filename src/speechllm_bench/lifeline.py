@@ -69,7 +69,7 @@ def _end() -> None:
 
 
 def end_tree(pid: int, grace: float) -> None:
-    """End a process and all below it, each of which may be a group of its own: by SIGTERM, then by SIGKILL."""
+    """End a process and all below it, each of which may be a group of its own: SIGTERM, then SIGKILL."""
     for end in (psutil.Process.terminate, psutil.Process.kill):
         with contextlib.suppress(psutil.NoSuchProcess):
             parent = psutil.Process(pid)
