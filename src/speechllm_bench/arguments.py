@@ -65,5 +65,9 @@ OPTIONS = {
         "help": "processes at a time (default: what cores and memory bear)",
     },
     "threads": {"type": count, "metavar": "N", "help": "threads of this process (default: the cores)"},
+    "skip-missing": {
+        "action": "store_true",
+        "help": "leave recordings out that are missing or damaged, and record which",
+    },
     "time-limit": {"type": count, "metavar": "MINUTES", "help": "of the whole notebook"},
 }

@@ -64,6 +64,7 @@ def prepare(chosen: argparse.Namespace) -> None:
 
     profile = studies.profile_named(chosen.profile)
     study = studies.load(chosen.study or profile.headline[0], chosen.profile)[0]
+    _leave_out([study.study], chosen)
     run = studies.run(study.study, chosen.variant or study.baseline, profile.seeds[0], chosen.profile)
     jobs.prepare(run.config, chosen.profile, chosen.jobs or runner.cores())
     print(f"Corpus and encoder frames of profile {chosen.profile} are there.")
@@ -73,6 +74,7 @@ def run(chosen: argparse.Namespace) -> None:
     """One run in this process. A second process that wants the same run waits, then finds it done."""
     from speechllm_bench import runner, studies
 
+    _leave_out([chosen.study], chosen)
     run = studies.run(chosen.study, chosen.variant, chosen.seed, chosen.profile)
     _set_threads(chosen.threads or runner.cores())
     with runs.lock(run.folder):
@@ -91,6 +93,7 @@ def study(chosen: argparse.Namespace) -> int:
     from speechllm_bench import runner, studies
 
     names = _studies(chosen.study, chosen.profile)
+    _leave_out(names, chosen)
     plan = studies.plan(names, chosen.profile, chosen.variants, chosen.seeds)
     outcome = runner.run_missing(plan, chosen.jobs)
     _report(names, chosen)
@@ -211,6 +214,14 @@ def zoo(chosen: argparse.Namespace) -> None:
         print(f"zoo/{folder.name}")
 
 
+def _leave_out(names: list[str], chosen: argparse.Namespace) -> None:
+    from speechllm_bench import preparation, studies
+
+    preparation.leave_out(
+        [studies.load(name, chosen.profile)[1].corpus for name in names], chosen.skip_missing
+    )
+
+
 def _studies(names: list[str], profile: str) -> list[str]:
     from speechllm_bench import studies
 
@@ -230,14 +241,17 @@ def _parser() -> Parser:
             sub.add_argument(f"--{option}", **OPTIONS[option])
         return sub
 
-    data = add("prepare", prepare, "make a profile's corpus and encoder frames", "profile", "jobs")
+    data = add(
+        "prepare", prepare, "make a profile's corpus and encoder frames", "profile", "jobs", "skip-missing"
+    )
     data.add_argument("study", nargs="?")
     data.add_argument("variant", nargs="?")
-    one = add("run", run, "train and evaluate one variant of a study", "profile", "seed", "threads")
+    alone = ("profile", "seed", "threads", "skip-missing")
+    one = add("run", run, "train and evaluate one variant of a study", *alone)
     one.add_argument("study")
     one.add_argument("variant")
     several = ("profile", "variants", "seeds", "jobs")
-    many = add("study", study, "run what is missing of studies, then report", *several)
+    many = add("study", study, "run what is missing of studies, then report", *several, "skip-missing")
     many.add_argument("study", **STUDIES)
     told = add("report", report, "tables and figures from stored records, without torch", "profile", "seeds")
     told.add_argument("study", **STUDIES)

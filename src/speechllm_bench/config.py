@@ -45,7 +45,7 @@ PromptStyle = Literal["english"]
 in each task's module. A run's digest holds the style's name alone, so a changed wording needs another name.
 """
 LANGUAGES = ("es", "fr")  # besides English: splits of data/corpora/languages
-LARGEST_SEED = 2**32 - 1  # torch draws from 64 bits of which a step's number takes a part
+LARGEST_SEED = 2**32 - 1  # of torch's 64 bits, of which a step's number takes a part
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 FRAMES_PER_30S = 1500  # of Whisper's encoder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from speechllm_bench import leftovers, locks, notebook, paths, runner, runs
+from speechllm_bench import leftovers, lifeline, locks, notebook, paths, runs
 from speechllm_bench.errors import UserError
 
 
@@ -28,7 +28,7 @@ def _finished_checkpoints() -> None:
 def _stale_statuses() -> None:
     for file in _entries(paths.cache() / "status"):
         with contextlib.suppress(UserError, KeyError, OSError):
-            if not runner.alive(runs.read_json(file)):
+            if not lifeline.alive(runs.read_json(file)):
                 file.unlink(missing_ok=True)
 
 

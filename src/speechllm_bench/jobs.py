@@ -130,6 +130,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
             "corpus": corpus.fingerprint,
             "audio": corpus.audio_hashes,
             "frames": identity.frames_digest(config) if frames else None,
+            **_left_out(corpus),
         },
         "environment": runs.environment(),
         "started": started,
@@ -157,6 +158,12 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         record["peak_memory_mib"] = round(runs.peak_memory_mib())
         sealed.write(folder / "run.json", record)
     return studies.run_folder(profile, record["digest"])
+
+
+def _left_out(corpus) -> dict:
+    """Recordings that could not be read, by id (data/corpora/exclusions.py); nothing where all could."""
+    found = corpus.info["recipe"].get("excluded")
+    return {"excluded": found} if found else {}
 
 
 def _untrained_examples(config: RunConfig, profile: str) -> list[int]:

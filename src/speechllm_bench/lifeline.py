@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
+import platform
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -64,13 +64,32 @@ def _wait(descriptor: int, before: Callable[[], None]) -> None:
 
 
 def _end() -> None:
-    own = psutil.Process()
-    below = own.children(recursive=True)
-    for process in (*below, own):
+    """SIGTERM, and after a while SIGKILL, for this process: its main thread may be cleaning up."""
+    end_tree(os.getpid(), GRACE_SECONDS)
+
+
+def end_tree(pid: int, grace: float) -> None:
+    """End a process and all below it, each of which may be a group of its own: SIGTERM, then SIGKILL."""
+    for end in (psutil.Process.terminate, psutil.Process.kill):
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGTERM)
-    psutil.wait_procs(below, timeout=GRACE_SECONDS)
-    threading.Event().wait(GRACE_SECONDS)  # for this one: its main thread may be cleaning up
-    for process in (*below, own):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+            parent = psutil.Process(pid)
+            tree = [*parent.children(recursive=True), parent]
+            for member in tree:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    end(member)
+            psutil.wait_procs(tree, timeout=grace)
+
+
+def own() -> dict:
+    """What tells this process from all others; numbers alone are given away again."""
+    return {"pid": os.getpid(), "born": psutil.Process().create_time(), "host": platform.node()}
+
+
+def alive(process: dict) -> bool:
+    """Whether a process that called itself so by `own` goes on; nobody can tell of another host: it does."""
+    if process.get("host", platform.node()) != platform.node():
+        return True
+    try:
+        return process.get("born") in (None, psutil.Process(process["pid"]).create_time())
+    except psutil.NoSuchProcess:
+        return False

@@ -19,8 +19,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
-
 from speechllm_bench import identity, leftovers, lifeline, paths, runner, runs, sealed, studies
 from speechllm_bench.config import LARGEST_SEED
 from speechllm_bench.errors import UserError
@@ -213,26 +211,14 @@ def _outcome(work: Path, log: Path, limit: float) -> dict:
         try:
             process.wait(limit)
         except (subprocess.TimeoutExpired, KeyboardInterrupt) as stopped:
-            _end_tree(process)
+            lifeline.end_tree(process.pid, GRACE_SECONDS)
+            process.wait()
             ending = "interrupted" if isinstance(stopped, KeyboardInterrupt) else "timeout"
             return {"status": ending, "message": ENDINGS[ending]}
     try:
         return runs.read_json(work / "outcome.json")
     except UserError:
         return {"status": "killed", "message": ENDINGS["killed"]}
-
-
-def _end_tree(process: subprocess.Popen) -> None:
-    """End the process, its kernel and the kernel's runs; each is a group of its own, so walk the tree."""
-    for end in (psutil.Process.terminate, psutil.Process.kill):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            parent = psutil.Process(process.pid)
-            tree = [parent, *parent.children(recursive=True)]
-            for member in tree:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    end(member)
-            psutil.wait_procs(tree, timeout=GRACE_SECONDS)
-    process.wait()
 
 
 def _store(executed: Path, target: Path) -> bool:

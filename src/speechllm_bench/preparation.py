@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from speechllm_bench import identity, paths, runs, sealed, studies
 from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.clips import Clips
+from speechllm_bench.data.corpora import exclusions
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.frames import FrameStore, FrameWriter
 from speechllm_bench.schema import Utterance
@@ -39,6 +40,20 @@ def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
     recording = corpora.recording(corpus.name)
     clips = clips_folder() if corpora.speaks_slowly(corpus.name) else None
     return _ensure_spoken(corpus_folder(corpus), utterances, recipe, n_workers, recording, clips)
+
+
+def leave_out(used: Iterable[CorpusConfig], skip_missing: bool) -> None:
+    """Tell how many recordings the corpora are without; with `skip_missing`, find those first."""
+    for corpus in {repr(corpus): corpus for corpus in used}.values():
+        if skip_missing:
+            corpora.skip_missing(corpus)
+        if left_out := corpora.left_out(corpus):
+            record = exclusions.record_file(corpus.name).relative_to(paths.home())
+            print(
+                f"Left out: {len(left_out)} recordings of corpus '{corpus.name}' that cannot be read, named "
+                f"in {record}.",
+                file=sys.stderr,
+            )
 
 
 def ensure_frames(config: RunConfig, corpus: Corpus) -> FrameStore:

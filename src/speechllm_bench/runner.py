@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -118,9 +117,7 @@ def status_file(digest: str) -> Path:
 
 def write_status(digest: str, phase: str, share: float) -> None:
     """Say how far a run is; called by the run's own process, read by `run_missing`."""
-    born, host = psutil.Process().create_time(), platform.node()  # a number is given to others later
-    own = {"pid": os.getpid(), "born": born, "host": host}
-    status = {**own, "phase": phase, "share": round(float(share), 4), "heartbeat": time.time()}
+    status = {**lifeline.own(), "phase": phase, "share": round(float(share), 4), "heartbeat": time.time()}
     runs.write_json(status_file(digest), status, lasting=False)
 
 
@@ -132,18 +129,8 @@ def read_status(digest: str, pid: int) -> dict:
         status = {"pid": 0}  # nobody has said anything yet
     if status["pid"] == pid:
         return status
-    waits = status["pid"] and alive(status)
+    waits = status["pid"] and lifeline.alive(status)
     return {"phase": "waiting", "share": status["share"]} if waits else {"phase": "starting", "share": 0.0}
-
-
-def alive(status: dict) -> bool:
-    """Whether the process that wrote a status goes on; of another host nobody can tell, so that it does."""
-    if status.get("host", platform.node()) != platform.node():
-        return True
-    try:
-        return status.get("born") in (None, psutil.Process(status["pid"]).create_time())
-    except psutil.NoSuchProcess:
-        return False
 
 
 def next_run(pending: Iterable[Run], active: Iterable[Run]) -> Run | None:

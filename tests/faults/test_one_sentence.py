@@ -102,8 +102,7 @@ def test_without_a_home_folder_a_hub_model_is_missing(monkeypatch):
 def utterance(id: str, transcript: str) -> Utterance:
     return Utterance(
         id=id, split="train", call_id=id, turn_index=0, domain="", company="", intent="",
-        transcript=transcript,
-        slots=(), entities=(), sentiment="", context=(), speaker="s", tasks=("ner",),
+        transcript=transcript, slots=(), entities=(), sentiment="", context=(), speaker="s", tasks=("ner",),
     )  # fmt: skip
 
 

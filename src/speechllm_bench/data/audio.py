@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from speechllm_bench.data import lengths
 from speechllm_bench.errors import UserError
 
 SAMPLE_RATE = 16000  # Hz
@@ -23,7 +24,7 @@ def read_audio(source: Path | str | bytes, channel: int | None = None) -> np.nda
 
     `channel` picks one of several channels: they are never mixed, since two callers may be on them. Another
     sampling rate is resampled, and a sentence in the log says so. Raises UserError when the file is missing,
-    unreadable, empty, silent, or has several channels of which none is picked.
+    unreadable, empty, silent, not as long as its header says, or has several channels and none is picked.
     """
     name = "the audio given" if isinstance(source, bytes) else str(source)
     samples, rate = _decode(source, name)
@@ -45,7 +46,7 @@ def read_audio(source: Path | str | bytes, channel: int | None = None) -> np.nda
 
 
 def seconds(file: Path) -> float:
-    """The length of an audio file, read from its header. Raises UserError as `read_audio` does."""
+    """The length of an audio file, by its header. Raises UserError where there is none that can be read."""
     try:
         return soundfile.info(file).duration
     except (soundfile.LibsndfileError, RuntimeError):
@@ -56,11 +57,17 @@ def _decode(source: Path | str | bytes, name: str) -> tuple[np.ndarray, int]:
     """Samples (n, channels) float32 and their rate."""
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise UserError(f"{name} does not exist: check the path")
+    data = source if isinstance(source, bytes) else Path(source).read_bytes()
     try:
-        file = io.BytesIO(source) if isinstance(source, bytes) else source
-        return soundfile.read(file, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            samples = file.read(dtype="float32", always_2d=True)
+            log, rate = file.extra_info, file.samplerate
+    # A header may tell of more samples than any memory holds.
+    except (soundfile.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
         raise UserError(f"{name} is no audio that can be read ({error}): give a wav or FLAC file") from error
+    if wrong := lengths.fault(data, log, samples):
+        raise UserError(f"{name} is damaged: {wrong}; fetch or export it again")
+    return samples, rate
 
 
 def resample(audio: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:

@@ -31,9 +31,9 @@ _PLAIN = "i would like a table for two"  # of letters that every embedded tokeni
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a folder or hub name, with a token for padding.
 
-    Raises UserError where its files are missing or damaged, and where a plain sentence does not come back from
-    it, as from transformers below 5.22, which loses the spaces of byte-level tokenizers that are declared as
-    Llama's (DeepSeek-R1-Distill-Llama).
+    Raises UserError where its files are missing or damaged, and where a plain sentence does not come back:
+    transformers below 5.22 loses the spaces of byte-level tokenizers that are declared as Llama's
+    (DeepSeek-R1-Distill-Llama).
     """
     tokenizer = loaded(AutoTokenizer.from_pretrained, name)
     if tokenizer.pad_token_id is None:

@@ -7,16 +7,17 @@ transcripts and its speech depend on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 
 import numpy as np
 
 from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import neural_voices
-from speechllm_bench.data.corpora import call_centre, languages, librispeech_slue, slurp
+from speechllm_bench.data.corpora import call_centre, exclusions, languages, librispeech_slue, slurp
 from speechllm_bench.data.corpora.call_centre.splits import FORMANT, NEURAL
 from speechllm_bench.data.synthesis import SYNTHESIS_VERSION
+from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.schema import SlotType, Utterance
 
 RECORDED = {"slurp": slurp, "librispeech_slue": librispeech_slue}
@@ -29,7 +30,9 @@ EDITIONS = {edition.corpus: edition for edition in (FORMANT, NEURAL)}
 def recipe(name: str) -> dict:
     """What the corpus is made from; part of every digest (protocol, rule 16). MissingInput: not here."""
     if name in RECORDED:
-        return RECORDED[name].recipe()
+        whole = RECORDED[name].recipe()
+        left_out = exclusions.known(name, whole)
+        return whole | ({"excluded": sorted(left_out)} if left_out else {})
     speech = speech_recipe() if name == FORMANT.corpus else neural_speech_recipe()
     return {"corpus": name, "text": call_centre.recipe_hash(EDITIONS[name]), **speech}
 
@@ -60,9 +63,33 @@ def utterances(corpus: CorpusConfig) -> dict[str, list[Utterance]]:
     """Every split's caller turns, as many as the profile asks for."""
     if recorded := RECORDED.get(corpus.name):
         sizes = corpus.sizes or dict.fromkeys(recorded.SPLITS)
-        return {split: recorded.utterances(split, n) for split, n in sizes.items()}
+        left_out = exclusions.known(corpus.name, recorded.recipe())
+        return {
+            split: [u for u in recorded.utterances(split, n) if u.id not in left_out]
+            for split, n in sizes.items()
+        }
     edition = EDITIONS[corpus.name]
     return {split: call_centre.utterances(split, n, edition) for split, n in corpus.sizes.items()}
+
+
+def skip_missing(corpus: CorpusConfig) -> dict[str, str]:
+    """Leave out from now on what recordings of a published corpus cannot be read; returns why, by id."""
+    recorded = RECORDED.get(corpus.name)
+    if recorded is None:
+        return {}
+    sizes = corpus.sizes or dict.fromkeys(recorded.SPLITS)
+    turns = (turn for split, n in sizes.items() for turn in recorded.utterances(split, n))
+    return exclusions.find(corpus.name, recorded.recipe(), sizes, turns, recorded.recording)
+
+
+def left_out(corpus: CorpusConfig) -> dict[str, str]:
+    """Recordings that a corpus is without, and why; none where its files are not on this machine."""
+    if corpus.name not in RECORDED:
+        return {}
+    try:
+        return exclusions.known(corpus.name, RECORDED[corpus.name].recipe())
+    except MissingInput:
+        return {}
 
 
 def speaks_slowly(name: str) -> bool:
@@ -72,4 +99,13 @@ def speaks_slowly(name: str) -> bool:
 
 def recording(name: str) -> Callable[[Utterance], np.ndarray] | None:
     """What reads an utterance's samples (n,), at 16 kHz; None where they are synthesised."""
-    return RECORDED[name].recording if name in RECORDED else None
+    return partial(_told, RECORDED[name].recording) if name in RECORDED else None
+
+
+def _told(read: Callable[[Utterance], np.ndarray], utterance: Utterance) -> np.ndarray:
+    try:
+        return read(utterance)
+    except MissingInput:
+        raise
+    except UserError as error:
+        raise UserError(f"{error}; or start with --skip-missing, which leaves such recordings out") from None

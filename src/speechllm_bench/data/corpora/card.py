@@ -103,8 +103,8 @@ _NEURAL = {
     ),
     "licence": (
         "Kokoro-82M has the Apache-2.0 licence. Piper's `joe` was trained on CC0 recordings, from\n"
-        "the voice `lessac`, whose recordings have a licence for research. piper-tts and espeak-ng are GPL-3\n"
-        "programs and no part of this data."
+        "the voice `lessac`, whose recordings have a licence for research. piper-tts and espeak-ng are\n"
+        "GPL-3 programs and no part of this data."
     ),
 }
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from speechllm_bench.data.audio import SAMPLE_RATE, read_audio, seconds
 from speechllm_bench.data.corpora.published import file_hash, published
-from speechllm_bench.errors import UserError
+from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.schema import SENTIMENTS, Entity, SlotType, Utterance
 
 NAME = "librispeech_slue"
@@ -48,6 +48,7 @@ COMBINED = {
 """SLUE's combined tag of a raw one; None: discarded (slue-toolkit, raw_to_combined_tag_map)."""
 
 LONGEST = 30  # seconds
+ROUNDING = 0.1  # seconds by which an annotation may reach beyond its recording
 
 PUNCTUATION = frozenset(".,!?;")
 
@@ -57,7 +58,7 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
     if split not in SPLITS:
         raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
     sources = (_librispeech(split), _voxpopuli(split), _voxceleb(split))
-    heard = (filter(lambda utterance: _seconds(utterance) <= LONGEST, source) for source in sources)
+    heard = (filter(_can_be_heard, source) for source in sources)
     return list(chain.from_iterable(islice(source, n) for source in heard))
 
 
@@ -84,14 +85,33 @@ def recording(utterance: Utterance) -> np.ndarray:
     if utterance.domain != "voxceleb":
         return whole
     start, end = (round(second * SAMPLE_RATE) for second in _part(utterance))
+    if not 0 <= start < end <= len(whole) + ROUNDING * SAMPLE_RATE:
+        raise UserError(
+            f"{_file(utterance)} lasts {len(whole) / SAMPLE_RATE:.2f} s, and its annotation is of the part "
+            f"from {start / SAMPLE_RATE:.2f} to {end / SAMPLE_RATE:.2f} s; fetch the recording again"
+        )
     return whole[start:end]
+
+
+def _can_be_heard(utterance: Utterance) -> bool:
+    """A header that says more than `LONGEST` is not believed unread; what cannot be read is told later."""
+    if utterance.domain == "voxceleb":
+        return _seconds(utterance) <= LONGEST
+    try:
+        if _seconds(utterance) <= LONGEST:
+            return True
+        return len(read_audio(_file(utterance))) <= LONGEST * SAMPLE_RATE
+    except MissingInput:
+        raise
+    except UserError:
+        return True
 
 
 def _seconds(utterance: Utterance) -> float:
     if utterance.domain != "voxceleb":
         return seconds(_file(utterance))
     start, end = _part(utterance)
-    return end - start
+    return max(end - start, 0.0)
 
 
 def _file(utterance: Utterance) -> Path:
@@ -109,12 +129,16 @@ def _part(utterance: Utterance) -> tuple[float, float]:
     """Where an utterance of VoxCeleb begins and ends in its recording, in seconds."""
     _, split, name = utterance.id.split("/", 2)
     row = _rows(_table("voxceleb", SPLITS[split][1]))[name]
-    return float(row["start_second"]), float(row["end_second"])
+    try:
+        return float(row["start_second"]), float(row["end_second"])
+    except ValueError:
+        table = _table("voxceleb", SPLITS[split][1])
+        raise UserError(f"{table.name}: {name} has no start and end in seconds; fetch it again") from None
 
 
 def _librispeech(split: str) -> Iterator[Utterance]:
     for file in _transcripts(published(NAME, f"LibriSpeech/{SPLITS[split][0]}")):
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in filter(None, file.read_text(encoding="utf-8").split("\n")):
             name, _, text = line.partition(" ")
             speaker = name.split("-")[0]
             yield _utterance("librispeech", split, name, speaker, text.lower(), "transcription")
@@ -209,10 +233,26 @@ def _table(source: str, part: str) -> Path:
 def _rows(file: Path) -> dict[str, dict[str, str]]:
     """SLUE's rows by id, in the file's order."""
     of_one = {"normalized_ner"} if "voxpopuli" in file.name else {"sentiment", "start_second", "end_second"}
+    rows: dict[str, dict[str, str]] = {}
     with open(file, encoding="utf-8", newline="") as lines:
-        rows = {row.get("id"): row for row in csv.DictReader(lines, delimiter="\t")}
+        reader = csv.DictReader(lines, delimiter="\t")
+        for row in reader:
+            _refuse_swallowed(file, reader.line_num, row)
+            if row.get("id") in rows:
+                raise UserError(f"{file.name}, line {reader.line_num}: {row['id']} stands there twice")
+            rows[row.get("id")] = row
     for row in rows.values():
         there = {key for key in row if row[key] is not None}
         if lacking := {"id", "normalized_text", *of_one} - there:
             raise UserError(f"{file.name} has no {', '.join(sorted(lacking))}; is it SLUE's file?")
     return rows
+
+
+def _refuse_swallowed(file: Path, line: int, row: dict) -> None:
+    """A quotation mark without its counterpart takes the following lines into one field, in silence."""
+    fields = [field for field in row.values() if isinstance(field, str)]
+    if None in row or any("\n" in field or "\t" in field for field in fields):
+        raise UserError(
+            f"{file.name}, line {line}: a row has more fields than the header, or a field of several lines; "
+            "a quotation mark may have no counterpart; fetch it again"
+        )

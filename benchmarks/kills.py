@@ -1,0 +1,290 @@
+"""Kills: a small run is killed at random times and started again, until it ends; then it is compared.
+
+    python benchmarks/kills.py [--kills 200] [--seed 0] [--encoder DIR --llm DIR]
+
+Each trial has a home of its own. `prepare`, `run` and `report` are started in turn, each in a forked process
+that gets a signal after a random time, and is started again. The table counts what must not be:
+
+    lost        what was finished before a kill (corpus, frames, stage, run) and is gone or changed afterwards
+    false ok    exit code 0, or a record, without all that belongs to it
+    traceback   a start after a kill that ends in a traceback
+    different   a run that ends with other predictions, scores or weights than one that was never killed
+    left        temporaries of killed processes that a last start has not swept
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import hashlib
+import io
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+COLUMNS = ("lost", "false ok", "traceback", "different", "left")
+TRIES = 5  # kills of one command before it is let go on to its end
+COMMANDS = (
+    ("prepare", "adapter_size", "mlp", "--jobs", "1"),
+    ("run", "adapter_size", "mlp", "--threads", "1"),
+    ("report", "adapter_size"),
+)
+PROFILE = {
+    "profile": "smoke",
+    "note": "a toy",
+    "corpus": {"name": "call_centre", "sizes": {"train": 16, "validation": 4, "A-test": 8}},
+    "adapters": {
+        name: {"kind": name, "width": 16} | ({"layers": 1} if name == "mlp" else {})
+        for name in ("mlp", "cnn", "cnn_xl")
+    },
+    "lora": {"rank": 4, "alpha": 16, "dropout": 0.0},
+    "lora_qkv": {"rank": 2, "alpha": 2, "dropout": 0.0, "targets": "qkv"},
+    "budgets": {"alignment": 16, "slots": 16, "transcription": 0, "understanding": 0},
+    "training": {
+        "batch_size": 4, "lr": 0.001, "lora_lr": 0.002, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0,
+        "points": 2, "validation_examples": 4, "decoded_turns": 4,
+    },
+    "decoding": {"batch_size": 4, "max_new_tokens": 8, "trace_tokens": 8},
+    "precision": "fp32",
+    "seeds": [0],
+    "headline": ["adapter_size"],
+    "variants": "telling",
+    "examples_per_second": 50.0,
+    "time_limit_minutes": 5,
+}  # fmt: skip
+STUDY = """
+study: adapter_size
+title: Toy
+paper: none
+question: Is anything lost?
+baseline: mlp
+extremes: [mlp, no_audio]
+base:
+  adapter: mlp
+  lora: false
+  stages: [{name: slots, tasks: {slots: 1.0}, train: [adapter], budget: [slots]}]
+variants: {mlp: {}, no_audio: {evaluation: {audio: other}}}
+reported: []
+claims: []
+"""
+
+
+@dataclass
+class Found:
+    """What the trials found: kills by signal, and sentences on each fault by its column."""
+
+    kills: Counter = field(default_factory=Counter)
+    runs: int = 0
+    faults: dict[str, list[str]] = field(default_factory=lambda: {column: [] for column in COLUMNS})
+
+    def table(self) -> str:
+        columns = ["kills", "runs ended", *COLUMNS]
+        cells = [self.kills.total(), self.runs, *(len(self.faults[column]) for column in COLUMNS)]
+        lines = [columns, ["---:"] * len(columns), map(str, cells)]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_experiments(folder: Path, encoder: str, llm: str) -> None:
+    """The toy study and its profile, as `experiments/` holds them."""
+    profile = PROFILE | {"encoder": {"path": encoder, "padding": "trimmed"}, "llm": llm}
+    (folder / "profiles").mkdir(parents=True)
+    (folder / "profiles" / "smoke.yaml").write_text(yaml.safe_dump(profile), "utf-8")
+    (folder / "adapter_size.yaml").write_text(STUDY, "utf-8")
+
+
+def start(command: tuple[str, ...], experiments: Path, home: Path, log: Path) -> int:
+    """Fork a process that runs one command; returns its number. The fork spares it the import of torch."""
+    child = os.fork()
+    if child:
+        return child
+    code = 70
+    try:
+        os.setsid()
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.environ["SPEECHLLM_BENCH_HOME"] = str(home)
+        from speechllm_bench import cli, paths
+        from speechllm_bench.training import loop
+
+        paths.EXPERIMENTS, loop.CHECKPOINT_SECONDS = experiments, -1  # a checkpoint at each step
+        cli._PROCESS = os.getpid()
+        code = cli.main(list(command))
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def trial(experiments: Path, home: Path, rng: random.Random, seconds: float, found: Found, most: int) -> None:
+    """One home from nothing to its tables, with at most `most` kills on the way; `seconds`: what a command
+    may take.
+    """
+    done: dict[str, str] = {}
+    for command in COMMANDS:
+        killed = 0
+        while True:
+            child = start(command, experiments, home, home / "log")
+            number, code = _wait(child, rng, seconds, killed < TRIES and found.kills.total() < most)
+            killed += number is not None
+            found.kills[number] += number is not None
+            text = (home / "log").read_text("utf-8", "replace")
+            where = f"{home.name}, {command[0]} after {killed} kills ({number})"
+            if "Traceback" in text and number != signal.SIGHUP:
+                found.faults["traceback"].append(f"{where}: {text[-2000:]}")
+            now = finished(home)
+            lost = [name for name, content in done.items() if now.get(name) != content]
+            found.faults["lost"] += [f"{where}: {name}" for name in lost]
+            found.faults["false ok"] += [f"{where}: {name}" for name in torn(home)]
+            done = now
+            if number is None:
+                break
+        if code != 0:
+            found.faults["false ok"].append(f"{where}: ended with {code}: {text[-2000:]}")
+            return
+    found.runs += 1
+    if not any(name.startswith("runs/") for name in done):
+        found.faults["false ok"].append(f"{home.name}: no run, though all commands ended with 0")
+    found.faults["left"] += [str(p) for p in home.rglob(".*") if p.suffix in (".tmp", ".old")]
+
+
+def _wait(child: int, rng: random.Random, seconds: float, kill: bool) -> tuple[int | None, int]:
+    """The signal that was sent, None where it ended before; and the exit code."""
+    deadline = time.monotonic() + rng.uniform(0, seconds)
+    while kill and time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return None, os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    number = rng.choice(SIGNALS) if kill else None
+    if number:
+        os.kill(child, number)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return number, code
+
+
+def finished(home: Path) -> dict[str, str]:
+    """What stays, with the hash of its content: corpora, frames, stages and runs that have their record."""
+    kinds = {
+        "corpora": (home / ".cache" / "corpora", "corpus.json"),
+        "frames": (home / ".cache" / "frames", "index.json"),
+        "stages": (home / "results" / "smoke" / "stages", "stage.json"),
+        "runs": (home / "results" / "smoke" / "runs", "run.json"),
+    }
+    found = {}
+    for kind, (folder, _) in kinds.items():
+        for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if not entry.name.startswith("."):
+                files = sorted(p for p in entry.rglob("*") if p.is_file())
+                content = hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()
+                found[f"{kind}/{entry.name}"] = content
+    return found
+
+
+def torn(home: Path) -> list[str]:
+    """Records that cannot be read, and folders of runs and stages that are not whole."""
+    wrong = []
+    whole = {
+        "runs": ("run.json", "curve.csv", "score.json", "predictions.jsonl.gz"),
+        "stages": ("stage.json", "curve.csv", "weights.safetensors"),
+    }
+    for kind, names in whole.items():
+        for folder in sorted((home / "results" / "smoke" / kind).glob("[!.]*")):
+            wrong += [f"{kind}/{folder.name} has no {name}" for name in names if not _readable(folder / name)]
+    for file in home.rglob("*.json"):
+        if not any(part.endswith((".tmp", ".old")) for part in file.parts) and not _readable(file):
+            wrong.append(f"{file.relative_to(home)} cannot be read")
+    return wrong
+
+
+def _readable(file: Path) -> bool:
+    try:
+        if file.suffix == ".json":
+            json.loads(file.read_text("utf-8"))
+        return file.stat().st_size > 0
+    except (OSError, ValueError):
+        return (
+            not file.exists() and file.suffix == ".json" and ".cache" in file.parts
+        )  # a status comes and goes
+
+
+def outcome(home: Path) -> dict[str, str]:
+    """What a run came to, without what tells the time: predictions, score, curve, weights."""
+    results = home / "results" / "smoke"
+    found = {}
+    for file in sorted(p for kind in ("runs", "stages") for p in (results / kind).rglob("*")):
+        name = str(file.relative_to(results))
+        if file.name == "curve.csv":
+            rows = csv.reader(io.StringIO(file.read_text("utf-8")))
+            found[name] = repr([row for row in rows if "seconds" not in row])
+        elif file.suffix == ".gz":
+            found[name] = gzip.decompress(file.read_bytes()).decode()
+        elif file.name == "score.json" or file.suffix == ".safetensors":
+            found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found
+
+
+def kills(folder: Path, encoder: str, llm: str, most: int, seed: int = 0, told=print) -> Found:
+    """Trials in `folder` until `most` kills have been made."""
+    import transformers  # noqa: F401, here and not in every fork
+
+    from speechllm_bench import cli, jobs, preparation  # noqa: F401
+    from speechllm_bench.reports import study, summary  # noqa: F401
+    from speechllm_bench.training import stages  # noqa: F401
+
+    write_experiments(folder / "experiments", encoder, llm)
+    found, rng = Found(), random.Random(seed)
+    reference = folder / "reference"
+    reference.mkdir()
+    began = time.monotonic()
+    trial(folder / "experiments", reference, rng, 1e9, found, most=0)
+    seconds = (time.monotonic() - began) / len(COMMANDS)
+    wanted = outcome(reference)
+    n = 0
+    while found.kills.total() < most and not found.faults["false ok"]:
+        home = folder / f"home-{n}"
+        home.mkdir()
+        trial(folder / "experiments", home, rng, 1.2 * seconds, found, most)
+        if (came := outcome(home)) != wanted:
+            names = [name for name in wanted.keys() | came.keys() if wanted.get(name) != came.get(name)]
+            found.faults["different"].append(f"{home.name}: {', '.join(sorted(names))}")
+        n += 1
+        told(f"{found.kills.total()} of {most} kills, {n} homes", flush=True)
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--encoder", default="zoo/whisper-mini")
+    parser.add_argument("--llm", default="zoo/llm-nano-hybrid")
+    chosen = parser.parse_args()
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    with tempfile.TemporaryDirectory() as folder:
+        found = kills(Path(folder), chosen.encoder, chosen.llm, chosen.kills, chosen.seed)
+    print(found.table())
+    for column, faults in found.faults.items():
+        for fault in faults[:5]:
+            print(f"\n{column}: {fault}")
+    return 1 if any(found.faults.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
