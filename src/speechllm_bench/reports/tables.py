@@ -271,7 +271,8 @@ def _cell(row: dict, column: str) -> str:
     of_difference = column == "difference"
     sign = "+" if of_difference else ""
     star = "*" if of_difference and row["differs"] else ""
-    alone = row["difference_seeds" if of_difference else "seeds"] == 1 and row["trained_parameters"] > 0
+    trained = pd.notna(row["trained_parameters"]) and row["trained_parameters"] > 0
+    alone = trained and row["difference_seeds" if of_difference else "seeds"] == 1
     star += ONE_SEED if alone else ""
     star += floors.BELOW if column == "f1" and row.get("above_floors") is False else ""
     return with_interval(value, row[f"{column}_low"], row[f"{column}_high"], sign, star)
