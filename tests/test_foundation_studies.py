@@ -252,4 +252,4 @@ def test_what_the_paper_says_of_8_b_is_not_judged_at_a_smaller_scale(planned):
     study, _ = studies.load("foundation_type", "smoke")
     for profile, n in (("smoke", 8), ("paper", 0)):
         rows = [row | {"profile": profile} for row in studies.records("foundation_type", "smoke")]
-        assert list(reports.verdicts(study, rows)["verdict"]).count("not testable at this scale") == n
+        assert list(reports.verdicts(study, rows)["verdict"]).count("not testable here") == n

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -185,6 +185,11 @@ def contrast_of_test_sets(
     n, n_speakers = sum(part.n for part in first), sum(len(part.speakers) for part in first)
     p = _two_sided(value + deviations) if n_least > 1 else 1.0
     return Comparison(value, float(low), float(high), n, n_speakers, len(of_seeds), p, error)
+
+
+def within(found: Comparison, low: float, high: float) -> Comparison:
+    """The same with its interval cut at the bounds that the number has."""
+    return replace(found, low=max(low, found.low), high=min(high, found.high))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -80,6 +80,9 @@ MAIN = {
 
 MAIN_METRICS = tuple(dict.fromkeys(MAIN.values()))
 
+UNBOUNDED = ("wer", "cer", "digit_error_rate", "trace_wer", "tokens", "trace_tokens")
+"""Metrics that can be above 1."""
+
 LOWER_IS_BETTER = ("wer", "cer", "digit_error_rate")
 
 ERROR_KINDS = (
@@ -215,7 +218,7 @@ def speaker_sums(score: dict, metric: str) -> stats.SpeakerSums:
 
 def interval(scores: Sequence[dict], metric: str) -> stats.Comparison:
     """A metric over the seeds of one system: one stored score a seed, as `seeds.marked` gives it."""
-    return contrast([scores], [1], metric)
+    return stats.within(contrast([scores], [1], metric), 0, np.inf if metric in UNBOUNDED else 1)
 
 
 def difference(scores: Sequence[dict], baseline: Sequence[dict], metric: str) -> stats.Comparison:

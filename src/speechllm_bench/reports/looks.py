@@ -53,6 +53,7 @@ LOOKS = {
     "multistage_c": Look("Multistage-C", "#0072B2", "h", _LONG),
     "untuned": Look("LLM as it is, gold text", "#999999", "v", _DOTTED),
     "chance": Look("chance copier", "#CC79A7", "*", _DOTTED),
+    "whole_transcript": Look("whole transcript", "#999999", "|", _DOTTED),
     "text": Look("LLM tuned, gold text", "#000000", "o", _SOLID),
     "gold": Look("LLM tuned, gold text", "#000000", "o", _SOLID),
     "gold_long": Look("the same, on more examples", "#009E73", "P", _LONG),

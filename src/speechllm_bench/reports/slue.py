@@ -36,6 +36,7 @@ def slue(rows: list[dict]) -> pd.DataFrame:
         counted, rule = _counted(scores, own)
         between = _between_seeds()
         found = stats.contrast_of_test_sets([counted], [1], rule, score.rng(), between)
+        found = stats.within(found, -np.inf, 100)
         line |= {"SLUE score": stats.with_interval(found.value, found.low, found.high), "gain": "–"}
         if ending and (both := _shared([*scores, *base])):
             pair = [_counted(system, both)[0] for system in (scores, base)]

@@ -174,7 +174,7 @@ def write(frame: pd.DataFrame, folder: Path, study: str, caption: str) -> list[P
     shown = display(frame)
     texts = {
         "csv": frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
-        "md": f"{caption}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n".replace("<", "&lt;"),
+        "md": f"{caption}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n",
         "tex": _latex(shown, study, caption),
     }
     for ending, text in texts.items():
@@ -271,9 +271,8 @@ def _cell(row: dict, column: str) -> str:
     of_difference = column == "difference"
     sign = "+" if of_difference else ""
     star = "*" if of_difference and row["differs"] else ""
-    alone = (
-        row["difference_seeds" if of_difference else "seeds"] == 1 and (row["trained_parameters"] or 0) > 0
-    )
+    trained = pd.notna(row["trained_parameters"]) and row["trained_parameters"] > 0
+    alone = trained and row["difference_seeds" if of_difference else "seeds"] == 1
     star += ONE_SEED if alone else ""
     star += floors.BELOW if column == "f1" and row.get("above_floors") is False else ""
     return with_interval(value, row[f"{column}_low"], row[f"{column}_high"], sign, star)
@@ -294,5 +293,4 @@ def _latex(shown: pd.DataFrame, study: str, caption: str) -> str:
 
 
 def _escape(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return "".join(special.get(c, f"\\{c}" if c in "%&_#${}" else c) for c in text)
+    return "".join(f"\\{c}" if c in "%&_#$" else c for c in text)

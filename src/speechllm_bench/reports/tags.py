@@ -84,6 +84,7 @@ def f1_of_rare_tags(rows: list[dict], baseline: str) -> pd.DataFrame:
     for variant, own in sums.items():
         between = seeds.pooled("ner_f1")
         found = stats.contrast([stats.stack_seeds(list(own.values()))], [1], f1, score.rng(), between)
+        found = stats.within(found, 0, 1)
         line = {"variant": variant, "labels said": labelled[variant]}
         line |= {f"F1 of {named}": stats.with_interval(found.value, found.low, found.high)}
         both = sorted(own.keys() & sums.get(baseline, {}).keys())
