@@ -265,6 +265,18 @@ def test_a_process_without_such_a_parent_watches_nothing(monkeypatch):
     lifeline.watch(lambda: pytest.fail("there is nobody to outlive"))
 
 
+def test_an_interrupt_within_a_callback_is_not_lost(home):
+    code = (
+        "import signal, sys, time\nfrom ctypes import CFUNCTYPE\nfrom speechllm_bench import cli\n"
+        "def speak(chosen):\n"
+        "    CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGTERM))()\n"
+        "    time.sleep(600)\n"
+        "cli.doctor = speak\nsys.exit(cli.main(['doctor']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=WAIT)
+    assert done.returncode == 130 and "Traceback" not in done.stderr
+
+
 def test_a_lost_terminal_stops_a_command_as_ctrl_c_does(home):
     code = (
         "import sys, time\nfrom speechllm_bench import cli\n"
