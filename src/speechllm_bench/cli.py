@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not under nohup
         signal.signal(signal.SIGHUP, _terminate)
     lifeline.watch()
+    lifeline.keep_interrupts()
     try:
         chosen = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
         if chosen.name_of_command != "doctor":  # which looks around and writes nothing

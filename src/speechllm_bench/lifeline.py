@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
 
@@ -51,6 +53,20 @@ def watch(before: Callable[[], None] = lambda: None) -> None:
     if descriptor is None:
         return
     threading.Thread(target=_wait, args=(int(descriptor), before), daemon=True).start()
+
+
+def keep_interrupts() -> None:
+    """An interrupt that comes while C code calls back is printed and lost: it is sent once more then."""
+    if sys.unraisablehook is not sys.__unraisablehook__:
+        return  # of a test runner
+
+    def hook(unraisable) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        else:
+            sys.__unraisablehook__(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _wait(descriptor: int, before: Callable[[], None]) -> None:

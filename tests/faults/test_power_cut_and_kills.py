@@ -23,8 +23,8 @@ from speechllm_bench.errors import UserError
 WAIT = 60  # seconds at most, for what takes a moment
 
 
-def until(true, what: str):
-    deadline = time.monotonic() + WAIT
+def until(true, what: str, seconds: float = WAIT):
+    deadline = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
@@ -253,16 +253,58 @@ def test_children_end_with_a_killed_parent(tmp_path):
     parent.kill()
     parent.wait()
 
-    def ended():
-        return not any(psutil.pid_exists(p) and psutil.Process(p).status() != "zombie" for p in family)
-
-    until(ended, "a child outlived its parent")
+    until(lambda: all(map(gone, family)), "a child outlived its parent")
     assert told.read_text() == "orphaned"
+
+
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_killed_notebook_leaves_no_kernel_and_is_not_running(suite, monkeypatch):
+    """The command is killed while a cell goes on; its process and its kernel end, and the status says so."""
+    pid = suite / "pid"
+    work = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    sources = [('profile: str = "smoke"', ["parameters"]), (work, [])]
+    cells = [
+        {"cell_type": "code", "id": f"cell-{i}", "metadata": {"tags": tags}, "execution_count": None,
+         "outputs": [], "source": source}
+        for i, (source, tags) in enumerate(sources)
+    ]  # fmt: skip
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    content = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    runs.write_json(suite / "notebooks" / "toy.ipynb", content)
+    code = (
+        "from pathlib import Path\nfrom speechllm_bench import notebook, paths\n"
+        f"paths.NOTEBOOKS = Path({str(suite / 'notebooks')!r})\n"
+        f"paths.EXPERIMENTS = Path({str(paths.EXPERIMENTS)!r})\n"
+        "notebook.execute('toy', {}, 60)"
+    )
+    command = subprocess.Popen([sys.executable, "-c", code])
+    until(lambda: pid.is_file() and pid.read_text(), "the kernel never started", 5 * WAIT)
+    command.kill()
+    command.wait()
+    until(lambda: gone(int(pid.read_text())), "the kernel outlived the command")
+    record = paths.results("smoke") / "notebooks" / "toy.json"
+    assert until(lambda: runs.read_json(record)["status"] != "running", "it runs for good")
+    assert runs.read_json(record)["status"] == "killed"
 
 
 def test_a_process_without_such_a_parent_watches_nothing(monkeypatch):
     monkeypatch.delenv(lifeline.VARIABLE, raising=False)
     lifeline.watch(lambda: pytest.fail("there is nobody to outlive"))
+
+
+def test_an_interrupt_within_a_callback_is_not_lost(home):
+    code = (
+        "import signal, sys, time\nfrom ctypes import CFUNCTYPE\nfrom speechllm_bench import cli\n"
+        "def speak(chosen):\n"
+        "    CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGTERM))()\n"
+        "    time.sleep(600)\n"
+        "cli.doctor = speak\nsys.exit(cli.main(['doctor']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=WAIT)
+    assert done.returncode == 130 and "Traceback" not in done.stderr
 
 
 def test_a_lost_terminal_stops_a_command_as_ctrl_c_does(home):
