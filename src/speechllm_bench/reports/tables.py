@@ -174,7 +174,7 @@ def write(frame: pd.DataFrame, folder: Path, study: str, caption: str) -> list[P
     shown = display(frame)
     texts = {
         "csv": frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
-        "md": f"{caption}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n",
+        "md": f"{caption}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n".replace("<", "&lt;"),
         "tex": _latex(shown, study, caption),
     }
     for ending, text in texts.items():
@@ -293,4 +293,5 @@ def _latex(shown: pd.DataFrame, study: str, caption: str) -> str:
 
 
 def _escape(text: str) -> str:
-    return "".join(f"\\{c}" if c in "%&_#$" else c for c in text)
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(c, f"\\{c}" if c in "%&_#${}" else c) for c in text)
