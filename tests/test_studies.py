@@ -113,7 +113,7 @@ def test_a_done_run_without_its_score_is_refused(suite):
     [
         ("adapter_sizes", "smoke", None, "there is no study 'adapter_sizes'; the studies are: adapter_size"),
         ("../adapter_size", "smoke", None, "there is no study"),
-        ("adapter_size", "big", None, "there is no profile 'big'; the profiles are: smoke, mini, paper"),
+        ("adapter_size", "big", None, "there is no profile 'big'; the profiles are: mini, paper, smoke"),
         ("adapter_size", "smoke", ["mpl"], "no variant 'mpl'; the variants are: cnn, cnn_xl, linear, mlp"),
     ],
 )

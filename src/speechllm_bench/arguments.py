@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.profiles import PROFILES
+from speechllm_bench.profiles import profile_file
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,10 +40,16 @@ def count(text: str) -> int:
     return int(text)
 
 
+def settle(chosen: argparse.Namespace) -> None:
+    """Check what the parser cannot: the profile named must be one of those there are."""
+    if "profile" in chosen:
+        profile_file(chosen.profile)
+
+
 STUDIES = {"nargs": "*", "help": "names of studies, or all (default: the profile's headline studies)"}
 
 OPTIONS = {
-    "profile": {"choices": PROFILES, "default": "smoke", "help": "scale of the suite (default: smoke)"},
+    "profile": {"default": "smoke", "metavar": "NAME", "help": "scale of the suite (default: smoke)"},
     "seed": {"type": seed, "default": 0, "help": "seed of the run (default: 0)"},
     "seeds": {"type": seeds, "metavar": "0,1,2", "help": "default: the profile's"},
     "study": {"help": "a study of experiments/, where the notebook asks for one"},

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechllm_bench import paths, runs
-from speechllm_bench.arguments import OPTIONS, STUDIES, Parser, count, seed
+from speechllm_bench.arguments import OPTIONS, STUDIES, Parser, count, seed, settle
 from speechllm_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         chosen = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+        settle(chosen)
         if chosen.name_of_command != "doctor":  # which looks around and writes nothing
             runs.make_home()
         return chosen.command(chosen) or 0

@@ -28,7 +28,7 @@ from speechllm_bench.config import (
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.profiles import Budget, Profile
-from speechllm_bench.strict import Strict, checked, load_yaml
+from speechllm_bench.strict import Strict, checked, load_yaml, overlay
 
 VARIANT_SETS = ("all", "telling", "extremes")
 """Names for several variants of a study at once."""
@@ -162,7 +162,7 @@ class Study(Strict):
                 f"study '{self.study}' has no variant '{name}'; its variants are: {', '.join(self.variants)}"
             )
         where = f"variant '{name}' of study '{self.study}'"
-        return checked(Variant, _overlay(self.base, self.variants[name]), where)
+        return checked(Variant, overlay(self.base, self.variants[name]), where)
 
     def chosen(self, names: Sequence[str]) -> list[str]:
         """The variants of these names, in the study's order; `all`, `telling` and `extremes` name several."""
@@ -318,12 +318,3 @@ def load_study(path: Path) -> Study:
     for name in study.variants:
         study.variant(name)
     return study
-
-
-def _overlay(base: dict, change: dict) -> dict:
-    """`change` laid over `base`, dictionaries merged key by key; anything else is replaced."""
-    merged = dict(base)
-    for key, value in change.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _overlay(base[key], value) if both else value
-    return merged

@@ -1,4 +1,8 @@
-"""Profiles: the scales of the suite, `experiments/profiles/*.yaml`. A study is resolved at one of them."""
+"""Profiles: the scales of the suite, `experiments/profiles/*.yaml`. A study is resolved at one of them.
+
+A profile that says `extend: mini` lays its own settings over those of profile mini. A file whose name begins
+with `_` is no profile; others may extend it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from speechllm_bench import paths
 from speechllm_bench.config import (
     AdapterConfig,
     CorpusConfig,
@@ -15,10 +20,10 @@ from speechllm_bench.config import (
     Precision,
     PromptStyle,
 )
-from speechllm_bench.strict import Strict, load_yaml
+from speechllm_bench.errors import UserError
+from speechllm_bench.strict import Strict, checked, content_of, overlay
 
 Budget = Literal["alignment", "slots", "transcription", "understanding", "warm_start"]
-PROFILES = ("smoke", "mini", "small", "paper")
 
 
 class Training(Strict):
@@ -80,7 +85,7 @@ class PaperOwn(Strict):
 class Profile(Strict):
     """One scale of the suite: models, data, budgets and the hyperparameters bound to scale."""
 
-    profile: Literal["smoke", "mini", "small", "paper"]
+    profile: str = Field(pattern=r"^[A-Za-z0-9][\w-]*$")  # the name of its file
     note: str  # what its numbers are good for
     corpus: CorpusConfig
     encoder: EncoderConfig
@@ -123,5 +128,43 @@ class Profile(Strict):
         return self.model_copy(update={name: value for name, value in own if value is not None})
 
 
+def known_profiles() -> list[str]:
+    """Names of the profiles in experiments/profiles/."""
+    return sorted(path.stem for path in _files() if not path.stem.startswith("_"))
+
+
+def profile_file(name: str) -> Path:
+    """The file of a profile; UserError names the profiles there are."""
+    if name not in known_profiles():
+        raise UserError(f"there is no profile '{name}'; the profiles are: {', '.join(known_profiles())}")
+    return next(path for path in _files() if path.stem == name)
+
+
 def load_profile(path: Path) -> Profile:
-    return load_yaml(Profile, path)
+    """A profile with what it extends; UserError for a missing, unreadable or wrong file."""
+    content, files = _extended(path)
+    profile = checked(Profile, content, ", which extends ".join(file.name for file in files))
+    if profile.profile != path.stem:
+        raise UserError(f"{path.name} calls its profile '{profile.profile}'; file and profile bear one name")
+    return profile
+
+
+def _files() -> list[Path]:
+    return sorted((paths.EXPERIMENTS / "profiles").glob("*.yaml"))
+
+
+def _extended(path: Path, extending: tuple[Path, ...] = ()) -> tuple[object, list[Path]]:
+    """The content of a profile's file over what it extends, and the files it is made of, its own first."""
+    content = content_of(path)
+    if not isinstance(content, dict) or "extend" not in content:
+        return content, [path]
+    name = content.pop("extend")
+    bases = {file.stem: file for file in _files()}
+    if name not in list(bases):  # it may be of any type
+        known = ", ".join(known_profiles())
+        raise UserError(f"{path.name} extends {name!r}, which is no profile; the profiles are: {known}")
+    if bases[name] in (path, *extending):
+        chain = " extends ".join(file.name for file in (*extending, path, bases[name]))
+        raise UserError(f"{path.name} extends itself: {chain}")
+    base, files = _extended(bases[name], (*extending, path))
+    return (overlay(base, content) if isinstance(base, dict) else base), [path, *files]

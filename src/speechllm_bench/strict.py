@@ -49,16 +49,35 @@ def _refuse_repeated_keys(node: yaml.Node) -> None:
         waiting += [value for _, value in node.value]
 
 
+def overlay(base: dict, change: dict) -> dict:
+    """`change` laid over `base`: mappings are merged key by key, anything else is replaced.
+
+    A mapping that names another `kind` replaces the whole, since the settings of one kind mean nothing to
+    another.
+    """
+    merged = dict(base)
+    for key, value in change.items():
+        old = base.get(key)
+        both = isinstance(value, dict) and isinstance(old, dict)
+        alike = both and value.get("kind", old.get("kind")) == old.get("kind")
+        merged[key] = overlay(old, value) if alike else value
+    return merged
+
+
 def load_yaml(model: type[Strict], path: Path):
     """A YAML file as `model`; UserError for a missing, unreadable or wrong one."""
+    return checked(model, content_of(path), path.name)
+
+
+def content_of(path: Path):
+    """What a YAML file says, as plain data; UserError for a missing or unreadable one."""
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
         raise UserError(f"there is no {path.name} in {path.parent.name}/; known there: {known}")
     try:
-        content = read_yaml(path)
+        return read_yaml(path)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path.name} is not readable YAML: {' '.join(str(error).split())}") from None
-    return checked(model, content, path.name)
 
 
 def checked(model: type[Strict], content, where: str):

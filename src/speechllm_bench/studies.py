@@ -18,7 +18,7 @@ from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import versions
 from speechllm_bench.experiments import VARIANT_SETS, Study, load_study, resolve
-from speechllm_bench.profiles import PROFILES, Profile, load_profile
+from speechllm_bench.profiles import Profile, known_profiles, load_profile, profile_file
 
 Status = Literal["done", "missing", "failed"]
 
@@ -92,9 +92,7 @@ def load(study: str, profile: str) -> tuple[Study, Profile]:
 
 
 def profile_named(name: str) -> Profile:
-    if name not in PROFILES:
-        raise UserError(f"there is no profile '{name}'; the profiles are: {', '.join(PROFILES)}")
-    profile = load_profile(paths.EXPERIMENTS / "profiles" / f"{name}.yaml")
+    profile = load_profile(profile_file(name))
     if profile.papers:
         known = {_paper(file, file.stat().st_mtime_ns) for file in paths.EXPERIMENTS.glob("*.yaml")}
         if None not in known and (unknown := sorted(set(profile.papers) - known)):
@@ -236,7 +234,7 @@ def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
 
 def _check_role(kind: str, role: str, named: str) -> None:
     """A role that this profile lacks leaves a run out; one that every profile lacks is misspelt."""
-    profiles = map(load_profile, (paths.EXPERIMENTS / "profiles").glob("*.yaml"))
+    profiles = [load_profile(profile_file(name)) for name in known_profiles()]
     known = sorted({role for profile in profiles for role in getattr(profile, kind)})
     if role not in known:
         raise UserError(
