@@ -27,6 +27,7 @@ def _outside_the_checkout(tmp_path_factory: pytest.TempPathFactory):
     """Cache and results of the whole session go to one temporary folder, unless a test asks for `home`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPEECHLLM_BENCH_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv(paths.OWN_EXPERIMENTS, raising=False)
         yield
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+from pathlib import Path
 
+from speechllm_bench import paths
 from speechllm_bench.errors import UserError
 from speechllm_bench.profiles import profile_file
 
@@ -41,7 +44,12 @@ def count(text: str) -> int:
 
 
 def settle(chosen: argparse.Namespace) -> None:
-    """Check what the parser cannot: the profile named must be one of those there are."""
+    """Check what the parser cannot: the profile named must be one of those there are.
+
+    A folder of the user's own goes to the environment, where the processes that this one starts find it.
+    """
+    if getattr(chosen, "experiments", None):
+        os.environ[paths.OWN_EXPERIMENTS] = str(Path(chosen.experiments).resolve())
     if "profile" in chosen:
         profile_file(chosen.profile)
 
@@ -50,6 +58,10 @@ STUDIES = {"nargs": "*", "help": "names of studies, or all (default: the profile
 
 OPTIONS = {
     "profile": {"default": "smoke", "metavar": "NAME", "help": "scale of the suite (default: smoke)"},
+    "experiments": {
+        "metavar": "FOLDER",
+        "help": f"further studies, and profiles in FOLDER/profiles (default: ${paths.OWN_EXPERIMENTS})",
+    },
     "seed": {"type": seed, "default": 0, "help": "seed of the run (default: 0)"},
     "seeds": {"type": seeds, "metavar": "0,1,2", "help": "default: the profile's"},
     "study": {"help": "a study of experiments/, where the notebook asks for one"},

@@ -110,7 +110,10 @@ def notebook(chosen: argparse.Namespace) -> int:
     options = ("profile", "study", "variant", "seed", "variants", "seeds", "jobs")
     parameters = {k: v for k in options if (v := getattr(chosen, k)) is not None}
     before, codes = _executed(chosen.profile), []
-    for name in _studies(chosen.name, chosen.profile):
+    names = _studies(chosen.name, chosen.profile)
+    if chosen.name == ["all"]:  # a study of the user's own may have none
+        names = [name for name in names if name in notebook.known()]
+    for name in names:
         try:
             print(_shown(notebook.execute(name, parameters, chosen.time_limit)))
         except UserError as error:
@@ -209,19 +212,20 @@ def _parser() -> Parser:
             sub.add_argument(f"--{option}", **OPTIONS[option])
         return sub
 
-    data = add("prepare", prepare, "make a profile's corpus and encoder frames", "profile", "jobs")
+    where = ("profile", "experiments")
+    data = add("prepare", prepare, "make a profile's corpus and encoder frames", *where, "jobs")
     data.add_argument("study", nargs="?")
     data.add_argument("variant", nargs="?")
-    one = add("run", run, "train and evaluate one variant of a study", "profile", "seed", "threads")
+    one = add("run", run, "train and evaluate one variant of a study", *where, "seed", "threads")
     one.add_argument("study")
     one.add_argument("variant")
-    several = ("profile", "variants", "seeds", "jobs")
+    several = (*where, "variants", "seeds", "jobs")
     many = add("study", study, "run what is missing of studies, then report", *several)
     many.add_argument("study", **STUDIES)
-    told = add("report", report, "tables and figures from stored records, without torch", "profile", "seeds")
+    told = add("report", report, "tables and figures from stored records, without torch", *where, "seeds")
     told.add_argument("study", **STUDIES)
     add("rescore", rescore, "add later metrics to stored scores, from stored predictions", "profile")
-    shown = add("notebook", notebook, "execute a notebook; it runs what is missing", "profile", "study")
+    shown = add("notebook", notebook, "execute a notebook; it runs what is missing", *where, "study")
     shown.add_argument("name", nargs="*", help="notebooks without .ipynb; none: the headline studies'")
     for option in ("variant", "variants", "seeds", "jobs", "time-limit"):
         shown.add_argument(f"--{option}", **OPTIONS[option])

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from speechllm_bench import identity, paths, runner, runs, studies
+from speechllm_bench import catalogue, identity, paths, runner, runs, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import VARIANT_SETS
 
@@ -81,10 +81,17 @@ def execute(name: str, parameters: dict, limit_minutes: int | None = None) -> Pa
 
 def source(name: str) -> Path:
     """The stored notebook; UserError names the ones there are."""
-    known = sorted(p.stem for p in paths.NOTEBOOKS.glob("*.ipynb"))
-    if name not in known:
-        raise UserError(f"there is no notebook '{name}'; the notebooks are: {', '.join(known)}")
-    return paths.NOTEBOOKS / f"{name}.ipynb"
+    found = known()
+    if name not in found:
+        raise UserError(f"there is no notebook '{name}'; the notebooks are: {', '.join(found)}")
+    return found[name]
+
+
+def known() -> dict[str, Path]:
+    """The stored notebooks by name: of this checkout, and beside the studies of the user's own folder."""
+    folders = (*paths.experiments()[1:], paths.NOTEBOOKS)  # the checkout's last, so that none hides one of it
+    found = {file.stem: file for folder in folders for file in folder.glob("*.ipynb")}
+    return dict(sorted(found.items()))
 
 
 def checked(name: str, parameters: dict) -> dict:
@@ -160,6 +167,8 @@ def _code(name: str) -> str:
     """Digest of the notebook's source, this package's, and the studies."""
     code = sorted(f for f in (paths.PROJECT / "src").rglob("*") if f.suffix in (".py", ".yaml"))
     code += sorted(paths.EXPERIMENTS.rglob("*.yaml"))  # claims and titles enter no run's digest
+    own = {*catalogue.study_files().values(), *catalogue.profile_files().values()} - set(code)
+    code += sorted(own)  # the user's
     return runs.digest([runs.file_sha256(p) for p in (source(name), *code)])
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from speechllm_bench import paths
+from speechllm_bench import catalogue
 from speechllm_bench.config import (
     AdapterConfig,
     CorpusConfig,
@@ -129,15 +129,15 @@ class Profile(Strict):
 
 
 def known_profiles() -> list[str]:
-    """Names of the profiles in experiments/profiles/."""
-    return sorted(path.stem for path in _files() if not path.stem.startswith("_"))
+    """Names of the profiles, hidden ones left out."""
+    return [name for name in catalogue.profile_files() if not name.startswith("_")]
 
 
 def profile_file(name: str) -> Path:
     """The file of a profile; UserError names the profiles there are."""
     if name not in known_profiles():
         raise UserError(f"there is no profile '{name}'; the profiles are: {', '.join(known_profiles())}")
-    return next(path for path in _files() if path.stem == name)
+    return catalogue.profile_files()[name]
 
 
 def load_profile(path: Path) -> Profile:
@@ -149,17 +149,13 @@ def load_profile(path: Path) -> Profile:
     return profile
 
 
-def _files() -> list[Path]:
-    return sorted((paths.EXPERIMENTS / "profiles").glob("*.yaml"))
-
-
 def _extended(path: Path, extending: tuple[Path, ...] = ()) -> tuple[object, list[Path]]:
     """The content of a profile's file over what it extends, and the files it is made of, its own first."""
     content = content_of(path)
     if not isinstance(content, dict) or "extend" not in content:
         return content, [path]
     name = content.pop("extend")
-    bases = {file.stem: file for file in _files()}
+    bases = catalogue.profile_files()
     if name not in list(bases):  # it may be of any type
         known = ", ".join(known_profiles())
         raise UserError(f"{path.name} extends {name!r}, which is no profile; the profiles are: {known}")

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from speechllm_bench import identity, paths, runs
+from speechllm_bench import catalogue, identity, paths, runs
 from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import versions
@@ -81,8 +81,8 @@ class Plan:
 
 
 def known_studies() -> list[str]:
-    """Names of the studies in experiments/."""
-    return sorted(p.stem for p in paths.EXPERIMENTS.glob("*.yaml"))
+    """Names of the studies, of this checkout and of the user's own folder."""
+    return list(catalogue.study_files())
 
 
 def load(study: str, profile: str) -> tuple[Study, Profile]:
@@ -94,7 +94,7 @@ def load(study: str, profile: str) -> tuple[Study, Profile]:
 def profile_named(name: str) -> Profile:
     profile = load_profile(profile_file(name))
     if profile.papers:
-        known = {_paper(file, file.stat().st_mtime_ns) for file in paths.EXPERIMENTS.glob("*.yaml")}
+        known = {_paper(file, file.stat().st_mtime_ns) for file in catalogue.study_files().values()}
         if None not in known and (unknown := sorted(set(profile.papers) - known)):
             raise UserError(
                 f"{name}.yaml names under papers {', '.join(unknown)}, which no study is of; "
@@ -187,7 +187,7 @@ def _seeds(study: Study, profile: Profile, seeds: Sequence[int] | None) -> Seque
 def _study(name: str) -> Study:
     if not re.fullmatch(r"\w+", name) or name not in known_studies():
         raise UserError(f"there is no study '{name}'; the studies are: {', '.join(known_studies())}")
-    study = load_study(paths.EXPERIMENTS / f"{name}.yaml")
+    study = load_study(catalogue.study_files()[name])
     if study.study != name:
         raise UserError(f"{name}.yaml calls its study '{study.study}'; file and study bear one name")
     return study
