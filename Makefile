@@ -24,8 +24,9 @@ which := --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS))
 run_options := $(which) $(if $(VARIANTS),--variants $(VARIANTS)) $(if $(JOBS),--jobs $(JOBS))
 
 every := $(basename $(notdir $(wildcard experiments/*.yaml)))
-headline := $(shell sed -n 's/^headline: *\[\(.*\)\].*/\1/p' experiments/profiles/$(PROFILE).yaml 2> /dev/null | tr ',' ' ')
-studies := $(if $(filter all,$(STUDY)),$(every),$(or $(STUDY),$(headline),$(every)))
+# Asked for once, when a recipe wants it: by then the command is installed.
+headline = $(eval headline := $(shell $(bench) list headline --profile $(PROFILE) 2> /dev/null))$(headline)
+studies = $(if $(filter all,$(STUDY)),$(every),$(or $(STUDY),$(headline),$(every)))
 shares := $(or $(JOBS),2)
 
 # A run that failed (exit code 1) is told again at the end: tables and notebooks are made all the same. Exit code 3

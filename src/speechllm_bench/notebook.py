@@ -54,8 +54,7 @@ def execute(name: str, parameters: dict, limit_minutes: int | None = None) -> Pa
         return target
     log = paths.results(profile) / "logs" / f"notebook_{name}.log"
     with _work_folder() as work:
-        spec = {"source": str(source(name)), "parameters": parameters}
-        runs.write_json(work / "spec.json", spec)
+        runs.write_json(work / "spec.json", {"source": str(source(name)), "parameters": parameters})
         started = time.time()
         print(f"Executing notebook {name}.", flush=True)
         status = {"notebook": name, "parameters": values, "status": "running", "pid": os.getpid()}
@@ -81,17 +80,10 @@ def execute(name: str, parameters: dict, limit_minutes: int | None = None) -> Pa
 
 def source(name: str) -> Path:
     """The stored notebook; UserError names the ones there are."""
-    found = known()
+    found = catalogue.notebook_files()
     if name not in found:
         raise UserError(f"there is no notebook '{name}'; the notebooks are: {', '.join(found)}")
     return found[name]
-
-
-def known() -> dict[str, Path]:
-    """The stored notebooks by name: of this checkout, and beside the studies of the user's own folder."""
-    folders = (*paths.experiments()[1:], paths.NOTEBOOKS)  # the checkout's last, so that none hides one of it
-    found = {file.stem: file for folder in folders for file in folder.glob("*.ipynb")}
-    return dict(sorted(found.items()))
 
 
 def checked(name: str, parameters: dict) -> dict:
@@ -132,9 +124,9 @@ def clean(notebook: dict) -> dict:
 
 
 def _check_values(name: str, values: dict) -> None:
-    profile = studies.profile_named(values["profile"])
+    studies.profile_named(values["profile"])
     if study := _study(name, values):
-        known, _ = studies.load(study, profile.profile)
+        known, _ = studies.load(study, values["profile"])
         for variant in set(_variants(values)) - set(VARIANT_SETS):
             known.variant(variant)
     for seed in _seeds(values):
@@ -167,8 +159,7 @@ def _code(name: str) -> str:
     """Digest of the notebook's source, this package's, and the studies."""
     code = sorted(f for f in (paths.PROJECT / "src").rglob("*") if f.suffix in (".py", ".yaml"))
     code += sorted(paths.EXPERIMENTS.rglob("*.yaml"))  # claims and titles enter no run's digest
-    own = {*catalogue.study_files().values(), *catalogue.profile_files().values()} - set(code)
-    code += sorted(own)  # the user's
+    code += sorted({*catalogue.study_files().values(), *catalogue.profile_files().values()} - set(code))
     return runs.digest([runs.file_sha256(p) for p in (source(name), *code)])
 
 
