@@ -144,7 +144,7 @@ def test_a_conflict_in_a_study_is_one_sentence_that_names_variant_and_profile(su
     changed(suite / "experiments" / "adapter_size.yaml", lambda s: s["variants"].update(mlp=change))
     with pytest.raises(UserError) as error:
         studies.plan(["adapter_size"], "smoke")
-    assert str(error.value) == f"variant 'mlp' of study 'adapter_size' at profile 'smoke'{where}: {told}"
+    assert str(error.value) == f"adapter_size.yaml, variant 'mlp' at profile 'smoke'{where}: {told}"
 
 
 def test_traces_are_decoded_further_and_only_runs_that_may_have_them_say_so(suite):
@@ -280,8 +280,28 @@ def test_an_unknown_key_of_a_variant_names_the_variant(suite):
         suite / "experiments" / "adapter_size.yaml", lambda s: s["variants"]["cnn"].update(adaptor="cnn")
     )
     told = refused(path, experiments.load_study)
-    assert "variant 'cnn' of study 'adapter_size': unknown key 'adaptor'" in told
+    assert told.startswith("adapter_size.yaml: unknown key 'variants.cnn.adaptor' (value 'cnn'); allowed")
     assert "allowed here: adapter, lora, stages" in told
+
+
+@pytest.mark.parametrize(
+    ("block", "change", "key"),
+    [
+        ("variants.mlp", {"evaluation": {"task": "slot"}}, "variants.mlp.evaluation.task"),
+        ("variants.no_audio", {"stages": [SLOTS | {"times": 0.0}]}, "variants.no_audio.stages.0.times"),
+        ("base", {"evaluation": {"task": "slot"}}, "base.evaluation.task"),
+        ("base", {"warmup": "much"}, "base.warmup"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_its_path_in_the_file(suite, block, change, key):
+    def put(study):
+        place = study
+        for part in block.split("."):
+            place = place[part]
+        place |= change
+
+    told = refused(changed(suite / "experiments" / "adapter_size.yaml", put), experiments.load_study)
+    assert told.startswith(f"adapter_size.yaml: key '{key}' has value ")
 
 
 def test_several_mistakes_are_told_at_once(suite):

@@ -75,7 +75,7 @@ def test_a_role_is_not_run_where_one_profile_lacks_it_and_misspelt_where_all_do(
     asked["variants"]["mlp"] = {key: "mirco"}
     study.write_text(yaml.safe_dump(asked))
     with pytest.raises(
-        UserError, match=f"'mlp' of .* the role 'mirco', which no profile has under {kind}; there"
+        UserError, match=f"'mlp' names the role 'mirco', which no profile has under {kind}; there"
     ):
         studies.records("adapter_size", "smoke")
 

@@ -116,6 +116,7 @@ def profile_lines(name: str) -> list[str]:
     papers = [profile, *map(profile.of, profile.papers)]
     models = [
         *(("encoder", own.encoder.path) for own in papers),
+        *(("encoder", encoder.path) for encoder in profile.encoders.values()),
         *(("LLM", own.llm) for own in papers),
         *([("audio", profile.audio_llm)] if profile.audio_llm else []),
         *(("audio", model) for model in profile.audio_llms.values()),

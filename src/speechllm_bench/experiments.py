@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -27,7 +27,7 @@ from speechllm_bench.config import (
 )
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.profiles import Budget, Profile
+from speechllm_bench.profiles import Budget, Profile, refuse_fixed
 from speechllm_bench.strict import Strict, checked, load_yaml, overlay
 
 VARIANT_SETS = ("all", "telling", "extremes")
@@ -101,6 +101,8 @@ class Variant(Strict):
     # The profile's audio LLM, or a role among its `audio_llms`, in place of encoder, adapter and LLM.
     audio_llm: bool | str = False
     llm: str | None = None  # a role among the profile's `llms`; None: its `llm`
+    # Other settings of the profile by dotted path, as `lora.rank: 16`; the factors above apply to these.
+    override: dict[str, Any] = Field(default_factory=dict)
 
 
 class Reported(Strict):
@@ -161,8 +163,22 @@ class Study(Strict):
             raise UserError(
                 f"study '{self.study}' has no variant '{name}'; its variants are: {', '.join(self.variants)}"
             )
-        where = f"variant '{name}' of study '{self.study}'"
-        return checked(Variant, overlay(self.base, self.variants[name]), where)
+        whole = overlay(self.base, self.variants[name])
+        variant = checked(Variant, whole, f"{self.study}.yaml", lambda key: self._written(name, key))
+        refuse_fixed(variant.override, f"{self.named(name)}, override")
+        return variant
+
+    def named(self, variant: str) -> str:
+        """What a UserError calls a variant: its file and its name."""
+        return f"{self.study}.yaml, variant '{variant}'"
+
+    def _written(self, variant: str, key: Sequence[str | int]) -> tuple[str | int, ...]:
+        """Where in the file a key of a variant is written: in its own block, or in the base."""
+        own = self.variants[variant]
+        replaced = bool(key) and isinstance(own.get(key[0]), list)  # lists are not merged
+        if _has(own, key) or replaced or not _has(self.base, key):
+            return ("variants", variant, *key)
+        return ("base", *key)
 
     def chosen(self, names: Sequence[str]) -> list[str]:
         """The variants of these names, in the study's order; `all`, `telling` and `extremes` name several."""
@@ -189,6 +205,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
     `named`: what a UserError calls the variant where its choices are in conflict.
     """
     where = f"{named} at profile '{profile.profile}'"
+    profile = profile.overridden(variant.override, f"{where}, override")
     decoding = profile.decoding.model_dump()
     trace_tokens = decoding.pop("trace_tokens")
     asked = variant.evaluation.model_dump()
@@ -310,6 +327,34 @@ def _examples(profile: Profile, budget: Sequence[Budget]) -> int:
     """The sum of the budgets named; 0 where the profile has no such stage."""
     sizes = dict(profile.budgets) | {"warm_start": profile.warm_start.examples if profile.warm_start else 0}
     return sum(sizes[name] for name in budget)
+
+
+def refuse_idle(study: Study, name: str, profile: Profile, config: RunConfig) -> None:
+    """UserError where an override of a variant's own block changes nothing of its config.
+
+    As `lora.rank` without LoRA: the row would be called what it is not. A value that the profile has already
+    is a choice, and kept.
+    """
+    variant = study.variant(name)
+    for key in study.variants[name].get("override", {}):
+        rest = {k: value for k, value in variant.override.items() if k != key}
+        without = variant.model_copy(update={"override": rest})
+        if resolve(profile, without, config.seed, study.named(name)) != config:
+            continue
+        if profile.overridden({key: variant.override[key]}, study.named(name)) != profile:
+            raise UserError(
+                f"{study.named(name)}: override '{key}' (value {variant.override[key]!r}) changes nothing of "
+                f"its run at profile '{profile.profile}'; leave it out, or override what the variant uses"
+            )
+
+
+def _has(place, key: Sequence[str | int]) -> bool:
+    for part in key:
+        inside = part in place if isinstance(place, dict) else isinstance(place, list) and part < len(place)
+        if not inside:
+            return False
+        place = place[part]
+    return True
 
 
 def load_study(path: Path) -> Study:

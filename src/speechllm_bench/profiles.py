@@ -20,7 +20,8 @@ from speechllm_bench.config import (
     Precision,
     PromptStyle,
 )
-from speechllm_bench.errors import UserError
+from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.overrides import Settings, replaced
 from speechllm_bench.strict import Strict, checked, content_of, overlay
 
 Budget = Literal["alignment", "slots", "transcription", "understanding", "warm_start"]
@@ -69,6 +70,24 @@ class WarmStart(Strict):
     dropout: float | None = Field(None, gt=0, lt=1)  # of the frames; None: none
 
 
+FIXED = {
+    *("profile", "note", "papers", "seeds", "headline", "variants"),
+    *("examples_per_second", "time_limit_minutes"),
+}
+"""What a profile says of itself and of how it is run; no override changes it."""
+
+
+def refuse_fixed(settings: Settings, where: str) -> None:
+    """UserError where a path does not begin with a setting that overrides may change."""
+    allowed = [name for name in Profile.model_fields if name not in FIXED]
+    for path in settings:
+        if not isinstance(path, str) or path.split(".")[0] not in allowed:
+            raise UserError(
+                f"{where}: unknown key '{path}' (value {settings[path]!r}); allowed are paths that begin "
+                f"with: {', '.join(allowed)}"
+            )
+
+
 class PaperOwn(Strict):
     """What the studies of one paper have in place of the profile's; None: the profile's."""
 
@@ -89,6 +108,7 @@ class Profile(Strict):
     note: str  # what its numbers are good for
     corpus: CorpusConfig
     encoder: EncoderConfig
+    encoders: dict[str, EncoderConfig] = Field(default_factory=dict)  # others, by names for overrides
     llm: str
     llms: dict[str, str] = Field(default_factory=dict)  # others, by the roles that studies name
     papers: dict[str, PaperOwn] = Field(default_factory=dict)  # by arXiv number, as studies name their paper
@@ -126,6 +146,31 @@ class Profile(Strict):
         """This profile as the studies of a paper see it."""
         own = self.papers.get(paper, PaperOwn())
         return self.model_copy(update={name: value for name, value in own if value is not None})
+
+    def overridden(self, settings: Settings, where: str) -> Profile:
+        """This profile with other settings by dotted path, checked as if its file said so.
+
+        `encoder: NAME` stands for one of `encoders`, or for a path that keeps the profile's padding.
+        `where`: what a UserError calls the place of the settings. MissingInput for a name of an encoder that
+        this profile lacks.
+        """
+        if not settings:
+            return self
+        refuse_fixed(settings, where)
+        if isinstance(name := settings.get("encoder"), str):
+            settings = {**settings, "encoder": self._encoder(name, where)}
+        return checked(Profile, replaced(self.model_dump(), settings, where), where)
+
+    def _encoder(self, name: str, where: str) -> dict:
+        if name in self.encoders:
+            return self.encoders[name].model_dump()
+        if "/" not in name:
+            known = ", ".join(self.encoders) or "none"
+            raise MissingInput(
+                f"{where}: profile '{self.profile}' names no encoder '{name}'; its encoders are: {known}; "
+                "a path has a / in it"
+            )
+        return {"path": name}
 
 
 def known_profiles() -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from speechllm_bench.errors import UserError
+
+Written = Callable[[Sequence[str | int]], Sequence[str | int]]
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # both are safe; libyaml's is many times faster
 
@@ -80,16 +83,20 @@ def content_of(path: Path):
         raise UserError(f"{path.name} is not readable YAML: {' '.join(str(error).split())}") from None
 
 
-def checked(model: type[Strict], content, where: str):
-    """`content` as `model`; UserError with key, value and what is allowed."""
+def checked(model: type[Strict], content, where: str, written: Written = lambda key: key):
+    """`content` as `model`; UserError with key, value and what is allowed.
+
+    `written`: from a key of the model to the path in the file that it was read from.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{where}: {'; '.join(_sentence(model, e) for e in error.errors())}") from None
+        told = (_sentence(model, e, written) for e in error.errors())
+        raise UserError(f"{where}: {'; '.join(told)}") from None
 
 
-def _sentence(model: type[Strict], error: dict) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "file"
+def _sentence(model: type[Strict], error: dict, written: Written) -> str:
+    key = ".".join(str(part) for part in written(error["loc"])) or "file"
     if error["type"] == "extra_forbidden":
         return (
             f"unknown key '{key}' (value {error['input']!r}); allowed here: {_allowed(model, error['loc'])}"

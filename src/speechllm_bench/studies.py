@@ -17,7 +17,7 @@ from speechllm_bench import catalogue, identity, paths, runs
 from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import versions
-from speechllm_bench.experiments import VARIANT_SETS, Study, load_study, resolve
+from speechllm_bench.experiments import VARIANT_SETS, Study, load_study, refuse_idle, resolve
 from speechllm_bench.profiles import Profile, known_profiles, load_profile, profile_file
 
 Status = Literal["done", "missing", "failed"]
@@ -217,11 +217,14 @@ def _check_variants(chosen: list[Study], variants: Sequence[str] | None) -> None
 
 
 def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
-    chosen, named = study.variant(variant), f"variant '{variant}' of study '{study.study}'"
+    chosen, named = study.variant(variant), study.named(variant)
     for kind, role in (("llms", chosen.llm), ("audio_llms", chosen.audio_llm)):
         if isinstance(role, str) and role not in getattr(profile, kind):
             _check_role(kind, role, named)
+    if isinstance(encoder := chosen.override.get("encoder"), str) and "/" not in encoder:
+        _check_role("encoders", encoder, named)
     config = resolve(profile, chosen, seed, named)
+    refuse_idle(study, variant, profile, config)
     digest = identity.run_digest(config)
     stages = tuple(identity.stage_digest(config, i) for i in range(len(config.stages)))
     status: Status = "missing"
