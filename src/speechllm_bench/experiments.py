@@ -4,105 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from speechllm_bench.config import (
     AdapterConfig,
-    AnnotationConfig,
-    Answerer,
-    ClassifierConfig,
-    DistillationConfig,
     EvaluationConfig,
     LoraConfig,
-    Objective,
-    Part,
     RunConfig,
     StageConfig,
     TaskName,
-    Text,
-    Wording,
-    taught,
 )
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.profiles import Budget, Profile, refuse_fixed
 from speechllm_bench.strict import Strict, checked, load_yaml, overlay
+from speechllm_bench.variants import StageRecipe, Variant
 
 VARIANT_SETS = ("all", "telling", "extremes")
 """Names for several variants of a study at once."""
-
-
-class StageRecipe(Strict):
-    """A stage as a study names it: its budget is the sum of the profile's budgets named.
-
-    Where that is 0 the profile has no such stage. `beside` adds examples of other tasks, their budgets
-    summed in the same way, and leaves the stage's own examples what they are; so does `again`, which puts the
-    stage's own questions once more, as another task.
-    """
-
-    name: str
-    tasks: dict[TaskName, float]
-    train: list[Part] = Field(min_length=1)
-    budget: list[Budget] = Field(min_length=1)
-    text: Text = "gold"
-    annotation: AnnotationConfig | None = None
-    train_share: float | None = None  # of the training utterances; None: the variant's
-    times: float = Field(1.0, gt=0)  # the budget: what makes variants equal in tokens, not in examples
-    beside: dict[TaskName, list[Budget]] | None = None
-    again: TaskName | None = None
-    described: float | None = None  # share of the slot examples that describe their slots
-    decoded_task: TaskName | None = None
-    classifier: ClassifierConfig | None = None
-    distillation: DistillationConfig | None = None
-    objective: Objective | None = None  # ctc: a warm start, sized by the profile's `warm_start`
-
-    @property
-    def taught(self) -> set[TaskName]:
-        return taught(self.tasks, self.beside, self.again)
-
-    @model_validator(mode="after")
-    def _sized(self) -> StageRecipe:
-        if self.objective == "ctc" and self.budget != ["warm_start"]:
-            raise ValueError(f"objective: ctc has the budget [warm_start], got {self.budget}")
-        return self
-
-
-class EvaluationRecipe(Strict):
-    split: Literal["validation", "A-test", "B-test", "C-test", "es", "fr"] = "A-test"
-    task: TaskName = "slots"
-    slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
-    audio: Literal["own", "other"] = "own"
-    answerer: Answerer = "model"
-    text: Text = "gold"
-    beams: int | None = None  # None: the profile's; 1: greedy
-    context: int | None = None
-    distractors: int | None = None
-    wording: Wording | None = None
-
-
-class Variant(Strict):
-    """The settings a study can vary."""
-
-    adapter: str | None  # of the profile's; null: the LLM reads the gold transcript
-    lora: bool | Literal["qkv"]  # qkv: the profile's `lora_qkv`
-    stages: list[StageRecipe]
-    evaluation: EvaluationRecipe = EvaluationRecipe()
-    lr_factor: float = Field(1.0, gt=0)  # times the profile's learning rates
-    lora_factor: float = Field(1.0, gt=0)  # times `lora_lr`, besides
-    separate_rates: bool = False  # beside LoRA the adapter keeps the profile's `lr`, and not `lora_lr`
-    warmup: float | None = None  # None: the profile's
-    width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
-    scaled: bool = False  # the adapter's outputs, as `AdapterConfig.scaled`; False: as the profile has it
-    train_share: float | None = None  # of the training utterances, seen the more often; None: all
-    # Whether a trained adapter begins with the profile's warm start; where the profile has none, it does not.
-    warm_start: bool = True
-    # The profile's audio LLM, or a role among its `audio_llms`, in place of encoder, adapter and LLM.
-    audio_llm: bool | str = False
-    llm: str | None = None  # a role among the profile's `llms`; None: its `llm`
-    # Other settings of the profile by dotted path, as `lora.rank: 16`; the factors above apply to these.
-    override: dict[str, Any] = Field(default_factory=dict)
 
 
 class Reported(Strict):
