@@ -1,11 +1,11 @@
-"""Overrides by dotted path: in a study's variants and base."""
+"""Overrides by dotted path: in a study's variants and base, and on the command line."""
 
 from __future__ import annotations
 
 import pytest
 import yaml
 
-from speechllm_bench import experiments, paths, studies
+from speechllm_bench import cli, experiments, overrides, paths, runner, runs, studies
 from speechllm_bench.errors import MissingInput, UserError
 
 
@@ -142,3 +142,96 @@ def test_an_override_without_effect_is_refused_unless_it_is_the_profiles_own_val
     assert config("other").lora.rank == 4
     put(base={"override": {"lora.rank": 16}}, other={"lora": True})  # of a base, which is every variant's
     assert config("mlp").lora is None and config("other").lora.rank == 16
+
+
+@pytest.mark.parametrize(
+    ("assignments", "name"),
+    [
+        (["training.lr=1e-4", "lora.rank=16"], "mini+lora.rank=16,training.lr=0.0001"),
+        (["llm=zoo/llm-nano"], "mini+llm=zoo%2Fllm-nano"),
+        (["traces=12"], "mini+traces=12"),
+        (['traces="12"'], "mini+traces=%2212%22"),
+        (["labels=a,b+c=d"], "mini+labels=a%2Cb%2Bc%3Dd"),
+        (["adapters.mlp={width: 8}"], "mini+adapters.mlp=%7B%22width%22%3A%208%7D"),
+        (["traces=null", "labels=2020-01-01"], "mini+labels=2020-01-01,traces=null"),
+        ([], "mini"),
+    ],
+)
+def test_a_profiles_name_holds_its_settings_and_gives_them_back(assignments, name):
+    settings = overrides.parse(assignments)
+    assert overrides.with_settings("mini", settings) == name and "/" not in name
+    assert overrides.split(name) == ("mini", settings)
+    assert overrides.base_profile(name) == "mini"
+
+
+def test_settings_add_to_those_a_name_has_and_replace_the_same():
+    assert overrides.with_settings("mini+a=1,b=2", {"b": 3, "c": "x"}) == "mini+a=1,b=3,c=x"
+
+
+@pytest.mark.parametrize(
+    "name", ["mini+", "mini+a", "mini+a=../x", "mini+a=1.50", "mini+a=1,,b=2", "mini+/=1"]
+)
+def test_a_name_in_another_form_is_refused(name):
+    with pytest.raises(UserError, match="write --profile mini --set"):
+        overrides.split(name)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (["--set", "lora.rank"], "--set has the form key=value, as lora.rank=16, got 'lora.rank'"),
+        (["--set", "a=1", "--set", "a=2"], "--set names 'a' twice"),
+        (["--set", "lora.rnk=16"], "--set: unknown key 'lora.rnk' (value 16); allowed here: rank, alpha"),
+        (["--set", "seeds=[1]"], "--set: unknown key 'seeds' (value [1]); allowed are paths that begin with"),
+        (["--set", "lora.rank=many"], "--set: key 'lora.rank' has value 'many'"),
+        (["--set", "labels=" + 200 * "x"], "write a profile that says `extend: smoke`"),
+        (["--profile", "big", "--set", "lora.rank=2"], "there is no profile 'big'"),
+    ],
+)
+def test_a_wrong_setting_of_the_command_line_is_refused(suite, capsys, line, told):
+    assert cli.main(["plan", "adapter_size", *line]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_results_of_set_are_kept_apart_and_never_stand_in_a_profiles_tables(suite, capsys, monkeypatch):
+    started = []
+    monkeypatch.setattr(
+        runner, "run_missing", lambda plan, jobs: started.append(plan) or runner.Outcome((), (), 0)
+    )
+    assert cli.main(["study", "adapter_size", "--variants", "mlp", "--set", "training.lr=0.5"]) == 0
+    (run,) = started[0].runs
+    assert run.profile == "smoke+training.lr=0.5" and run.config.stages[0].lr == 0.5
+    assert run.folder == suite / "results" / "smoke+training.lr=0.5" / "runs" / run.digest
+    assert runner.run_command(run, 1)[-3] == run.profile  # its process resolves the same
+    assert studies.run("adapter_size", "mlp", 0, run.profile) == run
+    apart = suite / "results" / "smoke+training.lr=0.5"
+    assert "; with training.lr = 0.5" in (apart / "README.md").read_text()
+    assert "SMOKE PROFILE" in (apart / "README.md").read_text()  # as all of smoke
+    assert not (suite / "results" / "smoke").exists()
+
+
+def test_a_run_made_with_settings_is_refused_in_another_profile(suite):
+    """Settings that change nothing of a run, as LoRA's of one without, leave it its digest."""
+    apart = studies.run("adapter_size", "mlp", 0, "smoke+lora.rank=16")
+    plain = studies.run("adapter_size", "mlp", 0, "smoke")
+    assert apart.digest == plain.digest and apart.folder != plain.folder
+    record = {"status": "diverged", "overrides": {"lora.rank": 16}}
+    for run in (apart, plain):
+        runs.write_json(run.folder / "run.json", record)
+    assert studies.records("adapter_size", apart.profile)
+    with pytest.raises(
+        UserError, match="made with lora.rank=16 set, and so does not belong to profile 'smoke'"
+    ):
+        studies.records("adapter_size", "smoke")
+    runs.write_json(apart.folder / "run.json", {"status": "diverged"})
+    with pytest.raises(UserError, match="made with nothing set"):
+        studies.records("adapter_size", apart.profile)
+
+
+def test_set_goes_before_a_papers_own_and_behind_a_variants(suite):
+    file = paths.EXPERIMENTS / "profiles" / "smoke.yaml"
+    profile = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump(profile | {"papers": {"2510.15851": {"llm": "zoo/theirs"}}}))
+    put(other={"override": {"llm": "zoo/variant"}})
+    name = "smoke+llm=zoo%2Fset"
+    assert config("mlp", name).llm == "zoo/set" and config("other", name).llm == "zoo/variant"

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from speechllm_bench import paths
+from speechllm_bench import overrides, paths
 from speechllm_bench.errors import UserError
 from speechllm_bench.profiles import profile_file
 
@@ -48,11 +48,13 @@ def settle(chosen: argparse.Namespace) -> None:
     """Check what the parser cannot: the profile named must be one of those there are.
 
     A folder of the user's own goes to the environment, where the processes that this one starts find it.
+    Settings of --set become part of the profile's name.
     """
     if getattr(chosen, "experiments", None):
         os.environ[paths.OWN_EXPERIMENTS] = str(Path(chosen.experiments).resolve())
     if "profile" in chosen:
-        profile_file(chosen.profile)
+        chosen.profile = overrides.with_settings(chosen.profile, overrides.parse(getattr(chosen, "set", ())))
+        profile_file(overrides.base_profile(chosen.profile))
 
 
 STUDIES = {"nargs": "*", "help": "names of studies, or all (default: the profile's headline studies)"}
@@ -62,6 +64,12 @@ OPTIONS = {
     "experiments": {
         "metavar": "FOLDER",
         "help": f"further studies, and profiles in FOLDER/profiles (default: ${paths.OWN_EXPERIMENTS})",
+    },
+    "set": {
+        "action": "append",
+        "default": [],
+        "metavar": "KEY=VALUE",
+        "help": "another value of a profile's setting, as lora.rank=16; results are kept apart (repeatable)",
     },
     "format": {"choices": ("text", "jsonl"), "default": "text", "help": "text, or one JSON object a line"},
     "seed": {"type": seed, "default": 0, "help": "seed of the run (default: 0)"},
@@ -99,24 +107,24 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     shown = add("list", "studies, variants and profiles there are", *where, "format")
     kinds = ("studies", "variants", "profiles", "headline")
     shown.add_argument("what", nargs="?", choices=kinds, help="default: the first three")
-    planned = ("variants", "seeds", "jobs", "format")
+    planned = ("set", "variants", "seeds", "jobs", "format")
     add("plan", "what `study` would run, nothing is started", *where, *planned).add_argument(
         "study", **STUDIES
     )
     data = add("prepare", "make a profile's corpus and encoder frames", *where, "jobs")
     data.add_argument("study", nargs="?")
     data.add_argument("variant", nargs="?")
-    one = add("run", "train and evaluate one variant of a study", *where, "seed", "threads")
+    one = add("run", "train and evaluate one variant of a study", *where, "set", "seed", "threads")
     one.add_argument("study")
     one.add_argument("variant")
-    several = (*where, "variants", "seeds", "jobs")
+    several = (*where, "set", "variants", "seeds", "jobs")
     many = add("study", "run what is missing of studies, then report", *several)
     many.add_argument("study", **STUDIES)
     many.add_argument("--dry-run", action="store_true", help="show what would run, as `plan` does")
-    told = add("report", "tables and figures from stored records, without torch", *where, "seeds")
+    told = add("report", "tables and figures from stored records, without torch", *where, "set", "seeds")
     told.add_argument("study", **STUDIES)
     add("rescore", "add later metrics to stored scores, from stored predictions", "profile")
-    shown = add("notebook", "execute a notebook; it runs what is missing", *where, "study")
+    shown = add("notebook", "execute a notebook; it runs what is missing", *where, "set", "study")
     shown.add_argument("name", nargs="*", help="notebooks without .ipynb; none: the headline studies'")
     for option in ("variant", "variants", "seeds", "jobs", "time-limit"):
         shown.add_argument(f"--{option}", **OPTIONS[option])

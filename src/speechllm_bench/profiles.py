@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from speechllm_bench import catalogue
 from speechllm_bench.config import (
@@ -21,7 +21,7 @@ from speechllm_bench.config import (
     PromptStyle,
 )
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.overrides import Settings, replaced
+from speechllm_bench.overrides import Settings, base_profile, replaced, with_settings
 from speechllm_bench.strict import Strict, checked, content_of, overlay
 
 Budget = Literal["alignment", "slots", "transcription", "understanding", "warm_start"]
@@ -142,10 +142,22 @@ class Profile(Strict):
             raise ValueError(f"loras are of roles in llms, but name {unknown}, not among {list(self.llms)}")
         return self
 
+    _settings: Settings = PrivateAttr(default_factory=dict)  # of --set
+
     def of(self, paper: str) -> Profile:
-        """This profile as the studies of a paper see it."""
+        """This profile as the studies of a paper see it; --set goes before what the paper has of its own."""
         own = self.papers.get(paper, PaperOwn())
-        return self.model_copy(update={name: value for name, value in own if value is not None})
+        found = self.model_copy(update={name: value for name, value in own if value is not None})
+        return found.overridden(self._settings, "--set")
+
+    def with_settings(self, settings: Settings) -> Profile:
+        """This profile with settings of the command line, under the name that holds them."""
+        name = with_settings(self.profile, settings)
+        told = ", ".join(f"{key} = {value}" for key, value in sorted(settings.items()))
+        found = self.overridden(settings, "--set")
+        found = found.model_copy(update={"profile": name, "note": f"{self.note}; with {told}"})
+        found._settings = dict(settings)
+        return found
 
     def overridden(self, settings: Settings, where: str) -> Profile:
         """This profile with other settings by dotted path, checked as if its file said so.
@@ -159,7 +171,8 @@ class Profile(Strict):
         refuse_fixed(settings, where)
         if isinstance(name := settings.get("encoder"), str):
             settings = {**settings, "encoder": self._encoder(name, where)}
-        return checked(Profile, replaced(self.model_dump(), settings, where), where)
+        content = replaced(self.model_dump(), settings, where) | {"profile": base_profile(self.profile)}
+        return checked(Profile, content, where).model_copy(update={"profile": self.profile})
 
     def _encoder(self, name: str, where: str) -> dict:
         if name in self.encoders:

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from speechllm_bench import catalogue, identity, paths, runs
+from speechllm_bench import catalogue, identity, overrides, paths, runs
 from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import versions
@@ -92,6 +92,8 @@ def load(study: str, profile: str) -> tuple[Study, Profile]:
 
 
 def profile_named(name: str) -> Profile:
+    """The profile of a name, which may hold settings of the command line (`overrides.split`)."""
+    name, settings = overrides.split(name)
     profile = load_profile(profile_file(name))
     if profile.papers:
         known = {_paper(file, file.stat().st_mtime_ns) for file in catalogue.study_files().values()}
@@ -100,7 +102,7 @@ def profile_named(name: str) -> Profile:
                 f"{name}.yaml names under papers {', '.join(unknown)}, which no study is of; "
                 f"the studies' papers are: {', '.join(sorted(known))}"
             )
-    return profile
+    return profile.with_settings(settings) if settings else profile
 
 
 def plan(
@@ -246,6 +248,17 @@ def _check_role(kind: str, role: str, named: str) -> None:
         )
 
 
+def _refuse_other_settings(record: dict, run: Run) -> None:
+    """A run made with --set stands in no other profile's tables, wherever its folder was put."""
+    made_with = record.get("overrides", {})
+    if made_with != overrides.split(run.profile)[1]:
+        told = ", ".join(f"{key}={value}" for key, value in made_with.items()) or "nothing"
+        raise UserError(
+            f"{run.folder} holds a run that was made with {told} set, and so does not belong to profile "
+            f"'{run.profile}'; {runs.DELETE_FOLDER}"
+        )
+
+
 def _row(study: Study, variant: str, seed: int, profile: Profile) -> dict:
     named = {"variant": variant, "seed": seed, "profile": profile.profile}
     row = {**named, "run": None, "record": None, "score": None}
@@ -256,6 +269,7 @@ def _row(study: Study, variant: str, seed: int, profile: Profile) -> dict:
     if run.status != "done":
         return row | {"status": "FAILED" if run.status == "failed" else "NOT RUN"}
     row["record"] = runs.read_json(run.folder / "run.json", runs.DELETE_FOLDER)
+    _refuse_other_settings(row["record"], run)
     if row["record"]["status"] == "ok":  # a diverged run has no score
         stored = runs.read_json(run.folder / "score.json", runs.DELETE_FOLDER)
         row["score"] = versions.shown(stored, profile.profile)
