@@ -66,7 +66,7 @@ test: setup ## lint (notebooks too), import contracts, README's tree, tests
 	$(bin)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 help: ## this list
-	@echo "make [TARGET] [PROFILE=smoke|mini|paper] [STUDY=name|all] [VARIANTS=a,b|telling|extremes|all]"; echo "     [SEEDS=0,1,2] [JOBS=n]"
+	@echo "make [TARGET] [PROFILE=smoke|mini|small|paper] [STUDY=name|all] [VARIANTS=a,b|telling|extremes|all]"; echo "     [SEEDS=0,1,2] [JOBS=n]"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
 clean: ## remove what can be made again: corpora, encoder frames, caches; results, annotations and .venv stay

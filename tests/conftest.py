@@ -58,10 +58,10 @@ def real_backbones() -> Path:
 ADAPTERS = {
     "cnn": {"kind": "cnn", "width": 8},
     "cnn_xl": {"kind": "cnn_xl", "width": 16},
-    "linear": {"kind": "linear", "width": 1},
+    "linear": {"kind": "linear"},
     "mlp": {"kind": "mlp", "width": 16, "layers": 1},
     "transformer": {"kind": "transformer", "width": 16, "layers": 1, "heads": 2, "feed_forward": 32},
-    "pooling": {"kind": "pooling", "width": 1, "steps_per_30s": 250},
+    "pooling": {"kind": "pooling", "steps_per_30s": 250},
 }
 SETTINGS = {
     "mlp_2": ADAPTERS["mlp"],
@@ -207,8 +207,8 @@ def tiny_backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_backbones: Path):
     """`tiny_run(adapter="mlp", ...)`: a RunConfig of 6 steps; other keywords replace whole fields."""
+    from speechllm_bench.adapter_config import adapter_config
     from speechllm_bench.config import (
-        AdapterConfig,
         CorpusConfig,
         EncoderConfig,
         EvaluationConfig,
@@ -223,7 +223,7 @@ def tiny_run(tiny_backbones: Path):
             ),
             "encoder": EncoderConfig(path=str(tiny_backbones / "whisper"), padding="trimmed"),
             "llm": str(tiny_backbones / "llm"),
-            "adapter": AdapterConfig(**ADAPTERS[adapter]),
+            "adapter": adapter_config(**ADAPTERS[adapter]),
             "lora": None,
             "stages": [
                 StageConfig(

@@ -45,6 +45,8 @@ def changed_paths(before, after, prefix=""):
          {"evaluation.max_new_tokens": (16, 40), "evaluation.beams": (None, 3)}),
         ({"adapters.mlp.width": 64}, {"adapter.width": (16, 64)}),
         ({"adapters.mlp": {"width": 64}}, {"adapter.width": (16, 64)}),
+        ({"adapters.mlp": {"kind": "linear"}},
+         {"adapter.kind": ("mlp", "linear"), "adapter.width": (16, None), "adapter.layers": (1, None)}),
         ({"budgets.slots": 8}, {"stages.1.examples": (64, 8)}),
         ({"encoder": "zoo/other"}, {"encoder.path": ("zoo/toy-whisper", "zoo/other")}),
         ({"encoder.padding": "30s"}, {"encoder.padding": ("trimmed", "30s")}),
@@ -112,6 +114,7 @@ def test_an_encoder_may_have_a_name_in_the_profile(suite):
         ({"lora.rank.x": 1}, "key 'lora.rank' is a value, 4, and has no settings of its own"),
         ({"adapters.mpl.width": 3}, "unknown key 'adapters.mpl'; there are: cnn, cnn_xl, linear, mlp"),
         ({"warm_start.examples": 8}, "key 'warm_start.batch_size' is missing"),
+        ({"adapters.mlp.heads": 4}, "unknown key 'adapters.mlp.heads' (value 4); allowed here: scaled, kind"),
         ({"decoding.beams": 2.5}, "key 'decoding.beams' has value 2.5"),
     ],
 )

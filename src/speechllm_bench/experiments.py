@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from speechllm_bench.adapter_config import AdapterConfig
 from speechllm_bench.config import (
-    AdapterConfig,
     EvaluationConfig,
     LoraConfig,
     RunConfig,
@@ -150,7 +150,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         "corpus": profile.corpus,
         "encoder": profile.encoder,
         "llm": profile.llms[variant.llm] if variant.llm else profile.llm,
-        "adapter": _adapter(profile, variant) if variant.adapter else None,
+        "adapter": _adapter(profile, variant, where) if variant.adapter else None,
         "audio_llm": _audio_llm(profile, variant.audio_llm),
         "lora": _lora(profile, variant),
         "stages": [
@@ -181,8 +181,11 @@ def _alignment(profile: Profile, variant: Variant) -> list[StageRecipe]:
     return [WARM_START] if trains and variant.warm_start and profile.warm_start else []
 
 
-def _adapter(profile: Profile, variant: Variant) -> AdapterConfig:
-    adapter = profile.adapters[variant.adapter].at_width(variant.width_factor)
+def _adapter(profile: Profile, variant: Variant, where: str) -> AdapterConfig:
+    try:
+        adapter = profile.adapters[variant.adapter].at_width(variant.width_factor)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
     return adapter.model_copy(update={"scaled": True}) if variant.scaled else adapter
 
 

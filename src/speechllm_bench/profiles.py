@@ -12,8 +12,8 @@ from typing import Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from speechllm_bench import catalogue
+from speechllm_bench.adapter_config import AdapterConfig
 from speechllm_bench.config import (
-    AdapterConfig,
     CorpusConfig,
     EncoderConfig,
     LoraConfig,

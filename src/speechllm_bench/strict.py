@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -96,11 +98,17 @@ def checked(model: type[Strict], content, where: str, written: Written = lambda 
 
 
 def _sentence(model: type[Strict], error: dict, written: Written) -> str:
-    key = ".".join(str(part) for part in written(error["loc"])) or "file"
+    loc, owner = _located(model, error["loc"])
+    key = ".".join(str(part) for part in written(loc)) or "file"
     if error["type"] == "extra_forbidden":
         return (
-            f"unknown key '{key}' (value {error['input']!r}); allowed here: {_allowed(model, error['loc'])}"
+            f"unknown key '{key}' (value {error['input']!r}); allowed here: {', '.join(owner.model_fields)}"
         )
+    if error["type"] == "union_tag_not_found":
+        return f"key '{key}.{error['ctx']['discriminator'].strip(chr(39))}' is missing"
+    if error["type"] == "union_tag_invalid":
+        name, tag = error["ctx"]["discriminator"].strip("'"), error["ctx"]["tag"]
+        return f"key '{key}.{name}' has value {tag!r}: allowed are {error['ctx']['expected_tags']}"
     if error["type"] == "missing":
         return f"key '{key}' is missing"
     why = error["msg"].removeprefix("Value error, ")
@@ -112,16 +120,46 @@ def _sentence(model: type[Strict], error: dict, written: Written) -> str:
     return sentence
 
 
-def _allowed(model: type[BaseModel], loc: tuple) -> str:
-    """The keys allowed where the unknown one stands, found by walking the annotations along `loc`."""
-    for part in loc[:-1]:
-        field = model.model_fields.get(part) if isinstance(part, str) else None
-        if field is not None:
-            nested = [t for t in _types(field.annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
-            model = nested[0] if nested else model
-    return ", ".join(model.model_fields)
+def _located(model: type[BaseModel], loc: tuple) -> tuple[tuple, type[BaseModel]]:
+    """The key as it is written, and the model that it belongs to.
+
+    Pydantic's `loc` also names the chosen member of a union by kind, which no file does.
+    """
+    annotation, kept, owner = model, [], model
+    for part in loc:
+        annotation = _one(annotation)
+        members = (
+            [m for m in _members(annotation) if _kind(m) == part] if len(_members(annotation)) > 1 else []
+        )
+        if members:
+            annotation = owner = members[0]
+            continue
+        kept.append(part)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            owner = annotation
+            annotation = annotation.model_fields[part].annotation if part in annotation.model_fields else None
+        else:  # a mapping or a list
+            annotation = (get_args(annotation) or (None,))[-1]
+    return tuple(kept), owner
 
 
-def _types(annotation) -> list:
-    arguments = getattr(annotation, "__args__", ())
-    return [annotation] + [t for a in arguments for t in _types(a)]
+def _one(annotation):
+    """An annotation without `| None` and without what stands beside it in `Annotated`."""
+    if get_origin(annotation) is Annotated:
+        return _one(get_args(annotation)[0])
+    some = [a for a in get_args(annotation) if a is not type(None)]
+    if get_origin(annotation) in (Union, UnionType) and len(some) == 1:
+        return _one(some[0])
+    return annotation
+
+
+def _members(annotation) -> tuple:
+    """The models of a union; none of anything else."""
+    if get_origin(annotation) not in (Union, UnionType):
+        return ()
+    return tuple(a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel))
+
+
+def _kind(model: type[BaseModel]) -> str | None:
+    field = model.model_fields.get("kind")
+    return get_args(field.annotation)[0] if field else None

@@ -82,7 +82,7 @@ class Variant(Strict):
     separate_rates: bool = False  # beside LoRA the adapter keeps the profile's `lr`, and not `lora_lr`
     warmup: float | None = None  # None: the profile's
     width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
-    scaled: bool = False  # the adapter's outputs, as `AdapterConfig.scaled`; False: as the profile has it
+    scaled: bool = False  # the adapter's outputs, as in `adapter_config.py`; False: as the profile has it
     train_share: float | None = None  # of the training utterances, seen the more often; None: all
     # Whether a trained adapter begins with the profile's warm start; where the profile has none, it does not.
     warm_start: bool = True
