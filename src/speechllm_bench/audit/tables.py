@@ -11,7 +11,8 @@ from pathlib import Path
 from speechllm_bench import paths, runs, studies
 from speechllm_bench.audit.found import Found
 from speechllm_bench.errors import UserError
-from speechllm_bench.profiles import PROFILES
+from speechllm_bench.overrides import base_profile
+from speechllm_bench.profiles import known_profiles
 from speechllm_bench.reports import study, summary
 
 PART = "tables and summary from scores"
@@ -61,10 +62,10 @@ def _told(draw, results: Path) -> Iterator[Found]:
 def _profile(results: Path) -> str | None:
     """The profile that a folder of results is of: by its records, or else by its name."""
     for file in sorted(results.glob("runs/[!.]*/run.json")):
-        with contextlib.suppress(UserError, KeyError, TypeError):
+        with contextlib.suppress(UserError, KeyError, TypeError, AttributeError):
             found = runs.read_json(file)["profile"]
-            return found if found in PROFILES else None
-    return results.name if results.name in PROFILES else None
+            return found if base_profile(found) in known_profiles() else None
+    return results.name if base_profile(results.name) in known_profiles() else None
 
 
 @contextlib.contextmanager
