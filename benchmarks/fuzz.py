@@ -32,8 +32,8 @@ BATCH = 20  # answers that are scored together
 RATES = ("wer", "cer", "digit_error_rate", "trace_wer", "tokens", "trace_tokens")  # may exceed 1
 EXACT = {"slots": "f1", "ner": "ner_f1", "sentiment": "macro_f1", "sit": "accuracy", "transcription": "wer"}
 PIECES = (
-    "", " ", "\n", "\0", "\u2028", "\ud83d", "\ufffd", "\u202e", "e\u0301", "é", "ß", "İ", "٣", "²", "½", "你好",
-    "🙂", "{", "}", "[", "]", '"', "'", "\\", ",", ":", "null", "NaN", "Infinity", "-0", "1e999",
+    "", " ", "\n", "\0", "\u2028", "\ud83d", "\ufffd", "\u202e", "e\u0301", "é", "ß", "İ", "٣", "²", "½",
+    "你好", "🙂", "{", "}", "[", "]", '"', "'", "\\", ",", ":", "null", "NaN", "Infinity", "-0", "1e999",
     "9" * 5000, "true", "<think>", "</think>", "<response>", "</response>", "caller:", "found:", "```json\n",
     "<|end|>", "<|audio|>",
     '{"a": ' * 50, "[" * 2000, '{"city": ["rome", {"x": 1}], "city": 2}', '"\\ud83d"', "$1,000.50", "0x1f",

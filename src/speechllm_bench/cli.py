@@ -1,5 +1,5 @@
-"""The command line, speechllm-bench: list, plan, prepare, run, study, report, rescore, verify, audit, notebook,
-annotate, fetch, doctor, zoo.
+"""The command line, speechllm-bench: list, plan, prepare, run, study, report, rescore, verify, audit,
+notebook, annotate, fetch, doctor, zoo.
 
 A user's mistake, a full disk, too little memory or another user's file ends in one sentence and exit code 2.
 A backbone that is missing ends in one sentence and 3, Ctrl-C in 130, a failed run, an audit that found
@@ -15,7 +15,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,14 +82,14 @@ def run(chosen: argparse.Namespace) -> None:
     _set_threads(chosen.threads or runner.cores())
     with runs.lock(run.folder):
         if studies.run_done(run.profile, run.digest):
-            print(f"{run.name} is there already: {_shown(run.folder)}")
+            print(f"{run.name} is there already: {paths.shown(run.folder)}")
             return
         from speechllm_bench import jobs
 
         with _progress(run) as tell:
             folder = jobs.execute(run.config, run.profile, tell)
     studies.failure_file(run.profile, run.digest).unlink(missing_ok=True)
-    print(f"{run.name}: {_shown(folder)}")
+    print(f"{run.name}: {paths.shown(folder)}")
 
 
 def list_(chosen: argparse.Namespace) -> None:
@@ -165,7 +164,7 @@ def notebook(chosen: argparse.Namespace) -> int:
         names = [name for name in names if name in catalogue.notebook_files()]
     for name in names:
         try:
-            print(_shown(notebook.execute(name, parameters, chosen.time_limit)))
+            print(paths.shown(notebook.execute(name, parameters, chosen.time_limit)))
         except UserError as error:
             print(f"speechllm-bench: {error}", file=sys.stderr)
             codes.append(error.exit_code)
@@ -175,36 +174,9 @@ def notebook(chosen: argparse.Namespace) -> int:
 
 
 def annotate(chosen: argparse.Namespace) -> None:
-    """Questions as in a first epoch of training with seed 0, so the same turns cost nothing a second time."""
-    from speechllm_bench import paths, preparation, runner, studies
-    from speechllm_bench.data import corpora, questions
-    from speechllm_bench.data.annotators import Question, api, entities, stored
-    from speechllm_bench.data.annotators.client import Client, Server
+    from speechllm_bench import annotation
 
-    server = Server.from_environment()
-    reader = {"traces": "reasoning_mode", "labels": "synthetic_ner"}[chosen.what]
-    _, profile = studies.load(reader, chosen.profile)  # as its paper has it: its corpus
-    train = preparation.ensure_corpus(profile.corpus, runner.cores()).utterances("train")
-    types = corpora.slot_types(profile.corpus.name)
-    if chosen.what == "traces":
-        task, request, write = "slots", api.TRACES, stored.write_traces
-        turns = questions.with_gold(train, [task], chosen.turns)
-    else:  # of what there is a transcript for: LibriSpeech has no gold entities (2509.04473, method)
-        shots = entities.few_shots(questions.with_gold(train, ["ner"]))
-        task, request, write = "ner", entities.request(shots), stored.write_labels
-        turns = questions.with_gold(train, ["transcription"], chosen.turns)
-        turns = [replace(turn, tasks=("ner",)) for turn in turns]
-    put = {"style": profile.prompt if chosen.what == "traces" else None}  # entities.py asks in its own words
-    asked = [Question(u, questions.training_example(u, types, {task: 1.0}, 0, 0, **put)) for u in turns]
-    client = Client(server, paths.cache() / "annotations")
-    annotated = api.Api(client, request).annotate(asked)
-    name = write(asked, annotated, f"{server.model} at {client.where}")
-    right, where = sum(a is not None for a in annotated.answers), _shown(stored.file(chosen.what, name))
-    print(f"{right} of {len(asked)} turns have {chosen.what}: {where}; cost: {annotated.cost}.")
-    for fault, n in annotated.rejected.most_common():
-        print(f"rejected, {fault}: {n}")
-    where = 'the profile, under papers, "2510.19326"' if chosen.what == "traces" else "the profile"
-    print(f"To train on them, write `{chosen.what}: {name}` into {where}.")
+    print(annotation.annotate(chosen.what, chosen.profile, chosen.turns))
 
 
 def fetch(chosen: argparse.Namespace) -> None:
@@ -225,7 +197,7 @@ def fetch(chosen: argparse.Namespace) -> None:
                 print(step, file=sys.stderr)
 
         made = list(folders.fetch(names, chosen.to, tell=tell))
-    print(*map(_shown, made), sep="\n")
+    print(*map(paths.shown, made), sep="\n")
 
 
 def doctor(chosen: argparse.Namespace) -> None:
@@ -307,8 +279,8 @@ def _report(names: list[str], chosen: argparse.Namespace) -> None:
 
     for name in names:
         for path in reports.write(name, chosen.profile, chosen.seeds):
-            print(_shown(path))
-    print(_shown(summary.write(chosen.profile)))
+            print(paths.shown(path))
+    print(paths.shown(summary.write(chosen.profile)))
 
 
 def _executed(profile: str) -> dict[Path, int]:  # when, in nanoseconds
@@ -320,11 +292,6 @@ def _set_threads(threads: int) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-
-
-def _shown(path: Path) -> str:
-    """A path as seen from the folder where results are."""
-    return str(path.relative_to(paths.home())) if path.is_relative_to(paths.home()) else str(path)
 
 
 _PROCESS = os.getpid()

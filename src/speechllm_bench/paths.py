@@ -20,6 +20,11 @@ def home() -> Path:
     return Path(os.environ.get("SPEECHLLM_BENCH_HOME", PROJECT)).resolve()
 
 
+def shown(path: Path) -> str:
+    """A path as seen from the folder where results are."""
+    return str(path.relative_to(home())) if path.is_relative_to(home()) else str(path)
+
+
 def experiments() -> list[Path]:
     """Folders of studies and profiles: this checkout's, then the user's own where one is named."""
     own = os.environ.get(OWN_EXPERIMENTS)
