@@ -133,7 +133,8 @@ def test_a_variant_looks_the_same_everywhere():
 @pytest.mark.parametrize("study", ["adapter_size", "lora", "multistage"])
 def test_the_variants_of_a_study_are_told_apart_without_colour(study):
     """By their markers; LoRA on and off, and twice the slots, share an adapter's colour."""
-    names = studies.load(study, "smoke")[0].variants
+    # Floors are lines, which bear their names.
+    names = [n for n in studies.load(study, "smoke")[0].variants if not n.startswith(("chance", "whole"))]
     found = [looks.LOOKS[name] for name in names]
     assert len({look.marker for look in found}) == len({look.label for look in found}) == len(found)
     plain = [looks.LOOKS[name].colour for name in names if not name.endswith(("_lora", "_rate", "_long"))]

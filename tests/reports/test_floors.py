@@ -103,6 +103,13 @@ def test_figures_have_a_line_a_floor(rows):
     drawn = {line.get_label(): line.get_ydata()[0] for line in left.lines}
     whole = score.interval([rows[4]["score"]], "f1").value
     assert drawn["floor: whole transcript"] == pytest.approx(whole) and len(drawn) == 2
+    floors.draw_on_validation(right, rows)
+    assert [line.get_label() for line in right.lines] == [f"{label}, on A-test" for label in drawn]
+    right.clear()
+    validated = [*rows, asked("v", 3, answerer="chance_copier", split="validation")]
+    floors.draw_on_validation(right, validated)
+    assert [line.get_label() for line in right.lines] == ["floor: chance copier"]
+    right.clear()
     frame = tables.study_table(rows, "mlp", {})
     floors.draw_of_table(right, frame)
     assert {line.get_label() for line in right.lines} == set(drawn)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from speechllm_bench.data.tasks import TASKS, ner
-from speechllm_bench.evaluation import task_scores
+from speechllm_bench.evaluation import seeds, task_scores
 from speechllm_bench.reports import boundaries, sense, show, slue, tables, tags
 from speechllm_bench.schema import Prediction, Utterance, Voice
 
@@ -38,6 +38,12 @@ def row(task, variant, right, beams=None, n=8, speaker="s"):
         "record": {"trained_parameters": 100, "seconds": {"decode": 3.0}, "peak_memory_mib": 500},
         "score": task_scores.score_task(task, said, TASKS[task].parse),
     }
+
+
+@pytest.fixture(autouse=True)
+def _no_variance_between_seeds(monkeypatch):
+    """That of one seed is tested in tests/evaluation/test_seeds.py."""
+    monkeypatch.setattr(seeds, "pooled", lambda metric, audio="own": 0.0)
 
 
 def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
@@ -76,9 +82,10 @@ def test_a_relative_gain_is_drawn_with_its_baseline():
     own, base = (np.bincount(np.arange(right) % 4) for right in (11, 8))  # right answers of each speaker
     drawn = np.random.default_rng(3).integers(0, 4, (5000, 4))
     naive = own[drawn].sum(axis=1) / base[drawn].sum(axis=1) - 1
-    assert [found.low, found.high] == pytest.approx(np.quantile(naive, [0.025, 0.975]), abs=0.02)
-    second = {**row("ner", "ner", 0, n=16), "seed": 1}  # a seed that the other does not have
-    assert tables.relative_gain([*rows, second], "ner_lora", "ner") == found
+    # Of four speakers the draws are widened, as a t distribution of three degrees of freedom is.
+    low, high = np.quantile(naive, [0.025, 0.975])
+    assert found.low < low - 0.1 and found.high > high + 0.1
+    assert found.high - found.low < 4 * (high - low)
 
 
 def test_what_both_bring_is_over_lora_and_nothing_is_over_next_to_nothing():
@@ -127,11 +134,11 @@ def test_speakers_are_drawn_once_for_one_test_set_and_apart_for_others():
         rows = [row(task, task, right, speaker=task if own else "s") for task in sense.TASKS]
         return [float(x) for x in re.findall(r"[\d.]+", slue.slue(rows)["SLUE score"][0])]
 
-    # One speaker of four is right in everything. Of a draw of four it is three in 12 of 256, and never less
-    # than 97.5 % of draws have at most three: then the score is that of three speakers who are right.
-    assert score(1)[2] == pytest.approx(score(3)[0]) and score(1)[1] == score(0)[0]
-    assert score(1, own=True)[0] == score(1)[0]
-    assert score(1, own=True)[2] < score(3)[0] - 5  # three draws are seldom all as lucky
+    # One speaker of four is right in everything: draws of the three tasks are lucky together, or each alone.
+    value, low, high = score(1)
+    same, apart_low, apart_high = score(1, own=True)
+    assert same == value
+    assert high - low > 1.05 * (apart_high - apart_low)
 
 
 def test_f1_by_tag_shows_rare_ones_apart(monkeypatch):

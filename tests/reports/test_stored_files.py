@@ -38,6 +38,7 @@ CURVES = {
 @pytest.mark.parametrize("damage", PREDICTIONS)
 def test_damaged_predictions_are_told(tmp_path, damage):
     run = SimpleNamespace(name="lora mlp seed 0", folder=tmp_path)
+    (tmp_path / "run.json").write_text("{}")
     file = tmp_path / "predictions.jsonl.gz"
     file.write_bytes(PACKED)
     assert predictions.predictions(run) == [SAID]

@@ -238,7 +238,8 @@ def test_slot_tables_have_the_columns_they_always_had():
     assert ",".join(table.columns) == (
         "variant,status,n,speakers,seeds,trained_parameters,llm_share,total_parameters,speech_hours,text_tokens,"
         "precision,precision_low,precision_high,recall,recall_low,recall_high,f1,f1_low,f1_high,"
-        "difference,difference_low,difference_high,differs,exact_f1,exact_f1_low,exact_f1_high,"
+        "difference,difference_low,difference_high,difference_p,difference_se,difference_seeds,differs,"
+        "exact_f1,exact_f1_low,exact_f1_high,"
         "slu_f1,slu_f1_low,slu_f1_high,parse_failures,parse_failures_low,parse_failures_high,"
         "seconds,reported,partial_match_version"
     )

@@ -56,6 +56,7 @@ def rows(tmp_path):
             found[0] = Prediction(**{**found[0].to_json(), "raw": found[0].raw + " so", "asked": ("city",)})
         row["run"].folder = tmp_path / variant
         row["run"].folder.mkdir()
+        (row["run"].folder / "run.json").write_text("{}")
         with gzip.open(row["run"].folder / "predictions.jsonl.gz", "wt") as file:
             file.writelines(json.dumps(p.to_json()) + "\n" for p in found)
         traced = task in FORMS
@@ -73,7 +74,8 @@ def test_costs_has_a_row_for_what_was_scored_and_nothing_where_nothing_was_count
     assert hybrid["obedience"].value == 1 and hybrid["faithfulness"].value == 0.75
     assert hybrid["malformed"].value == 0.25
     shown = traces.display(traces.costs(rows))
-    assert shown["In the mode asked for"].tolist() == ["–", "1.000 [1.000, 1.000]"]
+    first, second = shown["In the mode asked for"]
+    assert first == "–" and second.startswith("1.000 [")
     assert shown["Seconds of decoding"].tolist() == ["12", "12"]
     assert shown["Tokens an answer"].tolist() == ["20.0", "20.0"]
     assert shown["Traces"].tolist() == ["0 of 4", "4 of 4"]

@@ -83,6 +83,18 @@ def draw(ax: Axes, rows: Sequence[dict], groups: Sequence[tuple[str, str]] = ())
     return ax
 
 
+def draw_on_validation(ax: Axes, rows: Sequence[dict]) -> Axes:
+    """Lines for curves on validation turns: the floors there, or else those of `A-test`, which labels say."""
+    found = scored(rows)
+    for split, note in (("validation", ""), ("A-test", ", on A-test")):
+        if of_split := found.get((split, "in_domain", None, "f1")):
+            for answerer, (label, dash) in LINES.items():
+                if answerer in of_split:
+                    line(ax, of_split[answerer].value, label + note, dash)
+            break
+    return ax
+
+
 def draw_of_table(ax: Axes, frame: pd.DataFrame) -> Axes:
     """The same from a table of `tables.study_table`: its rows that are floors of F1 on the first test set."""
     if "floor" not in frame:

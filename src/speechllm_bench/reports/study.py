@@ -69,8 +69,7 @@ OWN_TABLES = {
 }
 CLAIMS_CAPTION = (
     "Differences are paired, with 95 % intervals; p is two-sided, after Holm's correction over the study's "
-    f"claims that can be tested here. {ONE_SEED} marks differences of one seed: {ONE_SEED_NOTE} "
-    "What a verdict asks for: docs/protocol.md, rule 14."
+    "claims that were run and are about a scale that was. What a verdict asks for: docs/protocol.md, rule 14."
 )
 CLAIM_COLUMNS = [
     *("claim", "source", "compared", "difference", "low", "high", "p", "se", "seeds", "below", "diverged"),
@@ -95,7 +94,7 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
         for ending, (make, caption) in (TABLES | OWN_TABLES.get(name, {})).items()
     }
     found = verdicts(study, rows)
-    further["claims"] = show_verdicts(found), " ".join([CLAIMS_CAPTION, *claims_power(found)])
+    further["claims"] = show_verdicts(found), " ".join([CLAIMS_CAPTION, *claims_notes(found)])
     heading = tables.heading(frame, study.title, profile, power=False)
     written += [
         write_further(shown, name, ending, profile, f"{heading} {caption}")
@@ -183,9 +182,12 @@ def _below(rows: list[dict], claim: ClaimConfig) -> list[str]:
     return [floor for floor, above in floors.cleared(rows, claim.better).items() if above is False]
 
 
-def claims_power(found: pd.DataFrame) -> list[str]:
-    """The sentence on the smallest difference that the test set can show, of the claims' own comparisons."""
-    return captions.smallest_shown(found["se"].dropna())
+def claims_notes(found: pd.DataFrame) -> list[str]:
+    """Sentences on the claims' own comparisons: those of one seed, and what the test set can show."""
+    alone = (
+        [f"{ONE_SEED} marks differences of one seed: {ONE_SEED_NOTE}"] if found["seeds"].eq(1).any() else []
+    )
+    return [*alone, *captions.smallest_shown(found["se"].dropna())]
 
 
 def _diverged(rows: list[dict], claim: ClaimConfig) -> dict[str, int]:
@@ -250,7 +252,7 @@ def curves_figure(study: Study, rows: list[dict]) -> Figure | None:
     for metric, ax in zip(panels, axes):
         figures.learning_curves(curve, ax, metric)
         if metric == "f1":
-            floors.draw(ax, rows)
+            floors.draw_on_validation(ax, rows)
     figures.legend(figure)
     return figure
 

@@ -279,7 +279,9 @@ def _cell(row: dict, column: str) -> str:
     of_difference = column == "difference"
     sign = "+" if of_difference else ""
     star = "*" if of_difference and row["differs"] else ""
-    alone = row["difference_seeds" if of_difference else "seeds"] == 1 and row["trained_parameters"] > 0
+    alone = (
+        row["difference_seeds" if of_difference else "seeds"] == 1 and (row["trained_parameters"] or 0) > 0
+    )
     star += ONE_SEED if alone else ""
     star += floors.BELOW if column == "f1" and row.get("above_floors") is False else ""
     return with_interval(value, row[f"{column}_low"], row[f"{column}_high"], sign, star)

@@ -93,6 +93,6 @@ def cost_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
     for metric, ax in zip(panels, axes, strict=True):
         figures.learning_curves(drawn, ax, metric, x="seconds")
         if metric == "f1":
-            floors.draw(ax, rows)
+            floors.draw_on_validation(ax, rows)
     figures.legend(figure)
     return figure
