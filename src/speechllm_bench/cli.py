@@ -160,7 +160,7 @@ def notebook(chosen: argparse.Namespace) -> int:
     parameters = {k: v for k in options if (v := getattr(chosen, k)) is not None}
     before, codes = _executed(chosen.profile), []
     names = _studies(chosen.name, chosen.profile)
-    if chosen.name == ["all"]:  # a study of the user's own may have none
+    if "all" in chosen.name:  # a study of the user's own may have none
         names = [name for name in names if name in catalogue.notebook_files()]
     for name in names:
         try:
