@@ -53,7 +53,7 @@ shares := $(or $(JOBS),2)
 # share the notebooks, each writes the summary once, and none executes what is up to date.
 run: $(if $(filter small,$(PROFILE)),fetched,setup) ## train and evaluate what is missing, then tables, figures and notebooks (the default)
 	@studies="$(studies)"; results="$${SPEECHLLM_BENCH_HOME:-.}/results/$$PROFILE"; \
-	  : "$${studies:=$$(sed -n 's/^headline: *\[\(.*\)\].*/\1/p' "experiments/profiles/$$PROFILE.yaml" 2> /dev/null | tr ',' ' ')}"; \
+	  : "$${studies:=$$($(bench) list headline --profile "$$PROFILE" 2> /dev/null)}"; \
 	  set -- $${studies:-$(every)}; \
 	  code=0; $(bench) study "$$@" $(run_options) || code=$$?; [ $$code -le 1 ] || exit $$code; \
 	  share=$$((($$# + 10#$(shares) - 1) / 10#$(shares))); \

@@ -27,6 +27,7 @@ def _outside_the_checkout(tmp_path_factory: pytest.TempPathFactory):
     """Cache and results of the whole session go to one temporary folder, unless a test asks for `home`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPEECHLLM_BENCH_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv(paths.OWN_EXPERIMENTS, raising=False)
         yield
 
 
@@ -57,10 +58,10 @@ def real_backbones() -> Path:
 ADAPTERS = {
     "cnn": {"kind": "cnn", "width": 8},
     "cnn_xl": {"kind": "cnn_xl", "width": 16},
-    "linear": {"kind": "linear", "width": 1},
+    "linear": {"kind": "linear"},
     "mlp": {"kind": "mlp", "width": 16, "layers": 1},
     "transformer": {"kind": "transformer", "width": 16, "layers": 1, "heads": 2, "feed_forward": 32},
-    "pooling": {"kind": "pooling", "width": 1, "steps_per_30s": 250},
+    "pooling": {"kind": "pooling", "steps_per_30s": 250},
 }
 SETTINGS = {
     "mlp_2": ADAPTERS["mlp"],
@@ -142,8 +143,8 @@ def tiny_backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_backbones: Path):
     """`tiny_run(adapter="mlp", ...)`: a RunConfig of 6 steps; other keywords replace whole fields."""
+    from speechllm_bench.adapter_config import adapter_config
     from speechllm_bench.config import (
-        AdapterConfig,
         CorpusConfig,
         EncoderConfig,
         EvaluationConfig,
@@ -158,7 +159,7 @@ def tiny_run(tiny_backbones: Path):
             ),
             "encoder": EncoderConfig(path=str(tiny_backbones / "whisper"), padding="trimmed"),
             "llm": str(tiny_backbones / "llm"),
-            "adapter": AdapterConfig(**ADAPTERS[adapter]),
+            "adapter": adapter_config(**ADAPTERS[adapter]),
             "lora": None,
             "stages": [
                 StageConfig(

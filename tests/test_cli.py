@@ -43,17 +43,17 @@ def told(capsys):
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("stdy adapter_size", "invalid choice: 'stdy' (choose from 'prepare', 'run', 'study'"),
+        (
+            "stdy adapter_size",
+            "invalid choice: 'stdy' (choose from 'list', 'plan', 'prepare', 'run', 'study'",
+        ),
         ("", "the following arguments are required: COMMAND"),
         ("run", "the following arguments are required: study, variant"),
         (
             "study adapter_size --profil mini",
             "'study' does not know --profil mini; it knows --help",
         ),
-        (
-            "study adapter_size --profile big",
-            "invalid choice: 'big' (choose from 'smoke', 'mini', 'small', 'paper')",
-        ),
+        ("study adapter_size --profile big", "there is no profile 'big'; the profiles are: mini, paper,"),
         ("study adapter_size --seeds 0,x", "'x' is not a seed; seeds are whole numbers from 0"),
         ("study adapter_size --seeds -1", "'-1' is not a seed"),
         ("study adapter_size --jobs 0", "'0' is not a whole number from 1 to"),

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from speechllm_bench.paths import EXPERIMENTS, NOTEBOOKS, PROJECT
-from speechllm_bench.profiles import PROFILES, load_profile
+from speechllm_bench.profiles import known_profiles, load_profile, profile_file
 
 SOURCES = sorted((PROJECT / "src").rglob("*.py"))
 NOTEBOOK_FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -121,11 +121,10 @@ def test_conda_installs_the_lock_and_an_allowed_python():
     assert environment["name"] == _project()["name"]
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_make_reads_a_profiles_headline_studies(profile: str):
-    path = EXPERIMENTS / "profiles" / f"{profile}.yaml"
-    read = re.search(r"^headline: *\[(.*)\]", path.read_text("utf-8"), re.M)  # as the Makefile's sed does
-    assert read and read[1].replace(",", " ").split() == load_profile(path).headline
+@pytest.mark.parametrize("profile", known_profiles())
+def test_a_profiles_headline_studies_are_there(profile: str):
+    headline = load_profile(profile_file(profile)).headline
+    assert headline and set(headline) <= {path.stem for path in EXPERIMENTS.glob("*.yaml")}
 
 
 def test_every_study_has_its_notebook():

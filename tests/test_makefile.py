@@ -18,7 +18,7 @@ OUTSIDE = ("MAKE", "MFLAGS", "SPEECHLLM_BENCH_HOME")
 @pytest.fixture
 def make(tmp_path: Path):
     """`make(study=1, a=2)`: its exit code, what it said and the commands, where `study` ends with 1 and the
-    notebook of study `a` with 2.
+    notebook of study `a` with 2. The headline studies are b and c.
     """
     shutil.copy(PROJECT / "Makefile", tmp_path)
     for name in ("requirements.lock", "pyproject.toml", *(f"experiments/{name}.yaml" for name in STUDIES)):
@@ -30,7 +30,9 @@ def make(tmp_path: Path):
 
     def made(*given: str, environment: dict | None = None, **codes: int) -> tuple[int, str, list[str]]:
         cases = "".join(f"{name}*|notebook*' {name} '*) exit {code};; " for name, code in codes.items())
-        command.write_text(f'#!/bin/bash\necho "$*" >> log\ncase "$*" in {cases}esac\n')
+        command.write_text(
+            f'#!/bin/bash\necho "$*" >> log\ncase "$*" in list*) echo b; echo c;; {cases}esac\n'
+        )
         command.chmod(0o755)
         (tmp_path / "log").unlink(missing_ok=True)
         plain = {key: value for key, value in os.environ.items() if not key.startswith(OUTSIDE)}
@@ -122,10 +124,9 @@ def test_all_hands_on_what_is_given_as_it_was_given(make, tmp_path):
     assert f"Summary: {home}/results/smoke" in said and not (tmp_path / "x").exists()
 
 
-def test_without_a_study_the_profile_names_them(make, tmp_path):
-    (tmp_path / "experiments" / "profiles").mkdir()
-    (tmp_path / "experiments" / "profiles" / "mini.yaml").write_text("headline: [b, c]\n")
+def test_without_a_study_the_profile_names_them_asked_for_once(make, tmp_path):
     assert make("PROFILE=mini", "JOBS=1")[2] == [
+        "list headline --profile mini",
         "notebook b c --profile mini --jobs 1",
         "study b c --profile mini --jobs 1",
     ]

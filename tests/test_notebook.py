@@ -50,7 +50,7 @@ def outputs(file: Path) -> list[dict]:
     ("parameters", "sentence"),
     [
         ({"profil": "mini"}, "notebook 'toy' has no parameter 'profil'; it has: profile, seeds, lr"),
-        ({"profile": "big"}, "there is no profile 'big'; the profiles are: smoke, mini, small, paper"),
+        ({"profile": "big"}, "there is no profile 'big'; the profiles are: mini, paper, smoke"),
         ({"seeds": "0"}, "parameter 'seeds' of notebook 'toy' is a list, got '0'"),
         ({"seeds": [0, -1]}, "seeds are whole numbers from 0 to 4294967295, got -1"),
         ({"seeds": [0.5]}, "seeds are whole numbers from 0 to 4294967295, got 0.5"),

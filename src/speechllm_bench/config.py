@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from speechllm_bench.adapter_config import AdapterConfig
 from speechllm_bench.strict import Strict, refuse_repeated
 
-AdapterKind = Literal["cnn", "cnn_xl", "linear", "mlp", "transformer", "pooling"]
 TaskName = Literal[
     "slots",
     "slots_transcript",
@@ -47,7 +47,6 @@ in each task's module. A run's digest holds the style's name alone, so a changed
 LANGUAGES = ("es", "fr")  # besides English: splits of data/corpora/languages
 LARGEST_SEED = 2**32 - 1  # of torch's 64 bits, of which a step's number takes a part
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
-FRAMES_PER_30S = 1500  # of Whisper's encoder
 
 
 class CorpusConfig(Strict):
@@ -60,39 +59,6 @@ class EncoderConfig(Strict):
     padding: Literal[
         "trimmed", "10s", "30s"
     ]  # what Whisper hears: the audio's own length, or at least so much
-
-
-class AdapterConfig(Strict):
-    """Sizes of one adapter: every kind of 2510.15851, section 3.3, shortens the frames 8 times.
-
-    `pooling` is the adapter of 2509.04473, which has no width of its own and names its rate.
-    """
-
-    kind: AdapterKind
-    width: int = Field(gt=0)  # hidden channels or units; of Linear and pooling unused and given as 1
-    layers: int = Field(default=0, ge=0)  # hidden layers of the MLP, layers of the Transformer
-    heads: int = Field(default=0, ge=0)  # Transformer alone
-    feed_forward: int = Field(default=0, ge=0)  # Transformer alone
-    pre_norm: bool = False  # Transformer alone: normalise before each sublayer, not after
-    # Pooling alone: speech tokens of 30 s; trimmed frames keep that rate.
-    steps_per_30s: int | None = Field(None, gt=0, le=FRAMES_PER_30S)
-    # Outputs have the mean norm of the LLM's input embeddings; None: whatever norm the last layer gives.
-    scaled: Literal[True] | None = None
-
-    @model_validator(mode="after")
-    def _rate(self) -> AdapterConfig:
-        if (self.kind == "pooling") != (self.steps_per_30s is not None):
-            raise ValueError("steps_per_30s is what a pooling adapter names, and no other kind")
-        return self
-
-    def at_width(self, factor: float) -> AdapterConfig:
-        """The same kind, `factor` times as wide, in whole eighths so that heads divide it."""
-        if factor == 1:
-            return self
-        scaled = {
-            k: max(8, 8 * round(v * factor / 8)) for k in ("width", "feed_forward") if (v := getattr(self, k))
-        }
-        return self.model_copy(update=scaled)
 
 
 class AnnotationConfig(Strict):

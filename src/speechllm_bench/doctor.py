@@ -12,7 +12,7 @@ from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch import folders
 from speechllm_bench.fetch.pinned import pins
-from speechllm_bench.profiles import PROFILES
+from speechllm_bench.profiles import known_profiles
 from speechllm_bench.runner import cores, free_disk
 
 
@@ -70,7 +70,7 @@ NEEDS = {
 def report() -> str:
     """The whole report, as text."""
     sections = [("This machine", machine()), ("Fetched by `speechllm-bench fetch small`", fetched_lines())]
-    for name in PROFILES:
+    for name in known_profiles():
         sections.append((f"Profile {name}", profile_lines(name)))
     return "\n\n".join("\n".join([title, *(f"  {line}" for line in lines)]) for title, lines in sections)
 
@@ -113,11 +113,10 @@ def profile_lines(name: str) -> list[str]:
         profile = studies.profile_named(name)
     except UserError as error:
         return [f"cannot be read: {error}"]
-    need = NEEDS[name]
-    free, memory = free_disk() / 2**30, _memory_gib()
     papers = [profile, *map(profile.of, profile.papers)]
     models = [
         *(("encoder", own.encoder.path) for own in papers),
+        *(("encoder", encoder.path) for encoder in profile.encoders.values()),
         *(("LLM", own.llm) for own in papers),
         *([("audio", profile.audio_llm)] if profile.audio_llm else []),
         *(("audio", model) for model in profile.audio_llms.values()),
@@ -126,8 +125,14 @@ def profile_lines(name: str) -> list[str]:
     return [
         *map(_corpus_line, dict.fromkeys(own.corpus.name for own in papers)),
         *(_model_line(kind, model) for kind, model in dict.fromkeys(models)),
-        f"{_mark(free >= need.disk_gib)} disk     {need.disk_gib:g} GiB",
-        f"{_mark(memory >= need.memory_gib)} memory   {need.memory_gib:g} GiB",
+        *(_need_lines(NEEDS[name]) if name in NEEDS else []),
+    ]
+
+
+def _need_lines(need: Need) -> list[str]:
+    return [
+        f"{_mark(free_disk() / 2**30 >= need.disk_gib)} disk     {need.disk_gib:g} GiB",
+        f"{_mark(_memory_gib() >= need.memory_gib)} memory   {need.memory_gib:g} GiB",
         f"{_mark(need.gpu == 'none' or _has_gpu())} GPU      {need.gpu}",
     ]
 

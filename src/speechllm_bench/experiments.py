@@ -8,109 +8,21 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from speechllm_bench.adapter_config import AdapterConfig
 from speechllm_bench.config import (
-    AdapterConfig,
-    AnnotationConfig,
-    Answerer,
-    ClassifierConfig,
-    DistillationConfig,
     EvaluationConfig,
     LoraConfig,
-    Objective,
-    Part,
     RunConfig,
     StageConfig,
     TaskName,
-    Text,
-    Wording,
-    taught,
 )
 from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.profiles import Budget, Profile
-from speechllm_bench.strict import Name, Prose, Strict, checked, load_yaml, refuse_repeated
+from speechllm_bench.profiles import Budget, Profile, refuse_fixed
+from speechllm_bench.strict import Name, Prose, Strict, checked, load_yaml, overlay, refuse_repeated
+from speechllm_bench.variants import StageRecipe, Variant
 
 VARIANT_SETS = ("all", "telling", "extremes")  # names for several variants of a study at once
-
-
-class StageRecipe(Strict):
-    """A stage as a study names it: its budget is the sum of the profile's budgets named.
-
-    Where that is 0 the profile has no such stage. `beside` adds examples of other tasks, their budgets
-    summed in the same way, and leaves the stage's own examples what they are; so does `again`, which puts the
-    stage's own questions once more, as another task.
-    """
-
-    name: Name
-    tasks: dict[TaskName, float]
-    train: list[Part] = Field(min_length=1)
-    budget: list[Budget] = Field(min_length=1)
-    text: Text = "gold"
-    annotation: AnnotationConfig | None = None
-    train_share: float | None = None  # of the training utterances; None: the variant's
-    times: float = Field(1.0, gt=0)  # the budget: what makes variants equal in tokens, not in examples
-    beside: dict[TaskName, list[Budget]] | None = None
-    again: TaskName | None = None
-    described: float | None = None  # share of the slot examples that describe their slots
-    decoded_task: TaskName | None = None
-    classifier: ClassifierConfig | None = None
-    distillation: DistillationConfig | None = None
-    objective: Objective | None = None  # ctc: a warm start, sized by the profile's `warm_start`
-
-    @property
-    def taught(self) -> set[TaskName]:
-        return taught(self.tasks, self.beside, self.again)
-
-    @model_validator(mode="after")
-    def _sized(self) -> StageRecipe:
-        if self.objective == "ctc" and self.budget != ["warm_start"]:
-            raise ValueError(f"objective: ctc has the budget [warm_start], got {self.budget}")
-        refuse_repeated(self.train)
-        return self
-
-
-WARM_START = StageRecipe(
-    name="warm_start", tasks={"transcription": 1.0}, train=["adapter"], budget=["warm_start"], objective="ctc"
-)
-
-
-class EvaluationRecipe(Strict):
-    split: Literal["validation", "A-test", "B-test", "C-test", "es", "fr"] = "A-test"
-    task: TaskName = "slots"
-    slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
-    audio: Literal["own", "other"] = "own"
-    answerer: Answerer = "model"
-    text: Text = "gold"
-    beams: int | None = None  # None: the profile's; 1: greedy
-    context: int | None = None
-    distractors: int | None = None
-    wording: Wording | None = None
-
-
-class Variant(Strict):
-    """The settings a study can vary."""
-
-    adapter: str | None  # of the profile's; null: the LLM reads the gold transcript
-    lora: bool | Literal["qkv"]  # qkv: the profile's `lora_qkv`
-    stages: list[StageRecipe]
-    evaluation: EvaluationRecipe = EvaluationRecipe()
-    lr_factor: float = Field(1.0, gt=0)  # times the profile's learning rates
-    lora_factor: float = Field(1.0, gt=0)  # times `lora_lr`, besides
-    separate_rates: bool = False  # beside LoRA the adapter keeps the profile's `lr`, and not `lora_lr`
-    warmup: float | None = None  # None: the profile's
-    width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
-    scaled: bool = False  # the adapter's outputs, as `AdapterConfig.scaled`; False: as the profile has it
-    train_share: float | None = None  # of the training utterances, seen the more often; None: all
-    warm_start: bool = True  # False: no warm start, though the profile has it everywhere
-    # The profile's audio LLM, or a role among its `audio_llms`, in place of encoder, adapter and LLM.
-    audio_llm: bool | str = False
-    llm: str | None = None  # a role among the profile's `llms`; None: its `llm`
-
-    def aligned(self, profile: Profile) -> list[StageRecipe]:
-        """Its stages, behind the warm start where the profile has that everywhere."""
-        everywhere = profile.warm_start and profile.warm_start.everywhere and self.warm_start
-        trains = self.adapter and any("adapter" in stage.train for stage in self.stages)
-        return [*([WARM_START] if everywhere and trains else []), *self.stages]
 
 
 class Reported(Strict):
@@ -171,8 +83,22 @@ class Study(Strict):
             raise UserError(
                 f"study '{self.study}' has no variant '{name}'; its variants are: {', '.join(self.variants)}"
             )
-        where = f"variant '{name}' of study '{self.study}'"
-        return checked(Variant, _overlay(self.base, self.variants[name]), where)
+        whole = overlay(self.base, self.variants[name])
+        variant = checked(Variant, whole, f"{self.study}.yaml", lambda key: self._written(name, key))
+        refuse_fixed(variant.override, f"{self.named(name)}, override")
+        return variant
+
+    def named(self, variant: str) -> str:
+        """What a UserError calls a variant: its file and its name."""
+        return f"{self.study}.yaml, variant '{variant}'"
+
+    def _written(self, variant: str, key: Sequence[str | int]) -> tuple[str | int, ...]:
+        """Where in the file a key of a variant is written: in its own block, or in the base."""
+        own = self.variants[variant]
+        replaced = bool(key) and isinstance(own.get(key[0]), list)  # lists are not merged
+        if _has(own, key) or replaced or not _has(self.base, key):
+            return ("variants", variant, *key)
+        return ("base", *key)
 
     def chosen(self, names: Sequence[str]) -> list[str]:
         """The variants of these names, in the study's order; `all`, `telling` and `extremes` name several.
@@ -215,6 +141,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
     `named`: what a UserError calls the variant where its choices are in conflict.
     """
     where = f"{named} at profile '{profile.profile}'"
+    profile = profile.overridden(variant.override, f"{where}, override")
     decoding = profile.decoding.model_dump()
     trace_tokens = decoding.pop("trace_tokens")
     asked = variant.evaluation.model_dump()
@@ -238,7 +165,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         "corpus": profile.corpus,
         "encoder": profile.encoder,
         "llm": profile.llms[variant.llm] if variant.llm else profile.llm,
-        "adapter": _adapter(profile, variant) if variant.adapter else None,
+        "adapter": _adapter(profile, variant, where) if variant.adapter else None,
         "audio_llm": _audio_llm(profile, variant.audio_llm),
         "lora": _lora(profile, variant),
         "stages": [
@@ -254,8 +181,11 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
     return checked(RunConfig, parts, where)
 
 
-def _adapter(profile: Profile, variant: Variant) -> AdapterConfig:
-    adapter = profile.adapters[variant.adapter].at_width(variant.width_factor)
+def _adapter(profile: Profile, variant: Variant, where: str) -> AdapterConfig:
+    try:
+        adapter = profile.adapters[variant.adapter].at_width(variant.width_factor)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
     return adapter.model_copy(update={"scaled": True}) if variant.scaled else adapter
 
 
@@ -321,17 +251,36 @@ def _examples(profile: Profile, budget: Sequence[Budget]) -> int:
     return sum(sizes[name] for name in budget)
 
 
+def refuse_idle(study: Study, name: str, profile: Profile, config: RunConfig) -> None:
+    """UserError where an override of a variant's own block changes nothing of its config.
+
+    As `lora.rank` without LoRA: the row would be called what it is not. A value that the profile has already
+    is a choice, and kept.
+    """
+    variant = study.variant(name)
+    for key in study.variants[name].get("override", {}):
+        rest = {k: value for k, value in variant.override.items() if k != key}
+        without = variant.model_copy(update={"override": rest})
+        if resolve(profile, without, config.seed, study.named(name)) != config:
+            continue
+        if profile.overridden({key: variant.override[key]}, study.named(name)) != profile:
+            raise UserError(
+                f"{study.named(name)}: override '{key}' (value {variant.override[key]!r}) changes nothing of "
+                f"its run at profile '{profile.profile}'; leave it out, or override what the variant uses"
+            )
+
+
+def _has(place, key: Sequence[str | int]) -> bool:
+    for part in key:
+        inside = part in place if isinstance(place, dict) else isinstance(place, list) and part < len(place)
+        if not inside:
+            return False
+        place = place[part]
+    return True
+
+
 def load_study(path: Path) -> Study:
     """A study whose every variant has been checked."""
     for name in (study := load_yaml(Study, path)).variants:
         study.variant(name)
     return study
-
-
-def _overlay(base: dict, change: dict) -> dict:
-    """`change` laid over `base`, dictionaries merged key by key; anything else is replaced."""
-    merged = dict(base)
-    for key, value in change.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _overlay(base[key], value) if both else value
-    return merged

@@ -25,6 +25,14 @@ FRAMES_VERSION = 1
 recogniser hears: both are kept between runs.
 """
 
+ONE_CLASS_KINDS = {"cnn", "cnn_xl", "linear", "mlp", "transformer", "pooling"}
+UNUSED_SIZES = {"width": 1, "layers": 0, "heads": 0, "feed_forward": 0, "pre_norm": False}
+"""These kinds of adapter were one class once, whose settings all stood in a digest, used or not.
+
+They still do, so that stored runs keep their digests. A kind that comes later stands there with its own
+settings alone.
+"""
+
 EXTRA = {
     "instructions": (sqit.instructions, sqit.recipe),
     "languages": (languages.utterances, corpora.languages_recipe),
@@ -134,7 +142,10 @@ def _used(config: RunConfig) -> dict:
     What is None is not used; left out, so that a setting that comes later leaves older runs what they are.
     """
     instead = {"encoder", "llm"} if config.audio_llm else set()
-    return config.model_dump(exclude=instead, exclude_none=True)
+    used = config.model_dump(exclude=instead, exclude_none=True)
+    if config.adapter and config.adapter.kind in ONE_CLASS_KINDS:
+        used["adapter"] = UNUSED_SIZES | used["adapter"]
+    return used
 
 
 def _surroundings(config: RunConfig, heard: bool) -> tuple:

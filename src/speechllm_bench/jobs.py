@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from speechllm_bench import identity, paths, preparation, runs, sealed, studies
+from speechllm_bench import identity, overrides, paths, preparation, runs, sealed, studies
 from speechllm_bench.config import RunConfig
 
 TRAINING = 0.9  # of a run that trains: its share of the work, roughly
@@ -104,6 +104,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     record = {
         "digest": identity.run_digest(config),
         "profile": profile,
+        "overrides": overrides.split(profile)[1],  # of --set
         "status": "diverged" if diverged else "ok",
         "config": config.model_dump(),
         "seed": config.seed,

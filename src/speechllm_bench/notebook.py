@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from speechllm_bench import identity, leftovers, lifeline, paths, runner, runs, sealed, studies
+from speechllm_bench import catalogue, identity, leftovers, lifeline, paths, runner, runs, sealed, studies
 from speechllm_bench.config import LARGEST_SEED
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import VARIANT_SETS
@@ -85,10 +85,10 @@ def _execute(name: str, parameters: dict, values: dict, limit: float, target: Pa
 
 def source(name: str) -> Path:
     """The stored notebook; UserError names the ones there are."""
-    known = sorted(p.stem for p in paths.NOTEBOOKS.glob("*.ipynb"))
-    if name not in known:
-        raise UserError(f"there is no notebook '{name}'; the notebooks are: {', '.join(known)}")
-    return paths.NOTEBOOKS / f"{name}.ipynb"
+    found = catalogue.notebook_files()
+    if name not in found:
+        raise UserError(f"there is no notebook '{name}'; the notebooks are: {', '.join(found)}")
+    return found[name]
 
 
 def checked(name: str, parameters: dict) -> dict:
@@ -129,9 +129,9 @@ def clean(notebook: dict) -> dict:
 
 
 def _check_values(name: str, values: dict) -> None:
-    profile = studies.profile_named(values["profile"])
+    studies.profile_named(values["profile"])
     if study := _study(name, values):
-        known, _ = studies.load(study, profile.profile)
+        known, _ = studies.load(study, values["profile"])
         for variant in set(_variants(values)) - set(VARIANT_SETS):
             known.variant(variant)
     for seed in _seeds(values):
@@ -167,6 +167,7 @@ def _code(name: str) -> str:
     """Digest of the notebook's source, this package's, and the studies."""
     code = sorted(f for f in (paths.PROJECT / "src").rglob("*") if f.suffix in (".py", ".yaml"))
     code += sorted(paths.EXPERIMENTS.rglob("*.yaml"))  # claims and titles enter no run's digest
+    code += sorted({*catalogue.study_files().values(), *catalogue.profile_files().values()} - set(code))
     return runs.digest([runs.file_sha256(p) for p in (source(name), *code)])
 
 

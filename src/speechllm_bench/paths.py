@@ -1,7 +1,8 @@
 """Where things are on disk: the project, its cache and its results.
 
-`SPEECHLLM_BENCH_HOME` moves the cache and the results elsewhere (tests use a temporary folder);
-experiments and the embedded backbones always belong to the checkout.
+`SPEECHLLM_BENCH_HOME` moves the cache and the results elsewhere (tests use a temporary folder).
+`SPEECHLLM_BENCH_EXPERIMENTS` names a folder with further studies and profiles. The embedded backbones always
+belong to the checkout.
 """
 
 from __future__ import annotations
@@ -12,10 +13,22 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = PROJECT / "experiments"
 NOTEBOOKS = PROJECT / "notebooks"
+OWN_EXPERIMENTS = "SPEECHLLM_BENCH_EXPERIMENTS"  # variable that names the folder of the user's own
 
 
 def home() -> Path:
     return Path(os.environ.get("SPEECHLLM_BENCH_HOME", PROJECT)).resolve()
+
+
+def shown(path: Path) -> str:
+    """A path as seen from the folder where results are."""
+    return str(path.relative_to(home())) if path.is_relative_to(home()) else str(path)
+
+
+def experiments() -> list[Path]:
+    """Folders of studies and profiles: this checkout's, then the user's own where one is named."""
+    own = os.environ.get(OWN_EXPERIMENTS)
+    return [EXPERIMENTS, *([Path(own).resolve()] if own else [])]
 
 
 def cache() -> Path:

@@ -1,14 +1,19 @@
-"""Profiles: the scales of the suite, `experiments/profiles/*.yaml`. A study is resolved at one of them."""
+"""Profiles: the scales of the suite, `experiments/profiles/*.yaml`. A study is resolved at one of them.
+
+A profile that says `extend: mini` lays its own settings over those of profile mini. A file whose name begins
+with `_` is no profile; others may extend it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
+from speechllm_bench import catalogue
+from speechllm_bench.adapter_config import AdapterConfig
 from speechllm_bench.config import (
-    AdapterConfig,
     CorpusConfig,
     EncoderConfig,
     LoraConfig,
@@ -16,10 +21,11 @@ from speechllm_bench.config import (
     PromptStyle,
     Seed,
 )
-from speechllm_bench.strict import Name, Prose, Strict, load_yaml, refuse_repeated
+from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.overrides import Settings, base_profile, replaced, with_settings
+from speechllm_bench.strict import Name, Prose, Strict, checked, content_of, overlay, refuse_repeated
 
 Budget = Literal["alignment", "slots", "transcription", "understanding", "warm_start"]
-PROFILES = ("smoke", "mini", "small", "paper")
 
 
 class Training(Strict):
@@ -67,6 +73,24 @@ class WarmStart(Strict):
     everywhere: bool = False  # whether every trained adapter begins with it, not only where a study says so
 
 
+FIXED = {
+    *("profile", "note", "papers", "seeds", "headline", "variants"),
+    *("examples_per_second", "time_limit_minutes"),
+}
+"""What a profile says of itself and of how it is run; no override changes it."""
+
+
+def refuse_fixed(settings: Settings, where: str) -> None:
+    """UserError where a path does not begin with a setting that overrides may change."""
+    allowed = [name for name in Profile.model_fields if name not in FIXED]
+    for path in settings:
+        if not isinstance(path, str) or path.split(".")[0] not in allowed:
+            raise UserError(
+                f"{where}: unknown key '{path}' (value {settings[path]!r}); allowed are paths that begin "
+                f"with: {', '.join(allowed)}"
+            )
+
+
 class PaperOwn(Strict):
     """What the studies of one paper have in place of the profile's; None: the profile's."""
 
@@ -83,10 +107,11 @@ class PaperOwn(Strict):
 class Profile(Strict):
     """One scale of the suite: models, data, budgets and the hyperparameters bound to scale."""
 
-    profile: Literal["smoke", "mini", "small", "paper"]
+    profile: str = Field(pattern=r"^[A-Za-z0-9][\w-]*$")  # the name of its file
     note: Prose  # what its numbers are good for
     corpus: CorpusConfig
     encoder: EncoderConfig
+    encoders: dict[str, EncoderConfig] = Field(default_factory=dict)  # others, by names for overrides
     llm: str
     llms: dict[Name, str] = Field(default_factory=dict)  # others, by the roles that studies name
     papers: dict[str, PaperOwn] = Field(default_factory=dict)  # by arXiv number, as studies name their paper
@@ -122,11 +147,83 @@ class Profile(Strict):
             refuse_repeated(names)
         return self
 
+    _settings: Settings = PrivateAttr(default_factory=dict)  # of --set
+
     def of(self, paper: str) -> Profile:
-        """This profile as the studies of a paper see it."""
+        """This profile as the studies of a paper see it; --set goes before what the paper has of its own."""
         own = self.papers.get(paper, PaperOwn())
-        return self.model_copy(update={name: value for name, value in own if value is not None})
+        found = self.model_copy(update={name: value for name, value in own if value is not None})
+        return found.overridden(self._settings, "--set")
+
+    def with_settings(self, settings: Settings) -> Profile:
+        """This profile with settings of the command line, under the name that holds them."""
+        name = with_settings(self.profile, settings)
+        told = ", ".join(f"{key} = {value}" for key, value in sorted(settings.items()))
+        found = self.overridden(settings, "--set")
+        found = found.model_copy(update={"profile": name, "note": f"{self.note}; with {told}"})
+        found._settings = dict(settings)
+        return found
+
+    def overridden(self, settings: Settings, where: str) -> Profile:
+        """This profile with other settings by dotted path, checked as if its file said so.
+
+        `encoder: NAME` stands for one of `encoders`, or for a path that keeps the profile's padding.
+        `where`: what a UserError calls the place of the settings. MissingInput for a name of an encoder that
+        this profile lacks.
+        """
+        if not settings:
+            return self
+        refuse_fixed(settings, where)
+        if isinstance(name := settings.get("encoder"), str):
+            settings = {**settings, "encoder": self._encoder(name, where)}
+        content = replaced(self.model_dump(), settings, where) | {"profile": base_profile(self.profile)}
+        return checked(Profile, content, where).model_copy(update={"profile": self.profile})
+
+    def _encoder(self, name: str, where: str) -> dict:
+        if name in self.encoders:
+            return self.encoders[name].model_dump()
+        if "/" not in name:
+            known = ", ".join(self.encoders) or "none"
+            raise MissingInput(
+                f"{where}: profile '{self.profile}' names no encoder '{name}'; its encoders are: {known}; "
+                "a path has a / in it"
+            )
+        return {"path": name}
+
+
+def known_profiles() -> list[str]:
+    """Names of the profiles, hidden ones left out."""
+    return [name for name in catalogue.profile_files() if not name.startswith("_")]
+
+
+def profile_file(name: str) -> Path:
+    """The file of a profile; UserError names the profiles there are."""
+    if name not in known_profiles():
+        raise UserError(f"there is no profile '{name}'; the profiles are: {', '.join(known_profiles())}")
+    return catalogue.profile_files()[name]
 
 
 def load_profile(path: Path) -> Profile:
-    return load_yaml(Profile, path)
+    """A profile with what it extends; UserError for a missing, unreadable or wrong file."""
+    content, files = _extended(path)
+    profile = checked(Profile, content, ", which extends ".join(file.name for file in files))
+    if profile.profile != path.stem:
+        raise UserError(f"{path.name} calls its profile '{profile.profile}'; file and profile bear one name")
+    return profile
+
+
+def _extended(path: Path, extending: tuple[Path, ...] = ()) -> tuple[object, list[Path]]:
+    """The content of a profile's file over what it extends, and the files it is made of, its own first."""
+    content = content_of(path)
+    if not isinstance(content, dict) or "extend" not in content:
+        return content, [path]
+    name = content.pop("extend")
+    bases = catalogue.profile_files()
+    if name not in list(bases):  # it may be of any type
+        known = ", ".join(known_profiles())
+        raise UserError(f"{path.name} extends {name!r}, which is no profile; the profiles are: {known}")
+    if bases[name] in (path, *extending):
+        chain = " extends ".join(file.name for file in (*extending, path, bases[name]))
+        raise UserError(f"{path.name} extends itself: {chain}")
+    base, files = _extended(bases[name], (*extending, path))
+    return (overlay(base, content) if isinstance(base, dict) else base), [path, *files]

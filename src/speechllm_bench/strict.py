@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from speechllm_bench.errors import UserError
+
+Written = Callable[[Sequence[str | int]], Sequence[str | int]]
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # both are safe; libyaml's is many times faster
 
@@ -129,31 +132,60 @@ def _refuse_repeated_keys(node: yaml.Node) -> None:
         waiting += [value for _, value in node.value]
 
 
+def overlay(base: dict, change: dict) -> dict:
+    """`change` laid over `base`: mappings are merged key by key, anything else is replaced.
+
+    A mapping that names another `kind` replaces the whole, since the settings of one kind mean nothing to
+    another.
+    """
+    merged = dict(base)
+    for key, value in change.items():
+        old = base.get(key)
+        both = isinstance(value, dict) and isinstance(old, dict)
+        alike = both and value.get("kind", old.get("kind")) == old.get("kind")
+        merged[key] = overlay(old, value) if alike else value
+    return merged
+
+
 def load_yaml(model: type[Strict], path: Path):
     """A YAML file as `model`; UserError for a missing, unreadable or wrong one."""
+    return checked(model, content_of(path), path.name)
+
+
+def content_of(path: Path):
+    """What a YAML file says, as plain data; UserError for a missing or unreadable one."""
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
         raise UserError(f"there is no {path.name} in {path.parent.name}/; known there: {known}")
     try:
-        content = read_yaml(path)
+        return read_yaml(path)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path.name} is not readable YAML: {' '.join(str(error).split())}") from None
-    return checked(model, content, path.name)
 
 
-def checked(model: type[Strict], content, where: str):
-    """`content` as `model`; UserError with key, value and what is allowed."""
+def checked(model: type[Strict], content, where: str, written: Written = lambda key: key):
+    """`content` as `model`; UserError with key, value and what is allowed.
+
+    `written`: from a key of the model to the path in the file that it was read from.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{where}: {'; '.join(_sentence(model, e) for e in error.errors())}") from None
+        told = (_sentence(model, e, written) for e in error.errors())
+        raise UserError(f"{where}: {'; '.join(told)}") from None
 
 
-def _sentence(model: type[Strict], error: dict) -> str:
-    key = ".".join(str(part) for part in error["loc"] if part != "[key]") or "file"
+def _sentence(model: type[Strict], error: dict, written: Written) -> str:
+    loc, owner = _located(model, error["loc"])
+    key = ".".join(str(part) for part in written(loc) if part != "[key]") or "file"
     if error["type"] == "extra_forbidden":
-        allowed = _allowed(model, error["loc"])
+        allowed = ", ".join(owner.model_fields)
         return f"unknown key '{key}' (value {_shown(error['input'])}); allowed here: {allowed}"
+    if error["type"] == "union_tag_not_found":
+        return f"key '{key}.{error['ctx']['discriminator'].strip(chr(39))}' is missing"
+    if error["type"] == "union_tag_invalid":
+        name, tag = error["ctx"]["discriminator"].strip("'"), error["ctx"]["tag"]
+        return f"key '{key}.{name}' has value {_shown(tag)}: allowed are {error['ctx']['expected_tags']}"
     if error["type"] == "missing":
         return f"key '{key}' is missing"
     why = error["msg"].removeprefix("Value error, ")
@@ -170,16 +202,46 @@ def _shown(value) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
-def _allowed(model: type[BaseModel], loc: tuple) -> str:
-    """The keys allowed where the unknown one stands, found by walking the annotations along `loc`."""
-    for part in loc[:-1]:
-        field = model.model_fields.get(part) if isinstance(part, str) else None
-        if field is not None:
-            nested = [t for t in _types(field.annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
-            model = nested[0] if nested else model
-    return ", ".join(model.model_fields)
+def _located(model: type[BaseModel], loc: tuple) -> tuple[tuple, type[BaseModel]]:
+    """The key as it is written, and the model that it belongs to.
+
+    Pydantic's `loc` also names the chosen member of a union by kind, which no file does.
+    """
+    annotation, kept, owner = model, [], model
+    for part in loc:
+        annotation = _one(annotation)
+        members = (
+            [m for m in _members(annotation) if _kind(m) == part] if len(_members(annotation)) > 1 else []
+        )
+        if members:
+            annotation = owner = members[0]
+            continue
+        kept.append(part)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            owner = annotation
+            annotation = annotation.model_fields[part].annotation if part in annotation.model_fields else None
+        else:  # a mapping or a list
+            annotation = (get_args(annotation) or (None,))[-1]
+    return tuple(kept), owner
 
 
-def _types(annotation) -> list:
-    arguments = getattr(annotation, "__args__", ())
-    return [annotation] + [t for a in arguments for t in _types(a)]
+def _one(annotation):
+    """An annotation without `| None` and without what stands beside it in `Annotated`."""
+    if get_origin(annotation) is Annotated:
+        return _one(get_args(annotation)[0])
+    some = [a for a in get_args(annotation) if a is not type(None)]
+    if get_origin(annotation) in (Union, UnionType) and len(some) == 1:
+        return _one(some[0])
+    return annotation
+
+
+def _members(annotation) -> tuple:
+    """The models of a union; none of anything else."""
+    if get_origin(annotation) not in (Union, UnionType):
+        return ()
+    return tuple(a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel))
+
+
+def _kind(model: type[BaseModel]) -> str | None:
+    field = model.model_fields.get("kind")
+    return get_args(field.annotation)[0] if field else None

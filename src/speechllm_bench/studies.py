@@ -13,12 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from speechllm_bench import identity, paths, runs, sealed
+from speechllm_bench import catalogue, identity, overrides, paths, runs, sealed
 from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import seeds, versions
-from speechllm_bench.experiments import VARIANT_SETS, Study, load_study, resolve
-from speechllm_bench.profiles import PROFILES, Profile, load_profile
+from speechllm_bench.experiments import VARIANT_SETS, Study, load_study, refuse_idle, resolve
+from speechllm_bench.profiles import Profile, known_profiles, load_profile, profile_file
 
 Status = Literal["done", "missing", "failed"]
 
@@ -81,8 +81,8 @@ class Plan:
 
 
 def known_studies() -> list[str]:
-    """Names of the studies in experiments/."""
-    return sorted(p.stem for p in paths.EXPERIMENTS.glob("*.yaml"))
+    """Names of the studies, of this checkout and of the user's own folder."""
+    return list(catalogue.study_files())
 
 
 def load(study: str, profile: str) -> tuple[Study, Profile]:
@@ -92,17 +92,17 @@ def load(study: str, profile: str) -> tuple[Study, Profile]:
 
 
 def profile_named(name: str) -> Profile:
-    if name not in PROFILES:
-        raise UserError(f"there is no profile '{name}'; the profiles are: {', '.join(PROFILES)}")
-    profile = load_profile(paths.EXPERIMENTS / "profiles" / f"{name}.yaml")
+    """The profile of a name, which may hold settings of the command line (`overrides.split`)."""
+    name, settings = overrides.split(name)
+    profile = load_profile(profile_file(name))
     if profile.papers:
-        known = {_paper(file, file.stat().st_mtime_ns) for file in paths.EXPERIMENTS.glob("*.yaml")}
+        known = {_paper(file, file.stat().st_mtime_ns) for file in catalogue.study_files().values()}
         if None not in known and (unknown := sorted(set(profile.papers) - known)):
             raise UserError(
                 f"{name}.yaml names under papers {', '.join(unknown)}, which no study is of; "
                 f"the studies' papers are: {', '.join(sorted(known))}"
             )
-    return profile
+    return profile.with_settings(settings) if settings else profile
 
 
 def plan(
@@ -190,7 +190,7 @@ def _seeds(study: Study, profile: Profile, seeds: Sequence[int] | None) -> Seque
 def _study(name: str) -> Study:
     if not re.fullmatch(r"\w+", name) or name not in known_studies():
         raise UserError(f"there is no study '{name}'; the studies are: {', '.join(known_studies())}")
-    study = load_study(paths.EXPERIMENTS / f"{name}.yaml")
+    study = load_study(catalogue.study_files()[name])
     if study.study != name:
         raise UserError(f"{name}.yaml calls its study '{study.study}'; file and study bear one name")
     return study
@@ -220,11 +220,14 @@ def _check_variants(chosen: list[Study], variants: Sequence[str] | None) -> None
 
 
 def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
-    chosen, named = study.variant(variant), f"variant '{variant}' of study '{study.study}'"
+    chosen, named = study.variant(variant), study.named(variant)
     for kind, role in (("llms", chosen.llm), ("audio_llms", chosen.audio_llm)):
         if isinstance(role, str) and role not in getattr(profile, kind):
             _check_role(kind, role, named)
+    if isinstance(encoder := chosen.override.get("encoder"), str) and "/" not in encoder:
+        _check_role("encoders", encoder, named)
     config = resolve(profile, chosen, seed, named)
+    refuse_idle(study, variant, profile, config)
     digest = identity.run_digest(config)
     stages = tuple(identity.stage_digest(config, i) for i in range(len(config.stages)))
     status: Status = "missing"
@@ -237,12 +240,23 @@ def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
 
 def _check_role(kind: str, role: str, named: str) -> None:
     """A role that this profile lacks leaves a run out; one that every profile lacks is misspelt."""
-    profiles = map(load_profile, (paths.EXPERIMENTS / "profiles").glob("*.yaml"))
+    profiles = [load_profile(profile_file(name)) for name in known_profiles()]
     known = sorted({role for profile in profiles for role in getattr(profile, kind)})
     if role not in known:
         raise UserError(
             f"{named} names the role '{role}', which no profile has under {kind}; "
             f"there are: {', '.join(known)}"
+        )
+
+
+def _refuse_other_settings(record: dict, run: Run) -> None:
+    """A run made with --set stands in no other profile's tables, wherever its folder was put."""
+    made_with = record.get("overrides", {})
+    if made_with != overrides.split(run.profile)[1]:
+        told = ", ".join(f"{key}={value}" for key, value in made_with.items()) or "nothing"
+        raise UserError(
+            f"{run.folder} holds a run that was made with {told} set, and so does not belong to profile "
+            f"'{run.profile}'; {runs.DELETE_FOLDER}"
         )
 
 
@@ -256,6 +270,7 @@ def _row(study: Study, variant: str, seed: int, profile: Profile) -> dict:
     if run.status != "done":
         return row | {"status": "FAILED" if run.status == "failed" else "NOT RUN"}
     row["record"] = sealed.read(run.folder / "run.json", runs.DELETE_FOLDER)
+    _refuse_other_settings(row["record"], run)
     if row["record"]["status"] == "ok":  # a diverged run has no score
         stored = runs.read_json(run.folder / "score.json", runs.DELETE_FOLDER)
         shown = versions.shown(stored, profile.profile)

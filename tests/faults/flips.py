@@ -23,10 +23,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from speechllm_bench import identity, jobs, notebook, paths, preparation, runs, sealed
+from speechllm_bench.adapter_config import adapter_config
 from speechllm_bench.audit import notebooks as audited
 from speechllm_bench.audit import stored
 from speechllm_bench.config import (
-    AdapterConfig,
     CorpusConfig,
     EncoderConfig,
     EvaluationConfig,
@@ -195,7 +195,7 @@ def run_config() -> RunConfig:
         corpus=CorpusConfig(name="call_centre", sizes={"train": 8, "validation": 2, "A-test": 4}),
         encoder=EncoderConfig(path="zoo/whisper", padding="trimmed"),
         llm="zoo/llm",
-        adapter=AdapterConfig(kind="pooling", width=1, steps_per_30s=750, scaled=True),
+        adapter=adapter_config(kind="pooling", steps_per_30s=750, scaled=True),
         lora=None,
         stages=[stage],
         evaluation=EvaluationConfig(split="A-test", batch_size=4, max_new_tokens=4),

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import toy_profile
 
-from speechllm_bench import cli, notebook, strict, studies
+from speechllm_bench import arguments, cli, notebook, strict, studies
 from speechllm_bench.config import LARGEST_SEED
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import load_study
@@ -98,7 +98,7 @@ def test_what_is_named_twice_counts_once(suite):
     assert len(studies.records("adapter_size", "smoke", [0, 0])) == len(
         studies.records("adapter_size", "smoke", [0])
     )
-    chosen = cli._parser().parse_args(
+    chosen = arguments.parser(cli._commands()).parse_args(
         ["study", "adapter_size", "adapter_size", "--seeds", "1,1,0", "--variants", "cnn,cnn"]
     )
     assert (chosen.seeds, chosen.variants) == ([1, 0], ["cnn"])

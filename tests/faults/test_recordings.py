@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "data" / "corpora"))
 
 from test_librispeech_slue import published, sense  # noqa: F401
 
-from speechllm_bench import cli, identity, jobs, preparation, runs, studies
+from speechllm_bench import arguments, cli, identity, jobs, preparation, runs, studies
 from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.audio import decode_flac, encode_flac, read_audio
@@ -203,7 +203,7 @@ def test_the_commands_say_what_is_left_out(damaged, home, suite, monkeypatch, ca
     monkeypatch.setattr(exclusions, "MOST", 0.2)
     study, profile = studies.load("adapter_size", "smoke")
     monkeypatch.setattr(studies, "load", lambda *_: (study, profile.model_copy(update={"corpus": CORPUS})))
-    chosen = cli._parser().parse_args(
+    chosen = arguments.parser(cli._commands()).parse_args(
         [command, "adapter_size", *(["cnn"] * (command != "study")), "--skip-missing"]
     )
     cli._leave_out(["adapter_size"], chosen)

@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from speechllm_bench.config import AdapterConfig, LoraConfig
+from speechllm_bench.adapter_config import adapter_config
+from speechllm_bench.config import LoraConfig
 from speechllm_bench.models import adapters
 from speechllm_bench.models.llm import load_llm
 
 
 def build(steps: int) -> adapters.Adapter:
     torch.manual_seed(1)
-    config = AdapterConfig(kind="pooling", width=1, steps_per_30s=steps)
+    config = adapter_config(kind="pooling", steps_per_30s=steps)
     return adapters.build_adapter(config, 6, 10).eval()
 
 
@@ -39,7 +40,7 @@ def test_each_row_of_a_batch_is_torchs_adaptive_pooling_of_it_alone(steps):
 
 
 def test_it_is_a_norm_and_a_linear_layer_at_the_papers_widths():
-    config = AdapterConfig(kind="pooling", width=1, steps_per_30s=250)
+    config = adapter_config(kind="pooling", steps_per_30s=250)
     sizes = adapters.sizes({"pooling": config}, 768, 2048)  # Whisper-small, TinyLlama
     assert sizes == {"pooling": 2 * 768 + 768 * 2048 + 2048}
 
@@ -47,14 +48,14 @@ def test_it_is_a_norm_and_a_linear_layer_at_the_papers_widths():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"kind": "pooling", "width": 1},
+        {"kind": "pooling"},
         {"kind": "mlp", "width": 8, "layers": 1, "steps_per_30s": 250},
-        {"kind": "pooling", "width": 1, "steps_per_30s": 1501},
+        {"kind": "pooling", "steps_per_30s": 1501},
     ],
 )
 def test_a_rate_without_pooling_or_pooling_without_a_rate_is_refused(settings):
     with pytest.raises(ValueError, match="steps_per_30s"):
-        AdapterConfig(**settings)
+        adapter_config(**settings)
 
 
 def test_lora_on_queries_keys_and_values_alone(tiny_backbones):

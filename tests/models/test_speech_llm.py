@@ -13,7 +13,8 @@ from torch.nn import functional
 from transformers import LlamaForCausalLM
 
 from speechllm_bench import paths
-from speechllm_bench.config import AdapterConfig, LoraConfig
+from speechllm_bench.adapter_config import adapter_config
+from speechllm_bench.config import LoraConfig
 from speechllm_bench.models.adapters import Adapter, build_adapter, n_parameters
 from speechllm_bench.models.inputs import collate, prompt_halves
 from speechllm_bench.models.llm import load_llm, load_tokenizer
@@ -45,7 +46,7 @@ def make(tiny_backbones):
     def model(kind: str = "mlp", lora: LoraConfig | None = None) -> SpeechLLM:
         llm = load_llm(str(tiny_backbones / "llm"), lora)
         torch.manual_seed(3)
-        return SpeechLLM(llm, build_adapter(AdapterConfig(**ADAPTERS[kind]), D, 16)).eval()
+        return SpeechLLM(llm, build_adapter(adapter_config(**ADAPTERS[kind]), D, 16)).eval()
 
     return model
 

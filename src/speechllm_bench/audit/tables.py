@@ -11,7 +11,8 @@ from pathlib import Path
 from speechllm_bench import paths, runs, studies
 from speechllm_bench.audit.found import Found
 from speechllm_bench.errors import UserError
-from speechllm_bench.profiles import PROFILES
+from speechllm_bench.overrides import split
+from speechllm_bench.profiles import known_profiles
 from speechllm_bench.reports import study, summary
 
 PART = "tables and summary from scores"
@@ -63,8 +64,15 @@ def _profile(results: Path) -> str | None:
     for file in sorted(results.glob("runs/[!.]*/run.json")):
         with contextlib.suppress(UserError, KeyError, TypeError):
             found = runs.read_json(file)["profile"]
-            return found if found in PROFILES else None
-    return results.name if results.name in PROFILES else None
+            return found if _is_profile(found) else None
+    return results.name if _is_profile(results.name) else None
+
+
+def _is_profile(name: object) -> bool:
+    """Whether a profile that there is, with settings of --set or none, bears this name."""
+    with contextlib.suppress(UserError):
+        return isinstance(name, str) and split(name)[0] in known_profiles()
+    return False
 
 
 @contextlib.contextmanager

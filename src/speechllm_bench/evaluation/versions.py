@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation.score import given
 from speechllm_bench.metrics import Counts, partial_match
+from speechllm_bench.overrides import base_profile
 
 VERSION_1_PROFILES = ("smoke", "mini")
 """Profiles whose reports show version 1; every other profile shows version 2."""
@@ -20,7 +21,7 @@ VERSION_1_PROFILES = ("smoke", "mini")
 
 def shown_version(profile: str) -> int:
     """Version of partial match that a profile's reports show."""
-    return partial_match.VERSION if profile in VERSION_1_PROFILES else partial_match.VERSION_2
+    return partial_match.VERSION if base_profile(profile) in VERSION_1_PROFILES else partial_match.VERSION_2
 
 
 def shown(stored: dict, profile: str) -> dict:

@@ -16,7 +16,16 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from speechllm_bench.config import FRAMES_PER_30S, AdapterConfig
+from speechllm_bench.adapter_config import (
+    FRAMES_PER_30S,
+    AdapterConfig,
+    CNNConfig,
+    CNNXLConfig,
+    LinearConfig,
+    MLPConfig,
+    PoolingConfig,
+    TransformerConfig,
+)
 
 DOWNSAMPLING = 8
 
@@ -36,7 +45,7 @@ class CNN(Adapter):
 
     extra_layers = 0  # convolutions of stride 1 after each one of stride 2
 
-    def __init__(self, d_in: int, d_out: int, config: AdapterConfig):
+    def __init__(self, d_in: int, d_out: int, config: CNNConfig | CNNXLConfig):
         super().__init__()
         strides = [2, *[1] * self.extra_layers] * 3
         widths = [d_in] + [config.width] * len(strides)
@@ -65,7 +74,7 @@ class CNNXL(CNN):
 class Linear(Adapter):
     """Eight stacked frames through one linear layer."""
 
-    def __init__(self, d_in: int, d_out: int, config: AdapterConfig):
+    def __init__(self, d_in: int, d_out: int, config: LinearConfig):
         super().__init__()
         self.out = nn.Linear(DOWNSAMPLING * d_in, d_out)
 
@@ -76,7 +85,7 @@ class Linear(Adapter):
 class MLP(Adapter):
     """Eight stacked frames through `layers` hidden layers (three in 2510.15851, one in 2510.19326)."""
 
-    def __init__(self, d_in: int, d_out: int, config: AdapterConfig):
+    def __init__(self, d_in: int, d_out: int, config: MLPConfig):
         super().__init__()
         widths = [DOWNSAMPLING * d_in] + [config.width] * config.layers
         hidden = [nn.Sequential(nn.Linear(a, b), nn.GELU()) for a, b in pairwise(widths)]
@@ -89,7 +98,7 @@ class MLP(Adapter):
 class Transformer(Adapter):
     """Eight stacked frames, projected in, through (post-norm) Transformer layers, projected out."""
 
-    def __init__(self, d_in: int, d_out: int, config: AdapterConfig):
+    def __init__(self, d_in: int, d_out: int, config: TransformerConfig):
         super().__init__()
         width = config.width
         self.project = nn.Sequential(
@@ -117,7 +126,7 @@ class Pooling(Adapter):
     Which normalisation it takes is not known to us: ours is a LayerNorm over the encoder's width.
     """
 
-    def __init__(self, d_in: int, d_out: int, config: AdapterConfig):
+    def __init__(self, d_in: int, d_out: int, config: PoolingConfig):
         super().__init__()
         self.rate = Fraction(config.steps_per_30s, FRAMES_PER_30S)
         self.norm = nn.LayerNorm(d_in)

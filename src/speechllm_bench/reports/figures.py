@@ -238,8 +238,8 @@ def legend(figure: Figure, reported: bool = False) -> None:
 @mpl.rc_context(STYLE)
 def save(figure: Figure, folder: Path, name: str, profile: str) -> list[Path]:
     """Write <name>.pdf and <name>.png (300 dpi), marked where the profile is smoke; returns the paths."""
-    if profile == "smoke":
-        figure.supxlabel(tables.SMOKE_MARK, color="#B00020", fontsize=7, fontweight="bold")
+    if mark := tables.smoke_mark(profile):
+        figure.supxlabel(mark, color="#B00020", fontsize=7, fontweight="bold")
     paths = []
     for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
         content = io.BytesIO()

@@ -88,7 +88,7 @@ def positions(rows: list[dict], seconds: np.ndarray) -> pd.DataFrame:
     lines = {}
     for row in rows:
         config = row["run"].config.adapter if row["run"] else None  # none where a backbone is missing
-        if config and config.steps_per_30s:
+        if config and config.kind == "pooling":
             steps = np.ceil(seconds * config.steps_per_30s / 30)
             lines[row["variant"]] = (row["variant"], config.steps_per_30s, round(float(steps.mean()), 1))
     return pd.DataFrame(lines.values(), columns=["variant", "steps of 30 s", "positions a turn"])

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from speechllm_bench import paths, runs, stats, studies
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.experiments import ClaimConfig, Study
+from speechllm_bench.overrides import base_profile
 from speechllm_bench.reports import (
     captions,
     claims,
@@ -140,7 +141,7 @@ def verdicts(study: Study, rows: list[dict]) -> pd.DataFrame:
     """
     lines = []
     for entry in study.claims:
-        testable = entry.scale is None or all(row["profile"] == "paper" for row in rows)
+        testable = entry.scale is None or all(base_profile(row["profile"]) == "paper" for row in rows)
         diverged = _diverged(rows, entry) if testable else {}
         difference = None if diverged else tables.gain(rows, entry.better, entry.worse, entry.beyond)
         lines.append(
@@ -291,6 +292,6 @@ def write_further(shown: pd.DataFrame, name: str, ending: str, profile: str, cap
     """A table of text beside the study's own, as Markdown, marked where it is of smoke; returns its path."""
     file = paths.results(profile) / "tables" / f"{name}_{ending}.md"
     table = shown.to_markdown(index=False, disable_numparse=True)
-    mark = f"{tables.SMOKE_MARK} " if profile == "smoke" else ""
+    mark = f"{mark} " if (mark := tables.smoke_mark(profile)) else ""
     runs.write_text(file, f"{mark}{caption}\n\n{table}\n")
     return file

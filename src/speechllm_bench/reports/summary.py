@@ -122,7 +122,7 @@ def _head(profile: Profile, found: Sequence[_Found]) -> list[str]:
         }
         for one in found
     ]
-    mark = [f"**{tables.SMOKE_MARK}**"] if profile.profile == "smoke" else []
+    mark = [f"**{mark}**"] if (mark := tables.smoke_mark(profile.profile)) else []
     size = _size([f1 for one in found for f1 in one.f1.values()])
     version = versions.shown_version(profile.profile)
     reading = READING.format(version="" if version == 1 else f", version {version}")

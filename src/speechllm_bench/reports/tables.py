@@ -15,12 +15,20 @@ import pandas as pd
 from speechllm_bench import stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, seeds
+from speechllm_bench.overrides import base_profile
 from speechllm_bench.reports import captions, columns, floors
 from speechllm_bench.runs import write_text
 from speechllm_bench.schema import Interval
 from speechllm_bench.stats import ALPHA, LEAST_DIFFERENCE, ONE_SEED, Comparison, differ, with_interval
 
 SMOKE_MARK = "SMOKE PROFILE: these numbers say little."
+
+
+def smoke_mark(profile: str) -> str | None:
+    """What marks results of profile smoke, settings of --set or none; None for every other profile."""
+    return SMOKE_MARK if base_profile(profile) == "smoke" else None
+
+
 NOT_RUN = "NOT RUN"
 
 
@@ -143,7 +151,7 @@ def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str
     if frame["n"].isna().all():
         return f"{title}, profile {profile}: nothing has been scored. {reported}: the paper's, at its scale."
     parts = [
-        *([SMOKE_MARK] if profile == "smoke" else []),
+        *filter(None, [smoke_mark(profile)]),
         heading(frame, title, profile),
         *columns.how(frame),
         "In brackets: 95 % interval by bootstrap over speakers, with the variance between seeds.",

@@ -18,7 +18,8 @@ from speechllm_bench import paths, runs, studies
 from speechllm_bench.config import RunConfig
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.reports.tables import SMOKE_MARK
+from speechllm_bench.overrides import base_profile
+from speechllm_bench.reports.tables import smoke_mark
 from speechllm_bench.stats import with_interval
 from speechllm_bench.zoo import config, skills
 
@@ -73,7 +74,7 @@ def write(frame: pd.DataFrame, study: str, profile: str) -> list[Path]:
     csv, markdown = folder / f"{study}_retention.csv", folder / f"{study}_retention.md"
     runs.write_text(csv, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     table = display(frame).to_markdown(index=False, disable_numparse=True)
-    mark = f"{SMOKE_MARK} " if profile == "smoke" else ""
+    mark = f"{mark} " if (mark := smoke_mark(profile)) else ""
     runs.write_text(markdown, f"{mark}{caption(frame)}\n\n{table}\n")
     return [csv, markdown]
 
@@ -139,7 +140,7 @@ def _after(run: RunConfig, profile: str, digest: str) -> dict | None:
     with torch.no_grad():
         for name, parameter in model.trained_parameters(["lora"]).items():
             parameter.copy_(stored[name])
-    n = SMOKE_QUESTIONS if profile == "smoke" else None
+    n = SMOKE_QUESTIONS if base_profile(profile) == "smoke" else None
     found = skills.measure(model, load_tokenizer(run.llm), recipe, n)
     runs.write_json(kept, found)
     return found

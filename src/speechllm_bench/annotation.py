@@ -1,0 +1,46 @@
+"""Annotation of a profile's training turns by an OpenAI-compatible server, stored for later trainings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from speechllm_bench import paths, preparation, runner, studies
+from speechllm_bench.data import corpora, questions
+from speechllm_bench.data.annotators import Question, api, entities, stored
+from speechllm_bench.data.annotators.client import Client, Server
+
+
+def annotate(what: Literal["traces", "labels"], named: str, n_turns: int) -> str:
+    """Write traces or entity labels of `n_turns` training turns of a profile; returns the report to show.
+
+    Questions as in a first epoch of training with seed 0, so the same turns cost nothing a second time.
+    UserError where no server is named or it does not answer.
+    """
+    server = Server.from_environment()
+    reader = {"traces": "reasoning_mode", "labels": "synthetic_ner"}[what]
+    _, profile = studies.load(reader, named)  # as its paper has it: its corpus
+    train = preparation.ensure_corpus(profile.corpus, runner.cores()).utterances("train")
+    types = corpora.slot_types(profile.corpus.name)
+    if what == "traces":
+        task, request, write = "slots", api.TRACES, stored.write_traces
+        turns = questions.with_gold(train, [task], n_turns)
+    else:  # of what there is a transcript for: LibriSpeech has no gold entities (2509.04473, method)
+        shots = entities.few_shots(questions.with_gold(train, ["ner"]))
+        task, request, write = "ner", entities.request(shots), stored.write_labels
+        turns = questions.with_gold(train, ["transcription"], n_turns)
+        turns = [replace(turn, tasks=("ner",)) for turn in turns]
+    put = {"style": profile.prompt if what == "traces" else None}  # entities.py asks in its own words
+    asked = [Question(u, questions.training_example(u, types, {task: 1.0}, 0, 0, **put)) for u in turns]
+    client = Client(server, paths.cache() / "annotations")
+    annotated = api.Api(client, request).annotate(asked)
+    name = write(asked, annotated, f"{server.model} at {client.where}")
+    right, file = sum(a is not None for a in annotated.answers), stored.file(what, name)
+    where = 'the profile, under papers, "2510.19326"' if what == "traces" else "the profile"
+    return "\n".join(
+        [
+            f"{right} of {len(asked)} turns have {what}: {paths.shown(file)}; cost: {annotated.cost}.",
+            *(f"rejected, {fault}: {n}" for fault, n in annotated.rejected.most_common()),
+            f"To train on them, write `{what}: {name}` into {where}.",
+        ]
+    )

@@ -1,0 +1,104 @@
+"""Variants: the settings that a study can vary, as its YAML names them, before a profile gives them sizes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from speechllm_bench.config import (
+    AnnotationConfig,
+    Answerer,
+    ClassifierConfig,
+    DistillationConfig,
+    Objective,
+    Part,
+    TaskName,
+    Text,
+    Wording,
+    taught,
+)
+from speechllm_bench.profiles import Budget, Profile
+from speechllm_bench.strict import Name, Strict, refuse_repeated
+
+
+class StageRecipe(Strict):
+    """A stage as a study names it: its budget is the sum of the profile's budgets named.
+
+    Where that is 0 the profile has no such stage. `beside` adds examples of other tasks, their budgets
+    summed in the same way, and leaves the stage's own examples what they are; so does `again`, which puts the
+    stage's own questions once more, as another task.
+    """
+
+    name: Name
+    tasks: dict[TaskName, float]
+    train: list[Part] = Field(min_length=1)
+    budget: list[Budget] = Field(min_length=1)
+    text: Text = "gold"
+    annotation: AnnotationConfig | None = None
+    train_share: float | None = None  # of the training utterances; None: the variant's
+    times: float = Field(1.0, gt=0)  # the budget: what makes variants equal in tokens, not in examples
+    beside: dict[TaskName, list[Budget]] | None = None
+    again: TaskName | None = None
+    described: float | None = None  # share of the slot examples that describe their slots
+    decoded_task: TaskName | None = None
+    classifier: ClassifierConfig | None = None
+    distillation: DistillationConfig | None = None
+    objective: Objective | None = None  # ctc: a warm start, sized by the profile's `warm_start`
+
+    @property
+    def taught(self) -> set[TaskName]:
+        return taught(self.tasks, self.beside, self.again)
+
+    @model_validator(mode="after")
+    def _sized(self) -> StageRecipe:
+        if self.objective == "ctc" and self.budget != ["warm_start"]:
+            raise ValueError(f"objective: ctc has the budget [warm_start], got {self.budget}")
+        refuse_repeated(self.train)
+        return self
+
+
+WARM_START = StageRecipe(
+    name="warm_start", tasks={"transcription": 1.0}, train=["adapter"], budget=["warm_start"], objective="ctc"
+)
+
+
+class EvaluationRecipe(Strict):
+    split: Literal["validation", "A-test", "B-test", "C-test", "es", "fr"] = "A-test"
+    task: TaskName = "slots"
+    slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
+    audio: Literal["own", "other"] = "own"
+    answerer: Answerer = "model"
+    text: Text = "gold"
+    beams: int | None = None  # None: the profile's; 1: greedy
+    context: int | None = None
+    distractors: int | None = None
+    wording: Wording | None = None
+
+
+class Variant(Strict):
+    """The settings a study can vary."""
+
+    adapter: str | None  # of the profile's; null: the LLM reads the gold transcript
+    lora: bool | Literal["qkv"]  # qkv: the profile's `lora_qkv`
+    stages: list[StageRecipe]
+    evaluation: EvaluationRecipe = EvaluationRecipe()
+    lr_factor: float = Field(1.0, gt=0)  # times the profile's learning rates
+    lora_factor: float = Field(1.0, gt=0)  # times `lora_lr`, besides
+    separate_rates: bool = False  # beside LoRA the adapter keeps the profile's `lr`, and not `lora_lr`
+    warmup: float | None = None  # None: the profile's
+    width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
+    scaled: bool = False  # the adapter's outputs, as in `adapter_config.py`; False: as the profile has it
+    train_share: float | None = None  # of the training utterances, seen the more often; None: all
+    warm_start: bool = True  # False: no warm start, though the profile has it everywhere
+    # The profile's audio LLM, or a role among its `audio_llms`, in place of encoder, adapter and LLM.
+    audio_llm: bool | str = False
+    llm: str | None = None  # a role among the profile's `llms`; None: its `llm`
+    # Other settings of the profile by dotted path, as `lora.rank: 16`; the factors above apply to these.
+    override: dict[str, Any] = Field(default_factory=dict)
+
+    def aligned(self, profile: Profile) -> list[StageRecipe]:
+        """Its stages, behind the warm start where the profile has that everywhere."""
+        everywhere = profile.warm_start and profile.warm_start.everywhere and self.warm_start
+        trains = self.adapter and any("adapter" in stage.train for stage in self.stages)
+        return [*([WARM_START] if everywhere and trains else []), *self.stages]
