@@ -77,8 +77,8 @@ def test_a_flac_whose_header_lies_is_named(tmp_path, n):
 
 
 def test_what_we_wrote_ourselves_is_no_lie():
-    stereo = np.stack([TONE, TONE / 2], axis=1)
-    assert np.array_equal(read_audio(packed("FLAC", stereo), 1), decode_flac(packed("FLAC", stereo))[:, 1])
+    mono = packed("FLAC", TONE)
+    assert np.array_equal(read_audio(mono), decode_flac(mono))
     assert len(read_audio(encode_flac(TONE))) == len(TONE)
 
 

@@ -246,11 +246,11 @@ def load_weights(parameters: dict[str, nn.Parameter], path: Path) -> None:
     try:
         stored = load_file(path)
     except FileNotFoundError:
-        raise UserError(f"weights {path} are missing; delete their folder and run again") from None
+        raise UserError(f"weights {path} are missing; delete its folder and run again") from None
     except SafetensorError as error:
-        raise UserError(f"weights {path} are damaged ({error}); delete their folder and run again") from None
+        raise UserError(f"weights {path} are damaged ({error}); delete its folder and run again") from None
     if {k: v.shape for k, v in stored.items()} != {k: p.shape for k, p in parameters.items()}:
-        raise UserError(f"weights {path} belong to another model; delete their folder and run again")
+        raise UserError(f"weights {path} belong to another model; delete its folder and run again")
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(stored[name])
