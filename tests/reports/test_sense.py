@@ -54,7 +54,7 @@ def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
     assert bare["WER"].startswith("0.250 [") and bare["WER, gain"] == "–"
     assert bare["trained parameters"] == "300"  # three models that answer
     # A speaker's two answers: of four speakers two are all right, two all wrong, and LoRA rights them.
-    assert lora["WER, gain"] .startswith("+1.000 [+0.8") and lora["NER F1, gain"].startswith("+0.500 [")
+    assert lora["WER, gain"].startswith("+1.000 [+0.8") and lora["NER F1, gain"].startswith("+0.500 [")
     assert lora["sentiment, macro F1"] == "–" and lora["trained parameters"] == "–"  # not all were run
     unified = frame.loc["one for all tasks", "adapter"]
     assert unified["NER F1"].startswith("0.250 [") and unified["NER F1, gain"] == "–"  # nothing is over `ner`
