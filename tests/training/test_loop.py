@@ -245,7 +245,7 @@ def test_damaged_missing_and_foreign_weights_are_refused(tmp_path):
     content = path.read_bytes()
     for n_bytes in (len(content) - 1, len(content) // 2, 4, 0):
         path.write_bytes(content[:n_bytes])
-        with pytest.raises(UserError, match=r"weights\.safetensors are damaged.*delete their folder"):
+        with pytest.raises(UserError, match=r"weights\.safetensors are damaged.*delete its folder"):
             loop.load_weights(toy.parameters(), path)
     for parameters in (
         {"other": nn.Parameter(torch.zeros(3))},

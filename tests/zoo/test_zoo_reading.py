@@ -9,7 +9,7 @@ import pytest
 
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.names import name_lists
-from speechllm_bench.data.corpora.call_centre.splits import share_of, split_named
+from speechllm_bench.data.corpora.call_centre.splits import FORMANT, split_named
 from speechllm_bench.zoo import reading, records, words
 
 
@@ -52,7 +52,7 @@ def test_only_speakers_of_the_zoo_split_read(read):
 def test_no_name_of_another_split_is_read(read):
     """Some names are words as well, such as bill, park and white; whoever is called so is another matter."""
     names = {name for list_ in name_lists().values() for name in list_}
-    others = {name for name in names if share_of(name) != "zoo"}
+    others = {name for name in names if FORMANT.share_of(name) != "zoo"}
     known = {word for line in (*records.LINKS, *words.WORDS.values(), *words.NOUNS) for word in line.split()}
     wordings = {
         w

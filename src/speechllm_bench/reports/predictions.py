@@ -19,7 +19,8 @@ def predictions(run: Run) -> list[Prediction]:
     if not file.is_file():
         raise UserError(f"{run.name} has no predictions; delete its folder and run it again")
     remedy = f"delete its folder and run {run.name} again"
-    sealed.read(run.folder / "run.json", remedy)
+    if (record := run.folder / "run.json").is_file():
+        sealed.read(record, remedy)
     return read_predictions(file, remedy)
 
 
