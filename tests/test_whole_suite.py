@@ -99,12 +99,12 @@ def run_here(study: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_from_nothing_to_tables_and_notebooks_and_then_nothing_to_do(untouched):
     checkout = untouched
     results = checkout / "results" / "smoke"
-    two = ("--variants", "mlp,no_audio")  # of 13: importing torch is most of such a run
+    two = ("--variants", "mlp,no_audio")  # of 14: importing torch is most of such a run
     told = bench(checkout, "study", *two)
     assert "runs to do: 2 (0 are there); training stages after sharing: 2;" in told
     assert "2 of 2 runs finished" in told
     table = (results / "tables" / "adapter_size.csv").read_text()
-    assert len(table.splitlines()) == 14 and table.count("NOT RUN") == 11 and "FAILED" not in table
+    assert len(table.splitlines()) == 15 and table.count("NOT RUN") == 12 and "FAILED" not in table
     assert (results / "figures" / "adapter_size_curves.pdf").is_file()
 
     bench(checkout, "notebook", "adapter_size", *two)
