@@ -210,10 +210,7 @@ def _located(model: type[BaseModel], loc: tuple) -> tuple[tuple, type[BaseModel]
     annotation, kept, owner = model, [], model
     for part in loc:
         annotation = _one(annotation)
-        members = (
-            [m for m in _members(annotation) if _kind(m) == part] if len(_members(annotation)) > 1 else []
-        )
-        if members:
+        if members := [member for member in _members(annotation) if _kind(member) == part]:
             annotation = owner = members[0]
             continue
         kept.append(part)
