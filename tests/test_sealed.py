@@ -60,6 +60,12 @@ def test_a_record_from_before_there_were_seals_is_read_unchecked(record):
     assert sealed.read(record) == RECORD
 
 
+def test_a_seal_whose_name_was_changed_is_refused(record):
+    record.write_text(record.read_text().replace('"seal"', '"sdal"'))
+    with pytest.raises(UserError, match="does not agree with its own seal"):
+        sealed.read(record)
+
+
 def test_a_seal_that_lacks_a_part_is_refused(record):
     whole = json.loads(record.read_text())
     for part in ("files", "record"):

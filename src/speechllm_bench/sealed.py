@@ -52,6 +52,12 @@ def without(record: dict) -> dict:
     return {key: value for key, value in record.items() if key != SEAL}
 
 
+def unsealed(record: dict) -> bool:
+    """Whether a record is from before there were seals; one whose seal got another name is not."""
+    shapes = [value.keys() for value in record.values() if isinstance(value, dict)]
+    return SEAL not in record and {"files", "record"} not in shapes
+
+
 def read(path: Path, remedy: str | None = None, *, files: bool = True, stamped: bool = False) -> dict:
     """The record at `path` without its seal, once it and the files that it seals have been checked.
 
@@ -62,7 +68,7 @@ def read(path: Path, remedy: str | None = None, *, files: bool = True, stamped: 
     told = remedy or "delete this file and run again"
     if not isinstance(record, dict):
         raise UserError(f"{path} is damaged; {told}")
-    if SEAL not in record:
+    if unsealed(record):
         return record
     for damaged in faults(path, record, files, stamped):
         raise UserError(f"{damaged}; {told}")

@@ -66,7 +66,7 @@ def backbones() -> Iterator[Found]:
                 yield Found(part, f"backbone '{name}' is not whole ({lacking}); {folders.remedy(name)}")
                 continue
             record = folder / folders.RECORD
-            if kind == "zoo" and record.is_file() and sealed.SEAL not in _raw(record):
+            if kind == "zoo" and record.is_file() and sealed.unsealed(_raw(record)):
                 yield Found(part, unchecked=True)
                 continue
             yield from _told(part, lambda name=name: folders.check(name))
@@ -98,7 +98,7 @@ def sealed_record(path: Path, part: str, remedy: str) -> Iterator[Found]:
     if not isinstance(record, dict):
         yield Found(part, f"{path} is damaged; {remedy}")
         return
-    if sealed.SEAL not in record:
+    if sealed.unsealed(record):
         yield Found(part, unchecked=True)
         return
     wrong = list(sealed.faults(path, record))
@@ -108,7 +108,7 @@ def sealed_record(path: Path, part: str, remedy: str) -> Iterator[Found]:
 def seal(path: Path) -> None:
     """Give a record from before there were seals one over the files beside it; others stay as they are."""
     record = runs.read_json(path)
-    if sealed.SEAL not in record:
+    if sealed.unsealed(record):
         sealed.write(path, record)
 
 
