@@ -47,7 +47,11 @@ def words(text: str) -> str:
 
 
 CASES = [(split, False) for split in ASKED_SPLITS] + [("B-test", True)]
-ASKS = {style: text.removesuffix("{slots}") for style, text in slots.INSTRUCTION.items()}
+ASKS = {
+    None: ("", "fill in as json: "),
+    "english": (slots.INSTRUCTION["english"].split("\n")[0] + "\n", "keys: "),
+}
+"""What stands before the dialogue and, before the slots, behind it."""
 STYLES: tuple[PromptStyle | None, ...] = (None, *get_args(PromptStyle))
 
 
@@ -86,13 +90,14 @@ class TestSlotsOverTheCorpus:
         turns = set()
         for _, example in asked(split, ood, style):
             before, after = example.prompt.split(AUDIO)
-            assert before.endswith("caller:") and after.startswith(f"\n{ASKS[style]}")
-            turns.add(before.count("\n"))
+            first, asks = ASKS[style]
+            assert before.startswith(first) and before.endswith("caller:") and after.startswith(f"\n{asks}")
+            turns.add(before.removeprefix(first).count("\n"))
         assert turns == {0, 1, 2, 3}
 
     def test_the_prompt_names_the_slots_in_the_order_of_the_answer(self, split, ood, style):
         for _, example in asked(split, ood, style):
-            listed = example.prompt.split(ASKS[style])[1].split(", ")
+            listed = example.prompt.split(f"\n{ASKS[style][1]}")[1].split(", ")
             assert listed == [slots.spoken(name) for name in example.asked]
             filled = list(json.loads(example.target))
             assert filled == [name for name in listed if name in filled]
@@ -152,8 +157,8 @@ def test_ids_differ_between_questions_on_one_turn():
 
 
 _SLOTS = (
-    "Answer in JSON with those of these keys that the caller gives, "
-    "each value copied word for word: day, city"
+    "Answer in JSON with those of the keys that the caller gives, each value copied word for word.\n"
+    f"caller:{AUDIO}\nkeys: day, city"
 )
 _STEPS = "in <think></think>, then the JSON in <response></response>."
 _ALL = f"First write the caller's words, all possible values and a reason for each key {_STEPS}"
@@ -164,12 +169,12 @@ ENGLISH = {
     "slots_reasoning": f"{_SLOTS}\n{_ALL}",
     "slots_think": f"{_SLOTS}\n{_ALL}\n/think",
     "slots_no_think": f"{_SLOTS}\n/no_think",
-    "transcription": "Write down the caller's words.",
-    "sit": "Answer in a few words: why does the caller ring?",
-    "sqit": "Answer the question spoken after the caller, in a few words.",
+    "transcription": f"Write down the caller's words.\ncaller:{AUDIO}",
+    "sit": f"Answer the question at the end in a few words.\ncaller:{AUDIO}\nwhy does the caller ring?",
+    "sqit": f"Answer the question spoken after the caller, in a few words.\ncaller:{AUDIO}",
     "ner": "Answer in JSON with what the caller names of these kinds, copied word for word: when, quantity, "
-    "place, group, organisation, law, person",
-    "sentiment": "Answer with the caller's sentiment: negative, neutral or positive.",
+    f"place, group, organisation, law, person.\ncaller:{AUDIO}",
+    "sentiment": f"Answer with the caller's sentiment: negative, neutral or positive.\ncaller:{AUDIO}",
 }
 
 
@@ -263,8 +268,8 @@ def test_a_style_changes_the_words_of_a_prompt_and_nothing_else(split, task):
         )
         assert terse == replace(english, prompt=terse.prompt, system="")
         assert english.system == "You extract information from a phone call."
-        heads = [example.prompt.split(AUDIO)[0] for example in (terse, english)]
-        assert heads[0] == heads[1] and terse.prompt != english.prompt
+        dialogues = [example.prompt.split(AUDIO)[0] for example in (terse, english)]
+        assert dialogues[1].endswith(f"\n{dialogues[0]}") and terse.prompt != english.prompt
 
 
 def test_the_prompts_in_english_are_what_they_were():
@@ -272,7 +277,7 @@ def test_the_prompts_in_english_are_what_they_were():
     turn = utterance("rome", "city")
     for task in TASKS:
         example = TASKS[task].example(turn, types("city", "day"), random.Random(0), style="english")
-        assert example.prompt == f"caller:{AUDIO}\n{ENGLISH[task]}"
+        assert example.prompt == ENGLISH[task]
 
 
 @pytest.mark.parametrize("split", ASKED_SPLITS)

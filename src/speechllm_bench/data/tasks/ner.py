@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterable, Mapping
 
 from speechllm_bench.config import PromptStyle
-from speechllm_bench.data.tasks.prompt import Wordings, user_message
+from speechllm_bench.data.tasks.prompt import DIALOGUE, Wordings, user_message
 from speechllm_bench.schema import ENTITY_TAGS, Example, SlotType, Utterance
 
 VERSION = 2
@@ -23,7 +23,8 @@ SPOKEN = dict(
 INSTRUCTION: Wordings = {
     None: "fill in as json: " + ", ".join(SPOKEN.values()),
     "english": "Answer in JSON with what the caller names of these kinds, copied word for word: "
-    + ", ".join(SPOKEN.values()),
+    + ", ".join(SPOKEN.values())
+    + f".\n{DIALOGUE}",
 }
 _TAGS = {word: tag for tag, word in SPOKEN.items()}
 

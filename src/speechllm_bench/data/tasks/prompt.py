@@ -1,7 +1,8 @@
 """What every task's prompt shares: the system turn, the dialogue so far, and the place of the speech.
 
 A task's instruction stands in its own module, as `INSTRUCTION`: one wording for each style of prompts
-(`RunConfig.prompt`).
+(`RunConfig.prompt`). In English what is the same in every question comes first, so that a batch computes it
+once (`SpeechLLM.answer_logits`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ Wordings = Mapping[PromptStyle | None, str]
 
 AUDIO = "<|audio|>"
 """Marks where in the prompt the speech goes (or, for a text LLM, a space and the transcript)."""
+
+DIALOGUE = "<|dialogue|>"
+"""Marks where in an instruction the dialogue goes; in one without it, before the instruction."""
 
 SYSTEM: Wordings = {None: "", "english": "You extract information from a phone call."}
 """The system turn, one for all tasks; "" is none."""
@@ -47,5 +51,8 @@ def draw_context(
 
 
 def user_message(context: Iterable[Turn], instruction: str) -> str:
-    lines = [f"{turn.role}: {turn.text}" for turn in context]
-    return "\n".join([*lines, f"caller:{AUDIO}", instruction])
+    """The message with the dialogue, whose last turn is the speech, at its place in the instruction."""
+    dialogue = "\n".join([*(f"{turn.role}: {turn.text}" for turn in context), f"caller:{AUDIO}"])
+    return (instruction if DIALOGUE in instruction else f"{DIALOGUE}\n{instruction}").replace(
+        DIALOGUE, dialogue
+    )

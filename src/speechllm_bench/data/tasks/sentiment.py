@@ -10,14 +10,14 @@ import re
 from collections.abc import Mapping
 
 from speechllm_bench.config import PromptStyle
-from speechllm_bench.data.tasks.prompt import Wordings, user_message
+from speechllm_bench.data.tasks.prompt import DIALOGUE, Wordings, user_message
 from speechllm_bench.schema import SENTIMENTS, Example, SlotType, Utterance
 
 VERSION = 1
 _CHOICE = f"{', '.join(SENTIMENTS[:-1])} or {SENTIMENTS[-1]}"
 INSTRUCTION: Wordings = {
     None: f"sentiment: {_CHOICE}",
-    "english": f"Answer with the caller's sentiment: {_CHOICE}.",
+    "english": f"Answer with the caller's sentiment: {_CHOICE}.\n{DIALOGUE}",
 }
 
 

@@ -23,12 +23,15 @@ from typing import NamedTuple
 from num2words import num2words
 
 from speechllm_bench.config import PromptStyle
-from speechllm_bench.data.tasks.prompt import Wordings, user_message
+from speechllm_bench.data.tasks.prompt import DIALOGUE, Wordings, user_message
 from speechllm_bench.data.tasks.slots import spoken
 from speechllm_bench.schema import Example, SlotType, Utterance
 
 VERSION = 1
-INSTRUCTION: Wordings = {None: "{question}", "english": "Answer in a few words: {question}?"}
+INSTRUCTION: Wordings = {
+    None: "{question}",
+    "english": f"Answer the question at the end in a few words.\n{DIALOGUE}\n{{question}}?",
+}
 WORDINGS = {
     "domain": (
         "what kind of company is called",

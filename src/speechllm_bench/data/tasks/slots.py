@@ -14,14 +14,14 @@ import random
 from collections.abc import Iterable, Mapping
 
 from speechllm_bench.config import PromptStyle, Wording
-from speechllm_bench.data.tasks.prompt import SYSTEM, Wordings, contains, draw_context, user_message
+from speechllm_bench.data.tasks.prompt import DIALOGUE, SYSTEM, Wordings, contains, draw_context, user_message
 from speechllm_bench.schema import Example, SlotType, Utterance
 
 VERSION = 3
 INSTRUCTION: Wordings = {
     None: "fill in as json: {slots}",
-    "english": "Answer in JSON with those of these keys that the caller gives, "
-    "each value copied word for word: {slots}",
+    "english": "Answer in JSON with those of the keys that the caller gives, each value copied word for word."
+    f"\n{DIALOGUE}\nkeys: {{slots}}",
 }
 MAX_DISTRACTORS = 5
 SAME_DOMAIN = 0.7  # share of the distractors drawn from the turn's own domain, the confusable ones

@@ -21,7 +21,7 @@ from speechllm_bench.config import PromptStyle
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora.call_centre.splits import split_named
 from speechllm_bench.data.tasks import sit
-from speechllm_bench.data.tasks.prompt import Wordings, user_message
+from speechllm_bench.data.tasks.prompt import DIALOGUE, Wordings, user_message
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example, SlotType, Utterance
 
@@ -31,7 +31,7 @@ SPLITS = {"train": "train", "validation": "validation", "A-test": "test", "B-tes
 """Whose instructions a split's turns are followed by; both tests have the same speakers."""
 INSTRUCTION: Wordings = {
     None: "follow the spoken instruction",
-    "english": "Answer the question spoken after the caller, in a few words.",
+    "english": f"Answer the question spoken after the caller, in a few words.\n{DIALOGUE}",
 }
 
 

@@ -6,11 +6,11 @@ import random
 from collections.abc import Mapping
 
 from speechllm_bench.config import PromptStyle
-from speechllm_bench.data.tasks.prompt import Wordings, user_message
+from speechllm_bench.data.tasks.prompt import DIALOGUE, Wordings, user_message
 from speechllm_bench.schema import Example, SlotType, Utterance
 
 VERSION = 1
-INSTRUCTION: Wordings = {None: "write it down", "english": "Write down the caller's words."}
+INSTRUCTION: Wordings = {None: "write it down", "english": f"Write down the caller's words.\n{DIALOGUE}"}
 
 
 def example(
