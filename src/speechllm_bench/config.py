@@ -31,8 +31,8 @@ Part = Literal["adapter", "lora"]
 Precision = Literal["fp32", "bf16", "mixed"]
 """Of the frozen backbones and of training; what learns is kept in fp32.
 
-`bf16`: backbones are kept in bf16, and training steps compute in it. `mixed`: backbones are kept in fp32, and
-training steps alone compute in bf16, so that answers do not depend on what a processor makes of bf16.
+`bf16`: backbones are kept in bf16, and training steps compute in it. `mixed`: training and decoding compute
+in bf16 where the device has instructions for it, and in fp32 elsewhere; norms, sums and the head are fp32.
 """
 Answerer = Literal["model", "chance_copier", "whole_transcript", "majority"]  # evaluation/answerers.py
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard

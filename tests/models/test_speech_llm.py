@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from transformers import LlamaForCausalLM
 from speechllm_bench import paths
 from speechllm_bench.adapter_config import adapter_config
 from speechllm_bench.config import LoraConfig
+from speechllm_bench.models import speech_llm
 from speechllm_bench.models.adapters import Adapter, build_adapter, n_parameters
 from speechllm_bench.models.inputs import collate, prompt_halves
 from speechllm_bench.models.llm import load_llm, load_tokenizer
@@ -299,6 +301,40 @@ def test_lora_trains_two_to_five_percent_of_the_zoos_llm(profile, tmp_path):
     assert lora.alpha / lora.rank == 4
     layers = {n.split(".lora_")[0].split(".")[-1] for n in trained}
     assert layers == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+def test_what_all_prompts_begin_with_is_computed_once_with_the_same_loss_and_gradients(
+    make, tokenizer, monkeypatch
+):
+    model = make(lora=LORA)
+    learning = model.trained_parameters(["adapter", "lora"])
+    with torch.no_grad():
+        for name, parameter in learning.items():
+            if "lora_B" in name:  # zero at first, and with it the gradient of lora_A
+                parameter.normal_(std=0.1)
+    head = "You extract what a caller says from a phone call, word for word."
+    alike = [replace(e, prompt=f"{head}\n{e.prompt}") for e in EXAMPLES]
+    given = {"frames": FRAMES, "speech_tokens": EIGHTFOLD, "with_answer": True}
+    asked = collate(tokenizer, alike, **given)
+    n_shared = len(tokenizer(head)["input_ids"])
+    assert n_shared <= speech_llm.shared_positions(asked) <= n_shared + 3
+    assert speech_llm.shared_positions(collate(tokenizer, alike[:1], **dict(given, frames=FRAMES[:1]))) == 0
+    found, read = [], []
+    layer = model.llm.get_base_model().model.layers[0]
+    layer.mlp.register_forward_hook(lambda _, inputs, out: read.append(inputs[0].shape[:2].numel()))
+    for shortest in (10**6, 4):
+        monkeypatch.setattr(speech_llm, "SHORTEST_SHARED", shortest)
+        read.clear()
+        loss = model.loss(asked)
+        loss.backward()
+        gradients = {name: p.grad.clone() for name, p in learning.items()}
+        found.append((sum(read), loss.item(), gradients))
+        model.zero_grad()
+    assert found[0][0] - found[1][0] == 2 * speech_llm.shared_positions(asked)  # of three examples
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-6)
+    for name, gradient in found[0][2].items():
+        assert gradient.abs().sum() > 0
+        torch.testing.assert_close(found[1][2][name], gradient, msg=name)
 
 
 def test_activations_computed_again_give_the_same_gradients_and_the_same_answers(make, tokenizer):

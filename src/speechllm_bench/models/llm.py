@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import get_peft_model
 from transformers import (
@@ -16,6 +17,7 @@ from transformers import (
 
 from speechllm_bench.config import LoraConfig, Precision
 from speechllm_bench.errors import UserError
+from speechllm_bench.models.bf16 import computes_in_bf16, keep_linears_in_bf16
 from speechllm_bench.models.pretrained import load_pretrained, loaded
 
 _KEPT = {
@@ -51,7 +53,14 @@ def load_llm(name: str, lora: LoraConfig | None = None, precision: Precision = "
     """The frozen text LLM in `precision`, with LoRA, always in fp32, where `lora` is given."""
     llm = load_pretrained(AutoModelForCausalLM, name, precision)
     llm.generation_config = plain_decoding(llm.generation_config)
+    if precision == "mixed" and computes_in_bf16(precision, device()):
+        keep_linears_in_bf16(llm)
     return with_lora(llm, lora)
+
+
+def device() -> str:
+    """Where models compute: on the GPU if there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def plain_decoding(settings: GenerationConfig) -> GenerationConfig:

@@ -16,12 +16,18 @@ from transformers import PreTrainedModel
 from speechllm_bench.models.adapters import Adapter
 from speechllm_bench.models.inputs import Batch
 
+SHORTEST_SHARED = 16
+"""Positions that all prompts of a batch begin with, from which on they are computed once for the batch."""
+
 
 class SpeechLLM(nn.Module):
-    def __init__(self, llm: PreTrainedModel, adapter: Adapter | None):
+    """bf16: whether it computes in bf16 where its weights are fp32 (`bf16.computes_in_bf16`)."""
+
+    def __init__(self, llm: PreTrainedModel, adapter: Adapter | None, bf16: bool = False):
         super().__init__()
         self.llm = llm
         self.adapter = adapter
+        self.bf16 = bf16
         self.recomputes = False  # activations, for the gradients
 
     @property
@@ -48,7 +54,12 @@ class SpeechLLM(nn.Module):
 
     def loss(self, batch: Batch, speech: Tensor | None = None) -> Tensor:
         """Nats per target token over the batch. `speech` as in `embeddings`."""
-        return cross_entropy(self.answer_logits(batch, speech), batch)
+        with self.arithmetic():
+            return cross_entropy(self.answer_logits(batch, speech), batch)
+
+    def arithmetic(self) -> torch.autocast:
+        """The context in which it computes."""
+        return torch.autocast(self.llm.device.type, torch.bfloat16, enabled=self.bf16)
 
     def answer_logits(self, batch: Batch, speech: Tensor | None = None) -> Tensor:
         """(targets, V): of the answers' tokens, example after example, and of no other position.
@@ -56,13 +67,22 @@ class SpeechLLM(nn.Module):
         `speech` as in `embeddings`.
         """
         base = self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm
+        embedded, attended = self.embeddings(batch, speech), batch.attended.long()
+        shared = shared_positions(batch)
+        before = None
+        if shared >= SHORTEST_SHARED and not self.recomputes:  # which keeps no cache
+            before = base.model(inputs_embeds=embedded[:1, :shared], use_cache=True).past_key_values
+            before.batch_repeat_interleave(len(embedded))
+        else:
+            shared = 0
         hidden = base.model(
-            inputs_embeds=self.embeddings(batch, speech),
-            attention_mask=batch.attended.long(),
-            use_cache=False,
-        ).last_hidden_state  # (B, N, E)
-        # Position i predicts token i + 1: (B, N - 1, E) -> (targets, E) -> (targets, V).
-        return base.lm_head(hidden[:, :-1][batch.answer[:, 1:]])
+            inputs_embeds=embedded[:, shared:],
+            attention_mask=attended,
+            past_key_values=before,
+            use_cache=before is not None,
+        ).last_hidden_state  # (B, N - shared, E)
+        # Position i predicts token i + 1: (B, N - shared - 1, E) -> (targets, E) -> (targets, V).
+        return base.lm_head(hidden[:, :-1][batch.answer[:, shared + 1 :]])
 
     @torch.inference_mode()
     def generate(
@@ -78,15 +98,16 @@ class SpeechLLM(nn.Module):
         A row ends at the first of `eos_token_id`. What else a folder's generation settings ask for is dropped
         where the LLM is loaded (`llm.plain_decoding`).
         """
-        return self.llm.generate(
-            inputs_embeds=self.embeddings(batch),
-            attention_mask=batch.attended.long(),
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=beams,
-            eos_token_id=eos_token_id,
-            pad_token_id=pad_token_id,
-        )
+        with self.arithmetic():
+            return self.llm.generate(
+                inputs_embeds=self.embeddings(batch),
+                attention_mask=batch.attended.long(),
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                num_beams=beams,
+                eos_token_id=eos_token_id,
+                pad_token_id=pad_token_id,
+            )
 
     def recompute_activations(self) -> bool:
         """Compute the LLM's activations again for the gradients from now on, in place of keeping them.
@@ -113,6 +134,12 @@ class SpeechLLM(nn.Module):
             if part in parts:
                 chosen[name] = parameter
         return chosen
+
+
+def shared_positions(batch: Batch) -> int:
+    """How many positions at the start are the same tokens in every example, none of them speech or answer."""
+    alike = (batch.tokens == batch.tokens[:1]) & batch.attended & ~batch.speech & ~batch.answer  # (B, N)
+    return int(alike.all(0).long().cumprod(0).sum()) if len(batch.tokens) > 1 else 0
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:

@@ -21,9 +21,10 @@ from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.evaluation import score, task_scores
 from speechllm_bench.models.adapters import build_adapter, mean_norm
 from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
+from speechllm_bench.models.bf16 import computes_in_bf16
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.inputs import collate, prompt_tokens
-from speechllm_bench.models.llm import load_llm, load_tokenizer, with_lora
+from speechllm_bench.models.llm import device, load_llm, load_tokenizer, with_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example, SlotType, Utterance
 from speechllm_bench.training import distillation, schedule
@@ -93,7 +94,7 @@ def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, Pr
         embeddings = llm.get_input_embeddings().weight
         norm = mean_norm(embeddings) if config.adapter.scaled else 1.0
         adapter = build_adapter(config.adapter, d_encoder, embeddings.shape[1], norm)
-    model = SpeechLLM(llm, adapter).to("cuda" if torch.cuda.is_available() else "cpu")
+    model = SpeechLLM(llm, adapter, computes_in_bf16(config.precision, device())).to(device())
     return model, load_tokenizer(config.audio_llm or config.llm)
 
 
@@ -108,7 +109,7 @@ def train_stage(
 ) -> tuple[Fit, Seen]:
     """Train stage `index` in place; returns the fit and what was seen for it."""
     stage = config.stages[index]
-    device = model.llm.device
+    place = model.llm.device
     for task in stage.taught:
         questions.with_gold(data.train, [task], 1)  # refuses a task that nothing is known for
     train = questions.with_gold(data.train, stage.taught)
@@ -139,13 +140,13 @@ def train_stage(
         batch = collate(tokenizer, chosen, **heard, speech_tokens=model.speech_tokens, with_answer=True)
         positions[places[0]] = (~batch.attended).sum().item(), batch.attended.numel()
         if regulariser:
-            return regulariser.loss(model, batch.to(device), heard_of)
+            return regulariser.loss(model, batch.to(place), heard_of)
         if stage.distillation:
             read = collate(tokenizer, chosen, transcripts=[u.transcript for u in heard_of], with_answer=True)
-            return distillation.loss(model, batch.to(device), read.to(device), stage.distillation.weight)
-        return {"loss": model.loss(batch.to(device))}
+            return distillation.loss(model, batch.to(place), read.to(place), stage.distillation.weight)
+        return {"loss": model.loss(batch.to(place))}
 
-    regulariser = Regulariser(stage.classifier, train, config.seed, device) if stage.classifier else None
+    regulariser = Regulariser(stage.classifier, train, config.seed, place) if stage.classifier else None
     warm_start = None
     if stage.objective == "ctc":
         warm_start = WarmStart(stage, model, tokenizer, train, data.frames.n_frames, config.seed)
@@ -172,7 +173,7 @@ def train_stage(
         checkpoint,
         config.seed,
         shares={name: rate for name in parameters if "lora_" not in name},
-        autocast=config.precision != "fp32",
+        autocast=model.bf16,
         lighten=model.recompute_activations if warm_start is None else lambda: False,
         progress=progress,
     )

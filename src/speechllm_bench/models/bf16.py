@@ -1,0 +1,49 @@
+"""bf16 arithmetic over an fp32 model: where a device has it, and what it needs of the frozen LLM."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from speechllm_bench.config import Precision
+
+
+def computes_in_bf16(precision: Precision, device: str) -> bool:
+    """Whether a model of this precision computes in bf16 on a device ("cpu", "cuda").
+
+    `mixed` does so where the processor has instructions for it; elsewhere bf16 would be emulated, and slow.
+    """
+    if precision == "mixed" and device == "cpu":
+        found = torch.cpu.get_capabilities()
+        return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+    return precision != "fp32"
+
+
+class Fp32Linear(nn.Linear):
+    """A linear layer that computes in fp32 under autocast as well.
+
+    For the LLM's head: bf16 logits are multiples of 1/16 from 8 upwards, and the likeliest tokens tie.
+    """
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        with torch.autocast(hidden.device.type, enabled=False):
+            return nn.functional.linear(hidden.float(), self.weight, self.bias)
+
+
+def keep_linears_in_bf16(llm: PreTrainedModel) -> None:
+    """Round the frozen linear layers' weights to bf16 once, as autocast would at each step, but the head's.
+
+    On a CPU attention is plain matrix products, too: the gradient of torch's fused one takes ten times as
+    long there in bf16.
+    """
+    if llm.device.type == "cpu":
+        llm.set_attn_implementation("eager")
+    head = llm.get_output_embeddings()
+    if isinstance(head, nn.Linear):
+        exact = Fp32Linear(head.in_features, head.out_features, head.bias is not None, device="meta")
+        exact.weight, exact.bias = head.weight, head.bias  # the embeddings' own where they are tied
+        llm.set_output_embeddings(exact)
+    for module in llm.modules():
+        if isinstance(module, nn.Linear) and not isinstance(module, Fp32Linear):
+            module.to(torch.bfloat16)

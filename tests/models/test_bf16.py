@@ -1,0 +1,76 @@
+"""bf16 over an fp32 model: where it is used, what is rounded and what stays exact."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from speechllm_bench.config import LoraConfig
+from speechllm_bench.models import bf16, llm
+from speechllm_bench.models.bf16 import Fp32Linear, computes_in_bf16
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "found", "expected"),
+    [
+        ("fp32", "cuda", {"avx512_bf16": True}, False),
+        ("mixed", "cpu", {"avx512_bf16": True}, True),
+        ("mixed", "cpu", {"avx2": True, "avx512_bf16": False}, False),
+        ("mixed", "cuda", {}, True),
+        ("bf16", "cpu", {}, True),
+    ],
+)
+def test_bf16_is_used_where_a_device_has_it(monkeypatch, precision, device, found, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    assert computes_in_bf16(precision, device) == expected
+
+
+@pytest.fixture
+def mixed(tiny_backbones, monkeypatch):
+    """An LLM in mixed precision with LoRA, on a machine that has bf16."""
+    monkeypatch.setattr(llm, "computes_in_bf16", lambda precision, device: True)
+    return llm.load_llm(str(tiny_backbones / "llm"), LoraConfig(rank=2, alpha=8, dropout=0.0), "mixed")
+
+
+def test_frozen_linear_layers_are_rounded_and_all_else_stays_exact(mixed, tiny_backbones):
+    exact = dict(llm.load_llm(str(tiny_backbones / "llm")).named_parameters())
+    dtypes = {}
+    for name, weight in mixed.named_parameters():
+        plain = name.removeprefix("base_model.model.").replace(".base_layer", "")
+        if "lora_" in name:
+            assert weight.dtype == torch.float32
+            continue
+        dtypes[plain] = weight.dtype
+        assert torch.equal(weight.float(), exact[plain].to(weight.dtype).float())
+    assert {n for n, dtype in dtypes.items() if dtype == torch.bfloat16} == {
+        n for n in dtypes if n.endswith("_proj.weight")
+    }
+    assert isinstance(mixed.get_output_embeddings(), Fp32Linear)
+
+
+def test_an_untrained_one_says_nearly_what_the_exact_one_says(mixed, tiny_backbones):
+    tokens = torch.arange(12)[None]
+    exact = llm.load_llm(str(tiny_backbones / "llm"))(tokens).logits
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = mixed(tokens).logits
+    assert rounded.dtype == torch.float32 and not torch.equal(rounded, exact)
+    assert (rounded - exact).norm() < 0.05 * exact.norm()
+
+
+def test_the_head_computes_in_fp32_under_autocast():
+    plain = nn.Linear(8, 5)
+    head = Fp32Linear(8, 5)
+    head.load_state_dict(plain.state_dict())
+    hidden = torch.randn(3, 8, dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert plain(hidden).dtype == torch.bfloat16
+        said = head(hidden)
+    assert torch.equal(said, nn.functional.linear(hidden.float(), head.weight, head.bias))
+
+
+def test_where_a_processor_has_no_bf16_mixed_is_fp32(tiny_backbones, monkeypatch):
+    monkeypatch.setattr(llm, "computes_in_bf16", lambda precision, device: False)
+    model = llm.load_llm(str(tiny_backbones / "llm"), None, "mixed")
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert bf16.Fp32Linear not in map(type, model.modules())
