@@ -1,4 +1,4 @@
-"""Writes what `make verify` needs: the audio of a profile's test turns, and what chosen runs have trained.
+"""Writes what a profile's numbers need elsewhere: its corpus as clips, its test turns, and trained models.
 
     python tools/ship.py small baselines:gold baselines:speechllm
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 from speechllm_bench import paths, preparation, studies, verification
+from speechllm_bench.data import corpora
 from speechllm_bench.data.clips import Clips
 from speechllm_bench.data.corpora import shipped
 
@@ -19,13 +20,18 @@ TEST_SPLITS = ("A-test", "B-test", "C-test")
 def main(profile: str, *named: str) -> None:
     corpus = studies.profile_named(profile).corpus
     splits = [split for split in TEST_SPLITS if split in corpus.sizes]
-    shipped.write(corpus, splits, Clips(preparation.clips_folder()), verification.turns_folder(profile))
+    clips = Clips(preparation.clips_folder())
+    shipped.write(corpus, splits, clips, verification.turns_folder(profile))
+    turns = [turn for split in corpora.utterances(corpus).values() for turn in split]
+    clips.pack([(turn.transcript, turn.voice) for turn in turns], paths.results(profile) / "clips")
     for name in named:
         study, variant = name.split(":")
         seed = studies.profile_named(profile).seeds[0]
         print(verification.export_model(studies.run(study, variant, seed, profile)))
     total = sum(
-        f.stat().st_size for f in paths.results(profile).rglob("*") if f.parent.name in ("turns", "models")
+        f.stat().st_size
+        for f in paths.results(profile).rglob("*")
+        if f.parent.name in ("clips", "turns", "models")
     )
     print(f"{total / 1e6:.1f} MB")
 

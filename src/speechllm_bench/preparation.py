@@ -122,6 +122,7 @@ def _ensure_spoken(
             from speechllm_bench.data.corpora import store
 
             if clips:
+                Clips(clips).unpack(sorted(paths.home().glob("results/*/clips/*.parquet")))
                 _tell_synthesis(utterances(), clips, n_workers)
             store.build(utterances(), folder, recipe(), n_workers, recording=recording, clips=clips)
     return Corpus.load(folder)

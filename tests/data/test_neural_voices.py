@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from speechllm_bench.data import clips as clips_module
 from speechllm_bench.data import neural_voices, synthesis
 from speechllm_bench.data.clips import Clips
 from speechllm_bench.data.corpora import call_centre
@@ -65,8 +66,9 @@ def test_clips_that_are_there_are_not_spoken_again(home):
     clips, rng = Clips(home / "clips"), np.random.default_rng(0)
     for utterance in utterances[:2]:
         samples = (3000 * rng.standard_normal(8000)).astype(np.int16)
-        clips.keep(utterance.transcript, utterance.voice, samples, 16000)
-        assert np.array_equal(clips.read(utterance.transcript, utterance.voice), samples)
+        kept = clips.keep(utterance.transcript, utterance.voice, samples, 16000)
+        assert np.array_equal(clips.read(utterance.transcript, utterance.voice), kept)
+        assert len(kept) == len(samples) and np.corrcoef(kept, samples)[0, 1] > 0.5
     spoken = list(synthesis.speak_all(utterances[:2], 1, False, home / "clips"))
     assert [u.id for u, _ in spoken] == [u.id for u in utterances[:2]]
     with pytest.raises(UserError, match="neural voices are not on this machine"):
@@ -76,6 +78,38 @@ def test_clips_that_are_there_are_not_spoken_again(home):
 def test_a_damaged_clip_is_spoken_again(home):
     clips = Clips(home / "clips")
     clips.keep("hello", VOICE, np.ones(800, np.int16), 16000)
-    (file,) = (home / "clips").rglob("*.flac")
+    (file,) = (home / "clips").rglob("*.opus")
     file.write_bytes(file.read_bytes()[:20])
     assert clips.read("hello", VOICE) is None
+
+
+def test_packed_clips_are_taken_in_elsewhere(home):
+    said = [(f"turn {i}", VOICE) for i in range(3)]
+    rng, here, there = np.random.default_rng(0), Clips(home / "a" / "speech"), Clips(home / "b" / "speech")
+    samples = [here.keep(*one, (3000 * rng.standard_normal(800)).astype(np.int16), 16000) for one in said]
+    (pack,) = here.pack(said, home / "packs")
+    there.keep(*said[0], np.ones(400, np.int16), 16000)
+    there.unpack([pack])
+    heard = [there.read(*one) for one in said]
+    assert len(heard[0]) == 400  # what is there is kept
+    assert all(np.array_equal(a, b) for a, b in zip(heard[1:], samples[1:], strict=True))
+    other = Clips(home / "c" / "other speech")
+    other.unpack([pack])
+    assert not any(other.has(*one) for one in said)
+    with pytest.raises(UserError, match='"turn 9" has not been spoken yet'):
+        here.pack([("turn 9", VOICE)], home / "packs")
+    pack.write_bytes(pack.read_bytes()[:-20])
+    with pytest.raises(UserError, match=r"0\.parquet is damaged .*git checkout"):
+        there.unpack([pack])
+
+
+def test_many_clips_make_several_packs(home, monkeypatch):
+    monkeypatch.setattr(clips_module, "_PACK_BYTES", 1000)
+    said = [(f"turn {i}", VOICE) for i in range(6)]
+    here, there = Clips(home / "a" / "speech"), Clips(home / "b" / "speech")
+    for one in said:
+        here.keep(*one, np.ones(1600, np.int16), 16000)
+    packs = here.pack(said, home / "packs")
+    assert len(packs) > 1
+    there.unpack(packs)
+    assert all(there.has(*one) for one in said)

@@ -1,23 +1,31 @@
-"""Clean speech kept clip by clip, so that hours of synthesis can be stopped and gone on with.
+"""Clean speech kept clip by clip, so that hours of synthesis can be stopped, gone on with, and shipped.
 
 A clip is named by what was said and by which voice, without the telephone line behind it: corpora of other
-sizes, or with other noise, share clips. Clips are FLAC files of the 16-bit samples, so nothing is lost.
+sizes, or with other noise, share clips. Clips are Opus files of about 18 kbit/s. What is heard is always the
+clip as it is kept, whether it was spoken just now, earlier or on another machine.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import soundfile
 
 from speechllm_bench import runs
+from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Voice
+
+COMPRESSION = 0.96  # of libsndfile's scale for Opus, 18 kbit/s at 16 kHz
+_PACK_BYTES = 10_000_000  # of a pack's clips, about
 
 
 class Clips:
-    """The clips of one speech recipe, in a folder of their own."""
+    """The clips of one speech recipe, in a folder of their own, whose name is the recipe's digest."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -29,14 +37,59 @@ class Clips:
         except (OSError, soundfile.LibsndfileError):
             return None
 
-    def keep(self, transcript: str, voice: Voice, samples: np.ndarray, rate: int) -> None:
+    def keep(self, transcript: str, voice: Voice, samples: np.ndarray, rate: int) -> np.ndarray:
+        """Write a clip of int16 samples; returns them as the clip has them, as many."""
         buffer = io.BytesIO()
-        soundfile.write(buffer, samples, rate, format="FLAC", subtype="PCM_16")
+        soundfile.write(buffer, samples, rate, format="OGG", subtype="OPUS", compression_level=COMPRESSION)
         runs.write_bytes(self._file(transcript, voice), buffer.getvalue())
+        return self.read(transcript, voice)
 
     def has(self, transcript: str, voice: Voice) -> bool:
         return self._file(transcript, voice).is_file()
 
+    def pack(self, spoken: Iterable[tuple[str, Voice]], folder: Path) -> list[Path]:
+        """Write the clips of these transcripts and voices as parquet files; UserError where one is missing."""
+        packs: list[dict[str, bytes]] = [{}]
+        for transcript, voice in spoken:
+            file = self._file(transcript, voice)
+            if self.read(transcript, voice) is None:
+                raise UserError(
+                    f'"{transcript}" has not been spoken yet; run `speechllm-bench prepare` first'
+                )
+            if sum(map(len, packs[-1].values())) > _PACK_BYTES:
+                packs.append({})
+            packs[-1][file.stem] = file.read_bytes()
+        written = []
+        for i, clips in enumerate(packs):
+            table = pa.table({"name": list(clips), "opus": list(clips.values())})
+            buffer = io.BytesIO()
+            pq.write_table(table.replace_schema_metadata({"speech": self._folder.name}), buffer)
+            written.append(folder / f"{i}.parquet")
+            runs.write_bytes(written[-1], buffer.getvalue())
+        return written
+
+    def unpack(self, packs: Iterable[Path]) -> None:
+        """Take in what packs of the same speech recipe hold and this folder does not.
+
+        UserError for a pack that is damaged.
+        """
+        for pack in packs:
+            try:
+                about = pq.read_schema(pack).metadata or {}
+                if about.get(b"speech", b"").decode() != self._folder.name:
+                    continue
+                clips = pq.read_table(pack)
+                named = zip(clips["name"].to_pylist(), clips["opus"].to_pylist(), strict=True)
+            except (OSError, pa.ArrowException, KeyError) as error:
+                told = str(error).partition("\n")[0]
+                raise UserError(f"{pack} is damaged ({told}); bring it back with `git checkout`") from None
+            for name, opus in named:
+                if not (file := self._named(name)).is_file():
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(opus)
+
     def _file(self, transcript: str, voice: Voice) -> Path:
-        name = runs.digest(transcript, voice.speaker, voice.rate, voice.pitch)
-        return self._folder / name[:2] / f"{name}.flac"
+        return self._named(runs.digest(transcript, voice.speaker, voice.rate, voice.pitch))
+
+    def _named(self, name: str) -> Path:
+        return self._folder / name[:2] / f"{name}.opus"

@@ -155,9 +155,7 @@ def _serve_telephone() -> None:
         if service not in speakers:
             speakers[service] = _Process(service)
         samples = speakers[service].ask(transcript, voice)
-        if clips:
-            clips.keep(transcript, voice, samples, rate)
-        return samples
+        return clips.keep(transcript, voice, samples, rate) if clips else samples
 
     for line in sys.stdin.buffer:
         request = json.loads(line)
