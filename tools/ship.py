@@ -28,11 +28,8 @@ def main(profile: str, *named: str) -> None:
         study, variant = name.split(":")
         seed = studies.profile_named(profile).seeds[0]
         print(verification.export_model(studies.run(study, variant, seed, profile)))
-    total = sum(
-        f.stat().st_size
-        for f in paths.results(profile).rglob("*")
-        if f.parent.name in ("clips", "turns", "models")
-    )
+    files = (f for part in ("clips", "turns", "models") for f in paths.results(profile).glob(f"{part}/*"))
+    total = sum(file.stat().st_size for file in files)
     print(f"{total / 1e6:.1f} MB")
 
 

@@ -96,9 +96,14 @@ def test_packed_clips_are_taken_in_elsewhere(home):
     other = Clips(home / "c" / "other speech")
     other.unpack([pack])
     assert not any(other.has(*one) for one in said)
-    with pytest.raises(UserError, match='"turn 9" has not been spoken yet'):
+    with pytest.raises(UserError, match='"turn 9" is not spoken yet'):
         here.pack([("turn 9", VOICE)], home / "packs")
-    pack.write_bytes(pack.read_bytes()[:-20])
+    whole = pack.read_bytes()
+    place = whole.index(b"OpusHead") + 3
+    pack.write_bytes(whole[:place] + b"X" + whole[place + 1 :])
+    with pytest.raises(UserError, match=r"0\.parquet is damaged \(a clip has another hash\)"):
+        there.unpack([pack])
+    pack.write_bytes(whole[:-20])
     with pytest.raises(UserError, match=r"0\.parquet is damaged .*git checkout"):
         there.unpack([pack])
 

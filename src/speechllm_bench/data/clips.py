@@ -7,6 +7,7 @@ clip as it is kept, whether it was spoken just now, earlier or on another machin
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterable
 from pathlib import Path
@@ -48,20 +49,19 @@ class Clips:
         return self._file(transcript, voice).is_file()
 
     def pack(self, spoken: Iterable[tuple[str, Voice]], folder: Path) -> list[Path]:
-        """Write the clips of these transcripts and voices as parquet files; UserError where one is missing."""
+        """Write the clips of these transcripts and voices as parquet files; UserError where one lacks."""
         packs: list[dict[str, bytes]] = [{}]
         for transcript, voice in spoken:
             file = self._file(transcript, voice)
             if self.read(transcript, voice) is None:
-                raise UserError(
-                    f'"{transcript}" has not been spoken yet; run `speechllm-bench prepare` first'
-                )
+                raise UserError(f'"{transcript}" is not spoken yet; run `speechllm-bench prepare` first')
             if sum(map(len, packs[-1].values())) > _PACK_BYTES:
                 packs.append({})
             packs[-1][file.stem] = file.read_bytes()
         written = []
         for i, clips in enumerate(packs):
-            table = pa.table({"name": list(clips), "opus": list(clips.values())})
+            hashes = [hashlib.sha256(clip).hexdigest() for clip in clips.values()]
+            table = pa.table({"name": list(clips), "sha256": hashes, "opus": list(clips.values())})
             buffer = io.BytesIO()
             pq.write_table(table.replace_schema_metadata({"speech": self._folder.name}), buffer)
             written.append(folder / f"{i}.parquet")
@@ -78,15 +78,16 @@ class Clips:
                 about = pq.read_schema(pack).metadata or {}
                 if about.get(b"speech", b"").decode() != self._folder.name:
                     continue
-                clips = pq.read_table(pack)
-                named = zip(clips["name"].to_pylist(), clips["opus"].to_pylist(), strict=True)
-            except (OSError, pa.ArrowException, KeyError) as error:
+                clips = pq.read_table(pack, columns=["name", "sha256", "opus"]).to_pylist()
+                if any(hashlib.sha256(clip["opus"]).hexdigest() != clip["sha256"] for clip in clips):
+                    raise ValueError("a clip has another hash")
+            except (OSError, ValueError, pa.ArrowException) as error:
                 told = str(error).partition("\n")[0]
                 raise UserError(f"{pack} is damaged ({told}); bring it back with `git checkout`") from None
-            for name, opus in named:
-                if not (file := self._named(name)).is_file():
+            for clip in clips:
+                if not (file := self._named(clip["name"])).is_file():
                     file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_bytes(opus)
+                    file.write_bytes(clip["opus"])
 
     def _file(self, transcript: str, voice: Voice) -> Path:
         return self._named(runs.digest(transcript, voice.speaker, voice.rate, voice.pitch))
