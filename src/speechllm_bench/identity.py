@@ -126,7 +126,8 @@ def _frames_digest(corpus: str, config: RunConfig) -> str:
     if config.audio_llm:
         return runs.digest("frames", corpus, tower_hash(config.audio_llm), *version)
     encoder = config.encoder
-    return runs.digest("frames", corpus, backbone_hash(encoder.path), encoder.padding, *version)
+    mixed = ("mixed",) if config.precision == "mixed" else ()
+    return runs.digest("frames", corpus, backbone_hash(encoder.path), encoder.padding, *version, *mixed)
 
 
 def _own(tasks: set[TaskName]) -> tuple:

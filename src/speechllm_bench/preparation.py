@@ -104,7 +104,12 @@ def ensure_shipped(corpus: CorpusConfig, turns: Path) -> Corpus:
 def ensure_shipped_frames(config: RunConfig, corpus: Corpus) -> FrameStore:
     """Encoder frames of a shipped corpus."""
     encoder = config.encoder
-    made_by = (identity.backbone_hash(encoder.path), encoder.padding, identity.FRAMES_VERSION)
+    made_by = (
+        identity.backbone_hash(encoder.path),
+        encoder.padding,
+        identity.FRAMES_VERSION,
+        config.precision,
+    )
     folder = paths.cache() / "frames" / runs.digest("shipped frames", corpus.fingerprint, *made_by)
     return _ensure_encoded(config, corpus, folder)
 
@@ -176,18 +181,22 @@ def _encode(config: RunConfig, corpus: Corpus, folder: Path) -> None:
     from tqdm import tqdm
 
     from speechllm_bench.models import audio_llm, encoder
+    from speechllm_bench.models.bf16 import computes_in_bf16
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    in_bf16 = config.precision == "mixed" and not config.audio_llm and computes_in_bf16("mixed", device)
     if config.audio_llm:
         model, padding = audio_llm.load_tower(config.audio_llm, device), "masked"
         hears, encode, settings = identity.tower_hash(config.audio_llm), audio_llm.encode, ()
     else:
         model, padding = encoder.load_encoder(config.encoder.path, device), config.encoder.padding
-        hears, encode, settings = identity.backbone_hash(config.encoder.path), encoder.encode, (padding,)
+        hears, encode = identity.backbone_hash(config.encoder.path), encoder.encode
+        settings = padding, in_bf16
     key = {
         "encoder": hears,
         "padding": padding,
         "corpus": corpus.fingerprint,
+        **({"bf16": True} if in_bf16 else {}),
     }
     total = sum(len(corpus.n_samples(split)) for split in corpus.splits)
     with (

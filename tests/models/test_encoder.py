@@ -79,6 +79,13 @@ def test_29_9_s_pass_and_more_than_30_s_is_refused(encoder, padding):
         list(encoders.encode(encoder, [sound(481_600)], padding))
 
 
+def test_in_bf16_frames_are_nearly_the_same(encoder):
+    (exact,) = (frames for _, frames in encoders.encode(encoder, [sound(20_000)], "10s"))
+    (rounded,) = (frames for _, frames in encoders.encode(encoder, [sound(20_000)], "10s", bf16=True))
+    difference = np.linalg.norm(rounded.astype(float) - exact) / np.linalg.norm(exact.astype(float))
+    assert 0 < difference < 0.05
+
+
 def test_company_in_a_batch_does_not_change_frames(encoder):
     audio = [sound(n, seed=n) for n in (9_000, 30_000, 10_000, 5_000, 30_400, 10_240)]
     together = dict(encoders.encode(encoder, audio, "trimmed"))

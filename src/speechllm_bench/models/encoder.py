@@ -87,11 +87,16 @@ def same_length_batches(n_samples: Sequence[int], padding: str, seconds: float) 
 
 @torch.inference_mode()
 def encode(
-    encoder: WhisperEncoder, audio: Sequence[np.ndarray], padding: str, seconds: float = 60.0
+    encoder: WhisperEncoder,
+    audio: Sequence[np.ndarray],
+    padding: str,
+    bf16: bool = False,
+    seconds: float = 60.0,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (index, (T, D) fp16 encoder frames cut to the audio's real length), in batch order."""
     for batch in same_length_batches([len(a) for a in audio], padding, seconds):
         mel = torch.stack([log_mel(audio[i], padding, encoder.config.num_mel_bins) for i in batch])
-        states = encoder_states(encoder, mel.to(encoder.device, encoder.dtype))
+        with torch.autocast(encoder.device.type, torch.bfloat16, enabled=bf16):
+            states = encoder_states(encoder, mel.to(encoder.device, encoder.dtype))
         for row, index in enumerate(batch):
             yield index, states[row, : real_frames(len(audio[index]))].to("cpu", torch.float16).numpy()
