@@ -1,4 +1,4 @@
-"""Writes the generated parts of README.md and docs/: first figure, maps of studies, the backbones' table.
+"""Writes the generated parts of README.md and docs/: first figure, maps of studies, tables, keys.
 
 python tools/readme.py            rewrites what stands between the markers
 python tools/readme.py --check    fails when one of the parts is out of date
@@ -11,12 +11,14 @@ from pathlib import Path
 
 import papers
 import quality
+import schema
 
 PROJECT = Path(__file__).resolve().parents[1]
 PARTS = {
     "README.md": {"answer": papers.answer, "map": papers.cited},
     "docs/studies.md": {"studies": papers.studies},
     "docs/backbones.md": {"quality": quality.table},
+    "docs/schema.md": {"study": schema.study, "profile": schema.profile},
 }
 
 
