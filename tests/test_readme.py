@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -46,6 +47,24 @@ def test_the_first_screen_says_what_matters():
         assert words in FIRST_SCREEN, words
     assert FIRST_SCREEN.count("\n") < 45
     assert README.count("\n") < 150
+
+
+def test_the_first_figure_is_of_profile_small_once_it_is_there(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(PROJECT / "tools")
+    front = importlib.import_module("front")
+    of_mini = front.answer()
+    assert of_mini in README and "profile `mini`" in of_mini
+    tables, figures = (tmp_path / "results" / "small" / part for part in ("tables", "figures"))
+    for folder in (tables, figures):
+        folder.mkdir(parents=True)
+    rows = ["variant,seeds,f1", "cnn,1,0.5", "cnn_lora,1,0.6004", "mlp,1,0.7", "mlp_lora,2,0.8", "no_audio,,"]
+    (tables / "lora.csv").write_text("\n".join(rows))
+    monkeypatch.setattr(front, "PROJECT", tmp_path)
+    assert front.answer() == "No study of the first screen has a record yet."  # its figure is missing
+    (figures / "lora_parameters.png").touch()
+    said = front.answer()
+    assert "from 0.500 to 0.600 behind the CNN" in said and "profile `small`, 2 seeds per variant" in said
+    assert "Transformer" not in said and "wrong audio" not in said  # no such rows were run
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

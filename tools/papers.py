@@ -1,55 +1,18 @@
-"""The maps from the papers' tables to studies, commands and figures, and the README's first figure.
+"""The maps from the papers' tables to studies, commands and figures, from the studies' YAML and the records.
 
-Made from the studies' YAML and from the recorded tables and figures. Where profile `small` has a figure it
-is shown, and that of `mini` elsewhere.
+Where profile `small` has a figure or a table it is shown, and that of `mini` elsewhere.
 """
 
 from __future__ import annotations
 
-import csv
 import re
-from pathlib import Path
+
+from front import PROFILES, PROJECT, rows_of
 
 from speechllm_bench import catalogue, experiments
 from speechllm_bench.experiments import Study
 
-PROJECT = Path(__file__).resolve().parents[1]
-PROFILES = ("small", "mini")  # whose figures are shown, the first that has one
 PAPERS = {"2510.15851": "Slot filling", "2510.19326": "Reasoning", "2509.04473": "SENSE", "none": "ours"}
-
-FIRST = {
-    "lora": (
-        "lora_parameters",
-        "Does LoRA on the LLM fill more slots than a frozen LLM? With it F1 goes "
-        "from {cnn} to {cnn_lora} behind the CNN adapter and from {mlp} to {mlp_lora} behind the MLP.",
-        "Behind the Transformer it goes from {transformer} to {transformer_lora}, or to "
-        "{transformer_lora_own_rate} if the adapter keeps its own learning rate.",
-        "A model that hears the wrong audio has {no_audio}.",
-    ),
-    "baselines": (
-        "baselines_systems",
-        "How far is the SpeechLLM from a text LLM? On test set A the LLM that reads gold transcripts has an "
-        "F1 of {gold}, the cascade {cascade} and the SpeechLLM {speechllm}.",
-        "A model that hears the wrong audio has {no_audio}.",
-    ),
-}
-"""Studies that may answer on the first screen: a figure, and sentences that name variants' F1."""
-
-
-def answer() -> str:
-    """The first figure that is there, by profile and then by study, and what it answers in F1 of slots."""
-    for profile in PROFILES:
-        for study, (figure, first, *more) in FIRST.items():
-            image = f"results/{profile}/figures/{figure}.png"
-            rows = _rows(profile, study)
-            f1 = {name: f"{float(row['f1']):.3f}" for name, row in rows.items() if row["f1"]}
-            if not (PROJECT / image).is_file() or not (said := _filled(first, f1)):
-                continue
-            told = " ".join([said, *(s for text in more if (s := _filled(text, f1)))])
-            seeds = max(int(row["seeds"]) for row in rows.values() if row["f1"])
-            rests_on = f"Study `{study}`, profile `{profile}`, {seeds} seed{'s' * (seeds > 1)} per variant."
-            return f'<img src="{image}" width="560" alt="F1 in study {study}">\n\n*{told}* {rests_on}'
-    return "No study of the first screen has a record yet."
 
 
 def cited() -> str:
@@ -134,19 +97,6 @@ def _figure(study: str, up: str = "") -> str:
 def _table(study: str, up: str) -> str:
     for profile in PROFILES:
         file = f"results/{profile}/tables/{study}.md"
-        if any(row["seeds"] for row in _rows(profile, study).values()):
+        if any(row["seeds"] for row in rows_of(profile, study).values()):
             return f"[{profile}]({up}{file})"
     return "NOT RUN"
-
-
-def _rows(profile: str, study: str) -> dict[str, dict]:
-    file = PROJECT / "results" / profile / "tables" / f"{study}.csv"
-    if not file.is_file():
-        return {}
-    with open(file, encoding="utf-8", newline="") as table:
-        return {row["variant"]: row for row in csv.DictReader(table)}
-
-
-def _filled(text: str, f1: dict[str, str]) -> str:
-    """The text with each variant's F1; empty where one has none."""
-    return text.format_map(f1) if set(re.findall(r"{(\w+)}", text)) <= set(f1) else ""

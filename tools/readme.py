@@ -9,13 +9,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import front
 import papers
 import quality
 import schema
 
 PROJECT = Path(__file__).resolve().parents[1]
 PARTS = {
-    "README.md": {"answer": papers.answer, "map": papers.cited},
+    "README.md": {"answer": front.answer, "map": papers.cited, "found": front.found},
     "docs/studies.md": {"studies": papers.studies},
     "docs/backbones.md": {"quality": quality.table},
     "docs/schema.md": {"study": schema.study, "profile": schema.profile},
