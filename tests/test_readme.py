@@ -1,22 +1,39 @@
-"""The README says what is there: generated parts are up to date, links lead somewhere, commands exist."""
+"""README and docs/ say what is there: generated parts are up to date, links lead on, commands exist."""
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+import yaml
 
 from speechllm_bench import cli
-from speechllm_bench.paths import PROJECT
+from speechllm_bench.experiments import load_study
+from speechllm_bench.paths import EXPERIMENTS, PROJECT
 from speechllm_bench.profiles import known_profiles
 
 README = (PROJECT / "README.md").read_text("utf-8")
 FIRST_SCREEN = README[: README.index("\n## ")]
+DOCS = sorted((PROJECT / "docs").glob("*.md"))
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", PROJECT / "CHANGELOG.md", *DOCS]
+STUDIES = [load_study(file) for file in sorted(EXPERIMENTS.glob("*.yaml"))]
 
 
 def _shell_lines() -> list[str]:
-    blocks = re.findall(r"```(?:sh|bash|console)\n(.*?)```", README, re.S)
-    return [line.split("#")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    blocks = re.findall(r"```(?:sh|bash|console)\n(.*?)```", text, re.S)
+    lines = (line.split("#")[0].strip() for block in blocks for line in block.splitlines())
+    return [*filter(None, lines), *re.findall(r"`((?:make|speechllm-bench) [^`]+)`", text)]
+
+
+def _anchors(page: Path) -> set[str]:
+    """What a page's headings are linked by, as GitHub and MkDocs name them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_generated_parts_are_up_to_date():
@@ -26,20 +43,67 @@ def test_the_generated_parts_are_up_to_date():
 
 
 def test_the_first_screen_says_what_matters():
-    for words in ("synthetic", "NOT RUN", "\nmake  ", "\nmake test"):
+    for words in ("synthetic", "NOT RUN", "\nmake  ", "\nmake test", "\nmake lab", "<img src=", "| Figure |"):
         assert words in FIRST_SCREEN, words
     assert FIRST_SCREEN.count("\n") < 45
+    assert README.count("\n") < 150
 
 
-def test_relative_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        if "://" not in target:
-            assert (PROJECT / target).exists(), target
+def test_the_first_figure_is_of_profile_small_once_it_is_there(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(PROJECT / "tools")
+    front = importlib.import_module("front")
+    of_mini = front.answer()
+    assert of_mini in README and "profile `mini`" in of_mini
+    tables, figures = (tmp_path / "results" / "small" / part for part in ("tables", "figures"))
+    for folder in (tables, figures):
+        folder.mkdir(parents=True)
+    rows = ["variant,seeds,f1", "cnn,1,0.5", "cnn_lora,1,0.6004", "mlp,1,0.7", "mlp_lora,2,0.8", "no_audio,,"]
+    (tables / "lora.csv").write_text("\n".join(rows))
+    monkeypatch.setattr(front, "PROJECT", tmp_path)
+    assert front.answer() == "No study of the first screen has a record yet."  # its figure is missing
+    (figures / "lora_parameters.png").touch()
+    said = front.answer()
+    assert "from 0.500 to 0.600 behind the CNN" in said and "profile `small`, 2 seeds per variant" in said
+    assert "Transformer" not in said and "wrong audio" not in said  # no such rows were run
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_somewhere(page):
+    text = page.read_text("utf-8")
+    for link in [*re.findall(r"\]\(([^)]+)\)", text), *re.findall(r'<img src="([^"]+)"', text)]:
+        name, _, anchor = link.partition("#")
+        if "://" not in link:
+            target = page.parent / name if name else page
+            assert target.exists(), link
+            if anchor and target.parent == PROJECT / "docs":
+                assert anchor in _anchors(target), link
 
 
 def test_every_profile_and_only_real_ones_are_in_the_table():
-    rows = re.findall(r"^\| `(\w+)`(?: \(default\))? \|", README, re.M)
+    profiles = (PROJECT / "docs" / "profiles.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)`(?: \(default\))? \|", profiles, re.M)
     assert sorted(rows) == known_profiles()
+
+
+def test_the_maps_lead_from_the_papers_to_every_study():
+    listed = (PROJECT / "docs" / "studies.md").read_text("utf-8")
+    for study in STUDIES:
+        assert f"| [`{study.study}`](../experiments/{study.study}.yaml) | {study.title} |" in listed
+        if study.reported:
+            row = rf"^\| \[[\w ]+\]\(\S+{study.paper}\) \| \S.* \| .* \| `make STUDY={study.study}` \| .+ \|$"
+            assert re.search(row, FIRST_SCREEN, re.M), study.study
+
+
+def test_every_page_is_in_the_site():
+    site = yaml.safe_load((PROJECT / "mkdocs.yml").read_text("utf-8"))
+    named = re.findall(r"[\w]+\.md", str(site["nav"]))
+    assert sorted(named) == [page.name for page in DOCS]
+
+
+def test_papers_are_not_called_as_test_sets_are():
+    for page in PAGES:
+        if page.name != "findings.md":
+            assert not re.search(r"\b[Pp]apers? [ABC]\b", page.read_text("utf-8")), page.name
 
 
 def test_make_targets_exist():

@@ -1,4 +1,4 @@
-"""The README's table of what the embedded backbones can do, from their recorded evaluations."""
+"""The table in docs/backbones.md of what the embedded backbones can do, from their recorded evaluations."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 STUDY = PROJECT / "results" / "mini" / "tables" / "backbones.csv"
 TESTS = {"A": "", "B in-domain": "_b_id", "B out-of-domain": "_b_ood"}
 SYSTEMS = {
-    "text": "LLM tuned on gold transcripts: what it reaches without speech",
-    "composite": "speech: MLP adapter and LoRA, transcription and then slots",
-    "no_audio": "the same, hearing another turn",
+    "text": "LLM tuned on gold transcripts (no speech)",
+    "composite": "SpeechLLM: MLP adapter and LoRA, transcription, then slots",
+    "no_audio": "the same, with the wrong audio",
     "untuned": "LLM on gold transcripts, untuned",
     "chance": "chance copier",
 }
@@ -41,7 +41,8 @@ def table() -> str:
         lines.append(f"| F1, {what} | {' | '.join(cells)} |")
     seeds = sorted({int(row["seeds"]) for row in rows.values() if row.get("seeds")})
     if seeds:
-        lines += ["", f"Seeds a row of F1: {' to '.join(str(n) for n in sorted({seeds[0], seeds[-1]}))}."]
+        counted = " to ".join(str(n) for n in sorted({seeds[0], seeds[-1]}))
+        lines += ["", f"{counted} seed{'s' * (seeds[-1] > 1)} per row of F1."]
     return "\n".join(lines)
 
 

@@ -1,31 +1,43 @@
-"""Writes the README's generated parts: the tree of files and the table of the backbones' quality.
+"""Writes the generated parts of README.md and docs/: first figure, maps of studies, tables, keys.
 
-python tools/readme.py            rewrites what stands between the markers in README.md
+python tools/readme.py            rewrites what stands between the markers
 python tools/readme.py --check    fails when one of the parts is out of date
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
+import front
+import papers
 import quality
-import tree
+import schema
 
-README = tree.PROJECT / "README.md"
-PARTS = {"tree": tree.tree, "quality": quality.table}
+PROJECT = Path(__file__).resolve().parents[1]
+PARTS = {
+    "README.md": {"answer": front.answer, "map": papers.cited, "found": front.found},
+    "docs/studies.md": {"studies": papers.studies},
+    "docs/backbones.md": {"quality": quality.table},
+    "docs/schema.md": {"study": schema.study, "profile": schema.profile},
+}
 
 
-def renewed(readme: str) -> str:
-    for name, made in PARTS.items():
+def renewed(page: str, parts: dict) -> str:
+    for name, made in parts.items():
         begin, end = f"<!-- {name}: made by tools/readme.py -->", f"<!-- /{name} -->"
-        before, rest = readme.split(begin)
-        readme = f"{before}{begin}\n{made()}\n{end}{rest.split(end)[1]}"
-    return readme
+        before, rest = page.split(begin)
+        page = f"{before}{begin}\n{made()}\n{end}{rest.split(end)[1]}"
+    return page
 
 
 if __name__ == "__main__":
-    old = README.read_text("utf-8")
-    new = renewed(old)
-    if "--check" in sys.argv[1:]:
-        sys.exit("README.md is out of date; run `python tools/readme.py`" if old != new else 0)
-    README.write_text(new, "utf-8")
+    stale = []
+    for name, parts in PARTS.items():
+        old = (PROJECT / name).read_text("utf-8")
+        if (new := renewed(old, parts)) != old:
+            stale.append(name)
+            if "--check" not in sys.argv[1:]:
+                (PROJECT / name).write_text(new, "utf-8")
+    if stale and "--check" in sys.argv[1:]:
+        sys.exit(f"{' and '.join(stale)} out of date; run `python tools/readme.py`")

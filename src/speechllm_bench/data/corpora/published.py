@@ -16,12 +16,12 @@ def published(corpus: str, name: str) -> Path:
     if not data:
         raise MissingInput(
             f"corpus '{corpus}' is not on this machine, for SPEECHLLM_BENCH_DATA is not set; let it name a "
-            f"folder with {corpus}/ in it (README, The paper profile)"
+            f"folder with {corpus}/ in it (docs/profiles.md, The paper profile)"
         )
     if not (path := Path(data) / corpus / name).exists():
         raise MissingInput(
             f"corpus '{corpus}' is not whole on this machine: {path.parent} has no {path.name}; fetch it "
-            "(README, The paper profile)"
+            "(docs/profiles.md, The paper profile)"
         )
     return path
 

@@ -1,0 +1,100 @@
+"""What the README says in numbers, from recorded tables: the first figure's answer, and what was found.
+
+No number is typed: sentences name variants, and the tables give their main metric.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+PROFILES = ("small", "mini")  # whose records are shown, the first that has them
+METRICS = ("f1", "ner_f1", "wer")  # a variant has one of them
+
+FIRST = {
+    "lora": (
+        "lora_parameters",
+        "Does LoRA on the LLM fill more slots than a frozen LLM? With it F1 goes "
+        "from {cnn} to {cnn_lora} behind the CNN adapter and from {mlp} to {mlp_lora} behind the MLP.",
+        "Behind the Transformer it goes from {transformer} to {transformer_lora}, or to "
+        "{transformer_lora_own_rate} if the adapter keeps its own learning rate.",
+        "A model that hears the wrong audio has {no_audio}.",
+    ),
+    "baselines": (
+        "baselines_systems",
+        "How far is the SpeechLLM from a text LLM? On test set A the LLM that reads gold transcripts has an "
+        "F1 of {gold}, the cascade {cascade} and the SpeechLLM {speechllm}.",
+        "A model that hears the wrong audio has {no_audio}.",
+    ),
+}
+"""Studies that may answer on the first screen: a figure, and sentences of its variants."""
+
+FOUND = {
+    "adapter_size": (
+        "**Adapters.** With a frozen LLM the MLP reaches an F1 of {mlp}, the CNN {cnn}, CNN-XL {cnn_xl}, the "
+        "Transformer {transformer} and the Linear adapter {linear}. A chance copier has {chance}. The "
+        "Transformer is the paper's best adapter."
+    ),
+    "baselines": (
+        "**Baselines.** The text LLM on gold transcripts has {gold}, the cascade {cascade} and the SpeechLLM "
+        "{speechllm}. On slot types that training never asked for they have {gold_b_ood}, {cascade_b_ood} "
+        "and {speechllm_b_ood}. In the paper the SpeechLLM is ahead of the cascade on seen slot types."
+    ),
+    "multistage": (
+        "**Stages.** Slots alone give {single}, and transcription before slots {multistage_c}. Slots alone, "
+        "for as many examples in all, give {single_long}."
+    ),
+    "foundation_model": (
+        "**Audio LLM.** An audio LLM that was pre-trained on 63 hours of speech has {audio_llm}, and the "
+        "composite, tuned on the same slots, {composite}."
+    ),
+    "reasoning_mode": (
+        "**Reasoning.** Answering at once gives {regular}, and writing a trace before the answer {reasoning}."
+        " The paper also finds a loss by traces, for LLMs of 4 B parameters or fewer."
+    ),
+    "sense": (
+        "**SENSE.** With LoRA the F1 of entities goes from {ner} to {ner_lora}, and the word error rate from "
+        "{transcription} to {transcription_lora}. With the classifier they go to {ner_classifier} and "
+        "{transcription_classifier}."
+    ),
+}
+"""A sentence or two by study; F1 is of slots, on A, where the sentence names no other."""
+
+
+def answer() -> str:
+    """The first figure that is there, by profile and then by study, and what it answers."""
+    for profile in PROFILES:
+        for study, (figure, first, *more) in FIRST.items():
+            image = f"results/{profile}/figures/{figure}.png"
+            rows = rows_of(profile, study)
+            if not (PROJECT / image).is_file() or not (said := _filled(first, rows)):
+                continue
+            told = " ".join([said, *(s for text in more if (s := _filled(text, rows)))])
+            seeds = max(int(row["seeds"]) for row in rows.values() if row["seeds"])
+            rests_on = f"Study `{study}`, profile `{profile}`, {seeds} seed{'s' * (seeds > 1)} per variant."
+            return f'<img src="{image}" width="560" alt="F1 in study {study}">\n\n*{told}* {rests_on}'
+    return "No study of the first screen has a record yet."
+
+
+def found() -> str:
+    """One line a study, of the last profile."""
+    said = (_filled(text, rows_of(PROFILES[-1], study)) for study, text in FOUND.items())
+    return "\n".join(f"- {line}" for line in said if line)
+
+
+def rows_of(profile: str, study: str) -> dict[str, dict]:
+    """The rows of a recorded table by variant; none where there is no table."""
+    file = PROJECT / "results" / profile / "tables" / f"{study}.csv"
+    if not file.is_file():
+        return {}
+    with open(file, encoding="utf-8", newline="") as table:
+        return {row["variant"]: row for row in csv.DictReader(table)}
+
+
+def _filled(text: str, rows: dict[str, dict]) -> str:
+    """The text with each variant's main metric; empty where one has none."""
+    values = {name: [row[m] for m in METRICS if row.get(m)] for name, row in rows.items()}
+    shown = {name: f"{float(of[0]):.3f}" for name, of in values.items() if of}
+    return text.format_map(shown) if set(re.findall(r"{(\w+)}", text)) <= set(shown) else ""

@@ -1,0 +1,102 @@
+"""The maps from the papers' tables to studies, commands and figures, from the studies' YAML and the records.
+
+Where profile `small` has a figure or a table it is shown, and that of `mini` elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+
+from front import PROFILES, PROJECT, rows_of
+
+from speechllm_bench import catalogue, experiments
+from speechllm_bench.experiments import Study
+
+PAPERS = {"2510.15851": "Slot filling", "2510.19326": "Reasoning", "2509.04473": "SENSE", "none": "ours"}
+
+
+def cited() -> str:
+    """One row a study that reruns something a paper reports; paths are the README's."""
+    lines = ["| Paper | Where in it | Study | Command | Figure |", "|---|---|---|---|---|"]
+    for paper, study in _in_order():
+        if places := _places(study):
+            command = f"`make STUDY={study.study}`"
+            cells = (_source(paper), places, _link(study), command, _figure(study.study))
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def studies() -> str:
+    """All studies by paper, with the question's title; paths are those of docs/."""
+    lines = []
+    for paper, study in _in_order():
+        if (heading := f"## {_source(paper) if paper != 'none' else 'Of no paper'}") not in lines:
+            columns = "| Study | What it is about | Where in the paper | Table | Figure |"
+            lines += ["", heading, "", columns, "|---|---|---|---|---|"]
+        shown = _table(study.study, "../"), _figure(study.study, "../")
+        cells = (_link(study, "../"), study.title, _places(study) or "ours", *shown)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines).strip()
+
+
+def _in_order() -> list[tuple[str, Study]]:
+    """Studies by paper, then by the first table or section that they rerun."""
+    files = {name: file for name, file in catalogue.study_files().items() if PROJECT in file.parents}
+    named = [experiments.load_study(file) for file in files.values()]
+    papers = list(PAPERS)
+    return sorted(
+        ((study.paper, study) for study in named),
+        key=lambda pair: (papers.index(pair[0]), _first(_places(pair[1])), pair[1].study),
+    )
+
+
+def _places(study: Study) -> str:
+    """Tables and sections that a study's figures and claims name, as "Tables 2, 5; section 3.6"."""
+    sources = [entry.source for entry in (*study.reported, *study.claims)]
+    own = " ".join(source for source in sources if source.startswith(study.paper))
+    listed = re.findall(r"Tables? (\d+(?:(?:,| and) \d+)*)", own)
+    tables = set(re.findall(r"\d+", " ".join(listed)))
+    sections = set(re.findall(r"sections? (\d+\.\d+)", own))
+    named = [f"Appendix {letter}" for letter in sorted(set(re.findall(r"Appendix (\w)", own)))]
+    named += [word for word in ("abstract", "method") if re.search(rf", {word}", own)]
+    parts = [_counted("Table", sorted(tables, key=int)), _counted("section", sorted(sections)), *named]
+    return "; ".join(part for part in parts if part)
+
+
+def _counted(word: str, numbers: list[str]) -> str:
+    return f"{word}{'s' * (len(numbers) > 1)} {', '.join(numbers)}" if numbers else ""
+
+
+def _first(places: str) -> tuple:
+    """Sorts tables before sections, sections before the rest, and a study that names none last."""
+    found = re.match(r"(Table|section)s? ([\d.]+)", places)
+    return (("Table", "section").index(found[1]), float(found[2])) if found else (2 if places else 3, 0)
+
+
+def _source(paper: str) -> str:
+    return f"[{PAPERS[paper]}](https://arxiv.org/abs/{paper})"
+
+
+def _link(study: Study, up: str = "") -> str:
+    return f"[`{study.study}`]({up}experiments/{study.study}.yaml)"
+
+
+def _figure(study: str, up: str = "") -> str:
+    """A link to one figure: the learning curves only where a study has no other."""
+    others = [name for name in catalogue.study_files() if name.startswith(f"{study}_")]
+    for profile in PROFILES:
+        files = sorted((PROJECT / "results" / profile / "figures").glob(f"{study}_*.png"))
+        own = [file for file in files if not file.stem.startswith(tuple(f"{name}_" for name in others))]
+        if own:
+            file = min(own, key=lambda f: (f.stem.endswith("_curves"), f.name))
+            what = file.stem.removeprefix(f"{study}_").replace("_", " ")
+            return f"[{what}, {profile}]({up}{file.relative_to(PROJECT).as_posix()})"
+    return "NOT RUN"
+
+
+def _table(study: str, up: str) -> str:
+    for profile in PROFILES:
+        file = f"results/{profile}/tables/{study}.md"
+        if any(row["seeds"] for row in rows_of(profile, study).values()):
+            return f"[{profile}]({up}{file})"
+    return "NOT RUN"

@@ -1,0 +1,162 @@
+"""The keys that a study's and a profile's YAML may have, from the typed classes and their comments."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import tokenize
+from types import NoneType, UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from speechllm_bench import adapter_config, config, experiments, profiles, variants
+
+STUDY = {
+    experiments.Study: "The file",
+    variants.Variant: "A variant",
+    variants.StageRecipe: "A stage",
+    variants.EvaluationRecipe: "An evaluation",
+    config.AnnotationConfig: "An annotation",
+    config.ClassifierConfig: "A classifier",
+    config.DistillationConfig: "A distillation",
+    experiments.Reported: "A reported figure",
+    experiments.ClaimConfig: "A claim",
+}
+PROFILE = {
+    profiles.Profile: "The file of a profile",
+    config.CorpusConfig: "A corpus",
+    config.EncoderConfig: "An encoder",
+    **{
+        kind: f"An adapter of kind {kind.model_fields['kind'].annotation.__args__[0]}"
+        for kind in (
+            adapter_config.CNNConfig,
+            adapter_config.CNNXLConfig,
+            adapter_config.LinearConfig,
+            adapter_config.MLPConfig,
+            adapter_config.TransformerConfig,
+            adapter_config.PoolingConfig,
+        )
+    },
+    config.LoraConfig: "LoRA",
+    profiles.Budgets: "Budgets",
+    profiles.WarmStart: "A warm start",
+    profiles.Training: "Training",
+    profiles.Decoding: "Decoding",
+    profiles.PaperOwn: "Settings of one paper",
+}
+HEADINGS = STUDY | PROFILE
+RESOLVED = {
+    variants.StageRecipe: config.StageConfig,
+    variants.EvaluationRecipe: config.EvaluationConfig,
+    profiles.Training: config.StageConfig,
+    profiles.Decoding: config.EvaluationConfig,
+}
+"""What some become in a run: keys of the same name mean the same there, and may have their comment there."""
+TASKS = get_args(config.TaskName)
+WORDS = {
+    **{"None:": "null:", "False:": "false:", "True:": "true:"},
+    **{"2510.15851": "the Slot filling paper", "2510.19326": "the Reasoning paper", "2509.04473": "SENSE"},
+}
+PLAIN = {
+    int: "integer",
+    float: "number",
+    str: "text",
+    bool: "true or false",
+    dict: "settings",
+    NoneType: "null",
+}
+BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most", "min_length": "length at least"}
+
+
+def study() -> str:
+    return "\n\n".join(map(_section, STUDY))
+
+
+def profile() -> str:
+    return "\n\n".join(map(_section, PROFILE))
+
+
+def _section(model: type[BaseModel]) -> str:
+    known = [*reversed(RESOLVED.get(model, model).__mro__), *reversed(model.__mro__)]
+    comments = {name: text for cls in known for name, text in _comments(cls).items()}
+    said = inspect.cleandoc(vars(model).get("__doc__") or "")
+    lines = [f"### {HEADINGS[model]}", "", *([said, ""] if said else [])]
+    lines += ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for name, field in model.model_fields.items():
+        value = "; ".join([_type(field.annotation), *_bounds(field)])
+        cells = (f"`{name}`", value, _default(field), comments.get(name, ""))
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    text = "\n".join(lines)
+    for word, plain in WORDS.items():
+        text = text.replace(word, plain)
+    return text
+
+
+def _type(kind: object) -> str:
+    origin, of = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _type(of[0])
+    if origin in (Union, UnionType):
+        if all(isinstance(one, type) and issubclass(one, adapter_config.CNNConfig.__base__) for one in of):
+            return "an adapter of one kind below"
+        return " or ".join(map(_type, of))
+    if of == TASKS:
+        return "[a task](glossary.md#tasks)"
+    if origin is Literal:
+        return ", ".join(f"`{str(one).lower() if isinstance(one, bool) else one}`" for one in of)
+    if origin is list:
+        return f"list of: {_type(of[0])}"
+    if origin is dict:
+        return f"by {'task' if get_origin(of[0]) is Literal else 'name'}: {_type(of[1])}"
+    if kind in HEADINGS:
+        return f"[{HEADINGS[kind].lower()}](#{HEADINGS[kind].lower().replace(' ', '-')})"
+    return PLAIN.get(kind, "any")
+
+
+def _bounds(field: FieldInfo) -> list[str]:
+    held = [
+        (BOUNDS[name], getattr(rule, name))
+        for rule in field.metadata
+        for name in BOUNDS
+        if hasattr(rule, name)
+    ]
+    return [f"{word} {bound}" for word, bound in held]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return "its defaults"
+    if isinstance(value, list | dict):
+        return "empty"
+    return f"`{'null' if value is None else str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _comments(model: type) -> dict[str, str]:
+    """By field, the comments behind and directly above it in the source."""
+    if not (isinstance(model, type) and issubclass(model, BaseModel)) or model.__module__.startswith(
+        "pydantic"
+    ):
+        return {}
+    source = inspect.getsource(model)
+    read = tokenize.generate_tokens(io.StringIO(source).readline)
+    found = {
+        t.start[0]: (t.string.lstrip("# "), not t.line[: t.start[1]].strip())
+        for t in read
+        if t.type == tokenize.COMMENT
+    }
+    comments = {}
+    for node in ast.parse(source).body[0].body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            first = node.lineno
+            while found.get(first - 1, ("", False))[1]:
+                first -= 1
+            texts = [found[line][0] for line in range(first, node.end_lineno + 1) if line in found]
+            if texts:
+                comments[node.target.id] = " ".join(texts)
+    return comments
