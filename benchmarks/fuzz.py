@@ -23,9 +23,9 @@ from speechllm_bench.data import corpora
 from speechllm_bench.data.annotators import entities
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.questions import evaluation_example, with_gold
-from speechllm_bench.data.tasks import TASKS, trace
-from speechllm_bench.evaluation import score, task_scores
+from speechllm_bench.evaluation import score
 from speechllm_bench.schema import Prediction
+from speechllm_bench.tasks import TASKS, trace
 
 COLUMNS = ("raised", "range", "exact")
 BATCH = 20  # answers that are scored together
@@ -87,7 +87,7 @@ def fuzz(answers: int, seed: int = 0) -> dict[str, Counter]:
     right = questions()
     types = corpora.slot_types("call_centre")
     for task, predictions in right.items():
-        parse = task_scores.parser(task, None, types)
+        parse = score.parser(task, None, types)
         found[task] = Counter()
         _score(task, predictions, parse, found[task], exact=True)
         for _ in range(math.ceil(answers / len(right) / BATCH)):
@@ -112,7 +112,7 @@ def _annotator(raw: str, found: Counter) -> None:
 
 def _score(task: str, predictions: list[Prediction], parse, found: Counter, exact: bool = False) -> None:
     try:
-        scored = task_scores.score_task(task, predictions, parse)
+        scored = score.score_task(task, predictions, parse)
         json.dumps(scored, allow_nan=False)
         values = {name: score.interval([scored], name).value for name in scored["metrics"]}
     except Exception as error:

@@ -10,7 +10,7 @@ import pytest
 from speechllm_bench import audit, cli, paths, runs, sealed
 from speechllm_bench.audit import notebooks
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import task_scores
+from speechllm_bench.evaluation import score as scores
 from speechllm_bench.reports import study
 from speechllm_bench.schema import CURVE_COLUMNS, Prediction
 from speechllm_bench.training import loop
@@ -30,7 +30,7 @@ def run(home):
     ]
     with gzip.open(folder / "predictions.jsonl.gz", "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(p.to_json()) + "\n" for p in said)
-    score = task_scores.score_task("slots", said, task_scores.parser("slots", None, {}))
+    score = scores.score_task("slots", said)
     runs.write_json(folder / "score.json", score)
     loop.write_curve([("slots", [loop.Point(1, 8, "train", "loss", 2.5)])], folder / "curve.csv")
     config = {"evaluation": {"task": "slots"}, "corpus": {"name": "call_centre"}}

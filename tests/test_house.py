@@ -29,7 +29,7 @@ TORCH_FREE = (
     "fetch.folders",
     "metrics",
     "stats",
-    "data.tasks",
+    "tasks",
     "evaluation.score",
     "studies",
     "reports",

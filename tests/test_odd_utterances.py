@@ -19,7 +19,6 @@ from conftest import toy_profile
 from speechllm_bench import jobs, paths, preparation, runs, studies
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import store
-from speechllm_bench.data.tasks import slots
 from speechllm_bench.evaluation import score
 from speechllm_bench.identity import run_digest
 from speechllm_bench.models import decoding, inputs
@@ -29,6 +28,7 @@ from speechllm_bench.reports import show
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.curves import read_curve
 from speechllm_bench.schema import Prediction, SlotValue, Utterance
+from speechllm_bench.tasks import slots
 from speechllm_bench.training import loop
 
 SPLITS = ("train", "validation", "A-test")
@@ -82,8 +82,9 @@ def utterance(split: str, name: str) -> Utterance:
     )
     speaker = f"speaker {len(transcript) % 3}" if transcript else "silent"  # drawn alone in the bootstrap
     return Utterance(
-        f"{split}/{name}", split, name, 0, "travel", "", "", transcript, filled, (), "neutral", (), speaker
-    )
+        f"{split}/{name}", split, name, 0, "travel", "", "", transcript, filled, (), "neutral", (), speaker,
+        gold=("transcript", "slots"),
+    )  # fmt: skip
 
 
 def noise(utterances, n_workers, progress, clips=None):
@@ -148,7 +149,7 @@ def test_twenty_slots_are_all_asked_for_and_their_answer_cut_short_is_a_failure_
     [twenty] = [p for p in show.predictions(run) if p.utterance_id.endswith("/twenty")]
     assert len(slots.parse(twenty.gold)) == 20 < len(twenty.asked)
     assert twenty.n_tokens == run.config.evaluation.max_new_tokens and slots.parse(twenty.raw) is None
-    assert score.error_kinds([twenty], slots.parse) == {"unparsable": 20}
+    assert slots.error_kinds([twenty], slots.parse) == {"unparsable": 20}
 
 
 def test_a_batch_of_0_2_and_25_seconds_is_answered_as_each_turn_alone(odd):
@@ -202,7 +203,7 @@ def test_the_right_answers_score_as_right_whatever_characters_they_hold(odd, per
     found = execute(evaluated(odd["mlp"], max_new_tokens=999))
     assert found.metrics.pop("parse_failures") == 0 and found.metrics.pop("tokens") > 1
     assert set(found.metrics.values()) == {1}
-    assert found.score["error_kinds"] == dict.fromkeys(score.ERROR_KINDS, 0) | {"correct": N_SLOTS}
+    assert found.score["error_kinds"] == dict.fromkeys(slots.ERROR_KINDS, 0) | {"correct": N_SLOTS}
     words = execute(evaluated(odd["mlp"], max_new_tokens=999, task="transcription"))
     assert words.metrics == {"wer": 0, "cer": 0, "digit_error_rate": 0} and words.score["n"] == len(TURNS)
 
@@ -212,7 +213,7 @@ def test_words_said_to_silence_are_errors_and_the_rates_stay_finite(odd):
     assert found.score["n"] == len(TURNS) and found.score["totals"]["words"][1] > 0
     assert all(math.isfinite(found.metrics[name]) and found.metrics[name] > 0 for name in ("wer", "cer"))
     silence = [Prediction("e", "u", "s", "transcription", "two words", "", (), 2, "")]
-    assert score.score_transcription(silence)["totals"]["words"] == [2, 0]
+    assert score.score_task("transcription", silence)["totals"]["words"] == [2, 0]
 
 
 def test_tables_figures_and_pages_are_drawn(odd):

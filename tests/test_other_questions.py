@@ -11,8 +11,9 @@ import pytest
 
 from speechllm_bench import identity, jobs, paths, preparation, runs
 from speechllm_bench.config import RunConfig
-from speechllm_bench.data.tasks import sit, slots, sqit
+from speechllm_bench.data.corpora import instructions
 from speechllm_bench.schema import Prediction
+from speechllm_bench.tasks import sit, slots
 
 
 def silent(phase: str, share: float) -> None:
@@ -31,12 +32,14 @@ def evaluated(config, **changes):
 @pytest.fixture
 def few_voices(monkeypatch):
     """Two voices a split speak one wording each, so that speaking takes a second."""
-    monkeypatch.setattr(sqit, "VOICES", 2)
+    monkeypatch.setattr(instructions, "VOICES", 2)
     few = {asks: texts[:1] for asks, texts in sit.WORDINGS.items()}
     monkeypatch.setattr(sit, "WORDINGS", few)
-    sqit.recipe.cache_clear()
+    said = [text for asks, texts in few.items() for text in texts if asks != "detail"]
+    monkeypatch.setattr(instructions, "texts", lambda: said)
+    instructions.recipe.cache_clear()
     yield
-    sqit.recipe.cache_clear()
+    instructions.recipe.cache_clear()
 
 
 def test_instructions_are_spoken_once_and_only_for_runs_that_hear_them(

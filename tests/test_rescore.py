@@ -11,11 +11,11 @@ import pytest
 
 from speechllm_bench import cli, paths, rescore, runs
 from speechllm_bench.data import corpora
-from speechllm_bench.data.tasks import slots
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import task_scores
+from speechllm_bench.evaluation import score
 from speechllm_bench.reports.predictions import read_predictions
 from speechllm_bench.schema import Prediction
+from speechllm_bench.tasks import slots
 
 KEPT = paths.PROJECT / "results" / "mini" / "runs"
 TYPES = corpora.slot_types("call_centre")
@@ -51,7 +51,7 @@ def store(name: str, task: str, answers, wording: str | None = None) -> tuple[Pa
     asked = {"task": task} | ({"wording": wording} if wording else {})
     config = {"evaluation": asked, "corpus": {"name": "call_centre"}}
     runs.write_json(folder / "run.json", {"status": "ok", "config": config})
-    today = task_scores.score_task(task, said, task_scores.parser(task, wording, TYPES))
+    today = score.score_task(task, said, score.parser(task, wording, TYPES))
     runs.write_json(folder / "score.json", older(today))
     return folder, json.loads(json.dumps(today))
 
@@ -198,5 +198,5 @@ def test_kept_scores_are_those_of_the_predictions_beside_them(folder):
     evaluation = runs.read_json(folder / "run.json")["config"]["evaluation"]
     task, wording = evaluation["task"], evaluation.get("wording")
     said = read_predictions(folder / "predictions.jsonl.gz", "")
-    fresh = task_scores.score_task(task, said, task_scores.parser(task, wording, TYPES))
+    fresh = score.score_task(task, said, score.parser(task, wording, TYPES))
     assert list(rescore.differences(runs.read_json(folder / "score.json"), fresh)) == []

@@ -9,6 +9,7 @@ from speechllm_bench import paths, preparation, runner, studies
 from speechllm_bench.data import corpora, questions
 from speechllm_bench.data.annotators import Question, api, entities, stored
 from speechllm_bench.data.annotators.client import Client, Server
+from speechllm_bench.tasks import ner, slots, transcription
 
 
 def annotate(what: Literal["traces", "labels"], named: str, n_turns: int) -> str:
@@ -23,13 +24,13 @@ def annotate(what: Literal["traces", "labels"], named: str, n_turns: int) -> str
     train = preparation.ensure_corpus(profile.corpus, runner.cores()).utterances("train")
     types = corpora.slot_types(profile.corpus.name)
     if what == "traces":
-        task, request, write = "slots", api.TRACES, stored.write_traces
+        task, request, write = slots.NAME, api.TRACES, stored.write_traces
         turns = questions.with_gold(train, [task], n_turns)
     else:  # of what there is a transcript for: LibriSpeech has no gold entities (2509.04473, method)
-        shots = entities.few_shots(questions.with_gold(train, ["ner"]))
-        task, request, write = "ner", entities.request(shots), stored.write_labels
-        turns = questions.with_gold(train, ["transcription"], n_turns)
-        turns = [replace(turn, tasks=("ner",)) for turn in turns]
+        shots = entities.few_shots(questions.with_gold(train, [ner.NAME]))
+        task, request, write = ner.NAME, entities.request(shots), stored.write_labels
+        turns = questions.with_gold(train, [transcription.NAME], n_turns)
+        turns = [replace(turn, gold=(*turn.gold, "entities")) for turn in turns]
     put = {"style": profile.prompt if what == "traces" else None}  # entities.py asks in its own words
     asked = [Question(u, questions.training_example(u, types, {task: 1.0}, 0, 0, **put)) for u in turns]
     client = Client(server, paths.cache() / "annotations")

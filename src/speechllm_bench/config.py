@@ -12,21 +12,13 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from speechllm_bench.adapter_config import AdapterConfig
+from speechllm_bench.schema import Gold
 from speechllm_bench.strict import Strict, refuse_repeated
+from speechllm_bench.tasks import TASKS, USUAL, transcription
+from speechllm_bench.tasks.prompt import PromptStyle
+from speechllm_bench.tasks.slots import Wording
 
-TaskName = Literal[
-    "slots",
-    "slots_transcript",
-    "slots_mentions",
-    "slots_reasoning",
-    "slots_think",
-    "slots_no_think",
-    "transcription",
-    "sit",
-    "sqit",
-    "ner",
-    "sentiment",
-]
+TaskName = Literal[tuple(TASKS)]
 Part = Literal["adapter", "lora"]
 Precision = Literal["fp32", "bf16", "mixed"]
 """Of the frozen backbones and of training; what learns is kept in fp32.
@@ -34,17 +26,11 @@ Precision = Literal["fp32", "bf16", "mixed"]
 `bf16`: backbones are kept in bf16, and training steps compute in it. `mixed`: training and decoding compute
 in bf16 where the device has instructions for it, and in fp32 elsewhere; norms, sums and the head are fp32.
 """
-Answerer = Literal["model", "chance_copier", "whole_transcript", "majority"]  # evaluation/answerers.py
+Answerer = Literal[("model", *(name for task in TASKS.values() for name in task.answerers))]
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
-Wording = Literal["described", "paraphrased"]  # of the slots asked for; data/tasks/slots.py
 Objective = Literal["ctc"]  # training/warm_start.py
-PromptStyle = Literal["english"]
-"""Wording of the prompts besides the terse one (None), which the embedded LLMs were trained on.
-
-`english` is for LLMs that follow instructions: a short system turn and a plain sentence. The wordings stand
-in each task's module. A run's digest holds the style's name alone, so a changed wording needs another name.
-"""
 LANGUAGES = ("es", "fr")  # besides English: splits of data/corpora/languages
+LANGUAGES_GOLD: tuple[Gold, ...] = ("transcript", "entities")  # of their turns
 LARGEST_SEED = 2**32 - 1  # of torch's 64 bits, of which a step's number takes a part
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
@@ -109,6 +95,17 @@ def taught(
     return {*tasks, *(beside or ()), *([again] if again else ())}
 
 
+def heard_tasks(tasks: Iterable[TaskName]) -> list[TaskName]:
+    """Those of the tasks that are asked aloud."""
+    return sorted(task for task in tasks if TASKS[task].instructions)
+
+
+def _named(tasks: Iterable[TaskName]) -> str:
+    """Tasks as a sentence has them: "the task slots", "the tasks ner, sentiment"."""
+    names = list(tasks)
+    return f"the {'task' if len(names) == 1 else 'tasks'} {', '.join(names)}"
+
+
 class StageConfig(FitConfig):
     """One training stage: which examples, which parts learn, for how long."""
 
@@ -123,7 +120,7 @@ class StageConfig(FitConfig):
     beside: dict[TaskName, int] | None = None  # how many of the examples are of further tasks, beside `tasks`
     again: TaskName | None = None  # its own questions once more, put as this task: half of `tasks`' examples
     described: float | None = Field(None, gt=0, le=1)  # share of the slot examples with descriptions
-    decoded_task: TaskName | None = None  # what the decoded turns are asked; None: slots
+    decoded_task: TaskName | None = None  # what the decoded turns are asked; None: the usual task
     classifier: ClassifierConfig | None = None
     distillation: DistillationConfig | None = None
     adapter_lr: float | None = Field(None, gt=0)  # peak, of the adapter beside LoRA; None: `lr` for both
@@ -147,8 +144,9 @@ class StageConfig(FitConfig):
         refuse_repeated(self.train)
         if abs(sum(self.tasks.values()) - 1) > 1e-9 or min(self.tasks.values()) <= 0:
             raise ValueError(f"tasks are shares above 0 that sum to 1, got {self.tasks}")
-        if self.annotation and "ner" not in self.taught:
-            raise ValueError("annotation is of entities, but this stage does not train on the task ner")
+        if self.annotation and not any(TASKS[task].labelled for task in self.taught):
+            of_entities = _named(task for task in TASKS if TASKS[task].labelled)
+            raise ValueError(f"annotation is of entities, but this stage does not train on {of_entities}")
         if self.annotation and self.classifier:
             raise ValueError("a classifier learns gold tags; a stage has it or annotation, not both")
         if self.own_examples <= 0 or min((self.beside or {"": 1}).values()) <= 0:
@@ -159,8 +157,11 @@ class StageConfig(FitConfig):
             raise ValueError("a classifier regularises the adapter, but this stage does not train it")
         if self.distillation and self.classifier:
             raise ValueError("a stage learns beside a classifier or from a teacher (distillation), not both")
-        if self.distillation and "sqit" in self.taught:
-            raise ValueError("the instructions of task sqit are heard, and the teacher of distillation reads")
+        if self.distillation and (heard := heard_tasks(self.taught)):
+            raise ValueError(
+                f"the instructions of task {', '.join(heard)} are heard, "
+                "and the teacher of distillation reads"
+            )
         return self
 
     @model_validator(mode="after")
@@ -169,21 +170,22 @@ class StageConfig(FitConfig):
             if self.frame_dropout:
                 raise ValueError("frame_dropout is for stages with objective: ctc, but this stage has none")
             return self
-        if self.taught != {"transcription"} or set(self.tasks) != {"transcription"} or self.again:
-            raise ValueError(f"objective: ctc learns the task transcription alone, got {sorted(self.taught)}")
+        learned = transcription.NAME
+        if self.taught != {learned} or set(self.tasks) != {learned} or self.again:
+            raise ValueError(f"objective: ctc learns the task {learned} alone, got {sorted(self.taught)}")
         if self.train != ["adapter"]:
             raise ValueError(f"objective: ctc trains the adapter alone, got train: {self.train}")
         beside = ("classifier", "distillation", "annotation", "traces", "described")
         if wrong := [name for name in beside if getattr(self, name)]:
             raise ValueError(f"objective: ctc goes without {wrong[0]}; leave one of the two out")
-        if self.decoded_task not in (None, "transcription"):
+        if self.decoded_task not in (None, learned):
             raise ValueError(f"objective: ctc decodes transcripts, not decoded_task: {self.decoded_task}")
         return self
 
 
 class EvaluationConfig(Strict):
     split: Literal["validation", "A-test", "B-test", "C-test", "es", "fr"]
-    task: TaskName = "slots"
+    task: TaskName = USUAL
     slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
     audio: Literal["own", "other"] = "own"  # other: another turn's audio, the `no audio` control
     answerer: Answerer = "model"
@@ -192,27 +194,28 @@ class EvaluationConfig(Strict):
     max_new_tokens: int = Field(gt=0)
     trace_tokens: int | None = Field(None, gt=0)  # in its place where an answer may have a trace
     beams: int | None = Field(None, gt=1)  # of beam search; None: one, that is greedy decoding
-    # Of slots. None: as in training, 0 to 3 turns and 1 to 5 distractors, drawn, and names alone.
+    # Of tasks that can be asked so (`Task.asking`). None: as in training; of slots 0 to 3 turns and 1 to 5
+    # distractors, drawn, and names alone.
     context: int | None = Field(None, ge=0)  # turns before this one, fewer where there are fewer to show
     distractors: int | None = Field(None, ge=1)
     wording: Wording | None = None
 
     @property
     def asking(self) -> dict:
-        """What is fixed of the question, as keywords of `data.tasks.slots.example`."""
+        """What is fixed of the question, as keywords of the task's `example`."""
         return self.model_dump(include={"context", "distractors", "wording"}, exclude_none=True)
 
     @model_validator(mode="after")
     def _asked(self) -> EvaluationConfig:
-        if self.asking and self.task != "slots":
-            raise ValueError(
-                f"{', '.join(self.asking)} can be fixed of the task slots alone, not {self.task}"
-            )
-        if self.split in LANGUAGES and self.task not in ("transcription", "ner"):
-            raise ValueError(f"turns in {self.split} are for transcription and ner, not for {self.task}")
-        answered = {"model": self.task, "majority": "sentiment"}.get(self.answerer, "slots")
-        if self.task != answered:
-            raise ValueError(f"answerer: {self.answerer} answers the task {answered} alone, not {self.task}")
+        if not self.asking.keys() <= set(TASKS[self.task].asking):
+            can = _named(task for task in TASKS if self.asking.keys() <= set(TASKS[task].asking))
+            raise ValueError(f"{', '.join(self.asking)} can be fixed of {can} alone, not {self.task}")
+        spoken = [task for task in TASKS if set(TASKS[task].gold) <= set(LANGUAGES_GOLD)]
+        if self.split in LANGUAGES and self.task not in spoken:
+            raise ValueError(f"turns in {self.split} are for {' and '.join(spoken)}, not for {self.task}")
+        if self.answerer not in ("model", *TASKS[self.task].answerers):
+            can = _named(task for task in TASKS if self.answerer in TASKS[task].answerers)
+            raise ValueError(f"answerer: {self.answerer} answers {can} alone, not {self.task}")
         return self
 
 
@@ -257,8 +260,10 @@ class RunConfig(Strict):
                     "objective: ctc needs an adapter whose outputs have the norm of the LLM's embeddings; "
                     "set scaled: true"
                 )
-        if not self.hears and "sqit" in self.tasks(len(self.stages)):
-            raise ValueError("the instructions of task sqit are heard, but this variant has no adapter")
+        if not self.hears and (heard := heard_tasks(self.tasks(len(self.stages)))):
+            raise ValueError(
+                f"the instructions of task {', '.join(heard)} are heard, but this variant has no adapter"
+            )
         return self
 
     @property

@@ -16,10 +16,10 @@ from speechllm_bench.config import (
     StageConfig,
     TaskName,
 )
-from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.profiles import Budget, Profile, refuse_fixed
 from speechllm_bench.strict import Name, Prose, Strict, checked, load_yaml, overlay, refuse_repeated
+from speechllm_bench.tasks import METRICS, TASKS, USUAL, transcription
 from speechllm_bench.variants import StageRecipe, Variant
 
 VARIANT_SETS = ("all", "telling", "extremes")  # names for several variants of a study at once
@@ -29,7 +29,7 @@ class Reported(Strict):
     """A figure that a paper reports; data with its source, never a result of ours."""
 
     variant: str
-    metric: Literal["precision", "recall", "f1", "wer", "relative gain", "SLUE score gain"]
+    metric: Literal[(*METRICS, "relative gain", "SLUE score gain")]
     value: float
     source: Prose
 
@@ -118,8 +118,7 @@ class Study(Strict):
     def _questions(self, name: str) -> tuple:
         """What two variants have in common that are asked for the same slots of the same turns."""
         asked = self.variant(name).evaluation
-        of_slots = asked.task == "slots" or asked.task in FORMS
-        return asked.split, asked.slot_types, asked.distractors, of_slots
+        return asked.split, asked.slot_types, asked.distractors, TASKS[asked.task].main.name
 
     @model_validator(mode="after")
     def _names(self) -> Study:
@@ -160,7 +159,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         )
     evaluation = asked | decoding
     evaluation["beams"] = beams if beams > 1 and asked["answerer"] == "model" else None
-    evaluation["trace_tokens"] = trace_tokens if FORMS.keys() & asked_for else None
+    evaluation["trace_tokens"] = trace_tokens if any(TASKS[task].traced for task in asked_for) else None
     parts = {
         "corpus": profile.corpus,
         "encoder": profile.encoder,
@@ -208,7 +207,7 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -
     """A stage at the profile's scale, with what the variant changes of every stage."""
     training = profile.training.model_dump()
     lr, lora_lr = (variant.lr_factor * training.pop(name) for name in ("lr", "lora_lr"))
-    asked = stage.decoded_task or ("transcription" if stage.objective == "ctc" else "slots")
+    asked = stage.decoded_task or (transcription.NAME if stage.objective == "ctc" else USUAL)
     if not training.pop("decoded_early") and asked not in stage.taught:
         training["decoded_turns"] = 0
     training["lr"] = variant.lora_factor * lora_lr if "lora" in stage.train else lr
@@ -217,9 +216,9 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -
     training["warmup"] = training["warmup"] if variant.warmup is None else variant.warmup
     if stage.objective == "ctc":
         training |= _warm_start(profile)
-    if FORMS.keys() & stage.taught:
+    if any(TASKS[task].traced for task in stage.taught):
         training["trace_tokens"] = profile.decoding.trace_tokens
-    if {"slots", *FORMS} & stage.taught:  # every form, and none, is asked the stored questions
+    if any(TASKS[task].put for task in stage.taught):  # stored questions, with a trace or without
         training["traces"] = profile.traces
     beside = stage.beside and {task: _examples(profile, b) for task, b in stage.beside.items()}
     shared = stage.model_dump(exclude={"budget", "times", "beside", "train_share"})

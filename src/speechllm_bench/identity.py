@@ -15,10 +15,10 @@ from safetensors import safe_open
 
 from speechllm_bench import backbones, runs
 from speechllm_bench.backbones import backbone_folder
-from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig, TaskName
+from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig, TaskName, heard_tasks
 from speechllm_bench.data import corpora
-from speechllm_bench.data.corpora import languages
-from speechllm_bench.data.tasks import sqit, traced_slots
+from speechllm_bench.data.corpora import instructions, languages
+from speechllm_bench.tasks import TASKS, traced_slots
 
 FRAMES_VERSION = 1
 """Bumped by hand, beside `runs.NUMERICS_VERSION`, when a code change alters encoder frames or what the
@@ -34,11 +34,11 @@ settings alone.
 """
 
 EXTRA = {
-    "instructions": (sqit.instructions, sqit.recipe),
+    "instructions": (instructions.utterances, instructions.recipe),
     "languages": (languages.utterances, corpora.languages_recipe),
 }
-"""Small corpora beside a profile's own, each by its utterances and its recipe: the spoken instructions of
-task sqit, and the turns in other languages than English.
+"""Small corpora beside a profile's own, each by its utterances and its recipe: the spoken instructions, and
+the turns in other languages than English.
 """
 
 
@@ -132,8 +132,8 @@ def _frames_digest(corpus: str, config: RunConfig) -> str:
 
 def _own(tasks: set[TaskName]) -> tuple:
     """What only runs of some tasks depend on: instructions that are heard, and the form of traces."""
-    spoken = (extra_digest("instructions"),) if "sqit" in tasks else ()
-    traced = (("traces", traced_slots.VERSION),) if tasks & traced_slots.FORMS.keys() else ()
+    spoken = (extra_digest("instructions"),) if heard_tasks(tasks) else ()
+    traced = (("traces", traced_slots.VERSION),) if any(TASKS[task].traced for task in tasks) else ()
     return (*spoken, *traced)
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from speechllm_bench import identity, overrides, paths, preparation, runs, sealed, studies
-from speechllm_bench.config import RunConfig
+from speechllm_bench.config import RunConfig, heard_tasks
 
 TRAINING = 0.9  # of a run that trains: its share of the work, roughly
 
@@ -69,7 +69,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     from speechllm_bench.models.adapters import n_parameters
     from speechllm_bench.training import loop, regulariser, stages
 
-    hears_questions = "sqit" in config.tasks(len(config.stages))
+    hears_questions = bool(heard_tasks(config.tasks(len(config.stages))))
     data = stages.Data(
         corpus.utterances("train"),
         corpus.utterances("validation"),
@@ -263,7 +263,7 @@ def evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, pr
     Returns what it took, in seconds, and the prompts' length, in tokens.
     """
     from speechllm_bench.data import questions
-    from speechllm_bench.evaluation import answerers, task_scores
+    from speechllm_bench.evaluation import answerers, score
     from speechllm_bench.models.decoding import decode
     from speechllm_bench.models.inputs import prompt_tokens
 
@@ -281,12 +281,9 @@ def evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, pr
     if evaluation.audio == "other":  # half the split away: another call's turn, the same for every run
         half = len(utterances) // 2
         heard = utterances[half:] + utterances[:half]
-    if evaluation.answerer == "chance_copier":
-        predictions = answerers.chance_copier(examples, utterances, data.train, config.seed)
-    elif evaluation.answerer == "whole_transcript":
-        predictions = answerers.whole_transcript(examples, utterances)
-    elif evaluation.answerer == "majority":
-        predictions = answerers.majority(examples, utterances, data.train)
+    if evaluation.answerer != "model":
+        answer = answerers.ANSWERERS[evaluation.answerer]
+        predictions = answer(examples, utterances, data.train, config.seed)
     else:
         predictions = decode(
             model,
@@ -301,8 +298,8 @@ def evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, pr
         )
     decoded = time.perf_counter()
     progress("score", 0.9)
-    parse = task_scores.parser(evaluation.task, evaluation.wording, data.slot_types)
-    scored = task_scores.score_task(evaluation.task, predictions, parse)
+    parse = score.parser(evaluation.task, evaluation.wording, data.slot_types)
+    scored = score.score_task(evaluation.task, predictions, parse)
     with gzip.GzipFile(folder / "predictions.jsonl.gz", "wb", mtime=0) as file:
         for prediction in predictions:
             file.write(json.dumps(prediction.to_json(), ensure_ascii=False).encode() + b"\n")

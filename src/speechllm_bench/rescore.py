@@ -15,7 +15,7 @@ from pathlib import Path
 from speechllm_bench import paths, runs, sealed
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import task_scores
+from speechllm_bench.evaluation import score
 from speechllm_bench.reports.predictions import read_predictions
 
 LATER = {
@@ -113,7 +113,7 @@ def scored(folder: Path) -> dict:
         raise UserError(f"{folder / 'run.json'} is damaged; {runs.DELETE_FOLDER}") from None
     types = corpora.slot_types(corpus) if wording else {}
     said = read_predictions(folder / "predictions.jsonl.gz", runs.DELETE_FOLDER)
-    return task_scores.score_task(task, said, task_scores.parser(task, wording, types))
+    return score.score_task(task, said, score.parser(task, wording, types))
 
 
 def _merged(stored: dict, fresh: dict, file: Path) -> dict:

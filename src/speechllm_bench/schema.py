@@ -7,7 +7,11 @@ arrow of the pipeline is a file that can be printed, tested and rerun alone.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Literal, get_args
 
+Gold = Literal["transcript", "slots", "domain", "intent", "entities", "sentiment"]
+ALL_GOLD: tuple[Gold, ...] = get_args(Gold)
+"""Fields of an utterance that there can be gold for."""
 SENTIMENTS = ("negative", "neutral", "positive")
 CURVE_COLUMNS = ("stage", "step", "examples", "split", "metric", "value")
 """Of every curve.csv. Losses are in nats per target token."""
@@ -92,20 +96,19 @@ class Utterance:
     context: tuple[Turn, ...]  # all earlier turns of the call, oldest first
     speaker: str
     voice: Voice | None = None  # None for recorded speech
-    tasks: tuple[str, ...] | None = None  # what there is gold for, of data.tasks.TASKS; None: all of them
-
-    def has(self, task: str) -> bool:
-        """Whether there is gold for a task: whether it can be asked of this utterance."""
-        return self.tasks is None or task in self.tasks
+    gold: tuple[Gold, ...] = ()  # the fields that there is gold for; what is not listed is not known
 
     def to_json(self) -> dict:
-        record = asdict(self)
-        if self.tasks is None:
-            del record["tasks"]  # so that an utterance has the hash it had before there was such a field
-        return record
+        return asdict(self)
+
+    def hashed(self) -> dict:
+        """What hashes of a corpus's utterances rest on; what it has gold for is its reader's to say."""
+        return {name: value for name, value in self.to_json().items() if name != "gold"}
 
     @classmethod
     def from_json(cls, record: dict) -> Utterance:
+        """Of a record without `gold`: only synthetic corpora were stored before there was such a list, and
+        these had gold for all fields."""
         return cls(
             **{
                 **record,
@@ -113,7 +116,7 @@ class Utterance:
                 "entities": tuple(Entity(**e) for e in record["entities"]),
                 "context": tuple(Turn(**t) for t in record["context"]),
                 "voice": Voice(**record["voice"]) if record["voice"] else None,
-                "tasks": tuple(record["tasks"]) if record.get("tasks") else None,
+                "gold": ALL_GOLD if record.get("gold") is None else tuple(record["gold"]),
             }
         )
 
@@ -124,8 +127,8 @@ class Example:
 
     id: str  # utterance id, task and draw
     utterance_id: str
-    task: str  # a name in data.tasks.TASKS
-    prompt: str  # the user's message; data.tasks.AUDIO marks where the speech goes
+    task: str  # a name in tasks.TASKS
+    prompt: str  # the user's message; tasks.AUDIO marks where the speech goes
     target: str  # what the model is to say
     asked: tuple[str, ...] = ()  # slot names asked for, distractors included; of sit and sqit what is asked
     instruction: str = ""  # id of the spoken instruction that is heard behind the turn (sqit)

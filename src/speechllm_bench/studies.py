@@ -148,8 +148,8 @@ def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> lis
     """What is stored of a study: one row a variant and seed, in the study's order.
 
     A row has `variant`, `seed`, `profile`, `run` (a `Run`), `status` (ok, diverged, FAILED or NOT RUN),
-    `record` (run.json) and `score` (score.json as `versions.shown` and `seeds.marked` give it), both None
-    where there is none.
+    `record` (run.json) and `score` (score.json as `versions.shown` and `seeds.marked` give it, with its
+    `task`), both None where there is none.
     Without its backbones a run cannot be told apart (its digest rests on their weights): its row is NOT RUN
     then, and `run` is None.
     """
@@ -275,5 +275,6 @@ def _row(study: Study, variant: str, seed: int, profile: Profile) -> dict:
         stored = runs.read_json(run.folder / "score.json", runs.DELETE_FOLDER)
         shown = versions.shown(stored, profile.profile)
         trained_by = run.stages[-1] if run.stages else None
-        row["score"] = seeds.marked(shown, trained_by, run.config.evaluation.audio)
+        asked = run.config.evaluation
+        row["score"] = seeds.marked(shown, trained_by, asked.audio) | {"task": asked.task}
     return row | {"status": row["record"]["status"]}

@@ -15,11 +15,12 @@ from speechllm_bench.config import (
     Part,
     TaskName,
     Text,
-    Wording,
     taught,
 )
 from speechllm_bench.profiles import Budget, Profile
 from speechllm_bench.strict import Name, Strict, refuse_repeated
+from speechllm_bench.tasks import USUAL, transcription
+from speechllm_bench.tasks.slots import Wording
 
 
 class StageRecipe(Strict):
@@ -59,13 +60,17 @@ class StageRecipe(Strict):
 
 
 WARM_START = StageRecipe(
-    name="warm_start", tasks={"transcription": 1.0}, train=["adapter"], budget=["warm_start"], objective="ctc"
+    name="warm_start",
+    tasks={transcription.NAME: 1.0},
+    train=["adapter"],
+    budget=["warm_start"],
+    objective="ctc",
 )
 
 
 class EvaluationRecipe(Strict):
     split: Literal["validation", "A-test", "B-test", "C-test", "es", "fr"] = "A-test"
-    task: TaskName = "slots"
+    task: TaskName = USUAL
     slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
     audio: Literal["own", "other"] = "own"
     answerer: Answerer = "model"

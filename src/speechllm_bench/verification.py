@@ -18,7 +18,8 @@ from speechllm_bench import identity, jobs, paths, preparation, runs, studies
 from speechllm_bench.config import RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.evaluation import score, versions
+from speechllm_bench.evaluation import versions
+from speechllm_bench.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def _compared(profile: str, stored: Path, again: Path, config: RunConfig, named:
         with gzip.open(folder / "predictions.jsonl.gz", "rt", encoding="utf-8") as lines:
             return {p["example_id"]: p["raw"] for p in map(json.loads, lines)}
 
-    metric = score.MAIN[config.evaluation.task]
+    metric = TASKS[config.evaluation.task].main.name
     scores = (runs.read_json(folder / "score.json") for folder in (stored, again))
     before, now = (versions.shown(found, profile)["metrics"][metric] for found in scores)
     old, new = answers(stored), answers(again)

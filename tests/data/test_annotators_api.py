@@ -19,8 +19,8 @@ from speechllm_bench.data.annotators import Question, api, checks, drawn, entiti
 from speechllm_bench.data.annotators.client import READINGS, Client, Server
 from speechllm_bench.data.annotators.embedded import Embedded
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.tasks import ner, trace
 from speechllm_bench.errors import UserError
+from speechllm_bench.tasks import ner, trace
 
 KEY = "sk-secret-0123456789"
 SLEEP = time.sleep

@@ -11,11 +11,11 @@ from speechllm_bench.data import questions
 from speechllm_bench.data.annotators import Question, drawn, entities
 from speechllm_bench.data.annotators.labels import labels
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.tasks import AUDIO, ner
 from speechllm_bench.errors import UserError
 from speechllm_bench.metrics import f1, ner_f1, total
 from speechllm_bench.reports.annotation import KINDS, kinds
 from speechllm_bench.schema import ENTITY_TAGS, Entity, Utterance
+from speechllm_bench.tasks import AUDIO, ner
 
 TYPES = call_centre.slot_types()
 TRAIN = call_centre.utterances("train", 3000)

@@ -9,8 +9,8 @@ import pytest
 
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.tasks import sentiment, slots
 from speechllm_bench.evaluation import answerers, score
+from speechllm_bench.tasks import TASKS, slots
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +44,18 @@ def test_the_seed_decides_and_the_order_does_not(asked):
 
 
 def test_chance_is_more_than_nothing_and_little(asked):
-    scored = score.score_slots(answerers.chance_copier(*asked, TRAIN, 0), slots.parse)
+    scored = score.score_task("slots", answerers.chance_copier(*asked, TRAIN, 0))
     assert 0 < scored["metrics"]["f1"]["value"] < 0.25
     assert scored["metrics"]["parse_failures"]["value"] == 0
     assert json.dumps(scored)
 
 
 def test_the_whole_transcript_finds_all_and_is_precise_in_nothing(asked):
-    said = answerers.whole_transcript(*asked)
+    said = answerers.whole_transcript(*asked, TRAIN, 0)
     for prediction in said:
         answer = slots.parse(prediction.raw)
         assert set(answer) == set(prediction.asked) and set(answer.values()) == {prediction.transcript}
-    metrics = score.score_slots(said, slots.parse)["metrics"]
+    metrics = score.score_task("slots", said)["metrics"]
     assert metrics["precision"]["value"] < 0.2 < metrics["recall"]["value"]
     assert metrics["exact_f1"]["value"] < metrics["f1"]["value"] < 0.35
 
@@ -63,8 +63,13 @@ def test_the_whole_transcript_finds_all_and_is_precise_in_nothing(asked):
 def test_the_majority_answer_is_the_commonest_of_training(asked):
     types = call_centre.slot_types()
     examples = [questions.evaluation_example(u, types, "sentiment") for u in asked[1]]
-    said = answerers.majority(examples, asked[1], TRAIN)
+    said = answerers.majority(examples, asked[1], TRAIN, 0)
     counted = Counter(u.sentiment for u in TRAIN)
     assert {p.raw for p in said} == {max(counted, key=counted.get)}
-    scored = score.score_sentiment(said, sentiment.parse)
+    scored = score.score_task("sentiment", said)
     assert 0.2 < scored["metrics"]["macro_f1"]["value"] < 1 / 3 < scored["metrics"]["weighted_f1"]["value"]
+
+
+def test_every_task_names_answerers_that_there_are():
+    named = [name for task in TASKS.values() for name in task.answerers]
+    assert sorted(named) == sorted(answerers.ANSWERERS)

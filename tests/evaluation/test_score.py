@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from speechllm_bench.data.tasks import TASKS, ner, sentiment, slots
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import score, task_scores
+from speechllm_bench.evaluation import score
 from speechllm_bench.schema import Prediction
+from speechllm_bench.tasks import TASKS, ner, slots
 
 SAID = "fly from york to new york on monday"
 
@@ -34,7 +34,7 @@ def test_every_prediction_is_counted():
         prediction(2, {}, {}, speaker="b"),
         prediction(3, {}, {"day": "monday"}, speaker="c"),
     ]
-    found = score.score_slots(rows, parse)
+    found = score.score_task("slots", rows, parse)
     assert (found["n"], found["speakers"]) == (4, ["a", "b", "c"])
     assert found["totals"]["partial_match"] == pytest.approx([2 / 3, 2, 2])
     assert found["totals"]["exact_match"] == [0, 2, 2]
@@ -44,13 +44,15 @@ def test_every_prediction_is_counted():
     assert f1["value"] == pytest.approx(1 / 3)
     assert f1["low"] <= f1["value"] <= f1["high"]
     assert (f1["n"], f1["n_speakers"], f1["n_seeds"]) == (4, 3, 1)
-    assert found["versions"] == {"partial_match": 1, "partial_match_v2": 2, "exact_match": 1, "slu_f1": 1}
+    assert found["versions"] == {
+        "partial_match": 1, "partial_match_v2": 2, "exact_match": 1, "slu_f1": 1, "task slots": slots.VERSION
+    }  # fmt: skip
 
 
 def test_perfect_and_silent_systems():
     gold = [{"city": "york"}, {"day": "monday"}]
-    perfect = score.score_slots([prediction(i, g, g) for i, g in enumerate(gold)], parse)
-    silent = score.score_slots([prediction(i, g, {}) for i, g in enumerate(gold)], parse)
+    perfect = score.score_task("slots", [prediction(i, g, g) for i, g in enumerate(gold)], parse)
+    silent = score.score_task("slots", [prediction(i, g, {}) for i, g in enumerate(gold)], parse)
     for name in ("precision", "recall", "f1", "exact_f1", "slu_f1"):
         assert perfect["metrics"][name]["value"] == 1
         assert silent["metrics"][name]["value"] == 0
@@ -58,14 +60,14 @@ def test_perfect_and_silent_systems():
 
 def test_score_is_plain_json_and_the_same_each_time():
     rows = [prediction(i, {"city": "york"}, {"city": "york"}, speaker=str(i % 3)) for i in range(6)]
-    text = json.dumps(score.score_slots(rows, parse), allow_nan=False)
-    assert text == json.dumps(score.score_slots(rows, parse), allow_nan=False)
+    text = json.dumps(score.score_task("slots", rows, parse), allow_nan=False)
+    assert text == json.dumps(score.score_task("slots", rows, parse), allow_nan=False)
     assert score.interval([json.loads(text)], "f1").value == 1
 
 
 def test_transcription():
     rows = [prediction(0, "pay the bill", "pay a bill"), prediction(1, "yes", "Yes.", speaker="b")]
-    found = score.score_transcription(rows)
+    found = score.score_task("transcription", rows)
     assert found["metrics"]["wer"]["value"] == 0.25
     assert found["totals"] == {"words": [1, 4], "characters": [3, 15]}  # and no digit is said
     with pytest.raises(UserError, match="holds no 'f1'; it has wer, cer"):
@@ -78,11 +80,11 @@ def test_digits_of_transcripts_are_counted_by_speaker():
         prediction(1, "it is four four two", "it is four for two", speaker="b"),
         prediction(2, "yes", "yes 1", speaker="b"),
     ]
-    found = score.score_transcription(rows)
+    found = score.score_task("transcription", rows)
     assert found["sums"]["digits"] == [[0, 3], [2, 3]]
     rate = found["metrics"]["digit_error_rate"]
     assert rate["value"] == pytest.approx(2 / 6) and rate["low"] == 0 and rate["high"] == pytest.approx(2 / 3)
-    assert found["versions"] == {"wer": 1, "digit_error_rate": 1}
+    assert found["versions"] == {"wer": 1, "digit_error_rate": 1, "task transcription": 1}
 
 
 def test_version_2_of_partial_match_stands_beside_version_1():
@@ -92,7 +94,7 @@ def test_version_2_of_partial_match_stands_beside_version_1():
         prediction(1, gold, '{"account": "three nine five", "account": "three nine five"}', speaker="b"),
         prediction(2, gold, {"account": 395}, speaker="b"),
     ]
-    found = score.score_slots(rows, slots.parse)
+    found = score.score_task("slots", rows)
     assert found["totals"]["partial_match"] == [1, 2, 3]
     assert found["totals"]["partial_match_v2"] == [2, 4, 3]
     assert found["sums"]["partial_match_v2"] == [[1, 1, 1], [1, 3, 2]]
@@ -106,7 +108,7 @@ def test_version_2_of_partial_match_stands_beside_version_1():
     assert found["metrics"]["f1_v2"]["n_speakers"] == 2
     assert score.difference([found], [found], "f1_v2").value == 0
     # A plain dict has each slot once.
-    assert score.score_slots(rows, parse)["totals"]["partial_match_v2"] == [2, 3, 3]
+    assert score.score_task("slots", rows, parse)["totals"]["partial_match_v2"] == [2, 3, 3]
 
 
 def test_entities():
@@ -115,11 +117,11 @@ def test_entities():
         prediction(1, {"place": ["york"], "when": ["may"]}, {"place": ["rome"]}, speaker="b"),
         prediction(2, {}, "no JSON at all", speaker="b"),
     ]
-    found = task_scores.score_task("ner", rows, ner.parse)
+    found = score.score_task("ner", rows)
     assert found["totals"] == {"entities": [2, 3, 4], "entity_tags": [3, 3, 4], "unparsable": [1, 3]}
     assert found["metrics"]["ner_f1"]["value"] == pytest.approx(4 / 7)
     assert found["metrics"]["label_f1"]["value"] == pytest.approx(6 / 7)
-    assert list(found["metrics"]) == ["parse_failures", "ner_f1", "label_f1"]
+    assert list(found["metrics"]) == ["ner_f1", "label_f1", "parse_failures"]
     assert found["versions"] == {"ner_f1": 1, "task ner": ner.VERSION}
     assert score.main_metric(found) == "ner_f1"
 
@@ -128,7 +130,7 @@ def test_sentiments_and_their_paired_difference():
     def system(*said):
         gold = ["negative", "neutral", "neutral", "positive"]
         rows = [prediction(i, g, s, speaker=str(i)) for i, (g, s) in enumerate(zip(gold, said, strict=True))]
-        return task_scores.score_task("sentiment", rows, sentiment.parse)
+        return score.score_task("sentiment", rows)
 
     good, bad = system("negative", "neutral", "neutral", "neutral"), system(*["neutral"] * 3, "?")
     # good: 1, 4/5, 0. bad: 0, 4/5, 0.
@@ -145,17 +147,16 @@ def test_each_task_is_scored_by_its_own_metrics():
     rows["sentiment"] = ("neutral", "neutral")
     rows |= {"sit": ("yes", "yes"), "sqit": ("yes", "no"), "slots_no_think": ({"a": "b"}, {"a": "b"})}
     for task, (gold, raw) in rows.items():
-        found = task_scores.score_task(
-            task, [replace(prediction(0, gold, raw), asked=("when",))], TASKS[task].parse
-        )
-        assert score.main_metric(found) == score.MAIN[task]
+        found = score.score_task(task, [replace(prediction(0, gold, raw), asked=("when",))])
+        assert score.main_metric(found) == TASKS[task].main.name
+        assert set(found["metrics"]) <= {metric.name for metric in TASKS[task].metrics}
 
 
 def test_nothing_to_score_and_unreadable_gold_are_refused():
     with pytest.raises(UserError, match="no predictions"):
-        score.score_slots([], parse)
+        score.score_task("slots", [], parse)
     with pytest.raises(UserError, match="gold answer of example 'u0-slots-0'"):
-        score.score_slots([prediction(0, "not JSON", {})], parse)
+        score.score_task("slots", [prediction(0, "not JSON", {})], parse)
 
 
 @pytest.mark.parametrize(
@@ -176,15 +177,15 @@ def test_nothing_to_score_and_unreadable_gold_are_refused():
     ],
 )
 def test_error_kinds(gold, raw, kinds):
-    assert score.error_kinds([prediction(0, gold, raw)], parse) == Counter(kinds)
-    assert set(kinds) <= set(score.ERROR_KINDS)
+    assert slots.error_kinds([prediction(0, gold, raw)], parse) == Counter(kinds)
+    assert set(kinds) <= set(slots.ERROR_KINDS)
 
 
 def test_seeds_and_differences_come_from_stored_scores():
     def system(right):
         gold = {"city": "york"}
         rows = [prediction(i, gold, gold if i in right else {}, speaker=str(i)) for i in range(10)]
-        return score.score_slots(rows, parse)
+        return score.score_task("slots", rows, parse)
 
     good, bad = [system(range(9)), system(range(10))], [system(range(1)), system(range(2))]
     both = score.interval(good, "recall")
@@ -193,7 +194,7 @@ def test_seeds_and_differences_come_from_stored_scores():
     assert gap.value == pytest.approx(0.8)
     assert 0 < gap.low < 0.8 < gap.high
     with pytest.raises(UserError, match="different items"):
-        score.difference(good[:1], [score.score_slots([prediction(99, {"a": "b"}, {})], parse)], "f1")
+        score.difference(good[:1], [score.score_task("slots", [prediction(99, {"a": "b"}, {})], parse)], "f1")
 
 
 def test_scoring_needs_no_torch():

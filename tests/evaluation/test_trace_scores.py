@@ -6,11 +6,10 @@ import json
 
 import pytest
 
-from speechllm_bench.data.tasks import trace
-from speechllm_bench.data.tasks.trace import Trace
-from speechllm_bench.data.tasks.traced_slots import FORMS
-from speechllm_bench.evaluation import score, traces
+from speechllm_bench.evaluation import score
 from speechllm_bench.schema import Prediction
+from speechllm_bench.tasks import trace, traced_slots
+from speechllm_bench.tasks.trace import Trace
 
 SAID = "to rome on monday"
 GOLD = '{"city": "rome"}'
@@ -35,12 +34,12 @@ ANSWERS = [
 
 
 def values(predictions, task="slots_think") -> dict[str, float]:
-    found = traces.score_traced_slots(predictions, FORMS[task])
+    found = score.score_task(task, predictions)
     return {name: metric["value"] for name, metric in found["metrics"].items()}
 
 
 def test_every_count_by_hand():
-    found = traces.score_traced_slots(ANSWERS, FORMS["slots_think"])
+    found = score.score_task("slots_think", ANSWERS)
     metrics = {name: metric["value"] for name, metric in found["metrics"].items()}
     assert metrics["recall"] == pytest.approx(2 / 5) and metrics["precision"] == pytest.approx(2 / 4)
     assert metrics["parse_failures"] == pytest.approx(1 / 5)
@@ -68,7 +67,7 @@ def test_f1_is_that_of_the_response_whatever_the_mode():
     right = [prediction(0, thought("rome")), prediction(1, GOLD)]
     for task in ("slots_think", "slots_no_think"):
         assert values(right, task)["f1"] == values(right, task)["exact_f1"] == 1
-    plain = score.score_slots([prediction(1, GOLD)], trace_answer)
+    plain = score.score_task("slots", [prediction(1, GOLD)], trace_answer)
     assert plain["metrics"]["f1"]["value"] == 1 and plain["metrics"]["tokens"]["value"] == 10
 
 
@@ -90,7 +89,7 @@ def trace_answer(raw: str):
     ],
 )
 def test_faithful_means_that_all_values_occur_in_the_traces_own_transcript(said, counts):
-    assert traces.faithful(trace.parse(said)) == counts
+    assert traced_slots.faithful(trace.parse(said)) == counts
 
 
 @pytest.mark.parametrize(
@@ -104,4 +103,4 @@ def test_faithful_means_that_all_values_occur_in_the_traces_own_transcript(said,
     ],
 )
 def test_grounded_means_that_every_value_stands_in_the_reason_of_its_slot(answer, reasons, counts):
-    assert traces.grounded(Trace(answer, SAID, (), reasons)) == counts
+    assert traced_slots.grounded(Trace(answer, SAID, (), reasons)) == counts

@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from speechllm_bench.data.tasks import slots
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.metrics import Counts
 from speechllm_bench.schema import Prediction
+from speechllm_bench.tasks import slots
 
 
 def said(i, gold, raw):
@@ -20,7 +20,7 @@ def said(i, gold, raw):
 
 
 GOLD = {"account": "three nine five"}
-STORED = score.score_slots([said(0, GOLD, {"account": "395"}), said(1, GOLD, GOLD)], slots.parse)
+STORED = score.score_task("slots", [said(0, GOLD, {"account": "395"}), said(1, GOLD, GOLD)])
 
 
 def test_profiles_until_mini_show_version_1_and_others_version_2():
@@ -63,7 +63,7 @@ def test_a_score_without_version_2_is_refused_where_version_2_is_shown():
 
 def test_scores_of_other_tasks_are_shown_as_they_are():
     heard = [Prediction("e", "u", "s", "transcription", "hi", "hi", (), 1, "hi")]
-    stored = score.score_transcription(heard)
+    stored = score.score_task("transcription", heard)
     assert versions.shown(stored, "paper") is stored and versions.shown_in(stored) == 1
 
 

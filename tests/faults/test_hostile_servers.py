@@ -17,8 +17,8 @@ from test_annotators_api import KEY, annotator, client, said, serve, waited  # n
 
 from speechllm_bench.data.annotators import api, bounded, entities, stored
 from speechllm_bench.data.annotators.client import Client, Server
-from speechllm_bench.data.tasks import trace
 from speechllm_bench.errors import UserError
+from speechllm_bench.tasks import trace
 
 ASKED = [{"role": "user", "content": "x"}]
 

@@ -13,10 +13,10 @@ from transformers import AutoTokenizer
 
 from speechllm_bench import cli, identity, notebook, paths, runs, trouble
 from speechllm_bench.data.annotators import Annotated, Question, stored
-from speechllm_bench.data.tasks.prompt import AUDIO
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.models.inputs import collate, prompt_halves
 from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.tasks.prompt import AUDIO
 
 EXAMPLE = Example("u/slots", "u", "slots", f"caller:{AUDIO}\nslots: city", "{}")
 
@@ -102,7 +102,8 @@ def test_without_a_home_folder_a_hub_model_is_missing(monkeypatch):
 def utterance(id: str, transcript: str) -> Utterance:
     return Utterance(
         id=id, split="train", call_id=id, turn_index=0, domain="", company="", intent="",
-        transcript=transcript, slots=(), entities=(), sentiment="", context=(), speaker="s", tasks=("ner",),
+        transcript=transcript, slots=(), entities=(), sentiment="", context=(), speaker="s",
+        gold=("entities",),
     )  # fmt: skip
 
 

@@ -3,8 +3,8 @@ import unicodedata
 
 import pytest
 
-from speechllm_bench.data.tasks import slots
 from speechllm_bench.metrics import Counts, partial_match
+from speechllm_bench.tasks import slots
 
 
 @pytest.mark.parametrize(

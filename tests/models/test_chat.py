@@ -15,12 +15,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from speechllm_bench import paths
-from speechllm_bench.data.tasks import AUDIO
-from speechllm_bench.data.tasks.prompt import SYSTEM
 from speechllm_bench.errors import UserError
 from speechllm_bench.models.chat import answer_ends, text_begin, turn_end
 from speechllm_bench.models.inputs import collate, prompt_halves
 from speechllm_bench.schema import Example
+from speechllm_bench.tasks import AUDIO
+from speechllm_bench.tasks.prompt import SYSTEM
 
 TERSE = Example(
     "e", "u", "slots", f"agent: where to\ncaller:{AUDIO}\nfill in as json: city", '{"city": "rome"}'

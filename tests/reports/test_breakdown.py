@@ -10,9 +10,9 @@ import pytest
 
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.tasks import slots
 from speechllm_bench.reports import breakdown, generalisation
 from speechllm_bench.schema import Prediction
+from speechllm_bench.tasks import slots
 
 TYPES = call_centre.slot_types()
 TURNS = call_centre.utterances("A-test", 300)

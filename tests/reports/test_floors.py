@@ -14,6 +14,7 @@ from speechllm_bench.config import EvaluationConfig
 from speechllm_bench.evaluation import score
 from speechllm_bench.experiments import ClaimConfig, load_study
 from speechllm_bench.reports import claims, figures, floors, study, tables
+from speechllm_bench.tasks import TASKS
 
 
 def asked(variant, right, seed=0, **evaluation):
@@ -124,7 +125,7 @@ def test_every_slot_study_has_both_floors_of_all_its_questions(file):
     wanted, there = set(), set()
     for name in found.variants:
         evaluation = found.variant(name).evaluation
-        if score.MAIN[evaluation.task] == "f1":
+        if TASKS[evaluation.task].main.name == "f1":
             put = (evaluation.split, evaluation.slot_types, evaluation.distractors)
             if evaluation.answerer == "model":
                 wanted |= {(*put, "chance_copier"), (*put, "whole_transcript")}

@@ -6,10 +6,10 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from speechllm_bench.data.tasks import slots
 from speechllm_bench.evaluation import score
 from speechllm_bench.reports import foundations
 from speechllm_bench.schema import Prediction
+from speechllm_bench.tasks import slots
 
 RIGHT = {"base_regular": 5, "base_hybrid_think": 6, "reasoning_0_regular": 2, "reasoning_0_reasoning": 3}
 
@@ -22,7 +22,7 @@ def row(variant: str, right: int | None, seed: int = 0) -> dict:
         )
         for i, city in enumerate(["rome"] * (right or 0) + ["oslo"] * (10 - (right or 0)))
     ]
-    scored = None if right is None else score.score_slots(said, slots.parse)
+    scored = None if right is None else score.score_task("slots", said)
     return {
         "variant": variant,
         "seed": seed,

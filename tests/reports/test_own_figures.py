@@ -35,7 +35,7 @@ def scored(right: int, n: int = 20) -> dict:
                    RIGHT, ("city",), 3, "to rome")
         for i in range(n)
     ]  # fmt: skip
-    return score.score_slots(rows, json.loads)
+    return score.score_task("slots", rows)
 
 
 @pytest.fixture

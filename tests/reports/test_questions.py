@@ -42,21 +42,22 @@ def answered(*right: bool) -> dict:
     rows = [
         prediction(i, "sit", g, g if r else "no", k) for i, (g, r, k) in enumerate(zip(gold, right, kinds))
     ]
-    return score.score_answers(rows)
+    return score.score_task("sit", rows)
 
 
 def filled(right: int) -> dict:
     rome, oslo = (json.dumps({"city": city}) for city in ("rome", "oslo"))
     rows = [prediction(i, "slots", rome, rome if i < right else oslo, "city") for i in range(20)]
-    return score.score_slots(rows, json.loads)
+    return score.score_task("slots", rows)
 
 
 def test_answers_count_but_for_case_and_spaces():
-    found = score.score_answers(
+    found = score.score_task(
+        "sit",
         [
             prediction(0, "sit", "book a room", " Book a  ROOM", "intent"),
             prediction(1, "sit", "yes", "yes no", "when"),
-        ]
+        ],
     )
     assert found["metrics"]["accuracy"]["value"] == 0.5
     assert found["answers"] == {

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from speechllm_bench.data.tasks import TASKS, ner
-from speechllm_bench.evaluation import seeds, task_scores
+from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.reports import boundaries, sense, show, slue, tables, tags
 from speechllm_bench.schema import Prediction, Utterance, Voice
+from speechllm_bench.tasks import ner
 
 PLACES = ('{"place": ["rome"]}', '{"place": ["york"]}')
 
@@ -36,7 +36,7 @@ def row(task, variant, right, beams=None, n=8, speaker="s"):
             config=SimpleNamespace(evaluation=evaluation, hears=True),
         ),
         "record": {"trained_parameters": 100, "seconds": {"decode": 3.0}, "peak_memory_mib": 500},
-        "score": task_scores.score_task(task, said, TASKS[task].parse),
+        "score": score.score_task(task, said),
     }
 
 

@@ -4,9 +4,8 @@ import math
 import pandas as pd
 import pytest
 
-from speechllm_bench.data.tasks import TASKS
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import score, task_scores, versions
+from speechllm_bench.evaluation import score, versions
 from speechllm_bench.reports import tables
 from speechllm_bench.schema import Prediction
 
@@ -20,7 +19,7 @@ def scored(right, n=20):
         Prediction(f"u{i}", f"u{i}", f"s{i % 10}", "slots", json.dumps(a), json.dumps(GOLD), (), 1, "york")
         for i, a in enumerate(answers)
     ]
-    return score.score_slots(rows, json.loads)
+    return score.score_task("slots", rows, json.loads)
 
 
 def row(variant, right=None, seed=0, status="ok", **record):
@@ -125,9 +124,7 @@ def test_a_profile_that_shows_version_2_says_so_and_has_version_1_beside(rows, t
 def test_a_digit_error_rate_has_a_column_where_all_scores_of_a_variant_have_it():
     def transcribed(variant, raw):
         said = [Prediction("u", "u", "s", "transcription", raw, "two four", (), 1, "two four")]
-        return row(variant, 1) | {
-            "score": task_scores.score_task("transcription", said, TASKS["transcription"].parse)
-        }
+        return row(variant, 1) | {"score": score.score_task("transcription", said)}
 
     rows = [transcribed("cnn", "2 5"), transcribed("mlp", "24")]
     frame = tables.study_table(rows, "mlp", {}, tasks=("transcription",))
@@ -185,7 +182,7 @@ def of_task(task, variant, pairs, seed=0):
         Prediction(f"{task}{i}", f"u{i}", f"s{i % 10}", task, raw, gold, (), 1, "")
         for i, (gold, raw) in pairs
     ]
-    return row(variant, 0, seed=seed) | {"score": task_scores.score_task(task, said, TASKS[task].parse)}
+    return row(variant, 0, seed=seed) | {"score": score.score_task(task, said)}
 
 
 @pytest.fixture

@@ -9,14 +9,13 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import pytest
 
-from speechllm_bench.data.tasks import slots, trace
-from speechllm_bench.data.tasks.trace import Trace
-from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
-from speechllm_bench.evaluation.traces import score_traced_slots
 from speechllm_bench.reports import show, traces
 from speechllm_bench.schema import Prediction
+from speechllm_bench.tasks import slots, trace
+from speechllm_bench.tasks.trace import Trace
+from speechllm_bench.tasks.traced_slots import FORMS
 
 SAID = "to rome on monday"
 
@@ -60,9 +59,7 @@ def rows(tmp_path):
         with gzip.open(row["run"].folder / "predictions.jsonl.gz", "wt") as file:
             file.writelines(json.dumps(p.to_json()) + "\n" for p in found)
         traced = task in FORMS
-        row["score"] = (
-            score_traced_slots(found, FORMS[task]) if traced else score.score_slots(found, slots.parse)
-        )
+        row["score"] = score.score_task(task if traced else "slots", found)
     return made
 
 
@@ -88,7 +85,7 @@ def test_a_seed_without_a_trace_leaves_the_others_theirs(rows):
         )
         for i in range(4)
     ]
-    second = {**rows[1], "seed": 1, "score": score_traced_slots(silent, FORMS["slots_think"])}
+    second = {**rows[1], "seed": 1, "score": score.score_task("slots_think", silent)}
     both = traces.costs([*rows, second]).set_index("variant").loc["hybrid_think"]
     assert both["faithfulness"].value == 0.75 and (both["traces"], both["answers"]) == (4, 8)
     assert traces.costs([second])["faithfulness"].tolist() == [None]

@@ -134,7 +134,7 @@ def test_its_parameters_are_counted_once_however_many_stages_have_it(tiny_run):
 
 
 def test_a_classifier_that_has_nothing_to_learn_is_refused(turns):
-    silent = [replace(turn, tasks=("transcription",)) for turn in turns]
+    silent = [replace(turn, gold=("transcript",)) for turn in turns]
     with pytest.raises(UserError, match="none of its training turns has entities or a sentiment"):
         regulariser.Regulariser(config(), silent, 0, torch.device("cpu"))
     regulariser.Regulariser(config(), [*silent, turns[0]], 0, torch.device("cpu"))

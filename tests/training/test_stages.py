@@ -15,9 +15,9 @@ from speechllm_bench.config import AnnotationConfig, LoraConfig, StageConfig
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators import Annotated, Question, stored
 from speechllm_bench.data.annotators.labels import labels as annotated
-from speechllm_bench.data.tasks import ner
-from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.errors import UserError
+from speechllm_bench.tasks import ner
+from speechllm_bench.tasks.trace import Trace
 from speechllm_bench.training import stages
 
 LORA = LoraConfig(rank=2, alpha=8, dropout=0.5)
@@ -107,7 +107,7 @@ def test_a_stage_on_stored_labels_learns_from_the_turns_that_have_some(
     annotation = AnnotationConfig(noise=None, filtered=filtered, stored=name)
     changes = {"tasks": {"ner": 1.0}, "annotation": annotation, "decoded_turns": 0, "points": 1}
     # What was labelled is learned, though there be no gold: as LibriSpeech in 2509.04473.
-    bare = [replace(u, tasks=("transcription",)) for u in tiny_data.train[:3]]
+    bare = [replace(u, gold=("transcript",)) for u in tiny_data.train[:3]]
     mixed = replace(tiny_data, train=[*bare, *tiny_data.train[3:]])
     train(stage(tiny_run(), **changes), mixed, tmp_path / "own")
     learned = [e for batch, _ in collated for e in batch if "/train/" in e.utterance_id]
@@ -252,8 +252,8 @@ def test_validation_asks_for_each_tasks_share_where_the_first_turns_are_of_one_t
     """A corpus of several sources holds them one behind the other."""
     config = stage(tiny_run(), tasks={"transcription": 0.75, "slots": 0.25}, points=1, decoded_turns=0)
     turns = tiny_data.validation
-    one_task = [replace(u, tasks=("transcription",)) for u in turns] + [
-        replace(u, tasks=("slots",)) for u in turns
+    one_task = [replace(u, gold=("transcript",)) for u in turns] + [
+        replace(u, gold=("slots",)) for u in turns
     ]
     train(config, replace(tiny_data, validation=one_task), tmp_path)
     tasks = [e.task for batch, _ in collated for e in batch if "/validation/" in e.utterance_id]

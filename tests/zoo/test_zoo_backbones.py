@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from speechllm_bench import paths, runs
-from speechllm_bench.data.tasks import AUDIO
 from speechllm_bench.errors import UserError
 from speechllm_bench.profiles import load_profile
+from speechllm_bench.tasks import AUDIO
 from speechllm_bench.zoo import config
 
 NAMES = list(config.BACKBONES)
@@ -143,12 +143,12 @@ def test_an_audio_llm_hears_with_whisper_minis_encoder_and_writes_down_what_it_w
 
     from speechllm_bench.data import synthesis
     from speechllm_bench.data.corpora import call_centre
-    from speechllm_bench.data.tasks import transcription
     from speechllm_bench.models import audio_llm
     from speechllm_bench.models.encoder import load_encoder
     from speechllm_bench.models.inputs import collate
     from speechllm_bench.models.llm import load_tokenizer
     from speechllm_bench.models.speech_llm import SpeechLLM
+    from speechllm_bench.tasks import transcription
 
     folder(name)
     whole, tokenizer = audio_llm.load_audio_llm(f"zoo/{name}").eval(), load_tokenizer(f"zoo/{name}")

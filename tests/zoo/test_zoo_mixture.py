@@ -11,12 +11,12 @@ from torch import Tensor
 
 from speechllm_bench import identity, runs
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.tasks import AUDIO, trace
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.models import decoding
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.strict import checked
+from speechllm_bench.tasks import AUDIO, trace
 from speechllm_bench.training import loop
 from speechllm_bench.zoo import config, evaluate, mixture, skills, train
 from speechllm_bench.zoo.config import MixtureRecipe, SmallerRecipe, load_recipe

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.tasks import AUDIO, slots, trace
-from speechllm_bench.data.tasks.traced_slots import FORMS
+from speechllm_bench.tasks import AUDIO, slots, trace
+from speechllm_bench.tasks.traced_slots import FORMS
 from speechllm_bench.zoo import reasoning
 from speechllm_bench.zoo.field_names import unseen_words
 

@@ -9,7 +9,7 @@ import random
 import pytest
 
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.tasks import AUDIO, slots
+from speechllm_bench.tasks import AUDIO, slots
 from speechllm_bench.zoo import marks, records, text
 from speechllm_bench.zoo.field_names import TYPES as TYPES_OF_NAMES
 from speechllm_bench.zoo.field_names import typed_name, unseen_words

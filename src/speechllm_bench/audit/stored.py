@@ -160,7 +160,7 @@ def _reread(folder: Path) -> None:
     for split, counts in corpus.info["splits"].items():
         of_utterances, of_audio = hashlib.sha256(), hashlib.sha256()
         for index, utterance in enumerate(corpus.utterances(split)):
-            of_utterances.update(json.dumps(utterance.to_json(), sort_keys=True).encode() + b"\n")
+            of_utterances.update(json.dumps(utterance.hashed(), sort_keys=True).encode() + b"\n")
             of_audio.update(to_int16(corpus.audio(split, index)).astype("<i2").tobytes())
         hashes = {"utterances_sha256": of_utterances, "audio_sha256": of_audio}
         for name, found in hashes.items():

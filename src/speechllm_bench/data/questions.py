@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from speechllm_bench.config import PromptStyle
-from speechllm_bench.data.tasks import TASKS, ner
-from speechllm_bench.data.tasks.prompt import SYSTEM
-from speechllm_bench.data.tasks.trace import Trace
-from speechllm_bench.data.tasks.traced_slots import FORMS
+from speechllm_bench.data.corpora import instructions
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example, SlotType, Utterance
+from speechllm_bench.tasks import TASKS
+from speechllm_bench.tasks.prompt import SYSTEM, PromptStyle
+from speechllm_bench.tasks.trace import Trace
 
 
 def training_example(
@@ -31,38 +30,38 @@ def training_example(
 
     Only tasks that the utterance has gold for are drawn.
 
-    described: the share of slot questions that describe their slots.
+    described: the share of questions that describe their slots, of tasks that can.
     stored: questions with their traces, by utterance id. Where slots are asked for and there is a stored one,
     its question is the one that is put, in every epoch, with its trace or without.
     labels: entities by utterance id that are learned in place of gold.
     style: of the prompt (`RunConfig.prompt`). UserError for a stored question that was put in another style.
     """
     rng = random.Random(f"{seed}/{epoch}/{utterance.id}")
-    names = sorted(filter(utterance.has, shares))
-    task = rng.choices(names, [shares[name] for name in names])[0]
-    form = FORMS.get(task)
-    if stored and utterance.id in stored and (form or task == "slots"):
+    names = sorted(name for name in shares if TASKS[name].can_ask(utterance))
+    task = TASKS[rng.choices(names, [shares[name] for name in names])[0]]
+    if stored and utterance.id in stored and task.put:
         question, trace = stored[utterance.id]
         if question.system != SYSTEM[style]:
             raise UserError(
                 "the questions of the stored traces are worded in another style than the profile's "
                 f"prompt: {style or 'null'}; write them anew with `speechllm-bench annotate traces`"
             )
-        return form.put(question, trace, style) if form else question
+        return task.put(question, trace, style)
     asking: dict = {"style": style}
     # Of a generator of its own: the rest of the question is the same with descriptions and without.
     draw = random.Random(f"described/{seed}/{epoch}/{utterance.id}").random
-    if task == "slots" and described and draw() < described:
+    if "wording" in task.asking and described and draw() < described:
         asking["wording"] = "described"
-    example = TASKS[task].example(utterance, slot_types, rng, training=True, **asking)
-    example = replace(example, system=SYSTEM[style])
-    return replace(example, target=ner.target(labels[utterance.id])) if task == "ner" and labels else example
+    example = _whole(task.example(utterance, slot_types, rng, training=True, **asking), utterance, rng, style)
+    if labels and task.labelled:
+        return replace(example, target=task.labelled(labels[utterance.id]))
+    return example
 
 
 def with_gold(utterances: Sequence[Utterance], tasks: Iterable[str], n: int | None = None) -> list[Utterance]:
     """The first n (None: all) that can be asked at least one of these tasks; UserError where none can."""
     tasks = list(tasks)
-    found = list(islice((u for u in utterances if any(map(u.has, tasks))), n))
+    found = list(islice((u for u in utterances if any(TASKS[task].can_ask(u) for task in tasks)), n))
     if not found and n != 0:
         raise UserError(
             f"no utterance of the corpus has gold for {' or '.join(tasks)}; choose another corpus or task"
@@ -85,4 +84,11 @@ def evaluation_example(
     """
     rng = random.Random(f"evaluation/{utterance.id}")
     example = TASKS[task].example(utterance, slot_types, rng, ood, style=style, **asking)
+    return _whole(example, utterance, rng, style)
+
+
+def _whole(example: Example, utterance: Utterance, rng: random.Random, style: PromptStyle | None) -> Example:
+    """A task's question with its system turn and, where it is asked aloud, in a voice."""
+    if example.instruction:
+        example = replace(example, instruction=instructions.voiced(example.instruction, utterance.split, rng))
     return replace(example, system=SYSTEM[style])

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from speechllm_bench.data.tasks import slots
-from speechllm_bench.data.tasks.slots import MAX_DISTRACTORS
 from speechllm_bench.schema import Example, Prediction, Utterance
+from speechllm_bench.tasks import slots
+from speechllm_bench.tasks.slots import MAX_DISTRACTORS
 
 
-def whole_transcript(examples: Sequence[Example], utterances: Sequence[Utterance]) -> list[Prediction]:
+def whole_transcript(
+    examples: Sequence[Example], utterances: Sequence[Utterance], train: Sequence[Utterance], seed: int
+) -> list[Prediction]:
     """One prediction an example of the task `slots`: all that was said, for every slot asked."""
     return [
         _prediction(example, utterance, slots.target(dict.fromkeys(example.asked, utterance.transcript)))
@@ -49,14 +51,23 @@ def chance_copier(
 
 
 def majority(
-    examples: Sequence[Example], utterances: Sequence[Utterance], train: Sequence[Utterance]
+    examples: Sequence[Example], utterances: Sequence[Utterance], train: Sequence[Utterance], seed: int
 ) -> list[Prediction]:
     """One prediction an example of the task `sentiment`: the sentiment that most training turns have."""
-    commonest = Counter(u.sentiment for u in train if u.has("sentiment")).most_common(1)[0][0]
+    commonest = Counter(u.sentiment for u in train if "sentiment" in u.gold).most_common(1)[0][0]
     return [
         _prediction(example, utterance, commonest)
         for example, utterance in zip(examples, utterances, strict=True)
     ]
+
+
+Answerer = Callable[[Sequence[Example], Sequence[Utterance], Sequence[Utterance], int], list[Prediction]]
+ANSWERERS: dict[str, Answerer] = {
+    "chance_copier": chance_copier,
+    "whole_transcript": whole_transcript,
+    "majority": majority,
+}
+"""Answerers by the names that tasks list them by; they take what `chance_copier` takes."""
 
 
 def _copied(

@@ -12,13 +12,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
+from speechllm_bench.tasks import METRICS
+
 FILE = "seed_variance.json"
-STANDS_FOR = {
-    **dict.fromkeys(("f1_v1", "f1_v2", "accuracy", "exact_f1"), "f1"),
-    **{"precision_v2": "precision", "recall_v2": "recall", "digit_error_rate": "wer"},
-    **{"label_f1": "ner_f1", "weighted_f1": "macro_f1"},
-}
-"""Metrics without a pooled variance of their own, and the one that they take."""
 
 
 def marked(score: dict, training: str | None, audio: str) -> dict:
@@ -37,9 +33,10 @@ def table() -> dict:
 
 
 def pooled(metric: str, audio: str = "own") -> float | None:
-    """Variance of one system's metric between seeds; None where no record tells it."""
+    """Variance of one system's metric between seeds, or of that which stands for it (`Metric.varies_as`);
+    None where no record tells it."""
     found = table()[audio]
-    known = found.get(metric, found.get(STANDS_FOR.get(metric)))
+    known = found.get(metric, found.get(METRICS[metric].varies_as))
     return known and known["variance"]
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation.score import given
 from speechllm_bench.metrics import Counts, partial_match
 from speechllm_bench.overrides import base_profile
+from speechllm_bench.tasks.slots import given
 
 VERSION_1_PROFILES = ("smoke", "mini")
 """Profiles whose reports show version 1; every other profile shows version 2."""

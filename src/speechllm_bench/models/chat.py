@@ -11,9 +11,9 @@ from functools import cache
 from jinja2 import TemplateError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from speechllm_bench.data.tasks.prompt import AUDIO
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example
+from speechllm_bench.tasks.prompt import AUDIO
 
 DATE = "26 Jul 2024"
 """The day that templates tell: Llama 3's own default. Today's would be another prompt tomorrow."""

@@ -11,9 +11,9 @@ import pandas as pd
 
 from speechllm_bench import metrics, stats
 from speechllm_bench.data.annotators.entities import FILTERS, Labels
-from speechllm_bench.data.tasks.prompt import contains
 from speechllm_bench.metrics import ner_f1
 from speechllm_bench.schema import ENTITY_TAGS, Utterance
+from speechllm_bench.tasks.prompt import contains
 
 KINDS = ("right", "wrong tag", "wrong boundary", "meaningless tag", "not said", "no entity", "omitted")
 """What becomes of an entity: one that was labelled, or one that was not (omitted)."""

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from speechllm_bench.data.tasks import ner
 from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.schema import Prediction, Utterance
+from speechllm_bench.tasks import ner
 
 ENDS = ("found", "boundary", "missed")
 
@@ -27,7 +27,7 @@ def boundary_errors(rows: Sequence[dict], utterances: Sequence[Utterance]) -> pd
     spoken = {u.id: u for u in utterances}
     lines = []
     for row in rows:
-        if not row["score"] or row["run"].config.evaluation.task != "ner":
+        if not row["score"] or row["run"].config.evaluation.task != ner.NAME:
             continue
         for prediction in predictions(row["run"]):
             voice = spoken[prediction.utterance_id].voice

@@ -19,10 +19,10 @@ import seaborn
 from matplotlib.figure import Figure
 
 from speechllm_bench import metrics, stats
-from speechllm_bench.data.tasks import slots
 from speechllm_bench.evaluation import versions
 from speechllm_bench.reports import figures, looks
 from speechllm_bench.schema import Prediction, SlotType, Utterance
+from speechllm_bench.tasks import slots
 
 COLUMNS = ["bucket", "metric", "value", "low", "high", "pairs", "turns"]
 TURN_WORDS, SNR_DB, WORDS_A_MINUTE, VALUE_WORDS = (6, 10, 15), (20, 25), (128, 147), (2, 4)

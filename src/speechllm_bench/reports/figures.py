@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from speechllm_bench.evaluation import score
 from speechllm_bench.reports import tables
 from speechllm_bench.reports.looks import look
 from speechllm_bench.runs import write_bytes
+from speechllm_bench.tasks import MAIN_METRICS, METRICS
 
 WIDTHS = {"column": 3.35, "page": 7.0}
 """Inches: narrow enough for one column or the page of ISCA and IEEE proceedings."""
@@ -63,11 +63,7 @@ STYLE = {
 METRIC_LABELS = {
     "loss": "loss (nats per target token)",
     "kl": "weighted KL (nats per target token)",
-    "f1": "F1 (partial match)",
-    "wer": "WER",
-    "accuracy": "accuracy",
-    "ner_f1": "NER F1",
-    "macro_f1": "sentiment, macro F1",
+    **{metric.name: metric.shown for metric in METRICS.values()},
 }
 
 
@@ -125,7 +121,7 @@ def learning_curves(
     ax.set_xlabel(X_LABELS[x])
     ax.set_ylabel(METRIC_LABELS.get(metric, metric))
     ax.set_title(split, loc="left", color="0.35")
-    if metric in score.MAIN_METRICS:
+    if metric in MAIN_METRICS:
         ax.update_datalim([(0, 0)], updatex=False)  # so that the room above is a share of the whole axis
         ax.set_ylim(bottom=0)
     ax.xaxis.set_major_formatter(FuncFormatter(_count))
@@ -138,7 +134,7 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, metric: str = "f1")
 
     frame: of `tables.study_table`; what trains nothing has no place on the axis and is left out. Reported
     figures stand right of the axis, since the paper's models have other sizes. metric: one of
-    `score.MAIN_METRICS`.
+    `tasks.MAIN_METRICS`.
     """
     for row in that_learn(frame).to_dict("records"):
         style, size = look(row["variant"]), row["trained_parameters"]

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from speechllm_bench.config import EvaluationConfig
 from speechllm_bench.evaluation import score
 from speechllm_bench.schema import Interval
+from speechllm_bench.tasks import METRICS, TASKS
 
 LINES = {
     "whole_transcript": ("floor: whole transcript", (0, (1, 1))),
@@ -34,7 +35,7 @@ def questions(evaluation: EvaluationConfig) -> Questions:
         evaluation.split,
         evaluation.slot_types,
         evaluation.distractors,
-        score.MAIN[evaluation.task],
+        TASKS[evaluation.task].main.name,
     )
 
 
@@ -121,7 +122,7 @@ def named(rows: Sequence[dict], variant: str) -> str | None:
     asked = next((_evaluation(row) for row in rows if row["variant"] == variant and _evaluation(row)), None)
     if asked is None or (asked.answerer == "model" and asked.audio == "own"):
         return None
-    metric = score.MAIN[asked.task]
+    metric = TASKS[asked.task].main.name
     if asked.answerer == "model" and metric != "f1":
         return None
     parts = ["F1" if metric == "f1" else metric, asked.split]
@@ -163,7 +164,7 @@ def _above(rows: Sequence[dict], variant: str, floor: str) -> bool | None:
         return None
     metric = score.main_metric(own[shared[0]])
     found = score.difference([own[s] for s in shared], [base[s] for s in shared], metric)
-    return found.high < 0 if metric in score.LOWER_IS_BETTER else found.low > 0
+    return found.high < 0 if METRICS[metric].lower_is_better else found.low > 0
 
 
 def _floors(rows: Sequence[dict]) -> Iterator[tuple[str, EvaluationConfig]]:

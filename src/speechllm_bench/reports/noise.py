@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.reports import figures, looks
+from speechllm_bench.tasks import ner
 
 COLUMNS = ["variant", "labels", "noise", "ner_f1", "low", "high"]
 
@@ -28,7 +29,7 @@ def noise(rows: list[dict]) -> pd.DataFrame:
             continue
         f1 = score.interval([row["score"] for row in mine], "ner_f1")
         noise = annotation.noise if annotation else 0.0
-        if config.stages[-1].annotation or sum("ner" in stage.tasks for stage in config.stages) == 1:
+        if config.stages[-1].annotation or sum(ner.NAME in stage.tasks for stage in config.stages) == 1:
             labels = ["alone"]
         elif not annotation:
             labels = ["unfiltered", "filtered"]

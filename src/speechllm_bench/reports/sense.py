@@ -14,9 +14,10 @@ from speechllm_bench import stats
 from speechllm_bench.evaluation import score
 from speechllm_bench.reports import figures, tables
 from speechllm_bench.schema import Interval
+from speechllm_bench.tasks import ner, sentiment, transcription
 
-TASKS = ("transcription", "ner", "sentiment")
-HEADINGS = {"transcription": "WER", "ner": "NER F1", "sentiment": "sentiment, macro F1"}
+MAIN = {task.name: task.main for module in (transcription, ner, sentiment) for task in module.TASKS}
+TASKS = tuple(MAIN)
 MODELS = {"": "one a task", "unified_": "one for all tasks"}
 SETTINGS = {"": "adapter", "_classifier": "+ classifier", "_lora": "+ LoRA", "_all": "all"}
 GAINS = {"": "", "_classifier": "", "_lora": "", "_all": "_lora"}
@@ -46,8 +47,8 @@ def gains(rows: list[dict]) -> pd.DataFrame:
             line["trained parameters"] = _trained(rows, variants)
             for task, variant in zip(TASKS, variants, strict=True):
                 interval = tables.main_metric(rows, variant)
-                line[HEADINGS[task]] = _shown(interval)
-                line[f"{HEADINGS[task]}, gain"] = _shown(
+                line[MAIN[task].shown] = _shown(interval)
+                line[f"{MAIN[task].shown}, gain"] = _shown(
                     tables.relative_gain(rows, variant, f"{models}{task}{over}") if ending else None, "+"
                 )
             lines.append(line)
@@ -56,7 +57,7 @@ def gains(rows: list[dict]) -> pd.DataFrame:
 
 def settings(rows: list[dict], task: str) -> pd.DataFrame:
     """One row a model and setting that was scored: the task's main metric with `low` and `high`."""
-    metric = score.MAIN[task]
+    metric = MAIN[task].name
     lines = []
     for models, shown in (MODELS | {"unified_long_": "one for all, as long"}).items():
         for ending, setting in SETTINGS.items():
@@ -75,7 +76,7 @@ def settings_figure(rows: list[dict]) -> Figure | None:
     figure, axes = figures.panels(len(frames), "page")
     for (task, frame), ax in zip(frames.items(), axes, strict=True):
         by = {"setting": list(SETTINGS.values()), "model": list(frame["model"].unique())}
-        figures.grouped_bars(frame, by, ax, score.MAIN[task])
+        figures.grouped_bars(frame, by, ax, MAIN[task].name)
         ax.tick_params(axis="x", labelrotation=20)
     figures.legend(figure)
     return figure

@@ -15,8 +15,6 @@ from pandas.io.formats.style import Styler
 
 from speechllm_bench.data.audio import SAMPLE_RATE
 from speechllm_bench.data.corpora.store import Corpus
-from speechllm_bench.data.tasks import TASKS
-from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.experiments import Study
 from speechllm_bench.reports import figures
@@ -24,6 +22,8 @@ from speechllm_bench.reports.curves import read_curve
 from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.schema import Prediction
 from speechllm_bench.studies import Plan, Run
+from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS
+from speechllm_bench.tasks.slots import ERROR_KINDS
 
 __all__ = ["predictions"]  # shown beside what this module makes of them
 
@@ -95,7 +95,7 @@ def errors(rows: Sequence[dict]) -> pd.DataFrame:
         for row in rows
         if row["score"] and "error_kinds" in row["score"]
     }
-    frame = pd.DataFrame.from_dict(counts, orient="index", columns=list(score.ERROR_KINDS))
+    frame = pd.DataFrame.from_dict(counts, orient="index", columns=list(ERROR_KINDS))
     frame.index = pd.MultiIndex.from_tuples(frame.index, names=["variant", "seed"]) if counts else frame.index
     return frame.groupby("variant", sort=False).sum() if counts else frame
 
@@ -107,13 +107,14 @@ def one_of_each(found: Sequence[Prediction]) -> dict[str, Prediction]:
     """
     examples: dict[str, Prediction] = {}
     for prediction in found:
-        if prediction.task not in ("slots", *FORMS):
+        task = TASKS[prediction.task]
+        if task.error_kinds is None:
             right = prediction.raw.strip() == prediction.gold
             examples.setdefault("as wanted" if right else "other than wanted", prediction)
             continue
-        for kind in score.error_kinds([prediction], TASKS[prediction.task].parse):
+        for kind in task.error_kinds([prediction], task.parse):
             examples.setdefault(kind, prediction)
-    kinds = (*score.ERROR_KINDS, "as wanted", "other than wanted")
+    kinds = (*ERROR_KINDS, "as wanted", "other than wanted")
     return {kind: examples[kind] for kind in kinds if kind in examples}
 
 
@@ -143,7 +144,7 @@ def curve_figure(run: Run) -> Figure:
     """One run's losses, in training and validation, and its F1 on validation, over examples seen."""
     curve = read_curve(run.folder / "curve.csv", versions.shown_version(run.profile))
     curve = curve.assign(variant=run.variant, seed=run.seed)
-    panels = [("loss", "train"), *((m, "validation") for m in ("loss", *score.MAIN_METRICS))]
+    panels = [("loss", "train"), *((m, "validation") for m in ("loss", *MAIN_METRICS))]
     drawn = [(m, s) for m, s in panels if ((curve["metric"] == m) & (curve["split"] == s)).any()]
     figure, axes = figures.panels(max(1, len(drawn)), "page")
     for (metric, split), ax in zip(drawn, axes):
@@ -183,7 +184,7 @@ def _measured(row: dict) -> tuple[str, str]:
 def _goodness(stored: dict) -> float:
     metric = score.main_metric(stored)
     value = stored["metrics"][metric]["value"]
-    return -value if metric in score.LOWER_IS_BETTER else value
+    return -value if METRICS[metric].lower_is_better else value
 
 
 def _sheet(lines: dict[str, str]) -> HTML:

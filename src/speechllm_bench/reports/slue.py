@@ -10,7 +10,8 @@ import pandas as pd
 from speechllm_bench import stats
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.metrics.slue_score import slue_score
-from speechllm_bench.reports.sense import MODELS, SETTINGS, TASKS
+from speechllm_bench.reports.sense import MAIN, MODELS, SETTINGS, TASKS
+from speechllm_bench.tasks import METRICS
 
 CAPTION = (
     "SLUE score, in per cent: ((100 − WER) + NER F1 + sentiment macro F1) / 3 (arXiv 2507.12951, the README "
@@ -48,7 +49,7 @@ def slue(rows: list[dict]) -> pd.DataFrame:
 
 def _between_seeds() -> float:
     """Variance of a SLUE score between seeds, in squared points: of three trainings that vary apart."""
-    return (100 / 3) ** 2 * sum(seeds.pooled(score.MAIN[task]) or 0.0 for task in TASKS)
+    return (100 / 3) ** 2 * sum(seeds.pooled(MAIN[task].name) or 0.0 for task in TASKS)
 
 
 def _scores(rows: list[dict], variant: str) -> dict[int, dict]:
@@ -66,7 +67,7 @@ def _counted(
     """The tasks' counts, side by side where one test set was asked: (n_seeds, n_speakers, k) a test set; and
     the SLUE score of all of them side by side.
     """
-    metrics = [score.MAIN[task] for task in TASKS]
+    metrics = [MAIN[task].name for task in TASKS]
     test_sets: dict[tuple, list[tuple[str, stats.SpeakerSums]]] = {}
     for one, metric in zip(scores, metrics, strict=True):
         part = stats.stack_seeds([score.speaker_sums(one[seed], metric) for seed in seeds])
@@ -77,7 +78,7 @@ def _counted(
 
     def rule(sums: np.ndarray) -> np.ndarray:
         split = zip(order, np.split(sums, ends, axis=-1), strict=True)
-        found = {metric: score.METRICS[metric][1](part) for metric, part in split}
+        found = {metric: METRICS[metric].rule(part) for metric, part in split}
         wer, ner_f1, macro_f1 = (found[metric] for metric in metrics)
         return slue_score([wer], ner_f1, macro_f1)
 

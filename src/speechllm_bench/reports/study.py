@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench import paths, runs, stats, studies
-from speechllm_bench.evaluation import score, versions
+from speechllm_bench.evaluation import versions
 from speechllm_bench.experiments import ClaimConfig, Study
 from speechllm_bench.overrides import base_profile
 from speechllm_bench.reports import (
@@ -35,6 +35,7 @@ from speechllm_bench.reports.captions import ONE_SEED_NOTE
 from speechllm_bench.reports.curves import read_curve, trained_again
 from speechllm_bench.schema import CURVE_COLUMNS
 from speechllm_bench.stats import ONE_SEED, with_interval
+from speechllm_bench.tasks import MAIN_METRICS, TASKS
 
 MOST_LINES = 12  # of learning curves, or points with a look of their own, that can be read
 OWN_FIGURES = {
@@ -129,7 +130,7 @@ def _remove_others(name: str, folder: Path, written: list[Path]) -> None:
 
 def table(study: Study, rows: list[dict]) -> pd.DataFrame:
     """`tables.study_table` of `studies.records`, beside the main metric where the paper reports it."""
-    main = {name: score.MAIN[study.variant(name).evaluation.task] for name in study.variants}
+    main = {name: TASKS[study.variant(name).evaluation.task].main.name for name in study.variants}
     reported = {entry.variant: entry.value for entry in study.reported if entry.metric == main[entry.variant]}
     return tables.study_table(rows, study.baseline, reported, study.tasks, study.other_baselines)
 
@@ -244,7 +245,7 @@ def curves_figure(study: Study, rows: list[dict]) -> Figure | None:
     if curve["variant"].nunique() > MOST_LINES:
         telling = {row["run"].stages for row in rows if row["record"] and row["variant"] in study.telling}
         curve = curves([row for row in rows if row["record"] and row["run"].stages in telling])
-    names = ("loss", *score.MAIN_METRICS)
+    names = ("loss", *MAIN_METRICS)
     panels = [m for m in names if ((curve["metric"] == m) & (curve["split"] == "validation")).any()]
     if not panels:
         return None
@@ -264,7 +265,7 @@ def parameters_figure(frame: pd.DataFrame) -> Figure | None:
     learned = figures.that_learn(frame)
     if len(learned) > MOST_LINES or learned["trained_parameters"].nunique() < 2:
         return None
-    scored = [m for m in score.MAIN_METRICS if m in frame and learned[m].notna().any()]
+    scored = [m for m in MAIN_METRICS if m in frame and learned[m].notna().any()]
     if not scored:
         return None
     figure, axes = figures.panels(len(scored), "column" if len(scored) == 1 else "page")

@@ -15,15 +15,16 @@ import pandas as pd
 
 from speechllm_bench import paths, runs, studies
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import score, versions
+from speechllm_bench.evaluation import versions
 from speechllm_bench.experiments import Study
 from speechllm_bench.profiles import Profile
-from speechllm_bench.reports import captions, columns, tables
+from speechllm_bench.reports import captions, tables
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.claims import Verdict
 from speechllm_bench.reports.curves import trained_again
 from speechllm_bench.schema import Interval
 from speechllm_bench.stats import with_interval
+from speechllm_bench.tasks import TASKS
 
 FILES = {
     "table": "tables/{}.md",
@@ -162,7 +163,7 @@ def _scores(study: Study, f1: dict[str, Interval]) -> list[dict]:
         for name in f1
         if (asked := study.variant(name).evaluation.model_dump()) != usual
     }
-    sign = -1 if score.MAIN[usual["task"]] in score.LOWER_IS_BETTER else 1
+    sign = -1 if TASKS[usual["task"]].main.lower_is_better else 1
     ranked = sorted(f1.keys() - other.keys(), key=lambda name: (-sign * f1[name].value, name))
     ranked = [] if ranked == [study.baseline] else ranked  # alone it is neither
     roles = [("best", name) for name in ranked[:1]] + [("worst", name) for name in ranked[1:][-1:]]
@@ -174,8 +175,8 @@ def _scores(study: Study, f1: dict[str, Interval]) -> list[dict]:
 
 def _metric_name(study: Study, variant: str) -> str:
     """What a number of another task than slots has to be called, with a space behind it."""
-    metric = score.MAIN[study.variant(variant).evaluation.task]
-    return "" if metric == "f1" else f"{columns.HEADINGS[metric]} "
+    metric = TASKS[study.variant(variant).evaluation.task].main
+    return "" if metric.name == "f1" else f"{metric.heading} "
 
 
 def _cells(found: Interval | None, named: str) -> dict:

@@ -20,6 +20,7 @@ from speechllm_bench.reports import captions, columns, floors
 from speechllm_bench.runs import write_text
 from speechllm_bench.schema import Interval
 from speechllm_bench.stats import ALPHA, LEAST_DIFFERENCE, ONE_SEED, Comparison, differ, with_interval
+from speechllm_bench.tasks import METRICS, USUAL
 
 SMOKE_MARK = "SMOKE PROFILE: these numbers say little."
 
@@ -36,7 +37,7 @@ def study_table(
     rows: Sequence[dict],
     baseline: str,
     reported: Mapping[str, float],
-    tasks: Sequence[str] = ("slots",),
+    tasks: Sequence[str] = (USUAL,),
     other_baselines: Sequence[str] = (),
 ) -> pd.DataFrame:
     """One row a variant, in the order of `rows`; every number unrounded, NaN where there is none.
@@ -70,7 +71,8 @@ def study_table(
         lines.append(line)
     _test(lines)
     frame = pd.DataFrame(lines, columns=columns.named(tasks))
-    later = [f"{name}{end}" for name in columns.NOT_ALWAYS for end in ("", "_low", "_high")]
+    not_always = [metric.name for metric in METRICS.values() if not metric.always]
+    later = [f"{name}{end}" for name in not_always for end in ("", "_low", "_high")]
     sometimes = [column for column in (*columns.BEFORE, *columns.FLOORS, *later) if column in frame]
     frame = frame.drop(columns=[column for column in sometimes if frame[column].isna().all()])
     return frame.astype({column: "Int64" for column in columns.WHOLE if column in frame})
@@ -112,7 +114,7 @@ def gain(
     if not shared:
         return None
     metric = score.main_metric(scores[0][shared[0]])
-    sign = -1 if metric in score.LOWER_IS_BETTER else 1
+    sign = -1 if METRICS[metric].lower_is_better else 1
     weights = [sign * weight for weight in (1, -1, -1, 1)[: len(variants)]]
     return score.contrast([[s[i] for i in shared] for s in scores], weights, metric)
 
@@ -128,9 +130,9 @@ def relative_gain(rows: Sequence[dict], variant: str, over: str) -> Comparison |
     if not (shared := sorted(own.keys() & base.keys())):
         return None
     metric = score.main_metric(own[shared[0]])
-    of = score.METRICS[metric][1]
+    of = METRICS[metric].rule
     pair = [stats.stack_seeds([score.speaker_sums(one[s], metric) for s in shared]) for one in (own, base)]
-    sign = -1 if metric in score.LOWER_IS_BETTER else 1
+    sign = -1 if METRICS[metric].lower_is_better else 1
     first, second = (float(of(part.sums.sum(axis=1)).mean()) for part in pair)
     if sign > 0 and second < LEAST_DIFFERENCE:
         return None
@@ -229,9 +231,8 @@ def _cost(runs: Sequence[dict]) -> dict:
 def _quality(scores: dict[int, dict]) -> dict:
     one = next(iter(scores.values()))
     main = score.main_metric(one)
-    named = next(named for named in columns.METRICS.values() if main in named)
     in_all = set.intersection(*(set(s["metrics"]) for s in scores.values()))
-    held = [name for name in named if name in in_all or name not in columns.NOT_ALWAYS]
+    held = [m.name for m in columns.of_task(score.task_of(one)) if m.name in in_all or m.always]
     found = {name: score.interval(list(scores.values()), name) for name in held}
     line = {"n": found[main].n, "speakers": found[main].n_speakers, "seeds": found[main].n_seeds}
     line["partial_match_version"] = one["versions"].get("partial_match")
@@ -270,7 +271,7 @@ def _cell(row: dict, column: str) -> str:
         return f"{value:.0f}"
     if column in ("speech_hours", "pretraining_speech_hours"):
         return f"{value:.1f}"
-    if column in ("llm_share", "parse_failures"):
+    if column in columns.SHOWN_PER_CENT:
         return f"{100 * value:.1f} %"
     if column == "difference_p":
         return stats.p_shown(value)

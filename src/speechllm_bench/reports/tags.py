@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from speechllm_bench import stats
-from speechllm_bench.data.tasks import ner
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.metrics import f1, ner_f1
 from speechllm_bench.reports.predictions import predictions
+from speechllm_bench.tasks import ner
 
 RARE = 0.02  # of all gold entities: a tag that has fewer is rare
 
@@ -101,7 +101,7 @@ def _answers(rows: list[dict]) -> dict[str, dict[int, list[_Answer]]]:
     """By variant and seed: answers of the runs that were asked for entities and have a score."""
     found: dict[str, dict[int, list[_Answer]]] = {}
     for row in rows:
-        if row["score"] and row["run"].config.evaluation.task == "ner":
+        if row["score"] and row["run"].config.evaluation.task == ner.NAME:
             found.setdefault(row["variant"], {})[row["seed"]] = [
                 _Answer(p.example_id, p.speaker, ner.parse(p.gold) or [], ner.parse(p.raw) or [])
                 for p in predictions(row["run"])

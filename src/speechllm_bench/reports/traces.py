@@ -10,7 +10,6 @@ from hashlib import sha256
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechllm_bench.data.tasks import TASKS, trace
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.metrics import partial_match
@@ -18,17 +17,11 @@ from speechllm_bench.reports import figures, floors, looks
 from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.schema import Interval, Prediction
 from speechllm_bench.stats import with_interval
+from speechllm_bench.tasks import METRICS, TASKS, trace
+from speechllm_bench.tasks.metric import TOKENS
 
-COLUMNS = {
-    "f1": "F1",
-    "tokens": "Tokens an answer",
-    "trace_tokens": "Tokens a trace",
-    "obedience": "In the mode asked for",
-    "trace_wer": "WER of the transcript",
-    "faithfulness": "Values occur in its transcript",
-    "grounding": "Values stand in their reasons",
-    "malformed": "Malformed",
-}
+_SHOWN = ("f1", "tokens", "trace_tokens", "obedience", "trace_wer", "faithfulness", "grounding", "malformed")
+COLUMNS = {name: METRICS[name].heading for name in _SHOWN}
 LEAST = 0.05  # of the answers must have what a share of them is about; stray ones show nothing
 CAPTION = (
     "Tokens are those generated; a trace's length, transcript and reasons are of the traces that there are, "
@@ -165,7 +158,7 @@ def _seconds(rows: Sequence[dict], variant: str) -> float:
 
 
 def _interval(scores: list[dict], metric: str) -> Interval | None:
-    counts = score.METRICS[metric][0]
+    counts = METRICS[metric].counts
     totals = [s["totals"].get(counts) for s in scores]
     if None in totals:
         return None
@@ -203,6 +196,6 @@ def _f1(prediction: Prediction, version: int) -> float:
 def _cell(value: Interval | None, name: str) -> str:
     if value is None:
         return "–"
-    if name in ("tokens", "trace_tokens"):
+    if METRICS[name].unit == TOKENS:
         return f"{value.value:.1f}"
     return with_interval(value.value, value.low, value.high)

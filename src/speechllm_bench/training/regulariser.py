@@ -73,7 +73,7 @@ def labels(utterances: Sequence[Utterance]) -> Tensor:
 def known(utterances: Sequence[Utterance]) -> Tensor:
     """(B, K) of 0 and 1: for which labels there is gold."""
     both = [
-        [float(u.has("ner"))] * len(ENTITY_TAGS) + [float(u.has("sentiment"))] * len(SENTIMENTS)
+        [float("entities" in u.gold)] * len(ENTITY_TAGS) + [float("sentiment" in u.gold)] * len(SENTIMENTS)
         for u in utterances
     ]
     return torch.tensor(both)

@@ -14,11 +14,9 @@ from transformers import PreTrainedTokenizerBase
 from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators.labels import labels as annotated
+from speechllm_bench.data.corpora import instructions
 from speechllm_bench.data.frames import FrameStore
-from speechllm_bench.data.tasks import TASKS, sqit
-from speechllm_bench.data.tasks.trace import Trace
-from speechllm_bench.data.tasks.traced_slots import FORMS
-from speechllm_bench.evaluation import score, task_scores
+from speechllm_bench.evaluation import score
 from speechllm_bench.models.adapters import build_adapter, mean_norm
 from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
 from speechllm_bench.models.bf16 import computes_in_bf16
@@ -27,6 +25,8 @@ from speechllm_bench.models.inputs import collate, prompt_tokens
 from speechllm_bench.models.llm import device, load_llm, load_tokenizer, with_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example, SlotType, Utterance
+from speechllm_bench.tasks import TASKS, USUAL
+from speechllm_bench.tasks.trace import Trace
 from speechllm_bench.training import distillation, schedule
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.training.regulariser import Regulariser
@@ -117,7 +117,7 @@ def train_stage(
     if stage.annotation:  # what it labelled can be asked for entities, though there be no gold
         labels = annotated(data.train, stage.annotation, config.seed)
         found = [turn for turn in data.train if turn.id in labels]
-        train = [t if t.has("ner") else replace(t, tasks=(*t.tasks, "ner")) for t in found]
+        train = [t if "entities" in t.gold else replace(t, gold=(*t.gold, "entities")) for t in found]
     # The first calls of the split: fewer are a prefix of more.
     train = train[: math.ceil(len(train) * (stage.train_share or 1))]
     positions = {}  # of a batch, by its first example: how many were padding, how many there are
@@ -187,7 +187,7 @@ def train_stage(
 
 
 def _thinks(example: Example) -> bool:
-    return example.task in FORMS and FORMS[example.task].thinks
+    return TASKS[example.task].thinks
 
 
 def _asked(
@@ -200,11 +200,11 @@ def _asked(
     """
 
     def drawn(tasks: dict[TaskName, float], examples: int, rng: np.random.Generator) -> list[Asked]:
-        places = [i for i, turn in enumerate(train) if any(map(turn.has, tasks))]
+        places = [i for i, turn in enumerate(train) if any(TASKS[task].can_ask(turn) for task in tasks)]
         pairs = schedule.order(len(places), examples, rng)
         return [((places[i], epoch), tasks) for i, epoch in pairs]
 
-    if all(turn.has(task) for turn in train for task in stage.tasks):
+    if all(TASKS[task].can_ask(turn) for turn in train for task in stage.tasks):
         asked = drawn(stage.tasks, stage.own_examples, rng)
     else:  # each task has turns of its own, and its share of the examples
         parts = _shares(stage.tasks, stage.own_examples).items()
@@ -241,7 +241,7 @@ def _asked_of_validation(
     stage: StageConfig, validation: Sequence[Utterance]
 ) -> list[tuple[Utterance, dict[TaskName, float]]]:
     """The first turns, and the tasks that each is asked one of; a corpus may hold one task's turns first."""
-    if all(turn.has(task) for turn in validation for task in stage.tasks):
+    if all(TASKS[task].can_ask(turn) for turn in validation for task in stage.tasks):
         fixed = questions.with_gold(validation, stage.tasks, stage.validation_examples)
         return [(turn, stage.tasks) for turn in fixed]
     return [
@@ -268,7 +268,7 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
         collate(tokenizer, examples[p], **data.heard(fixed[p], stage.text, examples[p]), **positions)
         for p in parts
     ]
-    task = stage.decoded_task or "slots"
+    task = stage.decoded_task or USUAL
     turns = questions.with_gold(data.validation, [task], stage.decoded_turns)
     asked = [questions.evaluation_example(u, data.slot_types, task, style=config.prompt) for u in turns]
     heard = data.heard(turns, stage.text, asked)
@@ -286,8 +286,8 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
             decoding = config.evaluation
             said = decode(model, tokenizer, asked, turns, **heard, batch_size=decoding.batch_size,
                           max_new_tokens=stage.trace_tokens or decoding.max_new_tokens)  # fmt: skip
-            main = score.MAIN[task]
-            found = task_scores.score_task(task, said, TASKS[task].parse)["metrics"]
+            main = TASKS[task].main.name
+            found = score.score_task(task, said)["metrics"]
             values |= {name: found[name]["value"] for name in (main, f"{main}_v2") if name in found}
         return values
 
@@ -299,7 +299,8 @@ def _reference_length(example: Example, utterance: Utterance) -> float:
 
     A trace is left out, so that every form of slot filling is taught in the same batches.
     """
-    example = FORMS[example.task].plain(example) if example.task in FORMS else example
+    plain = TASKS[example.task].plain
+    example = plain(example) if plain else example
     text = (len(example.prompt) + len(example.target)) / CHARACTERS_A_TOKEN
-    spoken = len(utterance.transcript) + len(sqit.words(example.instruction))
+    spoken = len(utterance.transcript) + len(instructions.words(example.instruction))
     return text + spoken / SPOKEN_CHARACTERS_A_TOKEN

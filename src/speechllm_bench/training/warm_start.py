@@ -19,13 +19,13 @@ from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench.config import StageConfig
 from speechllm_bench.data import questions
-from speechllm_bench.data.tasks import transcription
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import task_scores
+from speechllm_bench.evaluation import score
 from speechllm_bench.models import ctc
 from speechllm_bench.models.inputs import pad_frames
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Prediction, Utterance
+from speechllm_bench.tasks import transcription
 
 
 class WarmStart:
@@ -75,12 +75,12 @@ class WarmStart:
         self, turns: Sequence[Utterance], frames: Mapping[str, np.ndarray]
     ) -> Callable[[], dict[str, float]]:
         """Loss on the first of these turns, and WER of greedy decoding on the first of them."""
-        validated = questions.with_gold(turns, ["transcription"], self.stage.validation_examples)
+        validated = questions.with_gold(turns, [transcription.NAME], self.stage.validation_examples)
         self.tokens |= {turn.id: ctc.token_ids(self.tokenizer, turn.transcript) for turn in validated}
         known = [turn for turn in validated if set(self.tokens[turn.id]) <= self.head.places.keys()]
         asked = [turn for turn in known if self._fits(turn)]
         self.left_out["validation"] = len(validated) - len(asked)
-        decoded = questions.with_gold(turns, ["transcription"], self.stage.decoded_turns)
+        decoded = questions.with_gold(turns, [transcription.NAME], self.stage.decoded_turns)
         size = self.stage.batch_size
 
         @torch.inference_mode()
@@ -132,7 +132,7 @@ def _wer(turns: Sequence[Utterance], said: Sequence[str]) -> float:
             example_id=f"{turn.id}/ctc",
             utterance_id=turn.id,
             speaker=turn.speaker,
-            task="transcription",
+            task=transcription.NAME,
             raw=text,
             gold=turn.transcript,
             asked=(),
@@ -141,5 +141,5 @@ def _wer(turns: Sequence[Utterance], said: Sequence[str]) -> float:
         )
         for turn, text in zip(turns, said, strict=True)
     ]
-    scored = task_scores.score_task("transcription", answers, transcription.parse)
+    scored = score.score_task(transcription.NAME, answers)
     return scored["metrics"]["wer"]["value"]

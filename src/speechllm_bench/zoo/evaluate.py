@@ -14,16 +14,15 @@ from speechllm_bench import preparation, runs
 from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import corpora, questions
 from speechllm_bench.data.corpora.store import Corpus
-from speechllm_bench.data.tasks import slots, trace
-from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.schema import Prediction
+from speechllm_bench.tasks import slots, trace, transcription
+from speechllm_bench.tasks.traced_slots import SWITCHED
 from speechllm_bench.zoo import card, config
 
 TURNS = 500  # a split
 SPLITS = ("validation", "A-test", "B-test")
-SWITCHED = ("slots_no_think", "slots_think")  # tasks, in both modes of a hybrid
 
 
 def evaluate_backbones(name: str, n_workers: int) -> list[Path]:
@@ -69,10 +68,10 @@ def _measure_whisper(name: str, corpus: Corpus) -> dict:
             model, tokenizer, [corpus.audio(split, i) for i in range(len(utterances))], "trimmed"
         )
         predictions = [
-            Prediction(u.id, u.id, u.speaker, "transcription", text, u.transcript, (), 0, u.transcript)
+            Prediction(u.id, u.id, u.speaker, transcription.NAME, text, u.transcript, (), 0, u.transcript)
             for u, text in zip(utterances, said, strict=True)
         ]
-        measured[split] = _intervals(score.score_transcription(predictions), ("wer", "cer"))
+        measured[split] = _intervals(score.score_task(transcription.NAME, predictions), ("wer", "cer"))
     return measured
 
 
@@ -91,7 +90,7 @@ def _measure_llm(name: str, recipe: config.LLMRecipe | config.MixtureRecipe, cor
     slot_types = corpora.slot_types("call_centre")
     switched = isinstance(recipe, config.MixtureRecipe) and recipe.switched
     splits = {}
-    for task in SWITCHED if switched else ("slots",):
+    for task, switch in SWITCHED.items() if switched else ((slots.NAME, ""),):
         for split, ood in (*((split, False) for split in SPLITS), ("B-test", True)):
             utterances = corpus.utterances(split)
             asked = [questions.evaluation_example(u, slot_types, task, ood) for u in utterances]
@@ -105,9 +104,9 @@ def _measure_llm(name: str, recipe: config.LLMRecipe | config.MixtureRecipe, cor
                 batch_size=100,
                 max_new_tokens=skills.ANSWER_TOKENS,
             )
-            scored = score.score_slots(said, lambda raw: trace.parse(raw).answer)
+            scored = score.score_task(slots.NAME, said, lambda raw: trace.parse(raw).answer)
             key = f"{split} out-of-domain" if ood else split
-            key += f" {FORMS[task].switch}" if switched else ""
+            key += f" {switch}" if switched else ""
             splits[key] = _intervals(scored, ("precision", "recall", "f1", "parse_failures"))
     return {"splits": splits, "skills": skills.measure(model, tokenizer, recipe)}
 
@@ -132,10 +131,10 @@ def _measure_audio_llm(name: str, corpus: Corpus) -> dict:
         turns = corpus.utterances(split)
         found = dict(audio_llm.encode(tower, [corpus.audio(split, i) for i in range(len(turns))]))
         frames = [found[i] for i in range(len(turns))]
-        heard = score.score_transcription(said("transcription", False, turns, frames))
+        heard = score.score_task(transcription.NAME, said(transcription.NAME, False, turns, frames))
         asked = {split: False} | ({f"{split} out-of-domain": True} if split == "B-test" else {})
         for key, ood in asked.items():
-            filled = score.score_slots(said("slots", ood, turns, frames), slots.parse)
+            filled = score.score_task(slots.NAME, said(slots.NAME, ood, turns, frames))
             names = ("precision", "recall", "f1", "parse_failures")
             measured[key] = _intervals(heard, ("wer", "cer")) | _intervals(filled, names)
     return measured

@@ -17,9 +17,9 @@ from speechllm_bench.data import synthesis
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.splits import split_named
 from speechllm_bench.data.frames import FrameStore, FrameWriter
-from speechllm_bench.data.tasks import transcription
 from speechllm_bench.models import audio_llm
 from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.tasks import transcription
 from speechllm_bench.zoo import reading, text
 from speechllm_bench.zoo.config import AudioLLMRecipe
 

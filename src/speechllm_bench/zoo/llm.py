@@ -19,6 +19,7 @@ from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.tasks import slots, transcription
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.zoo import text
@@ -175,7 +176,7 @@ def post_train(
         speech_llm.eval()
         said = speech_llm.generate(prompts, 80, tokenizer.eos_token_id, tokenizer.pad_token_id)
         said = tokenizer.batch_decode(said, skip_special_tokens=True)
-        right = {"slots": [], "transcription": []}
+        right: dict[str, list[bool]] = {slots.NAME: [], transcription.NAME: []}
         for (example, _), answer in zip(held_out, said, strict=True):
             right[example.task].append(answer == example.target)
         shares = {f"{task}_exact": sum(hits) / len(hits) for task, hits in right.items()}

@@ -13,17 +13,17 @@ from itertools import pairwise
 from typing import Literal
 from zlib import crc32
 
-from speechllm_bench.data.tasks.prompt import user_message
-from speechllm_bench.data.tasks.trace import tagged
-from speechllm_bench.data.tasks.traced_slots import FORMS
 from speechllm_bench.schema import Example
+from speechllm_bench.tasks.prompt import user_message
+from speechllm_bench.tasks.trace import tagged
+from speechllm_bench.tasks.traced_slots import FORMS, SWITCHED
 from speechllm_bench.zoo.words import NOUNS
 
 Subject = Literal["arithmetic", "logic", "code"]
 SUBJECTS: tuple[Subject, ...] = ("arithmetic", "logic", "code")
 HELD_OUT = 16  # one problem in so many is never trained on
 LARGEST = 99  # number on the way to an answer
-SWITCH = {thinks: FORMS[name].switch for thinks, name in ((True, "slots_think"), (False, "slots_no_think"))}
+SWITCH = {FORMS[name].thinks: switch for name, switch in SWITCHED.items()}
 INSTRUCTION = "work it out"
 OPERATIONS = {"+": ("add", "plus"), "-": ("take away", "minus"), "*": ("times",)}
 VARIABLES = "abcdxyz"

@@ -16,10 +16,10 @@ from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench import stats
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.tasks.trace import response
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example
+from speechllm_bench.tasks.trace import response
 from speechllm_bench.zoo import llm, reasoning, text
 from speechllm_bench.zoo.config import LLMRecipe, MixtureRecipe
 

@@ -10,9 +10,9 @@ import random
 from collections.abc import Iterator
 
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.tasks import slots, transcription
-from speechllm_bench.data.tasks.prompt import AUDIO, user_message
 from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.tasks import slots, transcription
+from speechllm_bench.tasks.prompt import AUDIO, user_message
 from speechllm_bench.zoo import marks
 from speechllm_bench.zoo.field_names import drawn_name, typed_name, unseen_words
 from speechllm_bench.zoo.records import record, related_record
@@ -72,7 +72,7 @@ def extraction(
         Example(
             id=f"extraction/{index}",
             utterance_id=f"extraction/{index}",
-            task="slots",
+            task=slots.NAME,
             prompt=user_message(context, "fill in as json: " + ", ".join(names)),
             target=slots.target({name: fields[name] for name in names if name in fields}),
         ),

@@ -9,8 +9,8 @@ import pytest
 
 from speechllm_bench.data.corpora import call_centre, languages
 from speechllm_bench.data.synthesis import synthesise
-from speechllm_bench.data.tasks import ner, transcription
 from speechllm_bench.schema import Utterance, Voice
+from speechllm_bench.tasks import TASKS, ner, transcription
 
 ALL = languages.utterances()
 
@@ -28,6 +28,7 @@ def test_turns_are_spoken_text_with_verbatim_entities(name):
         assert re.fullmatch(r"[^\W\d_]+(['\s][^\W\d_]+)*", u.transcript) and u.transcript.islower()
         assert all(u.transcript[e.start : e.end] == e.text for e in u.entities)
         assert Utterance.from_json(u.to_json()) == u
+        assert [name for name, task in TASKS.items() if task.can_ask(u)] == ["transcription", "ner"]
         assert Counter(ner.parse(ner.example(u, {}, None).target)) == Counter(
             (e.tag, e.text) for e in u.entities
         )

@@ -10,6 +10,7 @@ from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import librispeech_slue
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.schema import Entity
+from speechllm_bench.tasks import TASKS
 from speechllm_bench.training import stages
 
 VOXPOPULI = "id\traw_text\tnormalized_text\tspeaker_id\tsplit\traw_ner\tnormalized_ner\n"
@@ -60,9 +61,9 @@ def published(tmp_path, monkeypatch):
 
 def test_each_source_is_asked_for_its_own_task(published):
     turns = librispeech_slue.utterances("A-test")
-    assert [(u.domain, u.tasks) for u in turns] == [
-        *[("librispeech", ("transcription",))] * 3,
-        *[("voxpopuli", ("ner",))] * 2,
+    assert [(u.domain, u.gold) for u in turns] == [
+        *[("librispeech", ("transcript",))] * 3,
+        *[("voxpopuli", ("entities",))] * 2,
         *[("voxceleb", ("sentiment",))] * 2,
     ]
     assert turns[0].id == "librispeech/A-test/103-1240-0000" and turns[0].transcript == "chapter one"
@@ -122,7 +123,7 @@ def test_each_task_has_its_share_whatever_the_size_of_its_source(published, sens
     asked = stages._asked(stage, train, 0, 0, np.random.default_rng(0))
     counted = Counter(task for _, (task,) in asked)
     assert counted == {"transcription": 40, "ner": 30, "sentiment": 30 + 8}
-    assert all(train[place].has(task) for (place, _), (task,) in asked)
+    assert all(TASKS[task].can_ask(train[place]) for (place, _), (task,) in asked)
 
 
 def test_what_nothing_is_known_of_cannot_be_asked(published, sense):

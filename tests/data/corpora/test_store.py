@@ -19,7 +19,7 @@ from speechllm_bench.data.corpora.card import data_card, repeated_fills
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.synthesis import speak_all
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Entity, SlotValue, Turn, Utterance, Voice
+from speechllm_bench.schema import ALL_GOLD, Entity, SlotValue, Turn, Utterance, Voice
 
 RECIPE = {"corpus": "by hand", "version": 1}
 
@@ -41,10 +41,19 @@ def utterance(split: str, i: int) -> Utterance:
         context=(Turn("agent", "who is it?"),) * (i % 2),
         speaker=voice.speaker,
         voice=voice,
+        gold=("transcript", "slots"),
     )
 
 
 SPLITS = {split: [utterance(split, i) for i in range(n)] for split, n in {"train": 70, "A-test": 3}.items()}
+
+
+def test_what_there_is_gold_for_is_stored_and_changes_no_hash():
+    one = utterance("train", 1)
+    bare = replace(one, gold=())
+    assert [Utterance.from_json(json.loads(json.dumps(u.to_json()))) for u in (one, bare)] == [one, bare]
+    assert bare.hashed() == one.hashed() and "gold" not in one.hashed()
+    assert Utterance.from_json(one.hashed()).gold == ALL_GOLD  # stored before there was such a list
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from tqdm import tqdm
 from speechllm_bench.data.annotators import Annotated, Answer, Question, Request
 from speechllm_bench.data.annotators.checks import faults
 from speechllm_bench.data.annotators.client import Client, Refused, Reply
-from speechllm_bench.data.tasks import slots, trace
-from speechllm_bench.data.tasks.trace import Trace
+from speechllm_bench.tasks import slots, trace
+from speechllm_bench.tasks.trace import Trace
 
 PRICES = {"gpt-4o": (2.50, 10.00)}
 """US dollars for a million tokens in and out: OpenAI's list price of 2025."""

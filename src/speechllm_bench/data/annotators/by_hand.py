@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speechllm_bench import runs
-from speechllm_bench.data.tasks import ner
-from speechllm_bench.data.tasks.prompt import contains
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Utterance
+from speechllm_bench.tasks import ner
+from speechllm_bench.tasks.prompt import contains
 
 COLUMNS = ("id", "transcript", "done", *ner.SPOKEN.values())
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from speechllm_bench.data.annotators import Question
-from speechllm_bench.data.tasks import slots
-from speechllm_bench.data.tasks.prompt import contains
-from speechllm_bench.data.tasks.trace import MALFORMED, Trace
-from speechllm_bench.data.tasks.traced_slots import ABSENT
 from speechllm_bench.metrics import pairs
+from speechllm_bench.tasks import slots
+from speechllm_bench.tasks.prompt import contains
+from speechllm_bench.tasks.trace import MALFORMED, Trace
+from speechllm_bench.tasks.traced_slots import ABSENT
 
 FAULTS = (
     *MALFORMED,

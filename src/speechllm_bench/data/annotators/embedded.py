@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from speechllm_bench.data.annotators import Annotated, Question
-from speechllm_bench.data.tasks.trace import Trace
-from speechllm_bench.data.tasks.traced_slots import gold_trace
+from speechllm_bench.tasks.trace import Trace
+from speechllm_bench.tasks.traced_slots import gold_trace
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from speechllm_bench.data.annotators import Question, Request
-from speechllm_bench.data.tasks import ner
-from speechllm_bench.data.tasks.prompt import AUDIO, contains
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import ENTITY_TAGS, Example, Utterance
+from speechllm_bench.tasks import ner
+from speechllm_bench.tasks.prompt import AUDIO, contains
 
 Labels = Sequence[tuple[str, str]]
 """Tag and phrase of each entity of a turn, as `ner.parse` gives them."""

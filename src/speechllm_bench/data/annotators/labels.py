@@ -11,6 +11,7 @@ from speechllm_bench.data.annotators.drawn import Drawn
 from speechllm_bench.data.annotators.entities import Labels, few_shots, filtered
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Utterance
+from speechllm_bench.tasks import ner
 
 
 def labels(train: Sequence[Utterance], annotation: AnnotationConfig, seed: int) -> dict[str, Labels]:
@@ -23,7 +24,7 @@ def labels(train: Sequence[Utterance], annotation: AnnotationConfig, seed: int) 
         read = stored.read_labels(annotation.stored)
         written = {u.id: read[u.id] for u in train if u.id in read}
     else:
-        train = questions.with_gold(train, ["ner"])
+        train = questions.with_gold(train, [ner.NAME])
         annotator = Drawn(seed, annotation.noise, few_shots(train))
         written = {u.id: annotator.labels(u) for u in train}
     if not written:

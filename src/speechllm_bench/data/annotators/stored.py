@@ -16,10 +16,10 @@ from typing import Literal
 from speechllm_bench import paths, runs
 from speechllm_bench.data.annotators import Annotated, Question
 from speechllm_bench.data.annotators.entities import Labels
-from speechllm_bench.data.tasks import trace
-from speechllm_bench.data.tasks.trace import Trace
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example
+from speechllm_bench.tasks import trace
+from speechllm_bench.tasks.trace import Trace
 
 Kind = Literal["traces", "labels"]
 

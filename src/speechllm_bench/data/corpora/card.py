@@ -69,7 +69,7 @@ shared by all.
 | `sentiment` | negative, neutral or positive |
 | `context` | all earlier turns of the call as text, oldest first |
 | `speaker`, `voice` | who speaks, and how: accent, variant, words a minute, pitch (0 to 99), SNR (dB), seed |
-| `tasks` | what there is gold for; null: everything |
+| `gold` | the fields that there is gold for |
 | `n_samples` | length of the audio in samples at 16 kHz |
 | `audio` | a 16-bit FLAC file's bytes, mono, 16 kHz; not decoded by default |
 

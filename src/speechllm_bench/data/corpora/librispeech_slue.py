@@ -28,10 +28,10 @@ import numpy as np
 from speechllm_bench.data.audio import SAMPLE_RATE, read_audio, seconds
 from speechllm_bench.data.corpora.published import file_hash, published
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.schema import SENTIMENTS, Entity, SlotType, Utterance
+from speechllm_bench.schema import SENTIMENTS, Entity, Gold, SlotType, Utterance
 
 NAME = "librispeech_slue"
-READER_VERSION = "2"
+READER_VERSION = "3"
 """To be raised with every change of this module that changes an utterance."""
 
 SPLITS = {"train": ("train-clean-100", "fine-tune"), "validation": ("dev-clean", "dev"),
@@ -141,7 +141,7 @@ def _librispeech(split: str) -> Iterator[Utterance]:
         for line in filter(None, file.read_text(encoding="utf-8").split("\n")):
             name, _, text = line.partition(" ")
             speaker = name.split("-")[0]
-            yield _utterance("librispeech", split, name, speaker, text.lower(), "transcription")
+            yield _utterance("librispeech", split, name, speaker, text.lower(), "transcript")
 
 
 def _voxpopuli(split: str) -> Iterator[Utterance]:
@@ -149,7 +149,7 @@ def _voxpopuli(split: str) -> Iterator[Utterance]:
         speaker = row.get("speaker_id") or ""
         text, entities = annotated(row["normalized_text"], row["normalized_ner"])
         known = speaker if speaker not in ("", "None") else name.split("_")[0]
-        yield _utterance("voxpopuli", split, name, known, text, "ner", entities=entities)
+        yield _utterance("voxpopuli", split, name, known, text, "entities", entities=entities)
 
 
 def _voxceleb(split: str) -> Iterator[Utterance]:
@@ -160,7 +160,10 @@ def _voxceleb(split: str) -> Iterator[Utterance]:
             yield _utterance("voxceleb", split, name, speaker, text, "sentiment", sentiment=sentiment)
 
 
-def _utterance(source: str, split: str, name: str, speaker: str, text: str, task: str, **gold) -> Utterance:
+def _utterance(
+    source: str, split: str, name: str, speaker: str, text: str, gold: Gold, **fields
+) -> Utterance:
+    """gold: the field that this source is for; of SLUE's transcripts nothing is to be learned."""
     return Utterance(
         **{
             "id": f"{source}/{split}/{name}",
@@ -176,8 +179,8 @@ def _utterance(source: str, split: str, name: str, speaker: str, text: str, task
             "sentiment": "",
             "context": (),
             "speaker": f"{source}/{speaker}",
-            "tasks": (task,),
-            **gold,
+            "gold": (gold,),
+            **fields,
         }
     )
 

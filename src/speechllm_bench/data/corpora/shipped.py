@@ -76,7 +76,7 @@ def recording(folder: Path) -> Callable[[Utterance], np.ndarray]:
 
 
 def texts_digest(utterances: list[Utterance]) -> str:
-    return runs.digest([u.to_json() for u in utterances])
+    return runs.digest([u.hashed() for u in utterances])
 
 
 def _spoken(utterance: Utterance, clips: Clips) -> tuple[int, bytes]:

@@ -66,7 +66,7 @@ _SCHEMA = pa.schema(
     [
         *(pa.field(k, pa.list_(pa.struct(v)) if isinstance(v, dict) else v) for k, v in _FIELDS.items()),
         pa.field("voice", pa.struct(_VOICE)),
-        pa.field("tasks", pa.list_(pa.string())),
+        pa.field("gold", pa.list_(pa.string())),
         pa.field("n_samples", pa.int32()),
         pa.field("audio", pa.struct({"bytes": pa.binary(), "path": pa.string()})),
     ],
@@ -140,7 +140,7 @@ def _write_split(folder: Path, split: str, spoken: Iterable[tuple[Utterance, np.
             rows = []
             for utterance, audio in batch:
                 record = utterance.to_json()
-                of_utterances.update(json.dumps(record, sort_keys=True).encode() + b"\n")
+                of_utterances.update(json.dumps(utterance.hashed(), sort_keys=True).encode() + b"\n")
                 of_audio.update(to_int16(audio).astype("<i2").tobytes())
                 file = {"bytes": encode_flac(audio), "path": f"{utterance.id}.flac"}
                 rows.append({**record, "n_samples": len(audio), "audio": file})
@@ -218,7 +218,7 @@ class Corpus:
         return self._read(split, lambda file: file.read(["n_samples"]))["n_samples"].to_numpy()
 
     def _read_utterances(self, split: str) -> list[Utterance]:
-        columns = [*_FIELDS, "voice", "tasks"]
+        columns = [*_FIELDS, "voice", "gold"]
         rows = self._read(split, lambda file: file.read(columns).to_pylist())
         return self._read(split, lambda _: [Utterance.from_json(row) for row in rows])
 

@@ -27,12 +27,13 @@ from speechllm_bench.data.corpora.call_centre.grammar import (
 from speechllm_bench.data.corpora.call_centre.names import names_file
 from speechllm_bench.data.corpora.call_centre.splits import FORMANT, Edition, Split
 from speechllm_bench.data.corpora.call_centre.values import KINDS, Supply, Value, company_name, supply
-from speechllm_bench.schema import Entity, SlotType, SlotValue, Turn, Utterance
+from speechllm_bench.schema import Entity, Gold, SlotType, SlotValue, Turn, Utterance
 
 _CALLER_TURNS = {2: 12, 3: 28, 4: 28, 5: 20, 6: 12}  # of a call: weight
 _CLOSING, _ASIDE, _CONFIRM, _MOODY_OPENING = 0.5, 0.14, 0.25, 0.12  # probabilities of such turns
 _EXTRA_QUESTION = 0.4  # probability that the agent wants one shared detail more
 _TELL_MORE = 0.35  # probability that an answer of one value goes on with the next thing to be asked for
+GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent", "entities", "sentiment")
 _MAX_TRIES = 12  # draws of a value before another wording is taken
 
 
@@ -223,6 +224,7 @@ class _Call:
                 context=tuple(self.context),
                 speaker=self.voice.speaker,
                 voice=replace(self.voice, seed=self.rng.getrandbits(31)),
+                gold=GOLD,
             )
         )
         self.given.update(slot.slot for slot in slots)

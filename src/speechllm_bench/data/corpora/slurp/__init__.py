@@ -18,21 +18,19 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
 from speechllm_bench import runs
-from speechllm_bench.config import TaskName
 from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora.published import file_hash, published
 from speechllm_bench.data.corpora.slurp import files
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import SlotType, SlotValue, Utterance
+from speechllm_bench.schema import Gold, SlotType, SlotValue, Utterance
 from speechllm_bench.strict import Strict, load_yaml
 
-TASKS = tuple(task for task in get_args(TaskName) if task not in ("ner", "sentiment"))
-READER_VERSION = "1"
+GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent")
+READER_VERSION = "2"
 """To be raised with every change of this package that changes an utterance."""
 
 HELD_OUT = ("recommendation", "takeaway", "transport")
@@ -144,7 +142,7 @@ def _recordings(row: dict, split: str) -> Iterator[Utterance]:
             sentiment="",
             context=(),
             speaker=speakers[recording["file"]],
-            tasks=TASKS,
+            gold=GOLD,
         )
 
 

@@ -13,8 +13,8 @@ from speechllm_bench import paths
 from speechllm_bench.config import EvaluationConfig
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.tasks import AUDIO, slots
 from speechllm_bench.schema import Example, SlotType, SlotValue, Turn, Utterance
+from speechllm_bench.tasks import AUDIO, slots
 
 N = 800
 TYPES = call_centre.slot_types()
@@ -48,7 +48,9 @@ def settings(**changes) -> EvaluationConfig:
 def turn(i: int) -> Utterance:
     said = (Turn("agent", "hello"), Turn("caller", "hi"), Turn("agent", "where to"))
     span = SlotValue("city", "rome", "rome", 3, 7)
-    return Utterance(f"u{i}", "train", "c", 3, "d", "", "", "to rome", (span,), (), "", said, "s")
+    return Utterance(
+        f"u{i}", "train", "c", 3, "d", "", "", "to rome", (span,), (), "", said, "s", gold=("slots",)
+    )
 
 
 def test_without_settings_the_questions_are_what_they_were():

@@ -10,8 +10,8 @@ import pytest
 
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.tasks import AUDIO, ner, sentiment
 from speechllm_bench.schema import ENTITY_TAGS, SENTIMENTS, Entity, Utterance
+from speechllm_bench.tasks import AUDIO, ner, sentiment
 
 SPLITS = ("train", "validation", "A-test", "B-test")
 TYPES = call_centre.slot_types()

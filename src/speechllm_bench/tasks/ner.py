@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from speechllm_bench.config import PromptStyle
-from speechllm_bench.data.tasks.prompt import DIALOGUE, Wordings, user_message
-from speechllm_bench.schema import ENTITY_TAGS, Example, SlotType, Utterance
+from speechllm_bench.metrics import f1, ner_f1
+from speechllm_bench.schema import ENTITY_TAGS, Example, Prediction, SlotType, Utterance
+from speechllm_bench.tasks.metric import PARSE_FAILURES, UNPARSABLE, Metric
+from speechllm_bench.tasks.prompt import DIALOGUE, PromptStyle, Wordings, user_message
+from speechllm_bench.tasks.task import Counted, Parse, Task, answers
 
+NAME = "ner"
 VERSION = 2
 SPOKEN = dict(
     zip(ENTITY_TAGS, ("when", "quantity", "place", "group", "organisation", "law", "person"), strict=True)
@@ -42,7 +45,7 @@ def example(
     return Example(
         id=f"{utterance.id}/ner",
         utterance_id=utterance.id,
-        task="ner",
+        task=NAME,
         prompt=user_message([], INSTRUCTION[style]),
         target=target((entity.tag, entity.text) for entity in utterance.entities),
     )
@@ -76,3 +79,40 @@ def parse(raw: str) -> list[tuple[str, str]] | None:
         for phrase in (phrases if isinstance(phrases, list) else [phrases])
         if isinstance(phrase, str) and phrase.strip()
     ]
+
+
+NER_F1 = Metric("ner_f1", "NER F1", "entities", f1, column="with interval")
+METRICS = (
+    NER_F1,
+    Metric("label_f1", "Label-F1", "entity_tags", f1, column="plain", varies_as="ner_f1"),
+    PARSE_FAILURES,
+)
+
+
+def count(predictions: Sequence[Prediction], parse: Parse) -> Counted:
+    """Counts of entities, of their tags alone, and of unparsable answers."""
+    found = answers(predictions, parse)
+    return Counted(
+        {
+            "entities": [ner_f1.counts(gold, said) for gold, said in found],
+            "entity_tags": [ner_f1.label_counts(gold, said) for gold, said in found],
+            UNPARSABLE: [(said is None, 1) for _, said in found],
+        },
+        {"ner_f1": ner_f1.VERSION},
+    )
+
+
+TASKS = (
+    Task(
+        NAME,
+        VERSION,
+        example,
+        parse,
+        count,
+        METRICS,
+        main=NER_F1,
+        gold=("entities",),
+        how="NER F1, label-F1: entities matched as multisets within an utterance, as slue-toolkit does.",
+        labelled=target,
+    ),
+)

@@ -17,16 +17,20 @@ what is there. Unseen slot types are never named.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from num2words import num2words
 
-from speechllm_bench.config import PromptStyle
-from speechllm_bench.data.tasks.prompt import DIALOGUE, Wordings, user_message
-from speechllm_bench.data.tasks.slots import spoken
-from speechllm_bench.schema import Example, SlotType, Utterance
+from speechllm_bench.metrics import exact_match, quotient
+from speechllm_bench.schema import Example, Gold, Prediction, SlotType, Utterance
+from speechllm_bench.tasks.metric import Metric
+from speechllm_bench.tasks.prompt import DIALOGUE, PromptStyle, Wordings, user_message
+from speechllm_bench.tasks.slots import spoken
+from speechllm_bench.tasks.task import Counted, Parse, Task
 
+NAME = "sit"
 VERSION = 1
 INSTRUCTION: Wordings = {
     None: "{question}",
@@ -104,7 +108,7 @@ def example(
     return Example(
         id=f"{utterance.id}/sit",
         utterance_id=utterance.id,
-        task="sit",
+        task=NAME,
         prompt=user_message([], INSTRUCTION[style].format(question=asked.text)),
         target=asked.answer,
         asked=(asked.asks,),
@@ -122,3 +126,41 @@ def _there_or_not(there: dict[str, bool], rng: random.Random) -> tuple[str, bool
     pool = [name for name, is_there in there.items() if is_there == wanted] or list(there)
     name = rng.choice(pool)
     return name, there[name]
+
+
+ACCURACY = Metric(
+    "accuracy", "Accuracy", "right", quotient, label="accuracy", column="with interval", varies_as="f1"
+)
+GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent")
+"""What a question needs gold of; entities are asked for where a turn has any."""
+
+
+def count(predictions: Sequence[Prediction], parse: Parse) -> Counted:
+    """Which answers are the gold words, but for case and spaces.
+
+    `answers` has, by what was asked, how many there were, how many were right, and how many the commonest
+    gold answer alone would have got right.
+    """
+    right = [exact_match.same(p.gold, p.raw) for p in predictions]
+    answers: dict[str, dict[str, int]] = {}
+    for asks in sorted({p.asked[0] for p in predictions}):
+        chosen = [(p.gold, found) for p, found in zip(predictions, right, strict=True) if p.asked[0] == asks]
+        commonest = max(Counter(gold for gold, _ in chosen).values())
+        answers[asks] = {"n": len(chosen), "right": sum(f for _, f in chosen), "commonest": commonest}
+    counts = {"right": [(found, 1) for found in right]}
+    return Counted(counts, {"exact_match": exact_match.VERSION}, {"answers": answers})
+
+
+TASKS = (
+    Task(
+        NAME,
+        VERSION,
+        example,
+        parse,
+        count,
+        metrics=(ACCURACY,),
+        main=ACCURACY,
+        gold=GOLD,
+        how="Accuracy: of answers to questions on the turn, the gold words but for case and spaces.",
+    ),
+)

@@ -12,12 +12,12 @@ from speechllm_bench import paths
 from speechllm_bench.config import PromptStyle, TaskName
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.tasks import TASKS, slots, trace
-from speechllm_bench.data.tasks.trace import MALFORMED, Trace
-from speechllm_bench.data.tasks.traced_slots import ABSENT, FORMS
 from speechllm_bench.experiments import load_study
 from speechllm_bench.profiles import load_profile
 from speechllm_bench.schema import Utterance
+from speechllm_bench.tasks import TASKS, slots, trace
+from speechllm_bench.tasks.trace import MALFORMED, Trace
+from speechllm_bench.tasks.traced_slots import ABSENT, FORMS
 
 N = 400
 TYPES = call_centre.slot_types()

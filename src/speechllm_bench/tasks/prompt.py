@@ -10,9 +10,16 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
-from speechllm_bench.config import PromptStyle
 from speechllm_bench.schema import Turn
+
+PromptStyle = Literal["english"]
+"""Wording of the prompts besides the terse one (None), which the embedded LLMs were trained on.
+
+`english` is for LLMs that follow instructions: a short system turn and a plain sentence. The wordings stand
+in each task's module. A run's digest holds the style's name alone, so a changed wording needs another name.
+"""
 
 Wordings = Mapping[PromptStyle | None, str]
 """A text by the style of the prompt."""

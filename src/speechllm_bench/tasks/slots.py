@@ -11,13 +11,28 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
-from speechllm_bench.config import PromptStyle, Wording
-from speechllm_bench.data.tasks.prompt import DIALOGUE, SYSTEM, Wordings, contains, draw_context, user_message
-from speechllm_bench.schema import Example, SlotType, Utterance
+from speechllm_bench.metrics import exact_match, f1, pairs, partial_match, precision, quotient, recall, slu_f1
+from speechllm_bench.schema import Example, Prediction, SlotType, Utterance
+from speechllm_bench.tasks.metric import PARSE_FAILURES, TOKENS, UNPARSABLE, Metric
+from speechllm_bench.tasks.prompt import (
+    DIALOGUE,
+    SYSTEM,
+    PromptStyle,
+    Wordings,
+    contains,
+    draw_context,
+    user_message,
+)
+from speechllm_bench.tasks.task import Counted, Parse, Task, answers
 
+NAME = "slots"
 VERSION = 3
+Wording = Literal["described", "paraphrased"]
+"""How the slots asked for are worded: with their descriptions, or in names that no training has asked by."""
 INSTRUCTION: Wordings = {
     None: "fill in as json: {slots}",
     "english": "Answer in JSON with those of the keys that the caller gives, each value copied word for word."
@@ -72,7 +87,7 @@ def example(
     return Example(
         id=f"{utterance.id}/{'slots_ood' if ood else 'slots'}",
         utterance_id=utterance.id,
-        task="slots",
+        task=NAME,
         prompt=user_message(turns, INSTRUCTION[style].format(slots=", ".join(texts))),
         target=target({key: gold[name] for key, name in zip(keys, asked, strict=True) if name in gold}),
         asked=tuple(asked),
@@ -143,3 +158,116 @@ def _distractors(
         if pool:
             chosen.append(pool.pop(rng.randrange(len(pool))))
     return chosen
+
+
+F1 = Metric("f1", "F1", "partial_match", f1, label="F1 (partial match)", column="with interval")
+ANSWER_TOKENS = Metric("tokens", "Tokens an answer", "generated", quotient, unit=TOKENS, lower_is_better=True)
+METRICS = (
+    Metric("precision", "P", "partial_match", precision, column="with interval"),
+    Metric("recall", "R", "partial_match", recall, column="with interval"),
+    F1,
+    Metric("precision_v2", "P, version 2", "partial_match_v2", precision, varies_as="precision"),
+    Metric("recall_v2", "R, version 2", "partial_match_v2", recall, varies_as="recall"),
+    Metric("f1_v2", "F1, version 2", "partial_match_v2", f1, varies_as="f1"),
+    # Of scores in which `versions.shown` gave the names above to version 2.
+    Metric("f1_v1", "F1, version 1", "partial_match_v1", f1, column="later", always=False, varies_as="f1"),
+    Metric("exact_f1", "Exact F1", "exact_match", f1, column="later", varies_as="f1"),
+    Metric("slu_f1", "SLU-F1", "slu_f1", f1, column="later"),
+    PARSE_FAILURES,
+    ANSWER_TOKENS,
+)
+
+ERROR_KINDS = (
+    "correct",
+    "heard wrong",
+    "wrong span",
+    "wrong slot",
+    "distractor filled",
+    "invented",
+    "missed",
+    "unparsable",
+)
+
+
+def count(predictions: Sequence[Prediction], parse: Parse) -> Counted:
+    """Counts of partial match by both versions, of exact match, SLU-F1, unparsable answers and tokens; and
+    how many slots met which of `ERROR_KINDS`.
+    """
+    found = answers(predictions, parse)
+    kinds = error_kinds(predictions, parse)
+    return Counted(
+        {
+            "partial_match": [partial_match.counts(gold, said) for gold, said in found],
+            "partial_match_v2": [partial_match.counts_v2(gold, given(said)) for gold, said in found],
+            "exact_match": [exact_match.counts(gold, said) for gold, said in found],
+            "slu_f1": [slu_f1.counts(pairs(gold), pairs(said)) for gold, said in found],
+            UNPARSABLE: [(said is None, 1) for _, said in found],
+            "generated": [(p.n_tokens, 1) for p in predictions],
+        },
+        {
+            "partial_match": partial_match.VERSION,
+            "partial_match_v2": partial_match.VERSION_2,
+            "exact_match": exact_match.VERSION,
+            "slu_f1": slu_f1.VERSION,
+        },
+        {"error_kinds": {kind: kinds[kind] for kind in ERROR_KINDS}},
+    )
+
+
+def error_kinds(predictions: Sequence[Prediction], parse: Parse) -> Counter[str]:
+    """What became of each slot that is in the gold answer or was filled; every slot has one kind.
+
+    correct: the gold value. heard wrong: right slot, words that are not in the transcript. wrong span:
+    right slot, words of the transcript that are not the value. wrong slot: the value of another slot.
+    distractor filled: an empty slot given other words of the transcript. invented:
+    an empty slot given words that are not in the transcript. missed: a gold slot left empty.
+    unparsable: a gold slot of an answer that cannot be parsed.
+    """
+    kinds: Counter[str] = Counter()
+    for prediction, (gold, said) in zip(predictions, answers(predictions, parse), strict=True):
+        wanted, filled = pairs(gold), pairs(said)
+        if said is None:
+            kinds["unparsable"] += len(wanted)
+            continue
+        for slot in wanted | filled:
+            kinds[_kind(slot, wanted, filled, prediction.transcript)] += 1
+    return kinds
+
+
+def given(answer: dict | None) -> tuple[tuple[str, object], ...] | None:
+    """Every pair of an answer in its order, of a slot given twice both; None of an unparsable answer."""
+    if answer is None:
+        return None
+    return answer.given if isinstance(answer, Answer) else tuple(answer.items())
+
+
+def _kind(slot: str, wanted: dict[str, str], filled: dict[str, str], transcript: str) -> str:
+    if slot not in filled:
+        return "missed"
+    value = filled[slot]
+    spoken = f" {' '.join(value.lower().split())} " in f" {' '.join(transcript.lower().split())} "
+    if slot in wanted and exact_match.same(wanted[slot], value):
+        return "correct"
+    if any(exact_match.same(other, value) for other in wanted.values()):
+        return "wrong slot"
+    if slot in wanted:
+        return "wrong span" if spoken else "heard wrong"
+    return "distractor filled" if spoken else "invented"
+
+
+TASKS = (
+    Task(
+        NAME,
+        VERSION,
+        example,
+        parse,
+        count,
+        METRICS,
+        main=F1,
+        gold=("slots",),
+        asking=("context", "distractors", "wording"),
+        answerers=("chance_copier", "whole_transcript"),
+        error_kinds=error_kinds,
+        put=lambda plain, trace, style: plain,
+    ),
+)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from speechllm_bench.data.tasks import slots
+from speechllm_bench.tasks import slots
 
 HEARD, FOUND, NOTHING = "caller", "found", "nothing"
 MALFORMED = (

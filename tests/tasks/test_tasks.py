@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import random
 import re
@@ -16,9 +17,9 @@ from speechllm_bench.config import PromptStyle
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.splits import FORMANT, NEURAL
-from speechllm_bench.data.tasks import AUDIO, TASKS, slots, transcription
-from speechllm_bench.data.tasks.prompt import contains, draw_context
-from speechllm_bench.schema import Example, SlotType, SlotValue, Turn, Utterance
+from speechllm_bench.schema import ALL_GOLD, Example, SlotType, SlotValue, Turn, Utterance
+from speechllm_bench.tasks import AUDIO, METRICS, TASKS, slots, transcription
+from speechllm_bench.tasks.prompt import contains, draw_context
 
 N = 1500
 ASKED_SPLITS = list(NEURAL.splits)
@@ -288,9 +289,39 @@ def test_transcription_asks_for_the_words_and_nothing_else(split):
         assert example.prompt == f"caller:{AUDIO}\nwrite it down"
 
 
-def test_every_task_has_its_three_parts():
-    for task in TASKS.values():
-        assert callable(task.example) and callable(task.parse) and task.VERSION >= 1
+def test_every_task_has_its_parts():
+    for name, task in TASKS.items():
+        assert task.name == name and callable(task.example) and callable(task.parse) and task.version >= 1
+        assert task.gold and set(task.gold) <= set(ALL_GOLD)
+        assert task.main.column == "with interval" and METRICS[task.main.name] == task.main
+
+
+OTHER_MEANINGS = {
+    "schema.py": {"slots", "sentiment"},  # fields of utterances, here and in corpora
+    "data/corpora/call_centre/calls.py": {"slots", "sentiment"},
+    "data/corpora/call_centre/grammar.py": {"slots", "sentiment"},  # keys of its YAML
+    "data/corpora/librispeech_slue.py": {"slots", "sentiment"},
+    "data/corpora/slurp/__init__.py": {"slots"},
+    "data/corpora/store.py": {"slots", "sentiment"},
+    "evaluation/answerers.py": {"sentiment"},
+    "training/regulariser.py": {"sentiment"},
+    "profiles.py": {"slots", "transcription"},  # budgets
+    "reports/looks.py": {"slots", "sit", "sqit", "transcription", "ner", "sentiment"},  # variants
+    "reports/warm_start.py": {"slots", "transcription"},  # stages
+    "zoo/config.py": {"transcription"},  # kinds of items that an audio LLM learns from
+    "zoo/listening.py": {"transcription"},
+}
+
+
+def test_no_name_of_a_task_stands_outside_its_module_and_the_list():
+    found: dict[str, set[str]] = {}
+    package = paths.PROJECT / "src" / "speechllm_bench"
+    for file in sorted(package.rglob("*.py")):
+        name = file.relative_to(package).as_posix()
+        words = {n.value for n in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(n, ast.Constant)}
+        if not name.startswith("tasks/") and (named := {word for word in TASKS if word in words}):
+            found[name] = named
+    assert found == OTHER_MEANINGS
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -1,0 +1,77 @@
+"""Spoken instructions: all that tasks ask aloud, in a few voices of each split's own.
+
+The voices of the tests are heard nowhere else. The instructions are spoken, stored and encoded as a corpus of
+their own (`preparation.ensure_extra`).
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from functools import cache
+
+from speechllm_bench import runs
+from speechllm_bench.data import corpora
+from speechllm_bench.data.corpora.call_centre.splits import split_named
+from speechllm_bench.errors import UserError
+from speechllm_bench.schema import Utterance
+from speechllm_bench.tasks import TASKS
+
+VOICES = 6  # of a split, as many accents as there can be among them
+SPLITS = {"train": "train", "validation": "validation", "A-test": "test", "B-test": "test"}
+"""Whose instructions a split's turns are followed by; both tests have the same speakers."""
+
+
+def voiced(text: str, split: str, rng: random.Random) -> str:
+    """The id of an instruction in a drawn voice for a turn of this split."""
+    if split not in SPLITS:
+        raise UserError(
+            f"no instructions are spoken for turns of split '{split}'; there are some for {', '.join(SPLITS)}"
+        )
+    return _id(SPLITS[split], rng.choice(speakers(SPLITS[split])), text)
+
+
+def words(instruction: str) -> str:
+    """What is said in a spoken instruction, by its id; nothing where there is none."""
+    return instruction.rpartition("/")[2]
+
+
+def speakers(split: str) -> list[tuple[str, str]]:
+    """Accent and variant of the voices that speak a split's instructions."""
+    known = split_named("A-test" if split == "test" else split).speakers
+    return [known[i * len(known) // VOICES] for i in range(VOICES)]
+
+
+def texts() -> list[str]:
+    """What is said in them, by every task that asks aloud."""
+    return list(dict.fromkeys(text for task in TASKS.values() for text in task.instructions))
+
+
+def utterances() -> dict[str, list[Utterance]]:
+    """All spoken instructions by split, as utterances without gold, at the rates and noise of callers."""
+    return {
+        split: [_spoken(split, speaker, text) for speaker in speakers(split) for text in texts()]
+        for split in dict.fromkeys(SPLITS.values())
+    }
+
+
+@cache
+def recipe() -> dict:
+    """What the instructions are made from, as `corpora.recipe` says it of a corpus."""
+    said = {split: [u.hashed() for u in some] for split, some in utterances().items()}
+    return {"corpus": "instructions", "text": runs.digest(said), **corpora.speech_recipe()}
+
+
+def _spoken(split: str, speaker: tuple[str, str], text: str) -> Utterance:
+    name = _id(split, speaker, text)
+    rng = random.Random(name)
+    drawn = split_named("A-test" if split == "test" else split).voice(rng)
+    voice = replace(drawn, accent=speaker[0], variant=speaker[1], seed=rng.getrandbits(31))
+    return Utterance(
+        id=name, split=split, call_id=name, turn_index=0, domain="", company="", intent="", transcript=text,
+        slots=(), entities=(), sentiment="neutral", context=(), speaker=voice.speaker, voice=voice,
+    )  # fmt: skip
+
+
+def _id(split: str, speaker: tuple[str, str], text: str) -> str:
+    return f"instructions/{split}/{speaker[0]}+{speaker[1]}/{text}"

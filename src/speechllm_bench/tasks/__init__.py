@@ -1,0 +1,56 @@
+"""Tasks: each is one object in a module of its own, and has a line in the list of modules.
+
+A module describes its tasks as `TASKS`: question, target, parser, counts, metrics and needs (`task.Task`).
+Configuration, training, scores, tables and figures follow from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+
+from speechllm_bench.tasks.metric import Metric
+from speechllm_bench.tasks.prompt import AUDIO
+from speechllm_bench.tasks.task import Task
+
+MODULES = (
+    "slots",
+    "traced_slots",
+    "transcription",
+    "sit",
+    "sqit",
+    "ner",
+    "sentiment",
+)
+"""The modules of this package that describe tasks, in the order in which tables and figures show these."""
+
+
+def by_name(found: Iterable[Task]) -> dict[str, Task]:
+    """Tasks by their names; ValueError where two share one."""
+    tasks: dict[str, Task] = {}
+    for task in found:
+        if tasks.setdefault(task.name, task) is not task:
+            raise ValueError(f"two tasks are called '{task.name}'")
+    return tasks
+
+
+def metrics_of(tasks: Iterable[Task]) -> dict[str, Metric]:
+    """All metrics of some tasks by their names; ValueError where two differ under one name."""
+    metrics: dict[str, Metric] = {}
+    for task in tasks:
+        for metric in task.metrics:
+            if metrics.setdefault(metric.name, metric) != metric:
+                raise ValueError(f"task '{task.name}' gives the name '{metric.name}' to another metric")
+        if task.main not in task.metrics:
+            raise ValueError(f"the main metric of task '{task.name}' is not among its metrics")
+    return metrics
+
+
+TASKS = by_name(task for name in MODULES for task in import_module(f"{__name__}.{name}").TASKS)
+METRICS = metrics_of(TASKS.values())
+MAIN_METRICS = tuple(dict.fromkeys(task.main.name for task in TASKS.values()))
+"""Names of the metrics that decide which of two systems is better at a task."""
+USUAL = next(iter(TASKS))
+"""The task that studies ask where they name none."""
+
+__all__ = ["AUDIO", "MAIN_METRICS", "METRICS", "TASKS", "USUAL", "Metric", "Task"]

@@ -1,0 +1,90 @@
+"""Sentiment of a turn (2509.04473; SLUE, arXiv 2111.10367): negative, neutral or positive, one word out.
+
+Synthetic voices do not sound angry or pleased, so on the embedded corpus this is a task of words alone.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+
+from speechllm_bench.metrics import class_f1
+from speechllm_bench.schema import SENTIMENTS, Example, Prediction, SlotType, Utterance
+from speechllm_bench.tasks.metric import PARSE_FAILURES, UNPARSABLE, Metric
+from speechllm_bench.tasks.prompt import DIALOGUE, PromptStyle, Wordings, user_message
+from speechllm_bench.tasks.task import Counted, Parse, Task, answers
+
+NAME = "sentiment"
+VERSION = 1
+_CHOICE = f"{', '.join(SENTIMENTS[:-1])} or {SENTIMENTS[-1]}"
+INSTRUCTION: Wordings = {
+    None: f"sentiment: {_CHOICE}",
+    "english": f"Answer with the caller's sentiment: {_CHOICE}.\n{DIALOGUE}",
+}
+
+
+def example(
+    utterance: Utterance,
+    slot_types: Mapping[str, SlotType],
+    rng: random.Random,
+    ood: bool = False,
+    training: bool = False,
+    *,
+    style: PromptStyle | None = None,
+) -> Example:
+    """Ask for the caller's sentiment, without dialogue context."""
+    return Example(
+        id=f"{utterance.id}/sentiment",
+        utterance_id=utterance.id,
+        task=NAME,
+        prompt=user_message([], INSTRUCTION[style]),
+        target=utterance.sentiment,
+    )
+
+
+def parse(raw: str) -> str | None:
+    """The one sentiment that an answer names, in whatever sentence; None where it names none or several."""
+    named = set(re.findall(r"\w+", raw.lower())) & set(SENTIMENTS)
+    return named.pop() if len(named) == 1 else None
+
+
+MACRO_F1 = Metric(
+    "macro_f1", "Macro F1", "sentiment", class_f1.macro, label="sentiment, macro F1", column="with interval"
+)
+METRICS = (
+    MACRO_F1,
+    Metric(
+        "weighted_f1", "Weighted F1", "sentiment", class_f1.weighted, column="plain", varies_as="macro_f1"
+    ),
+    PARSE_FAILURES,
+)
+
+
+def count(predictions: Sequence[Prediction], parse: Parse) -> Counted:
+    """Counts of each sentiment, and of unparsable answers."""
+    found = answers(predictions, parse)
+    return Counted(
+        {
+            "sentiment": [class_f1.counts(gold, said, SENTIMENTS) for gold, said in found],
+            UNPARSABLE: [(said is None, 1) for _, said in found],
+        },
+        {"class_f1": class_f1.VERSION},
+    )
+
+
+TASKS = (
+    Task(
+        NAME,
+        VERSION,
+        example,
+        parse,
+        count,
+        METRICS,
+        main=MACRO_F1,
+        gold=("sentiment",),
+        how="Macro and weighted F1: of three sentiments. On synthetic voices sentiment is a text task: "
+        "it is in the words, and no voice sounds of it.",
+        answerers=("majority",),
+    ),
+)

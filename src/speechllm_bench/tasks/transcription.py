@@ -1,0 +1,83 @@
+"""AST as 2510.15851 means it: write down what was said (elsewhere the letters mean translation)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+from speechllm_bench.metrics import wer
+from speechllm_bench.schema import Example, Prediction, SlotType, Utterance
+from speechllm_bench.tasks.metric import RATIO, Metric
+from speechllm_bench.tasks.prompt import DIALOGUE, PromptStyle, Wordings, user_message
+from speechllm_bench.tasks.task import Counted, Parse, Task
+
+NAME = "transcription"
+VERSION = 1
+INSTRUCTION: Wordings = {None: "write it down", "english": f"Write down the caller's words.\n{DIALOGUE}"}
+
+
+def example(
+    utterance: Utterance,
+    slot_types: Mapping[str, SlotType],
+    rng: random.Random,
+    ood: bool = False,
+    training: bool = False,
+    *,
+    style: PromptStyle | None = None,
+) -> Example:
+    """Ask for the transcript, without dialogue context."""
+    return Example(
+        id=f"{utterance.id}/transcription",
+        utterance_id=utterance.id,
+        task=NAME,
+        prompt=user_message([], INSTRUCTION[style]),
+        target=utterance.transcript,
+    )
+
+
+def parse(raw: str) -> str:
+    return raw.strip()
+
+
+WER = Metric("wer", "WER", "words", wer.rate, unit=RATIO, lower_is_better=True, column="with interval")
+METRICS = (
+    WER,
+    Metric("cer", "CER", "characters", wer.rate, unit=RATIO, lower_is_better=True, column="plain"),
+    Metric(
+        "digit_error_rate", "Digit error rate", "digits", wer.rate, unit=RATIO, lower_is_better=True,
+        column="later", always=False, varies_as="wer",
+        how="Digit error rate: edits of the digits alone over the digits said.",
+    ),
+)  # fmt: skip
+
+
+def count(predictions: Sequence[Prediction], parse: Parse) -> Counted:
+    """Errors in words and characters of transcripts, after Whisper's English normaliser.
+
+    Errors in digits as well where any digit is said in the test set.
+    """
+    counts = {
+        "words": [wer.word_counts(p.gold, p.raw) for p in predictions],
+        "characters": [wer.char_counts(p.gold, p.raw) for p in predictions],
+    }
+    versions = {"wer": wer.VERSION}
+    digits = [wer.digit_counts(p.gold, p.raw) for p in predictions]
+    if any(counted.reference for counted in digits):
+        counts["digits"] = digits
+        versions["digit_error_rate"] = wer.DIGITS_VERSION
+    return Counted(counts, versions)
+
+
+TASKS = (
+    Task(
+        NAME,
+        VERSION,
+        example,
+        parse,
+        count,
+        METRICS,
+        main=WER,
+        gold=("transcript",),
+        how="WER, CER: after Whisper's English normaliser; lower is better.",
+    ),
+)
