@@ -45,8 +45,7 @@ def main() -> int:
     parser.add_argument("--number", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    # Not this folder, whose coverage.py would be taken for the package of that name.
-    sys.path[:1] = [str(TESTS), str(TESTS / "faults")]
+    sys.path[:0] = [str(TESTS), str(TESTS / "faults")]
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"SPEECHLLM_BENCH_HOME": folder, "HF_HUB_OFFLINE": "1"}
         return 1 if KINDS[chosen.kind](chosen.number, chosen.seed, Path(folder).resolve()) else 0
