@@ -23,6 +23,8 @@ NOT_ALWAYS = ("f1_v1", "digit_error_rate")
 """Metrics whose columns a table has where any of its scores holds them."""
 FLOORS = ("floor", "above_floors")
 """What a row is the floor of, and whether a row is above its floors; where a table has floors."""
+EXCLUDED = "excluded"
+"""Recordings of a row's corpus that were left out since they cannot be read; where a table has any."""
 DIGITS = "Digit error rate: edits of the digits alone over the digits said."
 
 HOW = {
@@ -67,7 +69,7 @@ HEADINGS = {
 _OTHER_TASKS = {"difference": "Difference to baseline", "reported": "Reported"}
 WHOLE = (
     *("n", "speakers", "seeds", "trained_parameters", "total_parameters", "text_tokens"),
-    *("pretraining_text_tokens", "partial_match_version", "difference_seeds"),
+    *("pretraining_text_tokens", "partial_match_version", "difference_seeds", EXCLUDED),
 )
 UNEQUAL = ("total_parameters", "speech_hours", "text_tokens")  # each shown where it differs
 TESTED = ("difference_p", "difference_se", "difference_seeds")
@@ -88,7 +90,7 @@ def named(tasks: Sequence[str]) -> list[str]:
     for name in (n for n in metrics if n not in _FIRST):
         columns += [name, f"{name}_low", f"{name}_high"]
     columns += ["seconds", "reported", *(["partial_match_version"] if "f1" in metrics else [])]
-    return [*columns, *FLOORS]
+    return [*columns, *FLOORS, EXCLUDED]
 
 
 def headings(frame: pd.DataFrame) -> dict[str, str]:
