@@ -20,7 +20,7 @@ TOP = {
     "src/speechllm_bench": "",
     "zoo": "the embedded backbones: weights and cards",
     "tests": "the same tree as src, and the house rules",
-    "benchmarks": "what runs cost, how often intervals hold the truth, and what damage, kills and odd answers do",
+    "benchmarks": "what runs cost, how often intervals hold the truth, what damage and kills do",
     "tools": "",
     "docs": "the protocol, what was found, and the learning-rate sweeps",
     "results": "records, tables, figures and executed notebooks of each profile",
