@@ -1,6 +1,6 @@
 """Faults tried at random, in full: `python benchmarks/faults.py flips --number 2000`.
 
-Prints as a table how each ended; silently different, lost, false ok and traceback have to read 0.
+Writes to faults.md how each ended; silently different, lost, false ok and traceback have to read 0.
 The trials themselves are those of tests/faults, one file a kind of fault.
 """
 
@@ -17,10 +17,11 @@ from tqdm import tqdm
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 SHOWN = 20  # bad flips that are told one by one
+EVERY = 100  # flips between two writings of the page
 
 
 def flips(number: int, seed: int, home: Path) -> int:
-    """Flip `number` bits in stored files; prints the table and returns how many flips ended badly."""
+    """Flip `number` bits in stored files; writes the table and returns how many flips ended badly."""
     import flips
 
     from speechllm_bench import paths
@@ -29,11 +30,28 @@ def flips(number: int, seed: int, home: Path) -> int:
     kinds = flips.build(home)
     scratch = home / "scratch"
     scratch.mkdir()
-    found = list(tqdm(flips.flips(kinds, number, seed, scratch), total=number, unit="flip", mininterval=5))
-    print(pd.DataFrame(flips.table(found)).to_markdown(index=False))
+    command, found = f"python benchmarks/faults.py flips --number {number} --seed {seed}", []
+    tried = flips.flips(kinds, number, seed, scratch)
+    for flip in tqdm(tried, total=number, unit=" flips", mininterval=5):
+        found.append(flip)
+        if len(found) % EVERY == 0 or len(found) == number:
+            table = pd.DataFrame(flips.table(found)).to_markdown(index=False)
+            Path(__file__).with_suffix(".md").write_text(page(table, len(found), command), "utf-8")
     bad = [flip for flip in found if flip.outcome in flips.BAD]
     print(*bad[:SHOWN], sep="\n")
     return len(bad)
+
+
+def page(table: str, n: int, command: str) -> str:
+    """The table, and what stands above it."""
+    return f"""# Damage in stored files
+
+{n:,} bits, each flipped in a copy of what is stored, which is then read as a new process reads it. Refused: \
+in one sentence. Harmless: what is read is the same. Another digest: it counts as another thing. Written by \
+`{command}`.
+
+{table}
+"""
 
 
 KINDS = {"flips": flips}
@@ -45,8 +63,7 @@ def main() -> int:
     parser.add_argument("--number", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    # Not this folder, whose coverage.py would be taken for the package of that name.
-    sys.path[:1] = [str(TESTS), str(TESTS / "faults")]
+    sys.path[:0] = [str(TESTS), str(TESTS / "faults")]
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"SPEECHLLM_BENCH_HOME": folder, "HF_HUB_OFFLINE": "1"}
         return 1 if KINDS[chosen.kind](chosen.number, chosen.seed, Path(folder).resolve()) else 0

@@ -1,13 +1,13 @@
-"""Fuzzing: answers that a model may give, and worse, through every task's parser and scorer.
+"""Fuzzing: answers that a model may give, and worse, through every task's parser and scorer; writes fuzz.md.
 
     python benchmarks/fuzz.py [--answers 1000000] [--seed 0]
 
 Right answers are damaged at random: cut, doubled, nested, mixed with marks, brackets, half letters and other
 scripts. The table counts, by task, what must not be:
 
-    raised    a parser, a scorer or the JSON of a record that raises
-    range     a metric that is no number, or outside 0 to 1 (an error rate may be above 1)
-    exact     a right answer that does not score as one
+    traceback           a parser, a scorer or the JSON of a record that raises
+    out of range        a metric that is no number, or outside 0 to 1 (an error rate may be above 1)
+    silently different  a right answer that does not score as one
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ import math
 import random
 import sys
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+
+from speechllm_bench import runs
 from speechllm_bench.data import corpora
 from speechllm_bench.data.annotators import entities
 from speechllm_bench.data.corpora import call_centre
@@ -27,9 +32,9 @@ from speechllm_bench.evaluation import score
 from speechllm_bench.schema import Prediction
 from speechllm_bench.tasks import TASKS, trace
 
-COLUMNS = ("raised", "range", "exact")
-BATCH = 20  # answers that are scored together
-RATES = ("wer", "cer", "digit_error_rate", "trace_wer", "tokens", "trace_tokens")  # may exceed 1
+TRACEBACK, RANGE, DIFFERENT = COLUMNS = ("traceback", "out of range", "silently different")
+BATCH = 1000  # answers that are scored together, since most of a score's time is its intervals
+GROUP = 20  # of these, as a speaker's: the range is that of each speaker
 EXACT = {"slots": "f1", "ner": "ner_f1", "sentiment": "macro_f1", "sit": "accuracy", "transcription": "wer"}
 PIECES = (
     "", " ", "\n", "\0", "\u2028", "\ud83d", "\ufffd", "\u202e", "e\u0301", "é", "ß", "İ", "٣", "²", "½",
@@ -81,23 +86,30 @@ def questions(n: int = 40) -> dict[str, list[Prediction]]:
     return found
 
 
-def fuzz(answers: int, seed: int = 0) -> dict[str, Counter]:
-    """Faults by task and column, and an example of each as a key; `answers`: of all tasks together."""
+def fuzz(answers: int, seed: int = 0, ended=lambda found: None) -> dict[str, Counter]:
+    """Faults by task and column, and an example of each as a key; `answers`: of all tasks together.
+
+    `ended` is called with what was found so far, after each task.
+    """
     rng, found = random.Random(seed), {}
     right = questions()
+    each = math.ceil(answers / len(right))
     types = corpora.slot_types("call_centre")
     for task, predictions in right.items():
         parse = score.parser(task, None, types)
         found[task] = Counter()
         _score(task, predictions, parse, found[task], exact=True)
-        for _ in range(math.ceil(answers / len(right) / BATCH)):
+        while found[task]["answers"] < each:
+            size = min(BATCH, each - found[task]["answers"])
             batch = []
-            for prediction in rng.sample(predictions, BATCH):
+            for i, prediction in enumerate(rng.choices(predictions, k=size)):
                 raw = damaged(prediction.raw, rng)
                 _annotator(raw, found[task])
-                batch.append(Prediction.from_json(prediction.to_json() | {"raw": raw}))
+                own = {"raw": raw, "example_id": str(i), "speaker": str(i // GROUP)}
+                batch.append(replace(prediction, **own))
             _score(task, batch, parse, found[task])
-            found[task]["answers"] += len(batch)
+            found[task]["answers"] += size
+        ended(found)
     return found
 
 
@@ -106,7 +118,7 @@ def _annotator(raw: str, found: Counter) -> None:
         try:
             read(raw)
         except Exception as error:
-            found["raised"] += 1
+            found[TRACEBACK] += 1
             found[f"raised {type(error).__name__} in {read.__module__} on {raw[:200]!r}"] += 1
 
 
@@ -114,19 +126,27 @@ def _score(task: str, predictions: list[Prediction], parse, found: Counter, exac
     try:
         scored = score.score_task(task, predictions, parse)
         json.dumps(scored, allow_nan=False)
-        values = {name: score.interval([scored], name).value for name in scored["metrics"]}
     except Exception as error:
-        found["raised"] += 1
+        if len(predictions) > 1:  # the others of the batch are tried all the same
+            half = len(predictions) // 2
+            for some in (predictions[:half], predictions[half:]):
+                _score(task, some, parse, found, exact)
+            return
+        found[TRACEBACK] += 1
         found[f"raised {type(error).__name__}: {str(error)[:200]}"] += 1
         return
-    for name, value in values.items():
-        if not (0 <= value <= (math.inf if name in RATES else 1)) or math.isinf(value):
-            found["range"] += 1
-            found[f"range: {name} is {value}"] += 1
+    for name, interval in scored["metrics"].items():
+        counts, rule = score.METRICS[name]
+        of_speakers = rule(np.asarray(scored["sums"][counts], float))
+        for value in (interval["value"], interval["low"], interval["high"], *of_speakers.tolist()):
+            if not (0 <= value <= (math.inf if name in score.UNBOUNDED else 1)) or math.isinf(value):
+                found[RANGE] += 1
+                found[f"{name} is {value}"] += 1
     named = EXACT.get("slots" if task.startswith("slots") else task)
-    if exact and named and abs(values[named] - (named not in RATES)) > 1e-9:
-        found["exact"] += 1
-        found[f"exact: {named} is {values[named]}"] += 1
+    value = scored["metrics"][named]["value"] if named else None
+    if exact and named and abs(value - (named not in score.UNBOUNDED)) > 1e-9:
+        found[DIFFERENT] += 1
+        found[f"right answers, but {named} is {value}"] += 1
 
 
 def table(found: dict[str, Counter]) -> str:
@@ -136,12 +156,26 @@ def table(found: dict[str, Counter]) -> str:
     return "\n".join(lines)
 
 
+def page(found: dict[str, Counter], command: str) -> str:
+    """The table, and what stands above it."""
+    n = sum(counted["answers"] for counted in found.values())
+    return f"""# Damaged answers through parsers and scorers
+
+{n:,} answers, right ones damaged at random; what the columns count: [fuzz.py](fuzz.py). Written by \
+`{command}`.
+
+{table(found)}
+"""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--answers", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    found = fuzz(chosen.answers, chosen.seed)
+    command = f"python benchmarks/fuzz.py --answers {chosen.answers} --seed {chosen.seed}"
+    file = Path(__file__).with_suffix(".md")
+    found = fuzz(chosen.answers, chosen.seed, lambda found: runs.write_text(file, page(found, command)))
     print(table(found))
     for task, counted in found.items():
         for told in [key for key in counted if key not in (*COLUMNS, "answers")][:5]:

@@ -1,15 +1,15 @@
-"""Kills: a small run is killed at random times and started again, until it ends; then it is compared.
+"""Kills: a small run is killed at random times and started again, until it ends; writes kills.md.
 
     python benchmarks/kills.py [--kills 200] [--seed 0] [--encoder DIR --llm DIR]
 
 Each trial has a home of its own. `prepare`, `run` and `report` are started in turn, each in a forked process
 that gets a signal after a random time, and is started again. The table counts what must not be:
 
-    lost        what was finished before a kill (corpus, frames, stage, run) and is gone or changed afterwards
-    false ok    exit code 0, or a record, without all that belongs to it
-    traceback   a start after a kill that ends in a traceback
-    different   a run that ends with other predictions, scores or weights than one that was never killed
-    left        temporaries of killed processes that a last start has not swept
+    lost                what was finished before a kill (corpus, frames, stage, run), gone or changed after it
+    false ok            exit code 0, or a record, without all that belongs to it
+    traceback           a start after a kill that ends in a traceback
+    silently different  a run that ends with other predictions, scores or weights than one never killed
+    left                temporaries of killed processes that a last start has not swept
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pathlib import Path
 import yaml
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
-COLUMNS = ("lost", "false ok", "traceback", "different", "left")
+COLUMNS = ("silently different", "lost", "false ok", "traceback", "left")
 TRIES = 5  # kills of one command before it is let go on to its end
 COMMANDS = (
     ("prepare", "adapter_size", "mlp", "--jobs", "1"),
@@ -239,8 +239,8 @@ def outcome(home: Path) -> dict[str, str]:
     return found
 
 
-def kills(folder: Path, encoder: str, llm: str, most: int, seed: int = 0, told=print) -> Found:
-    """Trials in `folder` until `most` kills have been made."""
+def kills(folder: Path, encoder: str, llm: str, most: int, seed: int = 0, ended=lambda found: None) -> Found:
+    """Trials in `folder` until `most` kills have been made; `ended` is called after each."""
     import transformers  # noqa: F401, here and not in every fork
 
     from speechllm_bench import cli, jobs, preparation  # noqa: F401
@@ -262,10 +262,23 @@ def kills(folder: Path, encoder: str, llm: str, most: int, seed: int = 0, told=p
         trial(folder / "experiments", home, rng, 1.2 * seconds, found, most)
         if (came := outcome(home)) != wanted:
             names = [name for name in wanted.keys() | came.keys() if wanted.get(name) != came.get(name)]
-            found.faults["different"].append(f"{home.name}: {', '.join(sorted(names))}")
+            found.faults["silently different"].append(f"{home.name}: {', '.join(sorted(names))}")
         n += 1
-        told(f"{found.kills.total()} of {most} kills, {n} homes", flush=True)
+        ended(found)
     return found
+
+
+def page(found: Found, command: str) -> str:
+    """The table, and what stands above it."""
+    sent = sorted((number, n) for number, n in found.kills.items() if n)
+    named = ", ".join(f"{n} by {signal.Signals(number).name}" for number, n in sent)
+    return f"""# Runs that are killed and started again
+
+Kills at random times, of the preparation, the run and the report of a toy study: {named}. What the columns \
+count: [kills.py](kills.py). Written by `{command}`.
+
+{found.table()}
+"""
 
 
 def main() -> int:
@@ -277,8 +290,14 @@ def main() -> int:
     chosen = parser.parse_args()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
+
+    def tell(found: Found) -> None:
+        print(f"{found.kills.total()} of {chosen.kills} kills", flush=True)
+        command = f"python benchmarks/kills.py --kills {chosen.kills} --seed {chosen.seed}"
+        Path(__file__).with_suffix(".md").write_text(page(found, command), "utf-8")
+
     with tempfile.TemporaryDirectory() as folder:
-        found = kills(Path(folder), chosen.encoder, chosen.llm, chosen.kills, chosen.seed)
+        found = kills(Path(folder), chosen.encoder, chosen.llm, chosen.kills, chosen.seed, tell)
     print(found.table())
     for column, faults in found.faults.items():
         for fault in faults[:5]:

@@ -7,7 +7,9 @@ import json
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,17 @@ TORCH_FREE = (
     "studies",
     "reports",
 )
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "tools"])
+def test_no_script_bears_a_packages_name(folder):
+    """A script's folder is searched first: `coverage.py` there was what numba found under that name, which
+    it looks for whether it is installed or not.
+    """
+    places = [sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib")]
+    names = [path.stem for path in (PROJECT / folder).glob("*.py")]
+    taken = [name for name in names if name == "coverage" or PathFinder.find_spec(name, places)]
+    assert names and not taken
 
 
 def _relative(path: Path) -> str:

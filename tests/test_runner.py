@@ -230,7 +230,7 @@ def test_a_corpus_that_cannot_be_prepared_stops_before_any_run(suite):
     assert not (suite / "events").exists()
 
 
-def test_what_is_prepared_is_what_the_runs_need_each_once(suite):
+def test_what_is_prepared_is_what_the_runs_need_each_once(suite, monkeypatch):
     prepared = []
 
     def command(run, jobs):
@@ -239,9 +239,16 @@ def test_what_is_prepared_is_what_the_runs_need_each_once(suite):
 
     plan = studies.plan(["adapter_size"], "smoke", ["cnn", "linear", "mlp"], [0])
     cnn, linear, mlp = plan.runs
-    reads = replace(linear, config=linear.config.model_copy(update={"adapter": None}))
-    runner.run_missing(replace(plan, runs=(cnn, reads, mlp)), 2, stand_in(), command)
-    assert sorted(prepared) == ["cnn", "linear"]  # frames to hear, a corpus to read
+    config = linear.config.model_copy(update={"adapter": None})
+    gold = replace(linear, config=config)
+    asr = config.evaluation.model_copy(update={"text": "asr"})
+    cascade = replace(linear, config=config.model_copy(update={"evaluation": asr}), digest="cascade")
+    monkeypatch.setattr(runner, "_run_all", lambda *_: ([], []))
+    runner.run_missing(replace(plan, runs=(cnn, cascade, mlp, gold)), 2, stand_in(), command)
+    assert sorted(prepared) == ["cnn", "linear"]  # frames to hear, a corpus to recognise
+    prepared.clear()
+    runner.run_missing(replace(plan, runs=(gold,)), 2, stand_in(), command)
+    assert prepared == []  # nothing is spoken for who reads gold transcripts
 
 
 def test_a_run_that_would_wait_for_anothers_recognition_is_not_started_beside_it(suite, monkeypatch):

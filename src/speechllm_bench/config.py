@@ -271,6 +271,11 @@ class RunConfig(Strict):
         return self.adapter is not None or self.audio_llm is not None
 
     @property
+    def needs_audio(self) -> bool:
+        """Whether the corpus is heard, by the model or by the recogniser whose text it reads."""
+        return self.hears or bool(self.recognised)
+
+    @property
     def frames_a_second(self) -> int:
         """Of Whisper's encoder; an audio LLM's tower has pooled them by two."""
         return 25 if self.audio_llm else 50

@@ -60,7 +60,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     """
     began, started = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     progress("prepare", 0.0)
-    corpus = preparation.ensure_corpus(config.corpus, n_workers=1)
+    corpus = preparation.corpus_of(config)
     frames = preparation.ensure_frames(config, corpus) if config.hears else None
 
     import torch
@@ -129,7 +129,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "examples_per_second": sum(r["examples"] for r in stage_records) / max(seconds["train"], 1e-9),
         "data": {
             "corpus": corpus.fingerprint,
-            "audio": corpus.audio_hashes,
+            "audio": corpus.audio_hashes,  # null where nothing was heard
             "frames": identity.frames_digest(config) if frames else None,
             **_left_out(corpus),
         },

@@ -12,7 +12,7 @@ from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.clips import Clips
 from speechllm_bench.data.corpora import exclusions
-from speechllm_bench.data.corpora.store import Corpus
+from speechllm_bench.data.corpora.store import Corpus, Unspoken
 from speechllm_bench.data.frames import FrameStore, FrameWriter
 from speechllm_bench.schema import Utterance
 
@@ -40,6 +40,15 @@ def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
     recording = corpora.recording(corpus.name)
     clips = clips_folder() if corpora.speaks_slowly(corpus.name) else None
     return _ensure_spoken(corpus_folder(corpus), utterances, recipe, n_workers, recording, clips)
+
+
+def corpus_of(config: RunConfig) -> Corpus | Unspoken:
+    """The corpus as a run needs it: spoken, or its texts alone where nothing of it is heard."""
+    corpus = config.corpus
+    if config.needs_audio:
+        return ensure_corpus(corpus, n_workers=1)
+    recorded = corpora.recording(corpus.name) is not None
+    return Unspoken(corpora.utterances(corpus), corpora.recipe(corpus.name), recorded)
 
 
 def leave_out(used: Iterable[CorpusConfig], skip_missing: bool) -> None:

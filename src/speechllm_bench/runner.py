@@ -80,8 +80,10 @@ def run_missing(
     if not plan.missing:
         return Outcome((), (), 0.0)
     _check_disk()
-    print("Preparing corpus and encoder frames.", flush=True)
-    for run in {_needs(run.config): run for run in reversed(plan.missing)}.values():
+    hearing = [run for run in plan.missing if run.config.needs_audio]
+    if hearing:
+        print("Preparing corpus and encoder frames.", flush=True)
+    for run in {_needs(run.config): run for run in reversed(hearing)}.values():
         _prepare(prepare(run, cores()), run.profile)
     finished, failures = _run_all(plan, jobs, command)
     for failure in failures:

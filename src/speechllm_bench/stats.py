@@ -4,7 +4,7 @@ Utterances of one speaker share voice, calls and values, so speakers are drawn, 
 speakers needs no more than each one's sums. Over several seeds a number is the mean of the statistic.
 
 `bootstrap` gives the plain percentile interval; a stored score of one run has it. Tables and claims take
-`contrast`, which is right for few speakers and few seeds as well (benchmarks/coverage.md). It widens the
+`contrast`, which is right for few speakers and few seeds as well (benchmarks/intervals.md). It widens the
 draws by what a t distribution is wider than a normal one, and adds the variance between seeds. That
 variance is moderated (Smyth 2004, doi 10.2202/1544-6115.1027): the pooled one of many systems counts as
 `POOLED_DF` degrees of freedom beside those of the system's own seeds. numpy alone.

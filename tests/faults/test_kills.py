@@ -22,7 +22,7 @@ KILLS, ANSWERS = 6, 2000
 def found(tmp_path: Path, tiny_backbones: Path, monkeypatch) -> kills.Found:
     monkeypatch.setenv("SPEECHLLM_BENCH_HOME", os.environ["SPEECHLLM_BENCH_HOME"])
     backbones = (str(tiny_backbones / name) for name in ("whisper", "llm"))
-    return kills.kills(tmp_path, *backbones, most=KILLS, told=lambda *_, **__: None)
+    return kills.kills(tmp_path, *backbones, most=KILLS)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="trials are forked")

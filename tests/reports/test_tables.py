@@ -89,6 +89,20 @@ def test_nothing_run_is_still_a_table(tmp_path):
     assert "nothing has been scored" in caption
 
 
+def test_a_caption_tells_how_many_recordings_a_corpus_is_without(rows, tmp_path):
+    whole = tables.caption(tables.study_table(rows, "mlp", {}), "Adapter size", "mlp", "paper")
+    assert "Left out" not in whole
+    for of_run, ids in ((rows[0], ["a"]), (rows[1], ["a"]), (rows[2], ["a", "b"])):
+        of_run["record"]["data"] = {"excluded": ids}
+    frame = tables.study_table(rows, "mlp", {})
+    told = "Left out of the corpus since they cannot be read: 1 to 2 recordings."
+    caption = tables.caption(frame, "Adapter size", "mlp", "paper")
+    assert told in caption and told in tables.heading(frame, "Adapter size", "paper")
+    csv, *shown = (path.read_text() for path in tables.write(frame, tmp_path, "adapter_size", caption))
+    assert [line.split(",")[-1] for line in csv.splitlines()] == ["excluded", "1", "2", ""]
+    assert not any("excluded" in text for text in shown)
+
+
 @pytest.mark.parametrize(("key", "value"), [("device_kind", "cuda"), ("precision", "bf16")])
 def test_unlike_runs_are_refused(rows, key, value):
     rows[2] = row("mlp", 15, **{key: value})

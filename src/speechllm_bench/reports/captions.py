@@ -33,6 +33,13 @@ def size(n: Iterable[int], speakers: Iterable[int], seeds: Iterable[int]) -> str
     return f"n = {_range(n)} utterances of {_range(speakers)} speakers; seeds a variant: {_range(seeds)}."
 
 
+def left_out(excluded: Iterable[int]) -> list[str]:
+    """The sentence on recordings that cannot be read, of one number a variant; none without any."""
+    if not (found := list(excluded)):
+        return []
+    return [f"Left out of the corpus since they cannot be read: {_range(found)} recordings."]
+
+
 def _trained(frame: pd.DataFrame) -> pd.Series:
     """Whether a row's models were trained: those of one seed have no variance of their own."""
     return frame["trained_parameters"].fillna(0) > 0

@@ -11,6 +11,8 @@ from speechllm_bench.tasks.metric import PER_CENT
 
 FLOORS = ("floor", "above_floors")
 """What a row is the floor of, and whether a row is above its floors; where a table has floors."""
+EXCLUDED = "excluded"
+"""Recordings of a row's corpus that were left out since they cannot be read; where a table has any."""
 _BEFORE = [metric for metric in METRICS.values() if metric.column in ("with interval", "plain")]
 _BEHIND = sorted((m for m in METRICS.values() if m.column == "later"), key=lambda metric: metric.always)
 HEADINGS = {
@@ -34,7 +36,7 @@ HEADINGS = {
 _OTHER_TASKS = {"difference": "Difference to baseline", "reported": "Reported"}
 WHOLE = (
     *("n", "speakers", "seeds", "trained_parameters", "total_parameters", "text_tokens"),
-    *("pretraining_text_tokens", "partial_match_version", "difference_seeds"),
+    *("pretraining_text_tokens", "partial_match_version", "difference_seeds", EXCLUDED),
 )
 UNEQUAL = ("total_parameters", "speech_hours", "text_tokens")  # each shown where it differs
 TESTED = ("difference_p", "difference_se", "difference_seeds")
@@ -60,7 +62,7 @@ def named(tasks: Sequence[str]) -> list[str]:
     for name in (n for n in metrics if n not in WITH_INTERVAL):
         columns += [name, f"{name}_low", f"{name}_high"]
     columns += ["seconds", "reported", *(["partial_match_version"] if "f1" in metrics else [])]
-    return [*columns, *FLOORS]
+    return [*columns, *FLOORS, EXCLUDED]
 
 
 def headings(frame: pd.DataFrame) -> dict[str, str]:

@@ -73,7 +73,9 @@ def study_table(
     frame = pd.DataFrame(lines, columns=columns.named(tasks))
     not_always = [metric.name for metric in METRICS.values() if not metric.always]
     later = [f"{name}{end}" for name in not_always for end in ("", "_low", "_high")]
-    sometimes = [column for column in (*columns.BEFORE, *columns.FLOORS, *later) if column in frame]
+    sometimes = [
+        column for column in (*columns.BEFORE, *columns.FLOORS, columns.EXCLUDED, *later) if column in frame
+    ]
     frame = frame.drop(columns=[column for column in sometimes if frame[column].isna().all()])
     return frame.astype({column: "Int64" for column in columns.WHOLE if column in frame})
 
@@ -175,6 +177,7 @@ def heading(frame: pd.DataFrame, title: str, profile: str, power: bool = True) -
     parts = [f"{title}, profile {profile}."]
     if frame["n"].notna().any():
         parts.append(captions.size(*(frame[column].dropna() for column in ("n", "speakers", "seeds"))))
+        parts += captions.left_out(frame[columns.EXCLUDED].dropna()) if columns.EXCLUDED in frame else []
         parts += captions.smallest_shown(frame["difference_se"].dropna()) if power else []
     return " ".join(parts)
 
@@ -225,6 +228,7 @@ def _cost(runs: Sequence[dict]) -> dict:
     seconds = sum(record["wall_seconds"] for record in records) / len(records)
     record = records[0]
     seen = {key: record[key] for key in columns.UNEQUAL} | {key: record.get(key) for key in columns.BEFORE}
+    seen[columns.EXCLUDED] = len(record.get("data", {}).get("excluded", ())) or None
     return {"trained_parameters": trained, "llm_share": trained / llm, **seen, "seconds": seconds}
 
 

@@ -76,6 +76,14 @@ def test_utterances_come_back(built):
         assert corpus.utterances(split) == utterances
 
 
+def test_an_unspoken_corpus_is_the_spoken_one_without_its_audio(built):
+    unspoken, spoken = store.Unspoken(SPLITS, RECIPE, recorded=False), Corpus.load(built)
+    assert (unspoken.fingerprint, unspoken.splits) == (spoken.fingerprint, spoken.splits)
+    assert unspoken.utterances("train") == spoken.utterances("train")
+    assert store.Unspoken(SPLITS, RECIPE, recorded=True).fingerprint != spoken.fingerprint
+    assert store.Unspoken(SPLITS | {"A-test": []}, RECIPE, recorded=False).fingerprint != spoken.fingerprint
+
+
 def test_audio_comes_back_to_the_last_bit(built):
     corpus = Corpus.load(built)
     lengths = corpus.n_samples("train")

@@ -90,14 +90,12 @@ def build(
     clean speech, for voices that take long. Raises UserError as `synthesis.speak_all` or `recording` does.
     """
     utterances = list(chain.from_iterable(utterances_by_split.values()))
+    versions = {} if recording else _versions(utterances)
     if recording:
         bar = tqdm(utterances, "recordings", unit=" utt", disable=not progress, mininterval=1)
-        spoken, versions = ((utterance, recording(utterance)) for utterance in bar), {}
+        spoken = ((utterance, recording(utterance)) for utterance in bar)
     else:
         spoken = speak_all(utterances, n_workers, progress, clips)
-        versions = {"espeak": espeak_version(), "synthesis": SYNTHESIS_VERSION}
-        if any(u.voice and neural_voices.is_neural(u.voice) for u in utterances):
-            versions |= neural_voices.versions()
     with runs.whole_folder(Path(folder)) as temporary, closing(spoken):
         (temporary / "data").mkdir()
         splits = {}
@@ -115,6 +113,14 @@ def _repeated(recipe: dict, utterances: dict[str, list[Utterance]]) -> str:
     if not str(recipe.get("corpus", "")).startswith("call_centre"):
         return ""
     return repeated_fills(utterances, {name for name, slot in slot_types().items() if slot.open_class})
+
+
+def _versions(utterances: Iterable[Utterance]) -> dict[str, str | int | None]:
+    """Of what speaks."""
+    versions = {"espeak": espeak_version(), "synthesis": SYNTHESIS_VERSION}
+    if any(u.voice and neural_voices.is_neural(u.voice) for u in utterances):
+        versions |= neural_voices.versions()
+    return versions
 
 
 def _record(recipe: dict, versions: dict, splits: dict[str, dict]) -> dict:
@@ -140,7 +146,7 @@ def _write_split(folder: Path, split: str, spoken: Iterable[tuple[Utterance, np.
             rows = []
             for utterance, audio in batch:
                 record = utterance.to_json()
-                of_utterances.update(json.dumps(utterance.hashed(), sort_keys=True).encode() + b"\n")
+                of_utterances.update(_hashed(utterance))
                 of_audio.update(to_int16(audio).astype("<i2").tobytes())
                 file = {"bytes": encode_flac(audio), "path": f"{utterance.id}.flac"}
                 rows.append({**record, "n_samples": len(audio), "audio": file})
@@ -157,6 +163,32 @@ def _write_split(folder: Path, split: str, spoken: Iterable[tuple[Utterance, np.
         "utterances_sha256": of_utterances.hexdigest(),
         "audio_sha256": of_audio.hexdigest(),
     }
+
+
+def _hashed(utterance: Utterance) -> bytes:
+    return json.dumps(utterance.hashed(), sort_keys=True).encode() + b"\n"
+
+
+class Unspoken:
+    """A corpus as runs take it that hear nothing: its utterances and its fingerprint, without a file."""
+
+    audio_hashes = None
+
+    def __init__(self, utterances: dict[str, list[Utterance]], recipe: dict, recorded: bool) -> None:
+        splits = {}
+        for split, of_split in utterances.items():
+            found = hashlib.sha256(b"".join(map(_hashed, of_split)))
+            splits[split] = {"utterances_sha256": found.hexdigest()}
+        self.info = _record(
+            recipe, {} if recorded else _versions(chain.from_iterable(utterances.values())), splits
+        )
+        self.fingerprint = self.info["fingerprint"]
+        self.splits = tuple(splits)
+        self._utterances = utterances
+
+    def utterances(self, split: str) -> list[Utterance]:
+        """As `Corpus.utterances`."""
+        return list(self._utterances[split])
 
 
 class Corpus:

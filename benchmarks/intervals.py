@@ -1,10 +1,10 @@
-"""Coverage of nominal 95 % intervals by number of speakers and seeds, simulated; written to coverage.md.
+"""Coverage of nominal 95 % intervals by number of speakers and seeds, simulated; written to intervals.md.
 
 Two systems fill the slots of the same turns, and the interval is that of their paired difference in F1. The
 truth is the difference over all speakers and all seeds. "before": the percentile bootstrap over speakers and
 seeds (`stats.bootstrap`). "now": what tables and claims take (`stats.contrast` with a pooled seed variance).
 
-    python benchmarks/coverage.py            # about half a minute of one core
+    python benchmarks/intervals.py            # about half a minute of one core
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ TEXT = """\
 # Coverage of intervals
 
 How often a nominal 95 % interval of a paired difference in F1 holds the true difference. Written by \
-`python benchmarks/coverage.py`: {repeats} simulated test sets a row, so a coverage is known to within \
+`python benchmarks/intervals.py`: {repeats} simulated test sets a row, so a coverage is known to within \
 {error:.3f} (one standard error).
 
 The two systems have F1 {a} and {b} over all speakers and seeds. Each speaker has about {slots} slots. \
@@ -107,7 +107,7 @@ def main(repeats: int = 1000) -> None:
         sd=np.sqrt(SEED_VARIANCE),
         table=table(repeats),
     )
-    (Path(__file__).parent / "coverage.md").write_text(text, "utf-8")
+    (Path(__file__).parent / "intervals.md").write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
