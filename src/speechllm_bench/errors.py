@@ -11,3 +11,7 @@ class MissingInput(UserError):
     """A profile's model or corpus, or what an annotator is to write for it, is not there: no run."""
 
     exit_code = 3  # so that `make all` can go on with the studies that do without it
+
+
+class NotTestable(MissingInput):
+    """A run that means nothing on its corpus, as one that shows turns of context where there are none."""

@@ -15,12 +15,14 @@ from typing import Literal
 
 from speechllm_bench import catalogue, identity, overrides, paths, runs, sealed
 from speechllm_bench.config import RunConfig
-from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.data.testable import untestable
+from speechllm_bench.errors import MissingInput, NotTestable, UserError
 from speechllm_bench.evaluation import seeds, versions
 from speechllm_bench.experiments import VARIANT_SETS, Study, load_study, refuse_idle, resolve
 from speechllm_bench.profiles import Profile, known_profiles, load_profile, profile_file
 
 Status = Literal["done", "missing", "failed"]
+NOT_TESTABLE = "NOT TESTABLE"  # of a row whose run means nothing on the profile's corpus
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Plan:
 
     profile: Profile
     runs: tuple[Run, ...]
-    left_out: tuple[str, ...] = ()  # sentences on variants whose backbone is not on this machine
+    left_out: tuple[str, ...] = ()  # sentences on variants that cannot be run here, or mean nothing
 
     @property
     def distinct(self) -> list[Run]:
@@ -114,9 +116,9 @@ def plan(
     """The runs of the named studies; `variants` and `seeds` choose among them.
 
     `variants` may name several at once (`Study.chosen`). None of them means the profile's choice, no seeds
-    the profile's. Variants whose backbone or corpus is not on this machine are left out, unless they are
-    named or nothing else remains: that is MissingInput. Raises UserError for an unknown study, profile or
-    variant.
+    the profile's. Variants whose backbone or corpus is not on this machine, or that mean nothing on their
+    corpus, are left out, unless they are named or nothing else remains: that is MissingInput. Raises
+    UserError for an unknown study, profile or variant.
     """
     scale = profile_named(profile)
     chosen = [_study(name) for name in dict.fromkeys(studies)]
@@ -147,9 +149,9 @@ def run(study: str, variant: str, seed: int, profile: str) -> Run:
 def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> list[dict]:
     """What is stored of a study: one row a variant and seed, in the study's order.
 
-    A row has `variant`, `seed`, `profile`, `run` (a `Run`), `status` (ok, diverged, FAILED or NOT RUN),
-    `record` (run.json) and `score` (score.json as `versions.shown` and `seeds.marked` give it), both None
-    where there is none.
+    A row has `variant`, `seed`, `profile`, `run` (a `Run`), `status` (ok, diverged, FAILED, NOT RUN or NOT
+    TESTABLE, with the reason under `why`), `record` (run.json) and `score` (score.json as `versions.shown`
+    and `seeds.marked` give it), both None where there is none.
     Without its backbones a run cannot be told apart (its digest rests on their weights): its row is NOT RUN
     then, and `run` is None.
     """
@@ -228,6 +230,8 @@ def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
         _check_role("encoders", encoder, named)
     config = resolve(profile, chosen, seed, named)
     refuse_idle(study, variant, profile, config)
+    if why := untestable(config):
+        raise NotTestable(f"not testable on this corpus: {why}")
     digest = identity.run_digest(config)
     stages = tuple(identity.stage_digest(config, i) for i in range(len(config.stages)))
     status: Status = "missing"
@@ -265,6 +269,8 @@ def _row(study: Study, variant: str, seed: int, profile: Profile) -> dict:
     row = {**named, "run": None, "record": None, "score": None}
     try:
         run = row["run"] = _run(study, variant, seed, profile)
+    except NotTestable as told:
+        return row | {"status": NOT_TESTABLE, "why": str(told)}
     except MissingInput:
         return row | {"status": "NOT RUN"}
     if run.status != "done":

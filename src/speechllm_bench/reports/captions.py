@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -31,6 +31,15 @@ def smallest_shown(errors: Iterable[float]) -> list[str]:
 def size(n: Iterable[int], speakers: Iterable[int], seeds: Iterable[int]) -> str:
     """What numbers rest on, of one entry a variant."""
     return f"n = {_range(n)} utterances of {_range(speakers)} speakers; seeds a variant: {_range(seeds)}."
+
+
+def not_testable(rows: Sequence[dict]) -> list[str]:
+    """A sentence for each reason why variants mean nothing on the corpus, from rows of `studies.records`."""
+    variants: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get("why") and row["variant"] not in variants.setdefault(row["why"], []):
+            variants[row["why"]].append(row["variant"])
+    return [f"{', '.join(names)}: {why}." for why, names in variants.items()]
 
 
 def _trained(frame: pd.DataFrame) -> pd.Series:

@@ -16,6 +16,7 @@ from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import neural_voices
 from speechllm_bench.data.corpora import call_centre, exclusions, languages, librispeech_slue, slurp
 from speechllm_bench.data.corpora.call_centre.splits import FORMANT, NEURAL
+from speechllm_bench.data.corpora.scope import EVERY_TASK, Scope
 from speechllm_bench.data.synthesis import SYNTHESIS_VERSION
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.schema import SlotType, Utterance
@@ -52,6 +53,13 @@ def speech_recipe() -> dict:
 def languages_recipe() -> dict:
     """What the turns in other languages are made from."""
     return {"corpus": "languages", "text": languages.recipe_hash(), **speech_recipe()}
+
+
+def scope(name: str) -> Scope:
+    """What can be asked of a corpus; none of its files are read."""
+    if name in RECORDED:
+        return RECORDED[name].SCOPE
+    return Scope(EDITIONS[name].splits, (EVERY_TASK,), dialogue=True, recorded=False)
 
 
 def slot_types(name: str) -> dict[str, SlotType]:

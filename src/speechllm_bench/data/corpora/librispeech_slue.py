@@ -27,6 +27,7 @@ import numpy as np
 
 from speechllm_bench.data.audio import SAMPLE_RATE, read_audio, seconds
 from speechllm_bench.data.corpora.published import file_hash, published
+from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.schema import SENTIMENTS, Entity, SlotType, Utterance
 
@@ -37,6 +38,12 @@ READER_VERSION = "2"
 SPLITS = {"train": ("train-clean-100", "fine-tune"), "validation": ("dev-clean", "dev"),
           "A-test": ("test-clean", "test")}  # fmt: skip
 """Names of a split's part in LibriSpeech and in SLUE."""
+
+SOURCES = {"librispeech": "transcription", "voxpopuli": "ner", "voxceleb": "sentiment"}
+"""The one task that each source has gold for."""
+SCOPE = Scope(
+    tuple(SPLITS), tuple(frozenset({task}) for task in SOURCES.values()), dialogue=False, recorded=True
+)
 
 COMBINED = {
     **dict.fromkeys(("DATE", "TIME"), "WHEN"),
@@ -141,7 +148,7 @@ def _librispeech(split: str) -> Iterator[Utterance]:
         for line in filter(None, file.read_text(encoding="utf-8").split("\n")):
             name, _, text = line.partition(" ")
             speaker = name.split("-")[0]
-            yield _utterance("librispeech", split, name, speaker, text.lower(), "transcription")
+            yield _utterance("librispeech", split, name, speaker, text.lower())
 
 
 def _voxpopuli(split: str) -> Iterator[Utterance]:
@@ -149,7 +156,7 @@ def _voxpopuli(split: str) -> Iterator[Utterance]:
         speaker = row.get("speaker_id") or ""
         text, entities = annotated(row["normalized_text"], row["normalized_ner"])
         known = speaker if speaker not in ("", "None") else name.split("_")[0]
-        yield _utterance("voxpopuli", split, name, known, text, "ner", entities=entities)
+        yield _utterance("voxpopuli", split, name, known, text, entities=entities)
 
 
 def _voxceleb(split: str) -> Iterator[Utterance]:
@@ -157,10 +164,10 @@ def _voxceleb(split: str) -> Iterator[Utterance]:
         if (sentiment := row["sentiment"].lower()) in SENTIMENTS:
             text, _ = annotated(row["normalized_text"], "[]")
             speaker = row.get("speaker_id") or name.split("_")[0]
-            yield _utterance("voxceleb", split, name, speaker, text, "sentiment", sentiment=sentiment)
+            yield _utterance("voxceleb", split, name, speaker, text, sentiment=sentiment)
 
 
-def _utterance(source: str, split: str, name: str, speaker: str, text: str, task: str, **gold) -> Utterance:
+def _utterance(source: str, split: str, name: str, speaker: str, text: str, **gold) -> Utterance:
     return Utterance(
         **{
             "id": f"{source}/{split}/{name}",
@@ -176,7 +183,7 @@ def _utterance(source: str, split: str, name: str, speaker: str, text: str, task
             "sentiment": "",
             "context": (),
             "speaker": f"{source}/{speaker}",
-            "tasks": (task,),
+            "tasks": (SOURCES[source],),
             **gold,
         }
     )

@@ -26,6 +26,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example, SlotType, Utterance
 
 VERSION = 1
+SYNTHESISED = True  # espeak-ng speaks the instructions, whoever speaks the turns
 VOICES = 6  # of a split, as many accents as there can be among them
 SPLITS = {"train": "train", "validation": "validation", "A-test": "test", "B-test": "test"}
 """Whose instructions a split's turns are followed by; both tests have the same speakers."""

@@ -26,6 +26,7 @@ from speechllm_bench import runs
 from speechllm_bench.config import TaskName
 from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora.published import file_hash, published
+from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.data.corpora.slurp import files
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import SlotType, SlotValue, Utterance
@@ -37,6 +38,7 @@ READER_VERSION = "1"
 
 HELD_OUT = ("recommendation", "takeaway", "transport")
 SPLITS = {"train": "train", "validation": "devel", "A-test": "test", "B-test": "test"}
+SCOPE = Scope(tuple(SPLITS), (frozenset(TASKS),), dialogue=False, recorded=True)
 METADATA, AUDIO = "metadata.json", "slurp_real"
 SLOTS = Path(__file__).with_name("slots.yaml")
 

@@ -1,0 +1,45 @@
+"""Whether a run means anything on its corpus. It follows from what the corpus and the tasks say of themselves
+and from what the run asks, not from the names of studies.
+"""
+
+from __future__ import annotations
+
+from speechllm_bench.config import LANGUAGES, RunConfig
+from speechllm_bench.data import corpora
+from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.data.tasks import TASKS
+
+CLASSIFIED = {"ner", "sentiment"}  # what a stage's classifier learns: entity tags and sentiments
+
+
+def untestable(config: RunConfig) -> str | None:
+    """Why a run is not testable on its corpus, as part of a sentence; None where it is."""
+    corpus, scope = config.corpus.name, corpora.scope(config.corpus.name)
+    evaluation = config.evaluation
+    if evaluation.split not in (*scope.splits, *LANGUAGES):
+        return f"'{corpus}' has no split {evaluation.split}"
+    if lacking := sorted(config.tasks(len(config.stages)).difference(*scope.gold)):
+        return f"nothing in '{corpus}' has gold for {' or '.join(lacking)}"
+    if any(stage.classifier and not _classifiable(stage.taught, scope) for stage in config.stages):
+        return (
+            f"a stage's classifier learns entities and sentiments, and the turns of '{corpus}' that the "
+            "stage trains on have neither"
+        )
+    if evaluation.context and not scope.dialogue:
+        return f"the run shows turns of context, and in '{corpus}' none come before the one that is heard"
+    if scope.recorded and (synthesised := _synthesised(config)):
+        return f"{synthesised} are spoken by a synthesiser, and the turns of '{corpus}' by people"
+    return None
+
+
+def _classifiable(taught: set[str], scope: Scope) -> bool:
+    """Whether some of the turns that a stage trains on have what a classifier learns."""
+    return any(source & taught and source & CLASSIFIED for source in scope.gold)
+
+
+def _synthesised(config: RunConfig) -> str | None:
+    """What a run hears beside its corpus."""
+    if config.evaluation.split in LANGUAGES:
+        return f"turns in {config.evaluation.split}"
+    spoken = [t for t in config.tasks(len(config.stages)) if getattr(TASKS[t], "SYNTHESISED", False)]
+    return f"instructions of the task {spoken[0]}" if spoken else None
