@@ -50,6 +50,10 @@ class Run:
         """The stages that this run would have to train."""
         return {stage for stage in self.stages if not stage_done(self.profile, stage)}
 
+    def trained_into(self) -> list[Path]:
+        """The folders of the stages that it would have to train."""
+        return [stage_folder(self.profile, stage) for stage in sorted(self.untrained())]
+
     def makes(self) -> set[str]:
         """What this run would have to make first that others may want as well: its untrained stages, and
         what a recogniser hears in a split.
@@ -123,6 +127,7 @@ def plan(
     scale = profile_named(profile)
     chosen = [_study(name) for name in dict.fromkeys(studies)]
     _check_variants(chosen, variants)
+    named = set(variants or ()) - set(VARIANT_SETS)  # a study may have a variant of the name `all`
     planned: list[Run] = []
     left_out: dict[str, list[str]] = {}  # by what is missing
     for study in chosen:
@@ -131,7 +136,7 @@ def plan(
                 own = scale.of(study.paper)
                 planned += [_run(study, name, seed, own) for seed in _seeds(study, scale, seeds)]
             except MissingInput as missing:
-                if name in (variants or ()):
+                if name in named:
                     raise
                 left_out.setdefault(str(missing), []).append(f"{study.study} {name}")
     if left_out and not planned:
