@@ -14,14 +14,27 @@ import numpy as np
 
 from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import neural_voices
-from speechllm_bench.data.corpora import call_centre, exclusions, languages, librispeech_slue, slurp
+from speechllm_bench.data.corpora import (
+    call_centre,
+    exclusions,
+    fluent_speech,
+    harper_valley,
+    languages,
+    librispeech_slue,
+    slurp,
+)
 from speechllm_bench.data.corpora.call_centre.splits import FORMANT, NEURAL
 from speechllm_bench.data.corpora.scope import EVERY_TASK, Scope
 from speechllm_bench.data.synthesis import SYNTHESIS_VERSION
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.schema import SlotType, Utterance
 
-RECORDED = {"slurp": slurp, "librispeech_slue": librispeech_slue}
+RECORDED = {
+    "slurp": slurp,
+    "librispeech_slue": librispeech_slue,
+    "harper_valley": harper_valley,
+    "fluent_speech": fluent_speech,
+}
 """Published corpora, by their names in CorpusConfig; the others are synthesised."""
 
 EDITIONS = {edition.corpus: edition for edition in (FORMANT, NEURAL)}
