@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from speechllm_bench.data.corpora import librispeech_slue, slurp
+from speechllm_bench.data.corpora import fluent_speech, harper_valley, librispeech_slue, slurp
 
 REQUESTS = [  # scenario, tokens, and what they fill: slot and the places of its first and last token
     ("alarm", "wake me at six", {"time": (3, 3)}),
@@ -70,6 +70,49 @@ def write_librispeech_slue(root: Path) -> None:
             _tone(folder / "slue-voxceleb" / f"{part}_raw" / f"{name}.flac", 2, 0.12)
             rows.append(f"{name}\t{text}\t{name[:7]}\t{felt}\t{part}\t0.5\t1.5\n")
         (folder / "slue-voxceleb" / f"slue-voxceleb_{part}.tsv").write_text(VOXCELEB + "".join(rows))
+
+
+def write_harper_valley(root: Path) -> None:
+    """$SPEECHLLM_BENCH_DATA/harper_valley: calls of thirty callers, each about a card and about a bill."""
+    folder = root / harper_valley.NAME
+    for caller, kind in ((caller, kind) for caller in range(30) for kind in ("card", "bill")):
+        told = {"task_type": "replace card", "replacement card type": "debit"}
+        said = ["hello how can i help you", "i lost my debit card", "which card", "the debit card"]
+        if kind == "bill":
+            told = {"task_type": "pay bill", "company name": "Fossil Gas", "money amount": 103}
+            said = ["hello how can i help you", "i pay fossil gas one hundred three dollars"]
+        about = {"metadata": {"first and last name": "Mary Smith"}, "speaker_id": caller}
+        record = {"caller": about, "agent": {"speaker_id": 99}, "tasks": [told]}
+        turns = [
+            {
+                "speaker_role": ("agent", "caller")[i % 2],
+                "human_transcript": text,
+                "index": i + 1,
+                "start_ms": 1000 * i,
+                "start_timestamp_ms": 1000 * i,
+                "duration_ms": 900,
+            }
+            for i, text in enumerate(said)
+        ]
+        for part, content in (("metadata", record), ("transcript", turns)):
+            file = folder / part / f"{kind}{caller}.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(content))
+        _tone(folder / "audio" / "caller" / f"{kind}{caller}.wav", 4, 0.05)
+
+
+def write_fluent_speech(root: Path) -> None:
+    """$SPEECHLLM_BENCH_DATA/fluent_speech: a few commands of one speaker a split."""
+    folder = root / fluent_speech.NAME
+    commands = ("turn on the lights,activate,lights,none", "heat up in the kitchen,increase,heat,kitchen")
+    for part in fluent_speech.SPLITS.values():
+        lines = [",path,speakerId,transcription,action,object,location"]
+        for i, command in enumerate(commands * 2):
+            path = f"wavs/speakers/{part}/{i}.wav"
+            _tone(folder / path, 1, 0.07)
+            lines.append(f"{i},{path},{part},{command}")
+        (folder / "data").mkdir(exist_ok=True)
+        (folder / "data" / f"{part}_data.csv").write_text("\n".join(lines) + "\n")
 
 
 def _request(number: int, scenario: str, sentence: str, spans: dict[str, tuple[int, int]]) -> dict:

@@ -13,11 +13,11 @@ from collections import Counter
 import pytest
 import yaml
 from chats import CHATS
-from published import write_librispeech_slue, write_slurp
+from published import write_fluent_speech, write_harper_valley, write_librispeech_slue, write_slurp
 from transformers.models.whisper.modeling_whisper import WhisperDecoder
 from true_classes import write_audio_llm, write_llm, write_whisper
 
-from speechllm_bench import jobs, paths, studies
+from speechllm_bench import jobs, overrides, paths, studies
 from speechllm_bench.models import decoding, speech_llm
 from speechllm_bench.models.chat import text_begin
 from speechllm_bench.training import stages
@@ -45,7 +45,8 @@ def machine(tmp_path_factory):
         write_llm(name, root / name)
     write_audio_llm(profile["audio_llm"], root / profile["audio_llm"])
     write_slurp(root)
-    write_librispeech_slue(root)
+    for write in (write_librispeech_slue, write_harper_valley, write_fluent_speech):
+        write(root)
     experiments = shutil.copytree(
         paths.EXPERIMENTS, root / "experiments", ignore=shutil.ignore_patterns("zoo")
     )
@@ -143,3 +144,22 @@ def test_every_run_that_is_offered_ends_well(study, machine: Spies):
     assert without <= {"NOT RUN", "NOT TESTABLE"}
     recognised = any(run.config.recognised for run in plan.runs)
     assert set(machine.heard) == {tuple(TRANSCRIPT)} or not (recognised or machine.heard)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "study", "variants", "untestable"),
+    [
+        ("harper_valley", "context", ["context_3", "described_b_ood"], []),
+        ("fluent_speech", "context", ["drawn", "chance"], ["context_3", "drawn_b_ood"]),
+    ],
+)
+def test_another_corpus_in_slurps_place(corpus, study, variants, untestable, machine: Spies):
+    """`context` means something where there is dialogue; a corpus without a B-test is not asked for it."""
+    profile = overrides.with_settings("paper", {"corpus.name": corpus})
+    plan = studies.plan([study], profile, variants, SEED)
+    for run in plan.missing:
+        jobs.execute(run.config, run.profile, lambda phase, share: None)
+    rows = {row["variant"]: row["status"] for row in studies.records(study, profile, SEED)}
+    assert {name: rows[name] for name in variants} == dict.fromkeys(variants, "ok")
+    assert {name for name in untestable if rows[name] != "NOT TESTABLE"} == set()
+    assert (rows["context_3"] == "NOT TESTABLE") == (corpus == "fluent_speech")
