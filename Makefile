@@ -15,12 +15,13 @@ STUDY ?=
 VARIANTS ?=
 SEEDS ?=
 JOBS ?=
+RUNNER ?=
 PYTHON ?= python3
 
 # What is given is taken as it is written: make expands nothing in it, and no shell reads it as code. Names and
 # numbers go to commands, so they may hold nothing else; the paths PYTHON and SPEECHLLM_BENCH_HOME reach a shell by
 # its environment alone.
-named := PROFILE STUDY VARIANTS SEEDS JOBS
+named := PROFILE STUDY VARIANTS SEEDS JOBS RUNNER
 $(foreach v,$(named) PYTHON,$(eval override $v := $$(value $v)))
 ifdef SPEECHLLM_BENCH_HOME
 override SPEECHLLM_BENCH_HOME := $(value SPEECHLLM_BENCH_HOME)
@@ -55,7 +56,7 @@ run: $(if $(filter small,$(PROFILE)),fetched,setup) ## train and evaluate what i
 	@studies="$(studies)"; results="$${SPEECHLLM_BENCH_HOME:-.}/results/$$PROFILE"; \
 	  : "$${studies:=$$($(bench) list headline --profile "$$PROFILE" 2> /dev/null)}"; \
 	  set -- $${studies:-$(every)}; \
-	  code=0; $(bench) study "$$@" $(run_options) || code=$$?; [ $$code -le 1 ] || exit $$code; \
+	  code=0; $(bench) study "$$@" $(run_options) $(if $(RUNNER),--runner $(RUNNER)) || code=$$?; [ $$code -le 1 ] || exit $$code; \
 	  share=$$((($$# + 10#$(shares) - 1) / 10#$(shares))); \
 	  xargs -n $$share -P $(shares) bash -c '$(bench) notebook "$$@" $(run_options) || [ $$? = 3 ]' - \
 	    <<< "$$*" || code=1; \
@@ -102,7 +103,7 @@ test: setup ## lint (notebooks too), import contracts, tests
 	$(bin)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 help: ## this list
-	@echo "make [TARGET] [PROFILE=smoke|mini|small|paper] [STUDY=name|all] [VARIANTS=a,b|telling|extremes|all]"; echo "     [SEEDS=0,1,2] [JOBS=n]"
+	@echo "make [TARGET] [PROFILE=smoke|mini|small|paper] [STUDY=name|all] [VARIANTS=a,b|telling|extremes|all]"; echo "     [SEEDS=0,1,2] [JOBS=n] [RUNNER=local|ray|slurm]"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
 clean: ## remove what can be made again: corpora, encoder frames, caches; results, annotations and .venv stay

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import sys
@@ -16,61 +15,11 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from stand_ins import WELL, events, prepare, run, stand_in
 
 from speechllm_bench import estimate, paths, runner, runs, studies
 from speechllm_bench.errors import UserError
-
-PREAMBLE = """
-import json, os, signal, sys, time
-from pathlib import Path
-variant, folder, stages = "{variant}", Path("{folder}"), {stages}
-STAGE = {{"examples": 48, "seconds": 24.0, "validation_seconds": 0.0}}
-RUN = {{"status": "ok", "seconds": {{"total": 60.0, "train": 48.0, "validate": 0.0}}}}
-def write(file, record):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.with_suffix(".tmp").write_text(json.dumps(record))
-    file.with_suffix(".tmp").replace(file)
-def log(what):
-    with open("{events}", "a") as file:
-        file.write(json.dumps([what, variant, time.time(), os.getpid()]) + "\\n")
-def wait(what):
-    while what not in Path("{events}").read_text():
-        time.sleep(0.05)
-def finish():
-    for stage in stages:
-        write(folder.parents[1] / "stages" / stage / "stage.json", STAGE)
-    write(folder / "run.json", RUN)
-write(Path("{status}"), {{"pid": os.getpid(), "phase": "train", "share": 0.5}})
-log("start")
-"""
-WELL = "log('end'); finish()"
-
-
-def stand_in(**bodies):
-    """A command builder: variants named run their own body, the others end well."""
-
-    def command(run, threads):
-        names = {"variant": run.variant, "folder": run.folder, "events": paths.home() / "events"}
-        status = runner.status_file(run.digest)
-        preamble = PREAMBLE.format(stages=list(run.stages), status=status, **names)
-        return [sys.executable, "-c", preamble + bodies.get(run.variant, WELL)]
-
-    return command
-
-
-def prepare(run, jobs):
-    return [sys.executable, "-c", "print('prepared')"]
-
-
-def run(variants, jobs=2, profile="smoke", **bodies):
-    plan = studies.plan(["adapter_size"], profile, variants)
-    return runner.run_missing(plan, jobs, stand_in(**bodies), prepare)
-
-
-def events(suite):
-    if not (suite / "events").is_file():
-        return []
-    return [json.loads(line) for line in (suite / "events").read_text().splitlines()]
+from speechllm_bench.executors import machine
 
 
 def test_what_is_missing_is_run_and_then_there_is_nothing_to_do(suite, capsys):
@@ -86,12 +35,12 @@ def test_what_is_missing_is_run_and_then_there_is_nothing_to_do(suite, capsys):
 
 
 @pytest.mark.parametrize(
-    ("gib", "gpu", "jobs"), [(64, False, 16), (9, False, 4), (1, False, 1), (64, True, 1)]
+    ("gib", "gpus", "jobs"), [(64, 0, 16), (9, 0, 4), (1, 0, 1), (64, 1, 4), (64, 8, 16), (9, 8, 4)]
 )
-def test_as_many_runs_go_on_as_cores_memory_and_a_gpu_allow(monkeypatch, gib, gpu, jobs):
-    monkeypatch.setattr(runner, "cores", lambda: 16)
+def test_as_many_runs_go_on_as_cores_memory_and_gpus_allow(monkeypatch, gib, gpus, jobs):
+    monkeypatch.setattr(machine, "cores", lambda: 16)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=gib * 2**30))
-    monkeypatch.setattr(runner.shutil, "which", lambda name: gpu and f"/bin/{name}")
+    monkeypatch.setattr(machine, "gpus", lambda: [machine.Gpu(str(i), 80) for i in range(gpus)])
     assert runner.at_once() == jobs
 
 
@@ -299,6 +248,7 @@ from pathlib import Path
 import speechllm_bench
 from speechllm_bench import cli, identity, paths, runs, studies
 from speechllm_bench.errors import UserError
+from speechllm_bench.executors import machine
 def log(what):
     with open("{events}", "a") as file:
         file.write(what + " {variant}\\n")

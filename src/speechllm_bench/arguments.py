@@ -10,6 +10,7 @@ from pathlib import Path
 from speechllm_bench import overrides, paths
 from speechllm_bench.config import LARGEST_SEED
 from speechllm_bench.errors import UserError
+from speechllm_bench.executors import EXECUTORS
 from speechllm_bench.profiles import profile_file
 
 LARGEST_COUNT = 1_000_000
@@ -92,6 +93,7 @@ OPTIONS = {
         "metavar": "N",
         "help": "processes at a time (default: what cores and memory bear)",
     },
+    "runner": {"choices": EXECUTORS, "default": "local", "help": "where runs are executed (default: local)"},
     "threads": {"type": count, "metavar": "N", "help": "threads of this process (default: the cores)"},
     "skip-missing": {
         "action": "store_true",
@@ -132,10 +134,13 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     one = add("run", "train and evaluate one variant of a study", *alone)
     one.add_argument("study")
     one.add_argument("variant")
+    one.add_argument("--unless-busy", action="store_true", help="leave it where another process is at it")
     several = (*where, "set", "variants", "seeds", "jobs")
-    many = add("study", "run what is missing of studies, then report", *several, "skip-missing")
+    many = add("study", "run what is missing of studies, then report", *several, "runner", "skip-missing")
     many.add_argument("study", **STUDIES)
     many.add_argument("--dry-run", action="store_true", help="show what would run, as `plan` does")
+    script = add("export-slurm", "a plan as a shell script of sbatch calls", *several, "threads")
+    script.add_argument("study", **STUDIES)
     told = add("report", "tables and figures from stored records, without torch", *where, "set", "seeds")
     told.add_argument("study", **STUDIES)
     add("rescore", "add later metrics to stored scores, from stored predictions", "profile")

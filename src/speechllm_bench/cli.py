@@ -1,5 +1,5 @@
-"""The command line, speechllm-bench: list, plan, prepare, run, study, report, rescore, verify, audit,
-notebook, annotate, fetch, doctor, zoo.
+"""The command line, speechllm-bench: list, plan, prepare, run, study, export-slurm, report, rescore, verify,
+audit, notebook, annotate, fetch, doctor, zoo.
 
 A user's mistake, a full disk, too little memory or another user's file ends in one sentence and exit code 2.
 A backbone that is missing ends in one sentence and 3, Ctrl-C in 130, a failed run, an audit that found
@@ -10,20 +10,15 @@ Torch is imported by `prepare`, `run`, `doctor` and `zoo` alone, once the argume
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from speechllm_bench import catalogue, lifeline, paths, runs, trouble
 from speechllm_bench.arguments import parser, settle
 from speechllm_bench.errors import UserError
-
-if TYPE_CHECKING:
-    from speechllm_bench import studies
 
 INTERRUPTED = 130
 
@@ -38,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         chosen = parser(_commands()).parse_args(sys.argv[1:] if arguments is None else arguments)
         settle(chosen)
-        if chosen.name_of_command not in ("doctor", "list", "plan"):  # which write nothing
+        if chosen.name_of_command not in ("doctor", "list", "plan", "export-slurm"):  # which write nothing
             from speechllm_bench import housekeeping
 
             runs.make_home()
@@ -75,22 +70,12 @@ def prepare(chosen: argparse.Namespace) -> None:
 
 
 def run(chosen: argparse.Namespace) -> None:
-    """One run in this process. A second process that wants the same run waits, then finds it done."""
-    from speechllm_bench import runner, studies
+    from speechllm_bench import runner, single, studies
 
     _leave_out([chosen.study], chosen)
     run = studies.run(chosen.study, chosen.variant, chosen.seed, chosen.profile)
     _set_threads(chosen.threads or runner.cores())
-    with runs.lock(run.folder):
-        if studies.run_done(run.profile, run.digest):
-            print(f"{run.name} is there already: {paths.shown(run.folder)}")
-            return
-        from speechllm_bench import jobs
-
-        with _progress(run) as tell:
-            folder = jobs.execute(run.config, run.profile, tell)
-    studies.failure_file(run.profile, run.digest).unlink(missing_ok=True)
-    print(f"{run.name}: {paths.shown(folder)}")
+    print(single.execute(run, chosen.unless_busy))
 
 
 def list_(chosen: argparse.Namespace) -> None:
@@ -121,9 +106,17 @@ def study(chosen: argparse.Namespace) -> int:
     if chosen.dry_run:
         print(listing.would_run_text(plan, chosen.jobs or runner.at_once()))
         return 0
-    outcome = runner.run_missing(plan, chosen.jobs)
+    outcome = runner.run_missing(plan, chosen.jobs, executor=chosen.runner)
     _report(names, chosen)
     return 1 if outcome.failures else 0
+
+
+def export_slurm(chosen: argparse.Namespace) -> None:
+    from speechllm_bench import runner, slurm_script, studies
+
+    names = _studies(chosen.study, chosen.profile)
+    plan = studies.plan(names, chosen.profile, chosen.variants, chosen.seeds)
+    print(slurm_script.script(plan, chosen.threads or runner.cores()))
 
 
 def report(chosen: argparse.Namespace) -> None:
@@ -240,6 +233,7 @@ def _commands() -> dict[str, Callable]:
         "prepare": prepare,
         "run": run,
         "study": study,
+        "export-slurm": export_slurm,
         "report": report,
         "rescore": rescore,
         "verify": verify,
@@ -250,28 +244,6 @@ def _commands() -> dict[str, Callable]:
         "doctor": doctor,
         "zoo": zoo,
     }
-
-
-@contextlib.contextmanager
-def _progress(run: studies.Run) -> Iterator[Callable[[str, float], None]]:
-    """Takes a run's progress to its status file, and to a bar where somebody sits at a terminal."""
-    from tqdm import tqdm
-
-    from speechllm_bench import runner
-
-    form = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]{postfix}"
-    with tqdm(total=1.0, desc=run.name, bar_format=form, disable=not sys.stderr.isatty()) as bar:
-
-        def tell(phase: str, share: float) -> None:
-            runner.write_status(run.digest, phase, share)
-            bar.set_postfix_str(phase, refresh=False)
-            bar.update(share - bar.n)
-
-        tell("starting", 0.0)
-        try:
-            yield tell
-        finally:
-            runner.status_file(run.digest).unlink(missing_ok=True)
 
 
 def _report(names: list[str], chosen: argparse.Namespace) -> None:

@@ -36,7 +36,9 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
 class CorpusConfig(Strict):
-    name: Literal["call_centre", "call_centre_neural", "slurp", "librispeech_slue"]
+    name: Literal[
+        "call_centre", "call_centre_neural", "slurp", "librispeech_slue", "harper_valley", "fluent_speech"
+    ]
     sizes: dict[str, int] = Field(default_factory=dict)  # caller turns a split; empty: all there are
 
 
@@ -128,6 +130,8 @@ class StageConfig(FitConfig):
     traces: str | None = None  # of `annotate`; None: written from gold
     objective: Objective | None = None  # None: cross-entropy of the answer, through the LLM
     frame_dropout: float | None = Field(None, gt=0, lt=1)  # of the frames, under the objective ctc
+    # Examples whose gradients are computed at a time, for small GPUs; None: all of a batch. In no digest.
+    micro_batch: int | None = Field(None, gt=0)
 
     @property
     def own_examples(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -43,6 +44,8 @@ MODELS = {
 CORPORA = {
     "call_centre": Source("CC BY 4.0, made on this machine", False, 0.0),
     "slurp": Source("CC BY 4.0 text, CC BY-NC 4.0 audio", False, 6.0),
+    "harper_valley": Source("CC BY 4.0", False, 1.5),
+    "fluent_speech": Source("Fluent Speech Commands Public License, for research", False, 1.6),
     "librispeech_slue": Source("LibriSpeech CC BY 4.0; SLUE-VoxPopuli and -VoxCeleb, their own", True, 65.0),
 }
 
@@ -52,9 +55,9 @@ VOICE_PACKAGES = ("onnxruntime", "kokoro-onnx", "piper-tts")
 
 @dataclass(frozen=True)
 class Need:
-    """What a profile asks of a machine besides models and corpora."""
+    """What a profile asks of a machine. Disk: besides what its models and corpora are fetched to."""
 
-    disk_gib: float
+    disk_gib: float  # the suite's own copy of the corpora, encoder frames, checkpoints and results
     memory_gib: float
     gpu: str
 
@@ -63,7 +66,9 @@ NEEDS = {
     "smoke": Need(1, 4, "none"),
     "mini": Need(4, 4, "none"),
     "small": Need(8, 8, "none"),
-    "paper": Need(60, 32, "one with 24 GiB, 80 GiB for the models of 7 and 8 B"),
+    # Disk: 220 h of speech, copied (13) and as frames of Whisper-base, -small and Qwen2-Audio's tower (63);
+    # what 370 stages train (54). Memory: Qwen2-Audio in fp32, of which the tower is taken.
+    "paper": Need(130, 40, "one with 24 GiB, 80 GiB for the models of 7 and 8 B"),
 }
 
 
@@ -122,28 +127,51 @@ def profile_lines(name: str) -> list[str]:
         *(("audio", model) for model in profile.audio_llms.values()),
         *(("LLM", model) for model in profile.llms.values()),
     ]
+    used = list(dict.fromkeys(own.corpus.name for own in papers))
     return [
-        *map(_corpus_line, dict.fromkeys(own.corpus.name for own in papers)),
+        *map(_corpus_line, used),
         *(_model_line(kind, model) for kind, model in dict.fromkeys(models)),
-        *(_need_lines(NEEDS[name]) if name in NEEDS else []),
+        *(_need_lines(NEEDS[name], {model for _, model in models}, used) if name in NEEDS else []),
     ]
 
 
-def _need_lines(need: Need) -> list[str]:
+def _need_lines(need: Need, models: Iterable[str], used: Iterable[str]) -> list[str]:
     return [
-        f"{_mark(free_disk() / 2**30 >= need.disk_gib)} disk     {need.disk_gib:g} GiB",
+        _disk_line(need.disk_gib, models, used),
         f"{_mark(_memory_gib() >= need.memory_gib)} memory   {need.memory_gib:g} GiB",
         f"{_mark(need.gpu == 'none' or _has_gpu())} GPU      {need.gpu}",
     ]
 
 
-def _corpus_line(corpus: str) -> str:
-    terms = _terms(CORPORA[corpus]) if corpus in CORPORA else "licence unknown to this suite"
+def _disk_line(own: float, models: Iterable[str], used: Iterable[str]) -> str:
+    """The whole need, of which what is fetched already takes nothing more."""
+    known = [(MODELS[name].gib, _whole(name)) for name in models if name in MODELS]
+    known += [(CORPORA[name].gib, _lacks(name) is None) for name in used if name in CORPORA]
+    fetched, to_come = sum(gib for gib, _ in known), sum(gib for gib, there in known if not there)
+    parts = f": {fetched:.0f} for models and corpora, {to_come:.0f} of it to be fetched" if fetched else ""
+    return f"{_mark(free_disk() / 2**30 >= own + to_come)} disk     {own + fetched:.0f} GiB{parts}"
+
+
+def _whole(model: str) -> bool:
+    try:
+        backbones.backbone_folder(model)
+    except UserError:
+        return False
+    return True
+
+
+def _lacks(corpus: str) -> str | None:
+    """What a corpus lacks on this machine, in a sentence."""
     try:
         corpora.recipe(corpus)
-        lacking = ""
     except UserError as error:
-        lacking = f": {error}"
+        return str(error)
+    return None
+
+
+def _corpus_line(corpus: str) -> str:
+    terms = _terms(CORPORA[corpus]) if corpus in CORPORA else "licence unknown to this suite"
+    lacking = f": {why}" if (why := _lacks(corpus)) else ""
     return f"{_mark(not lacking)} corpus   {corpus} ({terms}){lacking}"
 
 

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from speechllm_bench import paths, runs, sealed
+from speechllm_bench import identity, paths, runs, sealed
+from speechllm_bench.config import RunConfig
 from speechllm_bench.studies import Plan
+from speechllm_bench.tasks import TASKS
 
 RUN_SECONDS = 20  # of a run beside its training, until one is recorded
 CTC_EXAMPLE = 0.1  # examples through the LLM that take as long as one of a warm start, which has none; about
+CONTEXT_GIB = 2.0  # of GPU memory that a process takes before it has a model
+# Of activations, an example of a batch and billion parameters, and the same with a trace in the answer: at or
+# above what benchmarks/paper_scale.md has of 1, 4 and 8 B.
+GIB_AN_EXAMPLE, WITH_TRACE = 0.25, 0.52
+
+
+def gpu_gib(config: RunConfig) -> float:
+    """About what a run takes of a GPU's memory; the weights' headers are read, and nothing is loaded."""
+    n = identity.n_stored(config.audio_llm or config.llm)
+    weights = n * (2 if config.precision == "bf16" else 4) / 2**30
+    traced = any(TASKS[task].traced for task in config.tasks(len(config.stages)))
+    batch = max((stage.batch_size for stage in config.stages), default=0)
+    return CONTEXT_GIB + 1.2 * weights + (WITH_TRACE if traced else GIB_AN_EXAMPLE) * batch * n / 1e9
 
 
 def describe(plan: Plan, jobs: int) -> str:

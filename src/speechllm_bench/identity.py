@@ -144,6 +144,8 @@ def _used(config: RunConfig) -> dict:
     """
     instead = {"encoder", "llm"} if config.audio_llm else set()
     used = config.model_dump(exclude=instead, exclude_none=True)
+    for stage in used["stages"]:
+        stage.pop("micro_batch", None)  # changes numbers by no more than their rounding
     if config.adapter and config.adapter.kind in ONE_CLASS_KINDS:
         used["adapter"] = UNUSED_SIZES | used["adapter"]
     return used

@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from speechllm_bench import catalogue, identity, leftovers, lifeline, paths, runner, runs, sealed, studies
+from speechllm_bench import catalogue, executors, identity, leftovers, lifeline, paths, runs, sealed, studies
 from speechllm_bench.config import LARGEST_SEED
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import VARIANT_SETS
@@ -204,7 +204,7 @@ def _outcome(work: Path, log: Path, limit: float) -> dict:
         process = lifeline.start(
             [sys.executable, "-m", "speechllm_bench.notebook", str(work)],
             # With more, notebooks side by side wait for each other, minutes for seconds; runs have theirs.
-            os.environ | dict.fromkeys(runner.THREAD_VARIABLES, "1"),
+            os.environ | dict.fromkeys(executors.THREAD_VARIABLES, "1"),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

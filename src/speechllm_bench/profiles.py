@@ -32,6 +32,7 @@ class Training(Strict):
     """A profile's training settings, scale-bound; a variant may scale the rates or name another warm-up."""
 
     batch_size: int
+    micro_batch: int | None = None  # examples at a time, whose gradients are summed; None: the whole batch
     lr: float
     lora_lr: float  # of stages that train LoRA
     warmup: float

@@ -1,4 +1,4 @@
-"""Processes: runs what is missing of a plan, several at a time, each run a process group of its own.
+"""Runs what is missing of a plan, several at a time, on an executor: this machine, Ray or Slurm.
 
 A run that fails, is killed or takes too long is recorded and the others go on. Nothing finished is ever
 lost: a run folder appears whole or not at all, and a stopped run resumes from its checkpoint.
@@ -6,33 +6,30 @@ lost: a run folder appears whole or not at all, and a stopped run resumes from i
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
-import psutil
-
-from speechllm_bench import lifeline, paths, runs, studies
+from speechllm_bench import executors, lifeline, paths, runs, studies
 from speechllm_bench.config import RunConfig
-from speechllm_bench.errors import UserError
-from speechllm_bench.estimate import clock, describe, run_seconds
+from speechllm_bench.errors import BUSY, UserError
+from speechllm_bench.estimate import clock, describe, gpu_gib, run_seconds
+from speechllm_bench.executors import Executor, Job, Task, local, machine
+from speechllm_bench.executors.machine import cores
 from speechllm_bench.studies import Plan, Run
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 20  # between asking a run to stop and killing it
 LOG_SECONDS = 60  # between two lines of progress where nobody watches a bar
+BUSY_SECONDS = 10  # until a run is tried again that another runner is doing, or trains a stage of
 LEAST_DISK = 2**30  # bytes
-MEMORY_OF_A_RUN = 2 * 2**30  # of the embedded backbones: 1.6 GiB by the records of `mini`, the largest 2.9
 LOG_LINES = 20  # of a failed run's log that its record keeps
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 Command = Callable[[Run, int], list[str]]
 """From a run and its number of threads to the command line of its process."""
@@ -48,9 +45,9 @@ class Outcome:
 @dataclass
 class _Active:
     run: Run
-    process: subprocess.Popen
+    job: Job
     log: Path
-    started: float  # monotonic; waiting for another process does not count
+    started: float  # monotonic; waiting for another process, or in a queue, does not count
 
 
 def run_command(run: Run, threads: int) -> list[str]:
@@ -68,24 +65,30 @@ def run_missing(
     jobs: int | None = None,
     command: Command = run_command,
     prepare: Command = prepare_command,
+    executor: str = "local",
 ) -> Outcome:
-    """Run what is missing, `jobs` processes at a time (default: `at_once`).
+    """Run what is missing on one of `executors.EXECUTORS`, `jobs` runs at a time (default: as many as it has
+    room for).
 
     Prints the plan and shows one progress bar. Raises UserError where the corpus cannot be prepared or
     the disk is full, KeyboardInterrupt after it stopped the runs.
     """
     started = time.monotonic()
-    jobs = jobs or at_once()
-    print(describe(plan, jobs), flush=True)
     if not plan.missing:
+        print(describe(plan, jobs or 1), flush=True)
         return Outcome((), (), 0.0)
     _check_disk()
-    hearing = [run for run in plan.missing if run.config.needs_audio]
-    if hearing:
-        print("Preparing corpus and encoder frames.", flush=True)
-    for run in {_needs(run.config): run for run in reversed(hearing)}.values():
-        _prepare(prepare(run, cores()), run.profile)
-    finished, failures = _run_all(plan, jobs, command)
+    place = executors.executor(executor, jobs)
+    try:
+        print(describe(plan, place.at_once), flush=True)
+        hearing = [run for run in plan.missing if run.config.needs_audio]
+        if hearing:
+            print("Preparing corpus and encoder frames.", flush=True)
+        for run in {needs(run.config): run for run in reversed(hearing)}.values():
+            _prepare(place, prepare(run, cores()), run, plan.profile.time_limit_minutes)
+        finished, failures = _run_all(plan, place, command)
+    finally:
+        place.close()
     for failure in failures:
         print(f"{failure['run']}: {failure['status']}: {failure['message']} (log: {failure['log']})")
     seconds = time.monotonic() - started
@@ -93,18 +96,9 @@ def run_missing(
     return Outcome(tuple(finished), tuple(failures), seconds)
 
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def at_once() -> int:
-    """How many runs go on together by default: one a core, as far as memory goes; one where there is a GPU,
-    since all would train on the same.
-    """
-    if shutil.which("nvidia-smi"):
-        return 1
-    return max(1, min(cores(), psutil.virtual_memory().available // MEMORY_OF_A_RUN))
+    """How many runs go on together on this machine by default."""
+    return machine.at_once(machine.gpus())
 
 
 def free_disk() -> int:
@@ -123,13 +117,16 @@ def write_status(digest: str, phase: str, share: float) -> None:
     runs.write_json(status_file(digest), status, lasting=False)
 
 
-def read_status(digest: str, pid: int) -> dict:
-    """How far the run's process `pid` is. It waits while another one, of a second runner, does the run."""
+def read_status(digest: str, pid: int | None) -> dict:
+    """How far the run's process `pid` is. It waits while another one, of a second runner, does the run.
+
+    None: of the run's process on another machine, which is in a queue until it has said something.
+    """
     try:
         status = runs.read_json(status_file(digest))
     except UserError:
-        status = {"pid": 0}  # nobody has said anything yet
-    if status["pid"] == pid:
+        status = {"pid": 0, "phase": "queued", "share": 0.0}  # nobody has said anything yet
+    if pid is None or status["pid"] == pid:
         return status
     waits = status["pid"] and lifeline.alive(status)
     return {"phase": "waiting", "share": status["share"]} if waits else {"phase": "starting", "share": 0.0}
@@ -141,13 +138,23 @@ def next_run(pending: Iterable[Run], active: Iterable[Run]) -> Run | None:
     return next((run for run in pending if not run.makes() & taken), None)
 
 
-def _run_all(plan: Plan, jobs: int, command: Command) -> tuple[list[Run], list[dict]]:
+def owners_first(missing: Sequence[Run]) -> list[Run]:
+    """Runs in the plan's order, but those first that make what most others want as well."""
+    wanted = Counter(made for run in missing for made in run.makes())
+    return sorted(missing, key=lambda run: -sum(wanted[made] - 1 for made in run.makes()))
+
+
+def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], list[dict]]:
     from tqdm.auto import tqdm  # the notebook's bar in a notebook
 
-    pending, active = plan.missing, []
+    pending, active = owners_first(plan.missing), []
     finished: list[Run] = []
     failures: list[dict] = []
-    threads = max(1, cores() // jobs)
+    threads = max(1, cores() // place.at_once)
+    again: dict[str, float] = {}  # when a busy run is tried again, by its digest
+    memory = {run.digest: gpu_gib(run.config) if place.with_gpus else 0.0 for run in pending}
+    # Elsewhere a job that waits takes nobody's turn: it has a queue behind it.
+    leave = ["--unless-busy"] if isinstance(place, local.Local) else []
     limit = plan.profile.time_limit_minutes * 60
     form = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]{postfix}"
     # A run that trains is worth many that share its stages, or the bar's own estimate would be far off.
@@ -157,17 +164,26 @@ def _run_all(plan: Plan, jobs: int, command: Command) -> tuple[list[Run], list[d
     interval, shown = (POLL_SECONDS if watched else LOG_SECONDS), time.monotonic()
     try:
         while pending or active:
-            while len(active) < jobs and (run := next_run(pending, [a.run for a in active])):
+            while len(active) < place.at_once:
+                tried = [r for r in pending if again.get(r.digest, 0) <= time.monotonic()]
+                tried = [r for r in tried if place.room(memory[r.digest])]
+                if (run := next_run(tried, [a.run for a in active])) is None:
+                    break
                 _check_disk()
                 pending.remove(run)
-                active.append(_start(run, command(run, threads), threads))
+                needed = (threads, memory[run.digest], plan.profile.time_limit_minutes)
+                active.append(_start(place, run, [*command(run, threads), *leave], *needed))
             time.sleep(POLL_SECONDS)
             for job in list(active):
                 if (status := _ended(job, limit)) is None:
                     continue
                 active.remove(job)
-                _settle(job, status, finished, failures)
-            said = [read_status(job.run.digest, job.process.pid) for job in active]
+                if status == "busy":
+                    pending.append(job.run)
+                    again[job.run.digest] = time.monotonic() + BUSY_SECONDS
+                else:
+                    _settle(job, status, finished, failures)
+            said = [read_status(job.run.digest, job.job.pid) for job in active]
             phases = list(zip(active, said, strict=True))
             bar.n = sum(weights.values()) - sum(weights[run.digest] for run in pending)
             bar.n -= sum(weights[job.run.digest] * (1 - status["share"]) for job, status in phases)
@@ -188,30 +204,19 @@ def _run_all(plan: Plan, jobs: int, command: Command) -> tuple[list[Run], list[d
     return finished, failures
 
 
-def _start(run: Run, command: list[str], threads: int) -> _Active:
-    log = paths.results(run.profile) / "logs" / f"{run.digest}.log"
-    with _emptied(log) as file:
-        return _Active(run, _spawn(command, file, threads), log, time.monotonic())
-
-
-def _spawn(command: list[str], output: TextIO | None, threads: int) -> subprocess.Popen:
-    settings = {name: str(threads) for name in THREAD_VARIABLES} | {"TOKENIZERS_PARALLELISM": "false"}
-    return lifeline.start(
-        command,
-        os.environ | settings,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT if output else None,
-    )
+def _start(place: Executor, run: Run, command: list[str], threads: int, gib: float, minutes: int) -> _Active:
+    log = _emptied(paths.results(run.profile) / "logs" / f"{run.digest}.log")
+    job = place.start(Task(run.name, command, log, threads, gib, minutes))
+    return _Active(run, job, log, time.monotonic())
 
 
 def _ended(job: _Active, limit: float) -> str | None:
-    """How a job ended: ok, failed, killed or timeout; None while it goes on."""
-    code = job.process.poll()
+    """How a job ended: ok, busy, failed, killed or timeout; None while it goes on."""
+    code = job.job.code()
     if code is not None:
         done = code == 0 and studies.run_done(job.run.profile, job.run.digest)
-        return "ok" if done else "killed" if code < 0 else "failed"
-    if read_status(job.run.digest, job.process.pid)["phase"] == "waiting":
+        return "ok" if done else "busy" if code == BUSY else "killed" if code < 0 else "failed"
+    if read_status(job.run.digest, job.job.pid)["phase"] in ("waiting", "queued"):
         job.started = time.monotonic()
     if time.monotonic() - job.started < limit:
         return None
@@ -229,7 +234,7 @@ def _settle(job: _Active, status: str, finished: list[Run], failures: list[dict]
 
 
 def _message(job: _Active, status: str) -> str:
-    code = job.process.returncode
+    code = job.job.code()
     if status == "timeout":
         return "took longer than the profile's time_limit_minutes and was stopped; the next start resumes it"
     if status == "killed":
@@ -249,50 +254,46 @@ def _record_failure(job: _Active, status: str, message: str) -> dict:
 
 
 def _stop(active: list[_Active]) -> None:
-    """Ask every group to end, wait, then kill what is left of them."""
-    for job in active:
-        _signal_group(job.process, signal.SIGTERM)
+    """Ask every job to end, wait, then kill what is left of them."""
+    for one in active:
+        one.job.ask_to_stop()
     deadline = time.monotonic() + GRACE_SECONDS
-    for job in active:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            job.process.wait(max(0.0, deadline - time.monotonic()))
-        _signal_group(job.process, signal.SIGKILL)
-        job.process.wait()
+    while time.monotonic() < deadline and any(one.job.code() is None for one in active):
+        time.sleep(0.05)
+    for one in active:
+        one.job.kill()
 
 
-def _signal_group(process: subprocess.Popen, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
-
-
-def _needs(config: RunConfig) -> str:
+def needs(config: RunConfig) -> str:
     """What tells runs apart that need another corpus, or other encoder frames of it."""
     hears = (config.audio_llm or config.encoder.model_dump()) if config.hears else None
     return runs.digest(config.corpus.model_dump(), hears)
 
 
-def _prepare(command: list[str], profile: str) -> None:
-    """A corpus and its encoder frames, before the runs and by all cores."""
-    seen = sys.stderr.isatty()  # a terminal shows the bars, a notebook's kernel has none
-    log = paths.results(profile) / "logs" / "prepare.log"
-    with contextlib.nullcontext() if seen else _emptied(log) as file:
-        process = _spawn(command, file, cores())
-        try:
-            code = process.wait()
-        except BaseException:
-            _stop([_Active(None, process, log, 0.0)])
-            raise
+def _prepare(place: Executor, command: list[str], run: Run, minutes: int) -> None:
+    """A corpus and its encoder frames, before the runs and by all cores: a job of its own."""
+    # A terminal shows the bars, a notebook's kernel has none, and another machine neither.
+    seen = sys.stderr.isatty() and isinstance(place, local.Local)
+    log = _emptied(paths.results(run.profile) / "logs" / "prepare.log")
+    gib = gpu_gib(run.config) if place.with_gpus else 0.0
+    job = place.start(Task(f"prepare {run.study}", command, None if seen else log, cores(), gib, minutes))
+    try:
+        while (code := job.code()) is None:
+            time.sleep(POLL_SECONDS)
+    except BaseException:
+        _stop([_Active(run, job, log, 0.0)])
+        raise
     if code:
         _check_disk()  # a full one holds no log that could say so
         why = "the message is above" if seen else _last_line(log, f"exit code {code}")
         raise UserError(f"corpus and encoder frames could not be prepared: {why}")
 
 
-def _emptied(log: Path) -> TextIO:
-    """An empty log that is appended to, so that two runners' processes do not write over each other."""
+def _emptied(log: Path) -> Path:
+    """An empty log, to be appended to, so that two runners' processes do not write over each other."""
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
-    return open(log, "a", encoding="utf-8")
+    return log
 
 
 def _lines(log: Path) -> list[str]:

@@ -146,6 +146,14 @@ def lock(target: Path, waiting: Callable[[], None] = lambda: None) -> contextlib
     return locks.held(lock_file(target), waiting)
 
 
+def locked(target: Path) -> bool:
+    """Whether another process holds `target` at this moment."""
+    if (lock := locks.acquired(lock_file(target))) is None:
+        return True
+    lock.release()
+    return False
+
+
 def lock_file(target: Path) -> Path:
     """Keyed by the place, and not by the name alone; in the home by the place below it."""
     place, home = target.resolve(), paths.home()

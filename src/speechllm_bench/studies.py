@@ -15,12 +15,14 @@ from typing import Literal
 
 from speechllm_bench import catalogue, identity, overrides, paths, runs, sealed
 from speechllm_bench.config import RunConfig
-from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.data.testable import untestable
+from speechllm_bench.errors import MissingInput, NotTestable, UserError
 from speechllm_bench.evaluation import seeds, versions
 from speechllm_bench.experiments import VARIANT_SETS, Study, load_study, refuse_idle, resolve
 from speechllm_bench.profiles import Profile, known_profiles, load_profile, profile_file
 
 Status = Literal["done", "missing", "failed"]
+NOT_TESTABLE = "NOT TESTABLE"  # of a row whose run means nothing on the profile's corpus
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class Run:
         """The stages that this run would have to train."""
         return {stage for stage in self.stages if not stage_done(self.profile, stage)}
 
+    def trained_into(self) -> list[Path]:
+        """The folders of the stages that it would have to train."""
+        return [stage_folder(self.profile, stage) for stage in sorted(self.untrained())]
+
     def makes(self) -> set[str]:
         """What this run would have to make first that others may want as well: its untrained stages, and
         what a recogniser hears in a split.
@@ -62,7 +68,7 @@ class Plan:
 
     profile: Profile
     runs: tuple[Run, ...]
-    left_out: tuple[str, ...] = ()  # sentences on variants whose backbone is not on this machine
+    left_out: tuple[str, ...] = ()  # sentences on variants that cannot be run here, or mean nothing
 
     @property
     def distinct(self) -> list[Run]:
@@ -114,13 +120,14 @@ def plan(
     """The runs of the named studies; `variants` and `seeds` choose among them.
 
     `variants` may name several at once (`Study.chosen`). None of them means the profile's choice, no seeds
-    the profile's. Variants whose backbone or corpus is not on this machine are left out, unless they are
-    named or nothing else remains: that is MissingInput. Raises UserError for an unknown study, profile or
-    variant.
+    the profile's. Variants whose backbone or corpus is not on this machine, or that mean nothing on their
+    corpus, are left out, unless they are named or nothing else remains: that is MissingInput. Raises
+    UserError for an unknown study, profile or variant.
     """
     scale = profile_named(profile)
     chosen = [_study(name) for name in dict.fromkeys(studies)]
     _check_variants(chosen, variants)
+    named = set(variants or ()) - set(VARIANT_SETS)  # a study may have a variant of the name `all`
     planned: list[Run] = []
     left_out: dict[str, list[str]] = {}  # by what is missing
     for study in chosen:
@@ -129,7 +136,7 @@ def plan(
                 own = scale.of(study.paper)
                 planned += [_run(study, name, seed, own) for seed in _seeds(study, scale, seeds)]
             except MissingInput as missing:
-                if name in (variants or ()):
+                if name in named:
                     raise
                 left_out.setdefault(str(missing), []).append(f"{study.study} {name}")
     if left_out and not planned:
@@ -147,9 +154,9 @@ def run(study: str, variant: str, seed: int, profile: str) -> Run:
 def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> list[dict]:
     """What is stored of a study: one row a variant and seed, in the study's order.
 
-    A row has `variant`, `seed`, `profile`, `run` (a `Run`), `status` (ok, diverged, FAILED or NOT RUN),
-    `record` (run.json) and `score` (score.json as `versions.shown` and `seeds.marked` give it, with its
-    `task`), both None where there is none.
+    A row has `variant`, `seed`, `profile`, `run` (a `Run`), `status` (ok, diverged, FAILED, NOT RUN or NOT
+    TESTABLE, with the reason under `why`), `record` (run.json) and `score` (score.json as `versions.shown`
+    and `seeds.marked` give it, with its `task`), both None where there is none.
     Without its backbones a run cannot be told apart (its digest rests on their weights): its row is NOT RUN
     then, and `run` is None.
     """
@@ -228,6 +235,8 @@ def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
         _check_role("encoders", encoder, named)
     config = resolve(profile, chosen, seed, named)
     refuse_idle(study, variant, profile, config)
+    if why := untestable(config):
+        raise NotTestable(f"not testable on this corpus: {why}")
     digest = identity.run_digest(config)
     stages = tuple(identity.stage_digest(config, i) for i in range(len(config.stages)))
     status: Status = "missing"
@@ -265,6 +274,8 @@ def _row(study: Study, variant: str, seed: int, profile: Profile) -> dict:
     row = {**named, "run": None, "record": None, "score": None}
     try:
         run = row["run"] = _run(study, variant, seed, profile)
+    except NotTestable as told:
+        return row | {"status": NOT_TESTABLE, "why": str(told)}
     except MissingInput:
         return row | {"status": "NOT RUN"}
     if run.status != "done":

@@ -10,14 +10,8 @@ import pytest
 import soundfile
 import torch
 from scipy.signal import resample_poly
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import (
-    GenerationConfig,
-    PreTrainedTokenizerFast,
-    WhisperConfig,
-    WhisperForConditionalGeneration,
-)
-from whisper.tokenizer import get_tokenizer
+from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
+from true_classes import whisper_tokenizer as tokenizer
 
 from speechllm_bench.models import asr
 from speechllm_bench.models.asr import decoder_prompt, load_asr, transcribe
@@ -27,21 +21,6 @@ START = {"many": 50258, "english": 50257}  # of OpenAI's vocabularies
 PROMPTS = {"many": [50258, 50259, 50359, 50363], "english": [50257, 50362]}
 SUPPRESSED, AT_THE_BEGINNING = [1, 2, 7], [220, 50256]
 AUDIO = [np.random.default_rng(i).normal(0, 0.1, n).astype(np.float32) for i, n in enumerate((9000, 24000))]
-
-
-def tokenizer(many: bool) -> PreTrainedTokenizerFast:
-    """Every id of OpenAI's tokenizer: its special tokens, bytes, and a word `wN` for each of the others."""
-    known = get_tokenizer(multilingual=many)
-    special = known.encoding._special_tokens
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = {f"w{i}": i for i in range(known.encoding.n_vocab) if i not in special.values()}
-    words = {c: i for i, c in enumerate(letters)} | dict(list(words.items())[len(letters) :])
-    made = Tokenizer(models.BPE(vocab=words | special, merges=[]))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    made.add_special_tokens([token for token in special if not token[2].isdigit()])  # but no timestamps
-    end = "<|endoftext|>"
-    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token=end, eos_token=end, bos_token=end)
 
 
 @pytest.fixture(scope="module", params=START)

@@ -122,16 +122,39 @@ def test_the_tokens_of_a_trace_are_those_up_to_its_end(tokenizer, monkeypatch, a
     assert tokenizer.decode(ids[: said.trace_tokens]) == counted
 
 
-def test_answers_that_do_not_fit_in_memory_end_in_a_sentence(tokenizer, monkeypatch):
-    def generate(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+class Short(Answers):
+    """On a GPU whose memory holds so many answers at a time."""
 
-    model = Answers(tokenizer)
-    monkeypatch.setattr(model, "generate", generate)
+    def __init__(self, tokenizer, room: int):
+        super().__init__(tokenizer)
+        self.room = room
+
+    def generate(self, batch, *told):
+        if len(batch.tokens) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().generate(batch, *told)
+
+
+@pytest.mark.parametrize(
+    ("room", "sizes"), [(8, [8, 3]), (4, [4, 4, 3]), (3, [2, 2, 2, 2, 2, 1]), (1, [1] * 11)]
+)
+def test_batches_that_do_not_fit_in_memory_are_halved_and_nothing_is_lost(tokenizer, capsys, room, sizes):
+    examples = [Example(f"e{i}", f"u{i}", "slots", "<|audio|>\nx", "{}", ("a",)) for i in range(11)]
+    turns, frames = [utterance(i) for i in range(11)], [np.zeros((9 + i, 4), np.float16) for i in range(11)]
+    shares, told = [], {"frames": frames, "batch_size": 8, "max_new_tokens": 9}
+    model = Short(tokenizer, room)
+    said = decode(model, tokenizer, examples, turns, **told, progress=shares.append)
+    assert model.batch_sizes == sizes and shares[-1] == 1.0 and shares == sorted(shares)
+    roomy = decode(Answers(tokenizer), tokenizer, examples, turns, **told)
+    assert [(one.example_id, one.raw) for one in said] == [(one.example_id, one.raw) for one in roomy]
+    assert capsys.readouterr().err.count("does not hold 8 answers") == (room < 8)
+
+
+def test_one_answer_that_does_not_fit_in_memory_ends_in_a_sentence(tokenizer):
     example = Example("e0", "u0", "slots", "<|audio|>\nx", "{}", ("a",))
-    with pytest.raises(UserError, match=r"1 answers at a time; .* lower decoding\.batch_size") as told:
+    with pytest.raises(UserError, match=r"not hold one answer at a time") as told:
         decode(
-            model, tokenizer, [example], [utterance(0)], frames=[np.zeros((9, 4), np.float16)],
+            Short(tokenizer, 0), tokenizer, [example], [utterance(0)], frames=[np.zeros((9, 4), np.float16)],
             batch_size=4, max_new_tokens=8,
         )  # fmt: skip
     assert "\n" not in str(told.value)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -133,6 +135,77 @@ def test_a_parameter_may_learn_at_a_share_of_the_rate(tmp_path):
     whole, part = moved(None), moved({"0.weight": 0.25, "2.bias": 1.0})
     assert part.pop("0.weight") == pytest.approx(0.25 * whole.pop("0.weight"), rel=1e-4)
     assert part == whole and min(whole.values()) > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("at", "step"), [("loss 4", 5), ("validation 0", 3), ("validation 2", 8), ("loss 7", 8)]
+)
+def test_a_stop_ends_a_whole_step_with_a_checkpoint_and_the_next_start_goes_on(
+    tmp_path, monkeypatch, number, at, step
+):
+    """Within a validation, which may take long, it ends at once."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 60)
+    expected = Toy().fit(tmp_path / "whole")
+    before, toy = signal.getsignal(number), Toy()
+    calls = {"loss": 0, "validation": 0}
+
+    def stopped(name, ask):
+        def call(*batch):
+            found, n = ask(*batch), calls[name]
+            calls[name] += 1
+            if at == f"{name} {n}":
+                signal.raise_signal(number)
+            return found
+
+        return call
+
+    toy.loss, toy.validate = stopped("loss", toy.loss), stopped("validation", toy.validate)
+    with pytest.raises(KeyboardInterrupt):
+        toy.fit(tmp_path / "checkpoint")
+    assert signal.getsignal(number) == before
+    assert json.loads((tmp_path / "checkpoint" / "state.json").read_text())["step"] == step
+    resumed = Toy()
+    assert resumed.fit(tmp_path / "checkpoint").curve == expected.curve
+    assert len(resumed.losses) == 8 - step  # no step is done twice
+
+
+def test_a_second_stop_does_not_wait_and_keeps_nothing_of_the_step(tmp_path):
+    toy, ask = Toy(), Toy.loss
+
+    def twice(batch):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        return ask(toy, batch)
+
+    toy.loss = twice
+    with pytest.raises(KeyboardInterrupt):
+        toy.fit(tmp_path / "checkpoint")
+    assert not toy.losses and not (tmp_path / "checkpoint").exists()
+
+
+def test_outside_the_main_thread_nothing_is_held_back(tmp_path):
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(Toy().fit, tmp_path / "checkpoint").result().status == "ok"
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_gradients_of_smaller_parts_sum_up_to_those_of_the_batch(tmp_path, size):
+    """Without dropout, whose masks depend on the batch; the mean over 3 rows, of parts of 1 or of 2 and 1."""
+
+    def cut(batch):
+        return [(len(part) / len(batch), part) for part in batch.split(size)]
+
+    def trained(**told):
+        toy = Toy()
+        toy.model[1].p = 0.0
+        arguments = (config(), toy.parameters(), toy.batches, toy.loss, toy.validate, tmp_path / "c", 0)
+        return loop.fit(*arguments, **told).curve, toy
+
+    (whole, _), (parts, toy) = trained(), trained(parts=cut)
+    assert len(toy.losses) == 8 * (3 if size == 1 else 2)
+    assert [(p.step, p.examples, p.metric) for p in whole] == [(p.step, p.examples, p.metric) for p in parts]
+    assert [p.value for p in parts] == pytest.approx([p.value for p in whole], rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("fail_at", [1, 3, 4, 7])

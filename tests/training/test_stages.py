@@ -10,12 +10,13 @@ import pytest
 import torch
 from conftest import ADAPTERS
 
-from speechllm_bench import preparation
+from speechllm_bench import identity, preparation
 from speechllm_bench.config import AnnotationConfig, LoraConfig, StageConfig
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators import Annotated, Question, stored
 from speechllm_bench.data.annotators.labels import labels as annotated
 from speechllm_bench.errors import UserError
+from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.tasks import ner
 from speechllm_bench.tasks.trace import Trace
 from speechllm_bench.training import stages
@@ -389,6 +390,33 @@ def test_an_adapter_stage_is_the_same_with_untrained_lora_and_without(tiny_run, 
         model, _, _ = train(config.model_copy(update={"lora": lora}), tiny_data, tmp_path / name)
         weights.append(model.adapter.state_dict())
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+@pytest.mark.parametrize("memory", ["asked for", "short"])
+def test_a_batch_in_parts_gives_the_same_numbers_and_is_the_same_run(
+    tiny_run, tiny_data, tmp_path, collated, monkeypatch, memory
+):
+    """Parts hold as many examples, not as many target tokens; where memory is short they are halved."""
+    whole = stage(tiny_run(), examples=16, decoded_turns=0, points=2)
+    _, expected, _ = train(whole, tiny_data, tmp_path / "whole")
+    config = stage(whole, micro_batch=1) if memory == "asked for" else whole
+    assert identity._used(config) == identity._used(whole)
+    if memory == "short":
+        answer_logits = SpeechLLM.answer_logits
+
+        def short(model, batch, speech=None):
+            if model.training and len(batch.tokens) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return answer_logits(model, batch, speech)
+
+        monkeypatch.setattr(SpeechLLM, "answer_logits", short)
+    collated.clear()
+    _, found, _ = train(config, tiny_data, tmp_path / "parts")
+    sizes = [len(examples) for examples, told in collated if told["with_answer"]]
+    assert sizes.count(1 if memory == "asked for" else 2) == 16 // (1 if memory == "asked for" else 2)
+    names = [(p.step, p.examples, p.split, p.metric) for p in expected.curve]
+    assert [(p.step, p.examples, p.split, p.metric) for p in found.curve] == names
+    assert [p.value for p in found.curve] == pytest.approx([p.value for p in expected.curve], rel=1e-5)
 
 
 @pytest.mark.parametrize("hears", ["composite", "audio_llm"])

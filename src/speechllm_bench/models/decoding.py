@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
@@ -32,7 +33,8 @@ def decode(
     """Predictions in the order of `examples`, each with its utterance beside it.
 
     The model hears `frames`, or reads `transcripts` where it is a text LLM. Batches hold examples of
-    like length, longest first: little is padded, and memory runs out at once or never.
+    like length, longest first: little is padded, and memory runs out at once or never. Where a GPU's does,
+    they are halved from there on, and it is told once.
     """
     heard = frames if frames is not None else transcripts
 
@@ -45,8 +47,9 @@ def decode(
     training = model.training
     model.eval()
     said: dict[int, Prediction] = {}
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
+    start, size = 0, batch_size
+    while start < len(order):
+        rows = order[start : start + size]
         chosen = [heard[i] for i in rows]
         batch = collate(
             tokenizer,
@@ -58,15 +61,26 @@ def decode(
         try:
             tokens = model.generate(batch, max_new_tokens, ends, tokenizer.pad_token_id, beams)
         except torch.OutOfMemoryError:
-            raise UserError(
-                f"the GPU's memory does not hold {len(rows)} answers at a time; take a GPU with more, or "
-                "lower decoding.batch_size in the profile, which is another run"
-            ) from None
+            tokens = None  # outside of this block nothing holds on to what was computed
+        if tokens is None:
+            size = _halved(len(rows), told=size < batch_size)
+            continue
         for i, ids in zip(rows, tokens.tolist(), strict=True):
             said[i] = _prediction(tokenizer, examples[i], utterances[i], ids, ends)
-        progress(min(1.0, (start + batch_size) / len(order)))
+        start += len(rows)
+        progress(start / len(order))
     model.train(training)
     return [said[i] for i in range(len(examples))]
+
+
+def _halved(n: int, told: bool) -> int:
+    """Half of a batch that a GPU's memory does not hold; UserError where that is one answer."""
+    torch.cuda.empty_cache()
+    if n == 1:
+        raise UserError("the GPU's memory does not hold one answer at a time; take a GPU with more")
+    if not told:
+        print(f"The GPU's memory does not hold {n} answers at a time: they are halved.", file=sys.stderr)
+    return -(-n // 2)
 
 
 def _prediction(

@@ -139,6 +139,11 @@ def collate(
     return Batch(tokens, attended, speech, answered, *pad_frames(frames))
 
 
+def n_targets(tokenizer: PreTrainedTokenizerBase, example: Example) -> int:
+    """How many tokens of an example are learned, the end token included."""
+    return len(tokenizer(example.target, add_special_tokens=False)["input_ids"]) + 1
+
+
 def pad_frames(frames: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     """(T_i, D) fp16 arrays -> (B, T, D) float32 with zeros beyond each end, and (B,) lengths."""
     lengths = torch.tensor([len(f) for f in frames])

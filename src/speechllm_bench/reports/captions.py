@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -38,6 +38,15 @@ def left_out(excluded: Iterable[int]) -> list[str]:
     if not (found := list(excluded)):
         return []
     return [f"Left out of the corpus since they cannot be read: {_range(found)} recordings."]
+
+
+def not_testable(rows: Sequence[dict]) -> list[str]:
+    """A sentence for each reason why variants mean nothing on the corpus, from rows of `studies.records`."""
+    variants: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get("why") and row["variant"] not in variants.setdefault(row["why"], []):
+            variants[row["why"]].append(row["variant"])
+    return [f"{', '.join(names)}: {why}." for why, names in variants.items()]
 
 
 def _trained(frame: pd.DataFrame) -> pd.Series:

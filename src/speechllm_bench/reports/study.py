@@ -89,7 +89,8 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
     frame = table(study, rows)
     folder = paths.results(profile)
     caption = tables.caption(frame, study.title, " or ".join(study.baselines), profile)
-    written = tables.write(frame, folder / "tables", name, " ".join([caption, *trained_again(rows)]))
+    notes = [*trained_again(rows), *captions.not_testable(rows)]
+    written = tables.write(frame, folder / "tables", name, " ".join([caption, *notes]))
     further = {
         ending: (make(rows), caption)
         for ending, (make, caption) in (TABLES | OWN_TABLES.get(name, {})).items()
@@ -141,8 +142,10 @@ def verdicts(study: Study, rows: list[dict]) -> pd.DataFrame:
     Where a variant diverged, that is what is judged and told in `diverged`, and there is no difference.
     """
     lines = []
+    without_meaning = {row["variant"] for row in rows if row["status"] == studies.NOT_TESTABLE}
     for entry in study.claims:
         testable = entry.scale is None or all(base_profile(row["profile"]) == "paper" for row in rows)
+        testable &= without_meaning.isdisjoint({entry.better, entry.worse, *(entry.beyond or ())})
         diverged = _diverged(rows, entry) if testable else {}
         difference = None if diverged else tables.gain(rows, entry.better, entry.worse, entry.beyond)
         lines.append(

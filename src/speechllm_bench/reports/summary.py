@@ -75,7 +75,7 @@ class _Found:
 
     @property
     def begun(self) -> bool:
-        return any(row["status"] != tables.NOT_RUN for row in self.rows)
+        return any(row["status"] not in (tables.NOT_RUN, studies.NOT_TESTABLE) for row in self.rows)
 
     @property
     def ok(self) -> str:
@@ -133,7 +133,7 @@ def _head(profile: Profile, found: Sequence[_Found]) -> list[str]:
 def _section(found: _Found, folder: Path) -> list[str]:
     blocks = [f"## {found.title}", f"{found.study.question} ({_paper(found.study)})"]
     lines = [f"{found.ok} runs ok", *_named(found.lacking), _size(found.f1.values())]
-    lines += trained_again(found.rows)
+    lines += [*trained_again(found.rows), *captions.not_testable(found.rows)]
     blocks.append("\n".join(f"- {line}" for line in lines))
     if found.f1:
         blocks.append(_markdown(_scores(found.study, found.f1)))

@@ -9,6 +9,7 @@ import math
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
@@ -23,8 +24,10 @@ from speechllm_bench.config import FitConfig
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import CURVE_COLUMNS, SECONDS
 from speechllm_bench.training.schedule import learning_rate
+from speechllm_bench.training.stopping import Stopping
 
 CHECKPOINT_SECONDS = 60
+STOPPED = "Stopped after step {step} of {n}, with a checkpoint from which the next start goes on."
 SPIKE = 5  # times the median gradient norm
 
 
@@ -74,6 +77,7 @@ def fit(
     seed: int,
     *,
     shares: Mapping[str, float] | None = None,
+    parts: Callable[[object], Sequence[tuple[float, object]]] = lambda batch: [(1.0, batch)],
     autocast: bool = False,
     lighten: Callable[[], bool] = lambda: False,
     progress: Callable[[float], None] = lambda share: None,
@@ -84,9 +88,10 @@ def fit(
     values, recorded at `config.points` evenly spaced steps. A checkpoint in `checkpoint` is resumed
     from; on the CPU a killed and resumed training gives the same losses to the last bit. Random
     numbers (dropout) depend on seed and step alone. `shares` are what some parameters' learning rates are
-    of `config.lr`; all others have the whole. Where a GPU's memory is short, `lighten()` makes `loss` take
-    less of it and the step is done again; it returns False where there is nothing left to save, which ends in
-    UserError.
+    of `config.lr`; all others have the whole. `parts(batch)` cuts a batch into smaller ones, each with its
+    share of the loss, whose gradients are summed. Where a GPU's memory is short, `lighten()` makes a step
+    take less of it, which is done again; it returns False where there is nothing left to save: UserError.
+    SIGTERM and Ctrl-C end the training after the step that is being done, with a checkpoint.
     """
     groups: dict[float, list[nn.Parameter]] = {}  # by their share
     for name, parameter in parameters.items():
@@ -107,12 +112,17 @@ def fit(
 
     def gradients() -> dict[str, float]:
         torch.manual_seed(seed * 1_000_003 + state.step)
-        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-            terms = loss(batches[state.step])
-        sum(terms.values()).backward()
-        return {name: term.item() for name, term in terms.items()}
+        values: Counter[str] = Counter()
+        for share, part in parts(batches[state.step]):
+            with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+                terms = loss(part)
+            whole = sum(terms.values())
+            (whole if share == 1 else share * whole).backward()
+            values.update({name: share * term.item() for name, term in terms.items()})
+        return dict(values)
 
-    while state.step < n_steps:
+    def step() -> bool:
+        """One step; False where it diverged."""
         rate = learning_rate(state.step, n_steps, config.lr, config.warmup)
         for share, group in zip(groups, optimizer.param_groups, strict=True):
             group["lr"] = share * rate
@@ -124,29 +134,42 @@ def fit(
         spent = time.perf_counter() - started - (state.validation_seconds - validating)
         state.seconds = earlier + spent
         if not all(math.isfinite(value) for value in values.values()):
-            status = "diverged"
             state.add("train", {**_since_last_point(state.window), "diverged": 1.0})
-            break
+            return False
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         state.window.append(values)
+        state.rate = rate
         progress(state.step / n_steps)
+        return True
 
-        if state.step in marks:
-            state.add("train", {**_since_last_point(state.window), "lr": rate})
-            state.window = []
-            state.clock.append(Point(state.step, state.examples, "train", SECONDS, round(state.seconds, 2)))
-            begin = time.perf_counter()
-            found = validate()
-            state.validation_seconds += time.perf_counter() - begin
-            if not all(math.isfinite(value) for value in found.values()):
+    def point() -> bool:
+        """The point of the curve that is due; False where its validation diverged."""
+        begin = time.perf_counter()
+        try:
+            with stopping.at_once():
+                found = validate()
+        except KeyboardInterrupt:
+            _save(checkpoint, parameters, optimizer, state)  # the point is made by the next start
+            raise
+        state.validation_seconds += time.perf_counter() - begin
+        state.add("train", {**_since_last_point(state.window), "lr": state.rate})
+        state.window, state.marked = [], state.step
+        state.clock.append(Point(state.step, state.examples, "train", SECONDS, round(state.seconds, 2)))
+        sound = all(math.isfinite(value) for value in found.values())
+        state.add("validation", found if sound else {"diverged": 1.0})
+        return sound
+
+    with Stopping() as stopping:
+        while status == "ok" and (state.due(marks) or state.step < n_steps):
+            if not (point() if state.due(marks) else step()):
                 status = "diverged"
-                state.add("validation", {"diverged": 1.0})
-                break
-            state.add("validation", found)
-        if state.step < n_steps and time.perf_counter() - saved > CHECKPOINT_SECONDS:
-            _save(checkpoint, parameters, optimizer, state)
-            saved = time.perf_counter()
+            elif stopping.asked:
+                _save(checkpoint, parameters, optimizer, state)
+                raise KeyboardInterrupt(STOPPED.format(step=state.step, n=n_steps))
+            elif state.step < n_steps and time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                _save(checkpoint, parameters, optimizer, state)
+                saved = time.perf_counter()
     return Fit(status, state.curve, state.seconds, state.validation_seconds, autocast, state.clock)
 
 
@@ -197,6 +220,12 @@ class _State:
     curve: list[Point] = field(default_factory=list)
     window: list[dict[str, float]] = field(default_factory=list)  # the steps since the last point
     clock: list[Point] = field(default_factory=list)  # seconds at the points
+    marked: int = 0  # the step of the last point
+    rate: float = 0.0  # of the last step
+
+    def due(self, marks: set[int]) -> bool:
+        """Whether the curve has no point yet at a step that has one."""
+        return self.step in marks and self.marked < self.step
 
     def add(self, split: str, values: dict[str, float]) -> None:
         self.curve += [Point(self.step, self.examples, split, k, v) for k, v in values.items()]
@@ -219,7 +248,8 @@ def _resume(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer) ->
     try:
         record = sealed.read(folder / "state.json", "")
         points = {name: [Point(**point) for point in record.get(name, [])] for name in ("curve", "clock")}
-        state = _State(**record | points)
+        # Before there was `marked`, nothing was kept between a step and its point.
+        state = _State(**{"marked": record["step"]} | record | points)
         optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
         load_weights(parameters, folder / "weights.safetensors")  # last: nothing is copied in part
         return state

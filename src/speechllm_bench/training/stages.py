@@ -21,13 +21,14 @@ from speechllm_bench.models.adapters import build_adapter, mean_norm
 from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
 from speechllm_bench.models.bf16 import computes_in_bf16
 from speechllm_bench.models.decoding import decode
-from speechllm_bench.models.inputs import collate, prompt_tokens
+from speechllm_bench.models.inputs import collate, n_targets, prompt_tokens
 from speechllm_bench.models.llm import device, load_llm, load_tokenizer, with_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example, SlotType, Utterance
 from speechllm_bench.tasks import TASKS, USUAL
 from speechllm_bench.tasks.trace import Trace
 from speechllm_bench.training import distillation, schedule
+from speechllm_bench.training.accumulation import Parts
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.training.regulariser import Regulariser
 from speechllm_bench.training.seen import Seen
@@ -162,6 +163,15 @@ def train_stage(
     for beside in filter(None, (regulariser, warm_start)):
         parameters |= beside.parameters()
     rate = (stage.adapter_lr or stage.lr) / stage.lr  # of all but LoRA
+    whole = bool(regulariser or warm_start)  # their terms are no means over target tokens
+    parts = Parts(lambda i: n_targets(tokenizer, examples[i]), None if whole else stage.micro_batch)
+
+    def lighten() -> bool:
+        """Take less of a GPU's memory; where nothing is left to save, False."""
+        if warm_start is None and model.recompute_activations():
+            return True
+        return not whole and parts.halve(stage.batch_size)
+
     fitted = fit(
         stage,
         parameters,
@@ -173,8 +183,9 @@ def train_stage(
         checkpoint,
         config.seed,
         shares={name: rate for name in parameters if "lora_" not in name},
+        parts=parts,
         autocast=model.bf16,
-        lighten=model.recompute_activations if warm_start is None else lambda: False,
+        lighten=lighten,
         progress=progress,
     )
     amounts = _amounts(config, stage, turns, examples, tokenizer, data)

@@ -14,13 +14,27 @@ import numpy as np
 
 from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import neural_voices
-from speechllm_bench.data.corpora import call_centre, exclusions, languages, librispeech_slue, slurp
+from speechllm_bench.data.corpora import (
+    call_centre,
+    exclusions,
+    fluent_speech,
+    harper_valley,
+    languages,
+    librispeech_slue,
+    slurp,
+)
 from speechllm_bench.data.corpora.call_centre.splits import FORMANT, NEURAL
+from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.data.synthesis import SYNTHESIS_VERSION
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.schema import SlotType, Utterance
+from speechllm_bench.schema import ALL_GOLD, SlotType, Utterance
 
-RECORDED = {"slurp": slurp, "librispeech_slue": librispeech_slue}
+RECORDED = {
+    "slurp": slurp,
+    "librispeech_slue": librispeech_slue,
+    "harper_valley": harper_valley,
+    "fluent_speech": fluent_speech,
+}
 """Published corpora, by their names in CorpusConfig; the others are synthesised."""
 
 EDITIONS = {edition.corpus: edition for edition in (FORMANT, NEURAL)}
@@ -52,6 +66,13 @@ def speech_recipe() -> dict:
 def languages_recipe() -> dict:
     """What the turns in other languages are made from."""
     return {"corpus": "languages", "text": languages.recipe_hash(), **speech_recipe()}
+
+
+def scope(name: str) -> Scope:
+    """What can be asked of a corpus; none of its files are read."""
+    if name in RECORDED:
+        return RECORDED[name].SCOPE
+    return Scope(EDITIONS[name].splits, (frozenset(ALL_GOLD),), dialogue=True, recorded=False)
 
 
 def slot_types(name: str) -> dict[str, SlotType]:

@@ -27,6 +27,7 @@ import numpy as np
 
 from speechllm_bench.data.audio import SAMPLE_RATE, read_audio, seconds
 from speechllm_bench.data.corpora.published import file_hash, published
+from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.schema import SENTIMENTS, Entity, Gold, SlotType, Utterance
 
@@ -37,6 +38,12 @@ READER_VERSION = "3"
 SPLITS = {"train": ("train-clean-100", "fine-tune"), "validation": ("dev-clean", "dev"),
           "A-test": ("test-clean", "test")}  # fmt: skip
 """Names of a split's part in LibriSpeech and in SLUE."""
+
+SOURCES: dict[str, Gold] = {"librispeech": "transcript", "voxpopuli": "entities", "voxceleb": "sentiment"}
+"""The one field that each source has gold for; of SLUE's transcripts nothing is to be learned."""
+SCOPE = Scope(
+    tuple(SPLITS), tuple(frozenset({field}) for field in SOURCES.values()), dialogue=False, recorded=True
+)
 
 COMBINED = {
     **dict.fromkeys(("DATE", "TIME"), "WHEN"),
@@ -141,7 +148,7 @@ def _librispeech(split: str) -> Iterator[Utterance]:
         for line in filter(None, file.read_text(encoding="utf-8").split("\n")):
             name, _, text = line.partition(" ")
             speaker = name.split("-")[0]
-            yield _utterance("librispeech", split, name, speaker, text.lower(), "transcript")
+            yield _utterance("librispeech", split, name, speaker, text.lower())
 
 
 def _voxpopuli(split: str) -> Iterator[Utterance]:
@@ -149,7 +156,7 @@ def _voxpopuli(split: str) -> Iterator[Utterance]:
         speaker = row.get("speaker_id") or ""
         text, entities = annotated(row["normalized_text"], row["normalized_ner"])
         known = speaker if speaker not in ("", "None") else name.split("_")[0]
-        yield _utterance("voxpopuli", split, name, known, text, "entities", entities=entities)
+        yield _utterance("voxpopuli", split, name, known, text, entities=entities)
 
 
 def _voxceleb(split: str) -> Iterator[Utterance]:
@@ -157,13 +164,10 @@ def _voxceleb(split: str) -> Iterator[Utterance]:
         if (sentiment := row["sentiment"].lower()) in SENTIMENTS:
             text, _ = annotated(row["normalized_text"], "[]")
             speaker = row.get("speaker_id") or name.split("_")[0]
-            yield _utterance("voxceleb", split, name, speaker, text, "sentiment", sentiment=sentiment)
+            yield _utterance("voxceleb", split, name, speaker, text, sentiment=sentiment)
 
 
-def _utterance(
-    source: str, split: str, name: str, speaker: str, text: str, gold: Gold, **fields
-) -> Utterance:
-    """gold: the field that this source is for; of SLUE's transcripts nothing is to be learned."""
+def _utterance(source: str, split: str, name: str, speaker: str, text: str, **fields) -> Utterance:
     return Utterance(
         **{
             "id": f"{source}/{split}/{name}",
@@ -179,7 +183,7 @@ def _utterance(
             "sentiment": "",
             "context": (),
             "speaker": f"{source}/{speaker}",
-            "gold": (gold,),
+            "gold": (SOURCES[source],),
             **fields,
         }
     )

@@ -23,11 +23,12 @@ import numpy as np
 
 from speechllm_bench import runs
 from speechllm_bench.data.audio import read_audio
+from speechllm_bench.data.corpora import slot_file
 from speechllm_bench.data.corpora.published import file_hash, published
+from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.data.corpora.slurp import files
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Gold, SlotType, SlotValue, Utterance
-from speechllm_bench.strict import Strict, load_yaml
 
 GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent")
 READER_VERSION = "2"
@@ -35,22 +36,9 @@ READER_VERSION = "2"
 
 HELD_OUT = ("recommendation", "takeaway", "transport")
 SPLITS = {"train": "train", "validation": "devel", "A-test": "test", "B-test": "test"}
+SCOPE = Scope(tuple(SPLITS), (frozenset(GOLD),), dialogue=False, recorded=True)
 METADATA, AUDIO = "metadata.json", "slurp_real"
 SLOTS = Path(__file__).with_name("slots.yaml")
-
-
-class Slot(Strict):
-    """One entity type in slots.yaml."""
-
-    domain: str
-    description: str
-    open: bool
-    ood: bool = False
-    paraphrases: list[str]
-
-
-class Slots(Strict):
-    slots: dict[str, Slot]
 
 
 def utterances(split: str, n: int | None = None) -> list[Utterance]:
@@ -61,14 +49,9 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
     return list(islice((u for row in rows if _is_of(row, split) for u in _recordings(row, split)), n))
 
 
-@cache
 def slot_types() -> dict[str, SlotType]:
     """All slot types by name, in- and out-of-domain."""
-    found = load_yaml(Slots, SLOTS).slots
-    return {
-        name: SlotType(name, slot.description, slot.open, slot.ood, slot.domain, tuple(slot.paraphrases))
-        for name, slot in found.items()
-    }
+    return slot_file.slot_types(SLOTS)
 
 
 def recipe() -> dict:

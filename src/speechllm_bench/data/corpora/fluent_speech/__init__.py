@@ -1,0 +1,129 @@
+"""Fluent Speech Commands (Lugosch et al., Interspeech 2019): commands to a home assistant, by 97 people.
+
+Nothing is downloaded: the unpacked archive of fluent.ai is looked for as
+
+    $SPEECHLLM_BENCH_DATA/fluent_speech/data/{train,valid,test}_data.csv    wavs/speakers/*/<id>.wav
+
+No speaker is in two of its splits. The action of an intent is never said in one word; object and location are
+slots where a command has them in words (`SAID`). A command that means one without saying it ("louder", of the
+volume) is left out: no span of it is the value. There is no B-test, no dialogue before a command, and nobody
+has labelled entities or sentiment.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from speechllm_bench.data.audio import read_audio
+from speechllm_bench.data.corpora import slot_file
+from speechllm_bench.data.corpora.published import file_hash, published
+from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.errors import UserError
+from speechllm_bench.schema import Gold, SlotType, SlotValue, Utterance
+
+NAME = "fluent_speech"
+READER_VERSION = "1"
+"""To be raised with every change of this package that changes an utterance."""
+
+GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent")
+SPLITS = {"train": "train", "validation": "valid", "A-test": "test"}
+SCOPE = Scope(tuple(SPLITS), (frozenset(GOLD),), dialogue=False, recorded=True)
+SLOTS = Path(__file__).with_name("slots.yaml")
+COLUMNS = ("path", "speakerId", "transcription", "action", "object", "location")
+SAID = {  # other words for a label, singular and plural apart
+    "lights": ("lights", "light"),
+    "lamp": ("lamp", "lamps"),
+    "heat": ("heat", "heating", "temperature"),
+    "volume": ("volume", "sound"),
+    "shoes": ("shoes",),
+    "socks": ("socks",),
+    "washroom": ("washroom", "bathroom"),
+}
+
+
+def utterances(split: str, n: int | None = None) -> list[Utterance]:
+    """The first n commands of a split, None: all. UserError: unknown split; MissingInput: no such file."""
+    if split not in SPLITS:
+        raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
+    made = (_utterance(row, split) for row in _rows(_table(split)).values())
+    return list(islice((utterance for utterance in made if utterance), n))
+
+
+def slot_types() -> dict[str, SlotType]:
+    """Both slot types by name."""
+    return slot_file.slot_types(SLOTS)
+
+
+def recipe() -> dict:
+    """What the utterances depend on: the tables by hash; `corpus.json` has the audio's."""
+    files = {split: file_hash(_table(split)) for split in SPLITS}
+    return {"corpus": NAME, "reader": READER_VERSION, "slots": file_hash(SLOTS), "files": files}
+
+
+def recording(utterance: Utterance) -> np.ndarray:
+    """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
+    row = _rows(_table(utterance.split))[utterance.id.rpartition("/")[2]]
+    return read_audio(published(NAME, "wavs").parent / row["path"])
+
+
+def _table(split: str) -> Path:
+    return published(NAME, f"data/{SPLITS[split]}_data.csv")
+
+
+@cache
+def _rows(file: Path) -> dict[str, dict[str, str]]:
+    """The table's rows by the name of their recording, in the file's order."""
+    with open(file, encoding="utf-8", newline="") as lines:
+        reader = csv.DictReader(lines)
+        if lacking := sorted(set(COLUMNS) - set(reader.fieldnames or ())):
+            raise UserError(f"{file.name} has no {', '.join(lacking)}; is it of Fluent Speech Commands?")
+        rows = {}
+        for row in reader:
+            if None in row or any(not row[name] for name in COLUMNS):
+                raise UserError(
+                    f"{file.name}, line {reader.line_num}: a row has other fields than the header"
+                )
+            rows[Path(row["path"]).stem] = row
+    return rows
+
+
+def _utterance(row: dict[str, str], split: str) -> Utterance | None:
+    """None for a command that means a slot's value without saying it."""
+    text = clean(row["transcription"])
+    slots = []
+    for slot in slot_types():
+        if (label := row[slot].lower()) == "none":
+            continue
+        said = "|".join(map(re.escape, SAID.get(label, (label,))))
+        if not (match := re.search(rf"\b(?:{said})\b", text)):
+            return None
+        slots.append(SlotValue(slot, match.group(), label, *match.span()))
+    name = Path(row["path"]).stem
+    intent = "_".join(row[part].lower() for part in ("action", "object", "location")).replace(" ", "_")
+    return Utterance(
+        id=f"{NAME}/{split}/{name}",
+        split=split,
+        call_id=f"{NAME}/{split}/{name}",
+        turn_index=0,
+        domain="home",
+        company="",
+        intent=intent,
+        transcript=text,
+        slots=tuple(sorted(slots, key=lambda s: s.start)),
+        entities=(),
+        sentiment="",
+        context=(),
+        speaker=f"{NAME}/{row['speakerId']}",
+        gold=GOLD,
+    )
+
+
+def clean(text: str) -> str:
+    """Lower case, without punctuation but the apostrophe."""
+    return " ".join(re.sub(r"[^a-z0-9' ]", " ", text.lower().replace("’", "'")).split())

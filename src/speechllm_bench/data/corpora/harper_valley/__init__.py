@@ -1,0 +1,205 @@
+"""HarperValleyBank (Wu et al., 2010.13929): people play calls to a bank, one of eight tasks each.
+
+The nearest public corpus to the papers' private calls: dialogue before a turn, and slots that callers fill.
+Nothing is downloaded: the folder `data` of github.com/cricketclub/gridspace-stanford-harper-valley is looked
+for as
+
+    $SPEECHLLM_BENCH_DATA/harper_valley/{metadata,transcript}/<sid>.json    audio/caller/<sid>.wav
+
+Callers' turns are the utterances, what both said before is their context. The slots, their places and the
+splits are ours: a record says what a caller was to tell, and where a turn has it in words (`spoken.py`) the
+slot is filled. A turn that tells it otherwise, or in part, is left out; so is one that nobody understood.
+Splits are by caller: no one is heard in two of them, as rule 1 of the protocol asks; names and the like
+repeat. The task in `HELD_OUT` comes in B-test alone. Nobody has labelled entities or sentiment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from speechllm_bench import runs
+from speechllm_bench.data.audio import SAMPLE_RATE, read_audio
+from speechllm_bench.data.corpora import slot_file
+from speechllm_bench.data.corpora.harper_valley import spoken
+from speechllm_bench.data.corpora.published import file_hash, published
+from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.errors import UserError
+from speechllm_bench.schema import Gold, SlotType, SlotValue, Turn, Utterance
+
+NAME, COMPANY = "harper_valley", "harper valley national bank"
+READER_VERSION = "1"
+"""To be raised with every change of this package that changes an utterance."""
+
+GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent")
+SPLITS = {"train": range(7), "validation": range(7, 8), "A-test": range(8, 10), "B-test": range(8, 10)}
+"""The tenths of the callers that a split has, by a hash of who they are."""
+SCOPE = Scope(tuple(SPLITS), (frozenset(GOLD),), dialogue=True, recorded=True)
+HELD_OUT = ("pay bill",)
+SLOTS = Path(__file__).with_name("slots.yaml")
+LONGEST = 30  # seconds, of what Whisper hears
+NOT_UNDERSTOOD = "[unintelligible]"
+
+KEYS = {
+    "first and last name": ("caller_name", spoken.words),
+    "replacement card type": ("card_type", spoken.words),
+    "balance check account type": ("balance_account", spoken.words),
+    "transfer source account": ("source_account", spoken.words),
+    "transfer destination account": ("destination_account", spoken.words),
+    "transfer amount": ("transfer_amount", spoken.amount),
+    "day": ("appointment_day", spoken.words),
+    "time": ("appointment_time", spoken.clock),
+    "phone": ("phone_number", spoken.digits),
+    "home address": ("home_address", spoken.address),
+    "company name": ("company_name", spoken.words),
+    "money amount": ("bill_amount", spoken.amount),
+    "company address": ("company_address", spoken.address),
+}
+"""The slot of what a record names, and how its value is said; the rest is what agents tell."""
+
+
+def utterances(split: str, n: int | None = None) -> list[Utterance]:
+    """The first n turns of a split, None: all. UserError: unknown split; MissingInput: no such file."""
+    if split not in SPLITS:
+        raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
+    return list(islice((u for sid in _sids() if _is_of(sid, split) for u in _turns(sid, split)), n))
+
+
+def slot_types() -> dict[str, SlotType]:
+    """All slot types by name, in- and out-of-domain."""
+    return slot_file.slot_types(SLOTS)
+
+
+def recipe() -> dict:
+    """What the utterances depend on: records and transcripts by hash; `corpus.json` has the audio's."""
+    read = sha256()
+    for sid in _sids():
+        for folder in ("metadata", "transcript"):
+            read.update(f"{sid} {file_hash(_json(folder, sid))}\n".encode())
+    return {
+        "corpus": NAME,
+        "reader": READER_VERSION,
+        "slots": file_hash(SLOTS),
+        "files": read.hexdigest(),
+    }
+
+
+def recording(utterance: Utterance) -> np.ndarray:
+    """Samples (n,) at 16 kHz; UserError for a file that is missing, cannot be read or is too short."""
+    sid, index = utterance.id.rpartition("/")[2].split("-")
+    segment = next(s for s in _segments(sid) if s["index"] == int(index))
+    file = published(NAME, "audio") / "caller" / f"{sid}.wav"
+    whole = read_audio(file)
+    start = round(segment["start_ms"] * SAMPLE_RATE / 1000)
+    end = start + round(segment["duration_ms"] * SAMPLE_RATE / 1000)
+    if start >= len(whole):
+        raise UserError(
+            f"{file} lasts {len(whole) / SAMPLE_RATE:.2f} s, and its transcript has a turn at "
+            f"{start / SAMPLE_RATE:.2f} s; fetch the recording again"
+        )
+    return whole[start:end]
+
+
+@cache
+def _sids() -> list[str]:
+    return sorted(file.stem for file in published(NAME, "transcript").glob("*.json"))
+
+
+def _json(folder: str, sid: str) -> Path:
+    return published(NAME, folder) / f"{sid}.json"
+
+
+@cache
+def _record(sid: str) -> tuple[str, str, dict[str, str]]:
+    """Who called, for which task, and what is told in the call, by the record's own names."""
+    file = _json("metadata", sid)
+    try:
+        record = runs.read_json(file, "fetch it again")
+        told = dict(record["caller"]["metadata"])
+        for task in record["tasks"]:
+            told |= task
+        return (
+            str(record["caller"]["speaker_id"]),
+            str(told.pop("task_type")),
+            {k: str(v) for k, v in told.items()},
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{file} is no record of a call (it has no {error}); fetch it again") from None
+
+
+@cache
+def _segments(sid: str) -> list[dict]:
+    """What both said, in the order of its beginnings, with the text as it is read here."""
+    file = _json("transcript", sid)
+    try:
+        found = runs.read_json(file, "fetch it again")
+        kept = [s | {"text": clean(s["human_transcript"])} for s in found if s.get("human_transcript")]
+        times = ("start_timestamp_ms", "start_ms", "duration_ms", "index")
+        return sorted(kept, key=lambda s: tuple(int(s[key]) for key in times))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{file} is no transcript of a call (it has no {error}); fetch it again") from None
+
+
+def clean(text: str) -> str:
+    """Words alone: without noises ("[noise]"), lower case; what nobody understood stays marked."""
+    text = re.sub(r"\[(?!unintelligible\])[^\]]*\]|<[^>]*>|~", " ", text.lower())
+    return " ".join(text.split())
+
+
+def _is_of(sid: str, split: str) -> bool:
+    caller, task, _ = _record(sid)
+    tenth = int.from_bytes(sha256(f"{NAME} {caller}".encode()).digest()[:4], "big") % 10
+    return tenth in SPLITS[split] and (task in HELD_OUT) == (split == "B-test")
+
+
+def _turns(sid: str, split: str) -> Iterator[Utterance]:
+    caller, task, told = _record(sid)
+    context: list[Turn] = []
+    for place, segment in enumerate(_segments(sid)):
+        text, role = segment["text"], segment["speaker_role"]
+        usable = role == "caller" and text and NOT_UNDERSTOOD not in text
+        if usable and segment["duration_ms"] <= 1000 * LONGEST:
+            slots = filled(told, text)
+            if slots is not None:
+                yield Utterance(
+                    id=f"{NAME}/{split}/{sid}-{segment['index']}",
+                    split=split,
+                    call_id=f"{NAME}/{split}/{sid}",
+                    turn_index=place,
+                    domain=task.replace(" ", "_"),
+                    company=COMPANY,
+                    intent=task.replace(" ", "_"),
+                    transcript=text,
+                    slots=slots,
+                    entities=(),
+                    sentiment="",
+                    context=tuple(context),
+                    speaker=f"{NAME}/{caller}",
+                    gold=GOLD,
+                )
+        if text:
+            context.append(Turn("caller" if role == "caller" else "agent", text))
+
+
+def filled(told: dict[str, str], text: str) -> tuple[SlotValue, ...] | None:
+    """The slots that a turn fills; None where it tells one of them otherwise, or in part."""
+    slots, spans = [], []
+    for key, value in told.items():
+        if key not in KEYS:
+            continue
+        slot, pattern = KEYS[key]
+        if (span := spoken.found(pattern, value, text)) is None:
+            if spoken.told_otherwise(value, text):
+                return None
+            continue
+        spans.append(span)
+        slots.append(SlotValue(slot, text[slice(*span)], value, *span))
+    if spoken.other_numbers(text, spans):
+        return None
+    return tuple(sorted(slots, key=lambda s: (s.start, s.slot)))

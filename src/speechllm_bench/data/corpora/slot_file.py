@@ -1,0 +1,32 @@
+"""The slot types of a published corpus, as its slots.yaml has them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from speechllm_bench.schema import SlotType
+from speechllm_bench.strict import Strict, load_yaml
+
+
+class Slot(Strict):
+    """One slot type."""
+
+    domain: str
+    description: str
+    open: bool
+    ood: bool = False
+    paraphrases: list[str]
+
+
+class Slots(Strict):
+    slots: dict[str, Slot]
+
+
+@cache
+def slot_types(file: Path) -> dict[str, SlotType]:
+    """All slot types by name, in- and out-of-domain."""
+    return {
+        name: SlotType(name, slot.description, slot.open, slot.ood, slot.domain, tuple(slot.paraphrases))
+        for name, slot in load_yaml(Slots, file).slots.items()
+    }

@@ -1,0 +1,54 @@
+"""Whether a run means anything on its corpus. It follows from what the corpus and the tasks say of themselves
+and from what the run asks, not from the names of studies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from speechllm_bench.config import LANGUAGES, RunConfig
+from speechllm_bench.data import corpora
+from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.schema import Gold
+from speechllm_bench.tasks import TASKS
+
+CLASSIFIED = {"entities", "sentiment"}  # what a stage's classifier learns
+
+
+def untestable(config: RunConfig) -> str | None:
+    """Why a run is not testable on its corpus, as part of a sentence; None where it is."""
+    corpus, scope = config.corpus.name, corpora.scope(config.corpus.name)
+    evaluation = config.evaluation
+    if evaluation.split not in (*scope.splits, *LANGUAGES):
+        return f"'{corpus}' has no split {evaluation.split}"
+    asked = config.tasks(len(config.stages))
+    if lacking := sorted(task for task in asked if not _known({task}, scope.gold)):
+        return f"nothing in '{corpus}' has gold for {' or '.join(lacking)}"
+    if any(stage.classifier and not _classifiable(stage.taught, scope) for stage in config.stages):
+        return (
+            f"a stage's classifier learns entities and sentiments, and the turns of '{corpus}' that the "
+            "stage trains on have neither"
+        )
+    if evaluation.context and not scope.dialogue:
+        return f"the run shows turns of context, and in '{corpus}' none come before the one that is heard"
+    if scope.recorded and (synthesised := _synthesised(config)):
+        return f"{synthesised} are spoken by a synthesiser, and the turns of '{corpus}' by people"
+    return None
+
+
+def _classifiable(taught: set[str], scope: Scope) -> bool:
+    """Whether some of the turns that a stage trains on have what a classifier learns."""
+    return _known(taught, (source for source in scope.gold if source & CLASSIFIED))
+
+
+def _known(tasks: set[str], sources: Iterable[frozenset[Gold]]) -> bool:
+    """Whether some source has gold for one of these tasks."""
+    return any(source.issuperset(TASKS[task].gold) for source in sources for task in tasks)
+
+
+def _synthesised(config: RunConfig) -> str | None:
+    """What a run hears beside its corpus."""
+    if config.evaluation.split in LANGUAGES:
+        return f"turns in {config.evaluation.split}"
+    spoken = [t for t in config.tasks(len(config.stages)) if TASKS[t].instructions]
+    return f"instructions of the task {spoken[0]}" if spoken else None

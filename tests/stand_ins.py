@@ -1,0 +1,60 @@
+"""Stand-in processes for runs: each writes its status, then does what the test asks of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from speechllm_bench import paths, runner, studies
+
+PREAMBLE = """
+import json, os, signal, sys, time
+from pathlib import Path
+variant, folder, stages = "{variant}", Path("{folder}"), {stages}
+STAGE = {{"examples": 48, "seconds": 24.0, "validation_seconds": 0.0}}
+RUN = {{"status": "ok", "seconds": {{"total": 60.0, "train": 48.0, "validate": 0.0}}}}
+def write(file, record):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.with_suffix(".tmp").write_text(json.dumps(record))
+    file.with_suffix(".tmp").replace(file)
+def log(what):
+    with open("{events}", "a") as file:
+        file.write(json.dumps([what, variant, time.time(), os.getpid()]) + "\\n")
+def wait(what):
+    while what not in Path("{events}").read_text():
+        time.sleep(0.05)
+def finish():
+    for stage in stages:
+        write(folder.parents[1] / "stages" / stage / "stage.json", STAGE)
+    write(folder / "run.json", RUN)
+write(Path("{status}"), {{"pid": os.getpid(), "phase": "train", "share": 0.5}})
+log("start")
+"""
+WELL = "log('end'); finish()"
+
+
+def stand_in(**bodies):
+    """A command builder: variants named run their own body, the others end well."""
+
+    def command(run, threads):
+        names = {"variant": run.variant, "folder": run.folder, "events": paths.home() / "events"}
+        status = runner.status_file(run.digest)
+        preamble = PREAMBLE.format(stages=list(run.stages), status=status, **names)
+        return [sys.executable, "-c", preamble + bodies.get(run.variant, WELL)]
+
+    return command
+
+
+def prepare(run, jobs):
+    return [sys.executable, "-c", "print('prepared')"]
+
+
+def run(variants, jobs=2, profile="smoke", **bodies):
+    plan = studies.plan(["adapter_size"], profile, variants)
+    return runner.run_missing(plan, jobs, stand_in(**bodies), prepare)
+
+
+def events(suite):
+    if not (suite / "events").is_file():
+        return []
+    return [json.loads(line) for line in (suite / "events").read_text().splitlines()]
