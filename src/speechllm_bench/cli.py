@@ -1,10 +1,11 @@
 """The command line, speechllm-bench: list, plan, prepare, run, study, report, rescore, verify, audit,
-notebook, annotate, fetch, doctor, zoo.
+notebook, annotate, fetch, doctor, zoo; cite, check, why.
 
 A user's mistake, a full disk, too little memory or another user's file ends in one sentence and exit code 2.
 A backbone that is missing ends in one sentence and 3, Ctrl-C in 130, a failed run, an audit that found
 something or a number that does not land in 1.
-Torch is imported by `prepare`, `run`, `doctor` and `zoo` alone, once the arguments have been checked.
+Torch is imported by `prepare`, `run`, `verify`, `doctor` and `zoo` alone, once the
+arguments have been checked.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechllm_bench import catalogue, lifeline, paths, runs, trouble
+from speechllm_bench import catalogue, commands, lifeline, paths, runs, trouble
 from speechllm_bench.arguments import parser, settle
 from speechllm_bench.errors import UserError
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from speechllm_bench import studies
 
 INTERRUPTED = 130
+WRITES_NOTHING = ("doctor", "list", "plan", "cite", "check", "why")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         chosen = parser(_commands()).parse_args(sys.argv[1:] if arguments is None else arguments)
         settle(chosen)
-        if chosen.name_of_command not in ("doctor", "list", "plan"):  # which write nothing
+        if chosen.name_of_command not in WRITES_NOTHING:
             from speechllm_bench import housekeeping
 
             runs.make_home()
@@ -249,6 +251,7 @@ def _commands() -> dict[str, Callable]:
         "fetch": fetch,
         "doctor": doctor,
         "zoo": zoo,
+        **commands.COMMANDS,
     }
 
 
