@@ -1,11 +1,16 @@
-"""Commands that cite numbers: cite, check and why; `cli` has the others."""
+"""Commands that cite numbers and ask models: cite, check, why, ask and export; `cli` has the others."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from speechllm_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from speechllm_bench.asking import Answer
 
 
 def cite(chosen: argparse.Namespace) -> None:
@@ -39,8 +44,47 @@ def why(chosen: argparse.Namespace) -> None:
     print(why.told(numbers.find(chosen.id)))
 
 
+def ask(chosen: argparse.Namespace) -> None:
+    """What a trained model says of each file, and beside it what a cascade says."""
+    from speechllm_bench import asking
+
+    told = chosen.slots or ""  # descriptions with commas are divided by semicolons
+    wanted = [slot.strip() for slot in told.split(";" if ";" in told else ",") if slot.strip()]
+    model = asking.load(chosen.study, chosen.variant, chosen.profile, chosen.seed)
+    beside = asking.cascade(model.run) if wanted and not chosen.alone else None
+    for file in chosen.file:
+        answer = model.ask(file, wanted, cascade=beside)
+        print(_jsonl(file, answer) if chosen.format == "jsonl" else _text(file, answer), flush=True)
+
+
+def export(chosen: argparse.Namespace) -> None:
+    """A trained model as a folder that peft loads."""
+    from speechllm_bench import asking, exporting, paths
+
+    run = asking.load(chosen.study, chosen.variant, chosen.profile, chosen.seed).run
+    print(paths.shown(exporting.export(run, chosen.peft)))
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "cite": cite,
     "check": check,
     "why": why,
+    "ask": ask,
+    "export": export,
 }
+
+
+def _jsonl(file: str, answer: Answer) -> str:
+    record = {**vars(answer), "cascade": answer.cascade and vars(answer.cascade)}
+    return json.dumps({"file": str(file), **record}, ensure_ascii=False)
+
+
+def _text(file: str, answer: Answer) -> str:
+    both = [answer, *([answer.cascade] if answer.cascade else [])]
+    width = max(len(one.model) for one in both)
+    lines = [f"{file} ({answer.audio_seconds:.1f} s)", f"  {'heard':{width}}  {answer.transcript}"]
+    for one in both:
+        value = one.raw if one.value is None else json.dumps(one.value, ensure_ascii=False)
+        wrong = "  (cannot be parsed)" if one.value is None else ""
+        lines.append(f"  {one.model:{width}}  {value}{wrong}  {one.seconds:.2f} s")
+    return "\n".join(lines)
