@@ -1,10 +1,10 @@
 """The command line, speechllm-bench: list, plan, prepare, run, study, report, rescore, verify, audit,
-notebook, annotate, fetch, doctor, zoo; cite, check, why.
+notebook, annotate, fetch, doctor, zoo; cite, check, why, ask, export.
 
 A user's mistake, a full disk, too little memory or another user's file ends in one sentence and exit code 2.
 A backbone that is missing ends in one sentence and 3, Ctrl-C in 130, a failed run, an audit that found
 something or a number that does not land in 1.
-Torch is imported by `prepare`, `run`, `verify`, `doctor` and `zoo` alone, once the
+Torch is imported by `prepare`, `run`, `verify`, `ask`, `export`, `doctor` and `zoo` alone, once the
 arguments have been checked.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from speechllm_bench import studies
 
 INTERRUPTED = 130
-WRITES_NOTHING = ("doctor", "list", "plan", "cite", "check", "why")
+WRITES_NOTHING = ("doctor", "list", "plan", "cite", "check", "why", "ask", "export")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -278,13 +278,14 @@ def _progress(run: studies.Run) -> Iterator[Callable[[str, float], None]]:
 
 
 def _report(names: list[str], chosen: argparse.Namespace) -> None:
+    from speechllm_bench.reports import ledger, summary
     from speechllm_bench.reports import study as reports
-    from speechllm_bench.reports import summary
 
     for name in names:
         for path in reports.write(name, chosen.profile, chosen.seeds):
             print(paths.shown(path))
-    print(paths.shown(summary.write(chosen.profile)))
+    for path in (*ledger.write(), summary.write(chosen.profile)):
+        print(paths.shown(path))
 
 
 def _executed(profile: str) -> dict[Path, int]:  # when, in nanoseconds
