@@ -23,6 +23,7 @@ from speechllm_bench.reports import (
     generalisation,
     levels,
     noise,
+    page,
     sense,
     slue,
     stability,
@@ -99,6 +100,8 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
         for ending, (shown, caption) in further.items()
         if len(shown)
     ]
+    own = [row for row in kept if row.table == name]
+    written.append(page.write(study, frame, own, profile, folder / "tables"))
     numbers.update(profile, name, [name, *(f"{name}_{ending}" for ending in further)], kept)
     for ending, figure in _figures(study, rows, frame).items() if draw else ():
         if figure is not None:
