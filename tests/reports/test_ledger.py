@@ -117,6 +117,8 @@ def test_table_and_picture_show_both_sides(home, monkeypatch):
     reported, measured = picture.axes
     assert reported.lines[0].get_xdata().tolist() == [0.4]
     assert measured.lines[0].get_xdata().tolist() == [0.2] and measured.get_xlim()[1] < 0.4
+    other = {"mini": {key: row for key, row in rows().items() if row.table != "lora"}}
+    assert ledger.drawn(small(), ledger.judged(small(), other)) is None
 
 
 def test_without_any_numbers_there_is_a_ledger_and_no_picture(home):

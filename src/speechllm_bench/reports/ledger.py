@@ -91,7 +91,7 @@ def profiles() -> list[str]:
 
 
 def write() -> list[Path]:
-    """Write results/claims.csv, .md and, where a figure was measured, a picture; returns the paths."""
+    """Write results/claims.csv, .md and, where an F1 was measured, a picture; returns the paths."""
     if not file().is_file():
         return []
     ledger, names = load_yaml(Ledger, file()), profiles()
@@ -131,8 +131,9 @@ def judged(ledger: Ledger, found: Mapping[str, Mapping[str, Row]]) -> pd.DataFra
 
 
 def drawn(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
-    """Reported figures, and those measured with their intervals, in panels with an axis each."""
-    shown = frame[frame["value"].between(0, 1) & frame["measured"].notna()].drop_duplicates(["id", "profile"])
+    """Reported F1, and that measured with its interval, in panels with an axis each: ours is the lower."""
+    of_f1 = frame["number"].fillna("").str.endswith("/f1") & frame["measured"].notna()
+    shown = frame[of_f1].drop_duplicates(["id", "profile"])
     if shown.empty:
         return None
     names, order = list(dict.fromkeys(shown["profile"])), list(dict.fromkeys(shown["id"]))[::-1]
@@ -143,7 +144,6 @@ def drawn(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
         figure, axes = plt.subplots(1, 1 + len(names), sharey=True, figsize=size, squeeze=False)
         first = shown.drop_duplicates("id")
         axes[0, 0].plot(first["value"], first["id"].map(place), "D", color="0.35", ms=4)
-        axes[0, 0].hlines(first["id"].map(place), first["value"], first["to"].fillna(first["value"]), "0.35")
         axes[0, 0].set_title("reported, at the paper's scale")
         axes[0, 0].set_yticks(range(len(order)), [labels[id] for id in order])
         for ax, name in zip(axes[0, 1:], names, strict=True):
@@ -154,7 +154,8 @@ def drawn(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
             )
             ax.set_title(f"measured, profile {name}")
         for ax in axes[0]:
-            ax.set_xlim(left=min(0, ax.get_xlim()[0]))
+            ax.set_xlim(left=0)
+            ax.set_xlabel(figures.METRIC_LABELS["f1"])
         return figure
 
 
