@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from speechllm_bench import audit, cli, paths, runs, sealed
+from speechllm_bench import audit, cli, numbers, paths, runs, sealed
 from speechllm_bench.audit import notebooks
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score as scores
@@ -120,6 +120,15 @@ def test_a_changed_table_is_found_and_the_stored_ones_stay(suite):
     (wrong,) = audit.audit(paths.results("smoke")).wrong
     assert wrong.startswith(f"{table} is not what its scores give now; draw it again")
     assert table.read_text() == changed
+
+
+def test_a_changed_number_is_found(suite):
+    (paths.results("smoke") / "runs").mkdir(parents=True)
+    study.write("adapter_size", "smoke")
+    file = numbers.file("smoke")
+    file.write_text(file.read_text().replace("0.402", "0.502", 1))
+    (wrong,) = audit.audit(paths.results("smoke")).wrong
+    assert wrong.startswith(f"{file} is not what its scores give now; draw it again")
 
 
 def cell(count: int | None = 1, state: str = "completed", outputs=(), source: str = "f()") -> dict:

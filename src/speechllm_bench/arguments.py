@@ -149,6 +149,30 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     looked.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="results (default: all there is)")
     looked.add_argument("--quick", action="store_true", help="hashes and notebooks alone")
     looked.add_argument("--seal", action="store_true", help="give older records of sound runs their hashes")
+    recorded = add("ask", "what a trained model says of recordings", *where, "set", "seed", "format")
+    exported = add("export", "a trained model as a folder that peft loads", *where, "set", "seed")
+    for one in (recorded, exported):
+        one.add_argument("study")
+        one.add_argument("variant")
+        one.set_defaults(seed=None)
+    recorded.add_argument(
+        "file", nargs="+", type=Path, metavar="FILE", help="wav, FLAC, Ogg or MP3, up to 30 s"
+    )
+    recorded.add_argument(
+        "--slots", metavar="A,B", help='as "name: the caller\'s name, city", or with ; between'
+    )
+    recorded.add_argument("--alone", action="store_true", help="without what a cascade says")
+    exported.add_argument("--peft", type=Path, required=True, metavar="FOLDER", help="a new folder")
+    quoted = add("cite", "a number of the tables by its id, as text, LaTeX, Markdown or BibTeX")
+    ids = "as mini/lora/mlp_lora/A/f1, or a pattern in quotes, as 'mini/lora/*/A/f1'"
+    quoted.add_argument("id", nargs="*", metavar="ID", help=ids)
+    forms = quoted.add_mutually_exclusive_group()
+    for form, flag in (("latex", "latex"), ("markdown", "md"), ("bib", "bib")):
+        forms.add_argument(f"--{flag}", dest="form", action="store_const", const=form, help=f"as {form}")
+    quoted.set_defaults(form="text")
+    papers = add("check", "numbers of a LaTeX paper that are stale, unknown, misrounded or bare")
+    papers.add_argument("paper", nargs="+", type=Path, metavar="FILE", help="with all that it reads in")
+    add("why", "what made a number stale, by component").add_argument("id", metavar="ID")
     shown = add("notebook", "execute a notebook; it runs what is missing", *where, "set", "study")
     shown.add_argument("name", nargs="*", help="notebooks without .ipynb; none: the headline studies'")
     for option in ("variant", "variants", "seeds", "jobs", "time-limit"):

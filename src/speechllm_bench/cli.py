@@ -1,10 +1,11 @@
 """The command line, speechllm-bench: list, plan, prepare, run, study, export-slurm, report, rescore, verify,
-audit, notebook, annotate, fetch, doctor, zoo.
+audit, notebook, annotate, fetch, doctor, zoo; cite, check, why, ask, export.
 
 A user's mistake, a full disk, too little memory or another user's file ends in one sentence and exit code 2.
 A backbone that is missing ends in one sentence and 3, Ctrl-C in 130, a failed run, an audit that found
 something or a number that does not land in 1.
-Torch is imported by `prepare`, `run`, `doctor` and `zoo` alone, once the arguments have been checked.
+Torch is imported by `prepare`, `run`, `verify`, `ask`, `export`, `doctor` and `zoo` alone, once the
+arguments have been checked.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from speechllm_bench import catalogue, lifeline, paths, runs, trouble
+from speechllm_bench import catalogue, commands, lifeline, paths, runs, trouble
 from speechllm_bench.arguments import parser, settle
 from speechllm_bench.errors import UserError
 
 INTERRUPTED = 130
+WRITES_NOTHING = ("doctor", "list", "plan", "export-slurm", "cite", "check", "why", "ask", "export")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         chosen = parser(_commands()).parse_args(sys.argv[1:] if arguments is None else arguments)
         settle(chosen)
-        if chosen.name_of_command not in ("doctor", "list", "plan", "export-slurm"):  # which write nothing
+        if chosen.name_of_command not in WRITES_NOTHING:
             from speechllm_bench import housekeeping
 
             runs.make_home()
@@ -243,17 +245,19 @@ def _commands() -> dict[str, Callable]:
         "fetch": fetch,
         "doctor": doctor,
         "zoo": zoo,
+        **commands.COMMANDS,
     }
 
 
 def _report(names: list[str], chosen: argparse.Namespace) -> None:
+    from speechllm_bench.reports import ledger, summary
     from speechllm_bench.reports import study as reports
-    from speechllm_bench.reports import summary
 
     for name in names:
         for path in reports.write(name, chosen.profile, chosen.seeds):
             print(paths.shown(path))
-    print(paths.shown(summary.write(chosen.profile)))
+    for path in (*ledger.write(), summary.write(chosen.profile)):
+        print(paths.shown(path))
 
 
 def _executed(profile: str) -> dict[Path, int]:  # when, in nanoseconds

@@ -65,6 +65,22 @@ def stage_digest(config: RunConfig, index: int) -> str:
     return runs.digest("stage", parts, *_surroundings(config, heard), *own)
 
 
+def components(config: RunConfig) -> dict[str, str | int]:
+    """What a run's digest rests on besides its settings, by name: says what made two digests differ."""
+    heard = config.hears or config.reads_asr(len(config.stages))
+    if config.audio_llm:
+        names = [f"backbone {config.audio_llm}"]
+    else:
+        names = [f"backbone {config.encoder.path}", f"backbone {config.llm}"]
+    names += [f"recipe of corpus {config.corpus.name}", "NUMERICS_VERSION"]
+    found = dict(zip(names, _surroundings(config, heard)))
+    found |= dict(zip(("spoken instructions", "traces"), _own(config.tasks(len(config.stages)))))
+    if config.evaluation.split in LANGUAGES:
+        found["turns in other languages"] = extra_digest("languages")
+    plain = {name: value for name, value in found.items() if value is not None}
+    return {k: v if isinstance(v, str | int) else runs.digest(v) for k, v in plain.items()}
+
+
 def corpus_digest(corpus: CorpusConfig) -> str:
     return runs.digest("corpus", corpus.model_dump(), corpora.recipe(corpus.name))
 

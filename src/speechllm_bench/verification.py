@@ -123,7 +123,7 @@ def _verify_model(
         frames = preparation.ensure_shipped_frames(config, corpus) if config.hears else None
         if model is None:
             model, tokenizer = stages.build_model(config, frames.dim if frames else None)
-            _load(model, config, file)
+            load_exported(model, config, file)
         recognised = {}
         if config.evaluation.text == "asr":
             recognised = preparation.ensure_transcripts(config, corpus, config.evaluation.split)
@@ -142,8 +142,8 @@ def _records(profile: str) -> Iterator[tuple[Path, dict]]:
             yield file.parent, record
 
 
-def _load(model, config: RunConfig, file: Path) -> None:
-    """The stored weights into what the stages train."""
+def load_exported(model, config: RunConfig, file: Path) -> None:
+    """What `export_model` wrote into the parameters that the stages train."""
     import torch
     from safetensors.torch import load_file
 

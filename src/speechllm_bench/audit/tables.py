@@ -1,4 +1,4 @@
-"""Tables and summaries, redrawn from the scores in a temporary home and compared with the stored ones."""
+"""Tables, numbers and summaries, made again from scores in a temporary home and compared with the stored."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from speechllm_bench.profiles import known_profiles
 from speechllm_bench.reports import study, summary
 
 PART = "tables and summary from scores"
+NUMBERS = ("numbers.json", "numbers.tex")
 HOME = "SPEECHLLM_BENCH_HOME"
 
 
 def check(results: Path) -> Iterator[Found]:
-    """Each stored table and the summary; those that a notebook draws are left unchecked."""
+    """Each stored table, the numbers and the summary; those that a notebook draws are left unchecked."""
     profile = _profile(results)
     stored = sorted(p for p in (results / "tables").glob("[!.]*") if p.is_file())
-    stored += [p for p in (results / "README.md",) if p.is_file()]
+    stored += [p for name in ("README.md", *NUMBERS) if (p := results / name).is_file()]
     if not stored:
         return
     if profile is None:

@@ -9,12 +9,13 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechllm_bench import paths, runs, stats, studies
+from speechllm_bench import numbers, paths, runs, stats, studies
 from speechllm_bench.evaluation import versions
 from speechllm_bench.experiments import ClaimConfig, Study
 from speechllm_bench.overrides import base_profile
 from speechllm_bench.reports import (
     captions,
+    cells,
     claims,
     figures,
     floors,
@@ -22,6 +23,7 @@ from speechllm_bench.reports import (
     generalisation,
     levels,
     noise,
+    page,
     sense,
     slue,
     stability,
@@ -91,18 +93,18 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
     caption = tables.caption(frame, study.title, " or ".join(study.baselines), profile)
     notes = [*trained_again(rows), *captions.not_testable(rows)]
     written = tables.write(frame, folder / "tables", name, " ".join([caption, *notes]))
-    further = {
-        ending: (make(rows), caption)
-        for ending, (make, caption) in (TABLES | OWN_TABLES.get(name, {})).items()
-    }
-    found = verdicts(study, rows)
+    further, found = _further(name, rows), verdicts(study, rows)
+    kept = cells.of_study(study, rows, frame, found, {end: shown for end, (shown, _) in further.items()})
     further["claims"] = show_verdicts(found), " ".join([CLAIMS_CAPTION, *claims_notes(found)])
     heading = tables.heading(frame, study.title, profile, power=False)
     written += [
-        write_further(shown, name, ending, profile, f"{heading} {caption}")
+        _write_text_table(shown, name, ending, profile, f"{heading} {caption}")
         for ending, (shown, caption) in further.items()
         if len(shown)
     ]
+    own = [row for row in kept if row.table == name]
+    written.append(page.write(study, frame, own, profile, folder / "tables"))
+    numbers.update(profile, name, [name, *(f"{name}_{ending}" for ending in further)], kept)
     for ending, figure in _figures(study, rows, frame).items() if draw else ():
         if figure is not None:
             written += figures.save(figure, folder / "figures", f"{name}_{ending}", profile)
@@ -110,6 +112,19 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
     if draw:
         _remove_others(name, folder, written)
     return written
+
+
+def numbered(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[numbers.Row]:
+    """What `write` puts into numbers.json of a study, made anew; nothing is written."""
+    study, rows = studies.load(name, profile)[0], studies.records(name, profile, seeds)
+    further = {ending: shown for ending, (shown, _) in _further(name, rows).items()}
+    return cells.of_study(study, rows, table(study, rows), verdicts(study, rows), further)
+
+
+def _further(name: str, rows: list[dict]) -> dict[str, tuple[pd.DataFrame, str]]:
+    """The tables beside a study's own by their ending, with their captions; some have no rows."""
+    made = (TABLES | OWN_TABLES.get(name, {})).items()
+    return {ending: (make(rows), caption) for ending, (make, caption) in made}
 
 
 def _figures(study: Study, rows: list[dict], frame: pd.DataFrame) -> dict[str, Figure | None]:
@@ -293,7 +308,14 @@ def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_further(shown: pd.DataFrame, name: str, ending: str, profile: str, caption: str) -> Path:
-    """A table of text beside the study's own, as Markdown, marked where it is of smoke; returns its path."""
+    """A table of text beside the study's own, as Markdown, and its numbers; returns its path."""
+    study, rows = studies.load(name, profile)[0], studies.records(name, profile)
+    numbers.update(profile, name, [f"{name}_{ending}"], cells.of_further(study, rows, ending, shown))
+    return _write_text_table(shown, name, ending, profile, caption)
+
+
+def _write_text_table(shown: pd.DataFrame, name: str, ending: str, profile: str, caption: str) -> Path:
+    """As Markdown, marked where it is of smoke."""
     file = paths.results(profile) / "tables" / f"{name}_{ending}.md"
     table = shown.to_markdown(index=False, disable_numparse=True)
     mark = f"{mark} " if (mark := tables.smoke_mark(profile)) else ""

@@ -1,6 +1,7 @@
 """A study's table: one row a variant, with intervals and the paired difference to the baseline.
 
-Written as CSV (all numbers), Markdown and LaTeX (rounded, booktabs); the same records give the same bytes.
+Written as CSV (all numbers) and Markdown (rounded); `page` has it for print. The same records give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -183,12 +184,11 @@ def heading(frame: pd.DataFrame, title: str, profile: str, power: bool = True) -
 
 
 def write(frame: pd.DataFrame, folder: Path, study: str, caption: str) -> list[Path]:
-    """Write <study>.csv, .md and .tex into `folder`, and return their paths."""
+    """Write <study>.csv and .md into `folder`, and return their paths; `page` writes the .tex."""
     shown = display(frame)
     texts = {
         "csv": frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
         "md": f"{caption}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n".replace("<", "&lt;"),
-        "tex": _latex(shown, study, caption),
     }
     for ending, text in texts.items():
         write_text(folder / f"{study}.{ending}", text)
@@ -289,22 +289,3 @@ def _cell(row: dict, column: str) -> str:
     star += ONE_SEED if alone else ""
     star += floors.BELOW if column == "f1" and row.get("above_floors") is False else ""
     return with_interval(value, row[f"{column}_low"], row[f"{column}_high"], sign, star)
-
-
-def _latex(shown: pd.DataFrame, study: str, caption: str) -> str:
-    styler = (
-        shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
-    )
-    return styler.to_latex(
-        hrules=True,
-        column_format="ll" + "r" * (len(shown.columns) - 2),
-        environment="table*",
-        position_float="centering",
-        caption=_escape(caption),
-        label=f"tab:{study}",
-    ).translate({ord("–"): "--", ord(ONE_SEED): r"\dag{}", ord(floors.BELOW): r"\ddag{}"})
-
-
-def _escape(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return "".join(special.get(c, f"\\{c}" if c in "%&_#${}" else c) for c in text)

@@ -88,10 +88,15 @@ def example(
         id=f"{utterance.id}/{'slots_ood' if ood else 'slots'}",
         utterance_id=utterance.id,
         task=NAME,
-        prompt=user_message(turns, INSTRUCTION[style].format(slots=", ".join(texts))),
+        prompt=question(texts, turns, style),
         target=target({key: gold[name] for key, name in zip(keys, asked, strict=True) if name in gold}),
         asked=tuple(asked),
     )
+
+
+def question(texts: Iterable[str], turns: Iterable = (), style: PromptStyle | None = None) -> str:
+    """The prompt that asks for slots by these texts, behind the dialogue so far."""
+    return user_message(turns, INSTRUCTION[style].format(slots=", ".join(texts)))
 
 
 def target(answer: Mapping[str, str]) -> str:

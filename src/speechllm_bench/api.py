@@ -1,0 +1,65 @@
+"""The front door for programs: what `import speechllm_bench as bench` offers.
+
+bench.results("lora", profile="mini")                   # a tidy frame of the study's numbers
+bench.load("lora", "mlp_lora", profile="small").ask("call.wav", slots=["name", "city"])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from speechllm_bench import numbers
+from speechllm_bench.numbers import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from speechllm_bench.asking import Model
+
+COLUMNS = (
+    *("id", "study", "variant", "test_set", "metric", "value", "low", "high", "shown"),
+    *("n", "speakers", "seeds", "status", "runs"),
+)
+
+
+def results(study: str, profile: str = "smoke", table: str | None = None) -> pd.DataFrame:
+    """The numbers of a study's table, one row a variant and metric; a variant without any has one row.
+
+    table: another one of the study, as "claims". As the last report wrote them; of a study that has no
+    report yet they are computed from its records, which takes longer. No torch is loaded.
+    """
+    import pandas as pd
+
+    name = f"{study}_{table}" if table else study
+    rows = [row for row in numbers.read(profile).values() if row.study == study]
+    if not rows:
+        from speechllm_bench.reports import study as reports
+
+        rows = reports.numbered(study, profile)
+    lines = [line for row in rows if row.table == name for line in _lines(profile, row)]
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def load(study: str, variant: str, profile: str = "smoke", seed: int | None = None) -> Model:
+    """A trained model that can be asked about recordings (`asking.Model`)."""
+    from speechllm_bench import asking
+
+    return asking.load(study, variant, profile, seed)
+
+
+def _lines(profile: str, row: Row) -> list[dict]:
+    about = {
+        "study": row.study,
+        "variant": row.name,
+        "test_set": row.test_set,
+        "n": row.n,
+        "speakers": row.speakers,
+        "seeds": len(row.seeds),
+        "status": row.status,
+        "runs": row.runs,
+    }
+    found = [
+        {**about, "id": number.id, "metric": number.column, **vars(number.cell)}
+        for number in numbers.of_row(profile, row)
+    ]
+    return found or [about]

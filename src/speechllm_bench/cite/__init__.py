@@ -1,0 +1,1 @@
+"""Citing numbers: as text, LaTeX, Markdown or BibTeX; checking a paper that cites them; why one is stale."""

@@ -1,0 +1,83 @@
+"""BibTeX of the papers and of this suite, from CITATION.cff."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from speechllm_bench import paths, studies
+from speechllm_bench.numbers import Number, escaped
+from speechllm_bench.strict import read_yaml
+
+ARXIV = re.compile(r"https://arxiv\.org/abs/(\d{4}\.\d{5})")
+SUITE = "speechllm_bench"
+ARTICLES = {"a", "an", "the"}
+
+
+def references() -> str:
+    """All entries: this suite's, then the papers'; what references.bib holds."""
+    cff = _cff()
+    return "\n".join([_suite(cff), *(_paper(entry) for entry in cff["references"])])
+
+
+def of_numbers(numbers: Iterable[Number]) -> str:
+    """This suite's entry with the ids and commits that are cited, and those of their studies' papers."""
+    numbers, cff = list(numbers), _cff()
+    ids = ", ".join(number.id for number in numbers)
+    commits = ", ".join(sorted({commit for number in numbers for commit in number.row.commits}))
+    note = f"Numbers {ids}" + (f"; commit {commits}" if commits else "")
+    papers = {studies.load(number.row.study, number.profile)[0].paper for number in numbers}
+    of_papers = [_paper(entry) for entry in cff["references"] if _arxiv(entry) in papers]
+    return "\n".join([_suite(cff, note), *of_papers])
+
+
+def key_of(arxiv: str) -> str | None:
+    """The key of a paper's entry, by its number at arXiv."""
+    return next((_key(entry) for entry in _cff()["references"] if _arxiv(entry) == arxiv), None)
+
+
+def _cff() -> dict:
+    return read_yaml(paths.PROJECT / "CITATION.cff")
+
+
+def _suite(cff: Mapping, note: str | None = None) -> str:
+    fields = {
+        "title": f"{{{cff['title']}}}: {cff['abstract'].rstrip('.')}",
+        "author": " and ".join(f"{{{one['name']}}}" for one in cff["authors"]),
+        "year": str(cff["date-released"])[:4],
+        "version": cff["version"],
+        "url": cff.get("url") or cff.get("repository-code"),
+        "note": note and escaped(note),
+    }
+    return _entry("software", SUITE, fields)
+
+
+def _paper(entry: Mapping) -> str:
+    names = [f"{one['family-names']}, {one['given-names']}" for one in entry["authors"]]
+    fields = {
+        "title": f"{{{entry['title']}}}",
+        "author": " and ".join(names),
+        "year": entry["year"],
+        "eprint": _arxiv(entry),
+        "archiveprefix": "arXiv",
+        "url": entry["url"],
+    }
+    return _entry("article", _key(entry), fields)
+
+
+def _key(entry: Mapping) -> str:
+    """First author, year and the title's first word, as most databases have it."""
+    words = re.findall(r"[a-z]+", entry["title"].lower())
+    first = next(word for word in words if word not in ARTICLES)
+    return f"{entry['authors'][0]['family-names'].lower()}{entry['year']}{first}"
+
+
+def _arxiv(entry: Mapping) -> str | None:
+    found = ARXIV.fullmatch(entry["url"])
+    return found and found[1]
+
+
+def _entry(kind: str, key: str, fields: Mapping[str, object]) -> str:
+    width = max(map(len, fields))
+    lines = [f"  {name:{width}} = {{{value}}}," for name, value in fields.items() if value]
+    return "\n".join([f"@{kind}{{{key},", *lines, "}", ""])

@@ -1,0 +1,198 @@
+"""Checking a LaTeX paper: every number cited by id is known, current, well rounded and has its interval.
+
+Ids are found in the macros `\\bench{ID}`, `\\benchvalue{ID}` and `\\benchinterval{ID}`, in the definitions of
+a numbers.tex that the paper reads in, and in a comment behind literal numbers of the same line:
+
+    F1 rises to 0.300 [0.266, 0.334] % mini/lora/mlp_lora/A/f1
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from speechllm_bench import numbers
+from speechllm_bench.cite import why
+from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.numbers import Cell, Number, escaped
+from speechllm_bench.overrides import base_profile
+from speechllm_bench.profiles import known_profiles
+
+ID = re.compile(r"(?<![\w/.])[A-Za-z0-9][\w.+=,%-]*(?:/[\w.:+-]+){4}(?![\w/])")
+MACRO = re.compile(r"\\(bench(?:value|interval)?)\{([^{}]*)\}")
+DEFINITION = re.compile(r"\\benchdef\{([^{}]*)\}\{(.*)\}\{([^{}]*)\}\s*")
+INPUT = re.compile(r"\\(?:input|include)\s*\{([^{}]+)\}")
+COMMENT = re.compile(r"(?<!\\)%")
+LITERAL = re.compile(r"(?<![\w.])([+-]?)(\d[\d,]*(?:\.\d+)?|\.\d+)(\s*\\?%)?(?![\w])")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong in a line, with the right value."""
+
+    file: Path
+    line: int
+    said: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.said}"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check has found in a paper."""
+
+    n: int  # ids, each place counted
+    faults: tuple[Fault, ...]
+    untold: frozenset[str] = frozenset()  # why some numbers could not be compared with today's plan
+
+
+def check(files: Sequence[Path]) -> Checked:
+    """Check papers with all that they read in; UserError for a file that is not there."""
+    lines = [line for file in files for line in _lines(file, set())]
+    defined = {m[1]: (file, n, m) for file, n, text in lines if (m := DEFINITION.match(text))}
+    found, untold, n = [], set(), 0
+    intervals = _intervals(lines)
+    for file, number, text in lines:
+        if DEFINITION.match(text) or text.lstrip().startswith(r"\providecommand"):
+            continue
+        body, comment = _split(text)
+        uses = [(m[2], m[1]) for m in MACRO.finditer(body)]
+        uses += [(m[0], None) for m in ID.finditer(comment) if _of_profile(m[0])]
+        n += len(uses)
+        for id, macro in uses:
+            try:
+                cited = numbers.find(id)
+            except UserError as error:
+                found.append(Fault(file, number, str(error)))
+                continue
+            try:
+                stale = _stale(cited)
+            except MissingInput as error:
+                stale, _ = (), untold.add(str(error))
+            if stale:
+                causes = "; ".join(map(str, stale))
+                found.append(Fault(file, number, f"{id} is stale ({causes}); run and report it again"))
+            elif macro is None:
+                wrong = _literal(cited.cell, body)
+                found += [Fault(file, number, f"{id} {said}, it is {cited.cell.shown}") for said in wrong]
+            elif macro == "benchvalue" and cited.cell.low is not None and id not in intervals[file, number]:
+                said = rf"{id} stands without its interval; write \bench or add \benchinterval"
+                found.append(Fault(file, number, f"{said}: {cited.cell.shown}"))
+            elif id in defined:
+                found += _defined(cited, *defined[id])
+    return Checked(n, tuple(dict.fromkeys(found)), frozenset(untold))
+
+
+def told(checked: Checked) -> str:
+    """A line for each fault, and a closing sentence."""
+    lines = [*map(str, checked.faults), *(f"not compared with today's plan: {why}" for why in checked.untold)]
+    wrong = len(checked.faults)
+    closing = f"{checked.n} numbers cited; " + (f"{wrong} wrong." if wrong else "nothing is wrong with them.")
+    return "\n".join([*lines, closing])
+
+
+def _lines(file: Path, seen: set[Path]) -> Iterator[tuple[Path, int, str]]:
+    """Lines of a paper and of what it reads in, as TeX finds it: beside the paper, with or without ending."""
+    if (place := file.resolve()) in seen:
+        return
+    seen.add(place)
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        yield file, number, line
+        for name in INPUT.findall(_split(line)[0]):
+            inner = [file.parent / f"{name}.tex", file.parent / name]
+            for other in [p for p in inner if p.is_file()][:1]:
+                yield from _lines(other, seen)
+
+
+def _split(line: str) -> tuple[str, str]:
+    """What TeX reads of a line, and its comment."""
+    found = COMMENT.search(line)
+    return (line[: found.start()], line[found.end() :]) if found else (line, "")
+
+
+def _intervals(lines: Sequence[tuple[Path, int, str]]) -> dict[tuple[Path, int], set[str]]:
+    """Ids whose intervals stand in the paragraph of each line."""
+    found: dict[tuple[Path, int], set[str]] = {}
+    before, ids = None, set()
+    for file, number, text in lines:
+        if file != before or not text.strip():
+            before, ids = file, set()
+        ids |= {m[2] for m in MACRO.finditer(_split(text)[0]) if m[1] != "benchvalue"}
+        found[file, number] = ids  # one set a paragraph, which later lines add to
+    return found
+
+
+def _of_profile(id: str) -> bool:
+    return base_profile(id.split("/")[0]) in known_profiles()
+
+
+def _stale(cited: Number) -> tuple[why.Cause, ...]:
+    return _causes(cited.profile, cited.row.key)
+
+
+@cache
+def _causes(profile: str, key: str) -> tuple[why.Cause, ...]:
+    return tuple(why.causes(profile, numbers.read(profile)[key]))
+
+
+def _defined(cited: Number, file: Path, line: int, found: re.Match) -> list[Fault]:
+    """A definition in the paper's numbers.tex that is not what results hold now."""
+    now = tuple(map(escaped, cited.cell.parts))
+    if (found[2], found[3]) == now:
+        return []
+    said = f"{cited.id} is defined as {' '.join([found[2], found[3]]).strip()}, it is {' '.join(now).strip()}"
+    return [Fault(file, line, f"{said}; copy numbers.tex anew")]
+
+
+def _literal(cell: Cell, text: str) -> list[str]:
+    """What is wrong with the literal numbers of a line that cites a cell."""
+    if cell.value is None:
+        return [] if escaped(cell.shown) in text or cell.shown in text else ["is not in the line"]
+    plain = text.replace("{,}", ",").replace("\\,", "").replace("$", "").replace("−", "-").replace("~", " ")
+    written = [(m, _digits(m)) for m in LITERAL.finditer(plain)]
+    right = [one for _, one in written if _rounds(cell.value, *one)]
+    if not right:
+        alike = [(m, one) for m, one in written if "." in one[0] or _digits_of(cell.shown) == 0]
+        near = min(alike, key=lambda pair: abs(_value(*pair[1]) - cell.value), default=None)
+        return [f"is written as {near[0][0].strip()}" if near else "is not in the line"]
+    if cell.low is None:
+        return []
+
+    def there(bound: float) -> bool:  # per cent may stand behind the last bracket alone
+        return any(_rounds(bound, one[0], one[1] or right[0][1]) for _, one in written)
+
+    bounds = there(cell.low) and there(cell.high)
+    halves = (cell.value - cell.low, cell.high - cell.value, (cell.high - cell.low) / 2)
+    spread = r"\pm" in plain and any(map(there, halves))
+    return [] if bounds or spread else ["stands without its interval, or with another"]
+
+
+def _digits(found: re.Match) -> tuple[str, bool]:
+    """The number as it is written, without its thousands' commas, and whether it is in per cent."""
+    return found[1] + found[2].replace(",", ""), bool(found[3])
+
+
+def _digits_of(shown: str) -> int:
+    return len(shown.split(" ")[0].partition(".")[2])
+
+
+def _value(digits: str, percent: bool) -> float:
+    return float(digits) / (100 if percent else 1)
+
+
+def _rounds(value: float, digits: str, percent: bool) -> bool:
+    """Whether digits are the value, rounded to as many places as they have; one of a number below 10."""
+    places = len(digits.partition(".")[2])
+    scaled = value * (100 if percent else 1)
+    if not places and abs(scaled) < 10 and scaled != round(scaled):
+        return False  # 0 is no rounding of 0.3
+    half = 0.5 * 10**-places
+    return abs(float(digits) - scaled) <= half * (1 + 1e-6)

@@ -1,0 +1,51 @@
+"""A number as it is cited: in a sentence, for LaTeX, or for Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from speechllm_bench.numbers import Number, escaped
+
+SHORT = 12  # hex digits of a commit
+
+
+def text(number: Number) -> str:
+    """The number and all that it rests on, a line each."""
+    row = number.row
+    lines = [f"{number.id} = {number.cell.shown}", f"  table: results/{number.profile}/tables/{row.table}.md"]
+    lines.append(f"  status: {row.status}; {rests_on(number)}")
+    for name, values in (("run", row.runs), ("commit", row.commits), ("machine", row.machines)):
+        if values:
+            lines.append(f"  {_several(name, len(values))}: {', '.join(values)}")
+    return "\n".join(lines)
+
+
+def latex(number: Number) -> str:
+    """The number as text with its id in a comment, which `speechllm-bench check` reads."""
+    return f"{escaped(number.cell.shown).replace(' [', '~[')} % {number.id}"
+
+
+def markdown(number: Number) -> str:
+    """The number with a link to its table."""
+    row = number.row
+    commits = ", ".join(commit[:SHORT] for commit in row.commits)
+    about = "; ".join(filter(None, [rests_on(number), commits and f"commit {commits}"]))
+    place = f"results/{number.profile}/tables/{row.table}.md"
+    return f"{number.cell.shown} ([{number.id}]({place}); {about})"
+
+
+def rests_on(number: Number) -> str:
+    """How many utterances, speakers and seeds."""
+    row = number.row
+    parts = [f"n = {row.n} utterances of {row.speakers} speakers"] if row.n else []
+    return ", ".join([*parts, _several("seed", len(row.seeds), counted=True)])
+
+
+def cited(numbers: Sequence[Number], form: Callable[[Number], str]) -> str:
+    """Several numbers in one form."""
+    return "\n".join(map(form, numbers))
+
+
+def _several(name: str, n: int, counted: bool = False) -> str:
+    word = name if n == 1 else f"{name}s"
+    return f"{n} {word}" if counted else word

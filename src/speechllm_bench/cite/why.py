@@ -1,0 +1,149 @@
+"""Why a number is stale: what of its runs has changed since it was written, by component."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from speechllm_bench import identity, paths, runs, studies
+from speechllm_bench.config import RunConfig
+from speechllm_bench.errors import UserError
+from speechllm_bench.experiments import Study
+from speechllm_bench.numbers import Number, Row
+from speechllm_bench.reports import cells
+from speechllm_bench.studies import Run
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A component that is not what it was, before and now."""
+
+    component: str
+    before: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.component}: {self.before} → {self.now}"
+
+
+def told(number: Number) -> str:
+    """A sentence, and a line for each cause."""
+    if not (found := causes(number.profile, number.row) or _recomputed(number)):
+        return f"{number.id} = {number.cell.shown} is what this checkout and its records give."
+    lines = [f"  {cause}" for cause in found]
+    return "\n".join([f"{number.id} = {number.cell.shown} is stale:", *lines])
+
+
+def causes(profile: str, row: Row) -> list[Cause]:
+    """What makes a row stale, from its runs alone; none where the same runs are planned today.
+
+    MissingInput where a backbone is not on this machine, since a run cannot be told apart without.
+    """
+    try:
+        study, scale = studies.load(row.study, profile)
+        variants = _variants(study, row)
+    except UserError as error:
+        return [Cause("study", row.study, str(error))]
+    if not variants:
+        return [Cause("variant", row.name, f"study {row.study} has none of this name")]
+    seeds = scale.seeds[: study.n_seeds]
+    planned = {
+        run.digest: run for v in variants for s in seeds if (run := studies.run(row.study, v, s, profile))
+    }
+    gone = [digest for digest in row.runs if digest not in planned]
+    rest = {digest: run for digest, run in planned.items() if digest not in row.runs}
+    found: Counter[Cause] = Counter()
+    for digest in gone:
+        instead, changes = _nearest(profile, row, digest, rest)
+        found.update(dict.fromkeys(changes, 1))
+        if instead:
+            del rest[instead]
+    more = [run for run in rest.values() if run.status == "done"]
+    if more:
+        names = ", ".join(sorted({f"{run.variant} seed {run.seed}" for run in more}))
+        found[Cause("runs", f"{len(row.runs)} on record", f"besides {names}")] += 1
+    return list(found)
+
+
+def _recomputed(number: Number) -> list[Cause]:
+    """Whether the stored scores give the same cell today."""
+    from speechllm_bench.reports import study as reports
+
+    now = {
+        row.key: row for row in reports.numbered(number.row.study, number.profile, number.row.seeds or None)
+    }
+    row = now.get(number.row.key)
+    cell = row and row.cells.get(number.column)
+    if cell == number.cell:
+        return []
+    shown = cell.shown if cell else NONE
+    return [Cause("scores, or the code of tables and statistics", number.cell.shown, shown)]
+
+
+def _variants(study: Study, row: Row) -> list[str]:
+    """The variants that a row rests on."""
+    if row.table == study.study:
+        return [row.name] if row.name in study.variants else []
+    for claim in study.claims:
+        named = [claim.better, claim.worse, *(claim.beyond or ())]
+        if row.table == f"{study.study}_claims" and cells.claim_row(named) == row.name:
+            return list(dict.fromkeys(named))
+    if row.table == f"{study.study}_claims":
+        return []
+    named = [part for part in row.name.split(":")[1:2] if part in study.variants]
+    return named or list(study.variants)
+
+
+def _nearest(
+    profile: str, row: Row, digest: str, planned: Mapping[str, Run]
+) -> tuple[str | None, list[Cause]]:
+    """Of the planned runs the one that a stored run differs least from, and in what."""
+    file = studies.run_folder(profile, digest) / "run.json"
+    if not file.is_file():
+        place = paths.shown(file.parent)
+        return None, [*_components(row, planned), Cause("record", digest, f"{place} is gone")]
+    record = runs.read_json(file, runs.DELETE_FOLDER)
+    before = _leaves(_settings(record["config"]))
+    compared = {}
+    for other, run in planned.items():
+        now = _leaves(_settings(run.config.model_dump()))
+        names = [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
+        compared[other] = [Cause(f"setting {n}", before.get(n, NONE), now.get(n, NONE)) for n in names]
+    if not compared:
+        return None, [Cause("run", digest, "is not planned any more")]
+    nearest = min(compared, key=lambda other: len(compared[other]))
+    if len(compared[nearest]) and all(c.component == "setting seed" for c in compared[nearest]):
+        return None, [Cause("run", digest, f"seed {record['seed']} is not planned any more")]
+    changed = _components(row, {nearest: planned[nearest]})
+    found = [*compared[nearest], *changed]
+    return nearest, found or [Cause("run", digest, nearest)]
+
+
+def _components(row: Row, planned: Mapping[str, Run]) -> list[Cause]:
+    """Backbones, corpus recipes and versions that differ from those that the row was written with."""
+    now: dict[str, str | int] = {}
+    for run in planned.values():
+        now |= identity.components(run.config)
+    shared = [name for name in now if row.made_of.get(name, now[name]) != now[name]]
+    return [Cause(name, str(row.made_of[name]), str(now[name])) for name in shared]
+
+
+def _settings(config: dict) -> dict:
+    """Settings as this checkout writes them; those of another one's as they are."""
+    try:
+        return RunConfig.model_validate(config).model_dump(exclude_none=True)
+    except ValidationError:
+        return config
+
+
+def _leaves(value: object, path: str = "") -> dict[str, str]:
+    """Values by dotted path; what is None is not used."""
+    if isinstance(value, dict | list):
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        return {k: v for name, part in inner for k, v in _leaves(part, f"{path}.{name}".lstrip(".")).items()}
+    return {} if value is None else {path: str(value)}

@@ -1,0 +1,90 @@
+"""Commands that cite numbers and ask models: cite, check, why, ask and export; `cli` has the others."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from speechllm_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from speechllm_bench.asking import Answer
+
+
+def cite(chosen: argparse.Namespace) -> None:
+    """Numbers in the form asked for; BibTeX of the papers and the suite where none is named."""
+    from speechllm_bench import numbers
+    from speechllm_bench.cite import bib, forms
+
+    found = [number for pattern in chosen.id for number in numbers.matching(pattern)]
+    if chosen.form == "bib":
+        print(bib.of_numbers(found) if found else bib.references())
+    elif not found:
+        raise UserError("name at least one id, as mini/lora/mlp_lora/A/f1, or a pattern, as 'mini/lora/*/f1'")
+    else:
+        print(forms.cited(found, getattr(forms, chosen.form)))
+
+
+def check(chosen: argparse.Namespace) -> int:
+    """What is wrong with the numbers of a paper; returns 1 where anything is."""
+    from speechllm_bench.cite import check
+
+    found = check.check(chosen.paper)
+    print(check.told(found))
+    return 1 if found.faults else 0
+
+
+def why(chosen: argparse.Namespace) -> None:
+    """What made a number stale."""
+    from speechllm_bench import numbers
+    from speechllm_bench.cite import why
+
+    print(why.told(numbers.find(chosen.id)))
+
+
+def ask(chosen: argparse.Namespace) -> None:
+    """What a trained model says of each file, and beside it what a cascade says."""
+    from speechllm_bench import asking
+
+    told = chosen.slots or ""  # descriptions with commas are divided by semicolons
+    wanted = [slot.strip() for slot in told.split(";" if ";" in told else ",") if slot.strip()]
+    model = asking.load(chosen.study, chosen.variant, chosen.profile, chosen.seed)
+    beside = asking.cascade(model.run) if wanted and not chosen.alone else None
+    for file in chosen.file:
+        answer = model.ask(file, wanted, cascade=beside)
+        print(_jsonl(file, answer) if chosen.format == "jsonl" else _text(file, answer), flush=True)
+
+
+def export(chosen: argparse.Namespace) -> None:
+    """A trained model as a folder that peft loads."""
+    from speechllm_bench import asking, exporting, paths
+
+    run = asking.load(chosen.study, chosen.variant, chosen.profile, chosen.seed).run
+    print(paths.shown(exporting.export(run, chosen.peft)))
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
+    "cite": cite,
+    "check": check,
+    "why": why,
+    "ask": ask,
+    "export": export,
+}
+
+
+def _jsonl(file: str, answer: Answer) -> str:
+    record = {**vars(answer), "cascade": answer.cascade and vars(answer.cascade)}
+    return json.dumps({"file": str(file), **record}, ensure_ascii=False)
+
+
+def _text(file: str, answer: Answer) -> str:
+    both = [answer, *([answer.cascade] if answer.cascade else [])]
+    width = max(len(one.model) for one in both)
+    lines = [f"{file} ({answer.audio_seconds:.1f} s)", f"  {'heard':{width}}  {answer.transcript}"]
+    for one in both:
+        value = one.raw if one.value is None else json.dumps(one.value, ensure_ascii=False)
+        wrong = "  (cannot be parsed)" if one.value is None else ""
+        lines.append(f"  {one.model:{width}}  {value}{wrong}  {one.seconds:.2f} s")
+    return "\n".join(lines)

@@ -1,0 +1,201 @@
+"""Cells of a study's tables with their ids: what `numbers.json` holds of it (`speechllm_bench.numbers`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from speechllm_bench import identity, numbers, stats
+from speechllm_bench.experiments import Study
+from speechllm_bench.numbers import Cell, Row
+from speechllm_bench.reports import columns
+
+NO_CELLS = (
+    "variant",
+    "status",
+    "n",
+    "speakers",
+    "seeds",
+    "floor",
+    "partial_match_version",
+    "difference_seeds",
+)
+"""Columns of a table that stand in a row's own fields, or say how another is to be read."""
+PERCENT = ("llm_share", "parse_failures")
+ONE_DECIMAL = ("speech_hours", "pretraining_speech_hours")
+MARKS = str.maketrans("", "", "*†‡")
+_NUMBER = re.compile(r"([+-]?[\d,]*\.?\d+)(?: \[([+-]?[\d.]+), ([+-]?[\d.]+)\])?")
+
+
+def of_study(
+    study: Study,
+    rows: Sequence[dict],
+    frame: pd.DataFrame,
+    verdicts: pd.DataFrame,
+    further: Mapping[str, pd.DataFrame],
+) -> list[Row]:
+    """All rows of a study's tables; `further` are those beside its own by their ending."""
+    found = [*of_table(study, rows, frame), *of_claims(study, rows, frame, verdicts)]
+    return found + [
+        row for ending, shown in further.items() for row in of_further(study, rows, ending, shown)
+    ]
+
+
+def of_table(study: Study, rows: Sequence[dict], frame: pd.DataFrame) -> list[Row]:
+    """One row a variant, of the study's own table, unrounded."""
+    found = []
+    for line in frame.to_dict("records"):
+        variant = line["variant"]
+        cells = {name: cell for name in frame if (cell := _cell(line, name)) is not None}
+        about = _about(rows, [variant]) | {k: _whole(line.get(k)) for k in ("n", "speakers")}
+        key = f"{study.study}/{variant}/{test_set(study, variant)}"
+        found.append(Row(key, study.study, line["status"], **about, cells=cells))
+    return found
+
+
+def of_claims(study: Study, rows: Sequence[dict], frame: pd.DataFrame, verdicts: pd.DataFrame) -> list[Row]:
+    """One row a claim, named by the variants compared, as `mlp_lora-mlp`."""
+    sizes = frame.set_index("variant")[["n", "speakers"]]
+    found = []
+    for claim, line in zip(study.claims, verdicts.to_dict("records"), strict=True):
+        named = [claim.better, claim.worse, *(claim.beyond or ())]
+        cells = {"verdict": Cell(line["verdict"])}
+        if pd.notna(line["difference"]):
+            interval = [numbers.rounded(line[k]) for k in ("difference", "low", "high")]
+            cells["difference"] = Cell(stats.with_interval(*interval, "+"), *interval)
+        if pd.notna(line["p"]):
+            cells["p"] = Cell(stats.p_shown(line["p"]), numbers.rounded(line["p"]))
+        if line["diverged"]:
+            cells["diverged"] = Cell(line["diverged"])
+        about = _about(rows, named) | {k: _whole(v) for k, v in sizes.loc[claim.better].items()}
+        status = "ok" if "difference" in cells else line["verdict"]
+        key = f"{study.study}/{claim_row(named)}/{test_set(study, claim.better)}"
+        found.append(Row(key, f"{study.study}_claims", status, **about, cells=cells))
+    return found
+
+
+def of_further(study: Study, rows: Sequence[dict], ending: str, shown: pd.DataFrame) -> list[Row]:
+    """Rows of a table of text beside the study's own; numbers are read back as they are shown.
+
+    A row is named by the table and by its leading columns of words, as `traces:hybrid_think`.
+    """
+    labels = _labels(shown)
+    found: dict[str, Row] = {}
+    for line in shown.astype(str).to_dict("records"):
+        words = [line[label] for label in labels]
+        variant = words[0] if words and words[0] in study.variants else None
+        name = ":".join([ending, *(word if word == variant else slug(word) for word in words)])
+        about = _about(rows, [variant] if variant else study.variants)
+        key = f"{study.study}/{name}/{test_set(study, variant) if variant else 'all'}"
+        cells = {slug(column): _read(line[column]) for column in shown if column not in labels}
+        cells = {column: cell for column, cell in cells.items() if cell is not None}
+        found[key] = Row(key, f"{study.study}_{ending}", "ok", **about, cells=cells)
+    return list(found.values())
+
+
+def claim_row(variants: Iterable[str]) -> str:
+    """The name of a claim's row, of the variants it compares: better, worse and those of `beyond`."""
+    return "-".join(variants)
+
+
+def test_set(study: Study, variant: str) -> str:
+    """A, B-ID, B-OOD, ...: the test set of a variant, and of B which slot types are asked for."""
+    asked = study.variant(variant).evaluation
+    name, ood = asked.split.removesuffix("-test"), asked.slot_types == "out_of_domain"
+    if name == "B":
+        return "B-OOD" if ood else "B-ID"
+    return f"{name}-OOD" if ood else name
+
+
+def slug(text: str) -> str:
+    """Words as a part of an id: letters, digits and underscores."""
+    text = text.replace("%", " percent ").replace("+", " plus ")
+    return re.sub(r"[^\w.-]+", "_", text.lower()).strip("_") or "_"
+
+
+def _labels(shown: pd.DataFrame) -> list[str]:
+    """The leading columns that name a row: those of words, and further ones until no two rows are alike."""
+    columns_ = list(shown)
+    worded = [not shown[c].map(lambda v: v == "–" or bool(_NUMBER.fullmatch(str(v)))).any() for c in columns_]
+    n = max(1, worded.index(False) if False in worded else len(columns_))
+    while n < len(columns_) and shown[columns_[:n]].duplicated().any():
+        n += 1
+    return columns_[:n]
+
+
+def _cell(line: Mapping, column: str) -> Cell | None:
+    value = line[column]
+    ends = column.endswith(("_low", "_high"))
+    if column in NO_CELLS or ends or (not isinstance(value, str | bool) and pd.isna(value)):
+        return None
+    if isinstance(value, str | bool):
+        return Cell(str(value))
+    if column in columns.WHOLE:
+        return Cell(f"{int(value):,}", int(value))
+    value = numbers.rounded(float(value))
+    if f"{column}_low" in line and pd.notna(line[f"{column}_low"]):
+        low, high = (numbers.rounded(line[f"{column}_{end}"]) for end in ("low", "high"))
+        if column in PERCENT:
+            shown = f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+        else:
+            shown = stats.with_interval(value, low, high, "+" if column == "difference" else "")
+        return Cell(shown, value, low, high)
+    return Cell(_shown(column, value), value)
+
+
+def _shown(column: str, value: float) -> str:
+    if column == "difference_p":
+        return stats.p_shown(value)
+    if column in PERCENT:
+        return f"{100 * value:.1f} %"
+    return f"{value:.0f}" if column == "seconds" else f"{value:.{1 if column in ONE_DECIMAL else 3}f}"
+
+
+def _read(shown: str) -> Cell | None:
+    """A cell of a table of text; None where it is empty or a dash."""
+    shown = shown.translate(MARKS)
+    if shown in ("", "–", "nan"):
+        return None
+    found = _NUMBER.fullmatch(shown)
+    values = [float(part.replace(",", "")) for part in found.groups() if part] if found else []
+    return Cell(shown, *values)
+
+
+def _about(rows: Sequence[dict], variants: Iterable[str]) -> dict:
+    """What numbers of these variants rest on."""
+    variants = set(variants)
+    mine = [row for row in rows if row["variant"] in variants and row["record"]]
+    records = [row["record"] for row in mine]
+    made_of: dict[str, str | int] = {}
+    for row in mine:
+        if row.get("run"):
+            made_of |= identity.components(row["run"].config)
+        made_of |= {f"metric {name}": v for name, v in (row["score"] or {}).get("versions", {}).items()}
+    return {
+        "seeds": tuple(sorted({row["seed"] for row in mine})),
+        "runs": tuple(dict.fromkeys(row["run"].digest for row in mine if row.get("run"))),
+        "commits": _distinct(map(_commit, records)),
+        "machines": _distinct(map(_machine, records)),
+        "made_of": made_of,
+    }
+
+
+def _commit(record: Mapping) -> str | None:
+    made = record.get("environment", {})
+    commit = made.get("commit")
+    return commit and commit + ("-dirty" if made.get("uncommitted_changes") else "")
+
+
+def _machine(record: Mapping) -> str:
+    processor = record.get("gpu") or record.get("environment", {}).get("processor")
+    return " ".join(filter(None, (record["device_kind"], processor)))
+
+
+def _distinct(values: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(sorted({value for value in values if value}))
+
+
+def _whole(value: object) -> int | None:
+    return None if value is None or pd.isna(value) else int(value)

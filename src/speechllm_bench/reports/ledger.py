@@ -1,0 +1,243 @@
+"""The ledger of claims: every figure and claim that the papers report, beside what each profile has found.
+
+`experiments/papers/claims.yaml` says what is reported and where the suite measures or tests it; numbers and
+verdicts come from each profile's numbers.json. Nothing is computed here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib import figure as mpl_figure
+from pydantic import Field, model_validator
+
+from speechllm_bench import numbers, paths, runs
+from speechllm_bench.numbers import Cell, Row
+from speechllm_bench.overrides import base_profile
+from speechllm_bench.profiles import known_profiles
+from speechllm_bench.reports import figures, tables
+from speechllm_bench.strict import Name, Prose, Strict, load_yaml, refuse_repeated
+
+NOT_TESTED = "no study tests it"
+OTHER_SCALE = "another scale"
+COLUMNS = (
+    *("id", "paper", "where", "reported_as", "value", "to", "condition"),
+    *("profile", "number", "shown", "measured", "low", "high", "p", "verdict"),
+)
+_NUMBERS = ("value", "to", "measured", "low", "high", "p")
+READING = (
+    "What the three papers report, and what each profile of this suite has found. Reported figures are of "
+    "the paper's scale and data. Ours are of the profile's backbones and corpus, so only profile `paper` "
+    "attempts the same number. A claim has one verdict for each comparison that tests it (rule 14 of "
+    "docs/protocol.md). All comparisons with their ids stand in [claims.csv](claims.csv)."
+)
+
+
+class Entry(Strict):
+    """What figures and claims have in common."""
+
+    id: Name
+    paper: str
+    where: Prose | None = None  # table or section; None: the summary that we have does not say
+    condition: Prose | None = None
+
+
+class ReportedFigure(Entry):
+    """A number that a paper reports, or a range of numbers, in one cell."""
+
+    cell: Prose
+    value: float
+    to: float | None = None
+    measured: list[str]  # keys of numbers.json with their column, the nearest to the paper's first
+
+
+class ReportedClaim(Entry):
+    """A statement of a paper, and the studies' claims that test it: study/better-worse."""
+
+    claim: Prose
+    tested: list[str]
+
+
+class Ledger(Strict):
+    papers: dict[str, Prose] = Field(min_length=1)  # what each is about
+    figures: list[ReportedFigure]
+    claims: list[ReportedClaim]
+
+    @model_validator(mode="after")
+    def _named(self) -> Ledger:
+        entries = [*self.figures, *self.claims]
+        refuse_repeated([entry.id for entry in entries])
+        if unknown := sorted({entry.paper for entry in entries} - self.papers.keys()):
+            raise ValueError(
+                f"entries are of {unknown[0]}, which is not among papers: {', '.join(self.papers)}"
+            )
+        return self
+
+
+def file() -> Path:
+    """Where the ledger is written down."""
+    return paths.EXPERIMENTS / "papers" / "claims.yaml"
+
+
+def profiles() -> list[str]:
+    """Profiles that have numbers, without those with settings of --set; smoke where there is no other."""
+    found = [name for name in known_profiles() if numbers.file(name).is_file()]
+    return [name for name in found if not tables.smoke_mark(name)] or found
+
+
+def write() -> list[Path]:
+    """Write results/claims.csv, .md and, where an F1 was measured, a picture; returns the paths."""
+    if not file().is_file():
+        return []
+    ledger, names = load_yaml(Ledger, file()), profiles()
+    frame = judged(ledger, {name: numbers.read(name) for name in names})
+    folder = paths.home() / "results"
+    runs.write_text(
+        folder / "claims.csv", frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    )
+    picture = drawn(ledger, frame)
+    runs.write_text(folder / "claims.md", _markdown(ledger, frame, names, picture is not None))
+    written = [folder / "claims.csv", folder / "claims.md"]
+    if picture is not None:
+        marked = next((name for name in names if tables.smoke_mark(name)), names[0])
+        written += figures.save(picture, folder, "claims", marked)
+        plt.close(picture)
+    return written
+
+
+def judged(ledger: Ledger, found: Mapping[str, Mapping[str, Row]]) -> pd.DataFrame:
+    """One row an entry, profile and place where it is measured or tested; one without where there is none.
+
+    found: the rows of each profile's numbers.json.
+    """
+    lines = []
+    for profile, rows in (found or {"": {}}).items():
+        for figure in ledger.figures:
+            about = _about(figure, figure.cell, profile) | {"value": figure.value, "to": figure.to}
+            lines += [about | _measured(figure, key, profile, rows) for key in figure.measured] or [
+                about | {"verdict": NOT_TESTED}
+            ]
+        for claim in ledger.claims:
+            about = _about(claim, claim.claim, profile)
+            lines += [about | _tested(key, profile, rows) for key in claim.tested] or [
+                about | {"verdict": NOT_TESTED}
+            ]
+    return pd.DataFrame(lines, columns=COLUMNS).astype(dict.fromkeys(_NUMBERS, float))
+
+
+def drawn(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
+    """Reported F1, and that measured with its interval, in panels with an axis each: ours is the lower."""
+    of_f1 = frame["number"].fillna("").str.endswith("/f1") & frame["measured"].notna()
+    shown = frame[of_f1].drop_duplicates(["id", "profile"])
+    if shown.empty:
+        return None
+    names, order = list(dict.fromkeys(shown["profile"])), list(dict.fromkeys(shown["id"]))[::-1]
+    labels = shown.drop_duplicates("id").set_index("id")["reported_as"]
+    place = {id: i for i, id in enumerate(order)}
+    with mpl.rc_context(figures.STYLE):
+        size = (figures.WIDTHS["page"], 0.6 + 0.2 * len(order))
+        figure, axes = plt.subplots(1, 1 + len(names), sharey=True, figsize=size, squeeze=False)
+        first = shown.drop_duplicates("id")
+        axes[0, 0].plot(first["value"], first["id"].map(place), "D", color="0.35", ms=4)
+        axes[0, 0].set_title("reported, at the paper's scale")
+        axes[0, 0].set_yticks(range(len(order)), [labels[id] for id in order])
+        for ax, name in zip(axes[0, 1:], names, strict=True):
+            own = shown[shown["profile"] == name]
+            bars = [(own["measured"] - own["low"]).fillna(0), (own["high"] - own["measured"]).fillna(0)]
+            ax.errorbar(
+                own["measured"], own["id"].map(place), xerr=bars, fmt="o", ms=4, color="#0072B2", capsize=2
+            )
+            ax.set_title(f"measured, profile {name}")
+        for ax in axes[0]:
+            ax.set_xlim(left=0)
+            ax.set_xlabel(figures.METRIC_LABELS["f1"])
+        return figure
+
+
+def _about(entry: Entry, said: str, profile: str) -> dict:
+    return {
+        "id": entry.id,
+        "paper": entry.paper,
+        "where": entry.where,
+        "reported_as": said,
+        "condition": entry.condition,
+        "profile": profile or None,
+    }
+
+
+def _measured(figure: ReportedFigure, key: str, profile: str, rows: Mapping[str, Row]) -> dict:
+    row_key, _, column = key.rpartition("/")
+    row = rows.get(row_key)
+    cell = row and row.cells.get(column)
+    if cell is None:
+        return {"number": f"{profile}/{key}" if profile else None, "verdict": "not run"}
+    about = {"number": f"{profile}/{key}", **_interval(cell)}
+    if base_profile(profile) != "paper":
+        return about | {"verdict": OTHER_SCALE}
+    low, high = (cell.value if end is None else end for end in (cell.low, cell.high))
+    to = figure.value if figure.to is None else figure.to
+    side = "above" if low > to else "below" if high < figure.value else "as reported"
+    return about | {"verdict": side}
+
+
+def _tested(key: str, profile: str, rows: Mapping[str, Row]) -> dict:
+    found = [row for row_key, row in rows.items() if row_key.startswith(f"{key}/")]
+    if not found:
+        return {"number": None, "verdict": "not run"}
+    (row,) = found
+    about = {"number": f"{profile}/{row.key}/difference", "verdict": row.cells["verdict"].shown}
+    if cell := row.cells.get("difference"):
+        about |= _interval(cell)
+    if cell := row.cells.get("p"):
+        about["p"] = cell.value
+    return about
+
+
+def _interval(cell: Cell) -> dict:
+    return {"shown": cell.shown, "measured": cell.value, "low": cell.low, "high": cell.high}
+
+
+def _markdown(ledger: Ledger, frame: pd.DataFrame, names: Sequence[str], picture: bool) -> str:
+    parts = ["# Claims", READING, *(["![Reported and measured](claims.png)"] if picture else [])]
+    parts += [f"**{mark}**" for name in names if (mark := tables.smoke_mark(name))]
+    for paper, about in ledger.papers.items():
+        parts.append(f"## {about}: [{paper}](https://arxiv.org/abs/{paper})")
+        own_figures = [entry for entry in ledger.figures if entry.paper == paper]
+        own_claims = [entry for entry in ledger.claims if entry.paper == paper]
+        heads = {"figure": own_figures, "claim": own_claims}
+        for head, entries in heads.items():
+            lines = [_line(head, entry, frame, names) for entry in entries]
+            if lines:
+                parts.append(pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True))
+    return "\n\n".join(parts) + "\n"
+
+
+def _line(
+    head: str, entry: ReportedFigure | ReportedClaim, frame: pd.DataFrame, names: Sequence[str]
+) -> dict:
+    of_figure = isinstance(entry, ReportedFigure)
+    said = entry.cell if of_figure else entry.claim
+    line = {head: said, "where": entry.where or "–", "condition": entry.condition or "–"}
+    if of_figure:
+        line["reported"] = f"{entry.value:g}" + (f" to {entry.to:g}" if entry.to else "")
+    own = frame[frame["id"] == entry.id]
+    for name in names:
+        mine = own[own["profile"] == name]
+        line[name] = _shown(mine.iloc[0]) if of_figure else _counted(mine["verdict"])
+    return line
+
+
+def _shown(row: pd.Series) -> str:
+    """A measured number as its table shows it, with a verdict at the paper's scale alone."""
+    if pd.isna(row["measured"]):
+        return row["verdict"]
+    return row["shown"] if row["verdict"] == OTHER_SCALE else f"{row['shown']}, {row['verdict']}"
+
+
+def _counted(verdicts: pd.Series) -> str:
+    return ", ".join(said if n == 1 else f"{n} {said}" for said, n in Counter(verdicts).items())

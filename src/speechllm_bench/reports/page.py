@@ -1,0 +1,134 @@
+"""A study's table for a printed page: label, main metric, difference, p and what the paper reports.
+
+It fits one column of a two-column page, or both; the CSV beside it has every number. Each row ends in a
+comment with the id of its number, which `speechllm-bench check` compares once the table stands in a paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from speechllm_bench import runs, stats
+from speechllm_bench.experiments import Study
+from speechllm_bench.numbers import Row, escaped
+from speechllm_bench.reports import columns, tables
+from speechllm_bench.tasks import MAIN_METRICS, TASKS
+
+COLUMN, PAGE = 240, 500  # points, of the narrowest of IEEE, ISCA and ACL
+SIZE, BETWEEN = 8, 4  # points: of the type, and between two columns
+WIDE = dict.fromkeys("±−+<", 0.78) | dict.fromkeys("mwMW", 0.85) | dict.fromkeys(". ,:ijlt_", 0.36)
+WIDE |= dict.fromkeys("0123456789*‡–", 0.5)
+"""Widths of signs in em; of others `LETTER`."""
+LETTER = 0.54
+NOTHING = "–"
+FORM = r"""{provenance}
+\begin{{{environment}}}
+\centering\footnotesize\setlength{{\tabcolsep}}{{2pt}}
+\caption{{{caption}}}
+\label{{tab:{study}}}
+\begin{{tabular}}{{@{{}}l{aligned}@{{}}}}
+\toprule
+{head} \\
+\midrule
+{body}
+\bottomrule
+\end{{tabular}}
+\end{{{environment}}}
+"""
+
+
+def write(study: Study, frame: pd.DataFrame, rows: Sequence[Row], profile: str, folder: Path) -> Path:
+    """Write <study>.tex into `folder`; `rows` are the numbers of the table (`cells.of_table`)."""
+    file = folder / f"{study.study}.tex"
+    runs.write_text(file, latex(study, frame, rows, profile))
+    return file
+
+
+def latex(study: Study, frame: pd.DataFrame, rows: Sequence[Row], profile: str) -> str:
+    """The table in LaTeX, with booktabs."""
+    metrics = [name for name in MAIN_METRICS if name in frame and frame[name].notna().any()]
+    metrics = metrics or [TASKS[study.tasks[0]].main.name]  # nothing is scored yet: a column that says so
+    named = columns.headings(frame)
+    shown = {name: named[name] for name in metrics}
+    for name, heading in (("difference", "Difference"), ("difference_p", "p"), ("reported", "Paper")):
+        if frame[name].notna().any():
+            shown[name] = heading
+    keys = {row.name: row.key for row in rows}
+    lines = frame.to_dict("records")
+    cells = [[line["variant"], *(_cell(line, name, metrics) for name in shown)] for line in lines]
+    ids = [_id(line, metrics, f"{profile}/{keys[line['variant']]}") for line in lines]
+    body = [" & ".join(map(_escaped, row)) + rf" \\{id}" for row, id in zip(cells, ids, strict=True)]
+    narrow = width([["Variant", *shown.values()], *cells]) <= COLUMN
+    return FORM.format(
+        provenance=_provenance(study, rows, profile),
+        environment="table" if narrow else "table*",
+        caption=_escaped(caption(study, frame, profile)),
+        study=study.study,
+        aligned="r" * len(shown),
+        head=" & ".join(["Variant", *shown.values()]),
+        body="\n".join(body),
+    )
+
+
+def caption(study: Study, frame: pd.DataFrame, profile: str) -> str:
+    """At most 40 words: what is shown, and on how much it rests."""
+    parts = [*filter(None, [tables.smoke_mark(profile)]), f"{study.title} ({profile})."]
+    if frame["n"].notna().any():
+        n, speakers, seeds = (_range(frame[name]) for name in ("n", "speakers", "seeds"))
+        parts.append(f"{n} utterances of {speakers} speakers, {seeds} seeds per variant.")
+        parts.append("±: half 95 % intervals.")
+    if frame["difference"].notna().any():
+        parts.append(f"Paired differences to {study.baseline}; p: Holm.")
+    if "above_floors" in frame and frame["above_floors"].eq(False).any():
+        parts.append("‡: below floor.")
+    return " ".join(parts)
+
+
+def width(cells: Sequence[Sequence[str]]) -> float:
+    """About how many points a table of these cells takes, each column as wide as its widest cell."""
+    widest = [max(sum(WIDE.get(c, LETTER) for c in cell) for cell in column) for column in zip(*cells)]
+    return SIZE * sum(widest) + BETWEEN * (len(widest) - 1)
+
+
+def _escaped(text: str) -> str:
+    return escaped(text).replace("±", r"$\pm$").replace("‡", r"\ddag{}")
+
+
+def _cell(line: Mapping, name: str, metrics: Sequence[str]) -> str:
+    value = line[name]
+    if pd.isna(value):
+        lacking = metrics and name == metrics[0] and all(pd.isna(line[metric]) for metric in metrics)
+        return line["status"] if lacking else NOTHING
+    if name == "difference_p":
+        return stats.p_shown(value)
+    if name == "reported":
+        return f"{value:.3f}"
+    half = (line[f"{name}_high"] - line[f"{name}_low"]) / 2
+    sign = "+" if name == "difference" else ""
+    mark = "*" if name == "difference" and line["differs"] else ""
+    mark += "‡" if name == "f1" and line.get("above_floors") is False else ""
+    return f"{value:{sign}.3f}{mark} ± {half:.3f}"
+
+
+def _id(line: Mapping, metrics: Sequence[str], key: str) -> str:
+    """A comment with the id of the row's number, where it has one."""
+    scored = [metric for metric in metrics if pd.notna(line[metric])]
+    return f" % {key}/{scored[0]}" if scored else ""
+
+
+def _provenance(study: Study, rows: Sequence[Row], profile: str) -> str:
+    commits = sorted({commit for row in rows for commit in row.commits})
+    lines = [
+        f"Written by `speechllm-bench report {study.study} --profile {profile}`; needs booktabs.",
+        f"All columns: {study.study}.csv; runs and machines: numbers.json.",
+        *([f"Commits: {', '.join(commits)}"] if commits else []),
+    ]
+    return "\n".join(f"% {line}" for line in lines)
+
+
+def _range(values: pd.Series) -> str:
+    found = sorted(set(values.dropna()))
+    return f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"

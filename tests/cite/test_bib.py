@@ -1,0 +1,27 @@
+"""References: those of CITATION.cff, with the fields that BibTeX styles read."""
+
+from __future__ import annotations
+
+import re
+
+from speechllm_bench import cli, paths
+from speechllm_bench.cite import bib
+from speechllm_bench.strict import read_yaml
+
+
+def test_references_are_those_of_the_citation_file(capsys):
+    assert cli.main(["cite", "--bib"]) == 0
+    text = capsys.readouterr().out
+    assert text.rstrip() == (paths.PROJECT / "references.bib").read_text("utf-8").rstrip()
+    cff = read_yaml(paths.PROJECT / "CITATION.cff")
+    assert re.findall(r"^@(\w+)\{", text, re.M) == ["software", *["article"] * len(cff["references"])]
+    for entry in cff["references"]:
+        assert f"{{{entry['title']}}}" in text and entry["url"] in text
+    assert len(set(re.findall(r"^@\w+\{(\w+),", text, re.M))) == 1 + len(cff["references"])
+
+
+def test_the_suites_version_and_date_are_those_of_the_package():
+    cff = read_yaml(paths.PROJECT / "CITATION.cff")
+    project = (paths.PROJECT / "pyproject.toml").read_text("utf-8")
+    assert f'version = "{cff["version"]}"' in project
+    assert bib.key_of("2510.15851") == "hacioglu2025speechllms" and bib.key_of("0000.00000") is None

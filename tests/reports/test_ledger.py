@@ -1,0 +1,141 @@
+"""The ledger of claims names what there is, agrees with the studies, and shows what profiles have found."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from speechllm_bench import cli, numbers, paths, studies
+from speechllm_bench.errors import UserError
+from speechllm_bench.numbers import Cell, Row
+from speechllm_bench.reports import cells, columns, ledger
+from speechllm_bench.strict import load_yaml
+
+LEDGER = load_yaml(ledger.Ledger, paths.PROJECT / "experiments" / "papers" / "claims.yaml")
+STUDIES = {name: studies.load(name, "mini")[0] for name in studies.known_studies()}
+
+
+def claims_of(study) -> dict[str, object]:
+    named = ((c, [c.better, c.worse, *(c.beyond or ())]) for c in study.claims)
+    return {f"{study.study}/{cells.claim_row(names)}": claim for claim, names in named}
+
+
+CLAIMS = {key: claim for study in STUDIES.values() for key, claim in claims_of(study).items()}
+
+
+def test_claims_are_those_that_studies_test_each_in_one_entry():
+    tested = [key for claim in LEDGER.claims for key in claim.tested]
+    assert set(tested) <= CLAIMS.keys()
+    assert len(tested) == len(set(tested))
+    of_papers = {key for key, claim in CLAIMS.items() if "ours" not in claim.source}
+    control = {"synthetic_ner/scarce_filtered_20-scarce_twice"}  # the paper's claim, against our control
+    assert set(tested) == of_papers | control
+    for claim in LEDGER.claims:
+        assert all(claim.paper in CLAIMS[key].source for key in claim.tested), claim.id
+
+
+def test_figures_are_measured_in_rows_that_reports_write():
+    for figure in LEDGER.figures:
+        for key in figure.measured:
+            name, row, test_set, column = key.split("/")
+            study = STUDIES[name]
+            variant = row.split("-")[0]
+            if ":" in row:
+                continue  # a further table: its rows are named by its text
+            assert row in study.variants or f"{name}/{row}" in CLAIMS, key
+            assert test_set == cells.test_set(study, variant), key
+            assert column == "difference" or column in columns.METRICS[study.variant(variant).evaluation.task]
+
+
+def test_figures_are_those_that_studies_report():
+    by_row = {
+        key.rsplit("/", 2)[0]: f for f in LEDGER.figures for key in f.measured if key[-10:] != "difference"
+    }
+    for study in STUDIES.values():
+        for reported in study.reported:
+            assert any(reported.source.startswith(paper) for paper in LEDGER.papers)
+            known = {f.value for f in LEDGER.figures if f.paper == reported.source[:10]}
+            value = reported.value * (100 if reported.metric == "SLUE score gain" else 1)
+            assert any(value == pytest.approx(one) for one in known), (study.study, reported)
+            if reported.metric == "f1":
+                keys = [key for f in LEDGER.figures if f.value == reported.value for key in f.measured]
+                assert f"{study.study}/{reported.variant}" in {key.rsplit("/", 2)[0] for key in keys}
+    assert by_row
+
+
+def small(**figure) -> ledger.Ledger:
+    entry = {"id": "f", "paper": "2510.15851", "cell": "CNN, F1", "value": 0.4, "measured": ["lora/cnn/A/f1"]}
+    claim = {"id": "c", "paper": "2510.15851", "claim": "LoRA helps.", "tested": ["lora/a-b", "lora/c-d"]}
+    untested = {"id": "u", "paper": "2510.15851", "claim": "It is fast.", "tested": []}
+    parts = {
+        "papers": {"2510.15851": "Slot filling"},
+        "figures": [entry | figure],
+        "claims": [claim, untested],
+    }
+    return ledger.Ledger.model_validate(parts)
+
+
+def rows(low=0.1, high=0.3) -> dict[str, Row]:
+    f1 = Row("lora/cnn/A", "lora", "ok", cells={"f1": Cell(f"0.200 [{low}, {high}]", 0.2, low, high)})
+    judged = {"verdict": Cell("agrees"), "difference": Cell("+0.1", 0.1, 0.05, 0.15), "p": Cell("0.01", 0.01)}
+    claim = Row("lora/a-b/A", "lora_claims", "ok", cells=judged)
+    return {row.key: row for row in (f1, claim)}
+
+
+@pytest.mark.parametrize(
+    ("profile", "bounds", "figure", "verdict"),
+    [
+        ("mini", (0.1, 0.3), {}, ledger.OTHER_SCALE),
+        ("paper", (0.1, 0.3), {}, "below"),
+        ("paper", (0.1, 0.45), {}, "as reported"),
+        ("paper", (0.1, 0.35), {"value": 0.3, "to": 0.5}, "as reported"),
+        ("paper", (0.1, 0.3), {"value": 0.05}, "above"),
+        ("paper", (0.1, 0.3), {"measured": ["lora/mlp/A/f1"]}, "not run"),
+        ("paper", (0.1, 0.3), {"measured": []}, ledger.NOT_TESTED),
+    ],
+)
+def test_a_figure_is_judged_at_the_papers_scale_alone(profile, bounds, figure, verdict):
+    frame = ledger.judged(small(**figure), {profile: rows(*bounds)}).set_index("id")
+    assert frame.loc["f", "verdict"] == verdict
+    assert frame["verdict"].loc[["c"]].tolist() == ["agrees", "not run"]
+    assert frame.loc["u", "verdict"] == ledger.NOT_TESTED
+
+
+def test_table_and_picture_show_both_sides(home, monkeypatch):
+    monkeypatch.setattr(ledger, "load_yaml", lambda kind, file: small())
+    numbers.update("mini", "lora", ["lora", "lora_claims"], list(rows().values()))
+    written = {path.name: path for path in ledger.write()}
+    assert written.keys() == {"claims.csv", "claims.md", "claims.pdf", "claims.png"}
+    text = written["claims.md"].read_text()
+    assert "| 0.4        | 0.200 [0.1, 0.3] |" in text and "agrees, not run" in text
+    assert "no study tests it" in text and "Slot filling: [2510.15851]" in text
+    frame = pd.read_csv(written["claims.csv"]).set_index("id")
+    assert frame.loc["f", "number"] == "mini/lora/cnn/A/f1" and frame.loc["f", "high"] == 0.3
+    before = [path.read_bytes() for path in written.values()]
+    assert [path.read_bytes() for path in ledger.write()] == before
+    picture = ledger.drawn(small(), ledger.judged(small(), {"mini": rows()}))
+    reported, measured = picture.axes
+    assert reported.lines[0].get_xdata().tolist() == [0.4]
+    assert measured.lines[0].get_xdata().tolist() == [0.2] and measured.get_xlim()[1] < 0.4
+    other = {"mini": {key: row for key, row in rows().items() if row.table != "lora"}}
+    assert ledger.drawn(small(), ledger.judged(small(), other)) is None
+
+
+def test_without_any_numbers_there_is_a_ledger_and_no_picture(home):
+    assert [path.name for path in ledger.write()] == ["claims.csv", "claims.md"]
+
+
+def test_reports_write_it_where_there_is_one(suite, capsys):
+    assert cli.main(["report", "adapter_size"]) == 0
+    assert "results/claims.md" not in capsys.readouterr().out
+    ledger.file().parent.mkdir()
+    ledger.file().write_text((paths.PROJECT / "experiments" / "papers" / "claims.yaml").read_text("utf-8"))
+    assert cli.main(["report", "adapter_size"]) == 0
+    assert {"results/claims.md", "results/claims.csv"} <= set(capsys.readouterr().out.splitlines())
+
+
+def test_an_entry_of_another_paper_is_refused(tmp_path):
+    file = tmp_path / "claims.yaml"
+    file.write_text("papers: {a: A}\nfigures: []\nclaims: [{id: c, paper: b, claim: It is., tested: []}]\n")
+    with pytest.raises(UserError, match="entries are of b, which is not among papers: a"):
+        load_yaml(ledger.Ledger, file)

@@ -1,0 +1,91 @@
+"""Tables for print fit a column or a page, by the widths of their letters, and their ids can be checked."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.ft2font import FT2Font
+from stored_runs import store
+
+from speechllm_bench import numbers, paths, studies
+from speechllm_bench.cite import check
+from speechllm_bench.evaluation import score
+from speechllm_bench.reports import cells, columns, page
+from speechllm_bench.reports import study as reports
+
+FONT = FT2Font(f"{matplotlib.get_data_path()}/fonts/ttf/cmr10.ttf")  # the letters of LaTeX
+SIGNS = {"±": 0.78, "−": 0.78, "_": 0.36, "‡": 0.44, "<": 0.78, "–": 0.5}  # em, of other fonts of LaTeX
+
+
+def points(text: str) -> float:
+    """The width of a text in LaTeX's own letters."""
+    FONT.set_size(page.SIZE, 72)
+    em = [SIGNS[c] * page.SIZE for c in text if c in SIGNS]
+    FONT.set_text("".join(c for c in text if c not in SIGNS), 0.0)
+    return FONT.get_width_height()[0] / 64 + sum(em)
+
+
+def widest(name: str) -> tuple[studies.Study, pd.DataFrame]:
+    """A study's table with every cell as wide as it can be."""
+    study = studies.load(name, "mini")[0]
+    frame = pd.DataFrame(index=range(len(study.variants)), columns=columns.named(study.tasks), dtype=float)
+    frame["variant"], frame["status"] = list(study.variants), "ok"
+    frame[["n", "speakers", "seeds"]] = 1000, 32, 3
+    for i, variant in enumerate(study.variants):
+        main = score.MAIN[study.variant(variant).evaluation.task]
+        for column, value in ((main, 0.888), ("difference", -0.888)):
+            frame.loc[i, [column, f"{column}_low", f"{column}_high"]] = value, value - 0.1, value + 0.1
+    frame["difference_p"], frame["reported"], frame["differs"] = 0.0001, 0.888, True
+    return study, frame.assign(above_floors=np.bool_(False).item())
+
+
+def parsed(text: str) -> list[list[str]]:
+    """The cells of a table as they are read."""
+    rows = re.findall(r"^(.*) \\\\", text.split(r"\toprule")[1], re.M)
+    plain = {r"\_": "_", "$-$": "−", r"$\pm$": "±", r"\ddag{}": "‡", "$<$": "<", "--": "–"}
+    for latex, sign in plain.items():
+        rows = [row.replace(latex, sign) for row in rows]
+    return [row.split(" & ") for row in rows]
+
+
+@pytest.mark.parametrize("name", studies.known_studies())
+def test_every_studys_table_fits(name):
+    study, frame = widest(name)
+    rows = [SimpleNamespace(name=v, key=f"{name}/{v}/A", commits=()) for v in study.variants]
+    text = page.latex(study, frame, rows, "mini")
+    cells_ = parsed(text)
+    widths = [max(map(points, column)) for column in zip(*cells_, strict=True)]
+    width = sum(widths) + page.BETWEEN * (len(widths) - 1)
+    room = page.PAGE if r"\begin{table*}" in text else page.COLUMN
+    assert width <= room, f"{width:.0f} of {room} points"
+    assert len(cells_) == 1 + len(study.variants)
+    assert len(page.caption(study, frame, "mini").split()) <= 40, page.caption(study, frame, "mini")
+
+
+def test_numbers_are_those_of_the_report_and_pass_the_check(suite, tmp_path):
+    for variant, right in {"cnn": 5, "mlp": 12}.items():
+        store(variant, 0, right)
+    reports.write("adapter_size", "mini", draw=False)
+    file = paths.results("mini") / "tables" / "adapter_size.tex"
+    text = file.read_text()
+    lines = {line.split(" & ")[0]: line for line in text.splitlines() if " & " in line}
+    cell = numbers.find("mini/adapter_size/cnn/A/f1").cell
+    assert lines["cnn"].endswith(r"\\ % mini/adapter_size/cnn/A/f1")
+    assert rf"{cell.value:.3f} $\pm$ {(cell.high - cell.low) / 2:.3f}" in lines["cnn"]
+    assert "0.402" in lines["cnn"] and lines["no\\_audio"].startswith(r"no\_audio & NOT RUN & --")
+    assert check.check([file]) == check.Checked(2, ())
+    file.write_text(text.replace(f"{cell.value:.3f}", "0.999"))
+    assert len(check.check([file]).faults) == 1
+    assert text.startswith("% Written by `speechllm-bench report adapter_size --profile mini`")
+
+
+def test_nothing_scored_is_still_a_table(suite):
+    study, rows = studies.load("adapter_size", "mini")[0], studies.records("adapter_size", "mini")
+    frame = reports.table(study, rows)
+    text = page.latex(study, frame, cells.of_table(study, rows, frame), "mini")
+    assert text.count("NOT RUN") == len(study.variants) and "Paper" in text
