@@ -133,5 +133,5 @@ def test_a_name_stands_for_one_task_and_one_metric():
     other = Metric("f1", "F1", "sentiment", sentiment.main.rule)
     with pytest.raises(ValueError, match="task 'sentiment' gives the name 'f1' to another metric"):
         metrics_of([slots, replace(sentiment, metrics=(other,), main=other)])
-    with pytest.raises(ValueError, match="main metric of task 'slots' is not among its metrics"):
+    with pytest.raises(ValueError, match="task 'slots' needs a main metric among its metrics"):
         metrics_of([replace(slots, main=sentiment.main)])

@@ -35,14 +35,15 @@ def by_name(found: Iterable[Task]) -> dict[str, Task]:
 
 
 def metrics_of(tasks: Iterable[Task]) -> dict[str, Metric]:
-    """All metrics of some tasks by their names; ValueError where two differ under one name."""
+    """All metrics of some tasks by their names; ValueError where two differ under one name, and for a main
+    metric that tables would not show."""
     metrics: dict[str, Metric] = {}
     for task in tasks:
         for metric in task.metrics:
             if metrics.setdefault(metric.name, metric) != metric:
                 raise ValueError(f"task '{task.name}' gives the name '{metric.name}' to another metric")
-        if task.main not in task.metrics:
-            raise ValueError(f"the main metric of task '{task.name}' is not among its metrics")
+        if task.main not in task.metrics or task.main.column != "with interval":
+            raise ValueError(f"task '{task.name}' needs a main metric among its metrics, with an interval")
     return metrics
 
 
