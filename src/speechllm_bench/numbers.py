@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from speechllm_bench import paths, runs
@@ -108,13 +109,11 @@ def file(profile: str) -> Path:
 
 def read(profile: str) -> dict[str, Row]:
     """Rows of a profile by their key; none where no report has written any."""
-    if not file(profile).is_file():
+    place = file(profile)
+    if not place.is_file():
         return {}
-    stored = runs.read_json(file(profile), REPORT.format(profile))
-    if stored.get("format") != FORMAT:
-        raise UserError(f"{file(profile)} has another format; {REPORT.format(profile)}")
-    made_of = stored["made_of"]
-    return {key: _row(key, row, made_of) for key, row in stored["rows"].items()}
+    about = place.stat()
+    return dict(_read(place, profile, (about.st_mtime_ns, about.st_size, about.st_ino)))
 
 
 def update(profile: str, study: str, tables: Iterable[str], rows: Sequence[Row]) -> None:
@@ -183,6 +182,15 @@ def escaped(text: str) -> str:
 def rounded(value: float) -> float:
     """Six significant digits: what the tables' CSV files have, and the same on every machine."""
     return float(f"{value:.6g}")
+
+
+@lru_cache(8)
+def _read(place: Path, profile: str, stamp: tuple[int, ...]) -> dict[str, Row]:
+    """Rows of a file; `stamp` tells one that was written since."""
+    stored = runs.read_json(place, REPORT.format(profile))
+    if stored.get("format") != FORMAT:
+        raise UserError(f"{place} has another format; {REPORT.format(profile)}")
+    return {key: _row(key, row, stored["made_of"]) for key, row in stored["rows"].items()}
 
 
 def _row(key: str, stored: dict, made_of: Mapping[str, dict]) -> Row:

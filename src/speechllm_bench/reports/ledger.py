@@ -132,7 +132,7 @@ def judged(ledger: Ledger, found: Mapping[str, Mapping[str, Row]]) -> pd.DataFra
 
 def drawn(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
     """Reported F1, and that measured with its interval, in panels with an axis each: ours is the lower."""
-    of_f1 = frame["number"].fillna("").str.endswith("/f1") & frame["measured"].notna()
+    of_f1 = frame["number"].map(lambda id: str(id).endswith("/f1")) & frame["measured"].notna()
     shown = frame[of_f1].drop_duplicates(["id", "profile"])
     if shown.empty:
         return None
