@@ -66,6 +66,18 @@ def test_same_seed_same_interval():
     assert stats.bootstrap(values, mean, rng(1)) != stats.bootstrap(values, mean, rng(2))
 
 
+def test_draws_are_remembered_by_the_state_that_they_start_from(monkeypatch):
+    """A second score of a test set draws nothing, and both go on as if they had drawn themselves."""
+    kept, alone = np.random.default_rng(3), np.random.default_rng(3)
+    first = [stats._times(7, 50, kept), stats._times(5, 50, kept)]
+    own = [alone.multinomial(n, np.full(n, 1 / n), size=50) for n in (7, 5)]
+    assert all(np.array_equal(a, b) for a, b in zip(first, own, strict=True))
+    again = np.random.default_rng(3)
+    monkeypatch.setattr(np.random, "Generator", lambda *_: pytest.fail("drawn again"))
+    assert all(np.array_equal(stats._times(n, 50, again), a) for n, a in zip((7, 5), first, strict=True))
+    assert kept.random() == alone.random() == again.random()
+
+
 def test_order_of_items_does_not_matter():
     values, speakers = rng(8).random(20), [f"s{i % 6}" for i in range(20)]
     ids = [f"item-{i}" for i in range(20)]

@@ -13,8 +13,10 @@ variance is moderated (Smyth 2004, doi 10.2202/1544-6115.1027): the pooled one o
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -231,10 +233,28 @@ def _drawn_sums(
         size = min(_BLOCK, n_boot - start)
         drawn = []
         for sums in test_sets:
-            n_speakers = sums.shape[1]
-            times = rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=size)
-            drawn.append(np.tensordot(times, sums, axes=(1, 1)))
+            drawn.append(np.tensordot(_times(sums.shape[1], size, rng), sums, axes=(1, 1)))
         yield np.concatenate(drawn, axis=-1)
+
+
+def _times(n_speakers: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each speaker is drawn, (size, n_speakers).
+
+    Draws are remembered with the state that they leave, since all scores of a test set start from one state
+    and drawing is most of their time.
+    """
+    state = json.dumps(rng.bit_generator.state)
+    times, rng.bit_generator.state = _drawn(n_speakers, size, type(rng.bit_generator), state)
+    return times
+
+
+@lru_cache(maxsize=64)
+def _drawn(n_speakers: int, size: int, kind: type, state: str) -> tuple[np.ndarray, dict]:
+    rng = np.random.Generator(kind())
+    rng.bit_generator.state = json.loads(state)
+    times = rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=size)
+    times.flags.writeable = False
+    return times, rng.bit_generator.state
 
 
 def _seed_deviations(
