@@ -30,7 +30,7 @@ from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.questions import evaluation_example, with_gold
 from speechllm_bench.evaluation import score
 from speechllm_bench.schema import Prediction
-from speechllm_bench.tasks import TASKS, trace
+from speechllm_bench.tasks import METRICS, TASKS, trace
 
 TRACEBACK, RANGE, DIFFERENT = COLUMNS = ("traceback", "out of range", "silently different")
 BATCH = 1000  # answers that are scored together, since most of a score's time is its intervals
@@ -136,15 +136,15 @@ def _score(task: str, predictions: list[Prediction], parse, found: Counter, exac
         found[f"raised {type(error).__name__}: {str(error)[:200]}"] += 1
         return
     for name, interval in scored["metrics"].items():
-        counts, rule = score.METRICS[name]
-        of_speakers = rule(np.asarray(scored["sums"][counts], float))
+        metric = METRICS[name]
+        of_speakers = metric.rule(np.asarray(scored["sums"][metric.counts], float))
         for value in (interval["value"], interval["low"], interval["high"], *of_speakers.tolist()):
-            if not (0 <= value <= (math.inf if name in score.UNBOUNDED else 1)) or math.isinf(value):
+            if not (0 <= value <= metric.most) or math.isinf(value):
                 found[RANGE] += 1
                 found[f"{name} is {value}"] += 1
     named = EXACT.get("slots" if task.startswith("slots") else task)
     value = scored["metrics"][named]["value"] if named else None
-    if exact and named and abs(value - (named not in score.UNBOUNDED)) > 1e-9:
+    if exact and named and abs(value - (not METRICS[named].lower_is_better)) > 1e-9:
         found[DIFFERENT] += 1
         found[f"right answers, but {named} is {value}"] += 1
 

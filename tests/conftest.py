@@ -189,3 +189,17 @@ def tiny_data(tiny_run):
     frames = preparation.ensure_frames(config, corpus)
     slot_types = corpora.slot_types("call_centre")
     return Data(corpus.utterances("train"), corpus.utterances("validation"), slot_types, frames)
+
+
+@pytest.fixture
+def stored(suite):
+    """A study with a report: two variants with two seeds, one that diverged on one, and the rest NOT RUN."""
+    from stored_runs import store
+
+    from speechllm_bench.reports import study as reports
+
+    for variant, seeds in {"cnn": (5, 7), "mlp": (12, 13), "linear": (2, None)}.items():
+        for seed, n in enumerate(seeds):
+            store(variant, seed, n)
+    reports.write("adapter_size", "mini", draw=False)
+    return suite

@@ -42,4 +42,4 @@ def scored(right: int) -> dict:
         Prediction(f"u{i}", f"u{i}", f"s{i % 10}", "slots", json.dumps(a), json.dumps(GOLD), (), 1, "york")
         for i, a in enumerate(said)
     ]
-    return score.score_slots(rows, json.loads)
+    return score.score_task("slots", rows, json.loads)

@@ -272,7 +272,7 @@ def test_a_study_may_take_fewer_seeds(suite):
 def test_an_unknown_key_is_refused_with_those_allowed_there(suite):
     told = refused(changed(toy(suite), lambda p: p["training"].update(learning_rate=1.0)))
     assert "smoke.yaml: unknown key 'training.learning_rate' (value 1.0)" in told
-    assert "allowed here: batch_size, lr, lora_lr, warmup" in told
+    assert "allowed here: batch_size, micro_batch, lr, lora_lr, warmup" in told
 
 
 def test_an_unknown_key_of_a_variant_names_the_variant(suite):

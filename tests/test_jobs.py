@@ -116,7 +116,7 @@ def test_prompts_in_english_are_another_run_in_which_every_question_is_put_so(do
     monkeypatch.setattr(inputs, "prompt_halves", spy)
     record = runs.read_json(jobs.execute(config, "english", silent) / "run.json")
     assert {e.system for e in asked} == {"You extract information from a phone call."}
-    assert all("\nAnswer in JSON with " in e.prompt for e in asked)
+    assert all(e.prompt.startswith("Answer in JSON with ") for e in asked)
     assert record["digest"] != done.record["digest"] and record["stages"] != done.record["stages"]
     assert record["config"]["prompt"] == "english" and done.record["config"]["prompt"] is None
     counts = (record["prompt_tokens"]["stages"], done.record["prompt_tokens"]["stages"])

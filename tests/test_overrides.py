@@ -199,7 +199,7 @@ def test_a_wrong_setting_of_the_command_line_is_refused(suite, capsys, line, tol
 def test_results_of_set_are_kept_apart_and_never_stand_in_a_profiles_tables(suite, capsys, monkeypatch):
     started = []
     monkeypatch.setattr(
-        runner, "run_missing", lambda plan, jobs: started.append(plan) or runner.Outcome((), (), 0)
+        runner, "run_missing", lambda plan, jobs, **_: started.append(plan) or runner.Outcome((), (), 0)
     )
     assert cli.main(["study", "adapter_size", "--variants", "mlp", "--set", "training.lr=0.5"]) == 0
     (run,) = started[0].runs

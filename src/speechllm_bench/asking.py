@@ -216,7 +216,7 @@ def _reading(study: str, of: Run) -> Iterator[Run]:
     except UserError:  # a study of the user's own, or a backbone that is not on this machine
         return
     for run in runs:
-        fills = run.config.evaluation.task == "slots" and run.stages
+        fills = run.config.evaluation.task == slots.NAME and run.stages
         if fills and run.config.encoder == of.config.encoder:
             yield run
 

@@ -14,9 +14,9 @@ from stored_runs import store
 
 from speechllm_bench import numbers, paths, studies
 from speechllm_bench.cite import check
-from speechllm_bench.evaluation import score
 from speechllm_bench.reports import cells, columns, page
 from speechllm_bench.reports import study as reports
+from speechllm_bench.tasks import TASKS
 
 FONT = FT2Font(f"{matplotlib.get_data_path()}/fonts/ttf/cmr10.ttf")  # the letters of LaTeX
 SIGNS = {"±": 0.78, "−": 0.78, "_": 0.36, "‡": 0.44, "<": 0.78, "–": 0.5}  # em, of other fonts of LaTeX
@@ -37,7 +37,7 @@ def widest(name: str) -> tuple[studies.Study, pd.DataFrame]:
     frame["variant"], frame["status"] = list(study.variants), "ok"
     frame[["n", "speakers", "seeds"]] = 1000, 32, 3
     for i, variant in enumerate(study.variants):
-        main = score.MAIN[study.variant(variant).evaluation.task]
+        main = TASKS[study.variant(variant).evaluation.task].main.name
         for column, value in ((main, 0.888), ("difference", -0.888)):
             frame.loc[i, [column, f"{column}_low", f"{column}_high"]] = value, value - 0.1, value + 0.1
     frame["difference_p"], frame["reported"], frame["differs"] = 0.0001, 0.888, True

@@ -300,9 +300,12 @@ OTHER_MEANINGS = {
     "schema.py": {"slots", "sentiment"},  # fields of utterances, here and in corpora
     "data/corpora/call_centre/calls.py": {"slots", "sentiment"},
     "data/corpora/call_centre/grammar.py": {"slots", "sentiment"},  # keys of its YAML
+    "data/corpora/fluent_speech/__init__.py": {"slots", "transcription"},  # a column of its files, too
+    "data/corpora/harper_valley/__init__.py": {"slots"},
     "data/corpora/librispeech_slue.py": {"slots", "sentiment"},
     "data/corpora/slurp/__init__.py": {"slots"},
     "data/corpora/store.py": {"slots", "sentiment"},
+    "data/testable.py": {"sentiment"},
     "evaluation/answerers.py": {"sentiment"},
     "training/regulariser.py": {"sentiment"},
     "profiles.py": {"slots", "transcription"},  # budgets

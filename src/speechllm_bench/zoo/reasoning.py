@@ -23,7 +23,7 @@ Subject = Literal["arithmetic", "logic", "code"]
 SUBJECTS: tuple[Subject, ...] = ("arithmetic", "logic", "code")
 HELD_OUT = 16  # one problem in so many is never trained on
 LARGEST = 99  # number on the way to an answer
-SWITCH = {FORMS[name].thinks: switch for name, switch in SWITCHED.items()}
+SWITCH = dict(sorted(((FORMS[name].thinks, switch) for name, switch in SWITCHED.items()), reverse=True))
 INSTRUCTION = "work it out"
 OPERATIONS = {"+": ("add", "plus"), "-": ("take away", "minus"), "*": ("times",)}
 VARIABLES = "abcdxyz"
