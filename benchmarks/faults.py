@@ -30,11 +30,12 @@ def flips(number: int, seed: int, home: Path) -> int:
     kinds = flips.build(home)
     scratch = home / "scratch"
     scratch.mkdir()
-    command, found = f"python benchmarks/faults.py flips --number {number} --seed {seed}", []
+    found = []
     tried = flips.flips(kinds, number, seed, scratch)
     for flip in tqdm(tried, total=number, unit=" flips", mininterval=5):
         found.append(flip)
         if len(found) % EVERY == 0 or len(found) == number:
+            command = f"python benchmarks/faults.py flips --number {len(found)} --seed {seed}"
             table = pd.DataFrame(flips.table(found)).to_markdown(index=False)
             Path(__file__).with_suffix(".md").write_text(page(table, len(found), command), "utf-8")
     bad = [flip for flip in found if flip.outcome in flips.BAD]

@@ -173,19 +173,14 @@ def test_a_notebook_is_thin_and_stored_without_outputs(path: Path):
     assert sum("parameters" in c["metadata"].get("tags", []) for c in code) == 1
 
 
+BINARY = {".safetensors", ".gz", ".png", ".pdf", ".flac", ".wav", ".parquet"}
+
+
 def test_no_tracked_file_names_a_path_of_one_machine():
     machine = re.compile(r"""(?<![\w.~-])/(?:home|root|Users|tmp|work|mnt|opt)/\w|[A-Z]:\\\\?\w""")
     here = Path(__file__).resolve()
     for path in _tracked():
-        if path == here or path.suffix in {
-            ".safetensors",
-            ".gz",
-            ".png",
-            ".pdf",
-            ".flac",
-            ".wav",
-            ".parquet",
-        }:
+        if path == here or path.suffix in BINARY:
             continue
         found = machine.search(path.read_text("utf-8"))
         assert not found, f"{_relative(path)} holds {found[0]!r}"

@@ -41,19 +41,16 @@ from speechllm_bench.tasks import MAIN_METRICS, TASKS
 
 MOST_LINES = 12  # of learning curves, or points with a look of their own, that can be read
 OWN_FIGURES = {
+    **dict.fromkeys(
+        ("baselines", "foundation_model", "multitask", "generalization", "reasoning_ood"),
+        ("systems", lambda rows, _: generalisation.systems_figure(rows)),
+    ),
+    **dict.fromkeys(("hybrid_matched", "reasoning_mode", "trace_ablation"), ("cost", traces.cost_figure)),
     "stability": ("gradients", stability.gradients_figure),
     "adapter_sweep": ("families", sweep.families_figure),
-    "baselines": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
-    "foundation_model": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
-    "multitask": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
-    "generalization": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
     "context": ("levels", lambda rows, _: levels.levels_figure(rows)),
-    "hybrid_matched": ("cost", traces.cost_figure),
-    "reasoning_mode": ("cost", traces.cost_figure),
     "foundation_type": ("types", lambda rows, _: foundations.types_figure(rows)),
     "reasoning_scale": ("scale", lambda rows, _: foundations.scale_figure(rows)),
-    "reasoning_ood": ("systems", lambda rows, _: generalisation.systems_figure(rows)),
-    "trace_ablation": ("cost", traces.cost_figure),
     "sense": ("settings", lambda rows, _: sense.settings_figure(rows)),
     "synthetic_ner": ("noise", lambda rows, _: noise.noise_figure(rows)),
     "warm_start": ("seconds", warm_start.cost_figure),
