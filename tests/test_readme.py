@@ -52,8 +52,8 @@ def test_the_first_screen_says_what_matters():
 def test_the_first_figure_is_of_profile_small_once_it_is_there(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(PROJECT / "tools")
     front = importlib.import_module("front")
-    of_mini = front.answer()
-    assert of_mini in README and "profile `mini`" in of_mini
+    of_small = front.answer()
+    assert of_small in README and "profile `small`" in of_small
     tables, figures = (tmp_path / "results" / "small" / part for part in ("tables", "figures"))
     for folder in (tables, figures):
         folder.mkdir(parents=True)

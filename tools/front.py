@@ -25,7 +25,9 @@ FIRST = {
     "baselines": (
         "baselines_systems",
         "How far is the SpeechLLM from a text LLM? On test set A the LLM that reads gold transcripts has an "
-        "F1 of {gold}, the cascade {cascade} and the SpeechLLM {speechllm}.",
+        "F1 of {gold}, and the SpeechLLM {speechllm}. "
+        "The whole transcript in every slot has {whole_transcript}.",
+        "The cascade has {cascade}.",
         "A model that hears the wrong audio has {no_audio}.",
     ),
 }
