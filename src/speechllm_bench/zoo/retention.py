@@ -21,14 +21,15 @@ from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.overrides import base_profile
 from speechllm_bench.reports.tables import smoke_mark
 from speechllm_bench.stats import with_interval
-from speechllm_bench.zoo import config, skills
+from speechllm_bench.studies import Result
+from speechllm_bench.zoo import recipes, skills
 
 SMOKE_QUESTIONS = 20  # of each skill at profile smoke, where all would take longer than its trainings
 COLUMNS = ["stage", "variant", "llm", "mode", "skill", "before", "n_before"]
 COLUMNS += ["after", "low", "high", "n_after"]
 
 
-def retained(rows: Sequence[dict], study: str) -> pd.DataFrame:
+def retained(rows: Sequence[Result], study: str) -> pd.DataFrame:
     """One row a variant, mode and skill: its value before tuning, and after with its 95 % interval over the
     questions, of a variant's first training that was measured.
 
@@ -55,7 +56,9 @@ def retained(rows: Sequence[dict], study: str) -> pd.DataFrame:
 def _measured(run: studies.Run) -> list[list]:
     """Its lines, without stage and variant; none where they cannot be measured here."""
     before = _before(run.config.llm)
-    after = before and _after(run.config, run.profile, run.stages[-1])
+    if not before:
+        return []
+    after = _after(run.config, run.profile, run.stages[-1])
     return [
         [
             *(run.config.llm, mode, skill, before[mode][skill]["value"], before[mode][skill]["n"]),
@@ -134,13 +137,14 @@ def _after(run: RunConfig, profile: str, digest: str) -> dict | None:
         return runs.read_json(kept)
     if run.lora is None or not weights.is_file() or "lora" not in run.stages[-1].train:
         return None
-    recipe = config.load_recipe(config.BACKBONES[Path(run.llm).name])
+    recipe = recipes.load_recipe(recipes.BACKBONES[Path(run.llm).name])
     model = SpeechLLM(load_llm(run.llm, run.lora), adapter=None)
     stored = load_file(weights)
     with torch.no_grad():
         for name, parameter in model.trained_parameters(["lora"]).items():
             parameter.copy_(stored[name])
     n = SMOKE_QUESTIONS if base_profile(profile) == "smoke" else None
+    assert isinstance(recipe, recipes.LLMRecipe | recipes.MixtureRecipe)
     found = skills.measure(model, load_tokenizer(run.llm), recipe, n)
     runs.write_json(kept, found)
     return found
