@@ -23,7 +23,8 @@ def main(profile: str, *named: str) -> None:
     clips = Clips(preparation.clips_folder())
     shipped.write(corpus, splits, clips, verification.turns_folder(profile))
     turns = [turn for split in corpora.utterances(corpus).values() for turn in split]
-    clips.pack([(turn.transcript, turn.voice) for turn in turns], paths.results(profile) / "clips")
+    spoken = [(turn.transcript, turn.voice) for turn in turns if turn.voice]
+    clips.pack(spoken, paths.results(profile) / "clips")
     for name in named:
         study, variant = name.split(":")
         seed = studies.profile_named(profile).seeds[0]

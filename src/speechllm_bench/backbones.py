@@ -47,7 +47,7 @@ def fault(folder: Path) -> str | None:
         files = sorted(folder.glob("*.safetensors"))
         if not files:
             return f"no .safetensors file is in {folder}"
-        shards = {file.name: set() for file in files}
+        shards: dict[str, set[str]] = {file.name: set() for file in files}
     else:
         try:
             shards = _indexed(folder)
@@ -160,12 +160,12 @@ def _changed(folder: Path, name: str) -> Iterator[str]:
             sealed.read(record)
         except UserError as error:
             yield str(error).partition(";")[0]
-    for file in hashed_files(folder):
-        if file.is_symlink() and (blob := file.resolve()).parent.name == "blobs":
+    for hashed in hashed_files(folder):
+        if hashed.is_symlink() and (blob := hashed.resolve()).parent.name == "blobs":
             if len(blob.name) == 64 and file_sha256(blob) != blob.name:
-                yield f"{file.name} is not what the hub sent"
+                yield f"{hashed.name} is not what the hub sent"
             if len(blob.name) == 40 and _git_sha1(blob) != blob.name:
-                yield f"{file.name} is not what the hub sent"
+                yield f"{hashed.name} is not what the hub sent"
 
 
 def _git_sha1(file: Path) -> str:

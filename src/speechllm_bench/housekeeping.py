@@ -7,6 +7,7 @@ from pathlib import Path
 
 from speechllm_bench import leftovers, lifeline, locks, notebook, paths, runs
 from speechllm_bench.errors import UserError
+from speechllm_bench.status import Status
 
 
 def tidy() -> None:
@@ -36,7 +37,7 @@ def _dead_notebooks() -> None:
     """Whoever executes a notebook holds its lock."""
     for file in sorted((paths.home() / "results").glob("*/notebooks/*.json")):
         with contextlib.suppress(UserError, AttributeError, OSError):
-            if runs.read_json(file).get("status") != "running":
+            if runs.read_json(file).get("status") != Status.RUNNING:
                 continue
             if lock := locks.acquired(runs.lock_file(file.with_suffix(".ipynb"))):
                 try:

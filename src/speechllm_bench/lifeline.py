@@ -40,7 +40,7 @@ def start(command: list[str], env: Mapping[str, str], **options) -> subprocess.P
         raise
     finally:
         os.close(child_end)
-    process.lifeline = os.fdopen(own_end, "wb")  # closed with the object
+    vars(process)["lifeline"] = os.fdopen(own_end, "wb")  # closed with the object
     return process
 
 

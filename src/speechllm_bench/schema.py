@@ -17,7 +17,8 @@ CURVE_COLUMNS = ("stage", "step", "examples", "split", "metric", "value")
 """Of every curve.csv. Losses are in nats per target token."""
 SECONDS = "seconds"  # the metric of a curve that is training time so far, without validation
 
-ENTITY_TAGS = ("WHEN", "QUANT", "PLACE", "NORP", "ORG", "LAW", "PERSON")
+EntityTag = Literal["WHEN", "QUANT", "PLACE", "NORP", "ORG", "LAW", "PERSON"]
+ENTITY_TAGS: tuple[EntityTag, ...] = get_args(EntityTag)
 """SLUE's combined named-entity tags (slue-toolkit, raw_to_combined_tag_map)."""
 
 

@@ -38,7 +38,8 @@ class StageRecipe(Strict):
     text: Text = "gold"
     annotation: AnnotationConfig | None = None
     train_share: float | None = None  # of the training utterances; None: the variant's
-    times: float = Field(1.0, gt=0)  # the budget: what makes variants equal in tokens, not in examples
+    # the budget: what makes variants equal in tokens, not in examples
+    times: float = Field(default=1.0, gt=0)
     beside: dict[TaskName, list[Budget]] | None = None
     again: TaskName | None = None
     described: float | None = None  # share of the slot examples that describe their slots

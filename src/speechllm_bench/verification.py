@@ -13,12 +13,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from speechllm_bench import identity, jobs, paths, preparation, runs, studies
 from speechllm_bench.config import RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import versions
+from speechllm_bench.status import Status
 from speechllm_bench.tasks import TASKS
 
 
@@ -57,7 +59,7 @@ def export_model(run: studies.Run) -> Path:
     """
     from safetensors.torch import load_file, save
 
-    weights = {}
+    weights: dict[str, Any] = {}
     for digest in run.stages:
         file = studies.stage_folder(run.profile, digest) / "weights.safetensors"
         if not file.is_file():
@@ -138,7 +140,7 @@ def _verify_model(
 def _records(profile: str) -> Iterator[tuple[Path, dict]]:
     for file in sorted(paths.results(profile).glob("runs/[!.]*/run.json")):
         record = runs.read_json(file, runs.DELETE_FOLDER)
-        if record["status"] == "ok" and record["stages"]:
+        if record["status"] == Status.OK and record["stages"]:
             yield file.parent, record
 
 

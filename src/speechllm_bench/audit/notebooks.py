@@ -14,6 +14,7 @@ import psutil
 from speechllm_bench import runs, sealed
 from speechllm_bench.audit.found import Found
 from speechllm_bench.errors import UserError
+from speechllm_bench.status import Status
 
 PART = "executed notebooks"
 REMEDY = "execute it again with `speechllm-bench notebook`"
@@ -62,6 +63,6 @@ def _status(file: Path) -> str | None:
         named, pid = status["status"], status.get("pid")
     except (UserError, LookupError, TypeError, AttributeError):
         return "the notebook or its status is damaged"
-    if named == "running" and not (isinstance(pid, int) and psutil.pid_exists(pid)):
+    if named == Status.RUNNING and not (isinstance(pid, int) and psutil.pid_exists(pid)):
         return "its status is running and its process is gone"
-    return None if named in ("ok", "running") else f"its status is {named}"
+    return None if named in (Status.OK, Status.RUNNING) else f"its status is {named}"

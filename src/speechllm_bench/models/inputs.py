@@ -112,12 +112,15 @@ def collate(
     for i, example in enumerate(examples):
         before, after = prompt_halves(tokenizer, example, spoken=frames is not None)
         if frames is not None:
+            assert speech_tokens
             middle = [tokenizer.pad_token_id] * speech_tokens(len(frames[i]))
         else:
-            middle = transcripts[i]
-            if isinstance(middle, str):
-                refuse_marks(tokenizer, middle, f"the transcript of {example.utterance_id}")
-                middle = tokenizer(" " + middle, add_special_tokens=False)["input_ids"]
+            assert transcripts is not None
+            read = transcripts[i]
+            if isinstance(read, str):
+                refuse_marks(tokenizer, read, f"the transcript of {example.utterance_id}")
+                read = tokenizer(" " + read, add_special_tokens=False)["input_ids"]
+            middle = read
         answer = []
         if with_answer:
             answer = tokenizer(example.target, add_special_tokens=False)["input_ids"]

@@ -21,7 +21,7 @@ from speechllm_bench.reports import figures
 from speechllm_bench.reports.curves import read_curve
 from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.schema import Prediction
-from speechllm_bench.studies import Plan, Run
+from speechllm_bench.studies import Plan, Result, Run
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS
 from speechllm_bench.tasks.slots import ERROR_KINDS
 
@@ -59,7 +59,7 @@ def _in_one_line(settings: dict) -> str:
     return yaml.safe_dump(plain, default_flow_style=True, width=1000).strip()
 
 
-def best_run(rows: Sequence[dict]) -> Run | None:
+def best_run(rows: Sequence[Result]) -> Run | None:
     """The best run of those that heard what they answered; None where none of them has a score.
 
     Of one test set and one main metric, those of the first of them: studies name variants on their
@@ -72,12 +72,12 @@ def best_run(rows: Sequence[dict]) -> Run | None:
     return max(alike, key=lambda row: _goodness(row["score"]))["run"]
 
 
-def best_runs(rows: Sequence[dict]) -> dict[str, Run]:
+def best_runs(rows: Sequence[Result]) -> dict[str, Run]:
     """The best run of each task that a run with a score heard the turns of."""
-    by_task: dict[str, list[dict]] = {}
+    by_task: dict[str, list[Result]] = {}
     for row in _heard(rows):
         by_task.setdefault(row["run"].config.evaluation.task, []).append(row)
-    return {task: best_run(some) for task, some in by_task.items()}
+    return {task: best for task, some in by_task.items() if (best := best_run(some))}
 
 
 def answers(found: Sequence[Prediction], n: int = 20) -> pd.DataFrame:
@@ -88,7 +88,7 @@ def answers(found: Sequence[Prediction], n: int = 20) -> pd.DataFrame:
     )
 
 
-def errors(rows: Sequence[dict]) -> pd.DataFrame:
+def errors(rows: Sequence[Result]) -> pd.DataFrame:
     """How many slots met which end, summed over a variant's seeds; one row a variant that is asked."""
     counts = {
         (row["variant"], row["seed"]): row["score"]["error_kinds"]
@@ -171,13 +171,13 @@ def config_text(run: Run) -> str:
     return yaml.safe_dump(run.config.model_dump(), sort_keys=False)
 
 
-def _heard(rows: Sequence[dict]) -> list[dict]:
+def _heard(rows: Sequence[Result]) -> list[Result]:
     """The rows with a score of runs that heard the turn that they were asked about: no text LLM did."""
     scored = [(row, row["run"].config) for row in rows if row["score"]]
     return [row for row, config in scored if config.hears and config.evaluation.audio == "own"]
 
 
-def _measured(row: dict) -> tuple[str, str]:
+def _measured(row: Result) -> tuple[str, str]:
     return row["run"].config.evaluation.split, score.main_metric(row["score"])
 
 

@@ -55,7 +55,7 @@ class Trace:
 
 def write(trace: Trace) -> str:
     """The text of a trace; that of an answer alone is its JSON."""
-    answer = slots.target(trace.answer)
+    answer = slots.target(trace.answer or {})
     if not trace.thinks:
         return answer
     lines = [] if trace.transcript is None else [f"{HEARD}: {trace.transcript}"]
@@ -141,7 +141,8 @@ def _answer(inside: str, wrong: list[str]) -> dict | None:
 
 def _parts(thought: str, wrong: list[str]) -> tuple[str | None, tuple[str, ...] | None, dict | None]:
     """Transcript, mentions and reasons of a thought, each None where it is missing."""
-    transcript, mentions, reasons = None, None, {}
+    transcript, mentions = None, None
+    reasons: dict[str, str] = {}
     for line in thought.splitlines():
         label, colon, content = (part.strip() for part in line.partition(":"))
         if not line.strip():

@@ -46,6 +46,7 @@ class Regulariser:
 
     def loss(self, model: SpeechLLM, batch: Batch, utterances: Sequence[Utterance]) -> dict[str, Tensor]:
         """Both terms of the loss, each times its share; the adapter's output is computed once for both."""
+        assert model.adapter is not None
         speech = model.speech(batch)  # (B, L, E)
         logits = self.classifier(speech, model.adapter.out_length(batch.n_frames))  # (B, K)
         wanted = labels(utterances).to(logits.device)  # (B, K)

@@ -81,7 +81,7 @@ def shown(question: Question, shots: Sequence[Utterance]) -> Example:
     return replace(question.example, prompt="".join(examples) + question.example.prompt)
 
 
-def request(shots: Sequence[Utterance]) -> Request[list[tuple[str, str]] | None]:
+def request(shots: Sequence[Utterance]) -> Request[Labels | None]:
     """What the API annotator asks for entities."""
 
     def messages(question: Question) -> list[dict]:

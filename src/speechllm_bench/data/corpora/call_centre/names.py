@@ -137,7 +137,7 @@ def _faker_names(attribute: str, locales: tuple[str, ...] = _LOCALES) -> list[st
         provider = importlib.import_module(f"faker.providers.person.{locale}").Provider
         names: Iterable[str] = getattr(provider, attribute)
         if isinstance(names, dict):
-            names = sorted(names, key=lambda n, weight=names: (-weight[n], n))
+            names = [name for _, name in sorted((-weight, name) for name, weight in names.items())]
         found += map(fold, names)
     return list(dict.fromkeys(name for name in found if name))
 
