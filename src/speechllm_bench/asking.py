@@ -33,7 +33,7 @@ Source = str | Path | np.ndarray | tuple[np.ndarray, int]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of one recording."""
+    """A model's answer to one recording."""
 
     model: str  # study, variant and seed
     raw: str  # as it was decoded
@@ -93,7 +93,7 @@ class Model:
         )
 
     def hear(self, samples: np.ndarray) -> str:
-        """What the encoder's own decoder hears in samples at 16 kHz."""
+        """The transcript by the encoder's own decoder of samples at 16 kHz."""
         from speechllm_bench.models.asr import transcribe
 
         model, tokenizer = self._recogniser
@@ -136,7 +136,7 @@ class Model:
 
     @cached_property
     def _hearing(self):
-        """What makes frames: the encoder, or an audio LLM's tower."""
+        """The model that makes frames: the encoder, or an audio LLM's tower."""
         from speechllm_bench.models import audio_llm, encoder
 
         device = self._model[0].llm.device.type

@@ -85,7 +85,9 @@ def hashed_files(folder: Path) -> list[Path]:
 
 
 def file_sha256(file: Path) -> str:
-    """Of a large file once, while its size and its time stay: the models of `paper` are 84 GB together."""
+    """The sha256 of a file; of a large one once, while its size and its time stay: the models of `paper` are
+    84 GB together.
+    """
     return sealed.known_sha256(file, stamped=file.stat().st_size >= LARGE)
 
 

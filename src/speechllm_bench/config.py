@@ -285,7 +285,7 @@ class RunConfig(Strict):
 
     @property
     def frames_a_second(self) -> int:
-        """Of Whisper's encoder; an audio LLM's tower has pooled them by two."""
+        """Frames of Whisper's encoder; an audio LLM's tower has pooled them by two."""
         return 25 if self.audio_llm else 50
 
     def tasks(self, n_stages: int, evaluated: bool = True) -> set[TaskName]:

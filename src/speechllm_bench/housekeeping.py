@@ -20,7 +20,9 @@ def tidy() -> None:
 
 
 def _finished_checkpoints() -> None:
-    """Of stages that are trained: their trainer was killed between storing them and removing these."""
+    """Checkpoints of stages that are trained: their trainer was killed between storing them and removing
+    these.
+    """
     for checkpoint in _entries(paths.cache() / "checkpoints"):
         if any((paths.home() / "results").glob(f"*/stages/{checkpoint.name}/stage.json")):
             runs.remove(checkpoint)

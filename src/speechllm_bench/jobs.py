@@ -179,7 +179,9 @@ def _untrained_examples(config: RunConfig, profile: str) -> list[int]:
 
 
 def _encoder_parameters(config: RunConfig) -> int:
-    """Of the speech encoder that a run hears with, and of the decoder where it reads what that recognised."""
+    """Parameters of the speech encoder that a run hears with, and of the decoder where it reads what that
+    recognised.
+    """
     if config.evaluation.text == "asr":
         return identity.n_stored(config.encoder.path)
     if config.audio_llm:

@@ -97,7 +97,7 @@ def end_tree(pid: int, grace: float) -> None:
 
 
 def own() -> dict:
-    """What tells this process from all others; numbers alone are given away again."""
+    """Facts that tell this process from all others; numbers alone are given away again."""
     return {"pid": os.getpid(), "born": psutil.Process().create_time(), "host": platform.node()}
 
 

@@ -269,7 +269,7 @@ def _stop(active: list[_Active]) -> None:
 
 
 def needs(config: RunConfig) -> str:
-    """What tells runs apart that need another corpus, or other encoder frames of it."""
+    """A key that tells runs apart that need another corpus, or other encoder frames of it."""
     hears = (config.audio_llm or config.encoder.model_dump()) if config.hears else None
     return runs.digest(config.corpus.model_dump(), hears)
 

@@ -103,13 +103,14 @@ class Utterance:
         return asdict(self)
 
     def hashed(self) -> dict:
-        """What hashes of a corpus's utterances rest on; what it has gold for is its reader's to say."""
+        """The part that a hash of utterances rests on; what it has gold for is its reader's to say."""
         return {name: value for name, value in self.to_json().items() if name != "gold"}
 
     @classmethod
     def from_json(cls, record: dict) -> Utterance:
-        """Of a record without `gold`: only synthetic corpora were stored before there was such a list, and
-        these had gold for all fields."""
+        """An utterance from its record. Without `gold`: only synthetic corpora were stored before there was
+        such a list, and these had gold for all fields.
+        """
         return cls(
             **{
                 **record,
@@ -138,7 +139,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model said to one example, raw and parsed, beside the gold answer."""
+    """A model's answer to one example, raw and parsed, beside the gold answer."""
 
     example_id: str
     utterance_id: str

@@ -1,4 +1,4 @@
-"""What became of a run, a stage, a training, a process or a notebook, in one vocabulary."""
+"""The status of a run, a stage, a training, a process or a notebook, in one vocabulary."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ NOT_TESTABLE = Status.NOT_TESTABLE.shown  # of a row whose run means nothing on 
 
 
 class Result(TypedDict):
-    """What became of one variant of a study with one seed; reports are made of these rows."""
+    """The result of one variant of a study with one seed; reports are made of these rows."""
 
     variant: str
     seed: int

@@ -1,4 +1,4 @@
-"""What a machine may lack, told in one sentence: disk, memory, the right to write."""
+"""Wants of a machine, each told in one sentence: disk, memory, the right to write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NO_MEMORY = re.compile(
 
 
 def sentence(error: Exception) -> str | None:
-    """What to tell in place of a traceback; None: it is no want of the machine."""
+    """The sentence in place of a traceback; None: it is no want of the machine."""
     number = error.errno if isinstance(error, OSError) else None
     file = error.filename if isinstance(error, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT):

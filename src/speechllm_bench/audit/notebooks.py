@@ -54,7 +54,7 @@ def fault(file: Path) -> str | None:
 
 
 def _status(file: Path) -> str | None:
-    """What the status beside a notebook has against it."""
+    """The fault that the status beside a notebook tells."""
     beside = file.with_suffix(".json")
     if not beside.is_file():
         return "no status is beside it"

@@ -31,7 +31,7 @@ LITERAL = re.compile(r"(?<![\w.])([+-]?)(\d[\d,]*(?:\.\d+)?|\.\d+)(\s*\\?%)?(?![
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong in a line, with the right value."""
+    """A fault of a line, with the right value."""
 
     file: Path
     line: int
@@ -43,7 +43,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check has found in a paper."""
+    """Findings of a check of a paper."""
 
     n: int  # ids, each place counted
     faults: tuple[Fault, ...]
@@ -114,7 +114,7 @@ def _lines(file: Path, seen: set[Path]) -> Iterator[tuple[Path, int, str]]:
 
 
 def _split(line: str) -> tuple[str, str]:
-    """What TeX reads of a line, and its comment."""
+    """The part of a line that TeX reads, and its comment."""
     found = COMMENT.search(line)
     return (line[: found.start()], line[found.end() :]) if found else (line, "")
 
@@ -155,7 +155,7 @@ def _defined(cited: Number, file: Path, line: int, found: re.Match) -> list[Faul
 
 
 def _literal(cell: Cell, text: str) -> list[str]:
-    """What is wrong with the literal numbers of a line that cites a cell."""
+    """Faults of the literal numbers of a line that cites a cell."""
     value = cell.value
     if value is None:
         return [] if escaped(cell.shown) in text or cell.shown in text else ["is not in the line"]

@@ -159,7 +159,7 @@ class _Engines:
 
 @cache
 def recipe() -> dict:
-    """What decides how a text is spoken, as plain JSON. It can be told without the weights."""
+    """Everything that decides how a text is spoken, as plain JSON. It can be told without the weights."""
     return {"neural_voices": VERSION, "weights": SHA256, "espeakng_loader": version("espeakng-loader")}
 
 

@@ -26,7 +26,7 @@ ENDED = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEM
 
 class Requeued(Command):
     def checkpoint(self) -> DelayedSubmission:
-        """What submitit calls before the job is taken away."""
+        """The call that submitit makes before the job is taken away."""
         self.stop()
         return DelayedSubmission(self)
 

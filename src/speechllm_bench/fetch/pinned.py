@@ -1,4 +1,4 @@
-"""What is fetched: `pinned.yaml`, typed."""
+"""The files to fetch: `pinned.yaml`, typed."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 
 class Counts(NamedTuple):
-    """What precision, recall and F1 are made of; `correct` may hold fractions of a pair."""
+    """Counts that precision, recall and F1 are made of; `correct` may hold fractions of a pair."""
 
     correct: float
     predicted: float

@@ -53,7 +53,7 @@ class CtcHead(nn.Module):
             return cosines * self.log_scale.exp()
 
     def weights(self) -> dict[str, Tensor]:
-        """What makes it again beside the LLM: what it learned, and the ids of its tokens."""
+        """Tensors that make it again beside the LLM: what it learned, and the ids of its tokens."""
         return {"blank": self.blank, "log_scale": self.log_scale, "tokens": torch.tensor(self.tokens)}
 
     @classmethod

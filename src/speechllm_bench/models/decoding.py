@@ -88,7 +88,7 @@ def _halved(n: int, told: bool) -> int:
 def _prediction(
     tokenizer, example: Example, utterance: Utterance, ids: list[int], ends: Sequence[int]
 ) -> Prediction:
-    """What was said up to the first of the end tokens."""
+    """The answer up to the first of the end tokens."""
     n = next((n for n, token in enumerate(ids) if token in ends), len(ids))
     spoken = ids[:n]
     return Prediction(

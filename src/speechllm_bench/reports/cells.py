@@ -166,7 +166,7 @@ def _read(shown: str) -> Cell | None:
 
 
 def _about(rows: Sequence[Result], variants: Iterable[str]) -> dict:
-    """What numbers of these variants rest on."""
+    """Facts that numbers of these variants rest on."""
     variants = set(variants)
     mine = [row for row in rows if row["variant"] in variants and row["record"]]
     records = [row["record"] for row in mine]

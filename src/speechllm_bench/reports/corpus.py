@@ -1,4 +1,4 @@
-"""What a spoken corpus holds, as tables and figures for its notebook."""
+"""The content of a spoken corpus, as tables and figures for its notebook."""
 
 from __future__ import annotations
 

@@ -133,7 +133,9 @@ def decoding_cost(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def _trained(rows: Sequence[Result], variants: list[str]) -> str:
-    """Of every model that answers for these variants, each training counted once; "–" unless all were run."""
+    """Trained parameters of every model that answers for these variants, each training counted once; "–"
+    unless all were run.
+    """
     counted: dict[str, tuple] = {}
     for row in rows:
         if row["record"] and row["variant"] in variants:

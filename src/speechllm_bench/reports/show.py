@@ -1,4 +1,4 @@
-"""What a study's notebooks show of runs: the plan, scores, and answers to read and hear."""
+"""Tables and players that study notebooks show of runs: the plan, scores, and answers to read and hear."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def full(frame: pd.DataFrame) -> Styler:
 
 
 def reported(study: Study) -> pd.DataFrame:
-    """What the paper reports, one row a figure."""
+    """Figures that the paper reports, one row a figure."""
     return pd.DataFrame([entry.model_dump() for entry in study.reported])
 
 
@@ -119,7 +119,7 @@ def one_of_each(found: Sequence[Prediction]) -> dict[str, Prediction]:
 
 
 def question(prompt: str, target: str) -> HTML:
-    """What the model reads, and what it is to say."""
+    """The prompt that the model reads, and its target."""
     return _sheet({"prompt": prompt, "target": target})
 
 
@@ -159,7 +159,7 @@ def metrics(score_record: dict) -> pd.DataFrame:
 
 
 def cost(record: dict) -> pd.DataFrame:
-    """What a run cost, from its run.json."""
+    """The cost of a run, from its run.json."""
     parts = {f"seconds, {name}": seconds for name, seconds in record["seconds"].items()}
     keys = ("examples_per_second", "peak_memory_mib", "padding_share", "threads", "device_kind", "precision")
     lines = parts | {key.replace("_", " "): record[key] for key in keys}

@@ -123,7 +123,7 @@ def helped(rows: Sequence[Result], plain: str, thinking: str) -> pd.DataFrame:
 
 
 def ends(frame: pd.DataFrame, n: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Of `helped` the n turns that gain most, and the n that lose most, the largest loss first."""
+    """The n turns of `helped` that gain most, and the n that lose most, the largest loss first."""
     gained, lost = frame[frame["gain"] > 0], frame[frame["gain"] < 0]
     return gained.head(n), lost.tail(n).iloc[::-1]
 
@@ -171,7 +171,7 @@ def _interval(scores: list[dict], metric: str) -> Interval | None:
 
 
 def _first_predictions(rows: Sequence[Result]) -> dict[str, dict[str, Prediction]]:
-    """Of each scored variant's first seed, by variant and utterance."""
+    """Predictions of each scored variant's first seed, by variant and utterance."""
     found: dict[str, dict[str, Prediction]] = {}
     for row in rows:
         if row["score"] and row["variant"] not in found:

@@ -71,13 +71,13 @@ def tagged(thought: str, answer: str) -> str:
 
 
 def response(text: str) -> str:
-    """What stands in the response of a text, whatever that is; all of the text where nothing is thought."""
+    """The response part of a text, whatever that is; all of the text where nothing is thought."""
     thought, rest = _split(text, [])
     return _response(rest, thought is not None, []).strip()
 
 
 def parse(text: str) -> Trace:
-    """What can be read of a text, with all that is wrong with it in `malformed`."""
+    """The readable parts of a text, with all that is wrong with it in `malformed`."""
     wrong: list[str] = []
     thought, rest = _split(text, wrong)
     if thought is not None and not thought.strip():
@@ -106,7 +106,7 @@ def _split(text: str, wrong: list[str]) -> tuple[str | None, str]:
 
 
 def _response(rest: str, thought: bool, wrong: list[str]) -> str:
-    """What stands in the response tags; an answer without a thought needs none."""
+    """The text in the response tags; an answer without a thought needs none."""
     before, opened, after = rest.partition("<response>")
     if not opened:
         before, after = "", rest

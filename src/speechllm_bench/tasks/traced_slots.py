@@ -77,7 +77,7 @@ class TracedSlots:
         return self.put(plain, gold_trace(utterance, plain, rng), style)
 
     def below(self, style: PromptStyle | None) -> str:
-        """What stands below the question of `slots`, with the line breaks before it."""
+        """Lines below the question of `slots`, with the line breaks before it."""
         lines = INSTRUCTION[self.last][style], self.switch
         return "".join(f"\n{line}" for line in lines if line)
 

@@ -61,7 +61,7 @@ class Regulariser:
 
 
 def n_parameters(stages: Sequence[StageConfig]) -> int:
-    """Of the classifier that any of these stages trains; none is kept from one stage to the next."""
+    """Parameters of the classifier that a stage of these trains; none is kept from one stage to the next."""
     return adapters.n_parameters(Classifier(len(LABELS))) if any(s.classifier for s in stages) else 0
 
 

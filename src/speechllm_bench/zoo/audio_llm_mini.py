@@ -56,7 +56,7 @@ CHUNK = 500  # utterances encoded at a time
 
 
 def processor(tokenizer: PreTrainedTokenizerBase, n_mels: int) -> Qwen2AudioProcessor:
-    """What stands beside such a model's weights; adds the audio tokens to `tokenizer`, in place."""
+    """The processor beside such a model's weights; adds the audio tokens to `tokenizer`, in place."""
     tokenizer.add_tokens(list(AUDIO_TOKENS), special_tokens=True)
     return Qwen2AudioProcessor(
         WhisperFeatureExtractor(feature_size=n_mels), tokenizer, chat_template=tokenizer.chat_template
@@ -118,7 +118,7 @@ def _grow(model: Qwen2AudioForConditionalGeneration, llm: LlamaForCausalLM, bloc
 
 @dataclass(frozen=True)
 class Seen:
-    """What the examples of a phase were made of."""
+    """Amounts that the examples of a phase were made of."""
 
     speech_hours: float
     text_tokens: int  # of the answers, and of texts that were read

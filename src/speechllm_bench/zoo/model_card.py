@@ -87,7 +87,7 @@ def _phases(recipe: Recipe, training: dict) -> dict[str, Phase]:
 
 
 def _start(recipe: MixtureRecipe) -> str:
-    """What the post-training starts from."""
+    """The weights that the post-training starts from."""
     if isinstance(recipe, SmallerRecipe):
         return f"random weights, with the tokenizer of `{recipe.base}`"
     return f"`{recipe.base}`"

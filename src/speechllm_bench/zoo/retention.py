@@ -1,4 +1,4 @@
-"""What is left of an LLM's other skills once it has been tuned on slots (2510.19326, open question 2).
+"""Other skills of an LLM once it has been tuned on slots (2510.19326, open question 2).
 
 Read from the weights that training stages leave on this machine; they are not in the repository, so this is
 measured where the runs were made, and what was measured elsewhere stays in the study's table. LLMs of the zoo
@@ -83,13 +83,13 @@ def write(frame: pd.DataFrame, study: str, profile: str) -> list[Path]:
 
 
 def _stored(study: str, profile: str) -> pd.DataFrame:
-    """What was measured for this study before, here or elsewhere."""
+    """Lines that were measured for this study before, here or elsewhere."""
     file = paths.results(profile) / "tables" / f"{study}_retention.csv"
     return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=COLUMNS)
 
 
 def read(llm: str, profile: str = "mini") -> pd.DataFrame:
-    """What is left of this LLM's skills after each tuning that a study of the profile has measured."""
+    """This LLM's skills after each tuning that a study of the profile has measured."""
     files = sorted((paths.results(profile) / "tables").glob("*_retention.csv"))
     frames = [pd.read_csv(file) for file in files]
     found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
@@ -97,7 +97,7 @@ def read(llm: str, profile: str = "mini") -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What `display` shows, and of how many questions."""
+    """A caption: what `display` shows, and of how many questions."""
     asked = frame[frame["skill"] != "perplexity"]
     before, after = (", ".join(map(str, sorted(asked[n].unique()))) for n in ("n_before", "n_after"))
     return (

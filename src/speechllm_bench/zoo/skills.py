@@ -1,4 +1,4 @@
-"""What a text LLM of the zoo can do besides slots: instructions, arithmetic, logic and code, and plain text.
+"""Skills of a text LLM of the zoo besides slots: instructions, arithmetic, logic and code, and plain text.
 
 Held-out questions, the same for every LLM: fields of records and texts to repeat, as `written.py` draws them
 around validation turns of the corpus; problems that `problems.py` keeps from training; and plain text.

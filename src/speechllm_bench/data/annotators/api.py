@@ -134,7 +134,7 @@ def _readings(text: str) -> list[str]:
 
 
 def cost(model: str, tokens_in: int, tokens_out: int) -> str:
-    """What tokens cost, in dollars where the price is known."""
+    """The cost of tokens, in dollars where the price is known."""
     tokens = f"{tokens_in:,} tokens in, {tokens_out:,} out"
     if model not in PRICES:
         return tokens

@@ -1,4 +1,4 @@
-"""What is wrong with a trace, beside what was said and the gold answer: nobody learns from a wrong one."""
+"""Faults of a trace, beside what was said and the gold answer: nobody learns from a wrong one."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def shipped(corpus: CorpusConfig, folder: Path) -> dict[str, list[Utterance]]:
 
 
 def recording(folder: Path) -> Callable[[Utterance], np.ndarray]:
-    """What reads an utterance's float32 samples at 16 kHz from the shipped turns."""
+    """A function that reads an utterance's float32 samples at 16 kHz from the shipped turns."""
     turns: dict[str, dict] = {}
 
     def read(utterance: Utterance) -> np.ndarray:

@@ -124,7 +124,7 @@ def _versions(utterances: Iterable[Utterance]) -> dict[str, str | int | None]:
 
 
 def _record(recipe: dict, versions: dict, splits: dict[str, dict]) -> dict:
-    """What corpus.json holds; versions are of what spoke, none of recorded speech."""
+    """The content of corpus.json; versions are of what spoke, none of recorded speech."""
     identity = [recipe, versions, {split: counts["utterances_sha256"] for split, counts in splits.items()}]
     return {
         "fingerprint": runs.digest("spoken corpus", identity),

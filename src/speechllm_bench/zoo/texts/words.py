@@ -124,7 +124,7 @@ def _word(rng: random.Random, rare: float) -> str:
 
 
 def _free(rng: random.Random, draw: Callable[[], str]) -> str:
-    """What `draw` gives, drawn again until it is no slot of the corpus."""
+    """A name that `draw` gives, drawn again until it is no slot of the corpus."""
     while (name := draw()).replace(" ", "_") in call_centre.slot_types():
         pass
     return name

@@ -111,7 +111,7 @@ class _Call:
         return self.done
 
     def _missing(self, intent: Intent) -> list[str]:
-        """What the agent still has to ask for, in order; sometimes one shared detail more."""
+        """Slots that the agent still has to ask for, in order; sometimes one shared detail more."""
         missing = [slot for slot in intent.needs if slot not in self.given]
         extra = self.rng.choice(self.rules.shared_answers)
         if self.rng.random() < _EXTRA_QUESTION and extra not in self.given and extra not in missing:

@@ -106,7 +106,7 @@ def _store_lists(lists: dict[str, list[str]], path: Path) -> None:
 
 
 def phonemes(text: str) -> str:
-    """What espeak-ng's en-us voice says for `text`, as IPA without stress marks or spaces."""
+    """IPA of what espeak-ng's en-us voice says for `text`, without stress marks or spaces."""
     library = _espeak()
     buffer = ctypes.create_string_buffer(text.encode())
     position = ctypes.c_void_p(ctypes.addressof(buffer))
