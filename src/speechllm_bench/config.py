@@ -32,7 +32,7 @@ Precision = Literal["fp32", "bf16", "mixed"]
 in bf16 where the device has instructions for it, and in fp32 elsewhere; norms, sums and the head are fp32.
 """
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
-Objective = Literal["ctc"]  # training/warm_start.py
+Objective = Literal["ctc"]  # training/ctc_stage.py
 LANGUAGES = ("es", "fr")  # besides English: splits of data/corpora/languages
 LANGUAGES_GOLD: tuple[Gold, ...] = ("transcript", "entities")  # of their turns
 LARGEST_SEED = 2**32 - 1  # of torch's 64 bits, of which a step's number takes a part
