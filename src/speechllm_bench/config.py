@@ -25,6 +25,7 @@ Precision = Literal["fp32", "bf16", "mixed"]
 
 `bf16`: backbones are kept in bf16, and training steps compute in it. `mixed`: training and decoding compute
 in bf16 where the device has instructions for it, and in fp32 elsewhere; norms, sums and the head are fp32.
+What a stage has trained is rounded to fp16 at its end.
 """
 Answerer = Literal[("model", *(name for task in TASKS.values() for name in task.answerers))]
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
@@ -130,6 +131,8 @@ class StageConfig(FitConfig):
     traces: str | None = None  # of `annotate`; None: written from gold
     objective: Objective | None = None  # None: cross-entropy of the answer, through the LLM
     frame_dropout: float | None = Field(None, gt=0, lt=1)  # of the frames, under the objective ctc
+    # Before a turn stand fewer zero frames than this, a number drawn each time it is seen; None: none do.
+    frame_shift: int | None = Field(None, gt=1)
     # Examples whose gradients are computed at a time, for small GPUs; None: all of a batch. In no digest.
     micro_batch: int | None = Field(None, gt=0)
 

@@ -223,6 +223,8 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
 
     Locked: of two runs that start from one stage, one trains it and the other waits.
     """
+    import torch
+
     from speechllm_bench.training import loop, stages
 
     digest = identity.stage_digest(config, index)
@@ -247,8 +249,12 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             "validation_seconds": round(fitted.validation_seconds, 2),
             **seen.record(),
         }
+        trained, stored = model.trained_parameters(stage.train), None
+        if config.precision == "mixed":  # stored small, and exactly as the runs after it read them
+            loop.round_to_16_bits(trained)
+            stored = torch.float16
         with runs.whole_folder(folder) as temporary:
-            loop.save_weights(model.trained_parameters(stage.train), temporary / "weights.safetensors")
+            loop.save_weights(trained, temporary / "weights.safetensors", stored)
             if seen.ctc_head:
                 loop.save_weights(seen.ctc_head, temporary / "ctc_head.safetensors")
             loop.write_curve([(stage.name, fitted.timed_curve())], temporary / "curve.csv")

@@ -41,6 +41,7 @@ class Training(Strict):
     points: int
     validation_examples: int
     decoded_turns: int
+    frame_shift: int | None = None  # of composite models; None: none (`StageConfig.frame_shift`)
     decoded_early: bool = True  # whether a stage is decoded that does not teach what it would be asked
 
 

@@ -263,12 +263,20 @@ def _resume(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer) ->
     return _State()
 
 
-def save_weights(parameters: dict[str, nn.Parameter], path: Path) -> None:
-    """The trained parameters alone, as safetensors.
+def round_to_16_bits(parameters: Mapping[str, nn.Parameter]) -> None:
+    """Weights become the nearest that fp16 can hold, in place."""
+    with torch.no_grad():
+        for parameter in parameters.values():
+            parameter.copy_(parameter.half())
+
+
+def save_weights(parameters: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None = None) -> None:
+    """The trained parameters alone, as safetensors; dtype: that of the file, None is each one's own.
 
     In memory first: on a full disk the libraries' own writers raise errors that do not say so.
     """
-    path.write_bytes(save({name: p.detach().cpu().contiguous() for name, p in parameters.items()}))
+    kept = {name: p.detach().to("cpu", dtype).contiguous() for name, p in parameters.items()}
+    path.write_bytes(save(kept))
 
 
 def load_weights(parameters: dict[str, nn.Parameter], path: Path) -> None:

@@ -29,6 +29,7 @@ from speechllm_bench.tasks import TASKS, USUAL
 from speechllm_bench.tasks.trace import Trace
 from speechllm_bench.training import distillation, schedule
 from speechllm_bench.training.accumulation import Parts
+from speechllm_bench.training.augmentation import shifted
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.training.regulariser import Regulariser
 from speechllm_bench.training.seen import Seen
@@ -135,6 +136,9 @@ def train_stage(
         model.train()
         chosen, heard_of = [examples[i] for i in places], [turns[i] for i in places]
         heard = data.heard(heard_of, stage.text, chosen)
+        if limit := stage.frame_shift:  # drawn by place, so alike for a batch and for its parts
+            pairs = zip(heard["frames"], places, strict=True)
+            heard["frames"] = [shifted(frames, limit, [config.seed, index, i]) for frames, i in pairs]
         if warm_start:
             positions[places[0]] = padding(heard["frames"])
             return warm_start.loss(heard_of, heard["frames"])
@@ -172,14 +176,16 @@ def train_stage(
             return True
         return not whole and parts.halve(stage.batch_size)
 
+    if warm_start:
+        validate = warm_start.validation(data.validation, data.frames)
+    else:
+        validate = _validation(config, stage, model, tokenizer, data)
     fitted = fit(
         stage,
         parameters,
         batches,
         loss,
-        warm_start.validation(data.validation, data.frames)
-        if warm_start
-        else _validation(config, stage, model, tokenizer, data),
+        validate,
         checkpoint,
         config.seed,
         shares={name: rate for name in parameters if "lora_" not in name},
@@ -189,16 +195,12 @@ def train_stage(
         progress=progress,
     )
     amounts = _amounts(config, stage, turns, examples, tokenizer, data)
-    thought = [turn.id for turn, e in zip(turns, examples, strict=True) if _thinks(e)] if stage.traces else []
-    stored = sum(id in data.traces for id in thought)
+    thinking = (t.id for t, e in zip(turns, examples, strict=True) if stage.traces and TASKS[e.task].thinks)
+    stored = sum(id in data.traces for id in thinking)
     padded, whole = map(sum, zip(*positions.values(), strict=True)) if positions else (0, 1)
     left = (warm_start.left_out, warm_start.head.weights()) if warm_start else (None, None)
     prompts = prompt_tokens(tokenizer, examples, spoken=data.frames is not None)
     return fitted, Seen(padded / whole, *amounts, prompts, stored, *left)
-
-
-def _thinks(example: Example) -> bool:
-    return TASKS[example.task].thinks
 
 
 def _asked(
