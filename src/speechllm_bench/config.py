@@ -119,6 +119,7 @@ class StageConfig(FitConfig):
     decoded_turns: int = Field(ge=0)  # validation turns decoded for the F1 curve
     train_share: float | None = Field(None, gt=0, lt=1)  # of the training utterances; None: all of them
     text: Text = "gold"
+    reads: bool | None = None  # transcripts in place of speech, though the model hears
     annotation: AnnotationConfig | None = None  # of its entities; None: gold
     beside: dict[TaskName, int] | None = None  # how many of the examples are of further tasks, beside `tasks`
     again: TaskName | None = None  # its own questions once more, put as this task: half of `tasks`' examples
@@ -162,6 +163,10 @@ class StageConfig(FitConfig):
             raise ValueError("adapter_lr is the adapter's beside LoRA, but this stage does not train both")
         if self.classifier and "adapter" not in self.train:
             raise ValueError("a classifier regularises the adapter, but this stage does not train it")
+        if self.reads and (self.train != ["lora"] or self.distillation or heard_tasks(self.taught)):
+            raise ValueError(
+                "a stage that reads trains LoRA alone, on tasks that are asked in text, without distillation"
+            )
         if self.distillation and self.classifier:
             raise ValueError("a stage learns beside a classifier or from a teacher (distillation), not both")
         if self.distillation and (heard := heard_tasks(self.taught)):

@@ -210,7 +210,7 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -
     asked = stage.decoded_task or (transcription.NAME if stage.objective == "ctc" else USUAL)
     if not training.pop("decoded_early") and asked not in stage.taught:
         training["decoded_turns"] = 0
-    if variant.adapter is None or variant.audio_llm:  # which read text, or bring frames that are no encoder's
+    if variant.adapter is None or variant.audio_llm or stage.reads:  # no encoder's frames
         training["frame_shift"] = None
     training["lr"] = variant.lora_factor * lora_lr if "lora" in stage.train else lr
     if variant.separate_rates and {"adapter", "lora"} == set(stage.train):

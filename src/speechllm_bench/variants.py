@@ -36,6 +36,7 @@ class StageRecipe(Strict):
     train: list[Part] = Field(min_length=1)
     budget: list[Budget] = Field(min_length=1)
     text: Text = "gold"
+    reads: bool | None = None  # the LLM alone learns, from transcripts in place of speech
     annotation: AnnotationConfig | None = None
     train_share: float | None = None  # of the training utterances; None: the variant's
     times: float = Field(1.0, gt=0)  # the budget: what makes variants equal in tokens, not in examples

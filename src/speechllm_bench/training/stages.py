@@ -111,6 +111,7 @@ def train_stage(
 ) -> tuple[Fit, Seen]:
     """Train stage `index` in place; returns the fit and what was seen for it."""
     stage = config.stages[index]
+    data = replace(data, frames=None) if stage.reads else data
     place = model.llm.device
     for task in stage.taught:
         questions.with_gold(data.train, [task], 1)  # refuses a task that nothing is known for
