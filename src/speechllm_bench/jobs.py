@@ -137,7 +137,8 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "started": started,
     }
     with runs.whole_folder(studies.run_folder(profile, record["digest"])) as folder:
-        trained_in = [studies.stage_folder(profile, digest) for digest in record["stages"]]
+        folders = (studies.stage_folder(profile, digest) for digest in record["stages"])
+        trained_in = dict(zip((stage.name for stage in config.stages), folders))
         loop.join_curves(trained_in, folder / "curve.csv")
         if not diverged:
             evaluated = preparation.evaluated_corpus(config, corpus)

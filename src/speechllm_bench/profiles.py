@@ -25,7 +25,7 @@ from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.overrides import Settings, base_profile, replaced, with_settings
 from speechllm_bench.strict import Name, Prose, Strict, checked, content_of, overlay, refuse_repeated
 
-Budget = Literal["alignment", "reading", "slots", "transcription", "understanding", "warm_start"]
+Budget = Literal["alignment", "slots", "transcription", "understanding", "warm_start"]
 
 
 class Training(Strict):
@@ -56,12 +56,10 @@ class Budgets(Strict):
     """Examples seen in a stage, the same for every variant of a study. 0: the profile has no such stage.
 
     `alignment` is transcription before slots that an embedded LLM needs where a paper has no such stage.
-    `reading` is slots from gold transcripts, before the adapter, for an LLM that cannot write them otherwise.
     `understanding` follows transcription in 2509.04473: entities, sentiment, or all tasks at once.
     """
 
     alignment: int = Field(ge=0)
-    reading: int = Field(0, ge=0)
     transcription: int = Field(ge=0)
     slots: int = Field(ge=0)
     understanding: int = Field(ge=0)

@@ -304,13 +304,13 @@ def write_curve(stages: Sequence[tuple[str, list[Point]]], path: Path) -> None:
     runs.write_text(path, file.getvalue())
 
 
-def join_curves(folders: Sequence[Path], path: Path) -> None:
-    """The curves of consecutive stages as one; steps, examples and seconds count on from stage to stage."""
+def join_curves(folders: Mapping[str, Path], path: Path) -> None:
+    """The curves of consecutive stages, by name, as one; steps, examples and seconds count on."""
     header, joined = list(CURVE_COLUMNS), []
     steps = examples = seconds = 0
-    for folder in folders:
+    for stage, folder in folders.items():  # another run may call a shared stage by another name
         header, *rows = csv.reader((folder / "curve.csv").read_text(encoding="utf-8").splitlines())
-        for stage, step, seen, split, metric, value in rows:
+        for _, step, seen, split, metric, value in rows:
             value = round(float(value) + seconds, 2) if metric == SECONDS else value
             joined.append([stage, int(step) + steps, int(seen) + examples, split, metric, value])
         steps, examples = (joined[-1][1], joined[-1][2]) if rows else (steps, examples)
