@@ -24,8 +24,8 @@ An adapter stacks eight encoder frames. Without `frame_shift` a turn is cut at t
 seen, and {n:,} turns are learned by heart. With it, fewer than eight zero frames stand before a turn in
 training, a number drawn anew each time. Validation turns have none.
 
-The table shows the CTC warm start of profile small: its MLP, {examples:,} examples, seed 0, {turns} validation
-turns. Losses are in nats per target token. Written by `python benchmarks/frame_shift.py` on {machine}.
+The table shows the CTC warm start of profile small: its MLP, {examples:,} examples, seed 0, {turns}
+validation turns. Losses are in nats per target token. Written by `python benchmarks/frame_shift.py` on {machine}.
 
 {table}
 """
