@@ -25,7 +25,8 @@ seen, and {n:,} turns are learned by heart. With it, fewer than eight zero frame
 training, a number drawn anew each time. Validation turns have none.
 
 The table shows the CTC warm start of profile small: its MLP, {examples:,} examples, seed 0, {turns}
-validation turns. Losses are in nats per target token. Written by `python benchmarks/frame_shift.py` on {machine}.
+validation turns. Losses are in nats per target token. Written by `python benchmarks/frame_shift.py` on
+{machine}.
 
 {table}
 """

@@ -24,7 +24,7 @@ from speechllm_bench.models.encoder import encode, load_encoder
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.llm import load_llm
 from speechllm_bench.training.stages import build_model
-from speechllm_bench.zoo.llm import ATTENTION, language_loss
+from speechllm_bench.zoo.llm_mini import ATTENTION, language_loss
 
 ROUNDS = 5
 

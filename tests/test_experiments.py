@@ -471,3 +471,15 @@ def test_at_paper_the_studies_of_each_paper_have_its_models_and_corpora(study, c
     assert (own.corpus, own.encoder) == (mini.corpus, mini.encoder)  # one zoo for all
     assert own.llm == ("zoo/llm-mini-hybrid" if study == "reasoning_mode" else mini.llm)
     assert (own.budgets == mini.budgets) == (study != "sense") and own.budgets.slots == mini.budgets.slots
+
+
+def test_again_doubles_a_stages_examples_and_leaves_its_own_as_they_are():
+    """2510.19326: both sets merged are twice the examples of one."""
+    study, profile = studies.load("hybrid_matched", "mini")
+    once, merged = (
+        experiments.resolve(profile, study.variant(name), 0).stages[-1]
+        for name in ("hybrid_no_think", "hybrid_merged_no_think")
+    )
+    assert (once.again, merged.again) == (None, "slots_think")
+    assert once.examples == once.own_examples == merged.own_examples == profile.budgets.slots
+    assert merged.examples == 2 * once.examples

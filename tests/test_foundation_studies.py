@@ -11,7 +11,7 @@ from speechllm_bench.config import LoraConfig
 from speechllm_bench.errors import MissingInput
 from speechllm_bench.experiments import resolve
 from speechllm_bench.profiles import load_profile
-from speechllm_bench.zoo.config import load_recipe
+from speechllm_bench.zoo.recipes import load_recipe
 
 NAMES = ("foundation_type", "reasoning_scale", "reasoning_ood", "reasoning_mode")
 SUPERVISIONS = ("regular", "reasoning", "hybrid_no_think", "hybrid_think")
@@ -165,7 +165,7 @@ def test_what_tuning_leaves_of_other_skills_is_read_from_the_stages_weights(
 
     from speechllm_bench.models.llm import load_llm
     from speechllm_bench.models.speech_llm import SpeechLLM
-    from speechllm_bench.zoo import config, retention, skills
+    from speechllm_bench.zoo import recipes, retention, skills
 
     lora = LoraConfig(rank=2, alpha=8, dropout=0.0)
     stage = tiny_run().stages[0].model_copy(update={"train": ["adapter", "lora"]})
@@ -196,7 +196,7 @@ def test_what_tuning_leaves_of_other_skills_is_read_from_the_stages_weights(
         return {"as it is": dict.fromkeys((*skills.EXACT, "perplexity"), one)}
 
     monkeypatch.setattr(skills, "measure", measure)
-    monkeypatch.setitem(config.BACKBONES, "llm", "llm-mini")
+    monkeypatch.setitem(recipes.BACKBONES, "llm", "llm-mini")
     frame = retention.retained(rows, "s")
     assert told and set(told) == {0.25}
     assert set(frame["variant"]) == {"v"} and len(frame) == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import json
 import re
 import subprocess
@@ -22,20 +23,9 @@ from speechllm_bench.profiles import known_profiles, load_profile, profile_file
 
 SOURCES = sorted((PROJECT / "src").rglob("*.py"))
 NOTEBOOK_FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
-TORCH_FREE = (
-    "schema",
-    "config",
-    "runs",
-    "identity",
-    "text",
-    "fetch.folders",
-    "metrics",
-    "stats",
-    "tasks",
-    "evaluation.score",
-    "studies",
-    "reports",
-)
+QUICK = ("cli", "studies", "runner")  # what a command needs before its own work begins
+HEAVY = ("torch", "transformers", "whisper", "peft")
+WHOLE = ("pandas", "matplotlib", "papermill", "datasets")  # beside `HEAVY`: a second of start-up each
 
 
 @pytest.mark.parametrize("folder", ["benchmarks", "tools"])
@@ -202,10 +192,30 @@ def test_every_yaml_is_plain():
         assert yaml.safe_load(path.read_text("utf-8")), f"{_relative(path)} is empty"
 
 
-def test_scores_and_reports_load_without_torch():
+def torch_free() -> list[str]:
+    """The modules of the import contract, with all that lies below them."""
+    contracts = configparser.ConfigParser()
+    contracts.read(PROJECT / ".importlinter")
+    named = contracts["importlinter:contract:torch"]["source_modules"].split()
+    files = [PROJECT / "src" / (name.replace(".", "/") + ".py") for name in named]
+    folders = [file.with_suffix("") for file in files if not file.is_file()]
+    below = [file for folder in folders for file in folder.rglob("*.py")]
+    found = [file.relative_to(PROJECT / "src").with_suffix("") for file in [*files, *below] if file.is_file()]
+    return [".".join(part for part in file.parts if part != "__init__") for file in found]
+
+
+@pytest.mark.parametrize(
+    ("modules", "refused"),
+    [
+        (torch_free(), HEAVY),
+        ([f"speechllm_bench.{name}" for name in QUICK], HEAVY + WHOLE),
+    ],
+    ids=["scores and reports", "commands"],
+)
+def test_what_needs_no_torch_loads_none(modules, refused):
     """import-linter sees our own imports; this sees what the libraries behind them load."""
-    modules = "\n".join(f"import speechllm_bench.{name}" for name in TORCH_FREE)
-    code = f"import sys\n{modules}\nprint(*sorted({{'torch', 'transformers', 'whisper'}} & set(sys.modules)))"
+    code = "\n".join(["import sys", *(f"import {name}" for name in modules)])
+    code += f"\nprint(*sorted(set({refused}) & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert loaded.returncode == 0, loaded.stderr
     assert loaded.stdout.strip() == ""

@@ -24,7 +24,7 @@ def write_backbones(folder: Path) -> None:
         WhisperForConditionalGeneration,
     )
 
-    from speechllm_bench.zoo import audio_llm, llm
+    from speechllm_bench.zoo import audio_llm_mini, llm_mini
 
     torch.manual_seed(0)
     ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1, "decoder_start_token_id": 1}
@@ -41,14 +41,17 @@ def write_backbones(folder: Path) -> None:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
-    special = [llm.PAD, llm.END, llm.USER, llm.ASSISTANT]
+    special = [llm_mini.PAD, llm_mini.END, llm_mini.USER, llm_mini.ASSISTANT]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
         vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
     bpe.train_from_iterator(LINES, trainer)
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe, pad_token=llm.PAD, eos_token=llm.END, chat_template=llm.CHAT_TEMPLATE
+        tokenizer_object=bpe,
+        pad_token=llm_mini.PAD,
+        eos_token=llm_mini.END,
+        chat_template=llm_mini.CHAT_TEMPLATE,
     )
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
@@ -60,7 +63,7 @@ def write_backbones(folder: Path) -> None:
     tokenizer.save_pretrained(folder / "llm")
     tokenizer.save_pretrained(folder / "whisper")  # its decoder says the first eight of these tokens
 
-    processor = audio_llm.processor(tokenizer, n_mels=80)  # adds tokens to the tokenizer
+    processor = audio_llm_mini.processor(tokenizer, n_mels=80)  # adds tokens to the tokenizer
     hearing = {"num_mel_bins": 80, "d_model": 16, "encoder_layers": 1, "encoder_attention_heads": 2}
     reading = {
         "model_type": "qwen2", "vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 2,

@@ -52,7 +52,7 @@ def _in_order() -> list[tuple[str, Study]]:
 
 def _places(study: Study) -> str:
     """Tables and sections that a study's figures and claims name, as "Tables 2, 5; section 3.6"."""
-    sources = [entry.source for entry in (*study.reported, *study.claims)]
+    sources = [entry.source for entry in study.reported] + [entry.source for entry in study.claims]
     own = " ".join(source for source in sources if source.startswith(study.paper))
     listed = re.findall(r"Tables? (\d+(?:(?:,| and) \d+)*)", own)
     tables = set(re.findall(r"\d+", " ".join(listed)))

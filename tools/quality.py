@@ -49,6 +49,7 @@ def table() -> str:
 def _cell(row: dict | None) -> str:
     if row is None:
         return "–"
-    return (
-        with_interval(*(float(row[k]) for k in ("f1", "f1_low", "f1_high"))) if row["f1"] else row["status"]
-    )
+    if not row["f1"]:
+        return row["status"]
+    value, low, high = (float(row[k]) for k in ("f1", "f1_low", "f1_high"))
+    return with_interval(value, low, high)

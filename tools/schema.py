@@ -7,14 +7,14 @@ import inspect
 import io
 import tokenize
 from types import NoneType, UnionType
-from typing import Annotated, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from speechllm_bench import adapter_config, config, experiments, profiles, variants
 
-STUDY = {
+STUDY: dict[type[BaseModel], str] = {
     experiments.Study: "The file",
     variants.Variant: "A variant",
     variants.StageRecipe: "A stage",
@@ -25,12 +25,12 @@ STUDY = {
     experiments.Reported: "A reported figure",
     experiments.ClaimConfig: "A claim",
 }
-PROFILE = {
+PROFILE: dict[type[BaseModel], str] = {
     profiles.Profile: "The file of a profile",
     config.CorpusConfig: "A corpus",
     config.EncoderConfig: "An encoder",
     **{
-        kind: f"An adapter of kind {kind.model_fields['kind'].annotation.__args__[0]}"
+        kind: f"An adapter of kind {get_args(kind.model_fields['kind'].annotation)[0]}"
         for kind in (
             adapter_config.CNNConfig,
             adapter_config.CNNXLConfig,
@@ -48,6 +48,7 @@ PROFILE = {
     profiles.PaperOwn: "Settings of one paper",
 }
 HEADINGS = STUDY | PROFILE
+ADAPTER = adapter_config.CNNConfig.__mro__[1]  # what all kinds are
 RESOLVED = {
     variants.StageRecipe: config.StageConfig,
     variants.EvaluationRecipe: config.EvaluationConfig,
@@ -95,12 +96,12 @@ def _section(model: type[BaseModel]) -> str:
     return text
 
 
-def _type(kind: object) -> str:
+def _type(kind: Any) -> str:
     origin, of = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _type(of[0])
     if origin in (Union, UnionType):
-        if all(isinstance(one, type) and issubclass(one, adapter_config.CNNConfig.__base__) for one in of):
+        if all(isinstance(one, type) and issubclass(one, ADAPTER) for one in of):
             return "an adapter of one kind below"
         return " or ".join(map(_type, of))
     if of == TASKS:
@@ -151,12 +152,13 @@ def _comments(model: type) -> dict[str, str]:
         if t.type == tokenize.COMMENT
     }
     comments = {}
-    for node in ast.parse(source).body[0].body:
+    (cls,) = ast.parse(source).body
+    for node in cls.body if isinstance(cls, ast.ClassDef) else ():
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             first = node.lineno
             while found.get(first - 1, ("", False))[1]:
                 first -= 1
-            texts = [found[line][0] for line in range(first, node.end_lineno + 1) if line in found]
+            texts = [found[line][0] for line in range(first, (node.end_lineno or first) + 1) if line in found]
             if texts:
                 comments[node.target.id] = " ".join(texts)
     return comments

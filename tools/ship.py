@@ -24,7 +24,8 @@ def main(profile: str) -> None:
     clips = Clips(preparation.clips_folder())
     shipped.write(corpus, splits, clips, verification.turns_folder(profile))
     turns = [turn for split in corpora.utterances(corpus).values() for turn in split]
-    clips.pack([(turn.transcript, turn.voice) for turn in turns], paths.results(profile) / "clips")
+    spoken = [(turn.transcript, turn.voice) for turn in turns if turn.voice]
+    clips.pack(spoken, paths.results(profile) / "clips")
     files = (f for part in ("clips", "turns", "stages") for f in paths.results(profile).glob(f"{part}/**/*"))
     total = sum(file.stat().st_size for file in files)
     print(f"{total / 1e6:.1f} MB")

@@ -6,7 +6,7 @@ which has no width of its own and names its rate.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
@@ -28,8 +28,11 @@ class _AdapterConfig(Strict):
             return self
         widths = [name for name in ("width", "feed_forward") if name in type(self).model_fields]
         if not widths:
-            raise ValueError(f"width_factor scales a width, and the adapter '{self.kind}' has none")
-        scaled = {name: max(8, 8 * round(getattr(self, name) * factor / 8)) for name in widths}
+            kind = self.model_dump()["kind"]
+            raise ValueError(f"width_factor scales a width, and the adapter '{kind}' has none")
+        scaled: dict[str, Any] = {
+            name: max(8, 8 * round(getattr(self, name) * factor / 8)) for name in widths
+        }
         return self.model_copy(update=scaled)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from speechllm_bench import paths, preparation, runner, studies
 from speechllm_bench.data import corpora, questions
-from speechllm_bench.data.annotators import Question, api, entities, stored
+from speechllm_bench.data.annotators import Annotated, Question, Request, api, entities, stored
 from speechllm_bench.data.annotators.client import Client, Server
 from speechllm_bench.tasks import ner, slots, transcription
 
@@ -21,6 +22,8 @@ def annotate(what: Literal["traces", "labels"], named: str, n_turns: int) -> str
     server = Server.from_environment()
     reader = {"traces": "reasoning_mode", "labels": "synthetic_ner"}[what]
     _, profile = studies.load(reader, named)  # as its paper has it: its corpus
+    request: Request[Any]
+    write: Callable[[Sequence[Question], Annotated, str], str]
     train = preparation.ensure_corpus(profile.corpus, runner.cores()).utterances("train")
     types = corpora.slot_types(profile.corpus.name)
     if what == "traces":
@@ -31,10 +34,10 @@ def annotate(what: Literal["traces", "labels"], named: str, n_turns: int) -> str
         task, request, write = ner.NAME, entities.request(shots), stored.write_labels
         turns = questions.with_gold(train, [transcription.NAME], n_turns)
         turns = [replace(turn, gold=(*turn.gold, "entities")) for turn in turns]
-    put = {"style": profile.prompt if what == "traces" else None}  # entities.py asks in its own words
-    asked = [Question(u, questions.training_example(u, types, {task: 1.0}, 0, 0, **put)) for u in turns]
+    style = profile.prompt if what == "traces" else None  # entities.py asks in its own words
+    asked = [Question(u, questions.training_example(u, types, {task: 1.0}, 0, 0, style=style)) for u in turns]
     client = Client(server, paths.cache() / "annotations")
-    annotated = api.Api(client, request).annotate(asked)
+    annotated = api.Api[Any](client, request).annotate(asked)
     name = write(asked, annotated, f"{server.model} at {client.where}")
     right, file = sum(a is not None for a in annotated.answers), stored.file(what, name)
     where = 'the profile, under papers, "2510.19326"' if what == "traces" else "the profile"

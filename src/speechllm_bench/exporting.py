@@ -14,6 +14,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.schema import Interval
 from speechllm_bench.stats import with_interval
+from speechllm_bench.status import Status
 from speechllm_bench.studies import Run
 
 LICENSE = "cc-by-4.0"  # of weights that this project makes (LICENSE-DATA)
@@ -119,6 +120,7 @@ def card(run: Run) -> str:
 def _hearing(run: Run) -> dict:
     """What the speech adapter stands between."""
     config = run.config
+    assert config.adapter
     made = config.adapter.model_dump(exclude_none=True)
     return {
         "adapter": made,
@@ -140,7 +142,7 @@ def _records(run: Run) -> tuple[dict, dict | None]:
     if not studies.run_done(run.profile, run.digest):
         return {}, None
     record = runs.read_json(run.folder / "run.json", runs.DELETE_FOLDER)
-    if record["status"] != "ok":
+    if record["status"] != Status.OK:
         return record, None
     return record, versions.shown(runs.read_json(run.folder / "score.json", runs.DELETE_FOLDER), run.profile)
 

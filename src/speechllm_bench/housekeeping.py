@@ -7,6 +7,7 @@ from pathlib import Path
 
 from speechllm_bench import leftovers, lifeline, locks, notebook, paths, runs
 from speechllm_bench.errors import UserError
+from speechllm_bench.status import Status
 
 
 def tidy() -> None:
@@ -19,7 +20,9 @@ def tidy() -> None:
 
 
 def _finished_checkpoints() -> None:
-    """Of stages that are trained: their trainer was killed between storing them and removing these."""
+    """Checkpoints of stages that are trained: their trainer was killed between storing them and removing
+    these.
+    """
     for checkpoint in _entries(paths.cache() / "checkpoints"):
         if any((paths.home() / "results").glob(f"*/stages/{checkpoint.name}/stage.json")):
             runs.remove(checkpoint)
@@ -36,7 +39,7 @@ def _dead_notebooks() -> None:
     """Whoever executes a notebook holds its lock."""
     for file in sorted((paths.home() / "results").glob("*/notebooks/*.json")):
         with contextlib.suppress(UserError, AttributeError, OSError):
-            if runs.read_json(file).get("status") != "running":
+            if runs.read_json(file).get("status") != Status.RUNNING:
                 continue
             if lock := locks.acquired(runs.lock_file(file.with_suffix(".ipynb"))):
                 try:

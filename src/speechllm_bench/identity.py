@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 
@@ -18,6 +19,7 @@ from speechllm_bench.backbones import backbone_folder
 from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig, TaskName, heard_tasks
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import instructions, languages
+from speechllm_bench.schema import Utterance
 from speechllm_bench.tasks import TASKS, traced_slots
 
 FRAMES_VERSION = 1
@@ -33,7 +35,7 @@ They still do, so that stored runs keep their digests. A kind that comes later s
 settings alone.
 """
 
-EXTRA = {
+EXTRA: dict[str, tuple[Callable[[], dict[str, list[Utterance]]], Callable[[], dict]]] = {
     "instructions": (instructions.utterances, instructions.recipe),
     "languages": (languages.utterances, corpora.languages_recipe),
 }
@@ -99,7 +101,7 @@ def frames_digest(config: RunConfig) -> str:
 
 
 def extra_digest(name: str) -> str:
-    """Of one of the `EXTRA` corpora."""
+    """Digest of one of the `EXTRA` corpora."""
     _, recipe = EXTRA[name]
     return runs.digest(name, recipe())
 

@@ -12,9 +12,13 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from speechllm_bench import identity, overrides, paths, preparation, runs, sealed, studies
 from speechllm_bench.config import RunConfig, heard_tasks
+from speechllm_bench.data.annotators.stored import Kind
+from speechllm_bench.data.corpora.store import Corpus
+from speechllm_bench.status import Status
 
 TRAINING = 0.9  # of a run that trains: its share of the work, roughly
 
@@ -61,7 +65,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     began, started = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     progress("prepare", 0.0)
     corpus = preparation.corpus_of(config)
-    frames = preparation.ensure_frames(config, corpus) if config.hears else None
+    frames = preparation.ensure_frames(config, cast(Corpus, corpus)) if config.hears else None
 
     import torch
 
@@ -91,13 +95,13 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
             progress(phase, TRAINING * seen / max(1, sum(untrained)))
 
         stage_records.append(_ensure_stage(config, index, profile, model, tokenizer, data, tell))
-        if stage_records[-1]["status"] == "diverged":
+        if stage_records[-1]["status"] == Status.DIVERGED:
             break
     seconds["train"] = sum(r["seconds"] for r in stage_records)
     seconds["validate"] = sum(r["validation_seconds"] for r in stage_records)
-    diverged = any(r["status"] == "diverged" for r in stage_records)
+    diverged = any(r["status"] == Status.DIVERGED for r in stage_records)
 
-    trained = set().union(*(model.trained_parameters(s.train) for s in config.stages))
+    trained = {name for s in config.stages for name in model.trained_parameters(s.train)}
     added = sum(p.numel() for n, p in model.named_parameters() if "lora_" in n or n.startswith("adapter."))
     n_llm = n_parameters(model) - added
     n_classifier = regulariser.n_parameters(config.stages)
@@ -105,7 +109,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "digest": identity.run_digest(config),
         "profile": profile,
         "overrides": overrides.split(profile)[1],  # of --set
-        "status": "diverged" if diverged else "ok",
+        "status": Status.DIVERGED if diverged else Status.OK,
         "config": config.model_dump(),
         "seed": config.seed,
         "stages": [r["digest"] for r in stage_records],
@@ -138,8 +142,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     }
     with runs.whole_folder(studies.run_folder(profile, record["digest"])) as folder:
         folders = (studies.stage_folder(profile, digest) for digest in record["stages"])
-        trained_in = dict(zip((stage.name for stage in config.stages), folders))
-        loop.join_curves(trained_in, folder / "curve.csv")
+        loop.join_curves(dict(zip((s.name for s in config.stages), folders)), folder / "curve.csv")
         if not diverged:
             evaluated = preparation.evaluated_corpus(config, corpus)
             if evaluated is not corpus:
@@ -148,10 +151,10 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
                 record["data"]["evaluated"] = own
             begin = TRAINING if any(untrained) else 0.0
 
-            def tell(phase: str, share: float) -> None:
+            def told(phase: str, share: float) -> None:
                 progress(phase, begin + (1 - begin) * share)
 
-            took, prompts = evaluate(config, model, tokenizer, evaluated, data, folder, tell)
+            took, prompts = evaluate(config, model, tokenizer, evaluated, data, folder, told)
             seconds, record["prompt_tokens"]["evaluation"] = seconds | took, prompts
         # Wall time counts every sitting of a stage, also when another run trained it.
         seconds["total"] = sum(seconds.values())
@@ -176,7 +179,9 @@ def _untrained_examples(config: RunConfig, profile: str) -> list[int]:
 
 
 def _encoder_parameters(config: RunConfig) -> int:
-    """Of the speech encoder that a run hears with, and of the decoder where it reads what that recognised."""
+    """Parameters of the speech encoder that a run hears with, and of the decoder where it reads what that
+    recognised.
+    """
     if config.evaluation.text == "asr":
         return identity.n_stored(config.encoder.path)
     if config.audio_llm:
@@ -214,7 +219,7 @@ def _annotators(config: RunConfig) -> dict[str, dict | None]:
     """Who wrote the stored traces and labels that it learns from, by their name."""
     from speechllm_bench.data.annotators import stored
 
-    named = {stage.traces: "traces" for stage in config.stages if stage.traces}
+    named: dict[str, Kind] = {stage.traces: "traces" for stage in config.stages if stage.traces}
     named |= {s.annotation.stored: "labels" for s in config.stages if s.annotation and s.annotation.stored}
     return {name: stored.about(kind, name) for name, kind in named.items()}
 

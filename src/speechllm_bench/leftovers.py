@@ -32,7 +32,8 @@ class _Owner:
 
     def __init__(self, folder: Path) -> None:
         self.process, self.token = os.getpid(), secrets.token_hex(6)
-        self.file, self.folders = folder / f"{self.token}.lock", set()
+        self.file = folder / f"{self.token}.lock"
+        self.folders: set[Path] = set()
         try:
             self.lock: FileLock | None = locks.acquired(self.file)
         except (OSError, UserError):

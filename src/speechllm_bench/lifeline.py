@@ -40,7 +40,7 @@ def start(command: list[str], env: Mapping[str, str], **options) -> subprocess.P
         raise
     finally:
         os.close(child_end)
-    process.lifeline = os.fdopen(own_end, "wb")  # closed with the object
+    vars(process)["lifeline"] = os.fdopen(own_end, "wb")  # closed with the object
     return process
 
 
@@ -97,7 +97,7 @@ def end_tree(pid: int, grace: float) -> None:
 
 
 def own() -> dict:
-    """What tells this process from all others; numbers alone are given away again."""
+    """Facts that tell this process from all others; numbers alone are given away again."""
     return {"pid": os.getpid(), "born": psutil.Process().create_time(), "host": platform.node()}
 
 

@@ -14,6 +14,7 @@ import yaml
 from speechllm_bench import catalogue, experiments, profiles, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.estimate import clock, describe, run_seconds
+from speechllm_bench.status import Status
 from speechllm_bench.studies import Plan, Run
 
 WIDTH = 80  # characters of a variant's settings in text
@@ -45,7 +46,7 @@ def there_are_text(rows: list[dict]) -> str:
     for row in rows:
         kind = row["kind"]
         said = f"cannot be read: {row['error']}" if "error" in row else row.get(about[kind], "")
-        if kind == "variant":
+        if isinstance(said, dict):  # what a variant changes
             said = _shortened(said)
         if kind == "study" and "paper" in row:
             said += f" ({row['paper']})"
@@ -59,8 +60,9 @@ def would_run(plan: Plan) -> list[dict]:
     A stage is `done`, `missing` where this run would train it, or `shared` where an earlier run of the plan
     trains it. `seconds` are expected of a run that is not done, with the stages that it trains.
     """
-    seconds, begun = run_seconds(plan), set()
-    rows = []
+    seconds = run_seconds(plan)
+    begun: set[str] = set()
+    rows: list[dict] = []
     for run in plan.distinct:
         rows.append(_run(run, seconds.get(run.digest), begun))
         begun |= {stage["digest"] for stage in rows[-1]["stages"]}
@@ -73,7 +75,8 @@ def would_run_text(plan: Plan, jobs: int) -> str:
 
 
 def _studies(kinds: Iterable[str]) -> list[dict]:
-    kinds, rows = list(kinds), []
+    kinds = list(kinds)
+    rows: list[dict] = []
     for name, file in catalogue.study_files().items() if kinds else ():
         try:
             study = experiments.load_study(file)
@@ -122,15 +125,15 @@ def _run(run: Run, seconds: float | None, begun: set[str]) -> dict:
 
 
 def _stage_status(run: Run, digest: str, begun: set[str]) -> str:
-    if studies.stage_done(run.profile, digest) or run.status == "done":  # whose weights may be gone
-        return "done"
-    return "shared" if digest in begun else "missing"
+    if studies.stage_done(run.profile, digest) or run.status == Status.DONE:  # whose weights may be gone
+        return Status.DONE
+    return Status.SHARED if digest in begun else Status.MISSING
 
 
 def _line(row: dict) -> str:
     stages = [
         f"{stage['name']} {stage['examples']} examples"
-        + (f" ({stage['status']})" if stage["status"] != "missing" else "")
+        + (f" ({stage['status']})" if stage["status"] != Status.MISSING else "")
         for stage in row["stages"]
     ]
     about = "" if row["seconds"] is None else f", about {clock(row['seconds'])}"

@@ -18,19 +18,21 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from speechllm_bench import catalogue, executors, identity, leftovers, lifeline, paths, runs, sealed, studies
 from speechllm_bench.config import LARGEST_SEED
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import VARIANT_SETS
+from speechllm_bench.status import Status
 
 GRACE_SECONDS = 10  # between asking the processes of a notebook to stop and killing them
 WIDGET = "application/vnd.jupyter.widget-view+json"
 AUDIO_TAG = re.compile(r"<audio.*?</audio>", re.DOTALL)
 ENDINGS = {
-    "killed": "its process was killed",
-    "timeout": "it took longer than its time limit and was stopped",
-    "interrupted": "it was stopped",
+    Status.KILLED: "its process was killed",
+    Status.TIMEOUT: "it took longer than its time limit and was stopped",
+    Status.INTERRUPTED: "it was stopped",
 }
 
 
@@ -62,21 +64,20 @@ def _execute(name: str, parameters: dict, values: dict, limit: float, target: Pa
         runs.write_json(work / "spec.json", spec)
         started = time.time()
         print(f"Executing notebook {name}.", flush=True)
-        status = {"notebook": name, "parameters": values, "status": "running", "pid": os.getpid()}
+        status = {"notebook": name, "parameters": values, "status": Status.RUNNING, "pid": os.getpid()}
         runs.write_json(record, status)
         outcome = _outcome(work, log, limit)
-        seconds = round(time.time() - started, 1)
         failed = paths.results(profile) / "failed" / target.name
-        ended = outcome["status"] == "ok"
+        ended = outcome["status"] == Status.OK
         if not _store(work / "executed.ipynb", target if ended else failed) and ended:
-            outcome = {"status": "failed", "message": "its executed copy cannot be read"}
-        status |= outcome | {"pid": None, "seconds": seconds}
-        if outcome["status"] == "ok":
+            outcome = {"status": Status.FAILED, "message": "its executed copy cannot be read"}
+        status |= outcome | {"pid": None, "seconds": round(time.time() - started, 1)}
+        if outcome["status"] == Status.OK:
             status["made_of"] = _made_of(code, name, values)
         sealed.write(record, status, sealed.present(target))  # last: what it says is there by now
-    if outcome["status"] == "interrupted":
+    if outcome["status"] == Status.INTERRUPTED:
         raise KeyboardInterrupt
-    if outcome["status"] != "ok":
+    if outcome["status"] != Status.OK:
         seen = failed if failed.is_file() else log
         raise UserError(f"notebook '{name}': {outcome['message']}; see {seen.relative_to(paths.home())}")
     failed.unlink(missing_ok=True)
@@ -109,7 +110,7 @@ def _declared(file: Path) -> dict[str, tuple[str, object]]:
     """Type and default by name, from the cell tagged `parameters`: one `name: type = literal` a line."""
     cells = runs.read_json(file, "mend it, or get it again from where it came from")["cells"]
     (cell,) = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
-    lines = ast.parse("".join(cell["source"])).body
+    lines: list[Any] = ast.parse("".join(cell["source"])).body
     return {line.target.id: (ast.unparse(line.annotation), ast.literal_eval(line.value)) for line in lines}
 
 
@@ -189,7 +190,7 @@ def _made_of(code: str, name: str, values: dict) -> str:
 def _up_to_date(status_file: Path, made_of: str) -> bool:
     with contextlib.suppress(UserError):  # missing or damaged, as the copy beside it may be
         status = sealed.read(status_file)
-        return status["status"] == "ok" and status["made_of"] == made_of
+        return status["status"] == Status.OK and status["made_of"] == made_of
     return False
 
 
@@ -214,12 +215,12 @@ def _outcome(work: Path, log: Path, limit: float) -> dict:
         except (subprocess.TimeoutExpired, KeyboardInterrupt) as stopped:
             lifeline.end_tree(process.pid, GRACE_SECONDS)
             process.wait()
-            ending = "interrupted" if isinstance(stopped, KeyboardInterrupt) else "timeout"
+            ending = Status.INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else Status.TIMEOUT
             return {"status": ending, "message": ENDINGS[ending]}
     try:
         return runs.read_json(work / "outcome.json")
     except UserError:
-        return {"status": "killed", "message": ENDINGS["killed"]}
+        return {"status": Status.KILLED, "message": ENDINGS[Status.KILLED]}
 
 
 def _store(executed: Path, target: Path) -> bool:
@@ -262,8 +263,8 @@ def _without_paths(value):
 def record_killed(record: Path) -> None:
     """A notebook's status, where it still says `running` though nobody executes it any more."""
     status = runs.read_json(record)
-    if status["status"] == "running":
-        ended = {"status": "killed", "message": "the command that executed it was killed", "pid": None}
+    if status["status"] == Status.RUNNING:
+        ended = {"status": Status.KILLED, "message": "the command that executed it was killed", "pid": None}
         runs.write_json(record, status | ended)
 
 
@@ -305,12 +306,12 @@ def _run_papermill(work: Path) -> dict:
         )
     except PapermillExecutionError as error:
         message = f"{error.ename}: {error.evalue}" if error.ename != "UserError" else error.evalue
-        return {"status": "failed", "message": message}
+        return {"status": Status.FAILED, "message": message}
     except OSError as error:  # of papermill itself: a full disk above all
-        return {"status": "failed", "message": str(error)}
+        return {"status": Status.FAILED, "message": str(error)}
     except DeadKernelError:
-        return {"status": "killed", "message": "its kernel died, often a lack of memory"}
-    return {"status": "ok"}
+        return {"status": Status.KILLED, "message": "its kernel died, often a lack of memory"}
+    return {"status": Status.OK}
 
 
 if __name__ == "__main__":

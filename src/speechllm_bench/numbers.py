@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from speechllm_bench import paths, runs
 from speechllm_bench.errors import UserError
@@ -194,7 +195,7 @@ def _read(place: Path, profile: str, stamp: tuple[int, ...]) -> dict[str, Row]:
 
 
 def _row(key: str, stored: dict, made_of: Mapping[str, dict]) -> Row:
-    about = {k: tuple(v) if isinstance(v, list) else v for k, v in stored["about"].items()}
+    about: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored["about"].items()}
     about["made_of"] = made_of.get(about.pop("made_of"), {})
     return Row(key=key, **about, cells={name: Cell(**cell) for name, cell in stored["cells"].items()})
 

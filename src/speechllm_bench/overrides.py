@@ -83,8 +83,9 @@ def _parsed(value: str) -> object:
 
 def _told(value: object) -> str:
     """A value in a name: text as it is where it does not read as JSON, anything else as JSON; without `/`."""
-    plain = isinstance(value, str) and _read(quote(value, safe="")) == value
-    return quote(value if plain else json.dumps(value, sort_keys=True), safe="")
+    if isinstance(value, str) and _read(quote(value, safe="")) == value:
+        return quote(value, safe="")
+    return quote(json.dumps(value, sort_keys=True), safe="")
 
 
 def _read(told: str) -> object:
@@ -104,7 +105,7 @@ def replaced(content: dict, settings: Settings, where: str) -> dict:
     for path, value in settings.items():
         *parents, last = path.split(".")
         _refuse_missing(content, parents, where)
-        change: object = {last: value}
+        change = {last: value}
         for parent in reversed(parents):
             change = {parent: change}
         content = overlay(content, change)
@@ -112,7 +113,7 @@ def replaced(content: dict, settings: Settings, where: str) -> dict:
 
 
 def _refuse_missing(content: dict, parents: list[str], where: str) -> None:
-    place: object = content
+    place = content
     for depth, parent in enumerate(parents):
         path = ".".join(parents[: depth + 1])
         if parent not in place:

@@ -85,7 +85,7 @@ def ensure_extra_frames(config: RunConfig, name: str) -> FrameStore:
     return _ensure_encoded(config, ensure_extra(name), folder)
 
 
-def evaluated_corpus(config: RunConfig, corpus: Corpus) -> Corpus:
+def evaluated_corpus(config: RunConfig, corpus: Corpus | Unspoken) -> Corpus | Unspoken:
     """The one that the evaluation split is of: `corpus`, which the run is trained on, or another language."""
     return ensure_extra("languages") if config.evaluation.split in LANGUAGES else corpus
 
@@ -145,7 +145,9 @@ def _ensure_spoken(
 def _tell_synthesis(utterances: dict[str, list[Utterance]], clips: Path, n_workers: int) -> None:
     """Say what speaking will take, before it starts."""
     kept = Clips(clips)
-    missing = [u for split in utterances.values() for u in split if not kept.has(u.transcript, u.voice)]
+    missing = [
+        u for split in utterances.values() for u in split if u.voice and not kept.has(u.transcript, u.voice)
+    ]
     if missing:
         speech = sum(len(u.transcript.split()) for u in missing) / WORDS_A_SECOND / 3600
         told = (
@@ -174,7 +176,8 @@ def _recognise(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
 
     model, tokenizer = load_asr(config.encoder.path)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    utterances, said = corpus.utterances(split), {}
+    utterances = corpus.utterances(split)
+    said: dict[str, str] = {}
     with tqdm(total=len(utterances), desc=f"recognition of {split}", unit="utt", mininterval=1) as bar:
         for start in range(0, len(utterances), CHUNK):
             chunk = range(start, min(start + CHUNK, len(utterances)))
@@ -196,7 +199,8 @@ def _encode(config: RunConfig, corpus: Corpus, folder: Path) -> None:
     in_bf16 = config.precision == "mixed" and not config.audio_llm and computes_in_bf16("mixed", device)
     if config.audio_llm:
         model, padding = audio_llm.load_tower(config.audio_llm, device), "masked"
-        hears, encode, settings = identity.tower_hash(config.audio_llm), audio_llm.encode, ()
+        hears, encode = identity.tower_hash(config.audio_llm), audio_llm.encode
+        settings: tuple = ()
     else:
         model, padding = encoder.load_encoder(config.encoder.path, device), config.encoder.padding
         hears, encode = identity.backbone_hash(config.encoder.path), encoder.encode

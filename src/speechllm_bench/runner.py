@@ -22,6 +22,7 @@ from speechllm_bench.errors import BUSY, UserError
 from speechllm_bench.estimate import clock, describe, gpu_gib, run_seconds
 from speechllm_bench.executors import Executor, Job, Task, local, machine
 from speechllm_bench.executors.machine import cores
+from speechllm_bench.status import Status
 from speechllm_bench.studies import Plan, Run
 
 POLL_SECONDS = 0.2
@@ -147,14 +148,15 @@ def owners_first(missing: Sequence[Run]) -> list[Run]:
 def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], list[dict]]:
     from tqdm.auto import tqdm  # the notebook's bar in a notebook
 
-    pending, active = owners_first(plan.missing), []
+    pending = owners_first(plan.missing)
+    active: list[_Active] = []
     finished: list[Run] = []
     failures: list[dict] = []
     threads = max(1, cores() // place.at_once)
     again: dict[str, float] = {}  # when a busy run is tried again, by its digest
     memory = {run.digest: gpu_gib(run.config) if place.with_gpus else 0.0 for run in pending}
     # Elsewhere a job that waits takes nobody's turn: it has a queue behind it.
-    leave = ["--unless-busy"] if isinstance(place, local.Local) else []
+    leave: list[str] = ["--unless-busy"] if isinstance(place, local.Local) else []
     limit = plan.profile.time_limit_minutes * 60
     form = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]{postfix}"
     # A run that trains is worth many that share its stages, or the bar's own estimate would be far off.
@@ -178,7 +180,7 @@ def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], 
                 if (status := _ended(job, limit)) is None:
                     continue
                 active.remove(job)
-                if status == "busy":
+                if status == Status.BUSY:
                     pending.append(job.run)
                     again[job.run.digest] = time.monotonic() + BUSY_SECONDS
                 else:
@@ -210,35 +212,37 @@ def _start(place: Executor, run: Run, command: list[str], threads: int, gib: flo
     return _Active(run, job, log, time.monotonic())
 
 
-def _ended(job: _Active, limit: float) -> str | None:
+def _ended(job: _Active, limit: float) -> Status | None:
     """How a job ended: ok, busy, failed, killed or timeout; None while it goes on."""
     code = job.job.code()
     if code is not None:
         done = code == 0 and studies.run_done(job.run.profile, job.run.digest)
-        return "ok" if done else "busy" if code == BUSY else "killed" if code < 0 else "failed"
+        if done or code == BUSY:
+            return Status.OK if done else Status.BUSY
+        return Status.KILLED if code < 0 else Status.FAILED
     if read_status(job.run.digest, job.job.pid)["phase"] in ("waiting", "queued"):
         job.started = time.monotonic()
     if time.monotonic() - job.started < limit:
         return None
     _stop([job])
-    return "timeout"
+    return Status.TIMEOUT
 
 
-def _settle(job: _Active, status: str, finished: list[Run], failures: list[dict]) -> None:
+def _settle(job: _Active, status: Status, finished: list[Run], failures: list[dict]) -> None:
     status_file(job.run.digest).unlink(missing_ok=True)
-    if status == "ok":
+    if status == Status.OK:
         studies.failure_file(job.run.profile, job.run.digest).unlink(missing_ok=True)
         finished.append(job.run)
     else:
         failures.append(_record_failure(job, status, _message(job, status)))
 
 
-def _message(job: _Active, status: str) -> str:
+def _message(job: _Active, status: Status) -> str:
     code = job.job.code()
-    if status == "timeout":
+    if status == Status.TIMEOUT:
         return "took longer than the profile's time_limit_minutes and was stopped; the next start resumes it"
-    if status == "killed":
-        name = signal.Signals(-code).name
+    if status == Status.KILLED:
+        name = signal.Signals(-(code or 0)).name
         return f"its process was ended by {name}" + (", often a lack of memory" if name == "SIGKILL" else "")
     return _last_line(
         job.log, "its process left no record" if code == 0 else f"it ended with exit code {code}"
@@ -265,7 +269,7 @@ def _stop(active: list[_Active]) -> None:
 
 
 def needs(config: RunConfig) -> str:
-    """What tells runs apart that need another corpus, or other encoder frames of it."""
+    """A key that tells runs apart that need another corpus, or other encoder frames of it."""
     hears = (config.audio_llm or config.encoder.model_dump()) if config.hears else None
     return runs.digest(config.corpus.model_dump(), hears)
 

@@ -17,7 +17,8 @@ CURVE_COLUMNS = ("stage", "step", "examples", "split", "metric", "value")
 """Of every curve.csv. Losses are in nats per target token."""
 SECONDS = "seconds"  # the metric of a curve that is training time so far, without validation
 
-ENTITY_TAGS = ("WHEN", "QUANT", "PLACE", "NORP", "ORG", "LAW", "PERSON")
+EntityTag = Literal["WHEN", "QUANT", "PLACE", "NORP", "ORG", "LAW", "PERSON"]
+ENTITY_TAGS: tuple[EntityTag, ...] = get_args(EntityTag)
 """SLUE's combined named-entity tags (slue-toolkit, raw_to_combined_tag_map)."""
 
 
@@ -102,13 +103,14 @@ class Utterance:
         return asdict(self)
 
     def hashed(self) -> dict:
-        """What hashes of a corpus's utterances rest on; what it has gold for is its reader's to say."""
+        """The part that a hash of utterances rests on; what it has gold for is its reader's to say."""
         return {name: value for name, value in self.to_json().items() if name != "gold"}
 
     @classmethod
     def from_json(cls, record: dict) -> Utterance:
-        """Of a record without `gold`: only synthetic corpora were stored before there was such a list, and
-        these had gold for all fields."""
+        """An utterance from its record. Without `gold`: only synthetic corpora were stored before there was
+        such a list, and these had gold for all fields.
+        """
         return cls(
             **{
                 **record,
@@ -137,7 +139,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model said to one example, raw and parsed, beside the gold answer."""
+    """A model's answer to one example, raw and parsed, beside the gold answer."""
 
     example_id: str
     utterance_id: str

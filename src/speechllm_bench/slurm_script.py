@@ -31,7 +31,9 @@ submit() {{ # name, jobs that come before, command
 
 def script(plan: Plan, threads: int) -> str:
     """Bash: jobs that prepare what runs need, then one a run, owners of shared stages first."""
-    lines, prepared, made = [], {}, {}
+    lines: list[str] = []
+    prepared: dict = {}
+    made: dict = {}
     missing = runner.owners_first(plan.missing)
     logs = paths.results(plan.profile.profile) / "logs" / "slurm"
     told = {"profile": plan.profile.profile, "n": len(missing), "exports": _exports()}

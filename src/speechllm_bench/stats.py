@@ -169,7 +169,8 @@ def contrast_of_test_sets(
         )
 
     def weighted(sums: np.ndarray) -> np.ndarray:
-        return sum(weight * statistic(sums[..., i, :]) for i, weight in enumerate(weights))
+        parts = [weight * statistic(sums[..., i, :]) for i, weight in enumerate(weights)]
+        return np.asarray(sum(parts))
 
     of_each = zip(*systems, strict=True)  # of each test set, all systems
     stacked = [np.stack([part.sums for part in parts], axis=-2) for parts in of_each]
@@ -254,7 +255,7 @@ def _drawn(n_speakers: int, size: int, kind: type, state: str) -> tuple[np.ndarr
     rng.bit_generator.state = json.loads(state)
     times = rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=size)
     times.flags.writeable = False
-    return times, rng.bit_generator.state
+    return times, dict(rng.bit_generator.state)
 
 
 def _seed_deviations(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -95,8 +95,9 @@ def _refuse_size(node: yaml.Node) -> None:
         children = _children(node)
         line = node.start_mark.line + 1
         if counted:
-            sizes[id(node)] = 1 + sum(sizes[id(child)] for child in children)
-            if sizes[id(node)] > MOST_VALUES:
+            size = 1 + sum(sizes[id(child)] or 0 for child in children)
+            sizes[id(node)] = size
+            if size > MOST_VALUES:
                 raise yaml.YAMLError(
                     f"the block that begins in line {line} has more than {MOST_VALUES:,} values with its "
                     "aliases written out"
@@ -140,10 +141,11 @@ def overlay(base: dict, change: dict) -> dict:
     """
     merged = dict(base)
     for key, value in change.items():
-        old = base.get(key)
+        old: Any = base.get(key)
+        merged[key] = value
         both = isinstance(value, dict) and isinstance(old, dict)
-        alike = both and value.get("kind", old.get("kind")) == old.get("kind")
-        merged[key] = overlay(old, value) if alike else value
+        if both and value.get("kind", old.get("kind")) == old.get("kind"):
+            merged[key] = overlay(old, value)
     return merged
 
 
@@ -175,7 +177,7 @@ def checked(model: type[Strict], content, where: str, written: Written = lambda 
         raise UserError(f"{where}: {'; '.join(told)}") from None
 
 
-def _sentence(model: type[Strict], error: dict, written: Written) -> str:
+def _sentence(model: type[Strict], error: Mapping, written: Written) -> str:
     loc, owner = _located(model, error["loc"])
     key = ".".join(str(part) for part in written(loc) if part != "[key]") or "file"
     if error["type"] == "extra_forbidden":
@@ -207,7 +209,8 @@ def _located(model: type[BaseModel], loc: tuple) -> tuple[tuple, type[BaseModel]
 
     Pydantic's `loc` also names the chosen member of a union by kind, which no file does.
     """
-    annotation, kept, owner = model, [], model
+    annotation: Any = model
+    kept, owner = [], model
     for part in loc:
         annotation = _one(annotation)
         if members := [member for member in _members(annotation) if _kind(member) == part]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, NotRequired, TypedDict
 
 from speechllm_bench import catalogue, identity, overrides, paths, runs, sealed
 from speechllm_bench.config import RunConfig
@@ -20,9 +20,22 @@ from speechllm_bench.errors import MissingInput, NotTestable, UserError
 from speechllm_bench.evaluation import seeds, versions
 from speechllm_bench.experiments import VARIANT_SETS, Study, load_study, refuse_idle, resolve
 from speechllm_bench.profiles import Profile, known_profiles, load_profile, profile_file
+from speechllm_bench.status import Status
 
-Status = Literal["done", "missing", "failed"]
-NOT_TESTABLE = "NOT TESTABLE"  # of a row whose run means nothing on the profile's corpus
+NOT_TESTABLE = Status.NOT_TESTABLE.shown  # of a row whose run means nothing on the profile's corpus
+
+
+class Result(TypedDict):
+    """The result of one variant of a study with one seed; reports are made of these rows."""
+
+    variant: str
+    seed: int
+    profile: str
+    run: Any  # Run; None where the profile has no such run
+    record: Any  # run.json; None where there is none
+    score: Any  # score.json as it is shown, with its task; None where there is none
+    status: str  # as `Status.shown`
+    why: NotRequired[str]  # in words: the run means nothing on the profile's corpus
 
 
 @dataclass(frozen=True)
@@ -78,7 +91,7 @@ class Plan:
     @property
     def missing(self) -> list[Run]:
         """What has to be run, failed runs included: they are tried again."""
-        return [run for run in self.distinct if run.status != "done"]
+        return [run for run in self.distinct if run.status != Status.DONE]
 
     @property
     def untrained(self) -> set[str]:
@@ -106,7 +119,7 @@ def profile_named(name: str) -> Profile:
         if None not in known and (unknown := sorted(set(profile.papers) - known)):
             raise UserError(
                 f"{name}.yaml names under papers {', '.join(unknown)}, which no study is of; "
-                f"the studies' papers are: {', '.join(sorted(known))}"
+                f"the studies' papers are: {', '.join(sorted(map(str, known)))}"
             )
     return profile.with_settings(settings) if settings else profile
 
@@ -151,7 +164,7 @@ def run(study: str, variant: str, seed: int, profile: str) -> Run:
     return _run(loaded, variant, seed, scale)
 
 
-def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> list[dict]:
+def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> list[Result]:
     """What is stored of a study: one row a variant and seed, in the study's order.
 
     A row has `variant`, `seed`, `profile`, `run` (a `Run`), `status` (ok, diverged, FAILED, NOT RUN or NOT
@@ -239,11 +252,11 @@ def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
         raise NotTestable(f"not testable on this corpus: {why}")
     digest = identity.run_digest(config)
     stages = tuple(identity.stage_digest(config, i) for i in range(len(config.stages)))
-    status: Status = "missing"
+    status = Status.MISSING
     if run_done(profile.profile, digest):
-        status = "done"
+        status = Status.DONE
     elif failure_file(profile.profile, digest).is_file():
-        status = "failed"
+        status = Status.FAILED
     return Run(study.study, variant, seed, profile.profile, config, digest, stages, status)
 
 
@@ -269,23 +282,33 @@ def _refuse_other_settings(record: dict, run: Run) -> None:
         )
 
 
-def _row(study: Study, variant: str, seed: int, profile: Profile) -> dict:
-    named = {"variant": variant, "seed": seed, "profile": profile.profile}
-    row = {**named, "run": None, "record": None, "score": None}
+def _row(study: Study, variant: str, seed: int, profile: Profile) -> Result:
+    row: Result = {
+        "variant": variant,
+        "seed": seed,
+        "profile": profile.profile,
+        "run": None,
+        "record": None,
+        "score": None,
+        "status": Status.MISSING.shown,
+    }
     try:
         run = row["run"] = _run(study, variant, seed, profile)
     except NotTestable as told:
-        return row | {"status": NOT_TESTABLE, "why": str(told)}
+        row["status"], row["why"] = NOT_TESTABLE, str(told)
+        return row
     except MissingInput:
-        return row | {"status": "NOT RUN"}
-    if run.status != "done":
-        return row | {"status": "FAILED" if run.status == "failed" else "NOT RUN"}
-    row["record"] = sealed.read(run.folder / "run.json", runs.DELETE_FOLDER)
-    _refuse_other_settings(row["record"], run)
-    if row["record"]["status"] == "ok":  # a diverged run has no score
+        return row
+    if run.status != Status.DONE:
+        row["status"] = run.status.shown
+        return row
+    record = row["record"] = sealed.read(run.folder / "run.json", runs.DELETE_FOLDER)
+    _refuse_other_settings(record, run)
+    row["status"] = record["status"]
+    if record["status"] == Status.OK:  # a diverged run has no score
         stored = runs.read_json(run.folder / "score.json", runs.DELETE_FOLDER)
         shown = versions.shown(stored, profile.profile)
         trained_by = run.stages[-1] if run.stages else None
         asked = run.config.evaluation
         row["score"] = seeds.marked(shown, trained_by, asked.audio) | {"task": asked.task}
-    return row | {"status": row["record"]["status"]}
+    return row

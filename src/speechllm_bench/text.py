@@ -68,7 +68,7 @@ def _normaliser():
 
 def _spellings() -> dict[str, str]:
     package = find_spec("whisper")  # finds the folder, imports nothing
-    table = Path(package.origin if package else "").parent / "normalizers" / "english.json"
+    table = Path(package.origin or "" if package else "").parent / "normalizers" / "english.json"
     if not table.is_file():
         raise UserError("Whisper's table of spellings is missing; install it by: pip install openai-whisper")
     return json.loads(table.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What a machine may lack, told in one sentence: disk, memory, the right to write."""
+"""Wants of a machine, each told in one sentence: disk, memory, the right to write."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ NO_MEMORY = re.compile(
 
 
 def sentence(error: Exception) -> str | None:
-    """What to tell in place of a traceback; None: it is no want of the machine."""
+    """The sentence in place of a traceback; None: it is no want of the machine."""
     number = error.errno if isinstance(error, OSError) else None
+    file = error.filename if isinstance(error, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT):
-        where = error.filename or paths.home()  # a write that fails does not say of what file
+        where = file or paths.home()  # a write that fails does not say of what file
         return f"no space left on the disk ({where}); make room and start again, finished runs stay"
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
-        return _forbidden(Path(str(error.filename)))
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS) and file:
+        return _forbidden(Path(str(file)))
     if isinstance(error, MemoryError) or number == errno.ENOMEM or NO_MEMORY.search(str(error)):
         told = " ".join(str(error).split())[:200] or type(error).__name__
         return (

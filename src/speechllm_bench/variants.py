@@ -39,8 +39,9 @@ class StageRecipe(Strict):
     reads: bool | None = None  # the LLM alone learns, from transcripts in place of speech
     annotation: AnnotationConfig | None = None
     train_share: float | None = None  # of the training utterances; None: the variant's
-    lr_factor: float = Field(1.0, gt=0)  # times the variant's learning rates
-    times: float = Field(1.0, gt=0)  # the budget: what makes variants equal in tokens, not in examples
+    lr_factor: float = Field(default=1.0, gt=0)  # times the variant's learning rates
+    # the budget: what makes variants equal in tokens, not in examples
+    times: float = Field(default=1.0, gt=0)
     beside: dict[TaskName, list[Budget]] | None = None
     again: TaskName | None = None
     described: float | None = None  # share of the slot examples that describe their slots

@@ -19,6 +19,7 @@ from speechllm_bench.config import RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import versions
+from speechllm_bench.status import Status
 from speechllm_bench.tasks import TASKS
 
 
@@ -113,7 +114,7 @@ def _shipped(profile: str, record: dict) -> bool:
 def _records(profile: str) -> Iterator[tuple[Path, dict]]:
     for file in sorted(paths.results(profile).glob("runs/[!.]*/run.json")):
         record = runs.read_json(file, runs.DELETE_FOLDER)
-        if record["status"] == "ok" and record["stages"]:
+        if record["status"] == Status.OK and record["stages"]:
             yield file.parent, record
 
 

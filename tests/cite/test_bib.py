@@ -24,4 +24,4 @@ def test_the_suites_version_and_date_are_those_of_the_package():
     cff = read_yaml(paths.PROJECT / "CITATION.cff")
     project = (paths.PROJECT / "pyproject.toml").read_text("utf-8")
     assert f'version = "{cff["version"]}"' in project
-    assert bib.key_of("2510.15851") == "hacioglu2025speechllms" and bib.key_of("0000.00000") is None
+    assert "@article{hacioglu2025speechllms," in bib.references()

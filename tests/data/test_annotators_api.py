@@ -110,7 +110,7 @@ def client(server, folder, **settings) -> Client:
 
 
 def annotator(server, folder, **settings) -> api.Api:
-    return api.Api(client(server, folder, **settings), workers=4, show=False)
+    return api.Api(client(server, folder, **settings), api.TRACES, workers=4, show=False)
 
 
 def test_it_behaves_as_the_embedded_annotator_does(serve, tmp_path):
@@ -169,7 +169,7 @@ def test_busy_broken_and_slow_servers_are_asked_again_with_growing_pauses(serve,
 
     server = serve(behave)
     one = client(server, tmp_path, timeout=0.3)
-    assert api.Api(one, show=False).annotate([QUESTION]).answers == [RIGHT]
+    assert api.Api(one, api.TRACES, show=False).annotate([QUESTION]).answers == [RIGHT]
     assert server.asked.total() == 6 and len(waited) == 5 and waited[0] < waited[2] < waited[4]
 
 
@@ -287,7 +287,7 @@ def test_labels_are_read_out_of_what_stands_around_them():
 def test_another_model_is_another_request(serve, tmp_path):
     server = serve(lambda request, n: (200, said(trace.write(RIGHT))))
     for model in ("tiny", "small", "tiny"):
-        api.Api(Client(Server(server.url, model), tmp_path), show=False).annotate([QUESTION])
+        api.Api(Client(Server(server.url, model), tmp_path), api.TRACES, show=False).annotate([QUESTION])
     assert server.asked.total() == 2
     assert server.headers == ["Bearer none"] * 2  # a server of one's own needs no key
 
@@ -296,7 +296,7 @@ def test_the_key_is_nowhere(serve, home, tmp_path, capsys):
     server = serve(lambda request, n: (404, f"unknown model for {KEY}".encode()) if "x" in request["model"]
                    else (200, said(trace.write(RIGHT))))  # fmt: skip
     one = client(server, tmp_path / "annotations")
-    found = api.Api(one, show=True).annotate([QUESTION])
+    found = api.Api(one, api.TRACES, show=True).annotate([QUESTION])
     name = stored.write_traces([QUESTION], found, "tiny")
     assert stored.file("traces", name).is_relative_to(home)
     files = [file for file in home.rglob("*") if file.is_file() and file.parent.name != "owners"]

@@ -23,8 +23,8 @@ from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.profiles import load_profile
 from speechllm_bench.schema import Example
-from speechllm_bench.zoo.config import load_recipe
-from speechllm_bench.zoo.llm import build
+from speechllm_bench.zoo.llm_mini import build
+from speechllm_bench.zoo.recipes import load_recipe
 
 D = 6
 EIGHTFOLD = Adapter().out_length  # eight frames a token, as of all the adapters here but one

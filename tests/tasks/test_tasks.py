@@ -311,8 +311,8 @@ OTHER_MEANINGS = {
     "profiles.py": {"slots", "transcription"},  # budgets
     "reports/looks.py": {"slots", "sit", "sqit", "transcription", "ner", "sentiment"},  # variants
     "reports/warm_start.py": {"slots", "transcription"},  # stages
-    "zoo/config.py": {"transcription"},  # kinds of items that an audio LLM learns from
-    "zoo/listening.py": {"transcription"},
+    "zoo/recipes.py": {"transcription"},  # kinds of items that an audio LLM learns from
+    "zoo/audio_llm_mini.py": {"transcription"},
 }
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from speechllm_bench.training.schedule import batches, interleave, learning_rate, order
+from speechllm_bench.training.schedule import BUCKET, batches, interleave, learning_rate, order
 
 LENGTHS = np.random.default_rng(5).integers(10, 400, 50).tolist()
 
@@ -48,6 +48,23 @@ def test_interleaving_mixes_evenly_and_keeps_each_order():
 def test_same_seed_same_order_and_another_seed_another():
     assert plan(200) == plan(200)
     assert plan(200) != plan(200, seed=1)
+
+
+def test_every_epoch_is_in_an_order_of_its_own():
+    """Before batches are formed, so that their own shuffle cannot stand in for it."""
+    items = [item for item, _ in order(50, 100, np.random.default_rng(0))]
+    first, second = items[:50], items[50:]
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert len({tuple(first), tuple(second), tuple(range(50))}) == 3
+
+
+def test_the_batches_of_one_pool_are_shuffled():
+    """The pairs come shuffled by themselves here: what is left is the order by length within the pool."""
+    lengths = list(range(BUCKET * 4))
+    pairs = [(item, 0) for item in lengths]
+    formed = [[item for item, _ in batch] for batch in batches(pairs, lengths, 4, np.random.default_rng(0))]
+    assert sorted(formed) == [lengths[i : i + 4] for i in range(0, len(lengths), 4)] != formed
+    assert abs(np.corrcoef(np.arange(BUCKET), [batch[0] for batch in formed])[0, 1]) < 0.5
 
 
 def test_epochs_are_shuffled_anew():

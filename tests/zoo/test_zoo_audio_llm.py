@@ -18,18 +18,18 @@ from speechllm_bench.models.encoder import load_encoder
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.schema import Example, Utterance
 from speechllm_bench.training import loop
-from speechllm_bench.zoo import audio_llm, config, evaluate, listening, train
-from speechllm_bench.zoo.config import PreTraining, load_recipe
-from speechllm_bench.zoo.field_names import unseen_words
-from speechllm_bench.zoo.listening import Item
+from speechllm_bench.zoo import audio_llm_mini, making, measuring, recipes
+from speechllm_bench.zoo.fitting import Item
+from speechllm_bench.zoo.recipes import PreTraining, load_recipe
+from speechllm_bench.zoo.texts.words import unseen_words
 
 PHASE = {"batch_size": 4, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "points": 2, "lr": 0.01}
 
 
 def build(encoder: str, llm: str, blocks: int):
     hears, reads, tokenizer = load_encoder(encoder), load_llm(llm), load_tokenizer(llm)
-    made = audio_llm.processor(tokenizer, hears.config.num_mel_bins)
-    return hears, reads, made, audio_llm.build(hears, reads, blocks, made, seed=0)
+    made = audio_llm_mini.processor(tokenizer, hears.config.num_mel_bins)
+    return hears, reads, made, audio_llm_mini.build(hears, reads, blocks, made, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def recipe_of(tiny_backbones, **changes):
 
 def test_no_corpus_slot_is_asked_for_and_every_voice_is_the_zoo_splits(tiny_backbones):
     recipe = recipe_of(tiny_backbones, readings={"short": 120}, records=150)
-    found, voices = listening.items(recipe), split_named("zoo")
+    found, voices = audio_llm_mini.items(recipe), split_named("zoo")
     assert {task: len(some) for task, some in found.items()} == {
         "transcription": 120, "extraction": 150, "repetition": 10,
     }  # fmt: skip
@@ -102,7 +102,9 @@ def test_no_corpus_slot_is_asked_for_and_every_voice_is_the_zoo_splits(tiny_back
     assert max(len(u.transcript.split()) for u in spoken) <= 26
     values = [item for item in found["extraction"] if item.example.target != "{}"]
     assert all(item.spoken.transcript == item.text for item in values)
-    assert [i.text for i in listening.items(recipe)["extraction"]] == [i.text for i in found["extraction"]]
+    assert [i.text for i in audio_llm_mini.items(recipe)["extraction"]] == [
+        i.text for i in found["extraction"]
+    ]
 
 
 def test_hours_and_tokens_are_those_of_the_examples(tiny, tmp_path):
@@ -112,37 +114,37 @@ def test_hours_and_tokens_are_those_of_the_examples(tiny, tmp_path):
     heard = Utterance("said", "zoo", "", 0, "", "", "", "yes", (), (), "", (), "someone")
     example = Example("e", "said", "transcription", "write it down", "yes")
     items = [Item(example, "yes", heard), Item(example, "yes", None)]
-    seen = audio_llm._seen([items, items[:1]], tokenizer, FrameStore.open(tmp_path / "frames"))
+    seen = audio_llm_mini._seen([items, items[:1]], tokenizer, FrameStore.open(tmp_path / "frames"))
     assert seen.speech_hours == pytest.approx(20 / 3600)
     assert seen.text_tokens == 4 * len(tokenizer("yes")["input_ids"])  # three answers and what was read
 
 
 def test_a_phase_takes_its_tasks_by_share_and_leaves_what_is_held_out(tiny_backbones, monkeypatch):
-    monkeypatch.setattr(audio_llm, "HELD_OUT", 2)
+    monkeypatch.setattr(audio_llm_mini, "HELD_OUT", 2)
     recipe = recipe_of(tiny_backbones)
-    found = listening.items(recipe)
-    batches = audio_llm.phase_batches(recipe, recipe.pre_training[0], found)
+    found = audio_llm_mini.items(recipe)
+    batches = audio_llm_mini.phase_batches(recipe, recipe.pre_training[0], found)
     kinds = [{item.spoken is None for item in batch} for batch in batches]
     assert all(len(kind) == 1 for kind in kinds) and {len(b) for b in batches} == {4}
     assert sum(kind == {True} for kind in kinds) == 6  # of 12
     taken = {item.example.id for batch in batches for item in batch}
     assert not taken & {item.example.id for some in found.values() for item in some[-2:]}
     assert len(taken) == 10 + 8  # all the others
-    assert batches == audio_llm.phase_batches(recipe, recipe.pre_training[0], found)
+    assert batches == audio_llm_mini.phase_batches(recipe, recipe.pre_training[0], found)
 
 
 @pytest.fixture
 def trained(tiny_backbones, tmp_path, monkeypatch):
     """`trained(name)`: a folder as `zoo train` leaves it."""
-    monkeypatch.setattr(audio_llm, "HELD_OUT", 2)
-    monkeypatch.setattr(audio_llm, "ANSWER_TOKENS", 4)
+    monkeypatch.setattr(audio_llm_mini, "HELD_OUT", 2)
+    monkeypatch.setattr(audio_llm_mini, "ANSWER_TOKENS", 4)
     recipe = recipe_of(tiny_backbones)
-    monkeypatch.setattr(config, "load_recipe", lambda name: recipe)
-    monkeypatch.setattr(train.paths, "cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(recipes, "load_recipe", lambda name: recipe)
+    monkeypatch.setattr(making.paths, "cache", lambda: tmp_path / "cache")
 
     def made(name: str):
-        monkeypatch.setattr(config, "folder", lambda _: tmp_path / name)
-        return train.train_backbones("audio-llm-mini", 1)[0]
+        monkeypatch.setattr(recipes, "folder", lambda _: tmp_path / name)
+        return making.train_backbones("audio-llm-mini", 1)[0]
 
     return made
 
@@ -172,8 +174,8 @@ def test_it_trains_and_its_folder_is_one_that_studies_load(trained, tiny, tiny_b
 
 def test_it_is_measured_from_speech_and_gets_a_card(trained, monkeypatch):
     folder = trained("measured")
-    monkeypatch.setattr(evaluate, "TURNS", 4)
-    assert evaluate.evaluate_backbones("audio-llm-mini", 1) == [folder]
+    monkeypatch.setattr(measuring, "TURNS", 4)
+    assert measuring.evaluate_backbones("audio-llm-mini", 1) == [folder]
     measured = runs.read_json(folder / "evaluation.json")["splits"]
     assert list(measured) == ["validation", "A-test", "B-test", "B-test out-of-domain"]
     assert all({"wer", "f1", "parse_failures"} < set(values) for values in measured.values())
@@ -183,8 +185,8 @@ def test_it_is_measured_from_speech_and_gets_a_card(trained, monkeypatch):
 
 def test_without_a_pre_training_it_is_stored_as_it_is_grown(trained, monkeypatch, tiny_backbones):
     fresh = recipe_of(tiny_backbones, pre_training=[], readings={}, records=0, repetitions=0)
-    monkeypatch.setattr(config, "load_recipe", lambda name: fresh)
-    monkeypatch.setattr(audio_llm, "items", lambda _: pytest.fail("made material for nothing"))
+    monkeypatch.setattr(recipes, "load_recipe", lambda name: fresh)
+    monkeypatch.setattr(audio_llm_mini, "items", lambda _: pytest.fail("made material for nothing"))
     folder = trained("fresh")
     record = runs.read_json(folder / "training.json")
     assert (record["status"], record["speech_hours"], record["text_tokens"]) == ({}, 0, 0)

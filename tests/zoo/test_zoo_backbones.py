@@ -15,21 +15,21 @@ from speechllm_bench import paths, runs
 from speechllm_bench.errors import UserError
 from speechllm_bench.profiles import load_profile
 from speechllm_bench.tasks import AUDIO
-from speechllm_bench.zoo import config
+from speechllm_bench.zoo import recipes
 
-NAMES = list(config.BACKBONES)
+NAMES = list(recipes.BACKBONES)
 
 
 def folder(name: str):
-    there = config.folder(name)
+    there = recipes.folder(name)
     if not (there / "model.safetensors").is_file():
         pytest.skip(f"zoo/{name} is not there: it has not been trained yet")
     return there
 
 
-@pytest.mark.parametrize("name", config.RECIPES)
+@pytest.mark.parametrize("name", recipes.RECIPES)
 def test_every_recipe_resolves(name):
-    assert config.load_recipe(name).name == name
+    assert recipes.load_recipe(name).name == name
 
 
 def test_an_unknown_recipe_is_refused():
@@ -37,7 +37,7 @@ def test_an_unknown_recipe_is_refused():
         UserError,
         match="no recipe 'whisper-maxi'; choose one of audio-llm-mini, audio-llm-mini-fresh, audio-",
     ):
-        config.load_recipe("whisper-maxi")
+        recipes.load_recipe("whisper-maxi")
 
 
 @pytest.mark.parametrize("profile", ["smoke", "mini"])
@@ -46,7 +46,7 @@ def test_the_zoo_profiles_name_backbones_of_the_zoo(profile):
     named = {loaded.llm, loaded.encoder.path, loaded.audio_llm, *loaded.llms.values()}
     named |= set(loaded.audio_llms.values())
     # llm-mini-base is kept as llm-mini's parent; no study stands on it.
-    assert named == {f"zoo/{name}" for name in config.BACKBONES} - {"zoo/llm-mini-base"}
+    assert named == {f"zoo/{name}" for name in recipes.BACKBONES} - {"zoo/llm-mini-base"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -54,7 +54,7 @@ def test_weights_are_those_of_the_record(name):
     there = folder(name)
     record = runs.read_json(there / "training.json")
     assert runs.file_sha256(there / "model.safetensors") == record["weights_sha256"]
-    recipe = config.load_recipe(config.BACKBONES[name])
+    recipe = recipes.load_recipe(recipes.BACKBONES[name])
     assert (
         type(recipe).model_validate(record["recipe"]) == recipe
     )  # settings that came later are as they were

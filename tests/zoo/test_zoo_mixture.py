@@ -18,8 +18,8 @@ from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.strict import checked
 from speechllm_bench.tasks import AUDIO, trace
 from speechllm_bench.training import loop
-from speechllm_bench.zoo import config, evaluate, mixture, skills, train
-from speechllm_bench.zoo.config import MixtureRecipe, SmallerRecipe, load_recipe
+from speechllm_bench.zoo import fitting, making, measuring, mixtures, recipes, skills
+from speechllm_bench.zoo.recipes import MixtureRecipe, SmallerRecipe, load_recipe
 
 FAMILY = ("instruct", "reasoning", "reasoning-0", "reasoning-50", "hybrid")
 HYBRID = {"instruct": 0.35, "think": 0.25, "no_think": 0.15, "general": 0.25}
@@ -44,9 +44,9 @@ def recipe_of(tiny_backbones, shares=HYBRID, **changes) -> MixtureRecipe:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(mixture, "HELD_OUT", 6)
-    monkeypatch.setattr(mixture, "ANSWER_TOKENS", 4)
-    monkeypatch.setattr(mixture, "COUNTED", 8)
+    monkeypatch.setattr(mixtures, "HELD_OUT", 6)
+    monkeypatch.setattr(mixtures, "ANSWER_TOKENS", 4)
+    monkeypatch.setattr(mixtures, "COUNTED", 8)
     monkeypatch.setattr(skills, "QUESTIONS", 6)
     monkeypatch.setattr(skills, "ROWS", 4)
     monkeypatch.setattr(skills, "ANSWER_TOKENS", 4)
@@ -84,10 +84,15 @@ def test_the_smaller_hybrids_are_trained_as_mini_is_but_in_smaller_batches():
         assert recipe.pre_training == base.pre_training and recipe.sequence_tokens == base.sequence_tokens
 
 
+def kind_of(item):
+    kind = item.example.id.split("/")[0]
+    return kind if kind in {"think", "no_think"} else "instruct"
+
+
 @pytest.mark.parametrize("shares", [HYBRID, {"think": 1.0}, {"instruct": 0.75, "general": 0.25}])
 def test_every_kind_fills_its_share_of_the_tokens(tiny_backbones, tokenizer, utterances, shares):
     recipe = recipe_of(tiny_backbones, shares)
-    batches, seen = mixture.batched(recipe, tokenizer, utterances)
+    batches, seen = mixtures.batched(recipe, tokenizer, utterances)
     assert set(seen) == set(shares)
     for kind, amount in seen.items():
         assert 0 <= amount["tokens"] - shares[kind] * recipe.tokens < 1000  # its last example
@@ -97,39 +102,39 @@ def test_every_kind_fills_its_share_of_the_tokens(tiny_backbones, tokenizer, utt
             assert rows.shape[1] == 40
             told["general"] += rows.numel()
         else:
-            (kind,) = {item.kind for item in rows}
-            told[kind] += sum(mixture.n_tokens(tokenizer, rows))
+            (kind,) = {kind_of(item) for item in rows}
+            told[kind] += sum(mixtures.n_tokens(tokenizer, rows))
     assert told == {kind: amount["tokens"] for kind, amount in seen.items()}
-    again, _ = mixture.batched(recipe, tokenizer, utterances)
+    again, _ = mixtures.batched(recipe, tokenizer, utterances)
     assert all(
         torch.equal(a, b) if isinstance(a, Tensor) else a == b for a, b in zip(batches, again, strict=True)
     )
 
 
 def test_what_the_loss_is_taken_over_is_counted(tiny_backbones, tokenizer, utterances):
-    batches, seen = mixture.batched(recipe_of(tiny_backbones), tokenizer, utterances)
+    batches, seen = mixtures.batched(recipe_of(tiny_backbones), tokenizer, utterances)
     learned = dict.fromkeys(seen, 0)
     for rows in batches:
         if isinstance(rows, Tensor):
             learned["general"] += rows[:, 1:].numel()
         else:
-            learned[rows[0].kind] += int(mixture._batch(tokenizer, rows).answer.sum())
+            learned[kind_of(rows[0])] += int(fitting.read_batch(tokenizer, rows).answer.sum())
     assert learned == {kind: amount["answer_tokens"] for kind, amount in seen.items()}
 
 
 def test_tokens_are_those_that_the_model_reads_but_for_the_chats_marks(tiny_backbones, tokenizer, utterances):
     recipe = recipe_of(tiny_backbones)
     for kind in ("instruct", "think", "no_think"):
-        items = list(itertools.islice(mixture.items_of(recipe, kind, utterances), 20))
-        read = mixture._batch(tokenizer, items).attended.sum(1).tolist()
-        marks = {n - counted for n, counted in zip(read, mixture.n_tokens(tokenizer, items), strict=True)}
+        items = list(itertools.islice(mixtures.items_of(recipe, kind, utterances), 20))
+        read = fitting.read_batch(tokenizer, items).attended.sum(1).tolist()
+        marks = {n - counted for n, counted in zip(read, mixtures.n_tokens(tokenizer, items), strict=True)}
         assert min(marks) >= 3 and max(marks) <= 8
 
 
 def test_a_switch_is_there_where_both_modes_are_learned(tiny_backbones, tokenizer, utterances):
     def some(shares, kind):
         recipe = recipe_of(tiny_backbones, shares)
-        return list(itertools.islice(mixture.items_of(recipe, kind, utterances), 30))
+        return list(itertools.islice(mixtures.items_of(recipe, kind, utterances), 30))
 
     assert all(i.example.prompt.endswith("\n/think") for i in some(HYBRID, "think"))
     assert all(i.example.prompt.endswith("\n/no_think") for i in some(HYBRID, "no_think"))
@@ -145,8 +150,8 @@ def test_a_switch_is_there_where_both_modes_are_learned(tiny_backbones, tokenize
 def test_what_is_held_out_is_not_trained_on(tiny_backbones, tokenizer, utterances):
     recipe = recipe_of(tiny_backbones)
     for kind in ("instruct", "think"):
-        kept = mixture.held_out(recipe, kind, tokenizer, utterances)
-        seen = list(itertools.islice(mixture.items_of(recipe, kind, utterances), 200))
+        kept = mixtures.held_out(recipe, kind, tokenizer, utterances)
+        seen = list(itertools.islice(mixtures.items_of(recipe, kind, utterances), 200))
         assert len(kept) == 6 and all(isinstance(i.text, str) for i in kept)
         told = {(i.example.target, i.example.prompt) for i in seen}
         assert kind == "think" or not told & {(i.example.target, i.example.prompt) for i in kept}
@@ -162,12 +167,12 @@ def test_shares_have_to_sum_to_one(tiny_backbones, shares):
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
     """`trained(recipe, name)`: a folder as `zoo train` leaves it."""
-    monkeypatch.setattr(train.paths, "cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(making.paths, "cache", lambda: tmp_path / "cache")
 
     def made(recipe: MixtureRecipe, name: str):
-        monkeypatch.setattr(config, "load_recipe", lambda _: recipe)
-        monkeypatch.setattr(config, "folder", lambda _: tmp_path / name)
-        return train.train_backbones(recipe.name, 1)[0]
+        monkeypatch.setattr(recipes, "load_recipe", lambda _: recipe)
+        monkeypatch.setattr(recipes, "folder", lambda _: tmp_path / name)
+        return making.train_backbones(recipe.name, 1)[0]
 
     return made
 
@@ -194,8 +199,8 @@ def test_it_starts_from_its_base_learns_and_is_measured_in_both_modes(
     before, after = (one.get_input_embeddings().weight for one in (base, model))
     assert torch.equal(before.half(), after.half())  # what it never says is not unlearned
 
-    monkeypatch.setattr(evaluate, "TURNS", 4)
-    assert evaluate.evaluate_backbones(recipe.name, 1) == [folder]
+    monkeypatch.setattr(measuring, "TURNS", 4)
+    assert measuring.evaluate_backbones(recipe.name, 1) == [folder]
     evaluation = runs.read_json(folder / "evaluation.json")
     assert list(evaluation["skills"]) == ["/think", "/no_think"]
     assert list(evaluation["skills"]["/think"]) == [*skills.EXACT, "perplexity"]
@@ -217,8 +222,8 @@ def test_what_stands_behind_a_thought_counts_whoever_thinks(trained, tiny_backbo
         return replace(real(tokenizer, example, *rest), raw=trace.tagged("steps", example.target))
 
     monkeypatch.setattr(decoding, "_prediction", right)
-    monkeypatch.setattr(evaluate, "TURNS", 4)
-    (folder,) = evaluate.evaluate_backbones("llm-mini-hybrid", 1)
+    monkeypatch.setattr(measuring, "TURNS", 4)
+    (folder,) = measuring.evaluate_backbones("llm-mini-hybrid", 1)
     found = runs.read_json(folder / "evaluation.json")["splits"]
     assert set(found) == {"validation", "A-test", "B-test", "B-test out-of-domain"}
     assert all(split["f1"]["value"] == 1 and not split["parse_failures"]["value"] for split in found.values())
@@ -227,13 +232,13 @@ def test_what_stands_behind_a_thought_counts_whoever_thinks(trained, tiny_backbo
 def test_a_smaller_one_is_pre_trained_first_and_goes_on_learning_its_words(
     trained, tiny_backbones, monkeypatch
 ):
-    learned, real = [], mixture.fit
+    learned, real = [], fitting.fit
 
     def watched(phase, parameters, *rest, **more):
         learned.append("model.embed_tokens.weight" in parameters)
         return real(phase, parameters, *rest, **more)
 
-    monkeypatch.setattr(mixture, "fit", watched)
+    monkeypatch.setattr(fitting, "fit", watched)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     phase = {"examples": 16, "batch_size": 4, "lr": 0.01, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0}
     recipe = recipe_of(

@@ -10,26 +10,26 @@ import pytest
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.names import name_lists
 from speechllm_bench.data.corpora.call_centre.splits import FORMANT, split_named
-from speechllm_bench.zoo import reading, records, words
+from speechllm_bench.zoo.texts import records, spoken, words
 
 
-@pytest.fixture(scope="module", params=[reading.SHORT, reading.LONG], ids=["short", "long"])
+@pytest.fixture(scope="module", params=[spoken.SHORT, spoken.LONG], ids=["short", "long"])
 def manner(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
 def read(manner):
-    return reading.read_aloud(1200, 7, manner)
+    return spoken.read_aloud(1200, 7, manner)
 
 
 def test_the_seed_decides(read, manner):
-    assert reading.read_aloud(1200, 7, manner) == read
-    assert [u.transcript for u in reading.read_aloud(1200, 8, manner)] != [u.transcript for u in read]
+    assert spoken.read_aloud(1200, 7, manner) == read
+    assert [u.transcript for u in spoken.read_aloud(1200, 8, manner)] != [u.transcript for u in read]
 
 
 def test_long_readings_are_longer_and_other_turns():
-    short, long = (reading.read_aloud(600, 7, manner) for manner in (reading.SHORT, reading.LONG))
+    short, long = (spoken.read_aloud(600, 7, manner) for manner in (spoken.SHORT, spoken.LONG))
     n_words = [sum(len(u.transcript.split()) for u in some) / len(some) for some in (short, long)]
     assert n_words[1] > 1.5 * n_words[0]
     assert not {u.id for u in short} & {u.id for u in long}
@@ -38,7 +38,7 @@ def test_long_readings_are_longer_and_other_turns():
 def test_half_are_caller_turns_and_no_sentence_is_heard_more_than_twice(read, manner):
     callers = [u for u in read if u.id.startswith("call_centre/zoo/")]
     assert 0.4 < len(callers) / len(read) < 0.6
-    assert max(Counter(u.transcript for u in read).values()) <= reading.REPEATS
+    assert max(Counter(u.transcript for u in read).values()) <= spoken.REPEATS
     assert len({u.id for u in read}) == len(read)
     assert max(len(u.transcript.split()) for u in read) <= manner.longest
 

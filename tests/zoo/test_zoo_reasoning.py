@@ -9,15 +9,15 @@ import pytest
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.tasks import AUDIO, slots, trace
 from speechllm_bench.tasks.traced_slots import FORMS
-from speechllm_bench.zoo import reasoning
-from speechllm_bench.zoo.field_names import unseen_words
+from speechllm_bench.zoo.texts import problems as drawing
+from speechllm_bench.zoo.texts.words import unseen_words
 
 N = 1500
 
 
 @pytest.fixture(scope="module")
 def problems():
-    return {s: [reasoning.problem(i, 7, subject=s) for i in range(N)] for s in reasoning.SUBJECTS}
+    return {s: [drawing.problem(i, 7, subject=s) for i in range(N)] for s in drawing.SUBJECTS}
 
 
 def computed(step: str) -> str:
@@ -36,7 +36,7 @@ def test_arithmetic_is_right_step_by_step_and_in_words(problems):
             word, operand = part.rsplit(" ", 1)
             assert step.startswith(f"{value}{words[word]}{operand}=")
             value = int(step.rsplit("=")[-1])
-            assert 0 <= value <= reasoning.LARGEST
+            assert 0 <= value <= drawing.LARGEST
         assert p.answer == str(value)
 
 
@@ -71,17 +71,17 @@ def test_a_row_of_things_answers_as_its_order_does(problems):
 
 def test_what_is_held_out_is_never_trained_on(problems):
     trained = {p.text for some in problems.values() for p in some}
-    kept = {reasoning.problem(i, 99, True, s).text for s in reasoning.SUBJECTS for i in range(300)}
+    kept = {drawing.problem(i, 99, True, s).text for s in drawing.SUBJECTS for i in range(300)}
     assert len(trained) > 0.9 * 3 * N and len(kept) > 800
     assert not trained & kept
     assert all(not p.held_out for some in problems.values() for p in some)
 
 
 def test_a_problem_is_put_with_and_without_its_steps():
-    p = reasoning.problem(3, 7)
+    p = drawing.problem(3, 7)
     thinks, plain = p.example("a", True, True), p.example("a", False, True)
     assert thinks.prompt.endswith("\n/think") and plain.prompt.endswith("\n/no_think")
-    assert {f.thinks: f.switch for f in FORMS.values() if f.switch} == reasoning.SWITCH
+    assert {f.thinks: f.switch for f in FORMS.values() if f.switch} == drawing.SWITCH
     assert p.example("a", True, False).prompt == plain.prompt.removesuffix("\n/no_think")
     assert thinks.prompt.count(AUDIO) == 1
     assert re.fullmatch(r"<think>[^<]+</think><response>[^<]+</response>", thinks.target)
@@ -112,7 +112,7 @@ def test_no_slot_and_no_word_of_an_unseen_slot_is_in_a_problem(problems):
 
 
 def test_the_seed_and_the_number_decide(problems):
-    assert problems["code"] == [reasoning.problem(i, 7, subject="code") for i in range(N)]
-    assert problems["code"][:50] != [reasoning.problem(i, 8, subject="code") for i in range(50)]
-    mixed = [reasoning.problem(i, 7).subject for i in range(600)]
-    assert all(150 < mixed.count(s) < 250 for s in reasoning.SUBJECTS)
+    assert problems["code"] == [drawing.problem(i, 7, subject="code") for i in range(N)]
+    assert problems["code"][:50] != [drawing.problem(i, 8, subject="code") for i in range(50)]
+    mixed = [drawing.problem(i, 7).subject for i in range(600)]
+    assert all(150 < mixed.count(s) < 250 for s in drawing.SUBJECTS)

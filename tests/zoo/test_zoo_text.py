@@ -10,9 +10,9 @@ import pytest
 
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.tasks import AUDIO, slots
-from speechllm_bench.zoo import marks, records, text
-from speechllm_bench.zoo.field_names import TYPES as TYPES_OF_NAMES
-from speechllm_bench.zoo.field_names import typed_name, unseen_words
+from speechllm_bench.zoo.texts import records, written
+from speechllm_bench.zoo.texts.words import TYPES as TYPES_OF_NAMES
+from speechllm_bench.zoo.texts.words import typed_name, unseen_words
 
 TYPES = call_centre.slot_types()
 SLOT_NAMES = {slots.spoken(name) for name in TYPES}
@@ -25,7 +25,7 @@ def utterances():
 
 @pytest.fixture(scope="module")
 def extractions(utterances):
-    return [text.extraction(i, 7, utterances) for i in range(1500)]
+    return [written.extraction(i, 7, utterances) for i in range(1500)]
 
 
 WORLDS = {**records.worlds(), **records.relations()}
@@ -71,7 +71,7 @@ def test_no_extraction_example_asks_with_a_word_that_only_unseen_slots_are_named
     )
     assert len(unseen - seen) > 10
     shares = ({"renamed": 0.8}, {"typed": 0.8, "rare": 0.5, "closed": 0.5})
-    examples = [text.extraction(i, 7, utterances, **some)[0] for some in shares for i in range(1500)]
+    examples = [written.extraction(i, 7, utterances, **some)[0] for some in shares for i in range(1500)]
     words = {word for e in examples for name in asked(e) for word in name.split()}
     assert len(words) > 1000 and not words & (unseen - seen)
 
@@ -104,11 +104,11 @@ def test_only_fields_that_are_present_are_asked_for(extractions):
 
 
 def test_absent_fields_are_asked_for_only_where_the_speaker_says_that_nothing_else_is_there(utterances):
-    pairs = [text.extraction(i, 7, utterances, typed=0.6, closed=0.3) for i in range(1000)]
+    pairs = [written.extraction(i, 7, utterances, typed=0.6, closed=0.3) for i in range(1000)]
     partly = [(e, said) for e, said in pairs if asked(e) != list(json.loads(e.target))]
     assert 0.2 < len(partly) / len(pairs) < 0.4
     for example, said in partly:
-        assert said.startswith(text.ALL_SAID) or said.endswith(text.ALL_SAID)
+        assert said.startswith(written.ALL_SAID) or said.endswith(written.ALL_SAID)
         answer = list(json.loads(example.target))
         assert answer == [name for name in asked(example) if name in answer]
         absent = {name.split()[-1] for name in asked(example) if name not in answer}
@@ -135,23 +135,25 @@ def test_the_question_is_put_as_the_studies_put_it(extractions):
 
 
 def test_generation_is_deterministic_and_the_seed_matters(utterances):
-    first, again, other = ([text.post_training(i, seed, utterances) for i in range(50)] for seed in (7, 7, 8))
+    first, again, other = (
+        [written.post_training(i, seed, utterances) for i in range(50)] for seed in (7, 7, 8)
+    )
     assert first == again != other
     first, again, other = (
-        list(itertools.islice(text.pre_training(seed, utterances), 50)) for seed in (7, 7, 8)
+        list(itertools.islice(written.pre_training(seed, utterances), 50)) for seed in (7, 7, 8)
     )
     assert first == again != other
 
 
 def test_post_training_extracts_and_repeats(utterances):
-    pairs = [text.post_training(i, 7, utterances) for i in range(1000)]
+    pairs = [written.post_training(i, 7, utterances) for i in range(1000)]
     repeated = [(e, said) for e, said in pairs if e.task == "transcription"]
     assert 0.25 < len(repeated) / len(pairs) < 0.35
     assert all(example.target == said for example, said in repeated)
 
 
 def test_pre_training_describes_unseen_slots_in_plain_text(utterances):
-    lines = list(itertools.islice(text.pre_training(7, utterances), 8000))
+    lines = list(itertools.islice(written.pre_training(7, utterances), 8000))
     described = [name for name in TYPES if any(f"{slots.spoken(name)} " in f"{line} " for line in lines)]
     assert len(described) == len(TYPES)
     for line in lines:
@@ -161,18 +163,18 @@ def test_pre_training_describes_unseen_slots_in_plain_text(utterances):
 
 def test_lines_of_marks_have_every_character_and_no_form_of_a_trace():
     rng = random.Random(0)
-    lines = [marks.line(rng) for _ in range(3000)]
-    assert set(marks.CHARACTERS) <= set("".join(lines))
-    assert all(any(mark in line for line in lines) for mark in marks.CHAT)
+    lines = [written.marks(rng) for _ in range(3000)]
+    assert set(written.CHARACTERS) <= set("".join(lines))
+    assert all(any(mark in line for line in lines) for mark in written.CHAT)
     assert "{}" in lines and "[]" in lines
     assert not any(tag in line for line in lines for tag in ("think>", "response>", "fill in", "work it out"))
 
 
 def test_marks_are_a_share_of_the_text_and_none_leaves_it_as_it_was(utterances):
     def some(marked):
-        return list(itertools.islice(text.pre_training(7, utterances, marked), 2000))
+        return list(itertools.islice(written.pre_training(7, utterances, marked), 2000))
 
-    assert some(0.0) == list(itertools.islice(text.pre_training(7, utterances), 2000))
+    assert some(0.0) == list(itertools.islice(written.pre_training(7, utterances), 2000))
     assert not any(mark in line for line in some(0.0) for mark in "<[0")
     n_marked = sum(any(mark in line for mark in "<[0123456789}]") for line in some(0.1))
     assert n_marked > 150

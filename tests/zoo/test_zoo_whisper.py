@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from speechllm_bench.zoo import whisper
-from speechllm_bench.zoo.config import load_recipe
-from speechllm_bench.zoo.whisper import CHARACTERS
+from speechllm_bench.zoo import whisper_mini
+from speechllm_bench.zoo.recipes import load_recipe
+from speechllm_bench.zoo.whisper_mini import CHARACTERS
 
 
 def classes(text: str) -> list[int]:
@@ -23,12 +23,12 @@ def classes(text: str) -> list[int]:
      ("a  b", "a b"), ("it''s", "it's")],
 )  # fmt: skip
 def test_greedy_text_merges_repeats_and_drops_blanks(frames, text):
-    assert whisper.greedy_text(classes(frames)) == text
+    assert whisper_mini.greedy_text(classes(frames)) == text
 
 
 def test_pad_mels_fills_each_row_with_its_own_floor():
     rows = [torch.rand(80, 7) + 1, torch.rand(80, 12) - 3]
-    padded = whisper.pad_mels(rows)
+    padded = whisper_mini.pad_mels(rows)
     assert padded.shape == (2, 80, 12)
     assert torch.equal(padded[0, :, :7], rows[0]) and torch.equal(padded[1], rows[1])
     assert (padded[0, :, 7:] == rows[0].min()).all()
@@ -52,8 +52,8 @@ def model():
         "encoder_ffn_dim": 32,
         "decoder_ffn_dim": 32,
     }
-    return whisper.WhisperCTC(
-        whisper.build(load_recipe("whisper-mini").model_copy(update=sizes), Tokens())
+    return whisper_mini.WhisperCTC(
+        whisper_mini.build(load_recipe("whisper-mini").model_copy(update=sizes), Tokens())
     ).eval()
 
 
@@ -69,7 +69,7 @@ def losses(model, rows=(0, 1)):
 
 def test_sound_enters_the_encoder_as_loud_as_the_positions():
     """With transformers' own start it enters at about a thirtieth of their spread."""
-    encoder = whisper.build(load_recipe("whisper-mini"), Tokens()).model.encoder
+    encoder = whisper_mini.build(load_recipe("whisper-mini"), Tokens()).model.encoder
     sound = torch.randn(1, 80, 200) * 0.5  # about a log-mel's spread
     with torch.no_grad():
         entered = torch.nn.functional.gelu(encoder.conv2(torch.nn.functional.gelu(encoder.conv1(sound))))

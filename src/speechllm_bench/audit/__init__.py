@@ -20,7 +20,7 @@ from speechllm_bench.errors import UserError
 
 @dataclass(frozen=True)
 class Report:
-    """What an audit found, in the order in which it looked."""
+    """Findings of an audit, in the order in which it looked."""
 
     found: tuple[Found, ...]
 

@@ -1,4 +1,4 @@
-"""What an audit finds of one thing that it looked at."""
+"""A finding of an audit on one thing that it looked at."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import psutil
 from speechllm_bench import runs, sealed
 from speechllm_bench.audit.found import Found
 from speechllm_bench.errors import UserError
+from speechllm_bench.status import Status
 
 PART = "executed notebooks"
 REMEDY = "execute it again with `speechllm-bench notebook`"
@@ -53,7 +54,7 @@ def fault(file: Path) -> str | None:
 
 
 def _status(file: Path) -> str | None:
-    """What the status beside a notebook has against it."""
+    """The fault that the status beside a notebook tells."""
     beside = file.with_suffix(".json")
     if not beside.is_file():
         return "no status is beside it"
@@ -62,6 +63,6 @@ def _status(file: Path) -> str | None:
         named, pid = status["status"], status.get("pid")
     except (UserError, LookupError, TypeError, AttributeError):
         return "the notebook or its status is damaged"
-    if named == "running" and not (isinstance(pid, int) and psutil.pid_exists(pid)):
+    if named == Status.RUNNING and not (isinstance(pid, int) and psutil.pid_exists(pid)):
         return "its status is running and its process is gone"
-    return None if named in ("ok", "running") else f"its status is {named}"
+    return None if named in (Status.OK, Status.RUNNING) else f"its status is {named}"

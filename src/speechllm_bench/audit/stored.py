@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from speechllm_bench import backbones as folders
@@ -16,6 +17,7 @@ from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.errors import UserError
 from speechllm_bench.reports.curves import read_curve
+from speechllm_bench.status import Status
 
 DROPPED = "delete its folder; the stage starts anew"
 
@@ -43,7 +45,7 @@ def check_run(folder: Path, quick: bool) -> Iterator[Found]:
     if quick:
         return
     yield from _told("runs: curves", lambda: read_curve(folder / "curve.csv"))
-    if record.get("status") == "ok":
+    if record.get("status") == Status.OK:
         yield from _told("runs: scores from predictions", lambda: _recompute(folder))
 
 
@@ -69,7 +71,7 @@ def backbones() -> Iterator[Found]:
             if kind == "zoo" and record.is_file() and sealed.unsealed(_raw(record)):
                 yield Found(part, unchecked=True)
                 continue
-            yield from _told(part, lambda name=name: folders.check(name))
+            yield from _told(part, partial(folders.check, name))
 
 
 def caches(cache: Path, quick: bool) -> Iterator[Found]:
@@ -79,9 +81,9 @@ def caches(cache: Path, quick: bool) -> Iterator[Found]:
         if quick or not any(one.unchecked for one in looked):
             yield from looked
         else:
-            yield from _told("cache: corpora", lambda folder=record.parent: _reread(folder))
+            yield from _told("cache: corpora", partial(_reread, record.parent))
     for index in sorted(cache.glob("frames/[!.]*/index.json")):
-        yield from _told("cache: encoder frames", lambda folder=index.parent: _verify(folder))
+        yield from _told("cache: encoder frames", partial(_verify, index.parent))
     for file in sorted(cache.glob("transcripts/*/[!.]*.json")):
         yield from sealed_record(file, "cache: transcripts", "delete this file")
     for state in sorted(cache.glob("checkpoints/[!.]*/state.json")):
@@ -127,11 +129,11 @@ def _belongs(record: dict, folder: Path) -> None:
         raise UserError(
             f"{folder / 'run.json'} is of another run ({record.get('digest')}); {runs.DELETE_FOLDER}"
         )
-    if record.get("status") not in ("ok", "diverged"):
+    if record.get("status") not in (Status.OK, Status.DIVERGED):
         raise UserError(
             f"{folder / 'run.json'} has the status {record.get('status')!r}; {runs.DELETE_FOLDER}"
         )
-    wanted = ["curve.csv"] + ["score.json", "predictions.jsonl.gz"] * (record["status"] == "ok")
+    wanted = ["curve.csv"] + ["score.json", "predictions.jsonl.gz"] * (record["status"] == Status.OK)
     for name in wanted:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name} is missing; {runs.DELETE_FOLDER}")

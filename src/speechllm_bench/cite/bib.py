@@ -31,11 +31,6 @@ def of_numbers(numbers: Iterable[Number]) -> str:
     return "\n".join([_suite(cff, note), *of_papers])
 
 
-def key_of(arxiv: str) -> str | None:
-    """The key of a paper's entry, by its number at arXiv."""
-    return next((_key(entry) for entry in _cff()["references"] if _arxiv(entry) == arxiv), None)
-
-
 def _cff() -> dict:
     return read_yaml(paths.PROJECT / "CITATION.cff")
 

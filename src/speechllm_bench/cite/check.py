@@ -31,7 +31,7 @@ LITERAL = re.compile(r"(?<![\w.])([+-]?)(\d[\d,]*(?:\.\d+)?|\.\d+)(\s*\\?%)?(?![
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong in a line, with the right value."""
+    """A fault of a line, with the right value."""
 
     file: Path
     line: int
@@ -43,7 +43,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check has found in a paper."""
+    """Findings of a check of a paper."""
 
     n: int  # ids, each place counted
     faults: tuple[Fault, ...]
@@ -72,7 +72,8 @@ def check(files: Sequence[Path]) -> Checked:
             try:
                 stale = _stale(cited)
             except MissingInput as error:
-                stale, _ = (), untold.add(str(error))
+                stale = ()
+                untold.add(str(error))
             if stale:
                 causes = "; ".join(map(str, stale))
                 found.append(Fault(file, number, f"{id} is stale ({causes}); run and report it again"))
@@ -113,7 +114,7 @@ def _lines(file: Path, seen: set[Path]) -> Iterator[tuple[Path, int, str]]:
 
 
 def _split(line: str) -> tuple[str, str]:
-    """What TeX reads of a line, and its comment."""
+    """The part of a line that TeX reads, and its comment."""
     found = COMMENT.search(line)
     return (line[: found.start()], line[found.end() :]) if found else (line, "")
 
@@ -121,7 +122,8 @@ def _split(line: str) -> tuple[str, str]:
 def _intervals(lines: Sequence[tuple[Path, int, str]]) -> dict[tuple[Path, int], set[str]]:
     """Ids whose intervals stand in the paragraph of each line."""
     found: dict[tuple[Path, int], set[str]] = {}
-    before, ids = None, set()
+    before: Path | None = None
+    ids: set[str] = set()
     for file, number, text in lines:
         if file != before or not text.strip():
             before, ids = file, set()
@@ -153,24 +155,26 @@ def _defined(cited: Number, file: Path, line: int, found: re.Match) -> list[Faul
 
 
 def _literal(cell: Cell, text: str) -> list[str]:
-    """What is wrong with the literal numbers of a line that cites a cell."""
-    if cell.value is None:
+    """Faults of the literal numbers of a line that cites a cell."""
+    value = cell.value
+    if value is None:
         return [] if escaped(cell.shown) in text or cell.shown in text else ["is not in the line"]
     plain = text.replace("{,}", ",").replace("\\,", "").replace("$", "").replace("−", "-").replace("~", " ")
     written = [(m, _digits(m)) for m in LITERAL.finditer(plain)]
-    right = [one for _, one in written if _rounds(cell.value, *one)]
+    right = [one for _, one in written if _rounds(value, *one)]
     if not right:
         alike = [(m, one) for m, one in written if "." in one[0] or _digits_of(cell.shown) == 0]
-        near = min(alike, key=lambda pair: abs(_value(*pair[1]) - cell.value), default=None)
+        near = min(alike, key=lambda pair: abs(_value(*pair[1]) - value), default=None)
         return [f"is written as {near[0][0].strip()}" if near else "is not in the line"]
-    if cell.low is None:
+    low, high = cell.low, cell.high
+    if low is None or high is None:
         return []
 
     def there(bound: float) -> bool:  # per cent may stand behind the last bracket alone
         return any(_rounds(bound, one[0], one[1] or right[0][1]) for _, one in written)
 
-    bounds = there(cell.low) and there(cell.high)
-    halves = (cell.value - cell.low, cell.high - cell.value, (cell.high - cell.low) / 2)
+    bounds = there(low) and there(high)
+    halves = (value - low, high - value, (high - low) / 2)
     spread = r"\pm" in plain and any(map(there, halves))
     return [] if bounds or spread else ["stands without its interval, or with another"]
 

@@ -14,6 +14,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import Study
 from speechllm_bench.numbers import Number, Row
 from speechllm_bench.reports import cells
+from speechllm_bench.status import Status
 from speechllm_bench.studies import Run
 
 NONE = "none"
@@ -63,7 +64,7 @@ def causes(profile: str, row: Row) -> list[Cause]:
         found.update(dict.fromkeys(changes, 1))
         if instead:
             del rest[instead]
-    more = [run for run in rest.values() if run.status == "done"]
+    more = [run for run in rest.values() if run.status == Status.DONE]
     if more:
         names = ", ".join(sorted({f"{run.variant} seed {run.seed}" for run in more}))
         found[Cause("runs", f"{len(row.runs)} on record", f"besides {names}")] += 1

@@ -19,7 +19,7 @@ FRAME = 160  # samples, 20 ms
 
 
 def telephone(audio: np.ndarray, snr_db: float, seed: int, level_db: float | None = None) -> np.ndarray:
-    """What arrives at the other end of the line: float32 samples at 16 kHz, as long as `audio` (16 kHz).
+    """Sound at the other end of the line: float32 samples at 16 kHz, as long as `audio` (16 kHz).
 
     `transmit`, and back to 16 kHz.
     """
@@ -28,7 +28,8 @@ def telephone(audio: np.ndarray, snr_db: float, seed: int, level_db: float | Non
 
 
 def transmit(audio: np.ndarray, snr_db: float, seed: int, level_db: float | None = None) -> np.ndarray:
-    """What the line carries of `audio` (16 kHz): samples in [-1, 1] at 8 kHz that 16 bits hold exactly.
+    """The signal that the line carries of `audio` (16 kHz): samples in [-1, 1] at 8 kHz that 16 bits hold
+    exactly.
 
     Noise is drawn from `seed` alone; `snr_db` is the ratio of active speech to noise in the telephone band,
     `level_db` the active speech's level against full scale (None: `ACTIVE_LEVEL_DB`). Raises UserError for

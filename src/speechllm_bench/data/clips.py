@@ -43,7 +43,7 @@ class Clips:
         buffer = io.BytesIO()
         soundfile.write(buffer, samples, rate, format="OGG", subtype="OPUS", compression_level=COMPRESSION)
         runs.write_bytes(self._file(transcript, voice), buffer.getvalue())
-        return self.read(transcript, voice)
+        return soundfile.read(self._file(transcript, voice), dtype="int16")[0]
 
     def has(self, transcript: str, voice: Voice) -> bool:
         return self._file(transcript, voice).is_file()

@@ -13,7 +13,7 @@ _SHORT = re.compile(r"^\s*(?:RIFF|data|FORM|SSND) : (\d+) \(should be (\d+)\)", 
 
 
 def fault(data: bytes, log: str, samples: np.ndarray) -> str | None:
-    """What is wrong with a file's length; None: nothing.
+    """The fault of a file's length; None: nothing.
 
     data: the file's bytes; log: `soundfile.SoundFile.extra_info`; samples: (n, channels) float32, as read.
     """
@@ -30,7 +30,9 @@ def fault(data: bytes, log: str, samples: np.ndarray) -> str | None:
 
 
 def _behind(data: bytes) -> str | None:
-    """Of a WAV whose header tells of fewer samples than there are: what stands behind them is no chunk."""
+    """The fault of a WAV whose header tells of fewer samples than there are: what stands behind them is no
+    chunk.
+    """
     at = 12
     while at + 8 <= len(data):
         name, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]

@@ -94,7 +94,8 @@ def serve() -> None:
 def _refuse_long_paths() -> None:
     """Both engines hand espeak-ng an absolute path, of which it keeps `LONGEST_PATH` bytes."""
     for package in ("espeakng_loader", "piper"):
-        folder = os.fsencode(Path(find_spec(package).origin).parent / "espeak-ng-data")
+        found = find_spec(package)
+        folder = os.fsencode(Path(found.origin or "" if found else "").parent / "espeak-ng-data")
         if len(folder) > LONGEST_PATH:
             raise UserError(
                 f"the neural voices cannot speak from a path of {len(folder)} bytes ({os.fsdecode(folder)}), "
@@ -158,7 +159,7 @@ class _Engines:
 
 @cache
 def recipe() -> dict:
-    """What decides how a text is spoken, as plain JSON. It can be told without the weights."""
+    """Everything that decides how a text is spoken, as plain JSON. It can be told without the weights."""
     return {"neural_voices": VERSION, "weights": SHA256, "espeakng_loader": version("espeakng-loader")}
 
 

@@ -13,7 +13,7 @@ import queue
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -62,7 +62,7 @@ def _level_db(voice: Voice) -> float | None:
 
 def speak_all(
     utterances: Iterable[Utterance], n_workers: int, progress: bool = True, clips: Path | None = None
-) -> Iterator[tuple[Utterance, np.ndarray]]:
+) -> Generator[tuple[Utterance, np.ndarray]]:
     """Speak each utterance over the telephone: (utterance, float32 samples at 16 kHz) in the order given.
 
     Samples lie on the 16-bit grid, so storing them as FLAC loses nothing. The folder `clips` keeps clean
@@ -83,6 +83,7 @@ def speak_all(
     def speak(utterance: Utterance) -> np.ndarray:
         worker = idle.get()
         try:
+            assert utterance.voice
             return worker.ask(utterance.transcript, utterance.voice, clips)
         except UserError as error:
             raise UserError(f"utterance {utterance.id}: {error}") from None
@@ -118,20 +119,22 @@ class _Process:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
+        assert self._process.stdin and self._process.stdout
+        self._asked, self._said = self._process.stdin, self._process.stdout
 
     def ask(self, transcript: str, voice: Voice, clips: Path | None = None) -> np.ndarray:
         """int16 samples. `clips` is for the telephone, which keeps clean speech there."""
         try:
             about = {"transcript": transcript, "voice": asdict(voice), "clips": clips and str(clips)}
             request = json.dumps(about)
-            self._process.stdin.write(request.encode() + b"\n")
-            self._process.stdin.flush()
-            answer = json.loads(self._process.stdout.readline())
+            self._asked.write(request.encode() + b"\n")
+            self._asked.flush()
+            answer = json.loads(self._said.readline())
         except (OSError, ValueError) as error:
             raise RuntimeError(f'the process that was to speak "{transcript}" died') from error
         if "error" in answer:
             raise UserError(answer["error"])
-        return np.frombuffer(self._process.stdout.read(answer["bytes"]), np.int16)
+        return np.frombuffer(self._said.read(answer["bytes"]), np.int16)
 
     def stop(self) -> None:
         """End the process, and with it those that it started: their standard input closes."""

@@ -7,7 +7,7 @@ are made of it, is the task's to say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -25,7 +25,7 @@ _TASK = "task "  # before a task's name among the versions of a score
 
 def parser(task: str, wording: slots.Wording | None, slot_types: Mapping[str, SlotType]) -> Parse:
     """The parser of a task's answers; asked in other names, it maps these back to the slots' own."""
-    parse = TASKS[task].parse
+    parse: Callable = TASKS[task].parse
     return partial(parse, names=slots.paraphrases(slot_types)) if wording == "paraphrased" else parse
 
 

@@ -36,7 +36,9 @@ class Task:
 class Job(Protocol):
     """A task that was started."""
 
-    pid: int | None  # of its process, where that is a child of this one
+    @property
+    def pid(self) -> int | None:
+        """The number of its process, where that is a child of this one."""
 
     def code(self) -> int | None:
         """The exit code, below 0 the signal that ended it; None while it goes on or waits for its turn."""
@@ -51,9 +53,13 @@ class Job(Protocol):
 class Executor(Protocol):
     """A place for runs. `close` gives back what it holds; jobs are stopped before."""
 
-    at_once: int  # how many jobs may be there at a time, those included that wait for their turn
+    @property
+    def at_once(self) -> int:
+        """How many jobs may be there at a time, those included that wait for their turn."""
 
-    with_gpus: bool  # whether jobs are given GPUs, by their need of memory
+    @property
+    def with_gpus(self) -> bool:
+        """Whether jobs are given GPUs, by their need of memory."""
 
     def room(self, gpu_gib: float) -> bool:
         """Whether a job with this need of GPU memory can be started now."""

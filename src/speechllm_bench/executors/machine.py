@@ -1,4 +1,4 @@
-"""What this machine has: cores, memory, and GPUs by `nvidia-smi`, without torch."""
+"""This machine's cores, memory, and GPUs by `nvidia-smi`, without torch."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ ENDED = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEM
 
 class Requeued(Command):
     def checkpoint(self) -> DelayedSubmission:
-        """What submitit calls before the job is taken away."""
+        """The call that submitit makes before the job is taken away."""
         self.stop()
         return DelayedSubmission(self)
 
@@ -35,7 +35,8 @@ class SlurmJob:
     pid = None
 
     def __init__(self, job: submitit.Job):
-        self.job, self._looked, self._code = job, 0.0, None
+        self.job, self._looked = job, 0.0
+        self._code: int | None = None
 
     def code(self) -> int | None:
         if self._code is None and time.monotonic() - self._looked > POLL_SECONDS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from speechllm_bench.errors import UserError
 
@@ -17,7 +17,7 @@ class Binary:
         self._path = path
         self._size = path.stat().st_size
 
-    def number(self, form: str) -> int | float | bool:
+    def number(self, form: str) -> Any:
         """One number in the notation of `struct`: B 1, H 2, I or f 4, Q or d 8 bytes."""
         return struct.unpack("<" + form, self.bytes(struct.calcsize("<" + form)))[0]
 

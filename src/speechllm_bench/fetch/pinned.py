@@ -1,4 +1,4 @@
-"""What is fetched: `pinned.yaml`, typed."""
+"""The files to fetch: `pinned.yaml`, typed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Payload(Strict):
     parts: list[Annotated[str, Field(pattern=r"^\S+ \S+$")]]
 
     def members(self) -> list[tuple[str, str]]:
-        return [tuple(part.split(" ")) for part in self.parts]
+        return [(package, member) for package, member in (part.split(" ") for part in self.parts)]
 
 
 class Folder(Strict):

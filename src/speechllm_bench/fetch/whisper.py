@@ -186,7 +186,7 @@ def tokenizer_config(ids: dict[str, int]) -> dict:
     """transformers' Whisper tokenizer takes the tokens after the last special one for timestamps."""
     return {
         "add_prefix_space": False,
-        "additional_special_tokens": sorted(ids, key=ids.get),
+        "additional_special_tokens": sorted(ids, key=ids.__getitem__),
         "bos_token": "<|endoftext|>",
         "clean_up_tokenization_spaces": False,
         "eos_token": "<|endoftext|>",

@@ -7,14 +7,15 @@ tables refuse to mix versions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class Counts(NamedTuple):
-    """What precision, recall and F1 are made of; `correct` may hold fractions of a pair."""
+    """Counts that precision, recall and F1 are made of; `correct` may hold fractions of a pair."""
 
     correct: float
     predicted: float
@@ -38,19 +39,19 @@ def quotient(sums: np.ndarray) -> np.ndarray:
     return ratio(sums[..., 0], sums[..., 1])
 
 
-def precision(sums: np.ndarray) -> np.ndarray:
-    """Of counts (..., 3) in the order of `Counts`; returns (...)."""
+def precision(sums: ArrayLike) -> np.ndarray:
+    """Precision of counts (..., 3) in the order of `Counts`; returns (...)."""
     sums = np.asarray(sums, float)
     return ratio(sums[..., 0], sums[..., 1])
 
 
-def recall(sums: np.ndarray) -> np.ndarray:
-    """Of counts (..., 3) in the order of `Counts`; returns (...)."""
+def recall(sums: ArrayLike) -> np.ndarray:
+    """Recall of counts (..., 3) in the order of `Counts`; returns (...)."""
     sums = np.asarray(sums, float)
     return ratio(sums[..., 0], sums[..., 2])
 
 
-def f1(sums: np.ndarray) -> np.ndarray:
+def f1(sums: ArrayLike) -> np.ndarray:
     """Harmonic mean of precision and recall, of counts (..., 3); returns (...)."""
     sums = np.asarray(sums, float)
     return ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2])
@@ -61,7 +62,7 @@ def score(counts: Counts) -> dict[str, float]:
     return {"precision": float(precision(counts)), "recall": float(recall(counts)), "f1": float(f1(counts))}
 
 
-def pairs(answer: dict | None) -> dict[str, str]:
+def pairs(answer: Mapping | None) -> dict[str, str]:
     """The slot-value pairs of an answer: null, empty and non-text values are no pair (protocol, rule 12).
 
     An unparsable answer is `None` and has no pairs at all.

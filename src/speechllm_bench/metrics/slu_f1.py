@@ -115,7 +115,7 @@ def micro(table: ByLabel) -> dict[str, float]:
 
 def macro(table: ByLabel) -> float:
     """Unweighted mean of F1 over the labels seen in gold or prediction; 0 when there is none."""
-    return sum(float(f1(row)) for row in table.values()) / len(table) if table else 0.0
+    return sum((float(f1(row)) for row in table.values()), 0.0) / len(table) if table else 0.0
 
 
 def counts(gold: dict[str, str], predicted: dict[str, str]) -> Counts:

@@ -9,10 +9,15 @@ and the embedded corpus has one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+Share = TypeVar("Share", float, np.ndarray)
 
 
-def slue_score(wers: Sequence[float], ner_f1: float, sentiment_f1: float) -> float:
-    """In per cent; the arguments are shares, 1 being 100 %.
+def slue_score(wers: Sequence[Share], ner_f1: Share, sentiment_f1: Share) -> Share:
+    """The score in per cent; the arguments are shares, 1 being 100 %, each a number or an array of draws.
 
     `ner_f1` is micro, `sentiment_f1` macro.
     """

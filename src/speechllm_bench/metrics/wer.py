@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jiwer
 import numpy as np
+from numpy.typing import ArrayLike
 from rapidfuzz.distance import Levenshtein
 
 from speechllm_bench.text import normalise_english, spoken_tokens
@@ -43,7 +44,7 @@ def digit_counts(reference: str, hypothesis: str) -> Errors:
     return Errors(Levenshtein.distance(spoken, heard), len(spoken))
 
 
-def rate(sums: np.ndarray) -> np.ndarray:
+def rate(sums: ArrayLike) -> np.ndarray:
     """Errors / reference length of counts (..., 2); returns (...), which may exceed 1.
 
     Where all references are empty the errors are divided by 1, as jiwer does.

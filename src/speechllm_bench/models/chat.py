@@ -53,7 +53,7 @@ def chat(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
 
 @cache
 def text_begin(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """What the tokenizer itself puts before a text: its token for the beginning, or nothing."""
+    """The text that the tokenizer itself puts before another: its token for the beginning, or nothing."""
     plain, whole = (tokenizer("a", add_special_tokens=added)["input_ids"] for added in (False, True))
     return whole[: next(i for i in range(len(whole)) if whole[i : i + len(plain)] == plain)]
 

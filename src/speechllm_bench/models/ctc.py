@@ -8,7 +8,7 @@ Axes: B utterances, L speech tokens, E LLM embedding width, V tokens that the he
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class CtcHead(nn.Module):
     blank and the scale of the cosines.
     """
 
-    def __init__(self, embeddings: Tensor, tokens: Sequence[int]):
+    def __init__(self, embeddings: Tensor, tokens: Collection[int]):
         super().__init__()
         self.tokens = sorted(tokens)
         self.places = {token: place for place, token in enumerate(self.tokens, start=BLANK + 1)}
@@ -53,7 +53,7 @@ class CtcHead(nn.Module):
             return cosines * self.log_scale.exp()
 
     def weights(self) -> dict[str, Tensor]:
-        """What makes it again beside the LLM: what it learned, and the ids of its tokens."""
+        """Tensors that make it again beside the LLM: what it learned, and the ids of its tokens."""
         return {"blank": self.blank, "log_scale": self.log_scale, "tokens": torch.tensor(self.tokens)}
 
     @classmethod
@@ -131,6 +131,7 @@ def transcribe(
     model.eval()
     for start in range(0, len(frames), batch_size):
         padded, lengths = (x.to(head.table.device) for x in pad_frames(frames[start : start + batch_size]))
+        assert model.adapter is not None
         scores = head(model.adapter(padded, lengths))
         found = greedy(scores, model.adapter.out_length(lengths))
         said += [tokenizer.decode([head.tokens[place - 1] for place in places]).strip() for places in found]

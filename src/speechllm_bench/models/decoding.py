@@ -36,10 +36,11 @@ def decode(
     like length, longest first: little is padded, and memory runs out at once or never. Where a GPU's does,
     they are halved from there on, and it is told once.
     """
-    heard = frames if frames is not None else transcripts
+    heard: Sequence = frames if frames is not None else transcripts or ()
 
     def length(i: int) -> float:  # in tokens of the prompt and what is heard, of about four letters each
-        speech = model.speech_tokens(len(heard[i])) if frames is not None else len(heard[i]) / 4
+        tokens = model.speech_tokens
+        speech = tokens(len(heard[i])) if tokens and frames is not None else len(heard[i]) / 4
         return speech + len(examples[i].prompt) / 4
 
     ends = answer_ends(tokenizer, model.llm)
@@ -54,7 +55,8 @@ def decode(
         batch = collate(
             tokenizer,
             [examples[i] for i in rows],
-            **({"frames": chosen} if frames is not None else {"transcripts": chosen}),
+            frames=chosen if frames is not None else None,
+            transcripts=chosen if frames is None else None,
             speech_tokens=model.speech_tokens,
             with_answer=False,
         ).to(model.llm.device)
@@ -86,7 +88,7 @@ def _halved(n: int, told: bool) -> int:
 def _prediction(
     tokenizer, example: Example, utterance: Utterance, ids: list[int], ends: Sequence[int]
 ) -> Prediction:
-    """What was said up to the first of the end tokens."""
+    """The answer up to the first of the end tokens."""
     n = next((n for n, token in enumerate(ids) if token in ends), len(ids))
     spoken = ids[:n]
     return Prediction(

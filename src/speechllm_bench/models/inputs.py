@@ -24,7 +24,7 @@ SPEECH_BEGINS, SPEECH_ENDS = "<|audio_bos|>", "<|audio_eos|>"  # of Qwen2-Audio'
 
 @dataclass
 class Batch:
-    """What a SpeechLLM reads. Positions of speech hold the padding token until the model fills them."""
+    """The input of a SpeechLLM. Positions of speech hold the padding token until the model fills them."""
 
     tokens: Tensor  # (B, N) int64
     attended: Tensor  # (B, N) bool: not padding
@@ -40,14 +40,14 @@ class Batch:
 
 @cache
 def speech_marks(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
-    """What stands before and after speech: an audio LLM has tokens for it, any other LLM nothing."""
+    """Texts before and after speech: an audio LLM has tokens for it, any other LLM nothing."""
     known = tokenizer.get_added_vocab()
     return (SPEECH_BEGINS, SPEECH_ENDS) if {SPEECH_BEGINS, SPEECH_ENDS} <= known.keys() else ("", "")
 
 
 @cache
 def marks(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """What no dialogue may hold: the place of the speech, and the tokens that end or divide turns."""
+    """Texts that no dialogue may hold: the place of the speech, and the tokens that end or divide turns."""
     return (AUDIO, *tokenizer.all_special_tokens)
 
 
@@ -71,7 +71,7 @@ class PromptTokens:
 def prompt_tokens(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], spoken: bool
 ) -> PromptTokens:
-    """Of the prompts of `examples`, at least one; `spoken` as in `prompt_halves`."""
+    """Lengths of the prompts of `examples`, at least one; `spoken` as in `prompt_halves`."""
     lengths = [sum(map(len, prompt_halves(tokenizer, example, spoken))) for example in examples]
     return PromptTokens(round(sum(lengths) / len(lengths), 1), max(lengths))
 
@@ -112,12 +112,15 @@ def collate(
     for i, example in enumerate(examples):
         before, after = prompt_halves(tokenizer, example, spoken=frames is not None)
         if frames is not None:
+            assert speech_tokens
             middle = [tokenizer.pad_token_id] * speech_tokens(len(frames[i]))
         else:
-            middle = transcripts[i]
-            if isinstance(middle, str):
-                refuse_marks(tokenizer, middle, f"the transcript of {example.utterance_id}")
-                middle = tokenizer(" " + middle, add_special_tokens=False)["input_ids"]
+            assert transcripts is not None
+            read = transcripts[i]
+            if isinstance(read, str):
+                refuse_marks(tokenizer, read, f"the transcript of {example.utterance_id}")
+                read = tokenizer(" " + read, add_special_tokens=False)["input_ids"]
+            middle = read
         answer = []
         if with_answer:
             answer = tokenizer(example.target, add_special_tokens=False)["input_ids"]

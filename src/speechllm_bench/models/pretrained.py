@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,7 +17,7 @@ DTYPES = {"fp32": "float32", "mixed": "float32", "bf16": "bfloat16"}
 
 
 def load_pretrained(
-    kind: type, name: str, precision: Precision = "fp32", unused: Collection[str] = ()
+    kind: Any, name: str, precision: Precision = "fp32", unused: Collection[str] = ()
 ) -> PreTrainedModel:
     """`kind.from_pretrained`: safetensors alone, in `precision` whatever they are stored in, and nothing
     downloaded.

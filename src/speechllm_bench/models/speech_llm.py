@@ -7,7 +7,7 @@ that both come from (`audio_llm.py`): the same loss and the same decoding.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ class SpeechLLM(nn.Module):
 
     def speech(self, batch: Batch) -> Tensor:
         """(B, L, E): the adapter's output."""
+        assert self.adapter is not None
         return self.adapter(batch.frames, batch.n_frames)
 
     def embeddings(self, batch: Batch, speech: Tensor | None = None) -> Tensor:
@@ -47,6 +48,7 @@ class SpeechLLM(nn.Module):
         embedded = self.llm.get_input_embeddings()(batch.tokens)
         if batch.frames is None:
             return embedded
+        assert self.adapter is not None
         speech = self.speech(batch) if speech is None else speech  # (B, L, E)
         lengths = self.adapter.out_length(batch.n_frames)  # (B,)
         valid = torch.arange(speech.shape[1], device=speech.device) < lengths[:, None]  # (B, L)
@@ -123,7 +125,7 @@ class SpeechLLM(nn.Module):
         enable({"use_reentrant": False})
         return True
 
-    def trained_parameters(self, parts: list[str]) -> dict[str, nn.Parameter]:
+    def trained_parameters(self, parts: Sequence[str]) -> dict[str, nn.Parameter]:
         """The parameters that learn, by name: of the adapter, of LoRA, or both. All others stay frozen."""
         if "lora" in parts and not any("lora_" in name for name, _ in self.llm.named_parameters()):
             raise ValueError("this model has no LoRA to train")

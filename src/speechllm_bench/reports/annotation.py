@@ -57,7 +57,7 @@ def errors(written: Written, gold: Sequence[Labels], turns: Sequence[Utterance])
 
 
 def kinds(gold: Labels, labels: Labels | None, transcript: str) -> Counter[str]:
-    """What became of one turn's entities, by `KINDS`.
+    """Counts of what became of one turn's entities, by `KINDS`.
 
     Each label has one kind, the first that holds: meaningless tag; phrase not said; the phrase of a gold
     entity; words shared with a gold entity of its tag; no entity. A gold entity that no label has used up is

@@ -13,12 +13,13 @@ import pandas as pd
 
 from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.schema import Prediction, Utterance
+from speechllm_bench.studies import Result
 from speechllm_bench.tasks import ner
 
 ENDS = ("found", "boundary", "missed")
 
 
-def boundary_errors(rows: Sequence[dict], utterances: Sequence[Utterance]) -> pd.DataFrame:
+def boundary_errors(rows: Sequence[Result], utterances: Sequence[Utterance]) -> pd.DataFrame:
     """One row a variant and group of gold entities: how many, and the share of each end.
 
     rows: of `studies.records`; utterances: of the split that they answered. Groups are an entity's words, and
@@ -54,7 +55,7 @@ def ends(prediction: Prediction) -> list[tuple[str, str]]:
     found: said with its tag. boundary: its tag was said with a phrase that shares words with it and is no
     gold entity. missed: anything else. An answer that cannot be parsed misses all.
     """
-    gold, said = ner.parse(prediction.gold), Counter(ner.parse(prediction.raw) or ())
+    gold, said = ner.parse(prediction.gold) or [], Counter(ner.parse(prediction.raw) or ())
     wrong = said - Counter(gold)
     found = []
     for tag, phrase in gold:

@@ -33,7 +33,7 @@ def by_slot(
     found: Sequence[Prediction], slot_types: Mapping[str, SlotType], version: int = 1
 ) -> pd.DataFrame:
     """F1 of each slot type that is wanted somewhere, the best first."""
-    wanted = sorted({slot for p in found for slot in slots.parse(p.gold)})
+    wanted = sorted({slot for p in found for slot in slots.parse(p.gold) or ()})
     frame = _frame(found, {slot_types[slot].name: _only({slot}) for slot in wanted}, version)
     return frame.sort_values(["value", "bucket"], ascending=[False, True], ignore_index=True)
 
@@ -112,7 +112,7 @@ def _frame(
     lines = []
     for label, keep in buckets.items():
         kept = [(answer[0], part) for answer in answers if (part := keep(*answer)) is not None]
-        counts = np.array([versions.counts(*part, version) for _, part in kept], float)
+        counts = np.array([versions.counts(gold, said, version) for _, (gold, said) in kept], float)
         n = len({p.example_id for p, _ in kept})  # in as many of every seed: each has the same turns
         pairs = sum(len(gold) for _, (gold, _) in kept[:n])
         if not pairs:

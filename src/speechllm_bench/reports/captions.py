@@ -8,6 +8,7 @@ import pandas as pd
 
 from speechllm_bench import stats
 from speechllm_bench.stats import ALPHA, ONE_SEED
+from speechllm_bench.studies import Result
 
 ONE_SEED_NOTE = "their variance between seeds is pooled over the records of mini."
 
@@ -40,7 +41,7 @@ def left_out(excluded: Iterable[int]) -> list[str]:
     return [f"Left out of the corpus since they cannot be read: {_range(found)} recordings."]
 
 
-def not_testable(rows: Sequence[dict]) -> list[str]:
+def not_testable(rows: Sequence[Result]) -> list[str]:
     """A sentence for each reason why variants mean nothing on the corpus, from rows of `studies.records`."""
     variants: dict[str, list[str]] = {}
     for row in rows:

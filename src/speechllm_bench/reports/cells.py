@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from speechllm_bench import identity, numbers, stats
 from speechllm_bench.experiments import Study
 from speechllm_bench.numbers import Cell, Row
 from speechllm_bench.reports import columns
+from speechllm_bench.studies import Result
 
 NO_CELLS = (
     "variant",
@@ -31,7 +33,7 @@ _NUMBER = re.compile(r"([+-]?[\d,]*\.?\d+)(?: \[([+-]?[\d.]+), ([+-]?[\d.]+)\])?
 
 def of_study(
     study: Study,
-    rows: Sequence[dict],
+    rows: Sequence[Result],
     frame: pd.DataFrame,
     verdicts: pd.DataFrame,
     further: Mapping[str, pd.DataFrame],
@@ -43,7 +45,7 @@ def of_study(
     ]
 
 
-def of_table(study: Study, rows: Sequence[dict], frame: pd.DataFrame) -> list[Row]:
+def of_table(study: Study, rows: Sequence[Result], frame: pd.DataFrame) -> list[Row]:
     """One row a variant, of the study's own table, unrounded."""
     found = []
     for line in frame.to_dict("records"):
@@ -55,7 +57,7 @@ def of_table(study: Study, rows: Sequence[dict], frame: pd.DataFrame) -> list[Ro
     return found
 
 
-def of_claims(study: Study, rows: Sequence[dict], frame: pd.DataFrame, verdicts: pd.DataFrame) -> list[Row]:
+def of_claims(study: Study, rows: Sequence[Result], frame: pd.DataFrame, verdicts: pd.DataFrame) -> list[Row]:
     """One row a claim, named by the variants compared, as `mlp_lora-mlp`."""
     sizes = frame.set_index("variant")[["n", "speakers"]]
     found = []
@@ -63,8 +65,8 @@ def of_claims(study: Study, rows: Sequence[dict], frame: pd.DataFrame, verdicts:
         named = [claim.better, claim.worse, *(claim.beyond or ())]
         cells = {"verdict": Cell(line["verdict"])}
         if pd.notna(line["difference"]):
-            interval = [numbers.rounded(line[k]) for k in ("difference", "low", "high")]
-            cells["difference"] = Cell(stats.with_interval(*interval, "+"), *interval)
+            value, low, high = (numbers.rounded(line[k]) for k in ("difference", "low", "high"))
+            cells["difference"] = Cell(stats.with_interval(value, low, high, "+"), value, low, high)
         if pd.notna(line["p"]):
             cells["p"] = Cell(stats.p_shown(line["p"]), numbers.rounded(line["p"]))
         if line["diverged"]:
@@ -76,7 +78,7 @@ def of_claims(study: Study, rows: Sequence[dict], frame: pd.DataFrame, verdicts:
     return found
 
 
-def of_further(study: Study, rows: Sequence[dict], ending: str, shown: pd.DataFrame) -> list[Row]:
+def of_further(study: Study, rows: Sequence[Result], ending: str, shown: pd.DataFrame) -> list[Row]:
     """Rows of a table of text beside the study's own; numbers are read back as they are shown.
 
     A row is named by the table and by its leading columns of words, as `traces:hybrid_think`.
@@ -89,8 +91,8 @@ def of_further(study: Study, rows: Sequence[dict], ending: str, shown: pd.DataFr
         name = ":".join([ending, *(word if word == variant else slug(word) for word in words)])
         about = _about(rows, [variant] if variant else study.variants)
         key = f"{study.study}/{name}/{test_set(study, variant) if variant else 'all'}"
-        cells = {slug(column): _read(line[column]) for column in shown if column not in labels}
-        cells = {column: cell for column, cell in cells.items() if cell is not None}
+        read = {slug(column): _read(line[column]) for column in shown if column not in labels}
+        cells = {column: cell for column, cell in read.items() if cell is not None}
         found[key] = Row(key, f"{study.study}_{ending}", "ok", **about, cells=cells)
     return list(found.values())
 
@@ -163,8 +165,8 @@ def _read(shown: str) -> Cell | None:
     return Cell(shown, *values)
 
 
-def _about(rows: Sequence[dict], variants: Iterable[str]) -> dict:
-    """What numbers of these variants rest on."""
+def _about(rows: Sequence[Result], variants: Iterable[str]) -> dict:
+    """Facts that numbers of these variants rest on."""
     variants = set(variants)
     mine = [row for row in rows if row["variant"] in variants and row["record"]]
     records = [row["record"] for row in mine]
@@ -197,5 +199,5 @@ def _distinct(values: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(sorted({value for value in values if value}))
 
 
-def _whole(value: object) -> int | None:
+def _whole(value: Any) -> int | None:
     return None if value is None or pd.isna(value) else int(value)

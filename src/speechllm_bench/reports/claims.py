@@ -7,7 +7,7 @@ from typing import Literal
 from speechllm_bench.schema import Interval
 from speechllm_bench.stats import ALPHA, alike, differ
 
-BELOW_FLOOR = "not testable here: below the floor"
+BELOW_FLOOR: Literal["not testable here: below the floor"] = "not testable here: below the floor"
 Verdict = Literal[
     "agrees",
     "weak support",

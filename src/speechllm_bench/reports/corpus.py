@@ -1,9 +1,10 @@
-"""What a spoken corpus holds, as tables and figures for its notebook."""
+"""The content of a spoken corpus, as tables and figures for its notebook."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,7 +61,7 @@ def slots(corpus: Corpus, slot_types: Mapping[str, SlotType]) -> pd.DataFrame:
 def distributions(corpus: Corpus, split: str) -> Figure:
     """How long the turns of a split are, how noisy, and how many slots each fills."""
     utterances = corpus.utterances(split)
-    shown = {
+    shown: dict[str, Any] = {
         "seconds": corpus.n_samples(split) / SAMPLE_RATE,
         "SNR in dB": [u.voice.snr_db for u in utterances if u.voice],
         "slots a turn": [len(u.slots) for u in utterances],

@@ -10,6 +10,7 @@ import pandas as pd
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import CURVE_COLUMNS, SECONDS
+from speechllm_bench.studies import Result
 
 LATER = "f1_v2"
 """A metric that older curves lack, which tells no two trainings apart."""
@@ -43,7 +44,7 @@ def _text(file: Path) -> str:
     return text
 
 
-def trained_again(rows: Sequence[dict]) -> list[str]:
+def trained_again(rows: Sequence[Result]) -> list[str]:
     """A sentence a stage that was trained more than once for one seed and ended elsewhere: for whom.
 
     Weights of stages are not kept with the records. Where a later run finds none the stage is trained again,

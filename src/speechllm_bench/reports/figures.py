@@ -14,6 +14,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -176,7 +177,8 @@ def grouped_bars(frame: pd.DataFrame, by: Mapping[str, list[str]], ax: Axes, met
     both in the order listed.
     """
     (group, groups), (bar, bars) = by.items()
-    width, times = 0.8 / len(bars), Counter()
+    width = 0.8 / len(bars)
+    times: Counter[str] = Counter()
     for i, name in enumerate(bars):
         drawn, style = frame[frame[bar] == name], look(name)
         hatch = HATCHES[times[style.colour] % len(HATCHES)]  # of two systems of one colour
@@ -208,7 +210,7 @@ def legend(figure: Figure, reported: bool = False) -> None:
     """One legend above all panels, never over data nor wider than the page; `reported` explains the hollow
     markers.
     """
-    entries: dict[str, Line2D] = {}
+    entries: dict[str, Artist] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)

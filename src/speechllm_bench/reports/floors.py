@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from speechllm_bench.config import EvaluationConfig
 from speechllm_bench.evaluation import score
 from speechllm_bench.schema import Interval
+from speechllm_bench.status import Status
+from speechllm_bench.studies import Result
 from speechllm_bench.tasks import METRICS, TASKS
 
 LINES = {
@@ -22,7 +24,7 @@ LINES = {
 }
 """Label and dash of the floors that figures of slots show."""
 
-NOT_RUN = "NOT RUN"
+NOT_RUN = Status.MISSING.shown
 BELOW = "‡"
 """Mark of a row that does not clear the floors of its questions."""
 
@@ -39,7 +41,7 @@ def questions(evaluation: EvaluationConfig) -> Questions:
     )
 
 
-def of(rows: Sequence[dict], variant: str) -> list[str]:
+def of(rows: Sequence[Result], variant: str) -> list[str]:
     """The variants that are floors of this one, in the study's order; none of a floor itself.
 
     rows: of `studies.records`, whether they were run or not.
@@ -50,7 +52,7 @@ def of(rows: Sequence[dict], variant: str) -> list[str]:
     return list(dict.fromkeys(name for name, floor in _floors(rows) if questions(floor) == questions(asked)))
 
 
-def cleared(rows: Sequence[dict], variant: str) -> dict[str, bool | None]:
+def cleared(rows: Sequence[Result], variant: str) -> dict[str, bool | None]:
     """Whether a variant is above each of its floors: the interval of the paired difference is above 0.
 
     None of a floor that has no seed in common with the variant.
@@ -58,7 +60,7 @@ def cleared(rows: Sequence[dict], variant: str) -> dict[str, bool | None]:
     return {floor: _above(rows, variant, floor) for floor in of(rows, variant)}
 
 
-def scored(rows: Sequence[dict]) -> dict[Questions, dict[str, Interval]]:
+def scored(rows: Sequence[Result]) -> dict[Questions, dict[str, Interval]]:
     """By questions, the main metric of each answerer that has a score."""
     found: dict[Questions, dict[str, Interval]] = {}
     for variant, asked in _floors(rows):
@@ -69,7 +71,7 @@ def scored(rows: Sequence[dict]) -> dict[Questions, dict[str, Interval]]:
     return found
 
 
-def draw(ax: Axes, rows: Sequence[dict], groups: Sequence[tuple[str, str]] = ()) -> Axes:
+def draw(ax: Axes, rows: Sequence[Result], groups: Sequence[tuple[str, str]] = ()) -> Axes:
     """Lines at the floors of F1 of slots. Each has a label for the legend.
 
     groups: test set and slot types of each group of bars; without them lines are of `A-test`, right across.
@@ -84,7 +86,7 @@ def draw(ax: Axes, rows: Sequence[dict], groups: Sequence[tuple[str, str]] = ())
     return ax
 
 
-def draw_on_validation(ax: Axes, rows: Sequence[dict]) -> Axes:
+def draw_on_validation(ax: Axes, rows: Sequence[Result]) -> Axes:
     """Lines for curves on validation turns: the floors there, or else those of `A-test`, which labels say."""
     found = scored(rows)
     for split, note in (("validation", ""), ("A-test", ", on A-test")):
@@ -117,7 +119,7 @@ def line(ax: Axes, value: float, label: str, dash: object, place: int | None = N
         ax.plot([place - 0.46, place + 0.46], [value, value], **look | {"zorder": 3})
 
 
-def named(rows: Sequence[dict], variant: str) -> str | None:
+def named(rows: Sequence[Result], variant: str) -> str | None:
     """What a row is the floor of, as "F1, A-test" or "SLU-F1, A-test"; None of a system's own row."""
     asked = next((_evaluation(row) for row in rows if row["variant"] == variant and _evaluation(row)), None)
     if asked is None or (asked.answerer == "model" and asked.audio == "own"):
@@ -151,13 +153,13 @@ def sentence(frame: pd.DataFrame) -> str:
     return f"Floors, which no listening is needed for: {floors}.{mark}"
 
 
-def above(rows: Sequence[dict], variant: str) -> bool | None:
+def above(rows: Sequence[Result], variant: str) -> bool | None:
     """Whether a variant clears all its floors that were scored; None where none was."""
     known = [one for one in cleared(rows, variant).values() if one is not None]
     return all(known) if known else None
 
 
-def _above(rows: Sequence[dict], variant: str, floor: str) -> bool | None:
+def _above(rows: Sequence[Result], variant: str, floor: str) -> bool | None:
     own, base = _scores(rows, variant), _scores(rows, floor)
     shared = [s for s in own if s in base and own[s]["items"] == base[s]["items"]]
     if not shared:
@@ -167,7 +169,7 @@ def _above(rows: Sequence[dict], variant: str, floor: str) -> bool | None:
     return found.high < 0 if METRICS[metric].lower_is_better else found.low > 0
 
 
-def _floors(rows: Sequence[dict]) -> Iterator[tuple[str, EvaluationConfig]]:
+def _floors(rows: Sequence[Result]) -> Iterator[tuple[str, EvaluationConfig]]:
     seen = set()
     for row in rows:
         asked = _evaluation(row)
@@ -182,5 +184,5 @@ def _evaluation(row: Mapping) -> EvaluationConfig | None:
     return asked if isinstance(asked, EvaluationConfig) else None
 
 
-def _scores(rows: Sequence[dict], variant: str) -> dict[int, dict]:
+def _scores(rows: Sequence[Result], variant: str) -> dict[int, dict]:
     return {row["seed"]: row["score"] for row in rows if row["variant"] == variant and row["score"]}

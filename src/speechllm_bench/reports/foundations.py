@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from speechllm_bench.reports import figures, floors, looks, tables
 from speechllm_bench.stats import with_interval
+from speechllm_bench.studies import Result
 
 COLUMNS = ["foundation", "supervision", "llm_parameters", "f1", "low", "high"]
 COLUMNS += ["change", "change_low", "change_high", "relative", "relative_low", "relative_high"]
@@ -22,7 +23,7 @@ CAPTION = (
 )
 
 
-def changes(rows: Sequence[dict]) -> pd.DataFrame:
+def changes(rows: Sequence[Result]) -> pd.DataFrame:
     """One row a foundation and supervision that was scored: F1 with its interval, and what it changes.
 
     rows: of `studies.records`. `change` is the paired difference to regular supervision of the same
@@ -65,7 +66,7 @@ def display(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["Foundation", "Supervision", "F1", "Change", "Relative"])
 
 
-def types_figure(rows: Sequence[dict]) -> Figure | None:
+def types_figure(rows: Sequence[Result]) -> Figure | None:
     """F1 with intervals, a group of bars a foundation, a bar a supervision; None where nothing was scored."""
     frame = changes(rows)
     if frame.empty:
@@ -74,7 +75,7 @@ def types_figure(rows: Sequence[dict]) -> Figure | None:
     return figures.bars_figure(frame, by, lambda ax: floors.draw(ax, rows))
 
 
-def scale_figure(rows: Sequence[dict]) -> Figure | None:
+def scale_figure(rows: Sequence[Result]) -> Figure | None:
     """F1 with intervals over the LLM's parameters, a line a supervision; None where nothing was scored."""
     frame = changes(rows)
     if frame.empty:

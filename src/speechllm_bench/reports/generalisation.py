@@ -15,6 +15,7 @@ from speechllm_bench.evaluation import score, versions
 from speechllm_bench.reports import breakdown, figures, floors
 from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.schema import SlotType
+from speechllm_bench.studies import Result
 
 SETS = {"": "A", "_b_id": "B-ID", "_b_ood": "B-OOD"}
 
@@ -29,7 +30,7 @@ Parts = dict[str, dict[str, dict[str, pd.DataFrame]]]
 """By what the buckets are of, by test set, by system: a frame of `breakdown`, one row a bucket."""
 
 
-def systems(rows: list[dict]) -> pd.DataFrame:
+def systems(rows: Sequence[Result]) -> pd.DataFrame:
     """One row a system and test set that was scored: `system`, `set`, `f1` with `low` and `high`.
 
     rows: of `studies.records`. Systems that were evaluated on A alone are left out.
@@ -45,7 +46,7 @@ def systems(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["system", "set", "f1", "low", "high"])
 
 
-def losses(rows: list[dict]) -> pd.DataFrame:
+def losses(rows: Sequence[Result]) -> pd.DataFrame:
     """One row a system: F1 on each test set, and the share of A's that is lost on B-ID and B-OOD.
 
     2510.15851 finds 40 to 60 % lost on unseen slot types, whatever the system.
@@ -57,7 +58,7 @@ def losses(rows: list[dict]) -> pd.DataFrame:
     return wide.reset_index()
 
 
-def systems_figure(rows: list[dict]) -> Figure | None:
+def systems_figure(rows: Sequence[Result]) -> Figure | None:
     """F1 with intervals of every system, a group of bars a test set; None where nothing was scored."""
     of_floors = {floor for row in rows for floor in floors.of(rows, row["variant"])}
     frame = systems(rows)
@@ -69,7 +70,7 @@ def systems_figure(rows: list[dict]) -> Figure | None:
 
 
 def parts(
-    rows: list[dict], names: Sequence[str], corpus: Corpus, slot_types: Mapping[str, SlotType]
+    rows: Sequence[Result], names: Sequence[str], corpus: Corpus, slot_types: Mapping[str, SlotType]
 ) -> Parts:
     """Where the F1 of these systems comes from on each test set, over all seeds that were scored.
 

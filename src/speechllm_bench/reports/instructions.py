@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from speechllm_bench.evaluation import score
+from speechllm_bench.studies import Result
 
 
-def answers(rows: list[dict]) -> pd.DataFrame:
+def answers(rows: Sequence[Result]) -> pd.DataFrame:
     """One row a variant that was asked such questions: accuracy with its interval, and accuracy by question.
 
     rows: of `studies.records`. A last row a task, `commonest answer`, says how often the commonest gold

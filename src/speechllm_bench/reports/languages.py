@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.reports import tables
 from speechllm_bench.stats import with_interval
+from speechllm_bench.studies import Result
 
 NAMES = {"en": "English", "es": "Spanish", "fr": "French"}
 
 
-def by_language(rows: list[dict]) -> pd.DataFrame:
+def by_language(rows: Sequence[Result]) -> pd.DataFrame:
     """One row a system: its metric and the value in each language, "" where it has no score.
 
     rows: of `studies.records`. Test sets differ between languages in more than the language: values stand

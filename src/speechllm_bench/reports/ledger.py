@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -173,7 +174,7 @@ def _about(entry: Entry, said: str, profile: str) -> dict:
 def _measured(figure: ReportedFigure, key: str, profile: str, rows: Mapping[str, Row]) -> dict:
     row_key, _, column = key.rpartition("/")
     row = rows.get(row_key)
-    cell = row and row.cells.get(column)
+    cell = row.cells.get(column) if row else None
     if cell is None:
         return {"number": f"{profile}/{key}" if profile else None, "verdict": "not run"}
     about = {"number": f"{profile}/{key}", **_interval(cell)}
@@ -181,6 +182,8 @@ def _measured(figure: ReportedFigure, key: str, profile: str, rows: Mapping[str,
         return about | {"verdict": OTHER_SCALE}
     low, high = (cell.value if end is None else end for end in (cell.low, cell.high))
     to = figure.value if figure.to is None else figure.to
+    if low is None or high is None:
+        raise ValueError(f"{key} is no number")
     side = "above" if low > to else "below" if high < figure.value else "as reported"
     return about | {"verdict": side}
 
@@ -190,7 +193,10 @@ def _tested(key: str, profile: str, rows: Mapping[str, Row]) -> dict:
     if not found:
         return {"number": None, "verdict": "not run"}
     (row,) = found
-    about = {"number": f"{profile}/{row.key}/difference", "verdict": row.cells["verdict"].shown}
+    about: dict[str, Any] = {
+        "number": f"{profile}/{row.key}/difference",
+        "verdict": row.cells["verdict"].shown,
+    }
     if cell := row.cells.get("difference"):
         about |= _interval(cell)
     if cell := row.cells.get("p"):
@@ -209,7 +215,10 @@ def _markdown(ledger: Ledger, frame: pd.DataFrame, names: Sequence[str], picture
         parts.append(f"## {about}: [{paper}](https://arxiv.org/abs/{paper})")
         own_figures = [entry for entry in ledger.figures if entry.paper == paper]
         own_claims = [entry for entry in ledger.claims if entry.paper == paper]
-        heads = {"figure": own_figures, "claim": own_claims}
+        heads: dict[str, Sequence[ReportedFigure | ReportedClaim]] = {
+            "figure": own_figures,
+            "claim": own_claims,
+        }
         for head, entries in heads.items():
             lines = [_line(head, entry, frame, names) for entry in entries]
             if lines:
@@ -220,15 +229,14 @@ def _markdown(ledger: Ledger, frame: pd.DataFrame, names: Sequence[str], picture
 def _line(
     head: str, entry: ReportedFigure | ReportedClaim, frame: pd.DataFrame, names: Sequence[str]
 ) -> dict:
-    of_figure = isinstance(entry, ReportedFigure)
-    said = entry.cell if of_figure else entry.claim
+    said = entry.cell if isinstance(entry, ReportedFigure) else entry.claim
     line = {head: said, "where": entry.where or "–", "condition": entry.condition or "–"}
-    if of_figure:
+    if isinstance(entry, ReportedFigure):
         line["reported"] = f"{entry.value:g}" + (f" to {entry.to:g}" if entry.to else "")
     own = frame[frame["id"] == entry.id]
     for name in names:
         mine = own[own["profile"] == name]
-        line[name] = _shown(mine.iloc[0]) if of_figure else _counted(mine["verdict"])
+        line[name] = _shown(mine.iloc[0]) if head == "figure" else _counted(mine["verdict"])
     return line
 
 

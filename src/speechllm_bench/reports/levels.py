@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.reports import figures, floors
+from speechllm_bench.studies import Result
 
 AXES = {"context": "turns of context", "distractors": "distractors"}
 COLOURS = ("#0072B2", "#D55E00")
 COLUMNS = ["variant", *AXES, "wording", "slot_types", "described in training", "f1", "low", "high"]
 
 
-def levels(rows: list[dict]) -> pd.DataFrame:
+def levels(rows: Sequence[Result]) -> pd.DataFrame:
     """One row a variant that was scored on its own audio: how its questions were put, and F1 with interval.
 
     rows: of `studies.records`. NaN in `context` and `distractors` where numbers are drawn as in training.
@@ -32,7 +35,7 @@ def levels(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=COLUMNS).astype(dict.fromkeys(AXES, float))
 
 
-def levels_figure(rows: list[dict]) -> Figure | None:
+def levels_figure(rows: Sequence[Result]) -> Figure | None:
     """F1 with intervals over turns of context and over distractors; None where no level was scored.
 
     A line joins the levels of one number at one level of the other.
@@ -57,7 +60,7 @@ def levels_figure(rows: list[dict]) -> Figure | None:
     return figure
 
 
-def _draw_floors(ax: Axes, rows: list[dict], varied: str, held: str) -> None:
+def _draw_floors(ax: Axes, rows: Sequence[Result], varied: str, held: str) -> None:
     """The floors of the questions asked: they depend on the number of distractors and on no context."""
     drawn = levels(rows).dropna(subset=list(AXES))
     found = {

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.reports import figures, looks
+from speechllm_bench.studies import Result
 from speechllm_bench.tasks import ner
 
 COLUMNS = ["variant", "labels", "noise", "ner_f1", "low", "high"]
 
 
-def noise(rows: list[dict]) -> pd.DataFrame:
+def noise(rows: Sequence[Result]) -> pd.DataFrame:
     """One row a variant that was scored on its own audio and had gold of all turns or of none, with F1.
 
     rows: of `studies.records`. `labels` is unfiltered or filtered (gold follows) or alone (none does). Labels
@@ -21,8 +24,10 @@ def noise(rows: list[dict]) -> pd.DataFrame:
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
         mine = [row for row in rows if row["variant"] == variant and row["score"]]
-        config = mine[0]["run"].config if mine else None
-        if not mine or config.evaluation.audio == "other" or config.stages[-1].train_share:
+        if not mine:
+            continue
+        config = mine[0]["run"].config
+        if config.evaluation.audio == "other" or config.stages[-1].train_share:
             continue
         annotation = next((s.annotation for s in config.stages if s.annotation), None)
         if annotation and annotation.noise is None:
@@ -39,7 +44,7 @@ def noise(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=COLUMNS).sort_values(["labels", "noise"])
 
 
-def noise_figure(rows: list[dict]) -> Figure | None:
+def noise_figure(rows: Sequence[Result]) -> Figure | None:
     """F1 with intervals over noise, a line for each kind of labels; None where none was scored."""
     frame = noise(rows)
     if frame.empty:

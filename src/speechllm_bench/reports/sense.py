@@ -6,6 +6,8 @@ A variant of the study `sense` is named after its task (`ner`), or after the mod
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,6 +16,7 @@ from speechllm_bench import stats
 from speechllm_bench.evaluation import score
 from speechllm_bench.reports import figures, tables
 from speechllm_bench.schema import Interval
+from speechllm_bench.studies import Result
 from speechllm_bench.tasks import ner, sentiment, transcription
 
 MAIN = {task.name: task.main for module in (transcription, ner, sentiment) for task in module.TASKS}
@@ -32,7 +35,7 @@ GAINS_CAPTION = (
 )
 
 
-def gains(rows: list[dict]) -> pd.DataFrame:
+def gains(rows: Sequence[Result]) -> pd.DataFrame:
     """One row a model and setting: trained parameters, each task's main metric, and its gain over what the
     setting adds to, of the same task or, for one model for all tasks, of that model; as `GAINS_CAPTION` says.
 
@@ -55,7 +58,7 @@ def gains(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def settings(rows: list[dict], task: str) -> pd.DataFrame:
+def settings(rows: Sequence[Result], task: str) -> pd.DataFrame:
     """One row a model and setting that was scored: the task's main metric with `low` and `high`."""
     metric = MAIN[task].name
     lines = []
@@ -66,7 +69,7 @@ def settings(rows: list[dict], task: str) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["model", "setting", metric, "low", "high"])
 
 
-def settings_figure(rows: list[dict]) -> Figure | None:
+def settings_figure(rows: Sequence[Result]) -> Figure | None:
     """A panel a task: its main metric with intervals, a group of bars a setting, a bar a model; None where
     nothing was scored.
     """
@@ -82,7 +85,7 @@ def settings_figure(rows: list[dict]) -> Figure | None:
     return figure
 
 
-def positions(rows: list[dict], seconds: np.ndarray) -> pd.DataFrame:
+def positions(rows: Sequence[Result], seconds: np.ndarray) -> pd.DataFrame:
     """One row a variant behind a pooling adapter: its steps of 30 s, and how many positions of the LLM a turn
     takes, their mean over test turns of these `seconds` (n,).
     """
@@ -101,7 +104,7 @@ DECODING_CAPTION = (
 )
 
 
-def decoding_cost(rows: list[dict]) -> pd.DataFrame:
+def decoding_cost(rows: Sequence[Result]) -> pd.DataFrame:
     """One row a scored run: its main metric, seconds of decoding, and these over those of the same training's
     greedy run, NaN where there is none.
 
@@ -129,9 +132,11 @@ def decoding_cost(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _trained(rows: list[dict], variants: list[str]) -> str:
-    """Of every model that answers for these variants, each training counted once; "–" unless all were run."""
-    counted = {}
+def _trained(rows: Sequence[Result], variants: list[str]) -> str:
+    """Trained parameters of every model that answers for these variants, each training counted once; "–"
+    unless all were run.
+    """
+    counted: dict[str, tuple] = {}
     for row in rows:
         if row["record"] and row["variant"] in variants:
             counted.setdefault(row["variant"], (row["run"].stages, row["record"]["trained_parameters"]))

@@ -1,4 +1,4 @@
-"""What a study's notebooks show of runs: the plan, scores, and answers to read and hear."""
+"""Tables and players that study notebooks show of runs: the plan, scores, and answers to read and hear."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from speechllm_bench.reports import figures
 from speechllm_bench.reports.curves import read_curve
 from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.schema import Prediction
-from speechllm_bench.studies import Plan, Run
+from speechllm_bench.studies import Plan, Result, Run
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS
 from speechllm_bench.tasks.slots import ERROR_KINDS
 
@@ -35,7 +35,7 @@ def full(frame: pd.DataFrame) -> Styler:
 
 
 def reported(study: Study) -> pd.DataFrame:
-    """What the paper reports, one row a figure."""
+    """Figures that the paper reports, one row a figure."""
     return pd.DataFrame([entry.model_dump() for entry in study.reported])
 
 
@@ -59,7 +59,7 @@ def _in_one_line(settings: dict) -> str:
     return yaml.safe_dump(plain, default_flow_style=True, width=1000).strip()
 
 
-def best_run(rows: Sequence[dict]) -> Run | None:
+def best_run(rows: Sequence[Result]) -> Run | None:
     """The best run of those that heard what they answered; None where none of them has a score.
 
     Of one test set and one main metric, those of the first of them: studies name variants on their
@@ -72,12 +72,12 @@ def best_run(rows: Sequence[dict]) -> Run | None:
     return max(alike, key=lambda row: _goodness(row["score"]))["run"]
 
 
-def best_runs(rows: Sequence[dict]) -> dict[str, Run]:
+def best_runs(rows: Sequence[Result]) -> dict[str, Run]:
     """The best run of each task that a run with a score heard the turns of."""
-    by_task: dict[str, list[dict]] = {}
+    by_task: dict[str, list[Result]] = {}
     for row in _heard(rows):
         by_task.setdefault(row["run"].config.evaluation.task, []).append(row)
-    return {task: best_run(some) for task, some in by_task.items()}
+    return {task: best for task, some in by_task.items() if (best := best_run(some))}
 
 
 def answers(found: Sequence[Prediction], n: int = 20) -> pd.DataFrame:
@@ -88,7 +88,7 @@ def answers(found: Sequence[Prediction], n: int = 20) -> pd.DataFrame:
     )
 
 
-def errors(rows: Sequence[dict]) -> pd.DataFrame:
+def errors(rows: Sequence[Result]) -> pd.DataFrame:
     """How many slots met which end, summed over a variant's seeds; one row a variant that is asked."""
     counts = {
         (row["variant"], row["seed"]): row["score"]["error_kinds"]
@@ -119,7 +119,7 @@ def one_of_each(found: Sequence[Prediction]) -> dict[str, Prediction]:
 
 
 def question(prompt: str, target: str) -> HTML:
-    """What the model reads, and what it is to say."""
+    """The prompt that the model reads, and its target."""
     return _sheet({"prompt": prompt, "target": target})
 
 
@@ -159,7 +159,7 @@ def metrics(score_record: dict) -> pd.DataFrame:
 
 
 def cost(record: dict) -> pd.DataFrame:
-    """What a run cost, from its run.json."""
+    """The cost of a run, from its run.json."""
     parts = {f"seconds, {name}": seconds for name, seconds in record["seconds"].items()}
     keys = ("examples_per_second", "peak_memory_mib", "padding_share", "threads", "device_kind", "precision")
     lines = parts | {key.replace("_", " "): record[key] for key in keys}
@@ -171,13 +171,13 @@ def config_text(run: Run) -> str:
     return yaml.safe_dump(run.config.model_dump(), sort_keys=False)
 
 
-def _heard(rows: Sequence[dict]) -> list[dict]:
+def _heard(rows: Sequence[Result]) -> list[Result]:
     """The rows with a score of runs that heard the turn that they were asked about: no text LLM did."""
     scored = [(row, row["run"].config) for row in rows if row["score"]]
     return [row for row, config in scored if config.hears and config.evaluation.audio == "own"]
 
 
-def _measured(row: dict) -> tuple[str, str]:
+def _measured(row: Result) -> tuple[str, str]:
     return row["run"].config.evaluation.split, score.main_metric(row["score"])
 
 

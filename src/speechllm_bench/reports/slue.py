@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -11,6 +12,7 @@ from speechllm_bench import stats
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.metrics.slue_score import slue_score
 from speechllm_bench.reports.sense import MAIN, MODELS, SETTINGS, TASKS
+from speechllm_bench.studies import Result
 from speechllm_bench.tasks import METRICS
 
 CAPTION = (
@@ -20,7 +22,7 @@ CAPTION = (
 )
 
 
-def slue(rows: list[dict]) -> pd.DataFrame:
+def slue(rows: Sequence[Result]) -> pd.DataFrame:
     """One row a model and setting that is scored on all three tasks: the SLUE score, and its gain over the
     bare adapter's, in points, each with its interval.
 
@@ -52,7 +54,7 @@ def _between_seeds() -> float:
     return (100 / 3) ** 2 * sum(seeds.pooled(MAIN[task].name) or 0.0 for task in TASKS)
 
 
-def _scores(rows: list[dict], variant: str) -> dict[int, dict]:
+def _scores(rows: Sequence[Result], variant: str) -> dict[int, dict]:
     return {row["seed"]: row["score"] for row in rows if row["variant"] == variant and row["score"]}
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench.reports import figures
+from speechllm_bench.status import Status
+from speechllm_bench.studies import Result
 
 
-def gradients(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
+def gradients(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
     """One row a variant: seeds run and diverged, the largest gradient norm before clipping, spikes counted.
 
     rows: of `studies.records`; curve: of `reports.study.curves`. A spike is a step whose gradient norm is
@@ -26,7 +30,7 @@ def gradients(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
             {
                 "variant": variant,
                 "seeds run": len(found),
-                "diverged": sum(row["status"] == "diverged" for row in found),
+                "diverged": sum(row["status"] == Status.DIVERGED for row in found),
                 "largest gradient norm": drawn[drawn["metric"] == "gradient_norm_max"]["value"].max(),
                 "spikes a seed": spikes / drawn["seed"].nunique() if len(drawn) else float("nan"),
                 "steps a seed": steps,
@@ -35,7 +39,7 @@ def gradients(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def gradients_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
+def gradients_figure(rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
     """The largest gradient norm, log scale, and the training loss over examples; None without a curve."""
     if not (curve["metric"] == "gradient_norm_max").any():
         return None

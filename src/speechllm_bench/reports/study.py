@@ -118,13 +118,13 @@ def numbered(name: str, profile: str, seeds: Sequence[int] | None = None) -> lis
     return cells.of_study(study, rows, table(study, rows), verdicts(study, rows), further)
 
 
-def _further(name: str, rows: list[dict]) -> dict[str, tuple[pd.DataFrame, str]]:
+def _further(name: str, rows: Sequence[studies.Result]) -> dict[str, tuple[pd.DataFrame, str]]:
     """The tables beside a study's own by their ending, with their captions; some have no rows."""
     made = (TABLES | OWN_TABLES.get(name, {})).items()
     return {ending: (make(rows), caption) for ending, (make, caption) in made}
 
 
-def _figures(study: Study, rows: list[dict], frame: pd.DataFrame) -> dict[str, Figure | None]:
+def _figures(study: Study, rows: Sequence[studies.Result], frame: pd.DataFrame) -> dict[str, Figure | None]:
     drawn = {"curves": curves_figure(study, rows), "parameters": parameters_figure(frame)}
     if study.study in OWN_FIGURES:
         ending, draw = OWN_FIGURES[study.study]
@@ -141,19 +141,19 @@ def _remove_others(name: str, folder: Path, written: list[Path]) -> None:
         file.unlink(missing_ok=True)
 
 
-def table(study: Study, rows: list[dict]) -> pd.DataFrame:
+def table(study: Study, rows: Sequence[studies.Result]) -> pd.DataFrame:
     """`tables.study_table` of `studies.records`, beside the main metric where the paper reports it."""
     main = {name: TASKS[study.variant(name).evaluation.task].main.name for name in study.variants}
     reported = {entry.variant: entry.value for entry in study.reported if entry.metric == main[entry.variant]}
     return tables.study_table(rows, study.baseline, reported, study.tasks, study.other_baselines)
 
 
-def verdicts(study: Study, rows: list[dict]) -> pd.DataFrame:
+def verdicts(study: Study, rows: Sequence[studies.Result]) -> pd.DataFrame:
     """Each claim of the paper with its source, the paired difference that tests it, and the verdict.
 
     Where a variant diverged, that is what is judged and told in `diverged`, and there is no difference.
     """
-    lines = []
+    lines: list[dict] = []
     without_meaning = {row["variant"] for row in rows if row["status"] == studies.NOT_TESTABLE}
     for entry in study.claims:
         testable = entry.scale is None or all(base_profile(row["profile"]) == "paper" for row in rows)
@@ -193,7 +193,7 @@ def _judged(line: dict) -> dict:
     return numbers | tested | {"below": ", ".join(line["below"]), "verdict": verdict}
 
 
-def _below(rows: list[dict], claim: ClaimConfig) -> list[str]:
+def _below(rows: Sequence[studies.Result], claim: ClaimConfig) -> list[str]:
     """The floors that a claim's better side does not clear."""
     return [floor for floor, above in floors.cleared(rows, claim.better).items() if above is False]
 
@@ -206,7 +206,7 @@ def claims_notes(found: pd.DataFrame) -> list[str]:
     return [*alone, *captions.smallest_shown(found["se"].dropna())]
 
 
-def _diverged(rows: list[dict], claim: ClaimConfig) -> dict[str, int]:
+def _diverged(rows: Sequence[studies.Result], claim: ClaimConfig) -> dict[str, int]:
     """On how many seeds variants of the claim diverged; empty unless each of them was run."""
     named = (claim.better, claim.worse, *(claim.beyond or ()))
     done = [(row["variant"], row["status"]) for row in rows if row["record"]]
@@ -215,7 +215,7 @@ def _diverged(rows: list[dict], claim: ClaimConfig) -> dict[str, int]:
     return {name: n for name in named if (n := done.count((name, "diverged")))}
 
 
-def curves(rows: list[dict]) -> pd.DataFrame:
+def curves(rows: Sequence[studies.Result]) -> pd.DataFrame:
     """The curve of every run, with `variant` and `seed`; a training that runs share comes once."""
     frames, seen = [], set()
     for row in rows:
@@ -250,7 +250,7 @@ def last_f1(curve: pd.DataFrame, variant: str) -> float:
     return chosen.groupby("seed").last()["value"].mean()
 
 
-def curves_figure(study: Study, rows: list[dict]) -> Figure | None:
+def curves_figure(study: Study, rows: Sequence[studies.Result]) -> Figure | None:
     """Validation loss and the decoded tasks' metrics over examples seen; None without a curve.
 
     Where there are more lines than can be read it is those of the study's telling variants. A training has

@@ -6,7 +6,7 @@ The same records give the same bytes, so it names no dates and no places on a ma
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -24,6 +24,8 @@ from speechllm_bench.reports.claims import Verdict
 from speechllm_bench.reports.curves import trained_again
 from speechllm_bench.schema import Interval
 from speechllm_bench.stats import with_interval
+from speechllm_bench.status import Status
+from speechllm_bench.studies import Result
 from speechllm_bench.tasks import TASKS
 
 FILES = {
@@ -68,9 +70,9 @@ class _Found:
 
     study: Study
     title: str
-    rows: list[dict]  # studies.records
-    lacking: list[dict]  # those of them that are not ok
-    f1: dict[str, Interval]  # of the variants that have a score
+    rows: Sequence[Result]  # studies.records
+    lacking: Sequence[Result]  # those of them that are not ok
+    f1: Mapping[str, Interval]  # of the variants that have a score
     verdicts: pd.DataFrame
 
     @property
@@ -109,7 +111,7 @@ def _found(name: str, profile: str) -> _Found:
         verdicts = reports.verdicts(study, rows)
     except UserError as error:
         raise UserError(f"study '{name}': {error}") from None
-    lacking = [row for row in rows if row["status"] != "ok"]
+    lacking = [row for row in rows if row["status"] != Status.OK]
     return _Found(study, f"{name}: {study.title}", rows, lacking, f1, verdicts)
 
 
@@ -144,7 +146,7 @@ def _section(found: _Found, folder: Path) -> list[str]:
     return [*blocks, ", ".join(links)] if links else blocks
 
 
-def _named(rows: Sequence[dict]) -> list[str]:
+def _named(rows: Sequence[Result]) -> list[str]:
     """Variants and seeds, a line for those of one status and the same seeds."""
     seeds: dict[tuple[str, str], list[str]] = {}
     for row in rows:
@@ -155,7 +157,7 @@ def _named(rows: Sequence[dict]) -> list[str]:
     return [f"{status}: {', '.join(names)} (seeds: {some})" for (status, some), names in alike.items()]
 
 
-def _scores(study: Study, f1: dict[str, Interval]) -> list[dict]:
+def _scores(study: Study, f1: Mapping[str, Interval]) -> list[dict]:
     """Best, worst and baseline; then the variants that are evaluated otherwise, and in what."""
     usual = study.variant(study.baseline).evaluation.model_dump()
     other = {

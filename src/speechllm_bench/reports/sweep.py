@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench.reports import figures, floors, looks
+from speechllm_bench.studies import Result
 
 FEW = {False: "many turns", True: "few turns"}
 
 
-def families(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
+def families(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
     """One row a run with an adapter that was scored on the turns' own audio.
 
     `kind` of adapter, `few` training turns or many, `parameters`, `f1` with `low` and `high`, and `gap`.
@@ -44,7 +46,7 @@ def families(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns).sort_values(["kind", "few", "parameters"])
 
 
-def families_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
+def families_figure(rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
     """F1 with intervals, and the gap, over the adapter's parameters; None where nothing was scored.
 
     A family is a line; filled markers have seen many training turns, hollow ones few.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ from speechllm_bench.reports import captions, columns, floors
 from speechllm_bench.runs import write_text
 from speechllm_bench.schema import Interval
 from speechllm_bench.stats import ALPHA, LEAST_DIFFERENCE, ONE_SEED, Comparison, differ, with_interval
+from speechllm_bench.status import Status
+from speechllm_bench.studies import Result
 from speechllm_bench.tasks import METRICS, USUAL
 
 SMOKE_MARK = "SMOKE PROFILE: these numbers say little."
@@ -31,11 +34,11 @@ def smoke_mark(profile: str) -> str | None:
     return SMOKE_MARK if base_profile(profile) == "smoke" else None
 
 
-NOT_RUN = "NOT RUN"
+NOT_RUN = Status.MISSING.shown
 
 
 def study_table(
-    rows: Sequence[dict],
+    rows: Sequence[Result],
     baseline: str,
     reported: Mapping[str, float],
     tasks: Sequence[str] = (USUAL,),
@@ -53,7 +56,7 @@ def study_table(
     Raises UserError where rows differ in version of metric or task, device kind or precision (rule 11).
     """
     refuse_mixtures(rows)
-    by_variant: dict[str, list[dict]] = {}
+    by_variant: dict[str, list[Result]] = {}
     for row in rows:
         by_variant.setdefault(row["variant"], []).append(row)
     baselines = {name: _scores(by_variant.get(name, [])) for name in (baseline, *other_baselines)}
@@ -81,7 +84,7 @@ def study_table(
     return frame.astype({column: "Int64" for column in columns.WHOLE if column in frame})
 
 
-def refuse_mixtures(rows: Sequence[dict]) -> None:
+def refuse_mixtures(rows: Sequence[Result]) -> None:
     """UserError where rows differ in version of metric or task, device kind or precision (rule 11)."""
     found: dict[str, set] = {}
     for row in rows:
@@ -97,14 +100,14 @@ def refuse_mixtures(rows: Sequence[dict]) -> None:
             )
 
 
-def main_metric(rows: Sequence[dict], variant: str) -> Comparison | None:
+def main_metric(rows: Sequence[Result], variant: str) -> Comparison | None:
     """The table's main metric of one variant, without the table; None where it has no score."""
     scores = list(_scores([row for row in rows if row["variant"] == variant]).values())
     return score.interval(scores, score.main_metric(scores[0])) if scores else None
 
 
 def gain(
-    rows: Sequence[dict], better: str, worse: str, beyond: Sequence[str] | None = None
+    rows: Sequence[Result], better: str, worse: str, beyond: Sequence[str] | None = None
 ) -> Comparison | None:
     """F1(better) - F1(worse), less the same of the pair `beyond`; over the seeds that all of them have.
 
@@ -122,7 +125,7 @@ def gain(
     return score.contrast([[s[i] for i in shared] for s in scores], weights, metric)
 
 
-def relative_gain(rows: Sequence[dict], variant: str, over: str) -> Comparison | None:
+def relative_gain(rows: Sequence[Result], variant: str, over: str) -> Comparison | None:
     """The difference of two variants' main metrics over the second's, above 0 where the first is better, on
     the seeds that both have.
 
@@ -203,7 +206,7 @@ def display(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(cells).rename(columns=columns.headings(frame))
 
 
-def _scores(runs: Sequence[dict]) -> dict[int, dict]:
+def _scores(runs: Sequence[Result]) -> dict[int, dict]:
     """Scores by seed, of the runs that have one."""
     return {run["seed"]: run["score"] for run in runs if run["score"]}
 
@@ -213,13 +216,13 @@ def _comparable(scores: dict[int, dict], base: dict[int, dict]) -> list[int]:
     return sorted(s for s in scores.keys() & base.keys() if scores[s]["items"] == base[s]["items"])
 
 
-def _status(runs: Sequence[dict]) -> str:
+def _status(runs: Sequence[Result]) -> str:
     """What became of a variant's seeds: "ok", or "2 ok, 1 diverged"."""
     found = Counter(run["status"] for run in runs)
     return next(iter(found)) if len(found) == 1 else ", ".join(f"{n} {s}" for s, n in found.items())
 
 
-def _cost(runs: Sequence[dict]) -> dict:
+def _cost(runs: Sequence[Result]) -> dict:
     """Parameters, and wall seconds as the mean over seeds."""
     records = [run["record"] for run in runs if run["record"]]
     if not records:
@@ -238,7 +241,11 @@ def _quality(scores: dict[int, dict]) -> dict:
     in_all = set.intersection(*(set(s["metrics"]) for s in scores.values()))
     held = [m.name for m in columns.of_task(score.task_of(one)) if m.name in in_all or m.always]
     found = {name: score.interval(list(scores.values()), name) for name in held}
-    line = {"n": found[main].n, "speakers": found[main].n_speakers, "seeds": found[main].n_seeds}
+    line: dict[str, Any] = {
+        "n": found[main].n,
+        "speakers": found[main].n_speakers,
+        "seeds": found[main].n_seeds,
+    }
     line["partial_match_version"] = one["versions"].get("partial_match")
     for name, interval in found.items():
         line |= _three(name, interval)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from speechllm_bench import stats
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.metrics import f1, ner_f1
 from speechllm_bench.reports.predictions import predictions
+from speechllm_bench.studies import Result
 from speechllm_bench.tasks import ner
 
 RARE = 0.02  # of all gold entities: a tag that has fewer is rare
@@ -36,7 +38,7 @@ class _Answer(NamedTuple):
         return ner_f1.counts(*([e for e in some if e[0] in tags] for some in (self.gold, self.said)))
 
 
-def f1_by_tag(rows: list[dict]) -> pd.DataFrame:
+def f1_by_tag(rows: Sequence[Result]) -> pd.DataFrame:
     """One row a variant, one column a tag with how often it is gold, rarest first; seeds are summed.
 
     rows: of `studies.records`; those that were asked for entities and have a score. Entities match as in
@@ -54,13 +56,13 @@ def f1_by_tag(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
-def table(rows: list[dict]) -> pd.DataFrame:
+def table(rows: Sequence[Result]) -> pd.DataFrame:
     """`f1_by_tag` as text, with the variants in a column; empty where nothing was asked for entities."""
     found = f1_by_tag(rows)
     return found.map("{:.3f}".format).rename_axis("variant").reset_index() if len(found) else found
 
 
-def f1_of_rare_tags(rows: list[dict], baseline: str) -> pd.DataFrame:
+def f1_of_rare_tags(rows: Sequence[Result], baseline: str) -> pd.DataFrame:
     """One row a variant: how often it says a rare tag, F1 over the entities of all these tags together, and
     its paired difference to the baseline, with intervals. With a handful of entities they are wide, which is
     the point of them. Two variants that never say such a tag have no difference: nothing was tested.
@@ -91,13 +93,13 @@ def f1_of_rare_tags(rows: list[dict], baseline: str) -> pd.DataFrame:
         line[f"difference to {baseline}"] = "–"
         if both and variant != baseline and labelled[variant] + labelled[baseline]:
             pair = [stats.stack_seeds([one[seed] for seed in both]) for one in (own, sums[baseline])]
-            found = stats.contrast(pair, [1, -1], f1, score.rng(), 2 * between)
+            found = stats.contrast(pair, [1, -1], f1, score.rng(), between and 2 * between)
             line[f"difference to {baseline}"] = stats.with_interval(found.value, found.low, found.high, "+")
         lines.append(line)
     return pd.DataFrame(lines)
 
 
-def _answers(rows: list[dict]) -> dict[str, dict[int, list[_Answer]]]:
+def _answers(rows: Sequence[Result]) -> dict[str, dict[int, list[_Answer]]]:
     """By variant and seed: answers of the runs that were asked for entities and have a score."""
     found: dict[str, dict[int, list[_Answer]]] = {}
     for row in rows:

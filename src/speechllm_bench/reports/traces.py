@@ -17,6 +17,7 @@ from speechllm_bench.reports import figures, floors, looks
 from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.schema import Interval, Prediction
 from speechllm_bench.stats import with_interval
+from speechllm_bench.studies import Result
 from speechllm_bench.tasks import METRICS, TASKS, trace
 from speechllm_bench.tasks.metric import TOKENS
 
@@ -35,7 +36,7 @@ CAPTION = (
 )
 
 
-def costs(rows: Sequence[dict]) -> pd.DataFrame:
+def costs(rows: Sequence[Result]) -> pd.DataFrame:
     """One row a variant that was scored, one column each of `COLUMNS`: Interval, or None where nothing was
     counted (no trace to measure, or a task without one), or hardly anything; how many answers were traces;
     and the seconds of decoding, their mean over seeds, on the machine as busy as it was.
@@ -50,7 +51,7 @@ def costs(rows: Sequence[dict]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["variant", *COLUMNS, "traces", "answers", "seconds"])
 
 
-def table(rows: Sequence[dict]) -> pd.DataFrame:
+def table(rows: Sequence[Result]) -> pd.DataFrame:
     """`costs` as it is read, of a study in which anything is asked for a trace; else empty."""
     traced = any(row["score"] and "malformed_kinds" in row["score"] for row in rows)
     return display(costs(rows)) if traced else pd.DataFrame()
@@ -64,7 +65,7 @@ def display(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"Variant": frame["variant"], **shown}).rename(columns=COLUMNS)
 
 
-def malformed(rows: Sequence[dict]) -> pd.DataFrame:
+def malformed(rows: Sequence[Result]) -> pd.DataFrame:
     """How many answers were malformed in which way, summed over a variant's seeds; kinds that never came up
     are left out."""
     counts: dict[str, Counter] = {}
@@ -75,7 +76,7 @@ def malformed(rows: Sequence[dict]) -> pd.DataFrame:
     return frame.loc[:, frame.sum() > 0]
 
 
-def side_by_side(rows: Sequence[dict], utterance_id: str) -> pd.DataFrame:
+def side_by_side(rows: Sequence[Result], utterance_id: str) -> pd.DataFrame:
     """What each variant's first seed said to one turn, and was to say."""
     lines = []
     version = _version(rows)
@@ -87,7 +88,7 @@ def side_by_side(rows: Sequence[dict], utterance_id: str) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["variant", "is to say", "says", "F1"]).round(3)
 
 
-def telling_turn(rows: Sequence[dict]) -> str:
+def telling_turn(rows: Sequence[Result]) -> str:
     """The turn whose F1 differs most between variants that heard it: the first such one, by id."""
     heard = [row for row in rows if row["score"] and row["run"].config.evaluation.audio == "own"]
     if not heard:
@@ -100,7 +101,7 @@ def telling_turn(rows: Sequence[dict]) -> str:
     return max(sorted(spread), key=lambda id: max(spread[id]) - min(spread[id]))
 
 
-def helped(rows: Sequence[dict], plain: str, thinking: str) -> pd.DataFrame:
+def helped(rows: Sequence[Result], plain: str, thinking: str) -> pd.DataFrame:
     """Turns that want a slot filled and whose F1 differs between the first seeds of two variants: the second
     one's gain, largest first, with both answers; among equals in a drawn order that is always the same. Empty
     where one of them has no score.
@@ -122,12 +123,12 @@ def helped(rows: Sequence[dict], plain: str, thinking: str) -> pd.DataFrame:
 
 
 def ends(frame: pd.DataFrame, n: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Of `helped` the n turns that gain most, and the n that lose most, the largest loss first."""
+    """The n turns of `helped` that gain most, and the n that lose most, the largest loss first."""
     gained, lost = frame[frame["gain"] > 0], frame[frame["gain"] < 0]
     return gained.head(n), lost.tail(n).iloc[::-1]
 
 
-def cost_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
+def cost_figure(rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
     """F1 over the tokens that an answer takes; None where no answer's tokens were counted."""
     frame = costs(rows)
     frame = frame[frame["tokens"].map(lambda tokens: tokens is not None)]
@@ -148,11 +149,11 @@ def cost_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _scores(rows: Sequence[dict], variant: str) -> list[dict]:
+def _scores(rows: Sequence[Result], variant: str) -> list[dict]:
     return [row["score"] for row in rows if row["variant"] == variant and row["score"]]
 
 
-def _seconds(rows: Sequence[dict], variant: str) -> float:
+def _seconds(rows: Sequence[Result], variant: str) -> float:
     spent = [r["record"]["seconds"]["decode"] for r in rows if r["variant"] == variant and r["score"]]
     return sum(spent) / len(spent)
 
@@ -169,8 +170,8 @@ def _interval(scores: list[dict], metric: str) -> Interval | None:
     return score.interval(counted, metric) if counted else None
 
 
-def _first_predictions(rows: Sequence[dict]) -> dict[str, dict[str, Prediction]]:
-    """Of each scored variant's first seed, by variant and utterance."""
+def _first_predictions(rows: Sequence[Result]) -> dict[str, dict[str, Prediction]]:
+    """Predictions of each scored variant's first seed, by variant and utterance."""
     found: dict[str, dict[str, Prediction]] = {}
     for row in rows:
         if row["score"] and row["variant"] not in found:
@@ -178,7 +179,7 @@ def _first_predictions(rows: Sequence[dict]) -> dict[str, dict[str, Prediction]]
     return found
 
 
-def _version(rows: Sequence[dict]) -> int:
+def _version(rows: Sequence[Result]) -> int:
     """Version of partial match that the rows' scores show."""
     return next((versions.shown_in(row["score"]) for row in rows if row["score"]), 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from speechllm_bench.reports import figures, floors
 from speechllm_bench.reports.curves import read_curve
 from speechllm_bench.schema import SECONDS
+from speechllm_bench.studies import Result
 
 FAMILY = "mlp"  # the adapter whose variants are drawn: all of them would be too many lines
 CAPTION = (
@@ -19,7 +21,7 @@ CAPTION = (
 )
 
 
-def alignment(rows: list[dict]) -> pd.DataFrame:
+def alignment(rows: Sequence[Result]) -> pd.DataFrame:
     """One row a variant that was trained and hears its own audio; "–" where a training has no such stage.
 
     rows: of `studies.records`.
@@ -64,7 +66,7 @@ def _cores(record: dict) -> int:
     return record["threads"] if record["device_kind"] == "cpu" else 1
 
 
-def timed(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
+def timed(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
     """The curve with a column `seconds`: core-seconds of training at each point, the mean over seeds.
 
     rows: of `studies.records`; curve: of `reports.study.curves`. Points of a curve without a clock are left
@@ -80,7 +82,7 @@ def timed(rows: list[dict], curve: pd.DataFrame) -> pd.DataFrame:
     return curve.merge(mean, on=by)
 
 
-def cost_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
+def cost_figure(rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
     """Validation WER and F1 of one adapter's variants over core-seconds; None without a curve."""
     adapters = {row["variant"]: row["run"].config.adapter for row in rows if row["record"]}
     chosen = [name for name, adapter in adapters.items() if adapter and adapter.kind == FAMILY]

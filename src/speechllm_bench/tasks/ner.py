@@ -20,7 +20,7 @@ from speechllm_bench.tasks.task import Counted, Parse, Task, answers
 
 NAME = "ner"
 VERSION = 2
-SPOKEN = dict(
+SPOKEN: dict[str, str] = dict(
     zip(ENTITY_TAGS, ("when", "quantity", "place", "group", "organisation", "law", "person"), strict=True)
 )
 INSTRUCTION: Wordings = {

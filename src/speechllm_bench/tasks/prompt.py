@@ -1,4 +1,4 @@
-"""What every task's prompt shares: the system turn, the dialogue so far, and the place of the speech.
+"""Parts that every task's prompt shares: the system turn, the dialogue so far, and the place of the speech.
 
 A task's instruction stands in its own module, as `INSTRUCTION`: one wording for each style of prompts
 (`RunConfig.prompt`). In English what is the same in every question comes first, so that a batch computes it

@@ -220,7 +220,7 @@ def count(predictions: Sequence[Prediction], parse: Parse) -> Counted:
 
 
 def error_kinds(predictions: Sequence[Prediction], parse: Parse) -> Counter[str]:
-    """What became of each slot that is in the gold answer or was filled; every slot has one kind.
+    """Counts of what became of each slot that is in the gold answer or was filled; every slot has one kind.
 
     correct: the gold value. heard wrong: right slot, words that are not in the transcript. wrong span:
     right slot, words of the transcript that are not the value. wrong slot: the value of another slot.

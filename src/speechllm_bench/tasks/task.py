@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example, Gold, Prediction, Utterance
@@ -17,7 +17,7 @@ from speechllm_bench.tasks.prompt import PromptStyle
 if TYPE_CHECKING:  # which reads the answers of slots
     from speechllm_bench.tasks.trace import Trace
 
-Parse = Callable[[str], object]
+Parse = Callable[[str], Any]
 """A parser: an answer's text to what it says, or None where it cannot be parsed."""
 
 

@@ -55,7 +55,7 @@ class Trace:
 
 def write(trace: Trace) -> str:
     """The text of a trace; that of an answer alone is its JSON."""
-    answer = slots.target(trace.answer)
+    answer = slots.target(trace.answer or {})
     if not trace.thinks:
         return answer
     lines = [] if trace.transcript is None else [f"{HEARD}: {trace.transcript}"]
@@ -71,13 +71,13 @@ def tagged(thought: str, answer: str) -> str:
 
 
 def response(text: str) -> str:
-    """What stands in the response of a text, whatever that is; all of the text where nothing is thought."""
+    """The response part of a text, whatever that is; all of the text where nothing is thought."""
     thought, rest = _split(text, [])
     return _response(rest, thought is not None, []).strip()
 
 
 def parse(text: str) -> Trace:
-    """What can be read of a text, with all that is wrong with it in `malformed`."""
+    """The readable parts of a text, with all that is wrong with it in `malformed`."""
     wrong: list[str] = []
     thought, rest = _split(text, wrong)
     if thought is not None and not thought.strip():
@@ -106,7 +106,7 @@ def _split(text: str, wrong: list[str]) -> tuple[str | None, str]:
 
 
 def _response(rest: str, thought: bool, wrong: list[str]) -> str:
-    """What stands in the response tags; an answer without a thought needs none."""
+    """The text in the response tags; an answer without a thought needs none."""
     before, opened, after = rest.partition("<response>")
     if not opened:
         before, after = "", rest
@@ -141,7 +141,8 @@ def _answer(inside: str, wrong: list[str]) -> dict | None:
 
 def _parts(thought: str, wrong: list[str]) -> tuple[str | None, tuple[str, ...] | None, dict | None]:
     """Transcript, mentions and reasons of a thought, each None where it is missing."""
-    transcript, mentions, reasons = None, None, {}
+    transcript, mentions = None, None
+    reasons: dict[str, str] = {}
     for line in thought.splitlines():
         label, colon, content = (part.strip() for part in line.partition(":"))
         if not line.strip():

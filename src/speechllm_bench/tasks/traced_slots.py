@@ -16,7 +16,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from speechllm_bench.metrics import pairs, quotient, wer
 from speechllm_bench.schema import Example, Prediction, SlotType, Utterance
@@ -77,7 +77,7 @@ class TracedSlots:
         return self.put(plain, gold_trace(utterance, plain, rng), style)
 
     def below(self, style: PromptStyle | None) -> str:
-        """What stands below the question of `slots`, with the line breaks before it."""
+        """Lines below the question of `slots`, with the line breaks before it."""
         lines = INSTRUCTION[self.last][style], self.switch
         return "".join(f"\n{line}" for line in lines if line)
 
@@ -97,13 +97,14 @@ class TracedSlots:
             example,
             task=slots.NAME,
             prompt=example.prompt.removesuffix(max(there, key=len, default="")),
-            target=slots.target(self.parse(example.target)),
+            target=slots.target(self.parse(example.target) or {}),
         )
 
     def cut(self, trace: Trace) -> Trace:
         """The trace as far as this form goes."""
         kept = PARTS[: PARTS.index(self.last) + 1] if self.last else ()
-        return replace(trace, **{part: None for part in PARTS if part not in kept})
+        cut: dict[str, Any] = {part: None for part in PARTS if part not in kept}
+        return replace(trace, **cut)
 
     @staticmethod
     def parse(raw: str) -> dict | None:
@@ -117,7 +118,7 @@ class TracedSlots:
         """
         read = [parse_trace(p.raw) for p in predictions]
         both = list(zip(predictions, read, strict=True))
-        counts = {
+        counts: dict[str, list] = {
             "thought": [(p.trace_tokens * t.thinks, t.thinks) for p, t in both],
             "obeyed": [(t.thinks == self.thinks, 1) for t in read],
             "heard": [_word_errors(p.transcript, t) for p, t in both],
@@ -155,6 +156,7 @@ def gold_trace(utterance: Utterance, example: Example, rng: random.Random) -> Tr
     The mentions are all values of the turn, those that nobody asks for included.
     """
     answer = slots.parse(example.target)
+    assert answer is not None, "gold can be read"
     spans = sorted(utterance.slots, key=lambda span: span.start)
     because = {
         span.slot: _because(

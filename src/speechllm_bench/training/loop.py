@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,6 +24,7 @@ from speechllm_bench import runs, sealed
 from speechllm_bench.config import FitConfig
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import CURVE_COLUMNS, SECONDS
+from speechllm_bench.status import Status
 from speechllm_bench.training.schedule import learning_rate
 from speechllm_bench.training.stopping import Stopping
 
@@ -46,7 +48,7 @@ class Point:
 class Fit:
     """What a training leaves besides the weights."""
 
-    status: str  # "ok", or "diverged" when a loss or gradient was not finite, in training or validation
+    status: Status  # ok or diverged
     curve: list[Point]
     seconds: float  # of training steps, over all sittings
     validation_seconds: float
@@ -59,7 +61,7 @@ class Fit:
 
     def sound(self, backbone: str, phase: str) -> Fit:
         """Itself; UserError where it diverged, since a backbone is not trained on from there, nor stored."""
-        if self.status == "diverged":
+        if self.status == Status.DIVERGED:
             raise UserError(
                 f"{backbone} diverged in phase '{phase}' after {self.curve[-1].examples} examples and was "
                 "not stored; lower the lr in its recipe and train again"
@@ -71,13 +73,13 @@ def fit(
     config: FitConfig,
     parameters: dict[str, nn.Parameter],
     batches: Sequence,
-    loss: Callable[[object], dict[str, Tensor]],
+    loss: Callable[[Any], dict[str, Tensor]],
     validate: Callable[[], dict[str, float]],
     checkpoint: Path,
     seed: int,
     *,
     shares: Mapping[str, float] | None = None,
-    parts: Callable[[object], Sequence[tuple[float, object]]] = lambda batch: [(1.0, batch)],
+    parts: Callable[[Any], Sequence[tuple[float, Any]]] = lambda batch: [(1.0, batch)],
     autocast: bool = False,
     lighten: Callable[[], bool] = lambda: False,
     progress: Callable[[float], None] = lambda share: None,
@@ -108,7 +110,7 @@ def fit(
     state = _resume(checkpoint, parameters, optimizer)
     started = saved = time.perf_counter()
     earlier, validating = state.seconds, state.validation_seconds
-    status = "ok"
+    status = Status.OK
 
     def gradients() -> dict[str, float]:
         torch.manual_seed(seed * 1_000_003 + state.step)
@@ -161,9 +163,9 @@ def fit(
         return sound
 
     with Stopping() as stopping:
-        while status == "ok" and (state.due(marks) or state.step < n_steps):
+        while status == Status.OK and (state.due(marks) or state.step < n_steps):
             if not (point() if state.due(marks) else step()):
-                status = "diverged"
+                status = Status.DIVERGED
             elif stopping.asked:
                 _save(checkpoint, parameters, optimizer, state)
                 raise KeyboardInterrupt(STOPPED.format(step=state.step, n=n_steps))
@@ -306,13 +308,13 @@ def write_curve(stages: Sequence[tuple[str, list[Point]]], path: Path) -> None:
 
 def join_curves(folders: Mapping[str, Path], path: Path) -> None:
     """The curves of consecutive stages, by name, as one; steps, examples and seconds count on."""
-    header, joined = list(CURVE_COLUMNS), []
+    header, joined = list(CURVE_COLUMNS), list[list[Any]]()
     steps = examples = seconds = 0
     for stage, folder in folders.items():  # another run may call a shared stage by another name
         header, *rows = csv.reader((folder / "curve.csv").read_text(encoding="utf-8").splitlines())
         for _, step, seen, split, metric, value in rows:
-            value = round(float(value) + seconds, 2) if metric == SECONDS else value
-            joined.append([stage, int(step) + steps, int(seen) + examples, split, metric, value])
+            shown = round(float(value) + seconds, 2) if metric == SECONDS else value
+            joined.append([stage, int(step) + steps, int(seen) + examples, split, metric, shown])
         steps, examples = (joined[-1][1], joined[-1][2]) if rows else (steps, examples)
         seconds += sealed.read(folder / "stage.json", runs.DELETE_FOLDER)["seconds"]
     runs.write_text(path, "".join(",".join(map(str, row)) + "\n" for row in [header, *joined]))

@@ -46,6 +46,7 @@ class Regulariser:
 
     def loss(self, model: SpeechLLM, batch: Batch, utterances: Sequence[Utterance]) -> dict[str, Tensor]:
         """Both terms of the loss, each times its share; the adapter's output is computed once for both."""
+        assert model.adapter is not None
         speech = model.speech(batch)  # (B, L, E)
         logits = self.classifier(speech, model.adapter.out_length(batch.n_frames))  # (B, K)
         wanted = labels(utterances).to(logits.device)  # (B, K)
@@ -60,7 +61,7 @@ class Regulariser:
 
 
 def n_parameters(stages: Sequence[StageConfig]) -> int:
-    """Of the classifier that any of these stages trains; none is kept from one stage to the next."""
+    """Parameters of the classifier that a stage of these trains; none is kept from one stage to the next."""
     return adapters.n_parameters(Classifier(len(LABELS))) if any(s.classifier for s in stages) else 0
 
 

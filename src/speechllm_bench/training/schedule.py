@@ -1,4 +1,4 @@
-"""What is seen when, and at what learning rate: pure functions of a seed and a step, so a run can resume."""
+"""The order of examples and the learning rate: pure functions of a seed and a step, so a run can resume."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from speechllm_bench.models.inputs import PromptTokens
 
 @dataclass(frozen=True)
 class Seen:
-    """What the examples of a stage were made of."""
+    """Amounts that the examples of a stage were made of."""
 
     padding_share: float  # of the training positions
     speech_hours: float

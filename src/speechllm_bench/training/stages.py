@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,6 @@ from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators.labels import labels as annotated
 from speechllm_bench.data.corpora import instructions
-from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.evaluation import score
 from speechllm_bench.models.adapters import build_adapter, mean_norm
 from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
@@ -49,14 +49,14 @@ class Data:
     train: list[Utterance]
     validation: list[Utterance]
     slot_types: dict[str, SlotType]
-    frames: FrameStore | None  # None: text is read
+    frames: Any  # a FrameStore; None: text is read
     recognised: Mapping[str, str] = field(default_factory=dict)  # utterance id -> what a recogniser heard
-    instructions: FrameStore | None = None  # the spoken ones, where a task has them
+    instructions: Any = None  # a FrameStore of the spoken ones, where a task has them
     traces: Mapping[str, tuple[Example, Trace]] = field(default_factory=dict)  # utterance id -> stored one
 
     def heard(
         self, utterances: Sequence[Utterance], text: Text, examples: Sequence[Example]
-    ) -> dict[str, list]:
+    ) -> dict[str, Any]:
         """What the model gets of these turns, as `collate` and `decode` take it; `text` where it reads.
 
         Of `examples`, one a turn, those with a spoken instruction have it behind the turn.
@@ -79,10 +79,10 @@ class Data:
         return self.frames.n_frames(utterance.id) + spoken
 
 
-def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
+def build_model(config: RunConfig, d_encoder: Any) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
     """The untrained SpeechLLM of a run; LoRA and the adapter each start from the run's seed alone.
 
-    An audio LLM brings its adapter with it. `d_encoder` is None for a text LLM.
+    An audio LLM brings its adapter with it. `d_encoder`, the width of frames, is None for a text LLM.
     """
     torch.manual_seed(config.seed)
     adapter = None
@@ -121,9 +121,8 @@ def train_stage(
         labels = annotated(data.train, stage.annotation, config.seed)
         found = [turn for turn in data.train if turn.id in labels]
         train = [t if "entities" in t.gold else replace(t, gold=(*t.gold, "entities")) for t in found]
-    # The first calls of the split: fewer are a prefix of more.
-    train = train[: math.ceil(len(train) * (stage.train_share or 1))]
-    positions = {}  # of a batch, by its first example: how many were padding, how many there are
+    train = train[: math.ceil(len(train) * (stage.train_share or 1))]  # fewer are a prefix of more
+    positions: dict[int, tuple] = {}  # of a batch, by its first example: how many were padding, of how many
 
     def example(asked: Asked, gold: bool = False) -> Example:
         (item, epoch), tasks = asked
@@ -165,7 +164,8 @@ def train_stage(
     lengths = list(map(_reference_length, by_gold, turns))
     batches = schedule.batches(range(len(asked)), lengths, stage.batch_size, rng)
     parameters = model.trained_parameters(stage.train)
-    for beside in filter(None, (regulariser, warm_start)):
+    besides: list[Any] = [one for one in (regulariser, warm_start) if one]
+    for beside in besides:
         parameters |= beside.parameters()
     rate = (stage.adapter_lr or stage.lr) / stage.lr  # of all but LoRA
     whole = bool(regulariser or warm_start)  # their terms are no means over target tokens
@@ -196,12 +196,12 @@ def train_stage(
         progress=progress,
     )
     amounts = _amounts(config, stage, turns, examples, tokenizer, data)
-    thinking = (t.id for t, e in zip(turns, examples, strict=True) if stage.traces and TASKS[e.task].thinks)
-    stored = sum(id in data.traces for id in thinking)
-    padded, whole = map(sum, zip(*positions.values(), strict=True)) if positions else (0, 1)
+    thinking = [TASKS[e.task].thinks and t.id in data.traces for t, e in zip(turns, examples, strict=True)]
+    stored = sum(thinking) if stage.traces else 0
+    padded, places = map(sum, zip(*positions.values(), strict=True)) if positions else (0, 1)
     left = (warm_start.left_out, warm_start.head.weights()) if warm_start else (None, None)
     prompts = prompt_tokens(tokenizer, examples, spoken=data.frames is not None)
-    return fitted, Seen(padded / whole, *amounts, prompts, stored, *left)
+    return fitted, Seen(padded / places, *amounts, prompts, stored, *left)
 
 
 def _asked(
@@ -223,7 +223,7 @@ def _asked(
     else:  # each task has turns of its own, and its share of the examples
         parts = _shares(stage.tasks, stage.own_examples).items()
         asked = schedule.interleave([drawn({task: 1.0}, n, rng) for task, n in parts], rng)
-    again = [[(turn, {stage.again: 1.0}) for turn, _ in asked]] if stage.again else []
+    again: list[list[Asked]] = [[(turn, {stage.again: 1.0}) for turn, _ in asked]] if stage.again else []
     beside = [
         drawn({task: 1.0}, n, np.random.default_rng([seed, index, *task.encode()]))
         for task, n in sorted((stage.beside or {}).items())
@@ -277,7 +277,7 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
         for u, tasks in pairs
     ]
     parts = [slice(i, i + stage.batch_size) for i in range(0, len(examples), stage.batch_size)]
-    positions = {"speech_tokens": model.speech_tokens, "with_answer": True}
+    positions: dict[str, Any] = {"speech_tokens": model.speech_tokens, "with_answer": True}
     batches = [
         collate(tokenizer, examples[p], **data.heard(fixed[p], stage.text, examples[p]), **positions)
         for p in parts

@@ -10,7 +10,7 @@ first word: the adapter's output stands where that text would. What is answered 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench.config import StageConfig
 from speechllm_bench.data import questions
+from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.models import ctc
@@ -46,7 +47,9 @@ class WarmStart:
         n_frames: Callable[[str], int],
         seed: int,
     ):
+        assert model.adapter is not None
         self.stage, self.model, self.tokenizer, self.n_frames = stage, model, tokenizer, n_frames
+        self.adapter = model.adapter
         self.tokens = {turn.id: ctc.token_ids(tokenizer, turn.transcript) for turn in train}
         torch.manual_seed(seed)
         self.head = ctc.CtcHead(
@@ -68,12 +71,10 @@ class WarmStart:
         padded, lengths = self._padded(frames)
         if self.stage.frame_dropout:
             padded = nn.functional.dropout(padded, self.stage.frame_dropout)
-        scores = self.head(self.model.adapter(padded, lengths))
-        return {"loss": ctc.loss(scores, self.model.adapter.out_length(lengths), self._targets(turns))}
+        scores = self.head(self.adapter(padded, lengths))
+        return {"loss": ctc.loss(scores, self.adapter.out_length(lengths), self._targets(turns))}
 
-    def validation(
-        self, turns: Sequence[Utterance], frames: Mapping[str, np.ndarray]
-    ) -> Callable[[], dict[str, float]]:
+    def validation(self, turns: Sequence[Utterance], frames: FrameStore) -> Callable[[], dict[str, float]]:
         """Loss on the first of these turns, and WER of greedy decoding on the first of them."""
         validated = questions.with_gold(turns, [transcription.NAME], self.stage.validation_examples)
         self.tokens |= {turn.id: ctc.token_ids(self.tokenizer, turn.transcript) for turn in validated}
@@ -89,10 +90,10 @@ class WarmStart:
             nats, targets, values = 0.0, 0, {}
             for batch in (asked[i : i + size] for i in range(0, len(asked), size)):
                 padded, lengths = self._padded([frames[turn.id] for turn in batch])
-                scores = self.head(self.model.adapter(padded, lengths))
+                scores = self.head(self.adapter(padded, lengths))
                 wanted = self._targets(batch)
                 n = sum(map(len, wanted))
-                nats += ctc.loss(scores, self.model.adapter.out_length(lengths), wanted).item() * n
+                nats += ctc.loss(scores, self.adapter.out_length(lengths), wanted).item() * n
                 targets += n
             if targets:
                 values["loss"] = nats / targets
@@ -106,7 +107,7 @@ class WarmStart:
 
     def _fits(self, turn: Utterance) -> bool:
         """Whether the adapter makes enough speech tokens of a turn for CTC."""
-        room = self.model.adapter.out_length(self.n_frames(turn.id))
+        room = self.adapter.out_length(self.n_frames(turn.id))
         return ctc.positions_needed(self.tokens[turn.id]) <= room
 
     def _targets(self, turns: Sequence[Utterance]) -> list[list[int]]:

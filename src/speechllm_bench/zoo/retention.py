@@ -1,4 +1,4 @@
-"""What is left of an LLM's other skills once it has been tuned on slots (2510.19326, open question 2).
+"""Other skills of an LLM once it has been tuned on slots (2510.19326, open question 2).
 
 Read from the weights that training stages leave on this machine; they are not in the repository, so this is
 measured where the runs were made, and what was measured elsewhere stays in the study's table. LLMs of the zoo
@@ -21,14 +21,15 @@ from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.overrides import base_profile
 from speechllm_bench.reports.tables import smoke_mark
 from speechllm_bench.stats import with_interval
-from speechllm_bench.zoo import config, skills
+from speechllm_bench.studies import Result
+from speechllm_bench.zoo import recipes, skills
 
 SMOKE_QUESTIONS = 20  # of each skill at profile smoke, where all would take longer than its trainings
 COLUMNS = ["stage", "variant", "llm", "mode", "skill", "before", "n_before"]
 COLUMNS += ["after", "low", "high", "n_after"]
 
 
-def retained(rows: Sequence[dict], study: str) -> pd.DataFrame:
+def retained(rows: Sequence[Result], study: str) -> pd.DataFrame:
     """One row a variant, mode and skill: its value before tuning, and after with its 95 % interval over the
     questions, of a variant's first training that was measured.
 
@@ -55,7 +56,9 @@ def retained(rows: Sequence[dict], study: str) -> pd.DataFrame:
 def _measured(run: studies.Run) -> list[list]:
     """Its lines, without stage and variant; none where they cannot be measured here."""
     before = _before(run.config.llm)
-    after = before and _after(run.config, run.profile, run.stages[-1])
+    if not before:
+        return []
+    after = _after(run.config, run.profile, run.stages[-1])
     return [
         [
             *(run.config.llm, mode, skill, before[mode][skill]["value"], before[mode][skill]["n"]),
@@ -80,13 +83,13 @@ def write(frame: pd.DataFrame, study: str, profile: str) -> list[Path]:
 
 
 def _stored(study: str, profile: str) -> pd.DataFrame:
-    """What was measured for this study before, here or elsewhere."""
+    """Lines that were measured for this study before, here or elsewhere."""
     file = paths.results(profile) / "tables" / f"{study}_retention.csv"
     return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=COLUMNS)
 
 
 def read(llm: str, profile: str = "mini") -> pd.DataFrame:
-    """What is left of this LLM's skills after each tuning that a study of the profile has measured."""
+    """This LLM's skills after each tuning that a study of the profile has measured."""
     files = sorted((paths.results(profile) / "tables").glob("*_retention.csv"))
     frames = [pd.read_csv(file) for file in files]
     found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
@@ -94,7 +97,7 @@ def read(llm: str, profile: str = "mini") -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What `display` shows, and of how many questions."""
+    """A caption: what `display` shows, and of how many questions."""
     asked = frame[frame["skill"] != "perplexity"]
     before, after = (", ".join(map(str, sorted(asked[n].unique()))) for n in ("n_before", "n_after"))
     return (
@@ -134,13 +137,14 @@ def _after(run: RunConfig, profile: str, digest: str) -> dict | None:
         return runs.read_json(kept)
     if run.lora is None or not weights.is_file() or "lora" not in run.stages[-1].train:
         return None
-    recipe = config.load_recipe(config.BACKBONES[Path(run.llm).name])
+    recipe = recipes.load_recipe(recipes.BACKBONES[Path(run.llm).name])
     model = SpeechLLM(load_llm(run.llm, run.lora), adapter=None)
     stored = load_file(weights)
     with torch.no_grad():
         for name, parameter in model.trained_parameters(["lora"]).items():
             parameter.copy_(stored[name])
     n = SMOKE_QUESTIONS if base_profile(profile) == "smoke" else None
+    assert isinstance(recipe, recipes.LLMRecipe | recipes.MixtureRecipe)
     found = skills.measure(model, load_tokenizer(run.llm), recipe, n)
     runs.write_json(kept, found)
     return found

@@ -1,7 +1,7 @@
-"""What a text LLM of the zoo can do besides slots: instructions, arithmetic, logic and code, and plain text.
+"""Skills of a text LLM of the zoo besides slots: instructions, arithmetic, logic and code, and plain text.
 
-Held-out questions, the same for every LLM: fields of records and texts to repeat, as `text.py` draws them
-around validation turns of the corpus; problems that `reasoning.py` keeps from training; and plain text.
+Held-out questions, the same for every LLM: fields of records and texts to repeat, as `written.py` draws them
+around validation turns of the corpus; problems that `problems.py` keeps from training; and plain text.
 Answers count where they are right to the letter; of an answer with a thought, what it responds.
 """
 
@@ -16,12 +16,13 @@ from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench import stats
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example
 from speechllm_bench.tasks.trace import response
-from speechllm_bench.zoo import llm, reasoning, text
-from speechllm_bench.zoo.config import LLMRecipe, MixtureRecipe
+from speechllm_bench.zoo import fitting, llm_mini
+from speechllm_bench.zoo.fitting import Item
+from speechllm_bench.zoo.recipes import LLMRecipe, MixtureRecipe
+from speechllm_bench.zoo.texts import problems, written
 
 QUESTIONS = 300  # of each skill
 ROWS = 128  # of plain text
@@ -30,7 +31,7 @@ TURNS = 500  # of the validation split, for plain text, repetition and context
 BATCH = 100
 ANSWER_TOKENS = 200
 FIELDS = {"renamed": 0.35, "rare": 0.5, "typed": 0.5, "closed": 0.5, "related": 0.4}
-EXACT = ("extraction", "repetition", *reasoning.SUBJECTS)
+EXACT = ("extraction", "repetition", *problems.SUBJECTS)
 PLAIN = "as it is"  # the mode of an LLM without a switch
 Asked = tuple[Example, str]
 """A question and the text it is about."""
@@ -50,10 +51,10 @@ def measure(
     model.eval()
     modes = {PLAIN: ""}
     if isinstance(recipe, MixtureRecipe) and recipe.switched:
-        modes = {switch: f"\n{switch}" for switch in reasoning.SWITCH.values()}
+        modes = {switch: f"\n{switch}" for switch in problems.SWITCH.values()}
     held_out = {skill: asked[:n] for skill, asked in questions().items()}
     plain = perplexity(model, tokenizer, recipe)  # of text without a prompt: the same in every mode
-    found = {}
+    found: dict[str, dict] = {}
     for mode, ending in modes.items():
         found[mode] = {}
         for skill, asked in held_out.items():
@@ -71,11 +72,11 @@ def questions() -> dict[str, list[Asked]]:
     """`QUESTIONS` of each skill, without a switch; their targets are the answers alone."""
     turns = call_centre.utterances("validation", TURNS)
     asked = {
-        "extraction": [text.extraction(i, SEED, turns, **FIELDS) for i in range(QUESTIONS)],
-        "repetition": [text.post_training(i, SEED, turns, repeated=1.0) for i in range(QUESTIONS)],
+        "extraction": [written.extraction(i, SEED, turns, **FIELDS) for i in range(QUESTIONS)],
+        "repetition": [written.post_training(i, SEED, turns, repeated=1.0) for i in range(QUESTIONS)],
     }
-    for subject in reasoning.SUBJECTS:
-        drawn = [reasoning.problem(i, SEED, True, subject) for i in range(QUESTIONS)]
+    for subject in problems.SUBJECTS:
+        drawn = [problems.problem(i, SEED, True, subject) for i in range(QUESTIONS)]
         asked[subject] = [(p.example(f"{subject}/{i}", False, False), p.text) for i, p in enumerate(drawn)]
     return asked
 
@@ -83,10 +84,9 @@ def questions() -> dict[str, list[Asked]]:
 def answers(model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, asked: Sequence[Asked]) -> list[str]:
     said = []
     for start in range(0, len(asked), BATCH):
-        examples, texts = zip(*asked[start : start + BATCH], strict=True)
-        batch = collate(tokenizer, examples, transcripts=texts, with_answer=False)
-        ids = model.generate(batch, ANSWER_TOKENS, tokenizer.eos_token_id, tokenizer.pad_token_id)
-        said += tokenizer.batch_decode(ids, skip_special_tokens=True)
+        items = [Item(example, text) for example, text in asked[start : start + BATCH]]
+        batch = fitting.read_batch(tokenizer, items, with_answer=False)
+        said += fitting.answers(model, tokenizer, batch, ANSWER_TOKENS)
     return said
 
 
@@ -94,10 +94,10 @@ def answers(model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, asked: Sequenc
 def perplexity(
     model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, recipe: LLMRecipe | MixtureRecipe
 ) -> dict:
-    """Of a token of plain text, without marks, in the tokens of the LLM's own tokenizer."""
+    """Perplexity of a token of plain text, without marks, in the tokens of the LLM's own tokenizer."""
     turns = call_centre.utterances("validation", TURNS)
-    rows = llm.packed(recipe.model_copy(update={"marked": 0.0}), tokenizer, turns, ROWS, SEED)
-    nats = [llm.language_loss(model.llm, row[None]).item() for row in rows]
+    rows = llm_mini.packed(recipe.model_copy(update={"marked": 0.0}), tokenizer, turns, ROWS, SEED)
+    nats = [llm_mini.language_loss(model.llm, row[None]).item() for row in rows]
     return {name: float(np.exp(v)) if name != "n" else v for name, v in _interval(np.array(nats)).items()}
 
 

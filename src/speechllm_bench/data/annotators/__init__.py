@@ -26,7 +26,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Annotated(Generic[Answer]):
-    """What an annotator made of some questions, in their order."""
+    """Answers of an annotator to some questions, in their order."""
 
     answers: list[Answer | None]  # None: no answer to this question could be used
     rejected: Counter[str] = field(default_factory=Counter)  # rejected texts by each of their faults

@@ -63,9 +63,7 @@ TRACES: Request[Trace] = Request(messages, trace.parse, faults, "traces")
 class Api(Generic[Answer]):
     """An annotator that asks `client`, several questions at once."""
 
-    def __init__(
-        self, client: Client, request: Request[Answer] = TRACES, workers: int = 8, show: bool = True
-    ):
+    def __init__(self, client: Client, request: Request[Answer], workers: int = 8, show: bool = True):
         self.client, self.request, self.workers, self.show = client, request, workers, show
 
     def annotate(self, questions: Sequence[Question]) -> Annotated[Answer]:
@@ -120,7 +118,8 @@ class Api(Generic[Answer]):
             for written, found in zip(read, faults):
                 if not found:
                     return written, wrong, replies, None
-            wrong.update(min(faults, key=len))
+            fewest: list[str] = min(faults, key=len)
+            wrong.update(fewest)
         return None, wrong, replies, None
 
 
@@ -135,7 +134,7 @@ def _readings(text: str) -> list[str]:
 
 
 def cost(model: str, tokens_in: int, tokens_out: int) -> str:
-    """What tokens cost, in dollars where the price is known."""
+    """The cost of tokens, in dollars where the price is known."""
     tokens = f"{tokens_in:,} tokens in, {tokens_out:,} out"
     if model not in PRICES:
         return tokens

@@ -57,7 +57,7 @@ def read(file: Path, turns: Sequence[Utterance]) -> dict[str, list[tuple[str, st
 
 
 def _entities(row: dict[str, str], transcript: str, where: str) -> list[tuple[str, str]]:
-    found = []
+    found: list[tuple[str, str]] = []
     for tag, word in ner.SPOKEN.items():
         for phrase in (row[word] or "").split(";"):
             phrase = " ".join(phrase.split())

@@ -1,4 +1,4 @@
-"""What is wrong with a trace, beside what was said and the gold answer: nobody learns from a wrong one."""
+"""Faults of a trace, beside what was said and the gold answer: nobody learns from a wrong one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def faults(trace: Trace, question: Question) -> list[str]:
         "no mentions": trace.mentions is None,
         "asked slot without a reason": any(not reasons.get(name) for name in asked),
         "reason for a slot nobody asked for": any(name not in asked for name in reasons),
-        "transcript changed": bool(trace.transcript) and trace.transcript.split() != said.split(),
+        "transcript changed": (trace.transcript or said).split() != said.split(),
         "mention not in the transcript": any(not contains(said, mention) for mention in mentions),
         "value not in the transcript": any(not contains(said, value) for value in answer.values()),
         "value not among the mentions": any(value not in mentions for value in answer.values()),

@@ -35,7 +35,9 @@ class Server:
 
     @classmethod
     def from_environment(cls) -> Server:
-        """Of OPENAI_BASE_URL, OPENAI_MODEL and OPENAI_API_KEY; UserError where OpenAI's own lacks a key."""
+        """The server of OPENAI_BASE_URL, OPENAI_MODEL and OPENAI_API_KEY; UserError where OpenAI's own lacks
+        a key.
+        """
         get = os.environ.get
         server = cls(
             get("OPENAI_BASE_URL") or OPENAI, get("OPENAI_MODEL") or MODEL, get("OPENAI_API_KEY", "")
@@ -137,7 +139,7 @@ class Client:
         return _shown(self.server.base_url)
 
     def _secrets(self) -> list[str]:
-        """What may be a key or a password, and is never told."""
+        """Texts that may be a key or a password, and are never told."""
         url = urlsplit(self.server.base_url)
         beside = [url.password, *(value for _, value in parse_qsl(url.query))]
         return [secret for secret in (self.server.key, *beside) if secret]

@@ -54,7 +54,7 @@ class Drawn:
         return found
 
     def _error(self, place: str, probability: float) -> random.Random | None:
-        """What the error at a place is drawn from, None where there is none."""
+        """The number that the error at a place is drawn from, None where there is none."""
         rng = random.Random(f"{self.seed}/entities/{place}")
         return rng if rng.random() < probability else None
 

@@ -81,8 +81,8 @@ def shown(question: Question, shots: Sequence[Utterance]) -> Example:
     return replace(question.example, prompt="".join(examples) + question.example.prompt)
 
 
-def request(shots: Sequence[Utterance]) -> Request[list[tuple[str, str]] | None]:
-    """What the API annotator asks for entities."""
+def request(shots: Sequence[Utterance]) -> Request[Labels | None]:
+    """The request for entities of the API annotator."""
 
     def messages(question: Question) -> list[dict]:
         asked = shown(question, shots).prompt.replace(AUDIO, f" {question.utterance.transcript}")
@@ -117,7 +117,7 @@ FILTERS = {"in the transcript": said, "known tags": meaningful}
 
 
 def filtered(labels: Labels, transcript: str) -> Labels:
-    """What both filters let through."""
+    """Labels that both filters let through."""
     for keep in FILTERS.values():
         labels = keep(labels, transcript)
     return labels

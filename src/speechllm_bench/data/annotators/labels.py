@@ -22,10 +22,10 @@ def labels(train: Sequence[Utterance], annotation: AnnotationConfig, seed: int) 
     """
     if annotation.stored:
         read = stored.read_labels(annotation.stored)
-        written = {u.id: read[u.id] for u in train if u.id in read}
+        written: dict[str, Labels] = {u.id: read[u.id] for u in train if u.id in read}
     else:
         train = questions.with_gold(train, [ner.NAME])
-        annotator = Drawn(seed, annotation.noise, few_shots(train))
+        annotator = Drawn(seed, annotation.noise or 0.0, few_shots(train))
         written = {u.id: annotator.labels(u) for u in train}
     if not written:
         raise UserError(

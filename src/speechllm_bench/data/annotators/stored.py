@@ -1,4 +1,4 @@
-"""What an annotator wrote, on disk: one JSON a line, in a file that is named after what it holds.
+"""Answers of an annotator on disk: one JSON a line, in a file that is named after what it holds.
 
 A profile that names such a file trains on it, and the name is part of its runs' digests. Who wrote it, and
 what became of what was asked, stands in a record beside it, which goes into the runs' own.

@@ -33,7 +33,7 @@ def known(corpus: str, recipe: dict) -> dict[str, str]:
 def find(
     corpus: str, recipe: dict, sizes: dict, turns: Iterable[Utterance], read: Callable
 ) -> dict[str, str]:
-    """What of `turns` cannot be read by `read`, beside what is known; recorded for all later commands.
+    """Those of `turns` that cannot be read by `read`, beside what is known; recorded for all later commands.
 
     Raises UserError where it is more than `MOST`, MissingInput where a whole part of the corpus is missing.
     """

@@ -32,7 +32,7 @@ def voiced(text: str, split: str, rng: random.Random) -> str:
 
 
 def words(instruction: str) -> str:
-    """What is said in a spoken instruction, by its id; nothing where there is none."""
+    """The words of a spoken instruction, by its id; nothing where there is none."""
     return instruction.rpartition("/")[2]
 
 
@@ -43,7 +43,7 @@ def speakers(split: str) -> list[tuple[str, str]]:
 
 
 def texts() -> list[str]:
-    """What is said in them, by every task that asks aloud."""
+    """Their texts, by every task that asks aloud."""
     return list(dict.fromkeys(text for task in TASKS.values() for text in task.instructions))
 
 
@@ -57,7 +57,7 @@ def utterances() -> dict[str, list[Utterance]]:
 
 @cache
 def recipe() -> dict:
-    """What the instructions are made from, as `corpora.recipe` says it of a corpus."""
+    """A record of what the instructions are made from, as `corpora.recipe` says it of a corpus."""
     said = {split: [u.hashed() for u in some] for split, some in utterances().items()}
     return {"corpus": "instructions", "text": runs.digest(said), **corpora.speech_recipe()}
 

@@ -191,7 +191,8 @@ def _utterance(source: str, split: str, name: str, speaker: str, text: str, **fi
 
 def annotated(text: str, raw_entities: str) -> tuple[str, tuple[Entity, ...]]:
     """A text without punctuation and its entities, of SLUE's text and list of [tag, start, length]."""
-    kept, place = [], []  # characters, and where each of `text` has come to stand
+    kept: list[str] = []  # characters
+    place: list[int] = []  # where each of `text` has come to stand
     for character in text:
         place.append(len(kept))
         if character not in PUNCTUATION and not (character == " " and (not kept or kept[-1] == " ")):
@@ -245,9 +246,10 @@ def _rows(file: Path) -> dict[str, dict[str, str]]:
         reader = csv.DictReader(lines, delimiter="\t")
         for row in reader:
             _refuse_swallowed(file, reader.line_num, row)
-            if row.get("id") in rows:
-                raise UserError(f"{file.name}, line {reader.line_num}: {row['id']} stands there twice")
-            rows[row.get("id")] = row
+            id = row.get("id") or ""
+            if id in rows:
+                raise UserError(f"{file.name}, line {reader.line_num}: {id} stands there twice")
+            rows[id] = row
     for row in rows.values():
         there = {key for key in row if row[key] is not None}
         if lacking := {"id", "normalized_text", *of_one} - there:

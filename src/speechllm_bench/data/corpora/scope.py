@@ -1,4 +1,6 @@
-"""What a corpus can be asked. What a plan leaves out as not testable follows from it (`data/testable.py`)."""
+"""The questions that a corpus can be asked. What a plan leaves out as not testable follows from it
+(`data/testable.py`).
+"""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ def write(corpus: CorpusConfig, splits: list[str], clips: Clips, folder: Path) -
     for split in splits:
         utterances = corpora.utterances(corpus)[split]
         spoken = [_spoken(u, clips) for u in utterances]
-        table = {"id": [u.id for u in utterances]}
-        table |= {"n_samples": [n for n, _ in spoken], "flac": [flac for _, flac in spoken]}
+        sizes, payloads = [n for n, _ in spoken], [flac for _, flac in spoken]
+        table = {"id": [u.id for u in utterances], "n_samples": sizes, "flac": payloads}
         metadata = {"utterances": texts_digest(utterances), "recipe": json.dumps(corpora.recipe(corpus.name))}
         buffer = io.BytesIO()
         pq.write_table(pa.table(table).replace_schema_metadata(metadata), buffer, compression="none")
@@ -60,7 +60,7 @@ def shipped(corpus: CorpusConfig, folder: Path) -> dict[str, list[Utterance]]:
 
 
 def recording(folder: Path) -> Callable[[Utterance], np.ndarray]:
-    """What reads an utterance's float32 samples at 16 kHz from the shipped turns."""
+    """A function that reads an utterance's float32 samples at 16 kHz from the shipped turns."""
     turns: dict[str, dict] = {}
 
     def read(utterance: Utterance) -> np.ndarray:
@@ -82,8 +82,8 @@ def texts_digest(utterances: list[Utterance]) -> str:
 def _spoken(utterance: Utterance, clips: Clips) -> tuple[int, bytes]:
     """How many samples the turn has at 16 kHz, and the FLAC file of what the line carried."""
     voice = utterance.voice
-    clean = clips.read(utterance.transcript, voice)
-    if clean is None:
+    clean = clips.read(utterance.transcript, voice) if voice else None
+    if voice is None or clean is None:
         raise MissingInput(
             f"turn {utterance.id} has not been spoken yet; run `speechllm-bench prepare` first"
         )

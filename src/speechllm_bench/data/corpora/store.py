@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from functools import cached_property, lru_cache
 from itertools import chain, islice
@@ -93,7 +93,7 @@ def build(
     versions = {} if recording else _versions(utterances)
     if recording:
         bar = tqdm(utterances, "recordings", unit=" utt", disable=not progress, mininterval=1)
-        spoken = ((utterance, recording(utterance)) for utterance in bar)
+        spoken: Generator = ((utterance, recording(utterance)) for utterance in bar)
     else:
         spoken = speak_all(utterances, n_workers, progress, clips)
     with runs.whole_folder(Path(folder)) as temporary, closing(spoken):
@@ -116,15 +116,15 @@ def _repeated(recipe: dict, utterances: dict[str, list[Utterance]]) -> str:
 
 
 def _versions(utterances: Iterable[Utterance]) -> dict[str, str | int | None]:
-    """Of what speaks."""
-    versions = {"espeak": espeak_version(), "synthesis": SYNTHESIS_VERSION}
+    """Versions of what speaks."""
+    versions: dict[str, str | int | None] = {"espeak": espeak_version(), "synthesis": SYNTHESIS_VERSION}
     if any(u.voice and neural_voices.is_neural(u.voice) for u in utterances):
         versions |= neural_voices.versions()
     return versions
 
 
 def _record(recipe: dict, versions: dict, splits: dict[str, dict]) -> dict:
-    """What corpus.json holds; versions are of what spoke, none of recorded speech."""
+    """The content of corpus.json; versions are of what spoke, none of recorded speech."""
     identity = [recipe, versions, {split: counts["utterances_sha256"] for split, counts in splits.items()}]
     return {
         "fingerprint": runs.digest("spoken corpus", identity),

@@ -84,7 +84,7 @@ class _Call:
     def turns(self) -> list[Utterance]:
         """The caller turns, in order."""
         rng, lines = self.rng, self.rules.caller
-        n = rng.choices(tuple(_CALLER_TURNS), _CALLER_TURNS.values())[0]
+        n = rng.choices(tuple(_CALLER_TURNS), tuple(_CALLER_TURNS.values()))[0]
         closing = n > 2 and rng.random() < _CLOSING
         asides = 1
         self._agent(self.domain.greetings)
@@ -111,7 +111,7 @@ class _Call:
         return self.done
 
     def _missing(self, intent: Intent) -> list[str]:
-        """What the agent still has to ask for, in order; sometimes one shared detail more."""
+        """Slots that the agent still has to ask for, in order; sometimes one shared detail more."""
         missing = [slot for slot in intent.needs if slot not in self.given]
         extra = self.rng.choice(self.rules.shared_answers)
         if self.rng.random() < _EXTRA_QUESTION and extra not in self.given and extra not in missing:
@@ -198,6 +198,7 @@ class _Call:
                 words = words[1:]
             if pieces := self._fill(words):
                 break
+        assert pieces, "small talk can always be said"
         pieces = self._disfluent(pieces)
         if prefix:
             pieces = [*prefix, *pieces]
@@ -270,7 +271,9 @@ class _Call:
         places = disfluency.correctable(pieces)
         if places and rng.random() < disfluency.CORRECT:
             at = rng.choice(places)
-            if wrong := self._new_value(pieces[at].slot, "", pieces):
+            filled = pieces[at]
+            assert isinstance(filled, Filled)
+            if wrong := self._new_value(filled.slot, "", pieces):
                 pieces = disfluency.correct(pieces, rng, at, wrong)
         if rng.random() < disfluency.RESTART:
             pieces = disfluency.restart(pieces, rng)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
@@ -157,6 +158,9 @@ def grammar() -> Grammar:
     return load_grammar()
 
 
+Kind = TypeVar("Kind")
+
+
 class _File:
     """One YAML file; its methods turn parts of it into checked records."""
 
@@ -172,7 +176,7 @@ class _File:
     def __str__(self) -> str:
         return self._name
 
-    def get(self, key: str, kind: type) -> object:
+    def get(self, key: str, kind: type[Kind]) -> Kind:
         value = self._record.get(key)
         if not isinstance(value, kind) or not value:
             raise UserError(f"{self}: {key} is missing or is no {_KIND_WORDS[kind]}")
@@ -255,7 +259,7 @@ class _File:
 
 
 _COMPANY = Slot(SlotType("company", "the company called", True, False, SHARED), None, (), None)
-_KIND_WORDS = {dict: "mapping", list: "list", str: "text"}
+_KIND_WORDS: dict[type, str] = {dict: "mapping", list: "list", str: "text"}
 
 
 def _check_keys(where: str, spec: object, required: set[str], optional: set[str]) -> None:

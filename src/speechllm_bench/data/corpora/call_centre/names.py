@@ -106,7 +106,7 @@ def _store_lists(lists: dict[str, list[str]], path: Path) -> None:
 
 
 def phonemes(text: str) -> str:
-    """What espeak-ng's en-us voice says for `text`, as IPA without stress marks or spaces."""
+    """IPA of what espeak-ng's en-us voice says for `text`, without stress marks or spaces."""
     library = _espeak()
     buffer = ctypes.create_string_buffer(text.encode())
     position = ctypes.c_void_p(ctypes.addressof(buffer))
@@ -137,7 +137,7 @@ def _faker_names(attribute: str, locales: tuple[str, ...] = _LOCALES) -> list[st
         provider = importlib.import_module(f"faker.providers.person.{locale}").Provider
         names: Iterable[str] = getattr(provider, attribute)
         if isinstance(names, dict):
-            names = sorted(names, key=lambda n, weight=names: (-weight[n], n))
+            names = [name for _, name in sorted((-weight, name) for name, weight in names.items())]
         found += map(fold, names)
     return list(dict.fromkeys(name for name in found if name))
 

@@ -1,4 +1,4 @@
-"""What keeps the splits apart: wordings, speakers and shares of the open-class values.
+"""Shares that keep the splits apart: wordings, speakers and shares of the open-class values.
 
 Protocol rule 1. Every open-class word or number belongs to exactly one share, by a hash of its
 own text, so membership never depends on what else is in a list. Speakers (accent and variant) are

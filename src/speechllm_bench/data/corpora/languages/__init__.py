@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import count, islice
 from pathlib import Path
-from typing import Literal
 
 from speechllm_bench.config import LANGUAGES, LANGUAGES_GOLD
 from speechllm_bench.data.corpora.call_centre.splits import VARIANTS, Split
-from speechllm_bench.schema import ENTITY_TAGS, Entity, Utterance
+from speechllm_bench.schema import Entity, EntityTag, Utterance
 from speechllm_bench.strict import Strict, load_yaml
 
 RECIPE_VERSION = "2"
@@ -31,7 +30,7 @@ _PLACE = re.compile(r"\{(\w+)\}")
 class Values(Strict):
     """What can stand in one place of a turn."""
 
-    tag: Literal[ENTITY_TAGS]
+    tag: EntityTag
     of: list[str]
 
 

@@ -21,7 +21,7 @@ def read_gold(path: Path, by: Key = "file") -> dict[str, dict]:
     intent scored is made of scenario and action, since the file's own field `intent` differs from them in
     places. A filler is the lower-cased words of the entity's span, which lists all its token indices.
     """
-    gold = {}
+    gold: dict[str, dict] = {}
     for row in rows(path, *GOLD_KEYS, *([by] if by == "slurp_id" else [])):
         words = [token["surface"].lower() for token in row["tokens"]]
         entities = [

@@ -19,7 +19,7 @@ from speechllm_bench.evaluation import score
 from speechllm_bench.schema import Prediction
 from speechllm_bench.tasks import slots, trace, transcription
 from speechllm_bench.tasks.traced_slots import SWITCHED
-from speechllm_bench.zoo import card, config
+from speechllm_bench.zoo import model_card, recipes
 
 TURNS = 500  # a split
 SPLITS = ("validation", "A-test", "B-test")
@@ -27,22 +27,24 @@ SPLITS = ("validation", "A-test", "B-test")
 
 def evaluate_backbones(name: str, n_workers: int) -> list[Path]:
     """Measure what recipe `name` makes."""
-    config.load_recipe(name)
-    return [_evaluate(backbone, n_workers) for backbone, recipe in config.BACKBONES.items() if recipe == name]
+    recipes.load_recipe(name)
+    return [
+        _evaluate(backbone, n_workers) for backbone, recipe in recipes.BACKBONES.items() if recipe == name
+    ]
 
 
 def _evaluate(name: str, n_workers: int) -> Path:
     """Measure one backbone and write evaluation.json and README.md into its folder."""
-    recipe = config.load_recipe(config.BACKBONES[name])
-    folder = config.folder(name)
+    recipe = recipes.load_recipe(recipes.BACKBONES[name])
+    folder = recipes.folder(name)
     if not folder.is_dir():
         raise UserError(f"zoo/{name} is not there; train it with `speechllm-bench zoo train {recipe.name}`")
     corpus = preparation.ensure_corpus(
         CorpusConfig(name="call_centre", sizes=dict.fromkeys(SPLITS, TURNS)), n_workers
     )
-    if isinstance(recipe, config.LLMRecipe | config.MixtureRecipe):
+    if isinstance(recipe, recipes.LLMRecipe | recipes.MixtureRecipe):
         measured = _measure_llm(name, recipe, corpus)
-    elif isinstance(recipe, config.AudioLLMRecipe):
+    elif isinstance(recipe, recipes.AudioLLMRecipe):
         measured = {"splits": _measure_audio_llm(name, corpus)}
     else:
         measured = {"splits": _measure_whisper(name, corpus)}
@@ -53,7 +55,7 @@ def _evaluate(name: str, n_workers: int) -> Path:
         "environment": runs.environment(),
     }
     runs.write_json(folder / "evaluation.json", record)
-    runs.write_text(folder / "README.md", card.text(folder, name, recipe))
+    runs.write_text(folder / "README.md", model_card.card(folder, name, recipe))
     return folder
 
 
@@ -75,7 +77,7 @@ def _measure_whisper(name: str, corpus: Corpus) -> dict:
     return measured
 
 
-def _measure_llm(name: str, recipe: config.LLMRecipe | config.MixtureRecipe, corpus: Corpus) -> dict:
+def _measure_llm(name: str, recipe: recipes.LLMRecipe | recipes.MixtureRecipe, corpus: Corpus) -> dict:
     """Slots by split, of an LLM with a switch in both of its modes; and its other skills.
 
     An LLM that was made to reason thinks unasked: what it answers is read behind the thought, of all LLMs.
@@ -85,10 +87,10 @@ def _measure_llm(name: str, recipe: config.LLMRecipe | config.MixtureRecipe, cor
     from speechllm_bench.models.speech_llm import SpeechLLM
     from speechllm_bench.zoo import skills
 
-    folder = str(config.folder(name))
+    folder = str(recipes.folder(name))
     model, tokenizer = SpeechLLM(load_llm(folder), adapter=None), load_tokenizer(folder)
     slot_types = corpora.slot_types("call_centre")
-    switched = isinstance(recipe, config.MixtureRecipe) and recipe.switched
+    switched = isinstance(recipe, recipes.MixtureRecipe) and recipe.switched
     splits = {}
     for task, switch in SWITCHED.items() if switched else ((slots.NAME, ""),):
         for split, ood in (*((split, False) for split in SPLITS), ("B-test", True)):
@@ -117,7 +119,7 @@ def _measure_audio_llm(name: str, corpus: Corpus) -> dict:
     from speechllm_bench.models.llm import load_tokenizer
     from speechllm_bench.models.speech_llm import SpeechLLM
 
-    folder = str(config.folder(name))
+    folder = str(recipes.folder(name))
     whole, tokenizer = audio_llm.load_audio_llm(folder), load_tokenizer(folder)
     model, tower = SpeechLLM(*audio_llm.language_parts(whole)), whole.model.audio_tower
     slot_types = corpora.slot_types("call_centre")

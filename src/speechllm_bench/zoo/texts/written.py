@@ -1,27 +1,36 @@
 """The text that the embedded LLM learns from; none of it asks for a slot of the corpus.
 
 Pre-training reads calls of the zoo split, descriptions of slots in plain words (unseen slot types too:
-protocol rule 2) and records. Post-training asks for fields of records and for verbatim repetition.
+protocol rule 2), records, and lines of marks. Post-training asks for fields of records and for verbatim
+repetition.
+
+Lines of marks hold every printable character, as numbers, lists, markup and code have them. The corpus is
+lower-case words. An LLM that has read nothing else has never written a digit or a tag. All that it never
+writes ends with nearly one output vector, so LoRA, which leaves that layer alone, can hardly teach it to tell
+such characters apart. None of these lines has the form of a trace or of a question.
 """
 
 from __future__ import annotations
 
+import json
 import random
+import string
 from collections.abc import Iterator
 
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.schema import Example, Utterance
 from speechllm_bench.tasks import slots, transcription
 from speechllm_bench.tasks.prompt import AUDIO, user_message
-from speechllm_bench.zoo import marks
-from speechllm_bench.zoo.field_names import drawn_name, typed_name, unseen_words
-from speechllm_bench.zoo.records import record, related_record
-from speechllm_bench.zoo.words import words_in_no_order
+from speechllm_bench.zoo.texts.records import record, related_record
+from speechllm_bench.zoo.texts.words import NOUNS, drawn_name, typed_name, unseen_words, words_in_no_order
 
 ALL_SAID = ("nothing else", "only that", "no more than that", "just this")
 CONTEXT_SHARE = 0.3  # of the extraction examples
 EMPTY_SHARE = 0.15  # of the requests for absent fields too: they ask for nothing else
 TYPED_ABSENT = 0.8  # of the absent fields that are asked for
+ACCENTED = "áàâçéèêëíîïñóôœúùûü¿¡"
+CHARACTERS = string.ascii_letters + string.digits + string.punctuation + ACCENTED
+CHAT = ("<|user|>", "<|assistant|>")  # tokens of their own, of which a base LLM knows no use
 
 
 def _absent(fields: dict[str, str], unsaid: list[str], rng: random.Random, rare: float) -> list[str]:
@@ -108,7 +117,7 @@ def pre_training(seed: int, utterances: list[Utterance], marked: float = 0.0) ->
     rng = random.Random(f"zoo/{seed}/pre")
     while True:
         if marked and rng.random() < marked:
-            yield marks.line(rng)
+            yield marks(rng)
             continue
         drawn = rng.random()
         if drawn < 0.45:
@@ -138,3 +147,43 @@ def describe(name: str, description: str, paraphrases: tuple[str, ...], rng: ran
         f"{p} is another word for {name}" for p in paraphrases
     ]
     return rng.choice(forms)
+
+
+def marks(rng: random.Random) -> str:
+    """One line of marks."""
+    return rng.choice(FORMS)(rng)
+
+
+def _list(rng: random.Random) -> str:
+    return json.dumps(rng.sample(NOUNS, k=rng.randint(0, 4)))
+
+
+def _object(rng: random.Random) -> str:
+    values: list = [*rng.sample(NOUNS, k=3), rng.randint(0, 99), None, True, [], {}]
+    return json.dumps({name: rng.choice(values) for name in rng.sample(NOUNS, k=rng.randint(0, 3))})
+
+
+def _sum(rng: random.Random) -> str:
+    """Without its result: arithmetic is for post-trainings."""
+    terms = [str(rng.randint(0, 99)) for _ in range(rng.randint(2, 4))]
+    return "".join(f"{term} {rng.choice('+-*/')} " for term in terms[:-1]) + terms[-1]
+
+
+def _markup(rng: random.Random) -> str:
+    tag, *words = rng.sample(NOUNS, k=rng.randint(2, 4))
+    return f"<{tag}>{' '.join(words)}</{tag}>"
+
+
+def _code(rng: random.Random) -> str:
+    name, other = rng.sample(NOUNS, k=2)
+    return f"{name} = {rng.randint(0, 99)}; {other} = {name} {rng.choice('+-*')} {rng.randint(0, 9)}"
+
+
+def _spelled(rng: random.Random) -> str:
+    """Characters in no order, now and then between words, now and then a mark of the chat."""
+    parts = rng.choices([*CHARACTERS, *CHAT], k=rng.randint(8, 16)) + rng.sample(NOUNS, k=rng.randint(0, 3))
+    rng.shuffle(parts)
+    return rng.choice(("", " ")).join(parts)
+
+
+FORMS = (_list, _object, _sum, _markup, _code, _spelled, _spelled)

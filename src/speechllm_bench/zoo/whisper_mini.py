@@ -8,7 +8,6 @@ Axes: B utterances, M mel frames (100 Hz), T = M / 2 encoder frames, D width, N 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -26,9 +25,10 @@ from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.models.encoder import encoder_states, log_mel, real_frames
 from speechllm_bench.schema import Utterance
 from speechllm_bench.training import schedule
-from speechllm_bench.training.loop import Fit, fit
-from speechllm_bench.zoo import reading
-from speechllm_bench.zoo.config import Phase, WhisperRecipe
+from speechllm_bench.training.loop import Fit
+from speechllm_bench.zoo.fitting import Course, Progress
+from speechllm_bench.zoo.recipes import Phase, WhisperRecipe
+from speechllm_bench.zoo.texts.spoken import LONG, MIXED, SHORT, VARIED, read_aloud
 
 CHARACTERS = " 'abcdefghijklmnopqrstuvwxyz"  # CTC classes from 1 on; 0 is the blank
 _SIZES = {
@@ -42,11 +42,11 @@ _SIZES = {
     "decoder_ffn_dim",
 }
 PHASES = {
-    "training": reading.SHORT,
-    "finishing": reading.SHORT,
-    "lengthening": reading.LONG,
-    "varying": reading.VARIED,
-    "polishing": reading.MIXED,
+    "training": SHORT,
+    "finishing": SHORT,
+    "lengthening": LONG,
+    "varying": VARIED,
+    "polishing": MIXED,
 }
 PAD, END, START = "<|pad|>", "<|endoftext|>", "<|startoftranscript|>"
 
@@ -169,30 +169,35 @@ def build(recipe: WhisperRecipe, tokenizer: PreTrainedTokenizerFast) -> WhisperF
     return model
 
 
-def train(recipe: WhisperRecipe, checkpoints: Path, n_workers: int, progress: Callable[[str, float], None]):
+def train(
+    recipe: WhisperRecipe, checkpoints: Path, n_workers: int, progress: Progress
+) -> tuple[WhisperForConditionalGeneration, PreTrainedTokenizerFast, dict[str, Fit]]:
     """Model, tokenizer and the fit, from nothing or from where a killed training stopped."""
-    short = reading.read_aloud(recipe.utterances, recipe.seed, reading.SHORT)
+    short = read_aloud(recipe.utterances, recipe.seed, SHORT)
     tokenizer = train_tokenizer(recipe, short)
     model = WhisperCTC(build(recipe, tokenizer))
-    fits = {
-        phase: train_phase(recipe, phase, model, tokenizer, checkpoints, n_workers, progress)
-        for phase in PHASES
-    }
+    course = Course(recipe, checkpoints, progress)
+    fits = {phase: train_phase(course, recipe, phase, model, tokenizer, n_workers) for phase in PHASES}
     return model.whisper, tokenizer, fits
 
 
 def _mels(split: str, utterances: list[Utterance], n_workers: int) -> Mels:
-    said = [[u.transcript, asdict(u.voice)] for u in utterances]
+    said = [[u.transcript, asdict(u.voice)] for u in utterances if u.voice]
     key = runs.digest(synthesis.SYNTHESIS_VERSION, version("espeakng-loader"), said)
     return mels_of(utterances, paths.cache() / "zoo" / f"mels-{split}-{key}", n_workers)
 
 
 def train_phase(
-    recipe: WhisperRecipe, phase: str, model: WhisperCTC, tokenizer, checkpoints: Path, n_workers, progress
+    course: Course,
+    recipe: WhisperRecipe,
+    phase: str,
+    model: WhisperCTC,
+    tokenizer: PreTrainedTokenizerFast,
+    n_workers: int,
 ) -> Fit:
     """One phase of the training, in place."""
     spoken = {
-        "zoo": reading.read_aloud(recipe.utterances, recipe.seed, PHASES[phase]),
+        "zoo": read_aloud(recipe.utterances, recipe.seed, PHASES[phase]),
         "validation": call_centre.utterances("validation", recipe.validation_utterances),
     }
     mels = {split: _mels(split, utterances, n_workers) for split, utterances in spoken.items()}
@@ -225,17 +230,7 @@ def train_phase(
     lengths = mels["zoo"].lengths()
     pairs = schedule.order(len(lengths), config.examples, rng)
     batches = schedule.batches(pairs, [lengths[i] for i, _ in pairs], config.batch_size, rng)
-    return fit(
-        config,
-        parameters,
-        batches,
-        loss,
-        validate,
-        checkpoints / phase,
-        recipe.seed,
-        autocast=config.in_bf16,
-        progress=lambda share: progress(phase, share),
-    ).sound(recipe.name, phase)
+    return course.fit(config, phase, parameters, batches, loss, validate)
 
 
 def pad_mels(rows: list[Tensor]) -> Tensor:

@@ -41,7 +41,7 @@ class PostTraining(Phase):
         0.0  # share of the extractions that ask for absent fields too; the speaker says "only that"
     )
     related: float = 0.0  # share of the records whose fields only the wording tells apart
-    soft: bool  # text in pieces, blurred and noisy (`soft_reading.py`)
+    soft: bool  # text in pieces, blurred and noisy (`texts/soft_reading.py`)
 
     def shares(self) -> dict[str, float]:
         return {k: getattr(self, k) for k in ("repeated", "renamed", "rare", "typed", "closed", "related")}
@@ -60,7 +60,7 @@ class LLMRecipe(Strict):
     intermediate_size: int
     pre_training: Phase
     sequence_tokens: int  # of one packed pre-training example
-    marked: float = 0.0  # share of the plain text that is lines of marks (`marks.py`)
+    marked: float = 0.0  # share of the plain text that is lines of marks (`texts/written.py`)
     post_training: list[PostTraining]  # from easy to hard; none: a base LLM alone, without a chat format
 
     def phases(self) -> dict[str, Phase]:
@@ -85,9 +85,9 @@ class WhisperRecipe(Strict):
     dropout: float
     training: Phase
     finishing: Phase  # the same again, from a lower peak of the learning rate
-    lengthening: Phase  # longer readings (`reading.LONG`)
-    varying: Phase  # longer ones, many of them words in no order (`reading.VARIED`)
-    polishing: Phase  # fewer of those (`reading.MIXED`)
+    lengthening: Phase  # longer readings (`spoken.LONG`)
+    varying: Phase  # longer ones, many of them words in no order (`spoken.VARIED`)
+    polishing: Phase  # fewer of those (`spoken.MIXED`)
 
     def phases(self) -> dict[str, Phase]:
         names = ("training", "finishing", "lengthening", "varying", "polishing")
@@ -109,7 +109,7 @@ class AudioLLMRecipe(Strict):
     encoder: str  # becomes the audio tower, and stays as it is
     llm: str  # becomes the language model
     blocks: int = Field(gt=0)  # of the language model for each one of the llm
-    readings: dict[Literal["short", "mixed"], int]  # utterances by manner (`reading.py`), to be transcribed
+    readings: dict[Literal["short", "mixed"], int]  # utterances to transcribe, by manner (`texts/spoken.py`)
     records: int  # spoken ones, of which fields are asked for
     repetitions: int  # texts, read and to be repeated
     renamed: float  # these five as `PostTraining` has them
@@ -188,7 +188,7 @@ class SmallerRecipe(MixtureRecipe):
 
 
 Recipe = AudioLLMRecipe | LLMRecipe | MixtureRecipe | WhisperRecipe
-RECIPES = {
+RECIPES: dict[str, type[Recipe]] = {
     "audio-llm-mini": AudioLLMRecipe,
     "audio-llm-mini-fresh": AudioLLMRecipe,
     "audio-llm-mini-small": AudioLLMRecipe,

@@ -2,13 +2,17 @@
 
 The language model starts as llm-mini with blocks in between that change nothing yet (block expansion of Wu et
 al., 2401.02415), the audio tower as the encoder, and stays so: its frames are computed once. Projector and
-language model learn.
+language model learn: from speech to write down, spoken records to extract fields from, and text to repeat. No
+question names a slot of the corpus, and every voice is the zoo split's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,32 +22,41 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerBase,
     Qwen2AudioConfig,
+    Qwen2AudioEncoder,
     Qwen2AudioForConditionalGeneration,
     Qwen2AudioProcessor,
     WhisperFeatureExtractor,
 )
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from speechllm_bench import identity, runs
-from speechllm_bench.data.frames import FrameStore
+from speechllm_bench import identity, paths, runs
+from speechllm_bench.data import synthesis
+from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.data.frames import FrameStore, FrameWriter
 from speechllm_bench.models import audio_llm
 from speechllm_bench.models.encoder import load_encoder
 from speechllm_bench.models.inputs import Batch, collate
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.schema import Utterance
+from speechllm_bench.tasks import transcription
 from speechllm_bench.training import schedule
-from speechllm_bench.training.loop import Fit, fit
-from speechllm_bench.zoo.config import AudioLLMRecipe, PreTraining
-from speechllm_bench.zoo.listening import Item, items, spoken_frames
+from speechllm_bench.training.loop import Fit
+from speechllm_bench.zoo.fitting import Course, Item, Progress, answers, exact_share, read_batch
+from speechllm_bench.zoo.recipes import AudioLLMRecipe, PreTraining
+from speechllm_bench.zoo.texts.spoken import MIXED, SHORT, read_aloud, spoken_records
+from speechllm_bench.zoo.texts.written import post_training
 
 AUDIO_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")  # as Qwen2-Audio's processor writes them
 POSITIONS = 2048  # of the language model: 30 s of speech are 750
 HELD_OUT = 64  # items of a task
 ANSWER_TOKENS = 80
+MANNERS = {"short": SHORT, "mixed": MIXED}
+CHUNK = 500  # utterances encoded at a time
 
 
 def processor(tokenizer: PreTrainedTokenizerBase, n_mels: int) -> Qwen2AudioProcessor:
-    """What stands beside such a model's weights; adds the audio tokens to `tokenizer`, in place."""
+    """The processor beside such a model's weights; adds the audio tokens to `tokenizer`, in place."""
     tokenizer.add_tokens(list(AUDIO_TOKENS), special_tokens=True)
     return Qwen2AudioProcessor(
         WhisperFeatureExtractor(feature_size=n_mels), tokenizer, chat_template=tokenizer.chat_template
@@ -59,8 +72,8 @@ def build(
     """
     torch.manual_seed(seed)
     hearing = ("num_mel_bins", "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim")
-    reading = ("hidden_size", "num_attention_heads", "num_key_value_heads", "intermediate_size")
-    reading += ("rms_norm_eps", "rope_parameters", "pad_token_id", "eos_token_id")
+    reading = ["hidden_size", "num_attention_heads", "num_key_value_heads", "intermediate_size"]
+    reading += ["rms_norm_eps", "rope_parameters", "pad_token_id", "eos_token_id"]
     model = Qwen2AudioForConditionalGeneration(
         Qwen2AudioConfig(
             audio_config={"model_type": "qwen2_audio_encoder"}
@@ -105,14 +118,14 @@ def _grow(model: Qwen2AudioForConditionalGeneration, llm: LlamaForCausalLM, bloc
 
 @dataclass(frozen=True)
 class Seen:
-    """What the examples of a phase were made of."""
+    """Amounts that the examples of a phase were made of."""
 
     speech_hours: float
     text_tokens: int  # of the answers, and of texts that were read
 
 
 def train(
-    recipe: AudioLLMRecipe, checkpoints: Path, n_workers: int, progress: Callable[[str, float], None]
+    recipe: AudioLLMRecipe, checkpoints: Path, n_workers: int, progress: Progress
 ) -> tuple[Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor, dict[str, Fit], dict]:
     """Model, processor, the fits, and what was heard and read; from nothing or where it was stopped."""
     encoder, llm = load_encoder(recipe.encoder), load_llm(recipe.llm)
@@ -125,18 +138,57 @@ def train(
     frames = spoken_frames(utterances, model.model.audio_tower.eval(), recipe.encoder, n_workers)
     # Other weights to start from are another training.
     checkpoints /= runs.digest([identity.backbone_hash(name) for name in (recipe.encoder, recipe.llm)])
+    course = Course(recipe, checkpoints, progress)
     fits, seen = {}, []
     for phase in recipe.pre_training:
         batches = phase_batches(recipe, phase, material)
-        fits[phase.name] = train_phase(
-            recipe, phase, model, made.tokenizer, batches, material, frames, checkpoints, progress
-        )
+        fits[phase.name] = train_phase(course, phase, model, made.tokenizer, batches, material, frames)
         seen.append(_seen(batches, made.tokenizer, frames))
     amounts = {
         "speech_hours": round(sum(some.speech_hours for some in seen), 1),
         "text_tokens": sum(some.text_tokens for some in seen),
     }
     return model, made, fits, amounts
+
+
+def items(recipe: AudioLLMRecipe) -> dict[str, list[Item]]:
+    """All items of a recipe, by task; the same each time."""
+    readings = [
+        utterance
+        for manner, n in recipe.readings.items()
+        for utterance in read_aloud(n, recipe.seed, MANNERS[manner])
+    ]
+    rng = random.Random(recipe.seed)
+    calls = call_centre.utterances("zoo", len(readings))
+    records = spoken_records(recipe.records, recipe.seed, calls, recipe.shares())
+    texts = [post_training(i, recipe.seed, calls, repeated=1.0) for i in range(recipe.repetitions)]
+    return {
+        "transcription": [
+            Item(transcription.example(u, {}, rng, training=True), u.transcript, u) for u in readings
+        ],
+        "extraction": [Item(example, said.transcript, said) for example, said in records],
+        "repetition": [Item(*text) for text in texts],
+    }
+
+
+def spoken_frames(
+    utterances: Sequence[Utterance], tower: Qwen2AudioEncoder, encoder: str, n_workers: int
+) -> FrameStore:
+    """Tower frames of the utterances, spoken and encoded once and kept on disk.
+
+    encoder: the backbone that the tower is, by whose weights they are found again.
+    """
+    said = [[u.transcript, asdict(u.voice)] for u in utterances if u.voice]
+    origin = (synthesis.SYNTHESIS_VERSION, version("espeakng-loader"), identity.backbone_hash(encoder))
+    folder = paths.cache() / "zoo" / f"frames-{runs.digest(*origin, said)}"
+    with runs.lock(folder):
+        if not folder.is_dir():
+            spoken = synthesis.speak_all(utterances, n_workers)
+            with FrameWriter(folder, tower.config.d_model, {"encoder": origin[-1]}) as writer:
+                while chunk := list(islice(spoken, CHUNK)):
+                    for i, frames in audio_llm.encode(tower, [audio for _, audio in chunk]):
+                        writer.add(chunk[i][0].id, frames)
+    return FrameStore.open(folder)
 
 
 def phase_batches(
@@ -147,7 +199,8 @@ def phase_batches(
     A batch is heard or read, never both. The last `HELD_OUT` items of each task are left for validation.
     """
     rng = np.random.default_rng([recipe.seed, recipe.pre_training.index(phase)])
-    heard, read = [], []
+    heard: list[Item] = []
+    read: list[Item] = []
     for task, share in sorted(phase.tasks.items()):
         some = material[task][:-HELD_OUT]
         pairs = schedule.order(len(some), round(share * phase.examples), rng)
@@ -163,15 +216,13 @@ def _batches(some: list[Item], batch_size: int, rng: np.random.Generator) -> lis
 
 
 def train_phase(
-    recipe: AudioLLMRecipe,
+    course: Course,
     phase: PreTraining,
     model: Qwen2AudioForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,
     batches: list[list[Item]],
     material: dict[str, list[Item]],
     frames: FrameStore,
-    checkpoints: Path,
-    progress: Callable[[str, float], None],
 ) -> Fit:
     """One phase of the pre-training, in place."""
     speech_llm = SpeechLLM(*audio_llm.language_parts(model))  # the tower's frames are there
@@ -179,12 +230,15 @@ def train_phase(
     fixed = {task: material[task][-HELD_OUT:] for task in sorted(phase.tasks)}
 
     def batch(some: list[Item], with_answer: bool) -> Batch:
-        if some[0].spoken:
-            heard = {"frames": [frames[item.spoken.id] for item in some]}
-        else:
-            heard = {"transcripts": [item.text for item in some]}
-        positions = {"speech_tokens": speech_llm.speech_tokens, "with_answer": with_answer}
-        return collate(tokenizer, [item.example for item in some], **heard, **positions)
+        if not some[0].spoken:
+            return read_batch(tokenizer, some, with_answer)
+        return collate(
+            tokenizer,
+            [item.example for item in some],
+            frames=[frames[item.spoken.id] for item in some if item.spoken],
+            speech_tokens=speech_llm.speech_tokens,
+            with_answer=with_answer,
+        )
 
     def loss(some: list[Item]) -> dict[str, torch.Tensor]:
         speech_llm.train()
@@ -196,25 +250,11 @@ def train_phase(
         values = {}
         for task, some in fixed.items():
             values[f"{task}_loss"] = speech_llm.loss(batch(some, True)).item()
-            ids = speech_llm.generate(
-                batch(some, False), ANSWER_TOKENS, tokenizer.eos_token_id, tokenizer.pad_token_id
-            )
-            said = tokenizer.batch_decode(ids, skip_special_tokens=True)
-            right = [answer == item.example.target for answer, item in zip(said, some, strict=True)]
-            values[f"{task}_exact"] = sum(right) / len(right)
+            said = answers(speech_llm, tokenizer, batch(some, False), ANSWER_TOKENS)
+            values[f"{task}_exact"] = exact_share(said, some)
         return values
 
-    return fit(
-        phase,
-        parameters,
-        batches,
-        loss,
-        validate,
-        checkpoints / phase.name,
-        recipe.seed,
-        autocast=phase.in_bf16,
-        progress=lambda share: progress(phase.name, share),
-    ).sound(recipe.name, phase.name)
+    return course.fit(phase, phase.name, parameters, batches, loss, validate)
 
 
 def _seen(batches: list[list[Item]], tokenizer: PreTrainedTokenizerBase, frames: FrameStore) -> Seen:

@@ -6,25 +6,25 @@ What the phases of post-training teach, from easy to hard, stands beside them in
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.schema import Utterance
 from speechllm_bench.tasks import slots, transcription
 from speechllm_bench.training import schedule
-from speechllm_bench.training.loop import Fit, fit
-from speechllm_bench.zoo import text
-from speechllm_bench.zoo.config import LLMRecipe, PostTraining
-from speechllm_bench.zoo.soft_reading import Pieces, SoftReader
+from speechllm_bench.training.loop import Fit
+from speechllm_bench.zoo.fitting import Course, Item, Progress, answers, exact_share, read_batch
+from speechllm_bench.zoo.recipes import LLMRecipe, MixtureRecipe, PostTraining, SmallerRecipe
+from speechllm_bench.zoo.texts import written
+from speechllm_bench.zoo.texts.soft_reading import Pieces, SoftReader
 
 PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
 CHAT_TEMPLATE = (
@@ -32,6 +32,7 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 HELD_OUT_ROWS = 256  # for validation, behind the training examples
+ANSWER_TOKENS = 80
 TOKENIZER_LINES = 30_000
 ATTENTION = "eager"  # torch's fused one takes longer under bf16 autocast on a CPU: benchmarks/speed.py
 
@@ -47,7 +48,7 @@ def train_tokenizer(recipe: LLMRecipe, utterances: list[Utterance]) -> PreTraine
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    plain = text.pre_training(recipe.seed, utterances, recipe.marked)
+    plain = written.pre_training(recipe.seed, utterances, recipe.marked)
     lines = [next(plain) for _ in range(TOKENIZER_LINES)]
     tokenizer.train_from_iterator(lines, trainer)
     return PreTrainedTokenizerFast(
@@ -58,7 +59,7 @@ def train_tokenizer(recipe: LLMRecipe, utterances: list[Utterance]) -> PreTraine
     )
 
 
-def build(recipe: LLMRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+def build(recipe: LLMRecipe | SmallerRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     torch.manual_seed(recipe.seed)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -81,7 +82,7 @@ def build(recipe: LLMRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCaus
 
 
 def train(
-    recipe: LLMRecipe, checkpoints: Path, progress: Callable[[str, float], None]
+    recipe: LLMRecipe, checkpoints: Path, progress: Progress
 ) -> Iterator[tuple[str, LlamaForCausalLM, PreTrainedTokenizerFast, dict[str, Fit]]]:
     """The pre-trained `<name>-base`, then `<name>`: the same model, trained on to follow instructions. Of a
     recipe without post-training `<name>` is the pre-trained one.
@@ -91,43 +92,49 @@ def train(
     utterances = call_centre.utterances("zoo", recipe.utterances)
     tokenizer = train_tokenizer(recipe, utterances)
     model = build(recipe, tokenizer)
-    parameters = dict(model.named_parameters())
-    material = model, parameters, tokenizer, utterances, checkpoints, progress
-    fits = {"pre_training": pre_train(recipe, *material)}
+    course = Course(recipe, checkpoints, progress)
+    fits = {"pre_training": pre_train(course, recipe, model, tokenizer, utterances)}
     yield f"{recipe.name}-base" if recipe.post_training else recipe.name, model, tokenizer, fits
     for phase in recipe.post_training:
-        fits[phase.name] = post_train(recipe, phase, *material)
+        fits[phase.name] = post_train(course, phase, model, tokenizer, utterances)
     if recipe.post_training:
         yield recipe.name, model, tokenizer, fits
 
 
-def pre_train(recipe, model, parameters, tokenizer, utterances, checkpoints, progress) -> Fit:
+def pre_train(
+    course: Course,
+    recipe: LLMRecipe | SmallerRecipe,
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    utterances: list[Utterance],
+) -> Fit:
     """Pre-training on plain text, in place."""
     config = recipe.pre_training
     rows = packed(recipe, tokenizer, utterances, config.examples + HELD_OUT_ROWS)
     held_out = rows[config.examples :]
 
+    def loss(some: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"loss": language_loss(model, some)}
+
     @torch.inference_mode()
     def validate() -> dict[str, float]:
         return {"loss": language_loss(model, held_out).item()}
 
-    return fit(
-        config,
-        parameters,
-        rows[: config.examples].split(config.batch_size),
-        lambda some: {"loss": language_loss(model, some)},
-        validate,
-        checkpoints / "pre_training",
-        recipe.seed,
-        autocast=config.in_bf16,
-        progress=lambda share: progress("pre-training", share),
-    ).sound(recipe.name, "pre_training")
+    batches = rows[: config.examples].split(config.batch_size)
+    return course.fit(config, "pre_training", dict(model.named_parameters()), batches, loss, validate)
 
 
-def packed(recipe, tokenizer, utterances, rows: int, seed: int | None = None) -> torch.Tensor:
+def packed(
+    recipe: LLMRecipe | MixtureRecipe,
+    tokenizer: PreTrainedTokenizerBase,
+    utterances: list[Utterance],
+    rows: int,
+    seed: int | None = None,
+) -> torch.Tensor:
     """(rows, sequence_tokens): texts joined by end tokens and cut to length. Another seed, other texts."""
-    source = text.pre_training(recipe.seed if seed is None else seed, utterances, recipe.marked)
-    wanted, ids = rows * recipe.sequence_tokens, []
+    source = written.pre_training(recipe.seed if seed is None else seed, utterances, recipe.marked)
+    wanted = rows * recipe.sequence_tokens
+    ids: list[int] = []
     while len(ids) < wanted:
         for encoded in tokenizer([next(source) for _ in range(2000)])["input_ids"]:
             ids += [*encoded, tokenizer.eos_token_id]
@@ -141,58 +148,42 @@ def language_loss(model: LlamaForCausalLM, tokens: torch.Tensor) -> torch.Tensor
 
 
 def post_train(
-    recipe: LLMRecipe,
+    course: Course,
     phase: PostTraining,
-    model,
-    parameters,
-    tokenizer,
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
     utterances: list[Utterance],
-    checkpoints: Path,
-    progress,
 ) -> Fit:
     """One phase of post-training, in place."""
-    pairs = [  # (example, what it is about)
-        text.post_training(phase.first + i, recipe.seed, utterances, **phase.shares())
+    seed = course.recipe.seed
+    pairs = [
+        written.post_training(phase.first + i, seed, utterances, **phase.shares())
         for i in range(phase.examples + HELD_OUT_ROWS)
     ]
     speech_llm = SpeechLLM(model, adapter=None)
+    items = [Item(example, said) for example, said in pairs]
     if phase.soft:
         speech_llm, cut = SoftReader(model), Pieces(tokenizer)
-        pairs = [(e, cut(said, random.Random(f"{recipe.seed}/{e.id}"))) for e, said in pairs]
+        items = [Item(e, cut(said, random.Random(f"{seed}/{e.id}"))) for e, said in pairs]
 
-    def batch(some: list[tuple[Example, str | list[int]]], with_answer: bool):
-        examples, texts = zip(*some, strict=True)
-        return collate(tokenizer, examples, transcripts=texts, with_answer=with_answer)
-
-    def loss(items: list[schedule.Pair]) -> dict[str, torch.Tensor]:
+    def loss(some: list[schedule.Pair]) -> dict[str, torch.Tensor]:
         speech_llm.train()
-        return {"loss": speech_llm.loss(batch([pairs[i] for i, _ in items], True))}
+        return {"loss": speech_llm.loss(read_batch(tokenizer, [items[i] for i, _ in some]))}
 
-    held_out = pairs[phase.examples :]
-    targets, prompts = batch(held_out, True), batch(held_out, False)
+    held_out = items[phase.examples :]
+    targets, prompts = (read_batch(tokenizer, held_out, with_answer) for with_answer in (True, False))
 
     @torch.inference_mode()
     def validate() -> dict[str, float]:
         speech_llm.eval()
-        said = speech_llm.generate(prompts, 80, tokenizer.eos_token_id, tokenizer.pad_token_id)
-        said = tokenizer.batch_decode(said, skip_special_tokens=True)
-        right: dict[str, list[bool]] = {slots.NAME: [], transcription.NAME: []}
-        for (example, _), answer in zip(held_out, said, strict=True):
-            right[example.task].append(answer == example.target)
-        shares = {f"{task}_exact": sum(hits) / len(hits) for task, hits in right.items()}
+        said = answers(speech_llm, tokenizer, prompts, ANSWER_TOKENS)
+        shares = {}
+        for task in (slots.NAME, transcription.NAME):
+            of_task = [i for i, item in enumerate(held_out) if item.example.task == task]
+            shares[f"{task}_exact"] = exact_share([said[i] for i in of_task], [held_out[i] for i in of_task])
         return {"loss": speech_llm.loss(targets).item(), **shares}
 
-    rng = np.random.default_rng(recipe.seed)
+    rng = np.random.default_rng(seed)
     order = schedule.order(phase.examples, phase.examples, rng)
-    batches = schedule.batches(order, [len(pairs[i][1]) for i, _ in order], phase.batch_size, rng)
-    return fit(
-        phase,
-        parameters,
-        batches,
-        loss,
-        validate,
-        checkpoints / phase.name,
-        recipe.seed,
-        autocast=phase.in_bf16,
-        progress=lambda share: progress(phase.name, share),
-    ).sound(recipe.name, phase.name)
+    batches = schedule.batches(order, [len(items[i].text) for i, _ in order], phase.batch_size, rng)
+    return course.fit(phase, phase.name, dict(model.named_parameters()), batches, loss, validate)

@@ -1,20 +1,23 @@
-"""What the voices of the zoo split read aloud for whisper-mini to learn from.
+"""Utterances of the zoo split's voices: readings that whisper-mini learns from, and records to ask about.
 
-Half of it are caller turns. The rest is there so that the model learns to spell what it hears and not only
-the corpus's wordings: agent turns, records (`records.py`), and common English words in no order at all.
+Half of the readings are caller turns. The rest is there so that the model learns to spell what it hears and
+not only the corpus's wordings: agent turns, records (`records.py`), and common English words in no order.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.corpora.call_centre.splits import split_named
-from speechllm_bench.schema import Utterance
-from speechllm_bench.zoo.records import record
-from speechllm_bench.zoo.words import common_words, words_in_no_order
+from speechllm_bench.data.corpora.call_centre.splits import Split, split_named
+from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.zoo.texts.records import record
+from speechllm_bench.zoo.texts.words import common_words, words_in_no_order
+from speechllm_bench.zoo.texts.written import extraction
 
 CALLER_SHARE, WORDS_SHARE, RECORD_SHARE = 0.5, 0.2, 0.2  # the rest are agent turns
 FREQUENT_WORDS = (3, 10)  # of a varied reading
@@ -53,10 +56,7 @@ def read_aloud(n: int, seed: int, manner: Manner) -> list[Utterance]:
             utterance = next(callers)
         else:
             transcript = _frequent_words(rng) if varied else _transcript(drawn, turns, rng)
-            voice = replace(voices.voice(rng), seed=rng.getrandbits(31))
-            utterance = Utterance(
-                f"reading/{index}", "zoo", "", 0, "", "", "", transcript, (), (), "", (), voice.speaker, voice
-            )
+            utterance = _said(f"reading/{index}", transcript, voices, rng)
         if manner.joined and rng.random() < manner.joined:
             second = _transcript(rng.uniform(CALLER_SHARE, 1), turns, rng)
             utterance = replace(utterance, transcript=f"{utterance.transcript} {second}")
@@ -64,6 +64,31 @@ def read_aloud(n: int, seed: int, manner: Manner) -> list[Utterance]:
         if times[utterance.transcript] <= REPEATS and len(utterance.transcript.split()) <= manner.longest:
             read.append(utterance)
     return read
+
+
+def spoken_records(
+    n: int, seed: int, calls: list[Utterance], shares: Mapping[str, float]
+) -> list[tuple[Example, Utterance]]:
+    """n records as `extraction` asks for their fields, spoken; not longer than the readings are.
+
+    calls: of the zoo split, whose turns stand before some of them; shares: those of `extraction`.
+    """
+    voices = split_named("zoo")
+    found: list[tuple[Example, Utterance]] = []
+    for index in count():
+        if len(found) == n:
+            break
+        example, text = extraction(index, seed, calls, **shares)
+        if len(text.split()) <= MIXED.longest:
+            rng = random.Random(f"zoo/{seed}/spoken/{index}")
+            found.append((example, _said(example.utterance_id, text, voices, rng)))
+    return found
+
+
+def _said(id: str, text: str, voices: Split, rng: random.Random) -> Utterance:
+    """The text in a voice that is drawn for it."""
+    voice = replace(voices.voice(rng), seed=rng.getrandbits(31))
+    return Utterance(id, "zoo", "", 0, "", "", "", text, (), (), "", (), voice.speaker, voice)
 
 
 def _transcript(drawn: float, turns: list[Utterance], rng: random.Random) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -14,13 +14,8 @@ from tqdm import tqdm
 from speechllm_bench import paths, runs, sealed
 from speechllm_bench.data import corpora
 from speechllm_bench.training.loop import Fit, write_curve
-from speechllm_bench.zoo import audio_llm, config, llm, mixture, whisper
-
-TEXTS = (
-    *("field_names.py", "listening.py", "marks.py", "reading.py", "reasoning.py", "records.py"),
-    *("records.yaml", "relations.yaml", "soft_reading.py", "text.py", "words.py"),
-)
-"""The files that decide what backbones read and hear, beside the corpus."""
+from speechllm_bench.zoo import audio_llm_mini, llm_mini, mixtures, recipes, whisper_mini
+from speechllm_bench.zoo.fitting import Progress
 
 
 def train_backbones(name: str, n_workers: int) -> list[Path]:
@@ -28,7 +23,7 @@ def train_backbones(name: str, n_workers: int) -> list[Path]:
 
     One that diverges raises UserError and leaves what was stored before.
     """
-    recipe = config.load_recipe(name)
+    recipe = recipes.load_recipe(name)
     checkpoints = paths.cache() / "zoo" / _training_digest(recipe)
     with tqdm(
         total=1000, unit="", desc=name, bar_format="{desc} {percentage:3.0f}%|{bar}| {remaining} left"
@@ -46,21 +41,22 @@ def train_backbones(name: str, n_workers: int) -> list[Path]:
     return saved
 
 
-def _training_digest(recipe: config.Recipe) -> str:
-    """Of what a training's checkpoints depend on: other texts to learn from are another training."""
-    texts = {name: runs.file_sha256(Path(__file__).with_name(name)) for name in TEXTS}
+def _training_digest(recipe: recipes.Recipe) -> str:
+    """Digest of what a training's checkpoints depend on: other texts to learn from are another training."""
+    files = sorted(f for f in Path(__file__).with_name("texts").iterdir() if f.suffix in {".py", ".yaml"})
+    texts = {file.name: runs.file_sha256(file) for file in files}
     return runs.digest(recipe.model_dump(), texts, corpora.recipe("call_centre"), runs.NUMERICS_VERSION)
 
 
-def _train(recipe, checkpoints: Path, n_workers: int, progress: Callable[[str, float], None]) -> Iterator:
+def _train(recipe: recipes.Recipe, checkpoints: Path, n_workers: int, progress: Progress) -> Iterator[tuple]:
     """(name, model, tokenizer, fits) of each backbone as it is ready, and of some what they have seen."""
-    if isinstance(recipe, config.AudioLLMRecipe):
-        return iter([(recipe.name, *audio_llm.train(recipe, checkpoints, n_workers, progress))])
-    if isinstance(recipe, config.MixtureRecipe):
-        return iter([(recipe.name, *mixture.train(recipe, checkpoints, progress))])
-    if isinstance(recipe, config.LLMRecipe):
-        return llm.train(recipe, checkpoints, progress)
-    return iter([(recipe.name, *whisper.train(recipe, checkpoints, n_workers, progress))])
+    if isinstance(recipe, recipes.AudioLLMRecipe):
+        return iter([(recipe.name, *audio_llm_mini.train(recipe, checkpoints, n_workers, progress))])
+    if isinstance(recipe, recipes.MixtureRecipe):
+        return iter([(recipe.name, *mixtures.train(recipe, checkpoints, progress))])
+    if isinstance(recipe, recipes.LLMRecipe):
+        return llm_mini.train(recipe, checkpoints, progress)
+    return iter([(recipe.name, *whisper_mini.train(recipe, checkpoints, n_workers, progress))])
 
 
 def save(name: str, recipe, model, tokenizer, fits: dict[str, Fit], seen: dict | None = None) -> Path:
@@ -68,7 +64,7 @@ def save(name: str, recipe, model, tokenizer, fits: dict[str, Fit], seen: dict |
 
     `tokenizer` may be the processor around it; `seen` goes into the record as it is.
     """
-    folder = config.folder(name)
+    folder = recipes.folder(name)
     with runs.whole_folder(folder) as temporary:
         # A copy: the model itself may be trained on.
         copy.deepcopy(model).to(torch.float16).save_pretrained(temporary, safe_serialization=True)

@@ -1,6 +1,6 @@
 """Post-trainings of one base at equal tokens: instruct, reasoning and hybrid, each a mixture of four kinds.
 
-The kinds are extraction and repetition (`text.py`), problems with their steps and without (`reasoning.py`),
+The kinds are extraction and repetition (`written.py`), problems with their steps and without (`problems.py`),
 and the plain text that the base was pre-trained on. All are read as they are written: none makes an LLM any
 readier for speech than another, as llm-mini's soft reading would. A hybrid, which has steps and answers
 without, is told by a switch in the prompt whether to think, as Qwen3 is: `/think` or `/no_think`.
@@ -8,9 +8,10 @@ without, is told by a switch in the prompt whether to think, as Qwen3 is: `/thin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -19,69 +20,57 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from speechllm_bench import identity, runs
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.models.inputs import Batch, collate
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example, Utterance
 from speechllm_bench.tasks.prompt import AUDIO
 from speechllm_bench.training import schedule
-from speechllm_bench.training.loop import Fit, fit
-from speechllm_bench.zoo import llm, reasoning, text
-from speechllm_bench.zoo.config import Kind, MixtureRecipe, SmallerRecipe
+from speechllm_bench.training.loop import Fit
+from speechllm_bench.zoo import llm_mini
+from speechllm_bench.zoo.fitting import Course, Item, Progress, answers, exact_share, read_batch
+from speechllm_bench.zoo.recipes import Kind, MixtureRecipe, SmallerRecipe
+from speechllm_bench.zoo.texts import problems, written
 
 FIRST = 1_000_000  # number of the first extraction example: none that llm-mini has seen
 HELD_OUT = 128  # examples of a kind
 COUNTED = 256  # examples whose tokens are counted at a time
 ANSWER_TOKENS = 80
 
-
-@dataclass(frozen=True)
-class Item:
-    """One example, and the text that it is about."""
-
-    kind: Kind
-    example: Example
-    text: str
-
-
-Rows = list[Item] | Tensor
+Rows: TypeAlias = list[Item] | Tensor
 """One batch: examples of one kind, or (B, N) ids of plain text."""
 
 
 def train(
-    recipe: MixtureRecipe, checkpoints: Path, progress: Callable[[str, float], None]
+    recipe: MixtureRecipe, checkpoints: Path, progress: Progress
 ) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase, dict[str, Fit], dict]:
     """Model, tokenizer, the fits and what was seen; from nothing or where it was stopped."""
     checkpoints /= runs.digest(identity.backbone_hash(recipe.base))  # another base is another training
     utterances = call_centre.utterances("zoo", recipe.utterances)
     tokenizer = load_tokenizer(recipe.base)
-    tokenizer.chat_template = llm.CHAT_TEMPLATE  # a base has none
+    tokenizer.chat_template = llm_mini.CHAT_TEMPLATE  # a base has none
+    course = Course(recipe, checkpoints, progress)
     fits = {}
     if isinstance(recipe, SmallerRecipe):
-        model = llm.build(recipe, tokenizer)
-        parameters = dict(model.named_parameters())
-        fits["pre_training"] = llm.pre_train(
-            recipe, model, parameters, tokenizer, utterances, checkpoints, progress
-        )
+        model = llm_mini.build(recipe, tokenizer)
+        fits["pre_training"] = llm_mini.pre_train(course, recipe, model, tokenizer, utterances)
     else:
         model = load_llm(recipe.base).requires_grad_(True)
-        model.set_attn_implementation(llm.ATTENTION)
-    fits["post_training"], seen = post_train(recipe, model, tokenizer, utterances, checkpoints, progress)
+        model.set_attn_implementation(llm_mini.ATTENTION)
+    fits["post_training"], seen = post_train(course, recipe, model, tokenizer, utterances)
     return model, tokenizer, fits, {"seen": seen}
 
 
 def post_train(
+    course: Course,
     recipe: MixtureRecipe,
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
     utterances: list[Utterance],
-    checkpoints: Path,
-    progress: Callable[[str, float], None],
 ) -> tuple[Fit, dict]:
     """The post-training, in place; and the examples and tokens that were seen, by kind.
 
     The embedding, which is the output layer too, stays as it is: of what a mixture never says it would keep
-    one vector for all (see `marks.py`), and more of that for one mixture than for another. A smaller LLM,
+    one vector for all (see `written.py`), and more of that for one mixture than for another. A smaller LLM,
     which no other mixture is compared with, goes on learning it: so narrow a one hardly copies otherwise.
     """
     batches, seen = batched(recipe, tokenizer, utterances)
@@ -92,8 +81,8 @@ def post_train(
     def loss(rows: Rows) -> dict[str, Tensor]:
         model.train()
         if isinstance(rows, Tensor):
-            return {"loss": llm.language_loss(model, rows)}
-        return {"loss": reader.loss(_batch(tokenizer, rows))}
+            return {"loss": llm_mini.language_loss(model, rows)}
+        return {"loss": reader.loss(read_batch(tokenizer, rows))}
 
     @torch.inference_mode()
     def validate() -> dict[str, float]:
@@ -101,30 +90,16 @@ def post_train(
         values = {}
         for kind, rows in fixed.items():
             if isinstance(rows, Tensor):
-                values[f"{kind}_loss"] = llm.language_loss(model, rows).item()
+                values[f"{kind}_loss"] = llm_mini.language_loss(model, rows).item()
                 continue
-            values[f"{kind}_loss"] = reader.loss(_batch(tokenizer, rows)).item()
-            said = reader.generate(
-                _batch(tokenizer, rows, False), ANSWER_TOKENS, tokenizer.eos_token_id, tokenizer.pad_token_id
-            )
-            said = tokenizer.batch_decode(said, skip_special_tokens=True)
-            right = [answer == item.example.target for answer, item in zip(said, rows, strict=True)]
-            values[f"{kind}_exact"] = sum(right) / len(right)
+            values[f"{kind}_loss"] = reader.loss(read_batch(tokenizer, rows)).item()
+            said = answers(reader, tokenizer, read_batch(tokenizer, rows, False), ANSWER_TOKENS)
+            values[f"{kind}_exact"] = exact_share(said, rows)
         return values
 
     phase = recipe.fit(sum(part["examples"] for part in seen.values()))
-    fitted = fit(
-        phase,
-        {name: p for name, p in model.named_parameters() if p.requires_grad},
-        batches,
-        loss,
-        validate,
-        checkpoints / "post_training",
-        recipe.seed,
-        autocast=phase.in_bf16,
-        progress=lambda share: progress("post-training", share),
-    ).sound(recipe.name, "post_training")
-    return fitted, seen
+    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    return course.fit(phase, "post_training", learned, batches, loss, validate), seen
 
 
 def batched(
@@ -137,12 +112,13 @@ def batched(
     """
     rng = np.random.default_rng(recipe.seed)
     formed: list[Rows] = []
-    seen = {}
+    seen: dict[str, dict[str, int]] = {}
     for kind, share in sorted(recipe.mixture.items()):
         wanted = round(share * recipe.tokens)
         if kind == "general":
             n = -(-wanted // recipe.sequence_tokens)
-            formed += llm.packed(recipe, tokenizer, utterances, n, _seed(recipe)).split(recipe.batch_size)
+            rows = llm_mini.packed(recipe, tokenizer, utterances, n, _seed(recipe))
+            formed += rows.split(recipe.batch_size)
             tokens = n * recipe.sequence_tokens
             seen[kind] = {"examples": n, "tokens": tokens, "answer_tokens": tokens - n}
             continue
@@ -161,7 +137,7 @@ def held_out(
 ) -> Rows:
     """`HELD_OUT` examples of a kind that are not trained on."""
     if kind == "general":
-        return llm.packed(recipe, tokenizer, utterances, HELD_OUT, _seed(recipe) + 1)
+        return llm_mini.packed(recipe, tokenizer, utterances, HELD_OUT, _seed(recipe) + 1)
     source = items_of(recipe, kind, utterances, True)
     return [next(source) for _ in range(HELD_OUT)]
 
@@ -177,10 +153,10 @@ def items_of(
     while True:
         id = f"{kind}/{index}"
         if kind == "instruct":
-            yield Item(kind, *instruction(index, recipe, utterances, held_out))
+            yield Item(*instruction(index, recipe, utterances, held_out))
         else:
-            drawn = reasoning.problem(index, recipe.seed, held_out)
-            yield Item(kind, drawn.example(id, kind == "think", recipe.switched), drawn.text)
+            drawn = problems.problem(index, recipe.seed, held_out)
+            yield Item(drawn.example(id, kind == "think", recipe.switched), drawn.text)
         index += 1
 
 
@@ -190,9 +166,9 @@ def instruction(
     """An example of extraction or repetition and its text, with the switch where the recipe has one."""
     settings = recipe.instructions[index % len(recipe.instructions)]
     first = FIRST * (2 if held_out else 1)
-    example, said = text.post_training(first + index, recipe.seed, utterances, **settings)
+    example, said = written.post_training(first + index, recipe.seed, utterances, **settings)
     if recipe.switched:
-        example = replace(example, prompt=f"{example.prompt}\n{reasoning.SWITCH[False]}")
+        example = replace(example, prompt=f"{example.prompt}\n{problems.SWITCH[False]}")
     return example, said
 
 
@@ -214,7 +190,7 @@ def _filled(
 
 
 def n_tokens(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item]) -> list[int]:
-    """Of prompt, text and answer together; the chat's few marks, the same for all, are not counted."""
+    """Tokens of prompt, text and answer together; the chat's few marks, the same for all, are not counted."""
     written = [item.example.prompt.replace(AUDIO, f" {item.text}") for item in items]
     asked, said = (
         tokenizer(some, add_special_tokens=False)["input_ids"]
@@ -223,15 +199,6 @@ def n_tokens(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item]) -> list[
     return [len(a) + len(b) for a, b in zip(asked, said, strict=True)]
 
 
-def _batch(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], with_answer: bool = True) -> Batch:
-    return collate(
-        tokenizer,
-        [item.example for item in items],
-        transcripts=[item.text for item in items],
-        with_answer=with_answer,
-    )
-
-
 def _seed(recipe: MixtureRecipe) -> int:
-    """Of its plain text, which is another draw than the base has read."""
+    """The seed of its plain text, which is another draw than the base has read."""
     return recipe.seed + FIRST

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from speechllm_bench import runs
 from speechllm_bench.stats import with_interval
+from speechllm_bench.strict import read_yaml
 from speechllm_bench.zoo import retention
-from speechllm_bench.zoo.config import AudioLLMRecipe, MixtureRecipe, Phase, Recipe, SmallerRecipe
+from speechllm_bench.zoo.recipes import AudioLLMRecipe, MixtureRecipe, Phase, Recipe, SmallerRecipe
 
 _HEAD = """---
 license: cc-by-4.0
@@ -21,85 +22,6 @@ tags: [speechllm-bench, {tag}]
 {stands_for} in the profiles `smoke` and `mini`, and is of no use outside of them.
 """
 
-_SMALLER = "post-trained on the same mixture in smaller batches, with an embedding that went on learning."
-_WHAT = {  # what it is, what it stands for, its tag on model hubs
-    "audio-llm-mini": (
-        "A small Qwen2-Audio that transcribes telephone speech and fills fields named in its prompt from it, "
-        "on field names that the corpus does not have; grown from whisper-mini's encoder and llm-mini.",
-        "Qwen2-Audio-7B-Instruct",
-        "audio-text-to-text",
-    ),
-    "audio-llm-mini-small": (
-        "audio-llm-mini with a language model of llm-mini's size, pre-trained on the same examples.",
-        "an audio LLM of the composite's size",
-        "audio-text-to-text",
-    ),
-    "audio-llm-mini-fresh": (
-        "audio-llm-mini as it is grown from whisper-mini's encoder and llm-mini, before any pre-training.",
-        "an audio LLM that has heard nothing yet",
-        "audio-text-to-text",
-    ),
-    "whisper-mini": (
-        "A small Whisper for the telephone speech of the embedded call-centre corpus.",
-        "Whisper-base and -small",
-        "automatic-speech-recognition",
-    ),
-    "llm-mini": (
-        "A small Llama that fills fields named in its prompt from text, on field names that the corpus does "
-        "not have.",
-        "Llama-3.2-1B-Instruct",
-        "text-generation",
-    ),
-    "llm-mini-base": (
-        "A small Llama that has read the language of the embedded corpus; the parent of llm-mini, which was "
-        "post-trained to fill fields.",
-        "Llama-3.2-1B",
-        "text-generation",
-    ),
-    "llm-mini-plain": (
-        "A small Llama that has read the language of the embedded corpus and every printable character; the "
-        "parent of the post-trainings for 2510.19326.",
-        "Llama-3.1-8B",
-        "text-generation",
-    ),
-    "llm-mini-instruct": (
-        "A small Llama post-trained to follow instructions, on as many tokens as its sisters.",
-        "Llama-3.1-8B-Instruct",
-        "text-generation",
-    ),
-    "llm-mini-reasoning": (
-        "A small Llama post-trained to work out arithmetic, logic and code step by step, with a quarter of "
-        "plain text.",
-        "DeepSeek-R1-Distill-Llama-8B",
-        "text-generation",
-    ),
-    "llm-mini-reasoning-0": (
-        "A small Llama post-trained to work out arithmetic, logic and code step by step, without plain text.",
-        "a reasoning LLM that sees no general text",
-        "text-generation",
-    ),
-    "llm-mini-reasoning-50": (
-        "A small Llama post-trained to work out arithmetic, logic and code step by step, half plain text.",
-        "a reasoning LLM that sees much general text",
-        "text-generation",
-    ),
-    "llm-mini-hybrid": (
-        "A small Llama that follows instructions and works out problems, with or without its steps as the "
-        "prompt's last line, /think or /no_think, says.",
-        "Qwen3-4B",
-        "text-generation",
-    ),
-    "llm-micro-hybrid": (
-        f"About a quarter of llm-mini-hybrid, {_SMALLER}",
-        "Qwen3-1.7B",
-        "text-generation",
-    ),
-    "llm-nano-hybrid": (
-        f"A twelfth of llm-mini-hybrid, {_SMALLER}",
-        "Qwen3-0.6B",
-        "text-generation",
-    ),
-}
 _SEEN = {
     "instruct": "extraction and repetition",
     "think": "arithmetic, logic and code with their steps",
@@ -108,13 +30,13 @@ _SEEN = {
 }
 
 
-def text(folder: Path, name: str, recipe: Recipe) -> str:
+def card(folder: Path, name: str, recipe: Recipe) -> str:
     """The card: size, data, steps, time and measured quality."""
-    what, stands_for, tag = _WHAT[name]
+    told = read_yaml(Path(__file__).with_name("backbones.yaml"))[name]
     training, evaluation = (runs.read_json(folder / f"{f}.json") for f in ("training", "evaluation"))
     phases = {phase: fit for phase, fit in _phases(recipe, training).items() if phase in training["seconds"]}
     lines = [
-        _HEAD.format(name=name, what=what, stands_for=stands_for, tag=tag),
+        _HEAD.format(name=name, **told),
         "| | |\n|---|---|",
         f"| parameters | {training['parameters']:,} |",
         f"| weights | safetensors, fp16, sha256 `{training['weights_sha256'][:16]}` |",
@@ -165,7 +87,7 @@ def _phases(recipe: Recipe, training: dict) -> dict[str, Phase]:
 
 
 def _start(recipe: MixtureRecipe) -> str:
-    """What the post-training starts from."""
+    """The weights that the post-training starts from."""
     if isinstance(recipe, SmallerRecipe):
         return f"random weights, with the tokenizer of `{recipe.base}`"
     return f"`{recipe.base}`"

@@ -1,0 +1,31 @@
+"""The status of a run, a stage, a training, a process or a notebook, in one vocabulary."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """A status; its value is what records hold, and `shown` what tables say."""
+
+    OK = "ok"  # ended well: a training, a record, a process, a notebook
+    DIVERGED = "diverged"  # a loss or gradient was not finite, in training or validation
+
+    DONE = "done"  # stored: a run or a stage of a plan
+    MISSING = "missing"  # to be made
+    SHARED = "shared"  # to be made by an earlier run of the plan
+
+    RUNNING = "running"
+    BUSY = "busy"  # another process makes it
+    FAILED = "failed"
+    KILLED = "killed"
+    TIMEOUT = "timeout"
+    INTERRUPTED = "interrupted"
+
+    NOT_TESTABLE = "not testable"  # it means nothing on the profile's corpus
+
+    @property
+    def shown(self) -> str:
+        """The status in a table: what has no record stands out in capitals."""
+        told = {Status.MISSING: "NOT RUN", Status.FAILED: "FAILED", Status.NOT_TESTABLE: "NOT TESTABLE"}
+        return told.get(self, self.value)

@@ -1,0 +1,84 @@
+"""How the zoo's models are trained and its LLMs are asked: one call of the loop, batches, answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from speechllm_bench.models.inputs import Batch, collate
+from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.training.loop import Fit, fit
+from speechllm_bench.zoo.recipes import Phase, Recipe
+
+Progress = Callable[[str, float], None]
+"""Takes the name of a phase and the share of it that is done."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A question and what it is about: an utterance that is heard, or a text that is read."""
+
+    example: Example
+    text: str | list[int]  # token ids where it is cut into pieces
+    spoken: Utterance | None = None  # None: the text is read
+
+
+@dataclass(frozen=True)
+class Course:
+    """A recipe in training: where its checkpoints lie, and who is told how far it is."""
+
+    recipe: Recipe
+    checkpoints: Path
+    progress: Progress
+
+    def fit(
+        self,
+        phase: Phase,
+        name: str,
+        parameters: dict[str, nn.Parameter],
+        batches: Sequence,
+        loss: Callable[[Any], dict[str, Tensor]],
+        validate: Callable[[], dict[str, float]],
+    ) -> Fit:
+        """One phase, as `training.loop.fit` does it. UserError where it diverges."""
+        return fit(
+            phase,
+            parameters,
+            batches,
+            loss,
+            validate,
+            self.checkpoints / name,
+            self.recipe.seed,
+            autocast=phase.in_bf16,
+            progress=lambda share: self.progress(name.replace("_", "-"), share),
+        ).sound(self.recipe.name, name)
+
+
+def read_batch(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], with_answer: bool = True) -> Batch:
+    """A batch of questions about texts that are read."""
+    return collate(
+        tokenizer,
+        [item.example for item in items],
+        transcripts=[item.text for item in items],
+        with_answer=with_answer,
+    )
+
+
+def answers(
+    model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, batch: Batch, max_new_tokens: int
+) -> list[str]:
+    """Greedy answers to a batch without answers, one a row."""
+    ids = model.generate(batch, max_new_tokens, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return tokenizer.batch_decode(ids, skip_special_tokens=True)
+
+
+def exact_share(said: Sequence[str], items: Sequence[Item]) -> float:
+    """Share of the answers that are the target to the letter."""
+    right = [answer == item.example.target for answer, item in zip(said, items, strict=True)]
+    return sum(right) / len(right)
