@@ -15,6 +15,7 @@ from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.schema import Example, SlotType, SlotValue, Turn, Utterance
 from speechllm_bench.tasks import AUDIO, slots
+from speechllm_bench.tasks.task import Draw
 
 N = 800
 TYPES = call_centre.slot_types()
@@ -182,5 +183,5 @@ def test_a_share_of_the_training_questions_describes_slots_and_the_rest_is_uncha
 
 def test_more_distractors_than_there_are_slots_is_all_of_them():
     types = {n: SlotType(n, "", True, False, "d") for n in ("city", "day")}
-    example = slots.example(turn(0), types, random.Random(0), distractors=5)
+    example = slots.example(turn(0), Draw(types, random.Random(0)), distractors=5)
     assert set(example.asked) == {"city", "day"}

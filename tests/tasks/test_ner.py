@@ -12,6 +12,7 @@ from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.schema import ENTITY_TAGS, SENTIMENTS, Entity, Utterance
 from speechllm_bench.tasks import AUDIO, ner, sentiment
+from speechllm_bench.tasks.task import Draw
 
 SPLITS = ("train", "validation", "A-test", "B-test")
 TYPES = call_centre.slot_types()
@@ -61,10 +62,10 @@ def test_a_tag_that_there_is_not_is_written_and_read_as_it_is():
 
 def test_the_same_entity_twice_stays_twice():
     twice = spoken(("PLACE", "rome"), ("WHEN", "may"), ("PLACE", "rome"), ("PLACE", "zürich"))
-    example = ner.example(twice, TYPES, random.Random(0))
+    example = ner.example(twice, Draw(TYPES, random.Random(0)))
     assert example.target == '{"place": ["rome", "rome", "zürich"], "when": "may"}'
     assert Counter(ner.parse(example.target))["PLACE", "rome"] == 2
-    assert ner.example(spoken(), TYPES, random.Random(0)).target == "{}"
+    assert ner.example(spoken(), Draw(TYPES, random.Random(0))).target == "{}"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from speechllm_bench.data.corpora.call_centre.splits import FORMANT, NEURAL
 from speechllm_bench.schema import ALL_GOLD, Example, SlotType, SlotValue, Turn, Utterance
 from speechllm_bench.tasks import AUDIO, METRICS, TASKS, slots, transcription
 from speechllm_bench.tasks.prompt import contains, draw_context
+from speechllm_bench.tasks.task import Draw
 
 N = 1500
 ASKED_SPLITS = list(NEURAL.splits)
@@ -193,7 +194,7 @@ def types(*names: str, domain: str = "d") -> dict[str, SlotType]:
     ['say "hi"', "{curly}", "}", "[1]", "back\\slash", "zürich", "naïve 東京", "o'brien", "a, b: c", " x "],
 )
 def test_awkward_values_survive_target_and_parser(value):
-    example = slots.example(utterance(value), types("seat_row", "city"), random.Random(0))
+    example = slots.example(utterance(value), Draw(types("seat_row", "city"), random.Random(0)))
     assert slots.parse(example.target) == {"seat_row": value}
 
 
@@ -203,7 +204,7 @@ def test_the_target_writes_letters_as_they_are():
 
 def test_nothing_wanted_is_an_empty_object():
     silent = Utterance("u", "train", "c", 1, "d", "", "", "um hello", (), (), "", (), "s")
-    example = slots.example(silent, types("city", "date"), random.Random(0))
+    example = slots.example(silent, Draw(types("city", "date"), random.Random(0)))
     assert example.target == "{}" and slots.parse("{}") == {} and 1 <= len(example.asked) <= 2
 
 
@@ -224,7 +225,7 @@ def test_null_and_empty_values_parse():
 def test_a_distractor_whose_name_holds_a_wanted_value_is_not_asked():
     for seed in range(30):
         example = slots.example(
-            utterance("seat", "city"), types("city", "seat_row", "date"), random.Random(seed)
+            utterance("seat", "city"), Draw(types("city", "seat_row", "date"), random.Random(seed))
         )
         assert set(example.asked) <= {"city", "date"}
 
@@ -232,7 +233,7 @@ def test_a_distractor_whose_name_holds_a_wanted_value_is_not_asked():
 def test_a_wanted_slot_whose_name_holds_another_wanted_value_is_not_asked():
     spans = (SlotValue("policy_type", "home", "home", 2, 6), SlotValue("home_city", "rome", "rome", 17, 21))
     both = Utterance("u", "train", "c", 1, "d", "", "", "a home policy in rome", spans, (), "", (), "s")
-    example = slots.example(both, types("policy_type", "home_city", "date"), random.Random(0))
+    example = slots.example(both, Draw(types("policy_type", "home_city", "date"), random.Random(0)))
     assert set(example.asked) == {"policy_type", "date"}
     assert slots.parse(example.target) == {"policy_type": "home"}
 
@@ -252,9 +253,9 @@ def test_contains_means_whole_words():
 def test_a_value_that_the_instruction_says_is_not_asked_for():
     types_ = types("seat_row", "city")
     for style, value in ((None, "json"), ("english", "phone"), ("english", "json")):
-        example = slots.example(utterance(value), types_, random.Random(0), style=style)
+        example = slots.example(utterance(value), Draw(types_, random.Random(0), style=style))
         assert example.asked == ("city",) and example.target == "{}"
-    example = slots.example(utterance("phone"), types_, random.Random(0))
+    example = slots.example(utterance("phone"), Draw(types_, random.Random(0)))
     assert example.target == '{"seat row": "phone"}'
 
 
@@ -277,7 +278,7 @@ def test_the_prompts_in_english_are_what_they_were():
     """Written down: another wording under the same name would be other numbers under the same digest."""
     turn = utterance("rome", "city")
     for task in TASKS:
-        example = TASKS[task].example(turn, types("city", "day"), random.Random(0), style="english")
+        example = TASKS[task].example(turn, Draw(types("city", "day"), random.Random(0), style="english"))
         assert example.prompt == ENGLISH[task]
 
 

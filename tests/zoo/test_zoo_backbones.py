@@ -15,6 +15,7 @@ from speechllm_bench import paths, runs
 from speechllm_bench.errors import UserError
 from speechllm_bench.profiles import load_profile
 from speechllm_bench.tasks import AUDIO
+from speechllm_bench.tasks.task import Draw
 from speechllm_bench.zoo import recipes
 
 NAMES = list(recipes.BACKBONES)
@@ -160,7 +161,7 @@ def test_an_audio_llm_hears_with_whisper_minis_encoder_and_writes_down_what_it_w
     audio = [samples for _, samples in synthesis.speak_all(turns, 1, progress=False)]
     frames = dict(audio_llm.encode(tower, audio))
     model = SpeechLLM(*audio_llm.language_parts(whole))
-    asked = [transcription.example(turn, {}, random.Random(0)) for turn in turns]
+    asked = [transcription.example(turn, Draw({}, random.Random(0))) for turn in turns]
     heard = {"frames": [frames[i] for i in range(len(turns))], "speech_tokens": model.speech_tokens}
     batch = collate(tokenizer, asked, **heard, with_answer=False)
     ids = model.generate(batch, 40, tokenizer.eos_token_id, tokenizer.pad_token_id)

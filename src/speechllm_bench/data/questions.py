@@ -12,6 +12,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example, SlotType, Utterance
 from speechllm_bench.tasks import TASKS
 from speechllm_bench.tasks.prompt import SYSTEM, PromptStyle
+from speechllm_bench.tasks.task import Draw
 from speechllm_bench.tasks.trace import Trace
 
 
@@ -47,12 +48,13 @@ def training_example(
                 f"prompt: {style or 'null'}; write them anew with `speechllm-bench annotate traces`"
             )
         return task.put(question, trace, style)
-    asking: dict = {"style": style}
+    asking: dict = {}
     # Of a generator of its own: the rest of the question is the same with descriptions and without.
     draw = random.Random(f"described/{seed}/{epoch}/{utterance.id}").random
     if "wording" in task.asking and described and draw() < described:
         asking["wording"] = "described"
-    example = _whole(task.example(utterance, slot_types, rng, training=True, **asking), utterance, rng, style)
+    put = task.example(utterance, Draw(slot_types, rng, training=True, style=style), **asking)
+    example = _whole(put, utterance, rng, style)
     if labels and task.labelled:
         return replace(example, target=task.labelled(labels[utterance.id]))
     return example
@@ -83,7 +85,7 @@ def evaluation_example(
     asking: fixes of a question for slots what is drawn otherwise (`EvaluationConfig.asking`).
     """
     rng = random.Random(f"evaluation/{utterance.id}")
-    example = TASKS[task].example(utterance, slot_types, rng, ood, style=style, **asking)
+    example = TASKS[task].example(utterance, Draw(slot_types, rng, ood, style=style), **asking)
     return _whole(example, utterance, rng, style)
 
 

@@ -9,14 +9,13 @@ for lists, the embedded LLM found nothing at all, with LoRA or without.
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from speechllm_bench.metrics import f1, ner_f1
-from speechllm_bench.schema import ENTITY_TAGS, Example, Prediction, SlotType, Utterance
+from speechllm_bench.schema import ENTITY_TAGS, Example, Prediction, Utterance
 from speechllm_bench.tasks.metric import PARSE_FAILURES, UNPARSABLE, Metric
-from speechllm_bench.tasks.prompt import DIALOGUE, PromptStyle, Wordings, user_message
-from speechllm_bench.tasks.task import Counted, Parse, Task, answers
+from speechllm_bench.tasks.prompt import DIALOGUE, Wordings, user_message
+from speechllm_bench.tasks.task import Counted, Draw, Parse, Task, answers
 
 NAME = "ner"
 VERSION = 2
@@ -32,21 +31,13 @@ INSTRUCTION: Wordings = {
 _TAGS = {word: tag for tag, word in SPOKEN.items()}
 
 
-def example(
-    utterance: Utterance,
-    slot_types: Mapping[str, SlotType],
-    rng: random.Random,
-    ood: bool = False,
-    training: bool = False,
-    *,
-    style: PromptStyle | None = None,
-) -> Example:
+def example(utterance: Utterance, draw: Draw) -> Example:
     """Ask for all entities of the turn, without dialogue context."""
     return Example(
         id=f"{utterance.id}/ner",
         utterance_id=utterance.id,
         task=NAME,
-        prompt=user_message([], INSTRUCTION[style]),
+        prompt=user_message([], INSTRUCTION[draw.style]),
         target=target((entity.tag, entity.text) for entity in utterance.entities),
     )
 

@@ -5,15 +5,14 @@ Synthetic voices do not sound angry or pleased, so on the embedded corpus this i
 
 from __future__ import annotations
 
-import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from speechllm_bench.metrics import class_f1
-from speechllm_bench.schema import SENTIMENTS, Example, Prediction, SlotType, Utterance
+from speechllm_bench.schema import SENTIMENTS, Example, Prediction, Utterance
 from speechllm_bench.tasks.metric import PARSE_FAILURES, UNPARSABLE, Metric
-from speechllm_bench.tasks.prompt import DIALOGUE, PromptStyle, Wordings, user_message
-from speechllm_bench.tasks.task import Counted, Parse, Task, answers
+from speechllm_bench.tasks.prompt import DIALOGUE, Wordings, user_message
+from speechllm_bench.tasks.task import Counted, Draw, Parse, Task, answers
 
 NAME = "sentiment"
 VERSION = 1
@@ -24,21 +23,13 @@ INSTRUCTION: Wordings = {
 }
 
 
-def example(
-    utterance: Utterance,
-    slot_types: Mapping[str, SlotType],
-    rng: random.Random,
-    ood: bool = False,
-    training: bool = False,
-    *,
-    style: PromptStyle | None = None,
-) -> Example:
+def example(utterance: Utterance, draw: Draw) -> Example:
     """Ask for the caller's sentiment, without dialogue context."""
     return Example(
         id=f"{utterance.id}/sentiment",
         utterance_id=utterance.id,
         task=NAME,
-        prompt=user_message([], INSTRUCTION[style]),
+        prompt=user_message([], INSTRUCTION[draw.style]),
         target=utterance.sentiment,
     )
 

@@ -26,9 +26,9 @@ from num2words import num2words
 from speechllm_bench.metrics import exact_match, quotient
 from speechllm_bench.schema import Example, Gold, Prediction, SlotType, Utterance
 from speechllm_bench.tasks.metric import Metric
-from speechllm_bench.tasks.prompt import DIALOGUE, PromptStyle, Wordings, user_message
+from speechllm_bench.tasks.prompt import DIALOGUE, Wordings, user_message
 from speechllm_bench.tasks.slots import spoken
-from speechllm_bench.tasks.task import Counted, Parse, Task
+from speechllm_bench.tasks.task import Counted, Draw, Parse, Task
 
 NAME = "sit"
 VERSION = 1
@@ -94,22 +94,14 @@ def question(
     return Question(kind, rng.choice(WORDINGS[kind]), answers[kind])
 
 
-def example(
-    utterance: Utterance,
-    slot_types: Mapping[str, SlotType],
-    rng: random.Random,
-    ood: bool = False,
-    training: bool = False,
-    *,
-    style: PromptStyle | None = None,
-) -> Example:
+def example(utterance: Utterance, draw: Draw) -> Example:
     """Ask one written question, without dialogue context, which could answer it."""
-    asked = question(utterance, slot_types, rng)
+    asked = question(utterance, draw.slot_types, draw.rng)
     return Example(
         id=f"{utterance.id}/sit",
         utterance_id=utterance.id,
         task=NAME,
-        prompt=user_message([], INSTRUCTION[style].format(question=asked.text)),
+        prompt=user_message([], INSTRUCTION[draw.style].format(question=asked.text)),
         target=asked.answer,
         asked=(asked.asks,),
     )

@@ -27,7 +27,7 @@ from speechllm_bench.tasks.prompt import (
     draw_context,
     user_message,
 )
-from speechllm_bench.tasks.task import Counted, Parse, Task, answers
+from speechllm_bench.tasks.task import Counted, Draw, Parse, Task, answers
 
 NAME = "slots"
 VERSION = 3
@@ -53,30 +53,27 @@ class Answer(dict):
 
 def example(
     utterance: Utterance,
-    slot_types: Mapping[str, SlotType],
-    rng: random.Random,
-    ood: bool = False,
-    training: bool = False,
+    draw: Draw,
     *,
     context: int | None = None,
     distractors: int | None = None,
     wording: Wording | None = None,
-    style: PromptStyle | None = None,
 ) -> Example:
-    """Ask for the turn's seen slot types (or, with `ood`, its unseen ones) among distractors of that kind.
+    """Ask for the seen slot types of a turn (with `draw.ood` its unseen ones) among distractors of that kind.
 
     In training not always for all of several, since every turn of B-test says more than it is asked for.
     Where one value is all, it is asked for: alone, it often has nothing that tells it from a distractor's.
     `context` and `distractors` fix numbers that are drawn where None; all else drawn stays what it was.
     """
+    slot_types, rng, style = draw.slot_types, draw.rng, draw.style
     filled = {s.slot: s.value for s in utterance.slots}
-    kind = [t for t in slot_types.values() if t.ood == ood]
+    kind = [t for t in slot_types.values() if t.ood == draw.ood]
     values = [filled[t.name] for t in kind if t.name in filled]
     # A name that holds a wanted value ("home city" beside the policy type "home") would give it away.
     kind = [t for t in kind if not any(contains(text, v) for v in values for text in _shown(t, wording))]
     told = f"{SYSTEM[style]} {INSTRUCTION[style].format(slots='')}".lower()  # a value in it is not asked for
     gold = {t.name: v for t in kind if (v := filled.get(t.name)) is not None and not contains(told, v)}
-    if training and len(gold) > 1 and rng.random() < LEFT_OUT:
+    if draw.training and len(gold) > 1 and rng.random() < LEFT_OUT:
         gold.pop(rng.choice(sorted(gold)))
     candidates = [t for t in kind if t.name not in filled]
     asked = [*gold, *_distractors(utterance.domain, candidates, rng, distractors)]
@@ -85,7 +82,7 @@ def example(
     texts = [_asked_by(slot_types[name], wording, rng) for name in asked]
     keys = texts if wording == "paraphrased" else asked
     return Example(
-        id=f"{utterance.id}/{'slots_ood' if ood else 'slots'}",
+        id=f"{utterance.id}/{'slots_ood' if draw.ood else 'slots'}",
         utterance_id=utterance.id,
         task=NAME,
         prompt=question(texts, turns, style),

@@ -7,13 +7,10 @@ of encoder frames, so adapter, prompt and decoding are those of every other task
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping
-
-from speechllm_bench.schema import Example, SlotType, Utterance
+from speechllm_bench.schema import Example, Utterance
 from speechllm_bench.tasks import sit
-from speechllm_bench.tasks.prompt import DIALOGUE, PromptStyle, Wordings, user_message
-from speechllm_bench.tasks.task import Task
+from speechllm_bench.tasks.prompt import DIALOGUE, Wordings, user_message
+from speechllm_bench.tasks.task import Draw, Task
 
 NAME = "sqit"
 VERSION = 1
@@ -23,22 +20,14 @@ INSTRUCTION: Wordings = {
 }
 
 
-def example(
-    utterance: Utterance,
-    slot_types: Mapping[str, SlotType],
-    rng: random.Random,
-    ood: bool = False,
-    training: bool = False,
-    *,
-    style: PromptStyle | None = None,
-) -> Example:
+def example(utterance: Utterance, draw: Draw) -> Example:
     """Ask one question aloud: `instruction` has its words, `data.corpora.instructions` the voices."""
-    asked = sit.question(utterance, slot_types, rng, details=False)
+    asked = sit.question(utterance, draw.slot_types, draw.rng, details=False)
     return Example(
         id=f"{utterance.id}/sqit",
         utterance_id=utterance.id,
         task=NAME,
-        prompt=user_message([], INSTRUCTION[style]),
+        prompt=user_message([], INSTRUCTION[draw.style]),
         target=asked.answer,
         asked=(asked.asks,),
         instruction=asked.text,

@@ -5,12 +5,13 @@ The rest of the suite asks the objects in `tasks.TASKS` and names no task itself
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Example, Gold, Prediction, Utterance
+from speechllm_bench.schema import Example, Gold, Prediction, SlotType, Utterance
 from speechllm_bench.tasks.metric import Metric
 from speechllm_bench.tasks.prompt import PromptStyle
 
@@ -19,6 +20,17 @@ if TYPE_CHECKING:  # which reads the answers of slots
 
 Parse = Callable[[str], Any]
 """A parser: an answer's text to what it says, or None where it cannot be parsed."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The conditions that a question of an utterance is drawn under."""
+
+    slot_types: Mapping[str, SlotType]  # of the corpus, by name
+    rng: random.Random
+    ood: bool = False  # of slot types that training never asks for
+    training: bool = False  # and not for an evaluation, which every model is asked alike
+    style: PromptStyle | None = None  # changes the words of the prompt and no draw
 
 
 @dataclass(frozen=True)
@@ -34,8 +46,7 @@ class Counted:
 class Task:
     """A task with its question, parser, counts and metrics, and what it needs.
 
-    `example(utterance, slot_types, rng, ood, training, style=...)` asks an utterance, with
-    parse(example(...).target) equal to the gold answer. Style changes the words of the prompt and no more.
+    `example(utterance, draw)` asks an utterance, with parse(example(...).target) equal to the gold answer.
     """
 
     name: str  # in studies, scores and predictions

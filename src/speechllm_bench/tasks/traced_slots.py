@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from speechllm_bench.metrics import pairs, quotient, wer
-from speechllm_bench.schema import Example, Prediction, SlotType, Utterance
+from speechllm_bench.schema import Example, Prediction, Utterance
 from speechllm_bench.tasks import slots
 from speechllm_bench.tasks.metric import RATIO, TOKENS, Metric
 from speechllm_bench.tasks.prompt import PromptStyle, Wordings, contains
-from speechllm_bench.tasks.task import Counted, Parse, Task
+from speechllm_bench.tasks.task import Counted, Draw, Parse, Task
 from speechllm_bench.tasks.trace import MALFORMED, Trace
 from speechllm_bench.tasks.trace import parse as parse_trace
 from speechllm_bench.tasks.trace import write as write_trace
@@ -62,19 +62,10 @@ class TracedSlots:
     def thinks(self) -> bool:
         return self.last is not None
 
-    def example(
-        self,
-        utterance: Utterance,
-        slot_types: Mapping[str, SlotType],
-        rng: random.Random,
-        ood: bool = False,
-        training: bool = False,
-        *,
-        style: PromptStyle | None = None,
-    ) -> Example:
+    def example(self, utterance: Utterance, draw: Draw) -> Example:
         """The question of `slots` from the same draws; its id as well, since answers to both are compared."""
-        plain = slots.example(utterance, slot_types, rng, ood, training, style=style)
-        return self.put(plain, gold_trace(utterance, plain, rng), style)
+        plain = slots.example(utterance, draw)
+        return self.put(plain, gold_trace(utterance, plain, draw.rng), draw.style)
 
     def below(self, style: PromptStyle | None) -> str:
         """Lines below the question of `slots`, with the line breaks before it."""

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from speechllm_bench.metrics import wer
-from speechllm_bench.schema import Example, Prediction, SlotType, Utterance
+from speechllm_bench.schema import Example, Prediction, Utterance
 from speechllm_bench.tasks.metric import RATIO, Metric
-from speechllm_bench.tasks.prompt import DIALOGUE, PromptStyle, Wordings, user_message
-from speechllm_bench.tasks.task import Counted, Parse, Task
+from speechllm_bench.tasks.prompt import DIALOGUE, Wordings, user_message
+from speechllm_bench.tasks.task import Counted, Draw, Parse, Task
 
 NAME = "transcription"
 VERSION = 1
 INSTRUCTION: Wordings = {None: "write it down", "english": f"Write down the caller's words.\n{DIALOGUE}"}
 
 
-def example(
-    utterance: Utterance,
-    slot_types: Mapping[str, SlotType],
-    rng: random.Random,
-    ood: bool = False,
-    training: bool = False,
-    *,
-    style: PromptStyle | None = None,
-) -> Example:
+def example(utterance: Utterance, draw: Draw) -> Example:
     """Ask for the transcript, without dialogue context."""
     return Example(
         id=f"{utterance.id}/transcription",
         utterance_id=utterance.id,
         task=NAME,
-        prompt=user_message([], INSTRUCTION[style]),
+        prompt=user_message([], INSTRUCTION[draw.style]),
         target=utterance.transcript,
     )
 

@@ -40,6 +40,7 @@ from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Utterance
 from speechllm_bench.tasks import transcription
+from speechllm_bench.tasks.task import Draw
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit
 from speechllm_bench.zoo.fitting import Course, Item, Progress, answers, exact_share, read_batch
@@ -164,7 +165,7 @@ def items(recipe: AudioLLMRecipe) -> dict[str, list[Item]]:
     texts = [post_training(i, recipe.seed, calls, repeated=1.0) for i in range(recipe.repetitions)]
     return {
         "transcription": [
-            Item(transcription.example(u, {}, rng, training=True), u.transcript, u) for u in readings
+            Item(transcription.example(u, Draw({}, rng, training=True)), u.transcript, u) for u in readings
         ],
         "extraction": [Item(example, said.transcript, said) for example, said in records],
         "repetition": [Item(*text) for text in texts],

@@ -15,6 +15,7 @@ from speechllm_bench.data.corpora import harper_valley
 from speechllm_bench.data.corpora.harper_valley import spoken
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.tasks import slots
+from speechllm_bench.tasks.task import Draw
 
 RATE = 8000  # of its recordings
 
@@ -149,7 +150,7 @@ def test_context_is_shown_in_a_question(published):
     import random
 
     turn = next(u for u in harper_valley.utterances("train") if u.transcript == "my credit card")
-    asked = slots.example(turn, harper_valley.slot_types(), random.Random(0), context=3)
+    asked = slots.example(turn, Draw(harper_valley.slot_types(), random.Random(0)), context=3)
     assert asked.prompt.startswith("agent: hello") or "agent: which card" in asked.prompt
     assert json.loads(asked.target) == {"card type": "credit"}
 

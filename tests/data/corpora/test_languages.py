@@ -11,6 +11,7 @@ from speechllm_bench.data.corpora import call_centre, languages
 from speechllm_bench.data.synthesis import synthesise
 from speechllm_bench.schema import Utterance, Voice
 from speechllm_bench.tasks import TASKS, ner, transcription
+from speechllm_bench.tasks.task import Draw
 
 ALL = languages.utterances()
 
@@ -29,10 +30,10 @@ def test_turns_are_spoken_text_with_verbatim_entities(name):
         assert all(u.transcript[e.start : e.end] == e.text for e in u.entities)
         assert Utterance.from_json(u.to_json()) == u
         assert [name for name, task in TASKS.items() if task.can_ask(u)] == ["transcription", "ner"]
-        assert Counter(ner.parse(ner.example(u, {}, None).target)) == Counter(
+        assert Counter(ner.parse(ner.example(u, Draw({}, None)).target)) == Counter(
             (e.tag, e.text) for e in u.entities
         )
-        assert transcription.example(u, {}, None).target == u.transcript
+        assert transcription.example(u, Draw({}, None)).target == u.transcript
 
 
 @pytest.mark.parametrize("name", ["es", "fr"])

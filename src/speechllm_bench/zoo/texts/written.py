@@ -21,6 +21,7 @@ from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.schema import Example, Utterance
 from speechllm_bench.tasks import slots, transcription
 from speechllm_bench.tasks.prompt import AUDIO, user_message
+from speechllm_bench.tasks.task import Draw
 from speechllm_bench.zoo.texts.records import record, related_record
 from speechllm_bench.zoo.texts.words import NOUNS, drawn_name, typed_name, unseen_words, words_in_no_order
 
@@ -98,7 +99,7 @@ def post_training(
         return extraction(index, seed, utterances, **shares)
     text = _repeated(utterances, rng)
     utterance = Utterance(f"repeat/{index}", "zoo", "", 0, "", "", "", text, (), (), "", (), "")
-    return transcription.example(utterance, {}, rng), text
+    return transcription.example(utterance, Draw({}, rng)), text
 
 
 def _repeated(utterances: list[Utterance], rng: random.Random) -> str:

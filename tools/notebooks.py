@@ -1,0 +1,79 @@
+"""The cells that study notebooks share, from one template; each keeps its question, prose and extras.
+
+python tools/notebooks.py           renews the shared cells of all study notebooks
+python tools/notebooks.py --check   fails when one of them is not as the template has it
+python tools/notebooks.py NAME      writes a notebook for the study NAME, to be given its own prose and cells
+
+A cell is shared where its first line is that of one of the template's. It may hold lines of its own between.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from speechllm_bench import catalogue, experiments, paths
+
+TEMPLATE = Path(__file__).with_name("study_notebook.ipynb")
+STUDY, TITLE, PAPER = "STUDY", "TITLE", "PAPER"  # what the template leaves open
+
+
+def shared() -> dict[str, list[str]]:
+    """The lines of each code cell of the template that names no study, by the first of them."""
+    cells = [cell["source"] for cell in _read(TEMPLATE)["cells"] if cell["cell_type"] == "code"]
+    return {lines[0]: lines for lines in cells if lines[0].startswith("#")}
+
+
+def renewed(notebook: dict, template: dict[str, list[str]]) -> dict:
+    """The notebook with its shared cells as the template has them; the notebook itself stays as it was."""
+    cells = []
+    for cell in notebook["cells"]:
+        lines = cell["source"]
+        wanted = template.get(lines[0] if lines else "", [])
+        cells.append(cell if _holds(lines, wanted) else cell | {"source": wanted})
+    return notebook | {"cells": cells}
+
+
+def new(name: str) -> dict:
+    """A notebook for a study, from the template and the study's own title and paper."""
+    if (file := catalogue.study_files().get(name)) is None:
+        sys.exit(f"there is no study '{name}'; a notebook is of a study in experiments/")
+    study = experiments.load_study(file)
+    text = TEMPLATE.read_text("utf-8")
+    for mark, value in ((STUDY, name), (TITLE, study.title), (PAPER, study.paper)):
+        text = text.replace(mark, json.dumps(value, ensure_ascii=False)[1:-1])
+    return json.loads(text)
+
+
+def _holds(lines: list[str], wanted: list[str]) -> bool:
+    """Whether all wanted lines stand among these, in their order."""
+    left = (line.rstrip("\n") for line in lines)
+    return all(line.rstrip("\n") in left for line in wanted)
+
+
+def _read(file: Path) -> dict:
+    return json.loads(file.read_text("utf-8"))
+
+
+def _write(file: Path, notebook: dict) -> None:
+    file.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def main(name: str | None = None) -> None:
+    if name and name != "--check":
+        _write(paths.NOTEBOOKS / f"{name}.ipynb", new(name))
+        return
+    stale, template = [], shared()
+    for study in catalogue.study_files():
+        file = paths.NOTEBOOKS / f"{study}.ipynb"
+        if file.is_file() and (made := renewed(old := _read(file), template)) != old:
+            stale.append(file.name)
+            if name != "--check":
+                _write(file, made)
+    if stale and name == "--check":
+        sys.exit(f"{', '.join(stale)}: shared cells out of date; run `python tools/notebooks.py`")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2])
