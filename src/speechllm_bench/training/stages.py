@@ -32,6 +32,7 @@ from speechllm_bench.training.accumulation import Parts
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.training.regulariser import Regulariser
 from speechllm_bench.training.seen import Seen
+from speechllm_bench.training.tracking import Follower
 from speechllm_bench.training.warm_start import WarmStart, padding
 
 CHARACTERS_A_TOKEN = 4  # of text
@@ -107,6 +108,7 @@ def train_stage(
     data: Data,
     checkpoint: Path,
     progress: Callable[[float], None] = lambda share: None,
+    follow: Follower | None = None,
 ) -> tuple[Fit, Seen]:
     """Train stage `index` in place; returns the fit and what was seen for it."""
     stage = config.stages[index]
@@ -187,6 +189,7 @@ def train_stage(
         autocast=model.bf16,
         lighten=lighten,
         progress=progress,
+        follow=follow,
     )
     amounts = _amounts(config, stage, turns, examples, tokenizer, data)
     thought = [turn.id for turn, e in zip(turns, examples, strict=True) if _thinks(e)] if stage.traces else []
