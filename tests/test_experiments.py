@@ -404,6 +404,7 @@ def test_conflicts_between_parts_are_refused(suite):
         RunConfig.model_validate(whole)
 
 
+MAKERS = ("qwen_2_5", "gemma", "phi", "qwen_3_8b")
 PROFILE_FILES = sorted((paths.EXPERIMENTS / "profiles").glob("*.yaml"))
 
 
@@ -426,11 +427,17 @@ def test_every_variant_of_every_study_resolves_at_every_profile(name):
                 with pytest.raises(MissingInput, match="names no audio LLM"):
                     experiments.resolve(profile, chosen, 0)
                 continue
+            if (chosen.corpus or chosen.evaluation.corpus) and name != "paper":
+                with pytest.raises(MissingInput, match="names no corpus for the role"):
+                    experiments.resolve(profile, chosen, 0)
+                continue
             if chosen.llm and name == "small":
                 with pytest.raises(MissingInput, match="names no LLM for the role"):
                     experiments.resolve(profile, chosen, 0)
                 continue
-            if name == "paper" and chosen.llm in ("reasoning_0", "reasoning_50"):  # there is one distillation
+            # There is one distillation, and the zoo's LLMs are of one family.
+            none = {"paper": ("reasoning_0", "reasoning_50")}.get(name, MAKERS)
+            if chosen.llm in none:
                 with pytest.raises(MissingInput, match="names no LLM for the role"):
                     experiments.resolve(profile, chosen, 0)
                 continue

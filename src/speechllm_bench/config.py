@@ -25,15 +25,20 @@ else:
     TaskName = Literal[tuple(TASKS)]
     Answerer = Literal[("model", *(name for task in TASKS.values() for name in task.answerers))]
 Part = Literal["adapter", "lora"]
-Precision = Literal["fp32", "bf16", "mixed"]
+Precision = Literal["fp32", "bf16", "mixed", "nf4"]
 """Of the frozen backbones and of training; what learns is kept in fp32.
 
 `bf16`: backbones are kept in bf16, and training steps compute in it. `mixed`: training and decoding compute
 in bf16 where the device has instructions for it, and in fp32 elsewhere; norms, sums and the head are fp32.
-What a stage has trained is rounded to fp16 at its end.
+`nf4`: as `bf16`, and text LLMs' linear layers in 4 bits (models/four_bit.py). What a stage has trained in
+`mixed` is rounded to fp16 at its end.
 """
 Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
 Objective = Literal["ctc"]  # training/warm_start.py
+CorpusName = Literal[
+    *("call_centre", "call_centre_neural"),
+    *("slurp", "librispeech_slue", "harper_valley", "fluent_speech", "slue_hvb", "common_voice"),
+]
 LANGUAGES = ("es", "fr")  # besides English: splits of data/corpora/languages
 LANGUAGES_GOLD: tuple[Gold, ...] = ("transcript", "entities")  # of their turns
 LARGEST_SEED = 2**32 - 1  # of torch's 64 bits, of which a step's number takes a part
@@ -41,9 +46,7 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
 class CorpusConfig(Strict):
-    name: Literal[
-        "call_centre", "call_centre_neural", "slurp", "librispeech_slue", "harper_valley", "fluent_speech"
-    ]
+    name: CorpusName
     sizes: dict[str, int] = Field(default_factory=dict)  # caller turns a split; empty: all there are
 
 
@@ -215,6 +218,7 @@ class EvaluationConfig(Strict):
     context: int | None = Field(None, ge=0)  # turns before this one, fewer where there are fewer to show
     distractors: int | None = Field(None, ge=1)
     wording: Wording | None = None
+    corpus: CorpusConfig | None = None  # that the split is of; None: the one that is trained on
 
     @property
     def asking(self) -> dict:
@@ -262,6 +266,8 @@ class RunConfig(Strict):
             raise ValueError("audio: other needs an adapter, since without one nothing is heard")
         if not self.hears and self.evaluation.split in LANGUAGES:
             raise ValueError(f"turns in {self.evaluation.split} are heard, but this variant has no adapter")
+        if self.evaluation.corpus and self.evaluation.text == "asr":
+            raise ValueError("text: asr is of the run's own corpus, but the evaluation names another one")
         if self.hears and self.reads_asr(len(self.stages)):
             raise ValueError("text: asr is what a text LLM reads, but this variant has an adapter and hears")
         if not self.hears and any(stage.distillation for stage in self.stages):

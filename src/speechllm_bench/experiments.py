@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 
 from speechllm_bench.adapter_config import AdapterConfig
 from speechllm_bench.config import (
+    LANGUAGES,
+    CorpusConfig,
     EvaluationConfig,
     LoraConfig,
     RunConfig,
@@ -124,7 +126,8 @@ class Study(Strict):
     def _questions(self, name: str) -> tuple:
         """What two variants have in common that are asked for the same slots of the same turns."""
         asked = self.variant(name).evaluation
-        return asked.split, asked.slot_types, asked.distractors, TASKS[asked.task].main.name
+        main = TASKS[asked.task].main.name
+        return asked.corpus, asked.split, asked.slot_types, asked.distractors, main
 
     @model_validator(mode="after")
     def _names(self) -> Study:
@@ -163,11 +166,11 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
             f"profile '{profile.profile}' names no LLM for the role '{variant.llm}'; "
             f"its roles are: {', '.join(profile.llms)}"
         )
-    evaluation = asked | decoding
+    evaluation = asked | decoding | {"corpus": _evaluated(profile, variant)}
     evaluation["beams"] = beams if beams > 1 and asked["answerer"] == "model" else None
     evaluation["trace_tokens"] = trace_tokens if any(TASKS[task].traced for task in asked_for) else None
     parts = {
-        "corpus": profile.corpus,
+        "corpus": _corpus(profile, variant.corpus) if variant.corpus else profile.corpus,
         "encoder": profile.encoder,
         "llm": profile.llms[variant.llm] if variant.llm else profile.llm,
         "adapter": _adapter(profile, variant, where) if variant.adapter else None,
@@ -184,6 +187,26 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         "prompt": profile.prompt,
     }
     return checked(RunConfig, parts, where)
+
+
+def _corpus(profile: Profile, role: str) -> CorpusConfig:
+    if role not in profile.corpora:
+        known = ", ".join(profile.corpora) or "none"
+        raise MissingInput(
+            f"profile '{profile.profile}' names no corpus for the role '{role}'; its roles are: {known}"
+        )
+    return profile.corpora[role]
+
+
+def _evaluated(profile: Profile, variant: Variant) -> CorpusConfig | None:
+    """The corpus of the test set where a variant names it; None: the one that is trained on.
+
+    Turns in other languages are the profile's, in the role `languages`; without one they are synthesised.
+    """
+    asked = variant.evaluation
+    if asked.corpus is None:
+        return profile.corpora.get("languages") if asked.split in LANGUAGES else None
+    return _corpus(profile, asked.corpus)
 
 
 def _adapter(profile: Profile, variant: Variant, where: str) -> AdapterConfig:

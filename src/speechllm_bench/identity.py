@@ -47,7 +47,7 @@ the turns in other languages than English.
 def run_digest(config: RunConfig) -> str:
     heard = config.hears or config.reads_asr(len(config.stages))
     own = _own(config.tasks(len(config.stages)))
-    foreign = (extra_digest("languages"),) if config.evaluation.split in LANGUAGES else ()
+    foreign = tuple(_foreign(config).values())
     return runs.digest("run", _used(config), *_surroundings(config, heard), *own, *foreign)
 
 
@@ -86,8 +86,7 @@ def components(config: RunConfig) -> dict[str, str | int]:
     names += [f"recipe of corpus {config.corpus.name}", "NUMERICS_VERSION"]
     found = dict(zip(names, _surroundings(config, heard)))
     found |= dict(zip(("spoken instructions", "traces"), _own(config.tasks(len(config.stages)))))
-    if config.evaluation.split in LANGUAGES:
-        found["turns in other languages"] = extra_digest("languages")
+    found |= _foreign(config)
     plain = {name: value for name, value in found.items() if value is not None}
     return {k: v if isinstance(v, str | int) else runs.digest(v) for k, v in plain.items()}
 
@@ -96,8 +95,9 @@ def corpus_digest(corpus: CorpusConfig) -> str:
     return runs.digest("corpus", corpus.model_dump(), corpora.recipe(corpus.name))
 
 
-def frames_digest(config: RunConfig) -> str:
-    return _frames_digest(corpus_digest(config.corpus), config)
+def frames_digest(config: RunConfig, corpus: CorpusConfig | None = None) -> str:
+    """Of a corpus, None: the one that is trained on, as the run's encoder hears it."""
+    return _frames_digest(corpus_digest(corpus or config.corpus), config)
 
 
 def extra_digest(name: str) -> str:
@@ -146,6 +146,15 @@ def tower_hash(name: str) -> str:
                     bits = sha256(content.read(last - first)).hexdigest()
                     tensors[tensor] = [about["dtype"], about["shape"], bits]
     return runs.digest(runs.read_json(folder / "config.json")["audio_config"], tensors)
+
+
+def _foreign(config: RunConfig) -> dict[str, str | dict]:
+    """What an evaluation rests on that is not of the corpus that is trained on, by name."""
+    if other := config.evaluation.corpus:
+        return {f"recipe of corpus {other.name}": corpora.recipe(other.name)}
+    if config.evaluation.split in LANGUAGES:
+        return {"turns in other languages": extra_digest("languages")}
+    return {}
 
 
 def _frames_digest(corpus: str, config: RunConfig) -> str:

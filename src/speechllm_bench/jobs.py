@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -64,6 +65,10 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     """
     began, started = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     progress("prepare", 0.0)
+    if config.precision == "nf4":
+        from speechllm_bench.models import four_bit
+
+        four_bit.settings()  # refuses a machine that cannot, before anything is prepared
     corpus = preparation.corpus_of(config)
     frames = preparation.ensure_frames(config, cast(Corpus, corpus)) if config.hears else None
 
@@ -146,7 +151,9 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         if not diverged:
             evaluated = preparation.evaluated_corpus(config, corpus)
             if evaluated is not corpus:
-                data = replace(data, frames=preparation.ensure_extra_frames(config, "languages"))
+                types = corpora.slot_types((config.evaluation.corpus or config.corpus).name)
+                heard = preparation.evaluated_frames(config, evaluated)
+                data = replace(data, frames=heard, slot_types=types)
                 own = {"corpus": evaluated.fingerprint, "audio": evaluated.audio_hashes}
                 record["data"]["evaluated"] = own
             begin = TRAINING if any(untrained) else 0.0
@@ -231,7 +238,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
     """
     import torch
 
-    from speechllm_bench.training import loop, stages
+    from speechllm_bench.training import loop, stages, tracking
 
     digest = identity.stage_digest(config, index)
     folder = studies.stage_folder(profile, digest)
@@ -243,9 +250,9 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             runs.remove(checkpoint)
             loop.load_weights(model.trained_parameters(stage.train), folder / "weights.safetensors")
             return record
-        fitted, seen = stages.train_stage(
-            config, index, model, tokenizer, data, checkpoint, lambda share: progress("train", share)
-        )
+        told = partial(progress, "train")
+        with tracking.followed(config, index, profile, digest) as follow:
+            fitted, seen = stages.train_stage(config, index, model, tokenizer, data, checkpoint, told, follow)
         record = {
             "digest": digest,
             "stage": stage.model_dump(),

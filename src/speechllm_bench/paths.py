@@ -14,6 +14,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = PROJECT / "experiments"
 NOTEBOOKS = PROJECT / "notebooks"
 OWN_EXPERIMENTS = "SPEECHLLM_BENCH_EXPERIMENTS"  # variable that names the folder of the user's own
+TRACK = "SPEECHLLM_BENCH_TRACK"  # variable that names the trackers of trainings, with commas between
 
 
 def home() -> Path:

@@ -112,6 +112,7 @@ class Profile(Strict):
     profile: str = Field(pattern=r"^[A-Za-z0-9][\w-]*$")  # the name of its file
     note: Prose  # what its numbers are good for
     corpus: CorpusConfig
+    corpora: dict[Name, CorpusConfig] = Field(default_factory=dict)  # others, by the names that studies use
     encoder: EncoderConfig
     encoders: dict[str, EncoderConfig] = Field(default_factory=dict)  # others, by names for overrides
     llm: str
@@ -156,6 +157,24 @@ class Profile(Strict):
         own = self.papers.get(paper, PaperOwn())
         found = self.model_copy(update={name: value for name, value in own if value is not None})
         return found.overridden(self._settings, "--set")
+
+    def heard(self) -> list[str]:
+        """Names of the corpora that its studies are about, each once."""
+        own = [scale.corpus for scale in (self, *map(self.of, self.papers))]
+        return list(dict.fromkeys(corpus.name for corpus in (*own, *self.corpora.values())))
+
+    def backbones(self) -> list[tuple[str, str]]:
+        """The models that its studies take, each with what it is: an encoder, an LLM, or an audio LLM."""
+        papers = [self, *map(self.of, self.papers)]
+        models = [
+            *(("encoder", own.encoder.path) for own in papers),
+            *(("encoder", encoder.path) for encoder in self.encoders.values()),
+            *(("LLM", own.llm) for own in papers),
+            *([("audio", self.audio_llm)] if self.audio_llm else []),
+            *(("audio", model) for model in self.audio_llms.values()),
+            *(("LLM", model) for model in self.llms.values()),
+        ]
+        return list(dict.fromkeys(models))
 
     def with_settings(self, settings: Settings) -> Profile:
         """This profile with settings of the command line, under the name that holds them."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from speechllm_bench import catalogue, identity, overrides, paths, runs, sealed
-from speechllm_bench.config import RunConfig
+from speechllm_bench.config import CorpusConfig, RunConfig
 from speechllm_bench.data.testable import untestable
 from speechllm_bench.errors import MissingInput, NotTestable, UserError
 from speechllm_bench.evaluation import seeds, versions
@@ -108,6 +108,13 @@ def load(study: str, profile: str) -> tuple[Study, Profile]:
     """The study, and the profile as its paper has it, of these names; UserError names the allowed ones."""
     found = _study(study)
     return found, profile_named(profile).of(found.paper)
+
+
+def heard(study: Study, profile: Profile) -> list[CorpusConfig]:
+    """The corpora that a study's variants are trained and tested on, as far as the profile names them."""
+    variants = [study.variant(name) for name in study.variants]
+    roles = {role for v in variants for role in (v.corpus, v.evaluation.corpus)} & set(profile.corpora)
+    return [profile.corpus, *(profile.corpora[role] for role in sorted(roles))]
 
 
 def profile_named(name: str) -> Profile:
@@ -241,7 +248,9 @@ def _check_variants(chosen: list[Study], variants: Sequence[str] | None) -> None
 
 def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
     chosen, named = study.variant(variant), study.named(variant)
-    for kind, role in (("llms", chosen.llm), ("audio_llms", chosen.audio_llm)):
+    roles = [("llms", chosen.llm), ("audio_llms", chosen.audio_llm)]
+    roles += [("corpora", chosen.corpus), ("corpora", chosen.evaluation.corpus)]
+    for kind, role in roles:
         if isinstance(role, str) and role not in getattr(profile, kind):
             _check_role(kind, role, named)
     if isinstance(encoder := chosen.override.get("encoder"), str) and "/" not in encoder:

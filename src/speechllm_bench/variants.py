@@ -82,6 +82,7 @@ class EvaluationRecipe(Strict):
     context: int | None = None
     distractors: int | None = None
     wording: Wording | None = None
+    corpus: str | None = None  # a name among the profile's `corpora`; None: the one that is trained on
 
 
 class Variant(Strict):
@@ -101,6 +102,7 @@ class Variant(Strict):
     warm_start: bool = True  # False: no warm start, though the profile has it everywhere
     # The profile's audio LLM, or a role among its `audio_llms`, in place of encoder, adapter and LLM.
     audio_llm: bool | str = False
+    corpus: str | None = None  # a name among the profile's `corpora`; None: its `corpus`
     llm: str | None = None  # a role among the profile's `llms`; None: its `llm`
     # Other settings of the profile by dotted path, as `lora.rank: 16`; the factors above apply to these.
     override: dict[str, Any] = Field(default_factory=dict)

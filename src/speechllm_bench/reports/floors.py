@@ -28,12 +28,14 @@ NOT_RUN = Status.MISSING.shown
 BELOW = "‡"
 """Mark of a row that does not clear the floors of its questions."""
 
-Questions = tuple[str, str, int | None, str]
-"""Test set, slot types, fixed number of distractors, and main metric: what a floor has to share."""
+Questions = tuple[str | None, str, str, int | None, str]
+"""Corpus (None: the one that is trained on), test set, slot types, fixed number of distractors, and main
+metric: what a floor has to share."""
 
 
 def questions(evaluation: EvaluationConfig) -> Questions:
     return (
+        evaluation.corpus and evaluation.corpus.name,
         evaluation.split,
         evaluation.slot_types,
         evaluation.distractors,

@@ -33,6 +33,7 @@ from speechllm_bench.training.augmentation import shifted
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.training.regulariser import Regulariser
 from speechllm_bench.training.seen import Seen
+from speechllm_bench.training.tracking import Follower
 from speechllm_bench.training.warm_start import WarmStart, padding
 
 CHARACTERS_A_TOKEN = 4  # of text
@@ -108,6 +109,7 @@ def train_stage(
     data: Data,
     checkpoint: Path,
     progress: Callable[[float], None] = lambda share: None,
+    follow: Follower | None = None,
 ) -> tuple[Fit, Seen]:
     """Train stage `index` in place; returns the fit and what was seen for it."""
     stage = config.stages[index]
@@ -194,6 +196,7 @@ def train_stage(
         autocast=model.bf16,
         lighten=lighten,
         progress=progress,
+        follow=follow,
     )
     amounts = _amounts(config, stage, turns, examples, tokenizer, data)
     thinking = [TASKS[e.task].thinks and t.id in data.traces for t, e in zip(turns, examples, strict=True)]
