@@ -154,9 +154,10 @@ def run(study: str, variant: str, seed: int, profile: str) -> Run:
 def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> list[dict]:
     """What is stored of a study: one row a variant and seed, in the study's order.
 
-    A row has `variant`, `seed`, `profile`, `run` (a `Run`), `status` (ok, diverged, FAILED, NOT RUN or NOT
-    TESTABLE, with the reason under `why`), `record` (run.json) and `score` (score.json as `versions.shown`
-    and `seeds.marked` give it, with its `task`), both None where there is none.
+    A row has `variant`, `axes` (its value on each axis of the study), `seed`, `profile`, `run` (a `Run`),
+    `status` (ok, diverged, FAILED, NOT RUN or NOT TESTABLE, with the reason under `why`), `record` (run.json)
+    and `score` (score.json as `versions.shown` and `seeds.marked` give it, with its `task`), both None where
+    there is none.
     Without its backbones a run cannot be told apart (its digest rests on their weights): its row is NOT RUN
     then, and `run` is None.
     """
@@ -270,7 +271,7 @@ def _refuse_other_settings(record: dict, run: Run) -> None:
 
 
 def _row(study: Study, variant: str, seed: int, profile: Profile) -> dict:
-    named = {"variant": variant, "seed": seed, "profile": profile.profile}
+    named = {"variant": variant, "axes": study.place(variant).axes, "seed": seed, "profile": profile.profile}
     row = {**named, "run": None, "record": None, "score": None}
     try:
         run = row["run"] = _run(study, variant, seed, profile)

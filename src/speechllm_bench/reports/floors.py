@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from speechllm_bench.config import EvaluationConfig
 from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation_config import EvaluationConfig
 from speechllm_bench.schema import Interval
 from speechllm_bench.tasks import METRICS, TASKS
 
@@ -96,13 +96,16 @@ def draw_on_validation(ax: Axes, rows: Sequence[dict]) -> Axes:
     return ax
 
 
-def draw_of_table(ax: Axes, frame: pd.DataFrame) -> Axes:
-    """The same from a table of `tables.study_table`: its rows that are floors of F1 on the first test set."""
+def draw_of_table(ax: Axes, frame: pd.DataFrame, answerers: Mapping[str, str]) -> Axes:
+    """The same from a table of `tables.study_table`: its rows that are floors of F1 on the first test set.
+
+    answerers: by variant, who answers.
+    """
     if "floor" not in frame:
         return ax
     found = frame[frame["floor"].str.startswith("F1", na=False)]
     for row in found[found["floor"] == next(iter(found["floor"]), None)].to_dict("records"):
-        label, dash = LINES["whole_transcript" if row["variant"].startswith("whole") else "chance_copier"]
+        label, dash = LINES[answerers[row["variant"]]]
         if pd.notna(row["f1"]):
             line(ax, row["f1"], label, dash)
     return ax

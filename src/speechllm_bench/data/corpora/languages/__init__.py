@@ -15,8 +15,8 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Literal
 
-from speechllm_bench.config import LANGUAGES, LANGUAGES_GOLD
 from speechllm_bench.data.corpora.call_centre.splits import VARIANTS, Split
+from speechllm_bench.evaluation_config import LANGUAGES, LANGUAGES_GOLD
 from speechllm_bench.schema import ENTITY_TAGS, Entity, Utterance
 from speechllm_bench.strict import Strict, load_yaml
 
