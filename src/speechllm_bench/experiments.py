@@ -6,19 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
+from speechllm_bench import axes as axes_
 from speechllm_bench.adapter_config import AdapterConfig
-from speechllm_bench.config import (
-    LANGUAGES,
-    CorpusConfig,
-    EvaluationConfig,
-    LoraConfig,
-    RunConfig,
-    StageConfig,
-    TaskName,
-)
+from speechllm_bench.config import CorpusConfig, LoraConfig, RunConfig, StageConfig
 from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.evaluation_config import LANGUAGES, EvaluationConfig, TaskName
 from speechllm_bench.profiles import Budget, Profile, refuse_fixed
 from speechllm_bench.strict import Name, Prose, Strict, checked, load_yaml, overlay, refuse_repeated
 from speechllm_bench.tasks import METRICS, TASKS, USUAL, transcription
@@ -72,9 +66,43 @@ class Study(Strict):
     extremes: list[str] = Field(min_length=2, max_length=2)  # the two that lie furthest apart
     n_seeds: int | None = Field(None, gt=0)  # how many of the profile's seeds; None: all
     base: dict
-    variants: dict[Name, dict]
-    reported: list[Reported]
-    claims: list[ClaimConfig]
+    # What variants differ in: by axis its values, which lie over those of
+    # `experiments/shared/axes.yaml`.
+    axes: dict[Name, dict[Name, axes_.Value]] = Field(default_factory=dict)
+    # Blocks of variants: of each axis a value, a list of values, or `all` (the study's own). Besides, where
+    # it has them, a block's `name` and `label`, templates of its own, and further settings under `set`.
+    grid: list[dict[Name, Any]] = Field(default_factory=list)
+    names: str | None = None  # template of the names of a grid's variants; null: the values joined by _
+    labels: str | None = None  # of their labels in legends; null: joined by a comma
+    colour: Name | None = None  # the axis that colours variants; null: the first one of `names`
+    marker: Name | None = None  # the axis that marks them; null: as for colours
+    variants: dict[Name, dict] = Field(default_factory=dict)  # further ones by name, and what each changes
+    figures: list[Name] = Field(default_factory=list)  # beside learning curves and parameters
+    tables: list[Name] = Field(default_factory=list)  # beside its own and that of its claims
+    reported: list[Reported] = Field(default_factory=list)
+    claims: list[ClaimConfig] = Field(default_factory=list)
+
+    # Every variant's place among the axes, by name; with it `variants` has those of the grid as well.
+    _places: dict[str, axes_.Place] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _unfolded(self) -> Study:
+        places = {
+            place.name: place for place in axes_.unfolded(self.axes, self.grid, self.names, self.labels)
+        }
+        for name, changes in self.variants.items():
+            if name in places:
+                raise ValueError(f"'{name}' is a variant of the grid and stands under variants; name it once")
+            places[name] = axes_.alone(name, changes)
+        if not places:
+            raise ValueError("a study has a grid or variants, and this one has neither")
+        self.__dict__["variants"] = {p.name: p.changes for p in places.values()}  # frozen from here on
+        self._places = places
+        return self._checked()
+
+    def place(self, variant: str) -> axes_.Place:
+        """Where a variant stands among the axes."""
+        return self._places[variant]
 
     @property
     def baselines(self) -> list[str]:
@@ -91,22 +119,19 @@ class Study(Strict):
             raise UserError(
                 f"study '{self.study}' has no variant '{name}'; its variants are: {', '.join(self.variants)}"
             )
-        whole = overlay(self.base, self.variants[name])
-        variant = checked(Variant, whole, f"{self.study}.yaml", lambda key: self._written(name, key))
+        try:
+            whole = overlay(self.base, self.variants[name])
+        except ValueError as error:
+            raise UserError(f"{self.named(name)}: {error}") from None
+        variant = checked(
+            Variant, whole, f"{self.study}.yaml", lambda key: axes_.written(self.place(name), self.base, key)
+        )
         refuse_fixed(variant.override, f"{self.named(name)}, override")
         return variant
 
     def named(self, variant: str) -> str:
         """What a UserError calls a variant: its file and its name."""
         return f"{self.study}.yaml, variant '{variant}'"
-
-    def _written(self, variant: str, key: Sequence[str | int]) -> tuple[str | int, ...]:
-        """Where in the file a key of a variant is written: in its own block, or in the base."""
-        own = self.variants[variant]
-        replaced = bool(key) and isinstance(own.get(key[0]), list)  # lists are not merged
-        if _has(own, key) or replaced or not _has(self.base, key):
-            return ("variants", variant, *key)
-        return ("base", *key)
 
     def chosen(self, names: Sequence[str]) -> list[str]:
         """The variants of these names, in the study's order; `all`, `telling` and `extremes` name several.
@@ -129,9 +154,8 @@ class Study(Strict):
         main = TASKS[asked.task].main.name
         return asked.corpus, asked.split, asked.slot_types, asked.distractors, main
 
-    @model_validator(mode="after")
-    def _names(self) -> Study:
-        for names in (self.baselines, self.telling, self.extremes):
+    def _checked(self) -> Study:
+        for names in (self.baselines, self.telling, self.extremes, self.figures, self.tables):
             refuse_repeated(names)
         named = {*self.baselines, *self.telling, *self.extremes} | {r.variant for r in self.reported}
         named |= {n for claim in self.claims for n in (claim.better, claim.worse, *(claim.beyond or ()))}
@@ -303,16 +327,6 @@ def refuse_idle(study: Study, name: str, profile: Profile, config: RunConfig) ->
                 f"{study.named(name)}: override '{key}' (value {variant.override[key]!r}) changes nothing of "
                 f"its run at profile '{profile.profile}'; leave it out, or override what the variant uses"
             )
-
-
-def _has(place: Any, key: Sequence[str | int]) -> bool:
-    for part in key:
-        in_list = isinstance(place, list) and isinstance(part, int) and part < len(place)
-        inside = part in place if isinstance(place, dict) else in_list
-        if not inside:
-            return False
-        place = place[part]
-    return True
 
 
 def load_study(path: Path) -> Study:

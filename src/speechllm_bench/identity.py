@@ -16,9 +16,10 @@ from safetensors import safe_open
 
 from speechllm_bench import backbones, runs
 from speechllm_bench.backbones import backbone_folder
-from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig, TaskName, heard_tasks
+from speechllm_bench.config import CorpusConfig, RunConfig, heard_tasks
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import instructions, languages
+from speechllm_bench.evaluation_config import LANGUAGES, TaskName
 from speechllm_bench.schema import Utterance
 from speechllm_bench.tasks import TASKS, traced_slots
 

@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 
 from speechllm_bench import identity, paths, runs, sealed, studies
-from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig
+from speechllm_bench.config import CorpusConfig, RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.clips import Clips
 from speechllm_bench.data.corpora import exclusions
 from speechllm_bench.data.corpora.store import Corpus, Unspoken
 from speechllm_bench.data.frames import FrameStore, FrameWriter
 from speechllm_bench.errors import MissingInput
+from speechllm_bench.evaluation_config import LANGUAGES
 from speechllm_bench.schema import Utterance
 
 WORDS_A_SECOND = 2.8  # of the neural voices

@@ -16,6 +16,7 @@ from speechllm_bench.adapter_config import AdapterConfig
 from speechllm_bench.config import (
     CorpusConfig,
     EncoderConfig,
+    Fit,
     LoraConfig,
     Precision,
     PromptStyle,
@@ -28,27 +29,22 @@ from speechllm_bench.strict import Name, Prose, Strict, checked, content_of, ove
 Budget = Literal["alignment", "slots", "transcription", "understanding", "warm_start"]
 
 
-class Training(Strict):
+class Training(Fit):
     """A profile's training settings, scale-bound; a variant may scale the rates or name another warm-up."""
 
-    batch_size: int
-    micro_batch: int | None = None  # examples at a time, whose gradients are summed; None: the whole batch
-    lr: float
-    lora_lr: float  # of stages that train LoRA
-    warmup: float
-    weight_decay: float
-    clip: float
-    points: int
-    validation_examples: int
-    decoded_turns: int
-    frame_shift: int | None = None  # of composite models; None: none (`StageConfig.frame_shift`)
+    # Examples at a time, whose gradients are summed; None: the whole batch.
+    micro_batch: int | None = Field(None, gt=0)
+    lora_lr: float = Field(gt=0)  # of stages that train LoRA
+    validation_examples: int = Field(gt=0)
+    decoded_turns: int = Field(ge=0)
+    frame_shift: int | None = Field(default=None, gt=1)  # of composite models (`StageConfig.frame_shift`)
     decoded_early: bool = True  # whether a stage is decoded that does not teach what it would be asked
 
 
 class Decoding(Strict):
-    batch_size: int
-    max_new_tokens: int
-    trace_tokens: int  # in its place where an answer may have a trace
+    batch_size: int = Field(gt=0)
+    max_new_tokens: int = Field(gt=0)
+    trace_tokens: int = Field(gt=0)  # in its place where an answer may have a trace
     beams: int = Field(1, ge=1)  # 1: greedy
 
 

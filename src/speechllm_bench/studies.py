@@ -29,6 +29,7 @@ class Result(TypedDict):
     """The result of one variant of a study with one seed; reports are made of these rows."""
 
     variant: str
+    axes: dict[str, str]  # its value on each axis of the study
     seed: int
     profile: str
     run: Any  # Run; None where the profile has no such run
@@ -174,9 +175,10 @@ def run(study: str, variant: str, seed: int, profile: str) -> Run:
 def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> list[Result]:
     """What is stored of a study: one row a variant and seed, in the study's order.
 
-    A row has `variant`, `seed`, `profile`, `run` (a `Run`), `status` (ok, diverged, FAILED, NOT RUN or NOT
-    TESTABLE, with the reason under `why`), `record` (run.json) and `score` (score.json as `versions.shown`
-    and `seeds.marked` give it, with its `task`), both None where there is none.
+    A row has `variant`, `axes` (its value on each axis of the study), `seed`, `profile`, `run` (a `Run`),
+    `status` (ok, diverged, FAILED, NOT RUN or NOT TESTABLE, with the reason under `why`), `record` (run.json)
+    and `score` (score.json as `versions.shown` and `seeds.marked` give it, with its `task`), both None where
+    there is none.
     Without its backbones a run cannot be told apart (its digest rests on their weights): its row is NOT RUN
     then, and `run` is None.
     """
@@ -294,6 +296,7 @@ def _refuse_other_settings(record: dict, run: Run) -> None:
 def _row(study: Study, variant: str, seed: int, profile: Profile) -> Result:
     row: Result = {
         "variant": variant,
+        "axes": study.place(variant).axes,
         "seed": seed,
         "profile": profile.profile,
         "run": None,

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from speechllm_bench.config import LANGUAGES, RunConfig
+from speechllm_bench.config import RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.evaluation_config import LANGUAGES
 from speechllm_bench.schema import Gold
 from speechllm_bench.tasks import TASKS
 
