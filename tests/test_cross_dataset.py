@@ -59,11 +59,11 @@ def test_frames_are_of_each_corpus(tiny_run, monkeypatch):
 
 def test_floors_are_those_of_the_same_test_set(study, paper):
     asked = {name: resolve(paper, study.variant(name), 0).evaluation for name in study.variants}
-    same = floors.questions(asked["whole_transcript_harper"])
+    same = floors.questions(asked["harper_harper_whole_transcript"])
     assert floors.questions(asked["slurp_harper"]) == floors.questions(asked["harper_harper"]) == same
     assert floors.questions(asked["slurp_slurp"]) != same
     chosen = study.chosen(["extremes"])
-    assert {"whole_transcript_slurp", "chance_harper"} < set(chosen)
+    assert {"slurp_slurp_whole_transcript", "harper_harper_chance"} < set(chosen)
     assert "chance_fluent" not in chosen
 
 
