@@ -64,7 +64,7 @@ def test_floors_are_those_of_the_same_test_set(study, paper):
     assert floors.questions(asked["slurp_slurp"]) != same
     chosen = study.chosen(["extremes"])
     assert {"slurp_slurp_whole_transcript", "harper_harper_chance"} < set(chosen)
-    assert "chance_fluent" not in chosen
+    assert "fluent_fluent_chance" not in chosen
 
 
 def test_what_the_tested_corpus_lacks_is_told_of_it(tiny_run):
