@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+from collections import Counter
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -219,3 +220,10 @@ def test_what_needs_no_torch_loads_none(modules, refused):
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert loaded.returncode == 0, loaded.stderr
     assert loaded.stdout.strip() == ""
+
+
+def test_no_two_modules_have_one_name():
+    """`api`: the front door in Python and OpenAI's protocol; `languages`: a corpus and its table."""
+    modules = Counter(path.stem for path in SOURCES if path.stem != "__init__")
+    modules.update(path.parent.name for path in SOURCES if path.stem == "__init__")
+    assert {name for name, n in modules.items() if n > 1} <= {"api", "languages"}

@@ -10,7 +10,7 @@ from speechllm_bench import backbones as backbones_module
 from speechllm_bench import identity, paths, runs, studies
 from speechllm_bench.config import ClassifierConfig, DistillationConfig, LoraConfig, RunConfig
 from speechllm_bench.data import corpora
-from speechllm_bench.data.corpora import instructions
+from speechllm_bench.data.corpora import spoken_instructions
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.experiments import load_study, resolve
 from speechllm_bench.profiles import load_profile
@@ -99,7 +99,7 @@ def test_only_runs_that_hear_instructions_depend_on_them(config, monkeypatch):
     aloud = changed(config, "stages.beside", {"sqit": 8})
     asked = changed(config, "evaluation.task", "sqit")
     before = [digests(one) for one in (config, aloud, asked)]
-    changed_recipe = (instructions.utterances, lambda: {"corpus": "instructions", "text": "changed"})
+    changed_recipe = (spoken_instructions.utterances, lambda: {"corpus": "instructions", "text": "changed"})
     monkeypatch.setitem(identity.EXTRA, "instructions", changed_recipe)
     after = [digests(one) for one in (config, aloud, asked)]
     differ = [

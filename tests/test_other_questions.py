@@ -11,7 +11,7 @@ import pytest
 
 from speechllm_bench import identity, jobs, paths, preparation, runs
 from speechllm_bench.config import RunConfig
-from speechllm_bench.data.corpora import instructions
+from speechllm_bench.data.corpora import spoken_instructions
 from speechllm_bench.schema import Prediction
 from speechllm_bench.tasks import sit, slots
 
@@ -32,14 +32,14 @@ def evaluated(config, **changes):
 @pytest.fixture
 def few_voices(monkeypatch):
     """Two voices a split speak one wording each, so that speaking takes a second."""
-    monkeypatch.setattr(instructions, "VOICES", 2)
+    monkeypatch.setattr(spoken_instructions, "VOICES", 2)
     few = {asks: texts[:1] for asks, texts in sit.WORDINGS.items()}
     monkeypatch.setattr(sit, "WORDINGS", few)
     said = [text for asks, texts in few.items() for text in texts if asks != "detail"]
-    monkeypatch.setattr(instructions, "texts", lambda: said)
-    instructions.recipe.cache_clear()
+    monkeypatch.setattr(spoken_instructions, "texts", lambda: said)
+    spoken_instructions.recipe.cache_clear()
     yield
-    instructions.recipe.cache_clear()
+    spoken_instructions.recipe.cache_clear()
 
 
 def test_instructions_are_spoken_once_and_only_for_runs_that_hear_them(

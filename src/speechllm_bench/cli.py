@@ -176,9 +176,9 @@ def notebook(chosen: argparse.Namespace) -> int:
 
 
 def annotate(chosen: argparse.Namespace) -> None:
-    from speechllm_bench import annotation
+    from speechllm_bench import annotating
 
-    print(annotation.annotate(chosen.what, chosen.profile, chosen.turns))
+    print(annotating.annotate(chosen.what, chosen.profile, chosen.turns))
 
 
 def fetch(chosen: argparse.Namespace) -> None:

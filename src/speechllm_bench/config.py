@@ -27,7 +27,7 @@ in bf16 where the device has instructions for it, and in fp32 elsewhere; norms, 
 `nf4`: as `bf16`, and text LLMs' linear layers in 4 bits (models/four_bit.py). What a stage has trained in
 `mixed` is rounded to fp16 at its end.
 """
-Objective = Literal["ctc"]  # training/warm_start.py
+Objective = Literal["ctc"]  # training/ctc_stage.py
 LARGEST_SEED = 2**32 - 1  # of torch's 64 bits, of which a step's number takes a part
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 

@@ -18,7 +18,7 @@ from speechllm_bench import backbones, runs
 from speechllm_bench.backbones import backbone_folder
 from speechllm_bench.config import CorpusConfig, RunConfig, heard_tasks
 from speechllm_bench.data import corpora
-from speechllm_bench.data.corpora import instructions, languages
+from speechllm_bench.data.corpora import languages, spoken_instructions
 from speechllm_bench.evaluation_config import LANGUAGES, TaskName
 from speechllm_bench.schema import Utterance
 from speechllm_bench.tasks import TASKS, traced_slots
@@ -37,7 +37,7 @@ settings alone.
 """
 
 EXTRA: dict[str, tuple[Callable[[], dict[str, list[Utterance]]], Callable[[], dict]]] = {
-    "instructions": (instructions.utterances, instructions.recipe),
+    "instructions": (spoken_instructions.utterances, spoken_instructions.recipe),
     "languages": (languages.utterances, corpora.languages_recipe),
 }
 """Small corpora beside a profile's own, each by its utterances and its recipe: the spoken instructions, and

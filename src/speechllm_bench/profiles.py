@@ -62,7 +62,7 @@ class Budgets(Strict):
 
 
 class WarmStart(Strict):
-    """The size of a CTC warm start, in which the adapter learns without the LLM (training/warm_start.py)."""
+    """The size of a CTC warm start, in which the adapter learns without the LLM (training/ctc_stage.py)."""
 
     examples: int = Field(gt=0)
     batch_size: int = Field(gt=0)

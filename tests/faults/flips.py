@@ -25,7 +25,7 @@ from torch import nn
 from speechllm_bench import identity, jobs, notebook, paths, preparation, runs, sealed
 from speechllm_bench.adapter_config import adapter_config
 from speechllm_bench.audit import notebooks as audited
-from speechllm_bench.audit import stored
+from speechllm_bench.audit import run_files
 from speechllm_bench.config import (
     CorpusConfig,
     EncoderConfig,
@@ -171,9 +171,9 @@ def build(home: Path) -> list[Kind]:
     (transcripts,) = (paths.cache() / "transcripts").glob("*")
     spoken = _record_of("A-test.json")
     return [
-        Kind("run", run, _files(run), _run, lambda f: _wrong(stored.check_run(f, quick=True))),
+        Kind("run", run, _files(run), _run, lambda f: _wrong(run_files.check_run(f, quick=True))),
         Kind("stage", stage, _files(stage), lambda f: _stage(f, shapes),
-             lambda f: _wrong(stored.check_stage(f, quick=True))),
+             lambda f: _wrong(run_files.check_stage(f, quick=True))),
         _checkpoint(home),
         Kind("corpus", corpus, _files(corpus, "README.md"), _corpus, _record_of("corpus.json")),
         Kind("encoder frames", frames, _files(frames), _frames),
@@ -215,7 +215,7 @@ def _wrong(found) -> list[str]:
 
 
 def _record_of(name: str) -> Audit:
-    return lambda folder: _wrong(stored.sealed_record(folder / name, "", "delete it"))
+    return lambda folder: _wrong(run_files.sealed_record(folder / name, "", "delete it"))
 
 
 def _run(folder: Path) -> object:

@@ -12,7 +12,7 @@ import pytest
 
 from speechllm_bench.config import PromptStyle, RunConfig
 from speechllm_bench.data import questions
-from speechllm_bench.data.corpora import call_centre, instructions
+from speechllm_bench.data.corpora import call_centre, spoken_instructions
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example, Utterance
 from speechllm_bench.tasks import AUDIO, TASKS, sit, sqit
@@ -32,7 +32,11 @@ def asked(split: str, task: str = "sit") -> list[tuple[Utterance, Example, str]]
     found = []
     for utterance in call_centre.utterances(split, N):
         example = questions.evaluation_example(utterance, TYPES, task)
-        text = example.prompt.split("\n")[-1] if task == "sit" else instructions.words(example.instruction)
+        text = (
+            example.prompt.split("\n")[-1]
+            if task == "sit"
+            else spoken_instructions.words(example.instruction)
+        )
         found.append((utterance, example, text))
     return found
 
@@ -129,17 +133,19 @@ def test_a_parsed_answer_is_without_case_and_spaces():
 class TestSpokenInstructions:
     def test_test_voices_have_spoken_no_training_instruction(self):
         """Protocol, rule 1."""
-        voices = {split: {u.speaker for u in some} for split, some in instructions.utterances().items()}
+        voices = {
+            split: {u.speaker for u in some} for split, some in spoken_instructions.utterances().items()
+        }
         assert set(voices) == {"train", "validation", "test"}
-        assert all(len(some) == instructions.VOICES for some in voices.values())
-        assert len(set.union(*voices.values())) == 3 * instructions.VOICES
+        assert all(len(some) == spoken_instructions.VOICES for some in voices.values())
+        assert len(set.union(*voices.values())) == 3 * spoken_instructions.VOICES
         callers = {split: {u.speaker for u in call_centre.utterances(split, 3000)} for split in SPLITS}
-        for split, group in instructions.SPLITS.items():
+        for split, group in spoken_instructions.SPLITS.items():
             assert voices[group] <= callers[split]
 
     @pytest.mark.parametrize("split", SPLITS)
     def test_every_instruction_asked_is_spoken_in_a_voice_of_its_split(self, split):
-        spoken = {u.id: u for u in instructions.utterances()[instructions.SPLITS[split]]}
+        spoken = {u.id: u for u in spoken_instructions.utterances()[spoken_instructions.SPLITS[split]]}
         for _, example, text in asked(split, "sqit"):
             assert spoken[example.instruction].transcript == text
         assert {spoken[e.instruction].speaker for _, e, _ in asked(split, "sqit")} == {
@@ -147,8 +153,8 @@ class TestSpokenInstructions:
         }
 
     def test_they_are_the_same_each_time_and_differ_in_id_and_voice(self):
-        every = [u for some in instructions.utterances().values() for u in some]
-        assert every == [u for some in instructions.utterances().values() for u in some]
+        every = [u for some in spoken_instructions.utterances().values() for u in some]
+        assert every == [u for some in spoken_instructions.utterances().values() for u in some]
         assert len({u.id for u in every}) == len({u.voice.seed for u in every}) == len(every)
         assert {u.transcript for u in every} == set(PLAIN)
         assert not any(u.slots or u.context for u in every)

@@ -20,7 +20,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.models import ctc
 from speechllm_bench.models.adapters import mean_norm
 from speechllm_bench.training import loop, stages
-from speechllm_bench.training.warm_start import WarmStart, padding
+from speechllm_bench.training.ctc_stage import WarmStart, padding
 
 WARM = {"name": "warm_start", "tasks": {"transcription": 1.0}, "objective": "ctc", "points": 1}
 LORA = LoraConfig(rank=2, alpha=8, dropout=0.0)

@@ -21,7 +21,7 @@ from speechllm_bench.training import loop
 from speechllm_bench.zoo import audio_llm_mini, making, measuring, recipes
 from speechllm_bench.zoo.fitting import Item
 from speechllm_bench.zoo.recipes import PreTraining, load_recipe
-from speechllm_bench.zoo.texts.words import unseen_words
+from speechllm_bench.zoo.texts.vocabulary import unseen_words
 
 PHASE = {"batch_size": 4, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "points": 2, "lr": 0.01}
 

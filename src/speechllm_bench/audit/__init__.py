@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from speechllm_bench import paths
-from speechllm_bench.audit import found, notebooks, stored, tables
+from speechllm_bench.audit import found, notebooks, report_files, run_files
 from speechllm_bench.audit.found import Found
 from speechllm_bench.errors import UserError
 
@@ -56,22 +56,22 @@ def audit(folder: Path | None = None, quick: bool = False, seal: bool = False) -
 
 def _all(folder: Path | None, quick: bool, seal: bool) -> Iterator[Found]:
     if folder is None:
-        yield from stored.backbones()
-        yield from stored.caches(paths.cache(), quick)
+        yield from run_files.backbones()
+        yield from run_files.caches(paths.cache(), quick)
     for results in _results(folder or paths.home() / "results", required=folder is not None):
         yield from _profile(results, quick, seal)
 
 
 def _profile(results: Path, quick: bool, seal: bool) -> Iterator[Found]:
-    for kind in (stored.RUN, stored.STAGE):
+    for kind in (run_files.RUN, run_files.STAGE):
         for folder in kind.folders(results):
             looked = list(kind.check(folder, quick))
             yield from looked
             if seal and not any(one.wrong for one in looked):
-                stored.seal(folder / kind.record)
+                run_files.seal(folder / kind.record)
     yield from notebooks.check(results)
     if not quick:
-        yield from tables.check(results)
+        yield from report_files.check(results)
 
 
 def _results(folder: Path, required: bool) -> Iterable[Path]:

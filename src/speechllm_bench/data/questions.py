@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from speechllm_bench.data.corpora import instructions
+from speechllm_bench.data.corpora import spoken_instructions
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example, SlotType, Utterance
 from speechllm_bench.tasks import TASKS
@@ -92,5 +92,7 @@ def evaluation_example(
 def _whole(example: Example, utterance: Utterance, rng: random.Random, style: PromptStyle | None) -> Example:
     """A task's question with its system turn and, where it is asked aloud, in a voice."""
     if example.instruction:
-        example = replace(example, instruction=instructions.voiced(example.instruction, utterance.split, rng))
+        example = replace(
+            example, instruction=spoken_instructions.voiced(example.instruction, utterance.split, rng)
+        )
     return replace(example, system=SYSTEM[style])

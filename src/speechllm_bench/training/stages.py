@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from speechllm_bench.config import RunConfig, StageConfig
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators.labels import labels as annotated
-from speechllm_bench.data.corpora import instructions
+from speechllm_bench.data.corpora import spoken_instructions
 from speechllm_bench.evaluation import score
 from speechllm_bench.evaluation_config import TaskName, Text
 from speechllm_bench.models.adapters import build_adapter, mean_norm
@@ -31,11 +31,11 @@ from speechllm_bench.tasks.trace import Trace
 from speechllm_bench.training import distillation, schedule
 from speechllm_bench.training.accumulation import Parts
 from speechllm_bench.training.augmentation import shifted
+from speechllm_bench.training.ctc_stage import WarmStart, padding
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.training.regulariser import Regulariser
 from speechllm_bench.training.seen import Seen
 from speechllm_bench.training.tracking import Follower
-from speechllm_bench.training.warm_start import WarmStart, padding
 
 CHARACTERS_A_TOKEN = 4  # of text
 SPOKEN_CHARACTERS_A_TOKEN = 2.1  # of speech: 13 characters and 6.25 speech tokens a second
@@ -320,5 +320,5 @@ def _reference_length(example: Example, utterance: Utterance) -> float:
     plain = TASKS[example.task].plain
     example = plain(example) if plain else example
     text = (len(example.prompt) + len(example.target)) / CHARACTERS_A_TOKEN
-    spoken = len(utterance.transcript) + len(instructions.words(example.instruction))
+    spoken = len(utterance.transcript) + len(spoken_instructions.words(example.instruction))
     return text + spoken / SPOKEN_CHARACTERS_A_TOKEN

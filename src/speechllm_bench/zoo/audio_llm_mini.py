@@ -45,7 +45,7 @@ from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit
 from speechllm_bench.zoo.fitting import Course, Item, Progress, answers, exact_share, read_batch
 from speechllm_bench.zoo.recipes import AudioLLMRecipe, PreTraining
-from speechllm_bench.zoo.texts.spoken import MIXED, SHORT, read_aloud, spoken_records
+from speechllm_bench.zoo.texts.readings import MIXED, SHORT, read_aloud, spoken_records
 from speechllm_bench.zoo.texts.written import post_training
 
 AUDIO_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")  # as Qwen2-Audio's processor writes them

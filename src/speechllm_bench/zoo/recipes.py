@@ -85,9 +85,9 @@ class WhisperRecipe(Strict):
     dropout: float
     training: Phase
     finishing: Phase  # the same again, from a lower peak of the learning rate
-    lengthening: Phase  # longer readings (`spoken.LONG`)
-    varying: Phase  # longer ones, many of them words in no order (`spoken.VARIED`)
-    polishing: Phase  # fewer of those (`spoken.MIXED`)
+    lengthening: Phase  # longer readings (`readings.LONG`)
+    varying: Phase  # longer ones, many of them words in no order (`readings.VARIED`)
+    polishing: Phase  # fewer of those (`readings.MIXED`)
 
     def phases(self) -> dict[str, Phase]:
         names = ("training", "finishing", "lengthening", "varying", "polishing")
@@ -109,7 +109,7 @@ class AudioLLMRecipe(Strict):
     encoder: str  # becomes the audio tower, and stays as it is
     llm: str  # becomes the language model
     blocks: int = Field(gt=0)  # of the language model for each one of the llm
-    readings: dict[Literal["short", "mixed"], int]  # utterances to transcribe, by manner (`texts/spoken.py`)
+    readings: dict[Literal["short", "mixed"], int]  # utterances to write down, by manner (`readings.py`)
     records: int  # spoken ones, of which fields are asked for
     repetitions: int  # texts, read and to be repeated
     renamed: float  # these five as `PostTraining` has them

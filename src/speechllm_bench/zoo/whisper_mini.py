@@ -28,7 +28,7 @@ from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit
 from speechllm_bench.zoo.fitting import Course, Progress
 from speechllm_bench.zoo.recipes import Phase, WhisperRecipe
-from speechllm_bench.zoo.texts.spoken import LONG, MIXED, SHORT, VARIED, read_aloud
+from speechllm_bench.zoo.texts.readings import LONG, MIXED, SHORT, VARIED, read_aloud
 
 CHARACTERS = " 'abcdefghijklmnopqrstuvwxyz"  # CTC classes from 1 on; 0 is the blank
 _SIZES = {

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from speechllm_bench.data.corpora.call_centre import names, numbers
+from speechllm_bench.data.corpora.call_centre import names, spoken_numbers
 from speechllm_bench.data.corpora.call_centre.splits import FORMANT, NEURAL
 from speechllm_bench.data.corpora.call_centre.values import KINDS, SMALL, supply
 
@@ -17,28 +17,28 @@ def _said(function, *arguments) -> set[str]:
 
 
 def test_money_is_said_in_several_ways():
-    said = _said(numbers.money_words, 1950)
+    said = _said(spoken_numbers.money_words, 1950)
     assert said == {"nineteen fifty", "nineteen dollars fifty", "nineteen dollars and fifty cents"}
-    assert _said(numbers.money_words, 150_000) == {
+    assert _said(spoken_numbers.money_words, 150_000) == {
         "one thousand five hundred dollars",
         "fifteen hundred dollars",
     }
-    assert _said(numbers.money_words, 101) == {"one dollar one", "one dollar and one cent"}
+    assert _said(spoken_numbers.money_words, 101) == {"one dollar one", "one dollar and one cent"}
 
 
 def test_dates_and_times_are_said_in_several_ways():
-    assert _said(numbers.date_words, 5, 3) == {"may third", "the third of may", "may the third"}
-    assert _said(numbers.time_words, 16, 30) == {"half past four", "four thirty", "four thirty p m"}
-    assert "quarter to five" in _said(numbers.time_words, 16, 45)
-    assert "noon" in _said(numbers.time_words, 12, 0)
-    assert "nine oh five a m" in _said(numbers.time_words, 9, 5)
+    assert _said(spoken_numbers.date_words, 5, 3) == {"may third", "the third of may", "may the third"}
+    assert _said(spoken_numbers.time_words, 16, 30) == {"half past four", "four thirty", "four thirty p m"}
+    assert "quarter to five" in _said(spoken_numbers.time_words, 16, 45)
+    assert "noon" in _said(spoken_numbers.time_words, 12, 0)
+    assert "nine oh five a m" in _said(spoken_numbers.time_words, 9, 5)
 
 
 def test_digits_are_said_in_several_ways():
-    said = _said(numbers.digit_words, "4407")
+    said = _said(spoken_numbers.digit_words, "4407")
     assert {"four four zero seven", "double four oh seven"} <= said
-    assert "forty four seventeen" in _said(numbers.digit_words, "4417")
-    assert _said(numbers.code_words, "BC70") == {"b c seven oh", "b c seven zero"}
+    assert "forty four seventeen" in _said(spoken_numbers.digit_words, "4417")
+    assert _said(spoken_numbers.code_words, "BC70") == {"b c seven oh", "b c seven zero"}
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

@@ -15,7 +15,7 @@ import yaml
 
 from speechllm_bench.data.audio import read_audio, to_int16
 from speechllm_bench.data.corpora import store
-from speechllm_bench.data.corpora.card import data_card, repeated_fills
+from speechllm_bench.data.corpora.corpus_card import data_card, repeated_fills
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.synthesis import speak_all
 from speechllm_bench.errors import UserError

@@ -28,7 +28,7 @@ from speechllm_bench import runs, sealed
 from speechllm_bench.data import neural_voices
 from speechllm_bench.data.audio import SAMPLE_RATE, decode_flac, encode_flac, to_int16
 from speechllm_bench.data.corpora.call_centre import slot_types
-from speechllm_bench.data.corpora.card import data_card, repeated_fills
+from speechllm_bench.data.corpora.corpus_card import data_card, repeated_fills
 from speechllm_bench.data.espeak import espeak_version
 from speechllm_bench.data.synthesis import SYNTHESIS_VERSION, speak_all
 from speechllm_bench.errors import UserError

@@ -1,7 +1,7 @@
 """Records: a few spoken sentences and the fields they give, of which the embedded LLM learns to extract.
 
 Two files of small worlds say what there is to tell and how people tell it; none of their fields is a slot of
-the corpus. Names drawn at random, and names that say what the value is, come from `words.py`.
+the corpus. Names drawn at random, and names that say what the value is, come from `vocabulary.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from speechllm_bench.data.corpora.call_centre.values import KINDS, supply
 from speechllm_bench.strict import read_yaml
-from speechllm_bench.zoo.texts.words import NOUNS, WORDS, drawn_name, typed_name
+from speechllm_bench.zoo.texts.vocabulary import NOUNS, WORDS, drawn_name, typed_name
 
 LINKS = ("the {f} is {v}", "{v} is the {f}", "the {f} was {v}", "{f} {v}", "as for the {f} it is {v}")
 RENAMED_LINKS = (

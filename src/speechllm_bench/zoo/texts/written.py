@@ -23,7 +23,13 @@ from speechllm_bench.tasks import slots, transcription
 from speechllm_bench.tasks.prompt import AUDIO, user_message
 from speechllm_bench.tasks.task import Draw
 from speechllm_bench.zoo.texts.records import record, related_record
-from speechllm_bench.zoo.texts.words import NOUNS, drawn_name, typed_name, unseen_words, words_in_no_order
+from speechllm_bench.zoo.texts.vocabulary import (
+    NOUNS,
+    drawn_name,
+    typed_name,
+    unseen_words,
+    words_in_no_order,
+)
 
 ALL_SAID = ("nothing else", "only that", "no more than that", "just this")
 CONTEXT_SHARE = 0.3  # of the extraction examples

@@ -15,7 +15,8 @@ from functools import lru_cache
 
 from speechllm_bench.data.corpora.call_centre import words
 from speechllm_bench.data.corpora.call_centre.names import name_lists
-from speechllm_bench.data.corpora.call_centre.numbers import (
+from speechllm_bench.data.corpora.call_centre.splits import FORMANT, Edition
+from speechllm_bench.data.corpora.call_centre.spoken_numbers import (
     WEEKDAYS,
     cardinal,
     code_words,
@@ -25,7 +26,6 @@ from speechllm_bench.data.corpora.call_centre.numbers import (
     time_words,
     year_words,
 )
-from speechllm_bench.data.corpora.call_centre.splits import FORMANT, Edition
 
 SMALL = frozenset({"age", "duration", "number_small", "percent", "time", "weekday_time", "year"})
 """Kinds whose values all splits share."""

@@ -16,7 +16,7 @@ from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.splits import Split, split_named
 from speechllm_bench.schema import Example, Utterance
 from speechllm_bench.zoo.texts.records import record
-from speechllm_bench.zoo.texts.words import common_words, words_in_no_order
+from speechllm_bench.zoo.texts.vocabulary import common_words, words_in_no_order
 from speechllm_bench.zoo.texts.written import extraction
 
 CALLER_SHARE, WORDS_SHARE, RECORD_SHARE = 0.5, 0.2, 0.2  # the rest are agent turns
