@@ -104,8 +104,8 @@ def written(place: Place, base: Mapping, key: Sequence[str | int]) -> tuple[str 
 
 def _has(place: Any, key: Sequence[str | int]) -> bool:
     for part in key:
-        inside = part in place if isinstance(place, dict) else isinstance(place, list) and part < len(place)
-        if not inside:
+        in_list = isinstance(place, list) and isinstance(part, int) and part < len(place)
+        if not (part in place if isinstance(place, dict) else in_list):
             return False
         place = place[part]
     return True
@@ -125,7 +125,9 @@ def _of_block(values: Axes, own: Axes, block: Mapping, i: int, names: str, label
         chosen = {axis: values[axis][key] for axis, key in keys.items()}
         named = {axis: keys[axis] if v.name is None else v.name for axis, v in chosen.items()}
         shown = {axis: label(keys[axis], v) for axis, v in chosen.items()}
-        sources = [(_source(own, axis, key), values[axis][key].set) for axis, key in keys.items()]
+        sources: list[tuple[tuple, dict[str, Any]]] = [
+            (_source(own, axis, key), values[axis][key].set) for axis, key in keys.items()
+        ]
         sources.append((("grid", i, "set"), block.get("set", {})))
         changes: dict[str, Any] = {}
         for _, settings in sources:
@@ -177,7 +179,7 @@ def _keys(values: Axes, own: Axes, axis: str, told: object, i: int) -> list[str]
             raise ValueError(
                 f"key 'grid.{i}.{axis}' has value {key!r}: no value of axis '{axis}'; there are: {there_are}"
             )
-    return keys
+    return [str(key) for key in keys]
 
 
 def _source(own: Axes, axis: str, key: str) -> tuple[str, ...]:

@@ -258,13 +258,10 @@ def _commands() -> dict[str, Callable]:
 
 
 def _report(names: list[str], chosen: argparse.Namespace) -> None:
-    from speechllm_bench.reports import ledger, summary
-    from speechllm_bench.reports import study as reports
+    from speechllm_bench.executors import machine
+    from speechllm_bench.reports import writing
 
-    for name in names:
-        for path in reports.write(name, chosen.profile, chosen.seeds):
-            print(paths.shown(path))
-    for path in (*ledger.write(), summary.write(chosen.profile)):
+    for path in writing.write(names, chosen.profile, chosen.seeds, machine.cores()):
         print(paths.shown(path))
 
 

@@ -99,12 +99,11 @@ class Stage(Strict):
     text: Text = "gold"
     reads: bool | None = None  # transcripts in place of speech, though the model hears
     annotation: AnnotationConfig | None = None  # of its entities; None: gold
-    train_share: float | None = Field(
-        None, gt=0, lt=1
-    )  # of the training utterances; None: the variant's, or all
+    # Of the training utterances; None: the variant's, or all.
+    train_share: float | None = Field(default=None, gt=0, lt=1)
     beside: dict[TaskName, Any] | None = None  # how many of the examples are of further tasks, beside `tasks`
     again: TaskName | None = None  # its own questions once more, put as this task: half of `tasks`' examples
-    described: float | None = Field(None, gt=0, le=1)  # share of the slot examples with descriptions
+    described: float | None = Field(default=None, gt=0, le=1)  # share of the slot examples with descriptions
     decoded_task: TaskName | None = None  # what the decoded turns are asked; None: the usual task
     classifier: ClassifierConfig | None = None
     distillation: DistillationConfig | None = None
@@ -163,14 +162,14 @@ class StageConfig(Stage, FitConfig):
     beside: dict[TaskName, int] | None = None
     validation_examples: int = Field(gt=0)  # for the loss
     decoded_turns: int = Field(ge=0)  # validation turns decoded for the F1 curve
-    adapter_lr: float | None = Field(None, gt=0)  # peak, of the adapter beside LoRA; None: `lr` for both
-    trace_tokens: int | None = Field(None, gt=0)  # where it trains on traces: decoded at most
+    adapter_lr: float | None = Field(default=None, gt=0)  # peak, beside LoRA; None: `lr` for both
+    trace_tokens: int | None = Field(default=None, gt=0)  # where it trains on traces: decoded at most
     traces: str | None = None  # of `annotate`; None: written from gold
-    frame_dropout: float | None = Field(None, gt=0, lt=1)  # of the frames, under the objective ctc
+    frame_dropout: float | None = Field(default=None, gt=0, lt=1)  # of the frames, under the objective ctc
     # Before a turn stand fewer zero frames than this, a number drawn each time it is seen; None: none do.
-    frame_shift: int | None = Field(None, gt=1)
+    frame_shift: int | None = Field(default=None, gt=1)
     # Examples whose gradients are computed at a time, for small GPUs; None: all of a batch. In no digest.
-    micro_batch: int | None = Field(None, gt=0)
+    micro_batch: int | None = Field(default=None, gt=0)
 
     @property
     def own_examples(self) -> int:

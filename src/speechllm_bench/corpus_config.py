@@ -9,8 +9,14 @@ from pydantic import Field
 from speechllm_bench.strict import Strict
 
 CorpusName = Literal[
-    *("call_centre", "call_centre_neural"),
-    *("slurp", "librispeech_slue", "harper_valley", "fluent_speech", "slue_hvb", "common_voice"),
+    "call_centre",
+    "call_centre_neural",
+    "slurp",
+    "librispeech_slue",
+    "harper_valley",
+    "fluent_speech",
+    "slue_hvb",
+    "common_voice",
 ]
 
 

@@ -39,11 +39,11 @@ class Evaluation(Strict):
     audio: Literal["own", "other"] = "own"  # other: another turn's audio, the `no audio` control
     answerer: Answerer = "model"
     text: Text = "gold"
-    beams: int | None = Field(None, gt=0)  # of beam search, 1: greedy; None: the profile's
+    beams: int | None = Field(default=None, gt=0)  # of beam search, 1: greedy; None: the profile's
     # Of tasks that can be asked so (`Task.asking`). None: as in training; of slots 0 to 3 turns and 1 to 5
     # distractors, drawn, and names alone.
-    context: int | None = Field(None, ge=0)  # turns before this one, fewer where there are fewer to show
-    distractors: int | None = Field(None, ge=1)
+    context: int | None = Field(default=None, ge=0)  # turns before this one, or as many as there are
+    distractors: int | None = Field(default=None, ge=1)
     wording: Wording | None = None
     # A name among the profile's `corpora`, that the split is of; None: the corpus that is trained on.
     corpus: str | None = None
@@ -71,7 +71,7 @@ class EvaluationConfig(Evaluation):
     """An evaluation at the size of a profile."""
 
     corpus: CorpusConfig | None = None  # type: ignore[assignment]  # the one that was named
-    beams: int | None = Field(None, gt=1)  # of beam search; None: one, that is greedy decoding
+    beams: int | None = Field(default=None, gt=1)  # of beam search; None: one, that is greedy decoding
     batch_size: int = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
-    trace_tokens: int | None = Field(None, gt=0)  # in its place where an answer may have a trace
+    trace_tokens: int | None = Field(default=None, gt=0)  # in its place where an answer may have a trace

@@ -46,7 +46,7 @@ class ClaimConfig(Strict):
     source: Prose
     better: str
     worse: str
-    beyond: list[str] | None = Field(None, min_length=2, max_length=2)
+    beyond: list[str] | None = Field(default=None, min_length=2, max_length=2)
     scale: str | None = None  # that the claim is about, as "8 B": it can be tested in profile `paper` alone
 
     @property
@@ -64,7 +64,7 @@ class Study(Strict):
     other_baselines: list[str] = Field(default_factory=list)  # for variants that are asked other questions
     telling: list[str] = Field(default_factory=list)  # the variants that a short run shows; empty: all
     extremes: list[str] = Field(min_length=2, max_length=2)  # the two that lie furthest apart
-    n_seeds: int | None = Field(None, gt=0)  # how many of the profile's seeds; None: all
+    n_seeds: int | None = Field(default=None, gt=0)  # how many of the profile's seeds; None: all
     base: dict
     # What variants differ in: by axis its values, which lie over those of
     # `experiments/shared/axes.yaml`.

@@ -152,7 +152,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
             evaluated = preparation.evaluated_corpus(config, corpus)
             if evaluated is not corpus:
                 types = corpora.slot_types((config.evaluation.corpus or config.corpus).name)
-                heard = preparation.evaluated_frames(config, evaluated)
+                heard = preparation.evaluated_frames(config, cast(Corpus, evaluated))
                 data = replace(data, frames=heard, slot_types=types)
                 own = {"corpus": evaluated.fingerprint, "audio": evaluated.audio_hashes}
                 record["data"]["evaluated"] = own

@@ -91,7 +91,7 @@ def keep(profile: str, found: dict[str, Probe]) -> None:
 
 def wanted(plan: Plan) -> dict[str, Run]:
     """A run of each kind that is answered by a model, by its `key`."""
-    asked = {}
+    asked: dict[str, Run] = {}
     for run in plan.missing:
         if run.config.evaluation.answerer == "model":
             asked.setdefault(key(run.config), run)
@@ -104,7 +104,8 @@ def table(plan: Plan) -> list[dict]:
     Stages that several runs want are counted with the first. Empty without a probe of a known chip.
     """
     probes = {name: probe for name, probe in known(plan.profile.profile).items() if probe.chip}
-    untrained, rows = plan.untrained, {}
+    untrained = plan.untrained
+    rows: dict[str, dict] = {}
     for run in plan.missing:
         probe = probes.get(key(run.config))
         if run.config.evaluation.answerer != "model":
@@ -135,7 +136,7 @@ TEST_TURNS = 5000  # of a published test set, where the profile takes all of it;
 
 
 def _hours(probe: Probe, chip: str, stages: list, n_answers: int) -> float:
-    here, there = CHIPS[probe.chip], CHIPS[chip]
+    here, there = CHIPS[probe.chip or ""], CHIPS[chip]
     steps = sum(work(stage.examples, stage.objective) / stage.batch_size for stage in stages)
     training = steps * probe.step_seconds * here.bf16 / there.bf16
     return (training + n_answers * probe.answer_seconds * here.bandwidth / there.bandwidth) / 3600

@@ -10,9 +10,11 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any, cast
 
 from speechllm_bench import leftovers, paths, preparation, probes, runs
 from speechllm_bench.config import RunConfig
+from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.probes import ANSWERS, GIB, STEPS, Probe
 from speechllm_bench.studies import Plan
 
@@ -45,7 +47,7 @@ def shortened(config: RunConfig) -> RunConfig:
     sizes = {"train": TURNS, "validation": ANSWERS}
     stages = []
     for stage in config.stages[-1:]:
-        plain = {
+        plain: dict[str, Any] = {
             "examples": STEPS * stage.batch_size,
             "points": 1,
             "decoded_turns": 0,
@@ -85,7 +87,7 @@ def probe(config: RunConfig) -> Probe:
     from speechllm_bench.training import stages
 
     config = shortened(config)
-    corpus = preparation.corpus_of(config)
+    corpus = cast(Corpus, preparation.corpus_of(config))
     frames = preparation.ensure_frames(config, corpus) if config.hears else None
     read = (corpus.utterances("train"), corpus.utterances("validation"))
     data = stages.Data(*read, corpora.slot_types(config.corpus.name), frames)
@@ -96,7 +98,7 @@ def probe(config: RunConfig) -> Probe:
     if config.stages:
         with leftovers.scratch(paths.cache() / "probes", "checkpoint") as folder:
             checkpoint = folder / "checkpoint"
-            stages.train_stage(config, 0, model, tokenizer, data, checkpoint, follow=clock)
+            stages.train_stage(config, 0, model, tokenizer, data, checkpoint, follow=cast(Any, clock))
         trained = sum(p.numel() for p in model.trained_parameters(config.stages[0].train).values())
     answer_seconds = _decode(config, model, tokenizer, corpus, data)
     cuda = torch.cuda.is_available()

@@ -33,7 +33,7 @@ class Training(Fit):
     """A profile's training settings, scale-bound; a variant may scale the rates or name another warm-up."""
 
     # Examples at a time, whose gradients are summed; None: the whole batch.
-    micro_batch: int | None = Field(None, gt=0)
+    micro_batch: int | None = Field(default=None, gt=0)
     lora_lr: float = Field(gt=0)  # of stages that train LoRA
     validation_examples: int = Field(gt=0)
     decoded_turns: int = Field(ge=0)
@@ -45,7 +45,7 @@ class Decoding(Strict):
     batch_size: int = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
     trace_tokens: int = Field(gt=0)  # in its place where an answer may have a trace
-    beams: int = Field(1, ge=1)  # 1: greedy
+    beams: int = Field(default=1, ge=1)  # 1: greedy
 
 
 class Budgets(Strict):
@@ -67,7 +67,7 @@ class WarmStart(Strict):
     examples: int = Field(gt=0)
     batch_size: int = Field(gt=0)
     lr: float = Field(gt=0)
-    dropout: float | None = Field(None, gt=0, lt=1)  # of the frames; None: none
+    dropout: float | None = Field(default=None, gt=0, lt=1)  # of the frames; None: none
     everywhere: bool = False  # whether every trained adapter begins with it, not only where a study says so
 
 

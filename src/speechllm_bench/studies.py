@@ -114,7 +114,8 @@ def load(study: str, profile: str) -> tuple[Study, Profile]:
 def heard(study: Study, profile: Profile) -> list[CorpusConfig]:
     """The corpora that a study's variants are trained and tested on, as far as the profile names them."""
     variants = [study.variant(name) for name in study.variants]
-    roles = {role for v in variants for role in (v.corpus, v.evaluation.corpus)} & set(profile.corpora)
+    named = {role for v in variants for role in (v.corpus, v.evaluation.corpus) if role}
+    roles = named & set(profile.corpora)
     return [profile.corpus, *(profile.corpora[role] for role in sorted(roles))]
 
 

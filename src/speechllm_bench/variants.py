@@ -50,11 +50,11 @@ class Variant(Strict):
     lora: bool | Literal["qkv"]  # qkv: the profile's `lora_qkv`
     stages: list[StageRecipe]
     evaluation: Evaluation = Evaluation()
-    lr_factor: float = Field(1.0, gt=0)  # times the profile's learning rates
-    lora_factor: float = Field(1.0, gt=0)  # times `lora_lr`, besides
+    lr_factor: float = Field(default=1.0, gt=0)  # times the profile's learning rates
+    lora_factor: float = Field(default=1.0, gt=0)  # times `lora_lr`, besides
     separate_rates: bool = False  # beside LoRA the adapter keeps the profile's `lr`, and not `lora_lr`
     warmup: float | None = None  # None: the profile's
-    width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
+    width_factor: float = Field(default=1.0, gt=0)  # times the width of the profile's adapter
     scaled: bool = False  # the adapter's outputs, as in `adapter_config.py`; False: as the profile has it
     train_share: float | None = Field(
         None, gt=0, lt=1

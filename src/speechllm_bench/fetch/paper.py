@@ -95,7 +95,10 @@ def fetch(found: list[Item], tell: Tell) -> Iterator[str]:
             by_hand.append(f"{item.name} is fetched by hand ({corpus.by_hand})")
             continue
         tell(f"{item.name}, {item.gib:.1f} GiB")
-        hub.download(item.model) if item.model else _corpus(item.name, corpus, tell)
+        if corpus is None:
+            hub.download(item.model)  # type: ignore[arg-type]  # an item is a model or a corpus
+        else:
+            _corpus(item.name, corpus, tell)
         yield item.name
     if left := [*([hub.refused(pages)] if pages else []), *by_hand]:
         raise UserError("; ".join(left))

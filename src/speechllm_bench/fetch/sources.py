@@ -35,7 +35,7 @@ class Archive(Strict):
     url: str
     to: Inside | None = None
     folders: dict[str, Inside] = Field(default_factory=dict)  # where a folder of the archive goes
-    md5: str | None = Field(None, pattern=r"^[0-9a-f]{32}$")  # as its publisher tells it; None: told by none
+    md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")  # as its publisher tells it
 
     @property
     def targets(self) -> list[str]:

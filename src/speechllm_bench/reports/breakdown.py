@@ -15,7 +15,6 @@ from textwrap import fill
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn
 from matplotlib.figure import Figure
 
 from speechllm_bench import metrics, stats
@@ -135,6 +134,8 @@ def _labels(edges: Sequence[int]) -> list[str]:
 @mpl.rc_context(figures.STYLE)
 def slots_figure(frames: Mapping[str, pd.DataFrame], looks: Looks) -> Figure:
     """F1 of every slot type (rows, the easiest first) by system (columns); frames: system -> `by_slot`."""
+    import seaborn  # here: a slow import, by way of scipy, that no other figure needs
+
     labels = [fill(looks[name].label, 14) for name in frames]  # side by side under the columns
     table = pd.DataFrame(
         {label: frame.set_index("bucket")["value"] for label, frame in zip(labels, frames.values())}

@@ -8,7 +8,7 @@ The colours are Okabe and Ito's, told apart by colour-blind readers; markers and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, get_args
+from typing import NamedTuple, cast, get_args
 
 from speechllm_bench import axes
 from speechllm_bench.axes import Colour, Marker, Value
@@ -53,7 +53,7 @@ def of(study: Study) -> dict[str, Look]:
         own = study.place(name).axes
         colour, marker = (_first(values, own, wished) for wished in (colours, markers))
         wanted[name] = (study.place(name).label, colour.colour, marker.marker)
-    return _told_apart(wanted, by_marker=study.marker is None)
+    return _told_apart(cast(dict[str, tuple[str, Colour, Marker]], wanted), by_marker=study.marker is None)
 
 
 def of_axis(study: Study, axis: str) -> dict[str, Look]:
@@ -100,7 +100,8 @@ def _told_apart(wanted: Mapping[str, tuple[str, Colour, Marker]], by_marker: boo
     by_marker: by markers alone, as long as there are any left; without it by colour and marker together.
     """
     found: dict[str, Look] = {}
-    asked, used = {marker for _, _, marker in wanted.values()}, set()
+    asked = {marker for _, _, marker in wanted.values()}
+    used: set[tuple[str, str, str]] = set()
     both = [(colour, marker) for colour in get_args(Colour) for marker in _FREE]
     for name, (label, colour, marker) in wanted.items():
         pairs, labels = {one[1:] for one in used}, {one[0] for one in used}
@@ -115,5 +116,6 @@ def _told_apart(wanted: Mapping[str, tuple[str, Colour, Marker]], by_marker: boo
     return found
 
 
-def _look(label: str, colour: Colour, marker: Marker) -> Look:
+def _look(label: str, colour: Colour | None, marker: Marker | None) -> Look:
+    assert colour and marker, "filled before"
     return Look(label, COLOURS[colour], marker, DASHES[marker])

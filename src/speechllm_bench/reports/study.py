@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench import numbers, paths, runs, stats, studies
-from speechllm_bench.evaluation import versions
-from speechllm_bench.experiments import ClaimConfig, Study
+from speechllm_bench.evaluation import intervals, versions
+from speechllm_bench.experiments import Study
 from speechllm_bench.overrides import base_profile
 from speechllm_bench.reports import (
     captions,
@@ -22,6 +22,7 @@ from speechllm_bench.reports import (
     floors,
     looks,
     page,
+    stamps,
     tables,
 )
 from speechllm_bench.reports.captions import ONE_SEED_NOTE
@@ -45,10 +46,22 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
     """Write a study's tables and, with `draw`, its figures into `results/<profile>`; returns the paths.
 
     Variants without a run stand in the table as NOT RUN; a figure without anything to draw is not made, and
-    an older one of that name is removed.
+    an older one of that name is removed. Where nothing has changed since they were written, they stay.
     """
-    study, _ = studies.load(name, profile)
+    stamp = stamps.Stamp(profile, f"tables/{name}", seeds or ())
+    if draw and stamp.current and stamps.Stamp(profile, "numbers").current:
+        return stamp.written
     rows = studies.records(name, profile, seeds)
+    read = stamps.of_rows(rows, profile)
+    with intervals.kept(stamps.intervals_file(profile, name)):
+        written = _write(name, profile, rows, draw)
+    if draw:
+        stamp.keep(read, written)
+    return written
+
+
+def _write(name: str, profile: str, rows: Sequence[studies.Result], draw: bool) -> list[Path]:
+    study, _ = studies.load(name, profile)
     frame = table(study, rows)
     folder = paths.results(profile)
     caption = tables.caption(frame, study.title, " or ".join(study.baselines), profile)
@@ -65,7 +78,7 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
     ]
     own = [row for row in kept if row.table == name]
     written.append(page.write(study, frame, own, profile, folder / "tables"))
-    numbers.update(profile, name, [name, *(f"{name}_{ending}" for ending in further)], kept)
+    stamps.update_numbers(profile, name, [name, *(f"{name}_{ending}" for ending in further)], kept)
     for ending, figure in _figures(study, rows, frame).items() if draw else ():
         if figure is not None:
             written += figures.save(figure, folder / "figures", f"{name}_{ending}", profile)
@@ -119,7 +132,7 @@ def verdicts(study: Study, rows: Sequence[studies.Result]) -> pd.DataFrame:
     for entry in study.claims:
         testable = entry.scale is None or all(base_profile(row["profile"]) == "paper" for row in rows)
         testable &= without_meaning.isdisjoint({entry.better, entry.worse, *(entry.beyond or ())})
-        diverged = _diverged(rows, entry) if testable else {}
+        diverged = claims.diverged(rows, entry) if testable else {}
         difference = None if diverged else tables.gain(rows, entry.better, entry.worse, entry.beyond)
         lines.append(
             {
@@ -130,7 +143,7 @@ def verdicts(study: Study, rows: Sequence[studies.Result]) -> pd.DataFrame:
                 "testable": testable,
                 "seeds_diverged": (diverged.get(entry.better, 0), diverged.get(entry.worse, 0)),
                 "beyond": entry.beyond,
-                "below": _below(rows, entry) if difference else [],
+                "below": claims.below(rows, entry) if difference else [],
                 "diverged": ", ".join(f"{name} diverged on {n}" for name, n in diverged.items()),
             }
         )
@@ -154,26 +167,12 @@ def _judged(line: dict) -> dict:
     return numbers | tested | {"below": ", ".join(line["below"]), "verdict": verdict}
 
 
-def _below(rows: Sequence[studies.Result], claim: ClaimConfig) -> list[str]:
-    """The floors that a claim's better side does not clear."""
-    return [floor for floor, above in floors.cleared(rows, claim.better).items() if above is False]
-
-
 def claims_notes(found: pd.DataFrame) -> list[str]:
     """Sentences on the claims' own comparisons: those of one seed, and what the test set can show."""
     alone = (
         [f"{ONE_SEED} marks differences of one seed: {ONE_SEED_NOTE}"] if found["seeds"].eq(1).any() else []
     )
     return [*alone, *captions.smallest_shown(found["se"].dropna())]
-
-
-def _diverged(rows: Sequence[studies.Result], claim: ClaimConfig) -> dict[str, int]:
-    """On how many seeds variants of the claim diverged; empty unless each of them was run."""
-    named = (claim.better, claim.worse, *(claim.beyond or ()))
-    done = [(row["variant"], row["status"]) for row in rows if row["record"]]
-    if not set(named) <= {variant for variant, _ in done}:
-        return {}
-    return {name: n for name in named if (n := done.count((name, "diverged")))}
 
 
 def curves(rows: Sequence[studies.Result]) -> pd.DataFrame:
@@ -269,7 +268,7 @@ def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
 def write_further(shown: pd.DataFrame, name: str, ending: str, profile: str, caption: str) -> Path:
     """A table of text beside the study's own, as Markdown, and its numbers; returns its path."""
     study, rows = studies.load(name, profile)[0], studies.records(name, profile)
-    numbers.update(profile, name, [f"{name}_{ending}"], cells.of_further(study, rows, ending, shown))
+    stamps.update_numbers(profile, name, [f"{name}_{ending}"], cells.of_further(study, rows, ending, shown))
     return _write_text_table(shown, name, ending, profile, caption)
 
 
