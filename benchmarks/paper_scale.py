@@ -30,7 +30,7 @@ from speechllm_bench.data.frames import FrameStore, FrameWriter
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import resolve
 from speechllm_bench.models.encoder import SAMPLE_RATE, encode
-from speechllm_bench.models.llm import load_tokenizer
+from speechllm_bench.models.llm import device, load_tokenizer
 from speechllm_bench.schema import Utterance
 from speechllm_bench.studies import load
 from speechllm_bench.training import stages
@@ -141,14 +141,15 @@ def train(config: RunConfig, model, tokenizer, data: stages.Data) -> Measured:
     stage = config.stages[-1].model_copy(update=few | {"validation_examples": VALIDATED, "decoded_turns": 0})
     config, moments = config.model_copy(update={"stages": [stage]}), []
     gc.collect()  # the last variant's model
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
+    if on_gpu := torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
         stages.train_stage(
             config, 0, model, tokenizer, data, Path(folder), lambda share: moments.append(time.monotonic())
         )
     seconds = statistics.median(np.diff(moments[1:]))  # without the first, which warms up
-    return Measured(seconds, torch.cuda.max_memory_allocated() / 2**30)
+    return Measured(seconds, torch.cuda.max_memory_allocated() / 2**30 if on_gpu else float("nan"))
 
 
 def write_llm(name: str, folder: Path) -> None:
@@ -158,7 +159,7 @@ def write_llm(name: str, folder: Path) -> None:
     shape |= {"eos_token_id": None, "bos_token_id": None, "pad_token_id": tokenizer.pad_token_id}
     config = AutoConfig.for_model(shape.pop("model_type"), **shape)
     torch.manual_seed(0)
-    with torch.device("cuda"):
+    with torch.device(device()):
         llm = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     llm.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -173,7 +174,7 @@ def hear(config: RunConfig, folder: Path) -> None:
     """Encoder frames by a random Whisper of the encoder's shape, of noise as long as the turns are."""
     width, layers, heads = WHISPERS[config.encoder.path]
     shape = {"d_model": width, "encoder_layers": layers, "encoder_attention_heads": heads}
-    encoder = WhisperEncoder(WhisperConfig(**shape, encoder_ffn_dim=4 * width)).eval().to("cuda")
+    encoder = WhisperEncoder(WhisperConfig(**shape, encoder_ffn_dim=4 * width)).eval().to(device())
     rng = np.random.default_rng(0)
     with FrameWriter(folder, width, {}) as writer:
         for turns in utterances(config):

@@ -106,6 +106,7 @@ CHATS = {
         R1, "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜end▁of▁sentence｜>", _R1, True, True
     ),
     "Qwen/Qwen3-4B": Chat(QWEN_3, special=(*_IM, "<think>", "</think>"), **_QWEN),
+    "Qwen/Qwen3-8B": Chat(QWEN_3, special=(*_IM, "<think>", "</think>"), **_QWEN),
     "Qwen/Qwen3-1.7B": Chat(QWEN_3, special=(*_IM, "<think>", "</think>"), **_QWEN),
     "Qwen/Qwen3-0.6B": Chat(QWEN_3, special=(*_IM, "<think>", "</think>"), **_QWEN),
     "TinyLlama/TinyLlama-1.1B-Chat-v1.0": Chat(TINY_LLAMA, "<s>", "</s>", "</s>", adds=True, begins=True),

@@ -110,14 +110,25 @@ def toy_profile(name: str) -> dict:
     }
 
 
+SIX_VARIANTS = """
+variants:
+  cnn: {adapter: cnn}
+  cnn_xl: {adapter: cnn_xl}
+  linear: {adapter: linear}
+  mlp: {}
+  transformer: {adapter: transformer}
+  no_audio: {evaluation: {audio: other}}
+"""
+
+
 @pytest.fixture
 def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder that holds experiments/, the cache and results; digests rest on the configs alone."""
     experiments = tmp_path / "experiments"
     (experiments / "profiles").mkdir(parents=True)
     study = (paths.EXPERIMENTS / "adapter_size.yaml").read_text("utf-8")
-    # Six of its variants are enough.
-    study = re.sub(r"\n  chance: .*?\n\nreported", "\n\nreported", study, flags=re.S)
+    # Six of its variants are enough, one by one so that a test can change one of them.
+    study = re.sub(r"\nnames: .*?\n\nreported", f"\n{SIX_VARIANTS}\nreported", study, flags=re.S)
     (experiments / "adapter_size.yaml").write_text(study[: study.index("  - claim: After twice")])
     for name in ("smoke", "mini", "paper"):
         (experiments / "profiles" / f"{name}.yaml").write_text(yaml.safe_dump(toy_profile(name)))

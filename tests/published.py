@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from speechllm_bench.data.corpora import fluent_speech, harper_valley, librispeech_slue, slurp
+from speechllm_bench.data.corpora import (
+    common_voice,
+    fluent_speech,
+    harper_valley,
+    librispeech_slue,
+    slurp,
+)
 
 REQUESTS = [  # scenario, tokens, and what they fill: slot and the places of its first and last token
     ("alarm", "wake me at six", {"time": (3, 3)}),
@@ -113,6 +119,17 @@ def write_fluent_speech(root: Path) -> None:
             lines.append(f"{i},{path},{part},{command}")
         (folder / "data").mkdir(exist_ok=True)
         (folder / "data" / f"{part}_data.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_common_voice(root: Path) -> None:
+    """$SPEECHLLM_BENCH_DATA/common_voice: three sentences of three people a language."""
+    for language, sentence in (("es", "¿Dónde está la estación?"), ("fr", "L’été est fini.")):
+        folder = root / common_voice.NAME / language
+        rows = ["\t".join(common_voice.COLUMNS)]
+        for i in range(3):
+            _tone(folder / "clips" / f"{language}_{i}.mp3", 1, 0.05, format="MP3")
+            rows.append(f"person{i}\t{language}_{i}.mp3\t{sentence}\t2\t0")
+        (folder / "test.tsv").write_text("\n".join(rows) + "\n", "utf-8")
 
 
 def _request(number: int, scenario: str, sentence: str, spans: dict[str, tuple[int, int]]) -> dict:

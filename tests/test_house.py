@@ -137,7 +137,7 @@ def test_every_study_has_its_notebook():
 
 def test_every_third_party_import_is_a_dependency():
     project = _project()
-    extras = (project["optional-dependencies"][name] for name in ("small", "ray", "slurm"))
+    extras = (project["optional-dependencies"][name] for name in ("small", "ray", "slurm", "tensorboard"))
     wanted = [*project["dependencies"], *(text for extra in extras for text in extra)]
     named = {canonicalize_name(Requirement(d).name) for d in wanted}
     provides = {"yaml": "pyyaml", "whisper": "openai-whisper", "piper": "piper-tts"}

@@ -13,7 +13,13 @@ from collections import Counter
 import pytest
 import yaml
 from chats import CHATS
-from published import write_fluent_speech, write_harper_valley, write_librispeech_slue, write_slurp
+from published import (
+    write_common_voice,
+    write_fluent_speech,
+    write_harper_valley,
+    write_librispeech_slue,
+    write_slurp,
+)
 from transformers.models.whisper.modeling_whisper import WhisperDecoder
 from true_classes import write_audio_llm, write_llm, write_whisper
 
@@ -45,7 +51,7 @@ def machine(tmp_path_factory):
         write_llm(name, root / name)
     write_audio_llm(profile["audio_llm"], root / profile["audio_llm"])
     write_slurp(root)
-    for write in (write_librispeech_slue, write_harper_valley, write_fluent_speech):
+    for write in (write_librispeech_slue, write_harper_valley, write_fluent_speech, write_common_voice):
         write(root)
     experiments = shutil.copytree(
         paths.EXPERIMENTS, root / "experiments", ignore=shutil.ignore_patterns("zoo")
@@ -62,6 +68,7 @@ def machine(tmp_path_factory):
 def small(profile: dict) -> dict:
     """The profile with its own models, corpora, prompts and settings, and other sizes."""
     profile |= SMALL
+    profile["corpora"]["languages"].pop("sizes")
     profile["training"] |= TRAINING
     for adapter in profile["adapters"].values():
         adapter |= {key: n for key, n in WIDTHS.items() if key in adapter}

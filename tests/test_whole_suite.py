@@ -42,6 +42,8 @@ STUDIES = {  # and the variants whose notebook is executed
     "generalization": "cascade,distilled,distilled_b_ood,cascade_taught_described_b_ood",
     "hybrid_matched": "hybrid_think,reasoning_tokens",
     "warm_start": "mlp_both,full_rate_ctc",
+    "cross_dataset": "slurp_slurp,slurp_harper,whole_transcript_harper",
+    "llm_family": "llama,no_audio,chance",
 }
 
 
@@ -68,6 +70,7 @@ def copied(folder: Path, tiny_backbones: Path) -> Path:
     profile["llms"] = dict.fromkeys(profile["llms"], str(tiny_backbones / "llm"))
     profile["audio_llm"] = str(tiny_backbones / "audio_llm")
     profile["audio_llms"] = dict.fromkeys(profile["audio_llms"], profile["audio_llm"])
+    profile["corpora"] = dict.fromkeys(("slurp", "harper", "fluent"), profile["corpus"])
     profile["budgets"] = {"alignment": 20, "slots": 20, "transcription": 20, "understanding": 20}
     profile["time_limit_minutes"] = 5
     (folder / "experiments" / "profiles" / "smoke.yaml").write_text(yaml.safe_dump(profile))

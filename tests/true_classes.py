@@ -11,12 +11,18 @@ import torch
 from chats import CHATS, Chat
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
     GenerationConfig,
     LlamaConfig,
     LlamaForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     PreTrainedTokenizerFast,
     Qwen2AudioConfig,
     Qwen2AudioForConditionalGeneration,
+    Qwen2Config,
+    Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
     WhisperConfig,
@@ -27,7 +33,13 @@ from whisper.tokenizer import get_tokenizer
 WIDTH = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 LAYERS = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
 HEADS = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
-UNTIED = ("Llama-3.1", "R1-Distill", "TinyLlama")  # of their names: the LLM has a head of its own
+UNTIED = (
+    "Llama-3.1",
+    "R1-Distill",
+    "TinyLlama",
+    "Qwen3-8B",
+    "Phi-3",
+)  # of their names: the LLM has a head of its own
 SPECIAL = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")  # of Qwen2-Audio
 
 
@@ -74,8 +86,15 @@ def write_llm(name: str, folder: Path) -> None:
     made = chat.tokenizer()
     sizes |= {"vocab_size": len(made), "tie_word_embeddings": not any(part in name for part in UNTIED)}
     sizes |= {"bos_token_id": made.bos_token_id, "eos_token_id": made.eos_token_id, "num_key_value_heads": 1}
+    pad = {"pad_token_id": made.pad_token_id}
     if "Qwen3" in name:
         model = Qwen3ForCausalLM(Qwen3Config(head_dim=8, **sizes))
+    elif "Qwen2.5" in name:
+        model = Qwen2ForCausalLM(Qwen2Config(**sizes))
+    elif "gemma-2" in name:
+        model = Gemma2ForCausalLM(Gemma2Config(head_dim=8, query_pre_attn_scalar=8, **sizes | pad))
+    elif "Phi-3" in name:
+        model = Phi3ForCausalLM(Phi3Config(**sizes | pad))
     else:
         model = LlamaForCausalLM(LlamaConfig(**sizes))
     _write(model, chat, made, folder)

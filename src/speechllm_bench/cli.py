@@ -4,8 +4,8 @@ audit, notebook, annotate, fetch, doctor, zoo; cite, check, why, ask, export.
 A user's mistake, a full disk, too little memory or another user's file ends in one sentence and exit code 2.
 A backbone that is missing ends in one sentence and 3, Ctrl-C in 130, a failed run, an audit that found
 something or a number that does not land in 1.
-Torch is imported by `prepare`, `run`, `verify`, `ask`, `export`, `doctor` and `zoo` alone, once the
-arguments have been checked.
+Torch is imported by `plan --probe`, `prepare`, `run`, `verify`, `ask`, `export`, `doctor` and `zoo` alone,
+once the arguments have been checked.
 """
 
 from __future__ import annotations
@@ -88,15 +88,21 @@ def list_(chosen: argparse.Namespace) -> None:
 
 
 def plan(chosen: argparse.Namespace) -> None:
-    """What `study` would run; nothing is started."""
-    from speechllm_bench import listing, runner, studies
+    """What `study` would run; nothing is started but, where they are asked for, short trials."""
+    from speechllm_bench import listing, probes, runner, studies
 
     names = _studies(chosen.study, chosen.profile)
     plan = studies.plan(names, chosen.profile, chosen.variants, chosen.seeds)
+    if chosen.probe:
+        from speechllm_bench import probing
+
+        probing.probe_missing(plan, lambda step: print(step, file=sys.stderr, flush=True))
     if chosen.format == "jsonl":
         print(listing.jsonl(listing.would_run(plan)))
     else:
         print(listing.would_run_text(plan, chosen.jobs or runner.at_once()))
+        if chosen.probe or probes.known(chosen.profile):
+            print(probes.told(plan))
 
 
 def study(chosen: argparse.Namespace) -> int:
@@ -177,6 +183,8 @@ def annotate(chosen: argparse.Namespace) -> None:
 
 def fetch(chosen: argparse.Namespace) -> None:
     """What is whole is kept, so that a second call takes up where the first was stopped."""
+    if chosen.profile == "paper":
+        return commands.fetch_paper(chosen)
     from tqdm import tqdm
 
     from speechllm_bench.fetch import folders
@@ -214,9 +222,9 @@ def zoo(chosen: argparse.Namespace) -> None:
 def _leave_out(names: list[str], chosen: argparse.Namespace) -> None:
     from speechllm_bench import preparation, studies
 
-    preparation.leave_out(
-        [studies.load(name, chosen.profile)[1].corpus for name in names], chosen.skip_missing
-    )
+    loaded = [studies.load(name, chosen.profile) for name in names]
+    used = [corpus for study, profile in loaded for corpus in studies.heard(study, profile)]
+    preparation.leave_out(used, chosen.skip_missing)
 
 
 def _studies(names: list[str], profile: str) -> list[str]:
@@ -250,13 +258,10 @@ def _commands() -> dict[str, Callable]:
 
 
 def _report(names: list[str], chosen: argparse.Namespace) -> None:
-    from speechllm_bench.reports import ledger, summary
-    from speechllm_bench.reports import study as reports
+    from speechllm_bench.executors import machine
+    from speechllm_bench.reports import writing
 
-    for name in names:
-        for path in reports.write(name, chosen.profile, chosen.seeds):
-            print(paths.shown(path))
-    for path in (*ledger.write(), summary.write(chosen.profile)):
+    for path in writing.write(names, chosen.profile, chosen.seeds, machine.cores()):
         print(paths.shown(path))
 
 

@@ -1,9 +1,10 @@
-"""Commands that cite numbers and ask models: cite, check, why, ask and export; `cli` has the others."""
+"""Commands that cite numbers, ask models and fetch those of profile `paper`; `cli` has the others."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,26 @@ def export(chosen: argparse.Namespace) -> None:
 
     run = asking.load(chosen.study, chosen.variant, chosen.profile, chosen.seed).run
     print(paths.shown(exporting.export(run, chosen.peft)))
+
+
+def fetch_paper(chosen: argparse.Namespace) -> None:
+    """What profile `paper` lacks here, told with sizes and licences before anything is fetched."""
+    from speechllm_bench import doctor, profiles, studies
+    from speechllm_bench.fetch import paper
+
+    if chosen.to:
+        raise UserError(
+            "--to is for profile small; models go to the hub's cache (HF_HOME) and corpora to "
+            "SPEECHLLM_BENCH_DATA"
+        )
+    profile: profiles.Profile = studies.profile_named("paper")
+    names = [name for _, name in profile.backbones()]
+    models, corpora = paper.chosen(names, profile.heard(), chosen.only)
+    found = list(paper.items(models, corpora, doctor.model_lacks, doctor.corpus_lacks))
+    print(paper.table(found), flush=True)
+    if not chosen.dry_run:
+        for name in paper.fetch(found, lambda step: print(step, file=sys.stderr, flush=True)):
+            print(f"{name} is there.", flush=True)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {

@@ -7,43 +7,29 @@ Nothing here rewrites what was asked for: the resolved config is what runs, and 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from speechllm_bench.adapter_config import AdapterConfig
-from speechllm_bench.schema import Gold
-from speechllm_bench.strict import Strict, refuse_repeated
-from speechllm_bench.tasks import TASKS, USUAL, transcription
+from speechllm_bench.corpus_config import CorpusConfig
+from speechllm_bench.evaluation_config import LANGUAGES, EvaluationConfig, TaskName, Text, named_tasks
+from speechllm_bench.strict import Name, Strict, refuse_repeated
+from speechllm_bench.tasks import TASKS, transcription
 from speechllm_bench.tasks.prompt import PromptStyle
-from speechllm_bench.tasks.slots import Wording
 
-if TYPE_CHECKING:  # the names stand in the registry of tasks, which a type checker does not run
-    TaskName = str
-    Answerer = str
-else:
-    TaskName = Literal[tuple(TASKS)]
-    Answerer = Literal[("model", *(name for task in TASKS.values() for name in task.answerers))]
 Part = Literal["adapter", "lora"]
-Precision = Literal["fp32", "bf16", "mixed"]
+Precision = Literal["fp32", "bf16", "mixed", "nf4"]
 """Of the frozen backbones and of training; what learns is kept in fp32.
 
 `bf16`: backbones are kept in bf16, and training steps compute in it. `mixed`: training and decoding compute
 in bf16 where the device has instructions for it, and in fp32 elsewhere; norms, sums and the head are fp32.
+`nf4`: as `bf16`, and text LLMs' linear layers in 4 bits (models/four_bit.py). What a stage has trained in
+`mixed` is rounded to fp16 at its end.
 """
-Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
 Objective = Literal["ctc"]  # training/ctc_stage.py
-LANGUAGES = ("es", "fr")  # besides English: splits of data/corpora/languages
-LANGUAGES_GOLD: tuple[Gold, ...] = ("transcript", "entities")  # of their turns
 LARGEST_SEED = 2**32 - 1  # of torch's 64 bits, of which a step's number takes a part
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
-
-
-class CorpusConfig(Strict):
-    name: Literal[
-        "call_centre", "call_centre_neural", "slurp", "librispeech_slue", "harper_valley", "fluent_speech"
-    ]
-    sizes: dict[str, int] = Field(default_factory=dict)  # caller turns a split; empty: all there are
 
 
 class EncoderConfig(Strict):
@@ -82,10 +68,9 @@ class DistillationConfig(Strict):
     weight: float = Field(gt=0)  # below 1 an answer that the examples settle stays the likeliest
 
 
-class FitConfig(Strict):
-    """How one optimisation runs; the studies' stages and the zoo's backbones share it."""
+class Fit(Strict):
+    """How an optimisation runs, however long."""
 
-    examples: int = Field(gt=0)  # the budget: examples seen
     batch_size: int = Field(gt=0)
     lr: float = Field(gt=0)  # peak
     warmup: float = Field(ge=0, lt=1)  # share of the steps
@@ -94,11 +79,10 @@ class FitConfig(Strict):
     points: int = Field(gt=0)  # validations on the way, evenly spaced, the last at the end
 
 
-def taught(
-    tasks: Iterable[TaskName], beside: Iterable[TaskName] | None, again: TaskName | None
-) -> set[TaskName]:
-    """The tasks that a stage's examples are of: its own, those beside them, and the one asked again."""
-    return {*tasks, *(beside or ()), *([again] if again else ())}
+class FitConfig(Fit):
+    """One optimisation; the studies' stages and the zoo's backbones share it."""
+
+    examples: int = Field(gt=0)  # the budget: examples seen
 
 
 def heard_tasks(tasks: Iterable[TaskName]) -> list[TaskName]:
@@ -106,63 +90,46 @@ def heard_tasks(tasks: Iterable[TaskName]) -> list[TaskName]:
     return sorted(task for task in tasks if TASKS[task].instructions)
 
 
-def _named(tasks: Iterable[TaskName]) -> str:
-    """Tasks as a sentence has them: "the task slots", "the tasks ner, sentiment"."""
-    names = list(tasks)
-    return f"the {'task' if len(names) == 1 else 'tasks'} {', '.join(names)}"
+class Stage(Strict):
+    """One training stage, whatever its size: which examples, which parts learn, towards what."""
 
-
-class StageConfig(FitConfig):
-    """One training stage: which examples, which parts learn, for how long."""
-
-    name: str
+    name: Name
     tasks: dict[TaskName, float]  # share of the examples by task
     train: list[Part] = Field(min_length=1)
-    validation_examples: int = Field(gt=0)  # for the loss
-    decoded_turns: int = Field(ge=0)  # validation turns decoded for the F1 curve
-    train_share: float | None = Field(None, gt=0, lt=1)  # of the training utterances; None: all of them
     text: Text = "gold"
+    reads: bool | None = None  # transcripts in place of speech, though the model hears
     annotation: AnnotationConfig | None = None  # of its entities; None: gold
-    beside: dict[TaskName, int] | None = None  # how many of the examples are of further tasks, beside `tasks`
+    # Of the training utterances; None: the variant's, or all.
+    train_share: float | None = Field(default=None, gt=0, lt=1)
+    beside: dict[TaskName, Any] | None = None  # how many of the examples are of further tasks, beside `tasks`
     again: TaskName | None = None  # its own questions once more, put as this task: half of `tasks`' examples
-    described: float | None = Field(None, gt=0, le=1)  # share of the slot examples with descriptions
+    described: float | None = Field(default=None, gt=0, le=1)  # share of the slot examples with descriptions
     decoded_task: TaskName | None = None  # what the decoded turns are asked; None: the usual task
     classifier: ClassifierConfig | None = None
     distillation: DistillationConfig | None = None
-    adapter_lr: float | None = Field(None, gt=0)  # peak, of the adapter beside LoRA; None: `lr` for both
-    trace_tokens: int | None = Field(None, gt=0)  # where it trains on traces: decoded at most
-    traces: str | None = None  # of `annotate`; None: written from gold
     objective: Objective | None = None  # None: cross-entropy of the answer, through the LLM
-    frame_dropout: float | None = Field(None, gt=0, lt=1)  # of the frames, under the objective ctc
-    # Examples whose gradients are computed at a time, for small GPUs; None: all of a batch. In no digest.
-    micro_batch: int | None = Field(None, gt=0)
-
-    @property
-    def own_examples(self) -> int:
-        """Examples of `tasks`: the same ones whatever else the stage sees beside them."""
-        return (self.examples - sum((self.beside or {}).values())) // (2 if self.again else 1)
 
     @property
     def taught(self) -> set[TaskName]:
-        """The tasks of all its examples."""
-        return taught(self.tasks, self.beside, self.again)
+        """The tasks of all its examples: its own, those beside them, and the one asked again."""
+        return {*self.tasks, *(self.beside or ()), *([self.again] if self.again else ())}
 
     @model_validator(mode="after")
-    def _shares(self) -> StageConfig:
+    def _parts(self) -> Self:
         refuse_repeated(self.train)
         if abs(sum(self.tasks.values()) - 1) > 1e-9 or min(self.tasks.values()) <= 0:
             raise ValueError(f"tasks are shares above 0 that sum to 1, got {self.tasks}")
         if self.annotation and not any(TASKS[task].labelled for task in self.taught):
-            of_entities = _named(task for task in TASKS if TASKS[task].labelled)
+            of_entities = named_tasks(task for task in TASKS if TASKS[task].labelled)
             raise ValueError(f"annotation is of entities, but this stage does not train on {of_entities}")
         if self.annotation and self.classifier:
             raise ValueError("a classifier learns gold tags; a stage has it or annotation, not both")
-        if self.own_examples <= 0 or min((self.beside or {"": 1}).values()) <= 0:
-            raise ValueError(f"beside {self.beside} leaves {self.own_examples} of {self.examples} examples")
-        if self.adapter_lr and set(self.train) != {"adapter", "lora"}:
-            raise ValueError("adapter_lr is the adapter's beside LoRA, but this stage does not train both")
         if self.classifier and "adapter" not in self.train:
             raise ValueError("a classifier regularises the adapter, but this stage does not train it")
+        if self.reads and (self.train != ["lora"] or self.distillation or heard_tasks(self.taught)):
+            raise ValueError(
+                "a stage that reads trains LoRA alone, on tasks that are asked in text, without distillation"
+            )
         if self.distillation and self.classifier:
             raise ValueError("a stage learns beside a classifier or from a teacher (distillation), not both")
         if self.distillation and (heard := heard_tasks(self.taught)):
@@ -173,17 +140,15 @@ class StageConfig(FitConfig):
         return self
 
     @model_validator(mode="after")
-    def _ctc(self) -> StageConfig:
+    def _ctc(self) -> Self:
         if self.objective is None:
-            if self.frame_dropout:
-                raise ValueError("frame_dropout is for stages with objective: ctc, but this stage has none")
             return self
         learned = transcription.NAME
         if self.taught != {learned} or set(self.tasks) != {learned} or self.again:
             raise ValueError(f"objective: ctc learns the task {learned} alone, got {sorted(self.taught)}")
         if self.train != ["adapter"]:
             raise ValueError(f"objective: ctc trains the adapter alone, got train: {self.train}")
-        beside = ("classifier", "distillation", "annotation", "traces", "described")
+        beside = ("classifier", "distillation", "annotation", "described")
         if wrong := [name for name in beside if getattr(self, name)]:
             raise ValueError(f"objective: ctc goes without {wrong[0]}; leave one of the two out")
         if self.decoded_task not in (None, learned):
@@ -191,39 +156,36 @@ class StageConfig(FitConfig):
         return self
 
 
-class EvaluationConfig(Strict):
-    split: Literal["validation", "A-test", "B-test", "C-test", "es", "fr"]
-    task: TaskName = USUAL
-    slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
-    audio: Literal["own", "other"] = "own"  # other: another turn's audio, the `no audio` control
-    answerer: Answerer = "model"
-    text: Text = "gold"
-    batch_size: int = Field(gt=0)
-    max_new_tokens: int = Field(gt=0)
-    trace_tokens: int | None = Field(None, gt=0)  # in its place where an answer may have a trace
-    beams: int | None = Field(None, gt=1)  # of beam search; None: one, that is greedy decoding
-    # Of tasks that can be asked so (`Task.asking`). None: as in training; of slots 0 to 3 turns and 1 to 5
-    # distractors, drawn, and names alone.
-    context: int | None = Field(None, ge=0)  # turns before this one, fewer where there are fewer to show
-    distractors: int | None = Field(None, ge=1)
-    wording: Wording | None = None
+class StageConfig(Stage, FitConfig):
+    """One training stage at the size of a profile."""
+
+    beside: dict[TaskName, int] | None = None
+    validation_examples: int = Field(gt=0)  # for the loss
+    decoded_turns: int = Field(ge=0)  # validation turns decoded for the F1 curve
+    adapter_lr: float | None = Field(default=None, gt=0)  # peak, beside LoRA; None: `lr` for both
+    trace_tokens: int | None = Field(default=None, gt=0)  # where it trains on traces: decoded at most
+    traces: str | None = None  # of `annotate`; None: written from gold
+    frame_dropout: float | None = Field(default=None, gt=0, lt=1)  # of the frames, under the objective ctc
+    # Before a turn stand fewer zero frames than this, a number drawn each time it is seen; None: none do.
+    frame_shift: int | None = Field(default=None, gt=1)
+    # Examples whose gradients are computed at a time, for small GPUs; None: all of a batch. In no digest.
+    micro_batch: int | None = Field(default=None, gt=0)
 
     @property
-    def asking(self) -> dict:
-        """What is fixed of the question, as keywords of the task's `example`."""
-        return self.model_dump(include={"context", "distractors", "wording"}, exclude_none=True)
+    def own_examples(self) -> int:
+        """Examples of `tasks`: the same ones whatever else the stage sees beside them."""
+        return (self.examples - sum((self.beside or {}).values())) // (2 if self.again else 1)
 
     @model_validator(mode="after")
-    def _asked(self) -> EvaluationConfig:
-        if not self.asking.keys() <= set(TASKS[self.task].asking):
-            can = _named(task for task in TASKS if self.asking.keys() <= set(TASKS[task].asking))
-            raise ValueError(f"{', '.join(self.asking)} can be fixed of {can} alone, not {self.task}")
-        spoken = [task for task in TASKS if set(TASKS[task].gold) <= set(LANGUAGES_GOLD)]
-        if self.split in LANGUAGES and self.task not in spoken:
-            raise ValueError(f"turns in {self.split} are for {' and '.join(spoken)}, not for {self.task}")
-        if self.answerer not in ("model", *TASKS[self.task].answerers):
-            can = _named(task for task in TASKS if self.answerer in TASKS[task].answerers)
-            raise ValueError(f"answerer: {self.answerer} answers {can} alone, not {self.task}")
+    def _sized(self) -> Self:
+        if self.own_examples <= 0 or min((self.beside or {"": 1}).values()) <= 0:
+            raise ValueError(f"beside {self.beside} leaves {self.own_examples} of {self.examples} examples")
+        if self.adapter_lr and set(self.train) != {"adapter", "lora"}:
+            raise ValueError("adapter_lr is the adapter's beside LoRA, but this stage does not train both")
+        if self.frame_dropout and self.objective is None:
+            raise ValueError("frame_dropout is for stages with objective: ctc, but this stage has none")
+        if self.traces and self.objective:
+            raise ValueError("objective: ctc goes without traces; leave one of the two out")
         return self
 
 
@@ -254,6 +216,8 @@ class RunConfig(Strict):
             raise ValueError("audio: other needs an adapter, since without one nothing is heard")
         if not self.hears and self.evaluation.split in LANGUAGES:
             raise ValueError(f"turns in {self.evaluation.split} are heard, but this variant has no adapter")
+        if self.evaluation.corpus and self.evaluation.text == "asr":
+            raise ValueError("text: asr is of the run's own corpus, but the evaluation names another one")
         if self.hears and self.reads_asr(len(self.stages)):
             raise ValueError("text: asr is what a text LLM reads, but this variant has an adapter and hears")
         if not self.hears and any(stage.distillation for stage in self.stages):

@@ -13,42 +13,9 @@ from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch import folders
 from speechllm_bench.fetch.pinned import pins
+from speechllm_bench.fetch.sources import sources
 from speechllm_bench.profiles import known_profiles
 from speechllm_bench.runner import cores, free_disk
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a model or a corpus comes from. Sizes are of the download, rounded."""
-
-    licence: str
-    gated: bool  # its conditions have to be accepted on the hub first
-    gib: float
-
-
-MODELS = {
-    "openai/whisper-base": Source("Apache-2.0", False, 0.3),
-    "openai/whisper-small": Source("Apache-2.0", False, 1.0),
-    "meta-llama/Llama-3.2-1B": Source("Llama 3.2 Community", True, 2.5),
-    "meta-llama/Llama-3.2-1B-Instruct": Source("Llama 3.2 Community", True, 2.5),
-    "meta-llama/Llama-3.1-8B": Source("Llama 3.1 Community", True, 16.0),
-    "meta-llama/Llama-3.1-8B-Instruct": Source("Llama 3.1 Community", True, 16.0),
-    "TinyLlama/TinyLlama-1.1B-Chat-v1.0": Source("Apache-2.0", False, 2.2),
-    "deepseek-ai/DeepSeek-R1-Distill-Llama-8B": Source("MIT and Llama 3.1 Community", False, 16.0),
-    "Qwen/Qwen3-0.6B": Source("Apache-2.0", False, 1.5),
-    "Qwen/Qwen3-1.7B": Source("Apache-2.0", False, 4.0),
-    "Qwen/Qwen3-4B": Source("Apache-2.0", False, 8.0),
-    "Qwen/Qwen2-Audio-7B-Instruct": Source("Apache-2.0", False, 16.8),
-}
-
-CORPORA = {
-    "call_centre": Source("CC BY 4.0, made on this machine", False, 0.0),
-    "slurp": Source("CC BY 4.0 text, CC BY-NC 4.0 audio", False, 6.0),
-    "harper_valley": Source("CC BY 4.0", False, 1.5),
-    "fluent_speech": Source("Fluent Speech Commands Public License, for research", False, 1.6),
-    "librispeech_slue": Source("LibriSpeech CC BY 4.0; SLUE-VoxPopuli and -VoxCeleb, their own", True, 65.0),
-}
-
 
 VOICE_PACKAGES = ("onnxruntime", "kokoro-onnx", "piper-tts")
 
@@ -118,19 +85,10 @@ def profile_lines(name: str) -> list[str]:
         profile = studies.profile_named(name)
     except UserError as error:
         return [f"cannot be read: {error}"]
-    papers = [profile, *map(profile.of, profile.papers)]
-    models = [
-        *(("encoder", own.encoder.path) for own in papers),
-        *(("encoder", encoder.path) for encoder in profile.encoders.values()),
-        *(("LLM", own.llm) for own in papers),
-        *([("audio", profile.audio_llm)] if profile.audio_llm else []),
-        *(("audio", model) for model in profile.audio_llms.values()),
-        *(("LLM", model) for model in profile.llms.values()),
-    ]
-    used = list(dict.fromkeys(own.corpus.name for own in papers))
+    models, used = profile.backbones(), profile.heard()
     return [
         *map(_corpus_line, used),
-        *(_model_line(kind, model) for kind, model in dict.fromkeys(models)),
+        *(_model_line(kind, model) for kind, model in models),
         *(_need_lines(NEEDS[name], {model for _, model in models}, used) if name in NEEDS else []),
     ]
 
@@ -145,22 +103,24 @@ def _need_lines(need: Need, models: Iterable[str], used: Iterable[str]) -> list[
 
 def _disk_line(own: float, models: Iterable[str], used: Iterable[str]) -> str:
     """The whole need, of which what is fetched already takes nothing more."""
-    known = [(MODELS[name].gib, _whole(name)) for name in models if name in MODELS]
-    known += [(CORPORA[name].gib, _lacks(name) is None) for name in used if name in CORPORA]
+    told = sources()
+    known = [(told.models[name].gib, model_lacks(name) is None) for name in models if name in told.models]
+    known += [(told.corpora[name].gib, corpus_lacks(name) is None) for name in used if name in told.corpora]
     fetched, to_come = sum(gib for gib, _ in known), sum(gib for gib, there in known if not there)
     parts = f": {fetched:.0f} for models and corpora, {to_come:.0f} of it to be fetched" if fetched else ""
     return f"{_mark(free_disk() / 2**30 >= own + to_come)} disk     {own + fetched:.0f} GiB{parts}"
 
 
-def _whole(model: str) -> bool:
+def model_lacks(name: str) -> str | None:
+    """What a model lacks on this machine, in a sentence."""
     try:
-        backbones.backbone_folder(model)
-    except UserError:
-        return False
-    return True
+        backbones.backbone_folder(name)
+    except UserError as error:
+        return str(error)
+    return None
 
 
-def _lacks(corpus: str) -> str | None:
+def corpus_lacks(corpus: str) -> str | None:
     """What a corpus lacks on this machine, in a sentence."""
     try:
         corpora.recipe(corpus)
@@ -170,9 +130,21 @@ def _lacks(corpus: str) -> str | None:
 
 
 def _corpus_line(corpus: str) -> str:
-    terms = _terms(CORPORA[corpus]) if corpus in CORPORA else "licence unknown to this suite"
-    lacking = f": {why}" if (why := _lacks(corpus)) else ""
-    return f"{_mark(not lacking)} corpus   {corpus} ({terms}){lacking}"
+    source = sources().corpora.get(corpus)
+    terms = source.terms if source else "licence unknown to this suite"
+    why = corpus_lacks(corpus)
+    told = why or _other_than_published(corpus)
+    lacking = f": {told}" if told else ""
+    return f"{_mark(not why)} corpus   {corpus} ({terms}){lacking}"
+
+
+def _other_than_published(corpus: str) -> str | None:
+    """Which parts of a corpus are not as large as its authors tell, or what is wrong with its files."""
+    try:
+        other = corpora.miscounted(corpus)
+    except UserError as error:
+        return str(error)
+    return f"other than published, {'; '.join(other)}" if other else None
 
 
 def _model_line(kind: str, name: str) -> str:
@@ -187,17 +159,12 @@ def _model_line(kind: str, name: str) -> str:
 
 
 def _model_terms(name: str) -> str:
-    if name in MODELS:
-        return _terms(MODELS[name])
+    if source := sources().models.get(name):
+        return source.terms
     pinned = pins().folders.get(name.removeprefix("fetched/"))
     if pinned and name.startswith("fetched/"):
         return f"{pinned.licence}, {pinned.mebibytes:.0f} MiB"
     return "this project's, CC BY 4.0" if name.startswith("zoo/") else "licence unknown to this suite"
-
-
-def _terms(source: Source) -> str:
-    size = f", about {source.gib:g} GiB" if source.gib else ""
-    return f"{source.licence}{', gated' if source.gated else ''}{size}"
 
 
 def _mark(there: bool) -> str:

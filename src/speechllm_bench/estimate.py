@@ -15,12 +15,13 @@ CONTEXT_GIB = 2.0  # of GPU memory that a process takes before it has a model
 # Of activations, an example of a batch and billion parameters, and the same with a trace in the answer: at or
 # above what benchmarks/paper_scale.md has of 1, 4 and 8 B.
 GIB_AN_EXAMPLE, WITH_TRACE = 0.25, 0.52
+BYTES = {"fp32": 4, "mixed": 4, "bf16": 2, "nf4": 0.8}  # a parameter; embeddings and head are not packed
 
 
 def gpu_gib(config: RunConfig) -> float:
     """About what a run takes of a GPU's memory; the weights' headers are read, and nothing is loaded."""
     n = identity.n_stored(config.audio_llm or config.llm)
-    weights = n * (2 if config.precision == "bf16" else 4) / 2**30
+    weights = n * BYTES[config.precision] / 2**30
     traced = any(TASKS[task].traced for task in config.tasks(len(config.stages)))
     batch = max((stage.batch_size for stage in config.stages), default=0)
     return CONTEXT_GIB + 1.2 * weights + (WITH_TRACE if traced else GIB_AN_EXAMPLE) * batch * n / 1e9
@@ -57,7 +58,7 @@ def run_seconds(plan: Plan) -> dict[str, float]:
     # Hidden folders are left out: another runner may be writing one.
     stages = _records(folder, "stages/[!.]*/stage.json")
     seconds = sum(stage["seconds"] + stage["validation_seconds"] for stage in stages)
-    seen = sum(_work(stage["examples"], stage.get("stage", {}).get("objective")) for stage in stages)
+    seen = sum(work(stage["examples"], stage.get("stage", {}).get("objective")) for stage in stages)
     records = _records(folder, "runs/[!.]*/run.json")
     a_run = [record["seconds"] for record in records]
     rest = [run["total"] - run["train"] - run["validate"] for run in a_run] or [RUN_SECONDS]
@@ -65,13 +66,13 @@ def run_seconds(plan: Plan) -> dict[str, float]:
     untrained, expected = plan.untrained, {}
     for run in plan.missing:
         own = zip(run.stages, run.config.stages, strict=True)
-        examples = sum(_work(s.examples, s.objective) for digest, s in own if digest in untrained)
+        examples = sum(work(s.examples, s.objective) for digest, s in own if digest in untrained)
         untrained -= set(run.stages)
         expected[run.digest] = pace * examples + sum(rest) / len(rest)
     return expected
 
 
-def _work(examples: int, objective: str | None) -> float:
+def work(examples: int, objective: str | None) -> float:
     """A stage's examples, as the examples through the LLM that take as long."""
     return examples * (CTC_EXAMPLE if objective == "ctc" else 1)
 

@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
+from speechllm_bench import axes as axes_
 from speechllm_bench.adapter_config import AdapterConfig
-from speechllm_bench.config import (
-    EvaluationConfig,
-    LoraConfig,
-    RunConfig,
-    StageConfig,
-    TaskName,
-)
+from speechllm_bench.config import CorpusConfig, LoraConfig, RunConfig, StageConfig
 from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.evaluation_config import LANGUAGES, EvaluationConfig, TaskName
 from speechllm_bench.profiles import Budget, Profile, refuse_fixed
 from speechllm_bench.strict import Name, Prose, Strict, checked, load_yaml, overlay, refuse_repeated
 from speechllm_bench.tasks import METRICS, TASKS, USUAL, transcription
@@ -50,7 +46,7 @@ class ClaimConfig(Strict):
     source: Prose
     better: str
     worse: str
-    beyond: list[str] | None = Field(None, min_length=2, max_length=2)
+    beyond: list[str] | None = Field(default=None, min_length=2, max_length=2)
     scale: str | None = None  # that the claim is about, as "8 B": it can be tested in profile `paper` alone
 
     @property
@@ -68,11 +64,45 @@ class Study(Strict):
     other_baselines: list[str] = Field(default_factory=list)  # for variants that are asked other questions
     telling: list[str] = Field(default_factory=list)  # the variants that a short run shows; empty: all
     extremes: list[str] = Field(min_length=2, max_length=2)  # the two that lie furthest apart
-    n_seeds: int | None = Field(None, gt=0)  # how many of the profile's seeds; None: all
+    n_seeds: int | None = Field(default=None, gt=0)  # how many of the profile's seeds; None: all
     base: dict
-    variants: dict[Name, dict]
-    reported: list[Reported]
-    claims: list[ClaimConfig]
+    # What variants differ in: by axis its values, which lie over those of
+    # `experiments/shared/axes.yaml`.
+    axes: dict[Name, dict[Name, axes_.Value]] = Field(default_factory=dict)
+    # Blocks of variants: of each axis a value, a list of values, or `all` (the study's own). Besides, where
+    # it has them, a block's `name` and `label`, templates of its own, and further settings under `set`.
+    grid: list[dict[Name, Any]] = Field(default_factory=list)
+    names: str | None = None  # template of the names of a grid's variants; null: the values joined by _
+    labels: str | None = None  # of their labels in legends; null: joined by a comma
+    colour: Name | None = None  # the axis that colours variants; null: the first one of `names`
+    marker: Name | None = None  # the axis that marks them; null: as for colours
+    variants: dict[Name, dict] = Field(default_factory=dict)  # further ones by name, and what each changes
+    figures: list[Name] = Field(default_factory=list)  # beside learning curves and parameters
+    tables: list[Name] = Field(default_factory=list)  # beside its own and that of its claims
+    reported: list[Reported] = Field(default_factory=list)
+    claims: list[ClaimConfig] = Field(default_factory=list)
+
+    # Every variant's place among the axes, by name; with it `variants` has those of the grid as well.
+    _places: dict[str, axes_.Place] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _unfolded(self) -> Study:
+        places = {
+            place.name: place for place in axes_.unfolded(self.axes, self.grid, self.names, self.labels)
+        }
+        for name, changes in self.variants.items():
+            if name in places:
+                raise ValueError(f"'{name}' is a variant of the grid and stands under variants; name it once")
+            places[name] = axes_.alone(name, changes)
+        if not places:
+            raise ValueError("a study has a grid or variants, and this one has neither")
+        self.__dict__["variants"] = {p.name: p.changes for p in places.values()}  # frozen from here on
+        self._places = places
+        return self._checked()
+
+    def place(self, variant: str) -> axes_.Place:
+        """Where a variant stands among the axes."""
+        return self._places[variant]
 
     @property
     def baselines(self) -> list[str]:
@@ -89,22 +119,19 @@ class Study(Strict):
             raise UserError(
                 f"study '{self.study}' has no variant '{name}'; its variants are: {', '.join(self.variants)}"
             )
-        whole = overlay(self.base, self.variants[name])
-        variant = checked(Variant, whole, f"{self.study}.yaml", lambda key: self._written(name, key))
+        try:
+            whole = overlay(self.base, self.variants[name])
+        except ValueError as error:
+            raise UserError(f"{self.named(name)}: {error}") from None
+        variant = checked(
+            Variant, whole, f"{self.study}.yaml", lambda key: axes_.written(self.place(name), self.base, key)
+        )
         refuse_fixed(variant.override, f"{self.named(name)}, override")
         return variant
 
     def named(self, variant: str) -> str:
         """What a UserError calls a variant: its file and its name."""
         return f"{self.study}.yaml, variant '{variant}'"
-
-    def _written(self, variant: str, key: Sequence[str | int]) -> tuple[str | int, ...]:
-        """Where in the file a key of a variant is written: in its own block, or in the base."""
-        own = self.variants[variant]
-        replaced = bool(key) and isinstance(own.get(key[0]), list)  # lists are not merged
-        if _has(own, key) or replaced or not _has(self.base, key):
-            return ("variants", variant, *key)
-        return ("base", *key)
 
     def chosen(self, names: Sequence[str]) -> list[str]:
         """The variants of these names, in the study's order; `all`, `telling` and `extremes` name several.
@@ -124,11 +151,11 @@ class Study(Strict):
     def _questions(self, name: str) -> tuple:
         """What two variants have in common that are asked for the same slots of the same turns."""
         asked = self.variant(name).evaluation
-        return asked.split, asked.slot_types, asked.distractors, TASKS[asked.task].main.name
+        main = TASKS[asked.task].main.name
+        return asked.corpus, asked.split, asked.slot_types, asked.distractors, main
 
-    @model_validator(mode="after")
-    def _names(self) -> Study:
-        for names in (self.baselines, self.telling, self.extremes):
+    def _checked(self) -> Study:
+        for names in (self.baselines, self.telling, self.extremes, self.figures, self.tables):
             refuse_repeated(names)
         named = {*self.baselines, *self.telling, *self.extremes} | {r.variant for r in self.reported}
         named |= {n for claim in self.claims for n in (claim.better, claim.worse, *(claim.beyond or ()))}
@@ -163,11 +190,11 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
             f"profile '{profile.profile}' names no LLM for the role '{variant.llm}'; "
             f"its roles are: {', '.join(profile.llms)}"
         )
-    evaluation = asked | decoding
+    evaluation = asked | decoding | {"corpus": _evaluated(profile, variant)}
     evaluation["beams"] = beams if beams > 1 and asked["answerer"] == "model" else None
     evaluation["trace_tokens"] = trace_tokens if any(TASKS[task].traced for task in asked_for) else None
     parts = {
-        "corpus": profile.corpus,
+        "corpus": _corpus(profile, variant.corpus) if variant.corpus else profile.corpus,
         "encoder": profile.encoder,
         "llm": profile.llms[variant.llm] if variant.llm else profile.llm,
         "adapter": _adapter(profile, variant, where) if variant.adapter else None,
@@ -184,6 +211,26 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         "prompt": profile.prompt,
     }
     return checked(RunConfig, parts, where)
+
+
+def _corpus(profile: Profile, role: str) -> CorpusConfig:
+    if role not in profile.corpora:
+        known = ", ".join(profile.corpora) or "none"
+        raise MissingInput(
+            f"profile '{profile.profile}' names no corpus for the role '{role}'; its roles are: {known}"
+        )
+    return profile.corpora[role]
+
+
+def _evaluated(profile: Profile, variant: Variant) -> CorpusConfig | None:
+    """The corpus of the test set where a variant names it; None: the one that is trained on.
+
+    Turns in other languages are the profile's, in the role `languages`; without one they are synthesised.
+    """
+    asked = variant.evaluation
+    if asked.corpus is None:
+        return profile.corpora.get("languages") if asked.split in LANGUAGES else None
+    return _corpus(profile, asked.corpus)
 
 
 def _adapter(profile: Profile, variant: Variant, where: str) -> AdapterConfig:
@@ -213,10 +260,13 @@ def _audio_llm(profile: Profile, named: bool | str) -> str | None:
 def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -> StageConfig:
     """A stage at the profile's scale, with what the variant changes of every stage."""
     training = profile.training.model_dump()
-    lr, lora_lr = (variant.lr_factor * training.pop(name) for name in ("lr", "lora_lr"))
+    factor = variant.lr_factor * stage.lr_factor
+    lr, lora_lr = (factor * training.pop(name) for name in ("lr", "lora_lr"))
     asked = stage.decoded_task or (transcription.NAME if stage.objective == "ctc" else USUAL)
     if not training.pop("decoded_early") and asked not in stage.taught:
         training["decoded_turns"] = 0
+    if variant.adapter is None or variant.audio_llm or stage.reads:  # no encoder's frames
+        training["frame_shift"] = None
     training["lr"] = variant.lora_factor * lora_lr if "lora" in stage.train else lr
     if variant.separate_rates and {"adapter", "lora"} == set(stage.train):
         training["adapter_lr"] = lr
@@ -230,7 +280,7 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -
     beside = None
     if stage.beside is not None:
         beside = {task: _examples(profile, b) for task, b in stage.beside.items()}
-    shared = stage.model_dump(exclude={"budget", "times", "beside", "train_share"})
+    shared = stage.model_dump(exclude={"budget", "times", "lr_factor", "beside", "train_share"})
     if stage.annotation and stage.annotation.noise is None:
         if profile.labels is None:
             raise MissingInput(
@@ -277,16 +327,6 @@ def refuse_idle(study: Study, name: str, profile: Profile, config: RunConfig) ->
                 f"{study.named(name)}: override '{key}' (value {variant.override[key]!r}) changes nothing of "
                 f"its run at profile '{profile.profile}'; leave it out, or override what the variant uses"
             )
-
-
-def _has(place: Any, key: Sequence[str | int]) -> bool:
-    for part in key:
-        in_list = isinstance(place, list) and isinstance(part, int) and part < len(place)
-        inside = part in place if isinstance(place, dict) else in_list
-        if not inside:
-            return False
-        place = place[part]
-    return True
 
 
 def load_study(path: Path) -> Study:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from speechllm_bench import leftovers, lifeline, locks, notebook, paths, runs
+from speechllm_bench import leftovers, lifeline, locks, paths, runs
 from speechllm_bench.errors import UserError
 from speechllm_bench.status import Status
 
@@ -42,6 +42,8 @@ def _dead_notebooks() -> None:
             if runs.read_json(file).get("status") != Status.RUNNING:
                 continue
             if lock := locks.acquired(runs.lock_file(file.with_suffix(".ipynb"))):
+                from speechllm_bench import notebook  # here: a slow import that most starts do without
+
                 try:
                     notebook.record_killed(file)
                 finally:

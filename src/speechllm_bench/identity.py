@@ -16,9 +16,10 @@ from safetensors import safe_open
 
 from speechllm_bench import backbones, runs
 from speechllm_bench.backbones import backbone_folder
-from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig, TaskName, heard_tasks
+from speechllm_bench.config import CorpusConfig, RunConfig, heard_tasks
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import languages, spoken_instructions
+from speechllm_bench.evaluation_config import LANGUAGES, TaskName
 from speechllm_bench.schema import Utterance
 from speechllm_bench.tasks import TASKS, traced_slots
 
@@ -47,7 +48,7 @@ the turns in other languages than English.
 def run_digest(config: RunConfig) -> str:
     heard = config.hears or config.reads_asr(len(config.stages))
     own = _own(config.tasks(len(config.stages)))
-    foreign = (extra_digest("languages"),) if config.evaluation.split in LANGUAGES else ()
+    foreign = tuple(_foreign(config).values())
     return runs.digest("run", _used(config), *_surroundings(config, heard), *own, *foreign)
 
 
@@ -55,8 +56,11 @@ def stage_digest(config: RunConfig, index: int) -> str:
     """Digest of stage `index` with all the stages before it: what the trained weights depend on.
 
     What comes later is left out, so that runs share the stage: the evaluation, the following stages, and
-    LoRA where no stage so far trains it (untrained, it changes nothing).
+    LoRA where no stage so far trains it (untrained, it changes nothing). An LLM that has only read so far is
+    the text LLM that learned the same task.
     """
+    if all(stage.reads for stage in config.stages[: index + 1]):
+        config = _as_text_llm(config)
     parts = _used(config)
     del parts["evaluation"]
     parts["stages"] = parts["stages"][: index + 1]
@@ -65,6 +69,12 @@ def stage_digest(config: RunConfig, index: int) -> str:
     heard = config.hears or config.reads_asr(index + 1, evaluated=False)
     own = _own(config.tasks(index + 1, evaluated=False))
     return runs.digest("stage", parts, *_surroundings(config, heard), *own)
+
+
+def _as_text_llm(config: RunConfig) -> RunConfig:
+    """The run without its adapter, its stages called by their tasks as a text LLM's are."""
+    stages = [s.model_copy(update={"reads": None, "name": "_".join(s.tasks)}) for s in config.stages]
+    return config.model_copy(update={"adapter": None, "stages": stages})
 
 
 def components(config: RunConfig) -> dict[str, str | int]:
@@ -77,8 +87,7 @@ def components(config: RunConfig) -> dict[str, str | int]:
     names += [f"recipe of corpus {config.corpus.name}", "NUMERICS_VERSION"]
     found = dict(zip(names, _surroundings(config, heard)))
     found |= dict(zip(("spoken instructions", "traces"), _own(config.tasks(len(config.stages)))))
-    if config.evaluation.split in LANGUAGES:
-        found["turns in other languages"] = extra_digest("languages")
+    found |= _foreign(config)
     plain = {name: value for name, value in found.items() if value is not None}
     return {k: v if isinstance(v, str | int) else runs.digest(v) for k, v in plain.items()}
 
@@ -87,8 +96,9 @@ def corpus_digest(corpus: CorpusConfig) -> str:
     return runs.digest("corpus", corpus.model_dump(), corpora.recipe(corpus.name))
 
 
-def frames_digest(config: RunConfig) -> str:
-    return _frames_digest(corpus_digest(config.corpus), config)
+def frames_digest(config: RunConfig, corpus: CorpusConfig | None = None) -> str:
+    """Of a corpus, None: the one that is trained on, as the run's encoder hears it."""
+    return _frames_digest(corpus_digest(corpus or config.corpus), config)
 
 
 def extra_digest(name: str) -> str:
@@ -137,6 +147,15 @@ def tower_hash(name: str) -> str:
                     bits = sha256(content.read(last - first)).hexdigest()
                     tensors[tensor] = [about["dtype"], about["shape"], bits]
     return runs.digest(runs.read_json(folder / "config.json")["audio_config"], tensors)
+
+
+def _foreign(config: RunConfig) -> dict[str, str | dict]:
+    """What an evaluation rests on that is not of the corpus that is trained on, by name."""
+    if other := config.evaluation.corpus:
+        return {f"recipe of corpus {other.name}": corpora.recipe(other.name)}
+    if config.evaluation.split in LANGUAGES:
+        return {"turns in other languages": extra_digest("languages")}
+    return {}
 
 
 def _frames_digest(corpus: str, config: RunConfig) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -64,6 +65,10 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     """
     began, started = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     progress("prepare", 0.0)
+    if config.precision == "nf4":
+        from speechllm_bench.models import four_bit
+
+        four_bit.settings()  # refuses a machine that cannot, before anything is prepared
     corpus = preparation.corpus_of(config)
     frames = preparation.ensure_frames(config, cast(Corpus, corpus)) if config.hears else None
 
@@ -141,12 +146,14 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "started": started,
     }
     with runs.whole_folder(studies.run_folder(profile, record["digest"])) as folder:
-        trained_in = [studies.stage_folder(profile, digest) for digest in record["stages"]]
-        loop.join_curves(trained_in, folder / "curve.csv")
+        folders = (studies.stage_folder(profile, digest) for digest in record["stages"])
+        loop.join_curves(dict(zip((s.name for s in config.stages), folders)), folder / "curve.csv")
         if not diverged:
             evaluated = preparation.evaluated_corpus(config, corpus)
             if evaluated is not corpus:
-                data = replace(data, frames=preparation.ensure_extra_frames(config, "languages"))
+                types = corpora.slot_types((config.evaluation.corpus or config.corpus).name)
+                heard = preparation.evaluated_frames(config, cast(Corpus, evaluated))
+                data = replace(data, frames=heard, slot_types=types)
                 own = {"corpus": evaluated.fingerprint, "audio": evaluated.audio_hashes}
                 record["data"]["evaluated"] = own
             begin = TRAINING if any(untrained) else 0.0
@@ -229,7 +236,9 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
 
     Locked: of two runs that start from one stage, one trains it and the other waits.
     """
-    from speechllm_bench.training import loop, stages
+    import torch
+
+    from speechllm_bench.training import loop, stages, tracking
 
     digest = identity.stage_digest(config, index)
     folder = studies.stage_folder(profile, digest)
@@ -241,9 +250,9 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             runs.remove(checkpoint)
             loop.load_weights(model.trained_parameters(stage.train), folder / "weights.safetensors")
             return record
-        fitted, seen = stages.train_stage(
-            config, index, model, tokenizer, data, checkpoint, lambda share: progress("train", share)
-        )
+        told = partial(progress, "train")
+        with tracking.followed(config, index, profile, digest) as follow:
+            fitted, seen = stages.train_stage(config, index, model, tokenizer, data, checkpoint, told, follow)
         record = {
             "digest": digest,
             "stage": stage.model_dump(),
@@ -253,8 +262,12 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             "validation_seconds": round(fitted.validation_seconds, 2),
             **seen.record(),
         }
+        trained, stored = model.trained_parameters(stage.train), None
+        if config.precision == "mixed":  # stored small, and exactly as the runs after it read them
+            loop.round_to_16_bits(trained)
+            stored = torch.float16
         with runs.whole_folder(folder) as temporary:
-            loop.save_weights(model.trained_parameters(stage.train), temporary / "weights.safetensors")
+            loop.save_weights(trained, temporary / "weights.safetensors", stored)
             if seen.ctc_head:
                 loop.save_weights(seen.ctc_head, temporary / "ctc_head.safetensors")
             loop.write_curve([(stage.name, fitted.timed_curve())], temporary / "curve.csv")

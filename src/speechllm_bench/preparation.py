@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 from speechllm_bench import identity, paths, runs, sealed, studies
-from speechllm_bench.config import LANGUAGES, CorpusConfig, RunConfig
+from speechllm_bench.config import CorpusConfig, RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.clips import Clips
 from speechllm_bench.data.corpora import exclusions
 from speechllm_bench.data.corpora.store import Corpus, Unspoken
 from speechllm_bench.data.frames import FrameStore, FrameWriter
+from speechllm_bench.errors import MissingInput
+from speechllm_bench.evaluation_config import LANGUAGES
 from speechllm_bench.schema import Utterance
 
 WORDS_A_SECOND = 2.8  # of the neural voices
@@ -30,8 +33,9 @@ def clips_folder() -> Path:
     return paths.cache() / "clips" / runs.digest(corpora.neural_speech_recipe())
 
 
-def frames_folder(config: RunConfig) -> Path:
-    return paths.cache() / "frames" / identity.frames_digest(config)
+def frames_folder(config: RunConfig, corpus: CorpusConfig | None = None) -> Path:
+    """Of a corpus, None: the one that is trained on."""
+    return paths.cache() / "frames" / identity.frames_digest(config, corpus)
 
 
 def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
@@ -44,7 +48,10 @@ def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
 
 def corpus_of(config: RunConfig) -> Corpus | Unspoken:
     """The corpus as a run needs it: spoken, or its texts alone where nothing of it is heard."""
-    corpus = config.corpus
+    return _as_needed(config, config.corpus)
+
+
+def _as_needed(config: RunConfig, corpus: CorpusConfig) -> Corpus | Unspoken:
     if config.needs_audio:
         return ensure_corpus(corpus, n_workers=1)
     recorded = corpora.recording(corpus.name) is not None
@@ -55,7 +62,8 @@ def leave_out(used: Iterable[CorpusConfig], skip_missing: bool) -> None:
     """Tell how many recordings the corpora are without; with `skip_missing`, find those first."""
     for corpus in {repr(corpus): corpus for corpus in used}.values():
         if skip_missing:
-            corpora.skip_missing(corpus)
+            with contextlib.suppress(MissingInput):  # of a whole corpus, which the plan tells
+                corpora.skip_missing(corpus)
         if left_out := corpora.left_out(corpus):
             record = exclusions.record_file(corpus.name).relative_to(paths.home())
             print(
@@ -86,8 +94,19 @@ def ensure_extra_frames(config: RunConfig, name: str) -> FrameStore:
 
 
 def evaluated_corpus(config: RunConfig, corpus: Corpus | Unspoken) -> Corpus | Unspoken:
-    """The one that the evaluation split is of: `corpus`, which the run is trained on, or another language."""
+    """The one that the evaluation split is of: `corpus`, which the run is trained on, or another one."""
+    if config.evaluation.corpus:
+        return _as_needed(config, config.evaluation.corpus)
     return ensure_extra("languages") if config.evaluation.split in LANGUAGES else corpus
+
+
+def evaluated_frames(config: RunConfig, corpus: Corpus) -> FrameStore | None:
+    """Frames of an `evaluated_corpus` that is another one; None where nothing is heard."""
+    if not config.hears:
+        return None
+    if config.evaluation.corpus:
+        return _ensure_encoded(config, corpus, frames_folder(config, config.evaluation.corpus))
+    return ensure_extra_frames(config, "languages")
 
 
 def ensure_transcripts(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from speechllm_bench.adapter_config import AdapterConfig
 from speechllm_bench.config import (
     CorpusConfig,
     EncoderConfig,
+    Fit,
     LoraConfig,
     Precision,
     PromptStyle,
@@ -28,27 +29,23 @@ from speechllm_bench.strict import Name, Prose, Strict, checked, content_of, ove
 Budget = Literal["alignment", "slots", "transcription", "understanding", "warm_start"]
 
 
-class Training(Strict):
+class Training(Fit):
     """A profile's training settings, scale-bound; a variant may scale the rates or name another warm-up."""
 
-    batch_size: int
-    micro_batch: int | None = None  # examples at a time, whose gradients are summed; None: the whole batch
-    lr: float
-    lora_lr: float  # of stages that train LoRA
-    warmup: float
-    weight_decay: float
-    clip: float
-    points: int
-    validation_examples: int
-    decoded_turns: int
+    # Examples at a time, whose gradients are summed; None: the whole batch.
+    micro_batch: int | None = Field(default=None, gt=0)
+    lora_lr: float = Field(gt=0)  # of stages that train LoRA
+    validation_examples: int = Field(gt=0)
+    decoded_turns: int = Field(ge=0)
+    frame_shift: int | None = Field(default=None, gt=1)  # of composite models (`StageConfig.frame_shift`)
     decoded_early: bool = True  # whether a stage is decoded that does not teach what it would be asked
 
 
 class Decoding(Strict):
-    batch_size: int
-    max_new_tokens: int
-    trace_tokens: int  # in its place where an answer may have a trace
-    beams: int = Field(1, ge=1)  # 1: greedy
+    batch_size: int = Field(gt=0)
+    max_new_tokens: int = Field(gt=0)
+    trace_tokens: int = Field(gt=0)  # in its place where an answer may have a trace
+    beams: int = Field(default=1, ge=1)  # 1: greedy
 
 
 class Budgets(Strict):
@@ -70,7 +67,7 @@ class WarmStart(Strict):
     examples: int = Field(gt=0)
     batch_size: int = Field(gt=0)
     lr: float = Field(gt=0)
-    dropout: float | None = Field(None, gt=0, lt=1)  # of the frames; None: none
+    dropout: float | None = Field(default=None, gt=0, lt=1)  # of the frames; None: none
     everywhere: bool = False  # whether every trained adapter begins with it, not only where a study says so
 
 
@@ -111,6 +108,7 @@ class Profile(Strict):
     profile: str = Field(pattern=r"^[A-Za-z0-9][\w-]*$")  # the name of its file
     note: Prose  # what its numbers are good for
     corpus: CorpusConfig
+    corpora: dict[Name, CorpusConfig] = Field(default_factory=dict)  # others, by the names that studies use
     encoder: EncoderConfig
     encoders: dict[str, EncoderConfig] = Field(default_factory=dict)  # others, by names for overrides
     llm: str
@@ -155,6 +153,24 @@ class Profile(Strict):
         own = self.papers.get(paper, PaperOwn())
         found = self.model_copy(update={name: value for name, value in own if value is not None})
         return found.overridden(self._settings, "--set")
+
+    def heard(self) -> list[str]:
+        """Names of the corpora that its studies are about, each once."""
+        own = [scale.corpus for scale in (self, *map(self.of, self.papers))]
+        return list(dict.fromkeys(corpus.name for corpus in (*own, *self.corpora.values())))
+
+    def backbones(self) -> list[tuple[str, str]]:
+        """The models that its studies take, each with what it is: an encoder, an LLM, or an audio LLM."""
+        papers = [self, *map(self.of, self.papers)]
+        models = [
+            *(("encoder", own.encoder.path) for own in papers),
+            *(("encoder", encoder.path) for encoder in self.encoders.values()),
+            *(("LLM", own.llm) for own in papers),
+            *([("audio", self.audio_llm)] if self.audio_llm else []),
+            *(("audio", model) for model in self.audio_llms.values()),
+            *(("LLM", model) for model in self.llms.values()),
+        ]
+        return list(dict.fromkeys(models))
 
     def with_settings(self, settings: Settings) -> Profile:
         """This profile with settings of the command line, under the name that holds them."""

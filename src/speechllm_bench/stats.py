@@ -253,7 +253,8 @@ def _times(n_speakers: int, size: int, rng: np.random.Generator) -> np.ndarray:
 def _drawn(n_speakers: int, size: int, kind: type, state: str) -> tuple[np.ndarray, dict]:
     rng = np.random.Generator(kind())
     rng.bit_generator.state = json.loads(state)
-    times = rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=size)
+    # As the floats that a product with sums would make of them each time.
+    times = rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=size).astype(float)
     times.flags.writeable = False
     return times, dict(rng.bit_generator.state)
 

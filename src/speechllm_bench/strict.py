@@ -137,16 +137,37 @@ def overlay(base: dict, change: dict) -> dict:
     """`change` laid over `base`: mappings are merged key by key, anything else is replaced.
 
     A mapping that names another `kind` replaces the whole, since the settings of one kind mean nothing to
-    another.
+    another. Laid over a list of things that have a `name`, a mapping changes those that it names, the last
+    one as `last`; ValueError for a name that the list lacks.
     """
     merged = dict(base)
     for key, value in change.items():
         old: Any = base.get(key)
+        if isinstance(value, dict) and _named(old):
+            merged[key] = _with_changes(key, old, value)
+            continue
         merged[key] = value
         both = isinstance(value, dict) and isinstance(old, dict)
         if both and value.get("kind", old.get("kind")) == old.get("kind"):
             merged[key] = overlay(old, value)
     return merged
+
+
+def _named(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) and "name" in v for v in value)
+
+
+def _with_changes(key: str, things: list[dict], change: dict) -> list[dict]:
+    names, things = [thing["name"] for thing in things], list(things)
+    for name, value in change.items():
+        if name not in (*names, "last") or not isinstance(value, dict):
+            known = ", ".join(map(str, names))
+            raise ValueError(
+                f"key '{key}.{name}' has value {_shown(value)}: {key} to change are: {known}, last"
+            )
+        place = len(names) - 1 if name == "last" else names.index(name)
+        things[place] = overlay(things[place], value)
+    return things
 
 
 def load_yaml(model: type[Strict], path: Path):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from speechllm_bench import catalogue, identity, overrides, paths, runs, sealed
-from speechllm_bench.config import RunConfig
+from speechllm_bench.config import CorpusConfig, RunConfig
 from speechllm_bench.data.testable import untestable
 from speechllm_bench.errors import MissingInput, NotTestable, UserError
 from speechllm_bench.evaluation import seeds, versions
@@ -29,6 +29,7 @@ class Result(TypedDict):
     """The result of one variant of a study with one seed; reports are made of these rows."""
 
     variant: str
+    axes: dict[str, str]  # its value on each axis of the study
     seed: int
     profile: str
     run: Any  # Run; None where the profile has no such run
@@ -110,6 +111,14 @@ def load(study: str, profile: str) -> tuple[Study, Profile]:
     return found, profile_named(profile).of(found.paper)
 
 
+def heard(study: Study, profile: Profile) -> list[CorpusConfig]:
+    """The corpora that a study's variants are trained and tested on, as far as the profile names them."""
+    variants = [study.variant(name) for name in study.variants]
+    named = {role for v in variants for role in (v.corpus, v.evaluation.corpus) if role}
+    roles = named & set(profile.corpora)
+    return [profile.corpus, *(profile.corpora[role] for role in sorted(roles))]
+
+
 def profile_named(name: str) -> Profile:
     """The profile of a name, which may hold settings of the command line (`overrides.split`)."""
     name, settings = overrides.split(name)
@@ -167,9 +176,10 @@ def run(study: str, variant: str, seed: int, profile: str) -> Run:
 def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> list[Result]:
     """What is stored of a study: one row a variant and seed, in the study's order.
 
-    A row has `variant`, `seed`, `profile`, `run` (a `Run`), `status` (ok, diverged, FAILED, NOT RUN or NOT
-    TESTABLE, with the reason under `why`), `record` (run.json) and `score` (score.json as `versions.shown`
-    and `seeds.marked` give it, with its `task`), both None where there is none.
+    A row has `variant`, `axes` (its value on each axis of the study), `seed`, `profile`, `run` (a `Run`),
+    `status` (ok, diverged, FAILED, NOT RUN or NOT TESTABLE, with the reason under `why`), `record` (run.json)
+    and `score` (score.json as `versions.shown` and `seeds.marked` give it, with its `task`), both None where
+    there is none.
     Without its backbones a run cannot be told apart (its digest rests on their weights): its row is NOT RUN
     then, and `run` is None.
     """
@@ -241,7 +251,9 @@ def _check_variants(chosen: list[Study], variants: Sequence[str] | None) -> None
 
 def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
     chosen, named = study.variant(variant), study.named(variant)
-    for kind, role in (("llms", chosen.llm), ("audio_llms", chosen.audio_llm)):
+    roles = [("llms", chosen.llm), ("audio_llms", chosen.audio_llm)]
+    roles += [("corpora", chosen.corpus), ("corpora", chosen.evaluation.corpus)]
+    for kind, role in roles:
         if isinstance(role, str) and role not in getattr(profile, kind):
             _check_role(kind, role, named)
     if isinstance(encoder := chosen.override.get("encoder"), str) and "/" not in encoder:
@@ -285,6 +297,7 @@ def _refuse_other_settings(record: dict, run: Run) -> None:
 def _row(study: Study, variant: str, seed: int, profile: Profile) -> Result:
     row: Result = {
         "variant": variant,
+        "axes": study.place(variant).axes,
         "seed": seed,
         "profile": profile.profile,
         "run": None,

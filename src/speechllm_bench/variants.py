@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from speechllm_bench.config import (
-    AnnotationConfig,
-    Answerer,
-    ClassifierConfig,
-    DistillationConfig,
-    Objective,
-    Part,
-    TaskName,
-    Text,
-    taught,
-)
+from speechllm_bench.config import Stage
+from speechllm_bench.evaluation_config import Evaluation, TaskName
 from speechllm_bench.profiles import Budget, Profile
-from speechllm_bench.strict import Name, Strict, refuse_repeated
-from speechllm_bench.tasks import USUAL, transcription
-from speechllm_bench.tasks.slots import Wording
+from speechllm_bench.strict import Strict
+from speechllm_bench.tasks import transcription
 
 
-class StageRecipe(Strict):
+class StageRecipe(Stage):
     """A stage as a study names it: its budget is the sum of the profile's budgets named.
 
     Where that is 0 the profile has no such stage. `beside` adds examples of other tasks, their budgets
@@ -31,32 +21,16 @@ class StageRecipe(Strict):
     stage's own questions once more, as another task.
     """
 
-    name: Name
-    tasks: dict[TaskName, float]
-    train: list[Part] = Field(min_length=1)
     budget: list[Budget] = Field(min_length=1)
-    text: Text = "gold"
-    annotation: AnnotationConfig | None = None
-    train_share: float | None = None  # of the training utterances; None: the variant's
+    lr_factor: float = Field(default=1.0, gt=0)  # times the variant's learning rates
     # the budget: what makes variants equal in tokens, not in examples
     times: float = Field(default=1.0, gt=0)
     beside: dict[TaskName, list[Budget]] | None = None
-    again: TaskName | None = None
-    described: float | None = None  # share of the slot examples that describe their slots
-    decoded_task: TaskName | None = None
-    classifier: ClassifierConfig | None = None
-    distillation: DistillationConfig | None = None
-    objective: Objective | None = None  # ctc: a warm start, sized by the profile's `warm_start`
-
-    @property
-    def taught(self) -> set[TaskName]:
-        return taught(self.tasks, self.beside, self.again)
 
     @model_validator(mode="after")
-    def _sized(self) -> StageRecipe:
+    def _budgeted(self) -> Self:
         if self.objective == "ctc" and self.budget != ["warm_start"]:
             raise ValueError(f"objective: ctc has the budget [warm_start], got {self.budget}")
-        refuse_repeated(self.train)
         return self
 
 
@@ -69,36 +43,26 @@ WARM_START = StageRecipe(
 )
 
 
-class EvaluationRecipe(Strict):
-    split: Literal["validation", "A-test", "B-test", "C-test", "es", "fr"] = "A-test"
-    task: TaskName = USUAL
-    slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
-    audio: Literal["own", "other"] = "own"
-    answerer: Answerer = "model"
-    text: Text = "gold"
-    beams: int | None = None  # None: the profile's; 1: greedy
-    context: int | None = None
-    distractors: int | None = None
-    wording: Wording | None = None
-
-
 class Variant(Strict):
     """The settings a study can vary."""
 
     adapter: str | None  # of the profile's; null: the LLM reads the gold transcript
     lora: bool | Literal["qkv"]  # qkv: the profile's `lora_qkv`
     stages: list[StageRecipe]
-    evaluation: EvaluationRecipe = EvaluationRecipe()
-    lr_factor: float = Field(1.0, gt=0)  # times the profile's learning rates
-    lora_factor: float = Field(1.0, gt=0)  # times `lora_lr`, besides
+    evaluation: Evaluation = Evaluation()
+    lr_factor: float = Field(default=1.0, gt=0)  # times the profile's learning rates
+    lora_factor: float = Field(default=1.0, gt=0)  # times `lora_lr`, besides
     separate_rates: bool = False  # beside LoRA the adapter keeps the profile's `lr`, and not `lora_lr`
     warmup: float | None = None  # None: the profile's
-    width_factor: float = Field(1.0, gt=0)  # times the width of the profile's adapter
+    width_factor: float = Field(default=1.0, gt=0)  # times the width of the profile's adapter
     scaled: bool = False  # the adapter's outputs, as in `adapter_config.py`; False: as the profile has it
-    train_share: float | None = None  # of the training utterances, seen the more often; None: all
+    train_share: float | None = Field(
+        None, gt=0, lt=1
+    )  # of the training utterances, seen the more often; None: all
     warm_start: bool = True  # False: no warm start, though the profile has it everywhere
     # The profile's audio LLM, or a role among its `audio_llms`, in place of encoder, adapter and LLM.
     audio_llm: bool | str = False
+    corpus: str | None = None  # a name among the profile's `corpora`; None: its `corpus`
     llm: str | None = None  # a role among the profile's `llms`; None: its `llm`
     # Other settings of the profile by dotted path, as `lora.rank: 16`; the factors above apply to these.
     override: dict[str, Any] = Field(default_factory=dict)
@@ -107,4 +71,6 @@ class Variant(Strict):
         """Its stages, behind the warm start where the profile has that everywhere."""
         everywhere = profile.warm_start and profile.warm_start.everywhere and self.warm_start
         trains = self.adapter and any("adapter" in stage.train for stage in self.stages)
-        return [*([WARM_START] if everywhere and trains else []), *self.stages]
+        reading = [stage for stage in self.stages if stage.reads]  # what needs no adapter comes first
+        speech = self.stages[len(reading) :]
+        return [*reading, *([WARM_START] if everywhere and trains else []), *speech]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from test_sense import row
 
+from speechllm_bench import studies
 from speechllm_bench.config import AnnotationConfig
 from speechllm_bench.reports import annotation, languages, noise
 from speechllm_bench.schema import Utterance
@@ -72,6 +73,8 @@ def test_a_system_in_each_language():
         {"variant": "ner_fr", "seed": 0, "score": None},
         {"variant": "later_en", "seed": 0, "score": None},
     ]
+    for one in rows:
+        one["axes"] = dict(zip(("system", "language"), one["variant"].split("_"), strict=True))
     frame = languages.by_language(rows).set_index("system")
     assert list(frame.index) == ["ner", "words", "later"]
     assert frame.loc["ner", "English"].startswith("1.000 [") and frame.loc["ner", "Spanish"].startswith(
@@ -117,6 +120,7 @@ def test_models_by_the_noise_of_their_labels():
         ("noise_0", "unfiltered", 0.0, 1.0),
         ("unfiltered_20", "unfiltered", 0.2, 0.5),
     ]
-    figure = noise.noise_figure(rows)
+    study = studies.load("synthetic_ner", "mini")[0]
+    figure = noise.noise_figure(study, rows)
     assert len(figure.axes[0].containers) == 3
-    assert noise.noise_figure(rows[-2:]) is None
+    assert noise.noise_figure(study, rows[-2:]) is None

@@ -10,7 +10,7 @@ import pytest
 
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.reports import breakdown, generalisation
+from speechllm_bench.reports import breakdown, generalisation, looks
 from speechllm_bench.schema import Prediction
 from speechllm_bench.tasks import slots
 
@@ -84,12 +84,12 @@ def test_systems_stand_side_by_side_in_figures():
     by_slot = {
         name: breakdown.by_slot(found, TYPES) for name, found in {"gold": PERFECT, "asr": poor}.items()
     }
-    figure = breakdown.slots_figure(by_slot)
+    figure = breakdown.slots_figure(by_slot, looks.of_names(by_slot))
     (mesh,) = figure.axes[0].collections
     assert mesh.get_array().reshape(-1, 2).tolist() == [[1, 0]] * len(by_slot["gold"])
     plt.close(figure)
     noise = {"gold": breakdown.by_turn(PERFECT, TURNS, "snr"), "asr": breakdown.by_turn(poor, TURNS, "snr")}
-    figure = breakdown.turns_figure({"signal to noise": noise, "again": noise})
+    figure = breakdown.turns_figure({"signal to noise": noise, "again": noise}, looks.of_names(noise))
     assert [len(ax.lines) for ax in figure.axes] == [len(figure.axes[0].lines)] * 2
     assert figure.axes[0].lines[0].get_ydata().tolist() == [1, 1, 1]
     plt.close(figure)
@@ -119,11 +119,15 @@ def test_every_system_on_every_set_has_its_parts(monkeypatch):
     poor = predicted(lambda turn, gold: {})
     said = {("cascade", 0): PERFECT, ("cascade", 1): poor, ("mlp", 0): poor, ("mlp_b_ood", 0): PERFECT}
     config = SimpleNamespace(evaluation=SimpleNamespace(split="A-test"))
-    rows = [{"variant": v, "seed": s, "score": {}, "run": None} for v, s in [("asr", 0), ("mlp_b_id", 0)]]
+    lacking = ["asr", "asr_b_ood", "cascade_b_ood", "mlp_b_id"]
+    rows = [{"variant": v, "seed": 0, "score": {}, "run": None} for v in lacking]
     rows += [
         {"variant": v, "seed": s, "score": {"n": 1}, "run": SimpleNamespace(config=config, key=(v, s))}
         for v, s in said
     ]
+    for row in rows:
+        system, _, on = row["variant"].partition("_b_")
+        row["axes"] = {"system": system} | ({"test_set": f"B-{on.upper()}"} if on else {})
     monkeypatch.setattr(generalisation, "predictions", lambda run: said[run.key])
     corpus = SimpleNamespace(utterances=lambda split: TURNS)
     found = generalisation.parts(rows, ["asr", "cascade", "mlp"], corpus, TYPES)
@@ -140,7 +144,7 @@ def test_every_system_on_every_set_has_its_parts(monkeypatch):
     assert table.loc["SNR (dB)"].index.tolist() == ["< 20", "20–24", "≥ 25"]
     assert (table["A", "cascade"] == 0.5).all() and (table["A", "mlp"] == 0).all()
     assert (table["B-OOD", "mlp"] == 1).all()
-    figure = breakdown.turns_figure(found["SNR (dB)"])
+    figure = breakdown.turns_figure(found["SNR (dB)"], looks.of_names(["asr", "cascade", "mlp"]))
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["A", "B-OOD"]
     plt.close(figure)
     assert generalisation.parts([], ["asr"], corpus, TYPES) == {}

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from speechllm_bench import experiments, studies
+from speechllm_bench.experiments import Study
 from speechllm_bench.reports import figures, looks, tables
 
 
@@ -42,13 +43,18 @@ def table():
     )
 
 
+@pytest.fixture(scope="module")
+def own():
+    return looks.of(studies.load("adapter_size", "mini")[0])
+
+
 def labelled(ax):
     return {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
 
 
-def test_mean_and_seed_lines(curves):
+def test_mean_and_seed_lines(curves, own):
     _, (ax,) = figures.panels()
-    figures.learning_curves(curves, ax)
+    figures.learning_curves(curves, ax, looks=own)
     assert list(labelled(ax)) == ["CNN", "MLP"]
     assert len(ax.lines) == 2 * (1 + 2)
     np.testing.assert_allclose(labelled(ax)["MLP"].get_ydata(), [0.6, 0.7, 0.8])
@@ -66,7 +72,7 @@ def test_mean_stops_where_a_seed_diverged(curves):
     broken = curves.drop(curves[(curves["seed"] == 1) & (curves["examples"] > 200)].index)
     _, (ax,) = figures.panels()
     figures.learning_curves(broken, ax)
-    assert list(labelled(ax)["CNN"].get_xdata()) == [100, 200]
+    assert list(labelled(ax)["cnn"].get_xdata()) == [100, 200]
 
 
 def test_a_line_stops_where_a_stage_ends(curves):
@@ -97,9 +103,9 @@ def test_an_empty_frame_is_an_empty_panel(curves):
     assert not ax.lines
 
 
-def test_points_hollow_markers_and_log_axis(table):
+def test_points_hollow_markers_and_log_axis(table, own):
     figure, (ax,) = figures.panels()
-    figures.metric_against_parameters(table, ax)
+    figures.metric_against_parameters(table, ax, own)
     figures.legend(figure, reported=True)
     points = labelled(ax)
     assert {k: tuple(v.get_ydata()) for k, v in points.items()} == {"CNN": (0.3,), "MLP": (0.6,)}
@@ -124,32 +130,82 @@ def test_a_legend_is_no_wider_than_its_figure(label, columns):
     assert legend.get_window_extent().width <= figure.bbox.width
 
 
-def test_a_variant_looks_the_same_everywhere():
-    assert looks.look("mlp") is looks.LOOKS["mlp"]
-    assert looks.look("lora_r8") == looks.look("lora_r8")
-    assert looks.look("lora_r8").label == "lora r8"
+def look_alike(found):
+    return len(found) - min(len({part(look) for look in found.values()}) for part in (_drawn, _label))
+
+
+def _drawn(look):
+    return look.colour, look.marker
+
+
+def _label(look):
+    return look.label
+
+
+@pytest.mark.parametrize("name", studies.known_studies())
+def test_no_two_variants_of_a_study_look_alike(name):
+    study, _ = studies.load(name, "mini")
+    found = looks.of(study)
+    assert list(found) == list(study.variants) and look_alike(found) == 0
+
+
+def test_a_look_alike_is_seen():
+    one = looks.Look("MLP", "#0072B2", "o", "-")
+    assert look_alike({"a": one, "b": one._replace(label="CNN")}) == 1
+    assert look_alike({"a": one, "b": one._replace(marker="s")}) == 1
 
 
 @pytest.mark.parametrize("study", ["adapter_size", "lora", "multistage"])
 def test_the_variants_of_a_study_are_told_apart_without_colour(study):
-    """By their markers; LoRA on and off, and twice the slots, share an adapter's colour."""
-    # Floors are lines, which bear their names.
-    names = [n for n in studies.load(study, "smoke")[0].variants if not n.startswith(("chance", "whole"))]
-    found = [looks.LOOKS[name] for name in names]
-    assert len({look.marker for look in found}) == len({look.label for look in found}) == len(found)
-    plain = [looks.LOOKS[name].colour for name in names if not name.endswith(("_lora", "_rate", "_long"))]
-    assert len(set(plain)) == len(plain) > 3
+    found = looks.of(studies.load(study, "smoke")[0]).values()
+    assert len({look.marker for look in found}) == len(found) > 8
+
+
+def test_variants_have_the_colour_and_the_marker_of_their_axis_values():
+    study, _ = studies.load("foundation_type", "mini")
+    found, llms = looks.of(study), looks.of_axis(study, "llm")
+    taught = looks.of_axis(study, "supervision")
+    for name in study.variants:
+        at = study.place(name).axes
+        if at.keys() == {"llm", "supervision"}:
+            drawn = (llms[at["llm"]].colour, taught[at["supervision"]].marker)
+            assert _drawn(found[name]) == drawn
+    assert found["hybrid_hybrid_think"].label == "hybrid: hybrid, thinking"
+
+
+def test_an_adapter_has_one_colour_in_all_studies():
+    colours = set()
+    for name in ("adapter_size", "adapter_sweep", "lora"):
+        study, _ = studies.load(name, "mini")
+        of_mlp = [v for v in study.variants if study.place(v).axes.items() >= {("adapter", "mlp")}]
+        colours |= {looks.of(study)[v].colour for v in of_mlp if "control" not in study.place(v).axes}
+    assert colours == {looks.COLOURS["blue"]}
+
+
+def of_variants(**variants):
+    about = dict.fromkeys(("study", "title", "paper", "question"), "new")
+    about |= {"baseline": next(iter(variants)), "extremes": list(variants)[:2], "base": {}}
+    return Study(**about, variants=variants, reported=[], claims=[])
+
+
+def test_a_new_study_is_drawn_by_its_own_names():
+    """What other studies call `none` or `mlp` is nothing to it."""
+    found = looks.of(of_variants(none={}, mlp={}, lora_r8={}))
+    assert [look.label for look in found.values()] == ["none", "mlp", "lora r8"]
+    many = looks.of(of_variants(**{f"v{i}": {} for i in range(60)}))
+    assert look_alike(many) == 0
 
 
 @pytest.mark.parametrize("name", studies.known_studies())
-def test_the_telling_trainings_of_a_study_have_looks_of_their_own(name):
+def test_the_telling_trainings_of_a_study_are_drawn_in_lines_of_their_own(name):
     study, profile = studies.load(name, "mini")
-    named = [v for v in study.variants if not v.startswith("annotated")]  # those need an annotator's labels
+    named = [v for v in study.variants if study.place(v).axes.get("noise") != "annotated"]  # an annotator's
     configs = {name: experiments.resolve(profile, study.variant(name), 0) for name in named}
     trained = {name: c.model_dump_json(exclude={"evaluation"}) for name, c in configs.items() if c.stages}
     first = {training: name for name, training in reversed(trained.items())}  # it names what they share
-    found = [looks.LOOKS[first[training]] for training in {trained[v] for v in study.telling if v in trained}]
-    assert len({(look.colour, look.marker) for look in found}) == len(found)
+    drawn = looks.of(study)
+    found = [drawn[first[training]] for training in {trained[v] for v in study.telling if v in trained}]
+    assert len({(look.colour, look.dash) for look in found}) == len(found)
 
 
 def test_files_are_the_same_bytes_each_time(curves, tmp_path):
@@ -189,9 +245,9 @@ def test_reports_need_no_torch():
 
 
 def test_bars_of_one_colour_differ_in_their_hatch():
-    names = ["taught", "audio_llm"]
-    assert len({looks.look(name).colour for name in names}) == 1
-    rows = [{"set": "A", "system": name, "f1": 0.5, "low": 0.4, "high": 0.6} for name in names]
+    one = looks.Look("one", "#0072B2", "o", "-")
+    own = {"one": one, "other": one._replace(label="other", marker="s")}
+    rows = [{"set": "A", "system": name, "f1": 0.5, "low": 0.4, "high": 0.6} for name in own]
     _, (ax,) = figures.panels()
-    figures.grouped_bars(pd.DataFrame(rows), {"set": ["A"], "system": names}, ax)
+    figures.grouped_bars(pd.DataFrame(rows), {"set": ["A"], "system": list(own)}, ax, own)
     assert len({bar.get_hatch() for bar in ax.patches}) == 2

@@ -10,8 +10,8 @@ import pytest
 from test_tables import row
 
 from speechllm_bench import paths, stats
-from speechllm_bench.config import EvaluationConfig
 from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation_config import EvaluationConfig
 from speechllm_bench.experiments import ClaimConfig, load_study
 from speechllm_bench.reports import claims, figures, floors, study, tables
 from speechllm_bench.tasks import TASKS
@@ -112,9 +112,10 @@ def test_figures_have_a_line_a_floor(rows):
     assert [line.get_label() for line in right.lines] == ["floor: chance copier"]
     right.clear()
     frame = tables.study_table(rows, "mlp", {})
-    floors.draw_of_table(right, frame)
+    answerers = {row["variant"]: row["run"].config.evaluation.answerer for row in rows}
+    floors.draw_of_table(right, frame, answerers)
     assert {line.get_label() for line in right.lines} == set(drawn)
-    floors.draw_of_table(right, pd.DataFrame({"variant": []}))  # a table without floors
+    floors.draw_of_table(right, pd.DataFrame({"variant": []}), {})  # a table without floors
     assert len(right.lines) == 2
     plt.close(figure)
 

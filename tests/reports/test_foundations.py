@@ -6,12 +6,18 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
+from speechllm_bench import studies
 from speechllm_bench.evaluation import score
 from speechllm_bench.reports import foundations
 from speechllm_bench.schema import Prediction
 from speechllm_bench.tasks import slots
 
+STUDY = studies.load("foundation_type", "mini")[0]
 RIGHT = {"base_regular": 5, "base_hybrid_think": 6, "reasoning_0_regular": 2, "reasoning_0_reasoning": 3}
+
+
+AXES = {name: STUDY.place(name).axes for name in STUDY.variants}
+AXES |= {f"nano_{how}": {"llm": "nano", "supervision": how} for how in ("regular", "reasoning")}
 
 
 def row(variant: str, right: int | None, seed: int = 0) -> dict:
@@ -25,6 +31,7 @@ def row(variant: str, right: int | None, seed: int = 0) -> dict:
     scored = None if right is None else score.score_task("slots", said)
     return {
         "variant": variant,
+        "axes": AXES[variant],
         "seed": seed,
         "record": {"llm_parameters": 10 * len(variant)},
         "score": scored,
@@ -47,7 +54,7 @@ def test_changes_are_to_regular_supervision_of_the_same_foundation(rows):
     assert frame["change"].isna().tolist() == [True, False, True, False]
     assert frame["change"].dropna().tolist() == pytest.approx([0.1, 0.1])
     assert frame["relative"].dropna().tolist() == pytest.approx([0.2, 0.5])
-    shown = foundations.display(frame).to_dict("records")
+    shown = foundations.display(STUDY, frame).to_dict("records")
     assert shown[0]["Change"] == "–" and shown[0]["Relative"] == "–"
     assert shown[3]["Change"].startswith("+0.100 [") and shown[3]["Relative"].startswith("+0.500 [")
     assert shown[3]["Foundation"] == "reasoning 0" and shown[1]["Supervision"] == "hybrid, thinking"
@@ -74,9 +81,9 @@ def test_nothing_is_relative_to_next_to_nothing(rows):
 
 
 def test_figures_draw_a_bar_or_a_point_for_each(rows):
-    types, scale = foundations.types_figure(rows), foundations.scale_figure(rows)
+    types, scale = foundations.types_figure(STUDY, rows), foundations.scale_figure(STUDY, rows)
     assert len(types.axes[0].patches) == 4
     assert [t.get_text() for t in types.axes[0].get_xticklabels()] == ["base", "reasoning 0"]
     assert scale.axes[0].get_xlabel() == "parameters of the LLM"
     plt.close("all")
-    assert foundations.types_figure([]) is None and foundations.scale_figure([]) is None
+    assert foundations.types_figure(STUDY, []) is None and foundations.scale_figure(STUDY, []) is None

@@ -106,7 +106,7 @@ def test_a_figure_is_judged_at_the_papers_scale_alone(profile, bounds, figure, v
 def test_table_and_picture_show_both_sides(home, monkeypatch):
     monkeypatch.setattr(ledger, "load_yaml", lambda kind, file: small())
     numbers.update("mini", "lora", ["lora", "lora_claims"], list(rows().values()))
-    written = {path.name: path for path in ledger.write()}
+    written = {path.name: path for path in ledger.write(["mini"])}
     assert written.keys() == {"claims.csv", "claims.md", "claims.pdf", "claims.png"}
     text = written["claims.md"].read_text()
     assert "| 0.4        | 0.200 [0.1, 0.3] |" in text and "agrees, not run" in text
@@ -114,7 +114,7 @@ def test_table_and_picture_show_both_sides(home, monkeypatch):
     frame = pd.read_csv(written["claims.csv"]).set_index("id")
     assert frame.loc["f", "number"] == "mini/lora/cnn/A/f1" and frame.loc["f", "high"] == 0.3
     before = [path.read_bytes() for path in written.values()]
-    assert [path.read_bytes() for path in ledger.write()] == before
+    assert [path.read_bytes() for path in ledger.write(["mini"])] == before
     picture = ledger.drawn(small(), ledger.judged(small(), {"mini": rows()}))
     reported, measured = picture.axes
     assert reported.lines[0].get_xdata().tolist() == [0.4]
@@ -124,16 +124,29 @@ def test_table_and_picture_show_both_sides(home, monkeypatch):
 
 
 def test_without_any_numbers_there_is_a_ledger_and_no_picture(home):
-    assert [path.name for path in ledger.write()] == ["claims.csv", "claims.md"]
+    assert [path.name for path in ledger.write([])] == ["claims.csv", "claims.md"]
 
 
 def test_reports_write_it_where_there_is_one(suite, capsys):
-    assert cli.main(["report", "adapter_size"]) == 0
+    assert cli.main(["report", "all"]) == 0
     assert "results/claims.md" not in capsys.readouterr().out
     ledger.file().parent.mkdir()
     ledger.file().write_text((paths.PROJECT / "experiments" / "papers" / "claims.yaml").read_text("utf-8"))
-    assert cli.main(["report", "adapter_size"]) == 0
+    assert cli.main(["report", "all"]) == 0
     assert {"results/claims.md", "results/claims.csv"} <= set(capsys.readouterr().out.splitlines())
+
+
+def test_reports_of_one_study_and_of_smoke_leave_it_as_it_is(suite):
+    ledger.file().parent.mkdir()
+    ledger.file().write_text((paths.PROJECT / "experiments" / "papers" / "claims.yaml").read_text("utf-8"))
+    study = (suite / "experiments" / "adapter_size.yaml").read_text("utf-8")
+    (suite / "experiments" / "other.yaml").write_text(study.replace("study: adapter_size", "study: other"))
+    assert cli.main(["report", "all", "--profile", "mini"]) == 0
+    claims = paths.home() / "results" / "claims.md"
+    claims.unlink()
+    for asked in (["adapter_size", "--profile", "mini"], ["all", "--profile", "smoke"]):
+        assert cli.main(["report", *asked]) == 0
+        assert not claims.exists()
 
 
 def test_an_entry_of_another_paper_is_refused(tmp_path):

@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from speechllm_bench import studies
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.reports import boundaries, sense, show, slue, tables, tags
 from speechllm_bench.schema import Prediction, Utterance, Voice
 from speechllm_bench.tasks import ner
 
+STUDY = studies.load("sense", "mini")[0]
 PLACES = ('{"place": ["rome"]}', '{"place": ["york"]}')
 
 
@@ -40,6 +42,16 @@ def row(task, variant, right, beams=None, n=8, speaker="s"):
     }
 
 
+def among_all(rows):
+    """The rows, and one that was not run for every other variant of the study, in its order."""
+    given = {one["variant"]: one for one in rows}
+    lacking = {"seed": 0, "status": "NOT RUN", "run": None, "record": None, "score": None}
+    return [
+        given.get(name, {"variant": name, **lacking}) | {"axes": STUDY.place(name).axes}
+        for name in STUDY.variants
+    ]
+
+
 def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
     rows = [
         row("transcription", "transcription", 4),  # WER 1/4
@@ -49,7 +61,7 @@ def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
         row("sentiment", "sentiment", 8),
         row("ner", "unified_ner", 2),
     ]
-    frame = sense.gains(rows).set_index(["model", "setting"])
+    frame = sense.gains(STUDY, among_all(rows)).set_index(["model", "setting"])
     bare, lora = frame.loc["one a task", "adapter"], frame.loc["one a task", "+ LoRA"]
     assert bare["WER"].startswith("0.250 [") and bare["WER, gain"] == "–"
     assert bare["trained parameters"] == "300"  # three models that answer
@@ -64,7 +76,7 @@ def test_one_model_of_all_tasks_is_counted_once():
     rows = [row(task, f"unified_{task}", 8) for task in sense.TASKS]
     for one in rows:
         one["run"].stages = ("unified",)
-    frame = sense.gains(rows).set_index(["model", "setting"])
+    frame = sense.gains(STUDY, among_all(rows)).set_index(["model", "setting"])
     assert frame.loc[("one for all tasks", "adapter"), "trained parameters"] == "100"
 
 
@@ -87,7 +99,8 @@ def test_a_relative_gain_is_drawn_with_its_baseline():
 
 def test_what_both_bring_is_over_lora_and_nothing_is_over_next_to_nothing():
     right = {"ner": 0, "ner_classifier": 2, "ner_lora": 4, "ner_all": 5}
-    frame = sense.gains([row("ner", name, n) for name, n in right.items()]).set_index("setting")
+    rows = [row("ner", name, n) for name, n in right.items()]
+    frame = sense.gains(STUDY, among_all(rows)).set_index("setting")
     alone = frame[frame["model"] == "one a task"]
     assert alone["gain over"].to_dict() == {
         "adapter": "–",
@@ -101,36 +114,36 @@ def test_what_both_bring_is_over_lora_and_nothing_is_over_next_to_nothing():
 
 def test_settings_stand_in_a_panel_a_task():
     rows = [row("ner", "ner", 2), row("ner", "ner_all", 4), row("ner", "unified_long_ner_all", 6)]
-    frame = sense.settings(rows, "ner")
+    frame = sense.settings(among_all(rows), "ner")
     assert frame[["model", "setting"]].values.tolist() == [
-        ["one a task", "adapter"],
-        ["one a task", "all"],
-        ["one for all, as long", "all"],
+        ["single", "bare"],
+        ["single", "all"],
+        ["unified_long", "all"],
     ]
     assert frame["ner_f1"].tolist() == [0.25, 0.5, 0.75]
-    figure = sense.settings_figure([*rows, row("transcription", "transcription", 4)])
+    figure = sense.settings_figure(STUDY, among_all([*rows, row("transcription", "transcription", 4)]))
     assert [ax.get_ylabel() for ax in figure.axes] == ["WER", "NER F1"]
     assert len(figure.axes[1].patches) == 3
-    assert sense.settings_figure([]) is None
+    assert sense.settings_figure(STUDY, []) is None
 
 
 def test_the_slue_score_and_its_gain():
     rows = [row(task, task, right) for task, right in (("transcription", 4), ("ner", 4), ("sentiment", 8))]
     rows += [row(task, f"{task}_lora", 8) for task in sense.TASKS]
-    frame = slue.slue([*rows, row("ner", "ner_all", 8)])  # of `all` one task alone
+    frame = slue.slue(STUDY, among_all([*rows, row("ner", "ner_all", 8)]))  # of `all` one task alone
     bare, lora = frame.to_dict("records")
     assert (bare["setting"], lora["setting"]) == ("adapter", "+ LoRA")
     assert bare["SLUE score"].startswith("75.000 [") and bare["gain"] == "–"  # 100 (0.75 + 0.5 + 1) / 3
     assert lora["SLUE score"].startswith("100.000 [") and lora["SLUE score"].endswith(", 100.000]")
     assert lora["gain"].startswith("+25.000 [")
-    assert slue.slue(rows[:2]).empty
+    assert slue.slue(STUDY, among_all(rows[:2])).empty
 
 
 def test_speakers_are_drawn_once_for_one_test_set_and_apart_for_others():
     def score(speakers, own=False):
         right = [i for i in range(8) if i % 4 < speakers]
         rows = [row(task, task, right, speaker=task if own else "s") for task in sense.TASKS]
-        return [float(x) for x in re.findall(r"-?[\d.]+", slue.slue(rows)["SLUE score"][0])]
+        return [float(x) for x in re.findall(r"-?[\d.]+", slue.slue(STUDY, among_all(rows))["SLUE score"][0])]
 
     # Speakers who are lucky in all three tasks at once spread the score by the root of 3 more.
     assert score(2, own=True)[0] == score(2)[0]

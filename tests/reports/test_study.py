@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from speechllm_bench.experiments import ClaimConfig
+from speechllm_bench.experiments import ClaimConfig, Study
 from speechllm_bench.reports import study
 from speechllm_bench.schema import CURVE_COLUMNS
 
@@ -90,7 +90,9 @@ def test_of_too_many_curves_the_telling_ones_are_drawn(tmp_path, curve):
         one[list(CURVE_COLUMNS)].to_csv(folder / "curve.csv", index=False)
         training = SimpleNamespace(folder=folder, stages=(str(i),))
         rows.append(run(f"v{i}", 0, "ok") | {"run": training})
-    chosen = SimpleNamespace(telling=["v2", "v12"])
+    about = dict.fromkeys(("study", "title", "paper", "question"), "of_many") | {"baseline": "v0", "base": {}}
+    about |= {"telling": ["v2", "v12"], "extremes": ["v0", "v1"], "reported": [], "claims": []}
+    chosen = Study(**about, variants={f"v{i}": {} for i in range(13)})
 
     def drawn(some: list[dict]) -> list[str]:
         axes = study.curves_figure(chosen, some).axes

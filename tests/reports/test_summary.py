@@ -10,8 +10,8 @@ from test_tables import row
 
 from speechllm_bench import cli, notebook, paths, runs, studies
 from speechllm_bench.errors import UserError
+from speechllm_bench.reports import extras, summary, tables
 from speechllm_bench.reports import study as reports
-from speechllm_bench.reports import summary, tables
 
 
 def store(variant, seed, right=None, profile="mini", **record):
@@ -138,9 +138,9 @@ def test_what_an_earlier_report_left_and_this_one_does_not_make_is_removed(store
     assert all(file.is_file() for file in (*written, *others)) and not any(file.exists() for file in old)
 
 
-def test_every_figure_of_a_studys_own_has_a_link():
+def test_every_figure_and_table_of_a_studys_own_has_a_link():
     endings = {Path(file.format("")).stem for file in summary.FILES.values()}
-    assert {f"_{ending}" for ending, _ in reports.OWN_FIGURES.values()} <= endings
+    assert {f"_{ending}" for ending in (*extras.FIGURES, *extras.TABLES)} <= endings
 
 
 def test_smoke_is_marked_and_other_profiles_are_not(suite):

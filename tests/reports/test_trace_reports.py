@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import pytest
 
+from speechllm_bench import studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.reports import show, traces
@@ -138,11 +139,12 @@ def test_where_thinking_helped_and_where_it_hurt(rows):
 
 
 def test_the_figure_has_a_point_a_variant_and_is_not_drawn_without_any(rows):
-    figure = traces.cost_figure(rows, None)
+    study = studies.load("reasoning_mode", "mini")[0]
+    figure = traces.cost_figure(study, rows)
     (ax,) = figure.axes
     assert set(ax.get_legend_handles_labels()[1]) == {"regular", "hybrid, thinking"}
     plt.close(figure)
-    assert traces.cost_figure(rows[2:], None) is None
+    assert traces.cost_figure(study, rows[2:]) is None
 
 
 def test_shares_of_a_handful_of_answers_are_not_shown(rows):

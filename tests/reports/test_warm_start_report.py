@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
+from speechllm_bench import studies
 from speechllm_bench.reports import warm_start
 from speechllm_bench.schema import CURVE_COLUMNS
 
@@ -78,11 +79,12 @@ def test_the_figure_is_of_one_adapter_and_none_without_a_curve(tmp_path):
         run(tmp_path, "cnn", 0, WARM + SLOTS, kind="cnn"),
         run(tmp_path, "chance", 0, [], kind=""),
     ]
-    figure = warm_start.cost_figure(rows, curve(rows))
+    study = studies.load("warm_start", "mini")[0]
+    figure = warm_start.cost_figure(study, rows, curve(rows))
     assert len(figure.axes) == 2
     labels = {line.get_label() for ax in figure.axes for line in ax.lines if line.get_label()[0] != "_"}
     assert labels == {"MLP, CTC for transcription", "MLP, slots alone"}
     assert figure.axes[1].get_xlabel() == "training (core-seconds)"
     plt.close(figure)
-    assert warm_start.cost_figure(rows, curve(rows)[:0]) is None
-    assert warm_start.cost_figure([], curve(rows)[:0]) is None
+    assert warm_start.cost_figure(study, rows, curve(rows)[:0]) is None
+    assert warm_start.cost_figure(study, [], curve(rows)[:0]) is None

@@ -77,6 +77,7 @@ def checkout(tmp_path_factory, tiny_backbones) -> Path:
         "llm": str(tiny_backbones / "llm"),
         "budgets": {"alignment": 0, "transcription": 0, "slots": 16, "understanding": 0},
     }
+    shutil.copytree(paths.EXPERIMENTS / "shared", root / "experiments" / "shared")
     (root / "experiments" / "profiles").mkdir(parents=True)
     (root / "experiments" / "counting.yaml").write_text(yaml.safe_dump(STUDY, sort_keys=False))
     (root / "experiments" / "profiles" / "tiny.yaml").write_text(yaml.safe_dump(profile))

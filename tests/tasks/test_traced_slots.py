@@ -9,9 +9,10 @@ from typing import get_args
 import pytest
 
 from speechllm_bench import paths
-from speechllm_bench.config import PromptStyle, TaskName
+from speechllm_bench.config import PromptStyle
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.evaluation_config import TaskName
 from speechllm_bench.experiments import load_study
 from speechllm_bench.profiles import load_profile
 from speechllm_bench.schema import Utterance

@@ -40,7 +40,7 @@ def main() -> None:
         "markdown": (results / "tables" / f"{STUDY}.md").read_text(),
         "claims": (results / "tables" / f"{STUDY}_claims.md").read_text(),
         "curves": labels(reports.curves_figure(study, rows)),
-        "parameters": labels(reports.parameters_figure(reports.table(study, rows))),
+        "parameters": labels(reports.parameters_figure(study, reports.table(study, rows))),
         "figures": sorted(file.name for file in (results / "figures").iterdir()),
     }
     print(json.dumps(found))

@@ -13,7 +13,7 @@ from speechllm_bench.audit.found import Found
 from speechllm_bench.errors import UserError
 from speechllm_bench.overrides import split
 from speechllm_bench.profiles import known_profiles
-from speechllm_bench.reports import study, summary
+from speechllm_bench.reports import stamps, study, summary
 
 PART = "tables and summary from scores"
 NUMBERS = ("numbers.json", "numbers.tex")
@@ -94,9 +94,11 @@ def _home(results: Path, profile: str) -> Iterator[Path]:
                     (own / entry.name / file.name).symlink_to(file)
             else:
                 (own / entry.name).symlink_to(entry)
-        for kept in (paths.cache(), paths.fetched()):
-            if kept.is_dir():
-                (home / kept.name).symlink_to(kept)
+        (home / paths.cache().name).mkdir()
+        drawn = stamps.folder(profile).parent  # what is kept of reports is left behind: all is drawn anew
+        for kept in (*paths.cache().iterdir(), paths.fetched()):
+            if kept.exists() and kept != drawn:
+                (home / kept.relative_to(paths.home())).symlink_to(kept)
         before = os.environ.get(HOME)
         os.environ[HOME] = str(home)
         try:

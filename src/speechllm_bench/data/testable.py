@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from speechllm_bench.config import LANGUAGES, RunConfig
+from speechllm_bench.config import RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.evaluation_config import LANGUAGES
 from speechllm_bench.schema import Gold
 from speechllm_bench.tasks import TASKS
 
@@ -19,18 +20,26 @@ def untestable(config: RunConfig) -> str | None:
     """Why a run is not testable on its corpus, as part of a sentence; None where it is."""
     corpus, scope = config.corpus.name, corpora.scope(config.corpus.name)
     evaluation = config.evaluation
-    if evaluation.split not in (*scope.splits, *LANGUAGES):
-        return f"'{corpus}' has no split {evaluation.split}"
-    asked = config.tasks(len(config.stages))
-    if lacking := sorted(task for task in asked if not _known({task}, scope.gold)):
-        return f"nothing in '{corpus}' has gold for {' or '.join(lacking)}"
+    tested = evaluation.corpus.name if evaluation.corpus else corpus
+    asked_of = corpora.scope(tested)
+    synthesised_apart = LANGUAGES if evaluation.corpus is None else ()
+    if evaluation.split not in (*asked_of.splits, *synthesised_apart):
+        return f"'{tested}' has no split {evaluation.split}"
+    learned = config.tasks(len(config.stages), evaluated=False)
+    if learned and "train" not in scope.splits:
+        return f"'{corpus}' has nothing to train on"
+    for name, known, asked in ((corpus, scope, learned), (tested, asked_of, {evaluation.task})):
+        if lacking := sorted(task for task in asked if not _known({task}, known.gold)):
+            return f"nothing in '{name}' has gold for {' or '.join(lacking)}"
     if any(stage.classifier and not _classifiable(stage.taught, scope) for stage in config.stages):
         return (
             f"a stage's classifier learns entities and sentiments, and the turns of '{corpus}' that the "
             "stage trains on have neither"
         )
-    if evaluation.context and not scope.dialogue:
-        return f"the run shows turns of context, and in '{corpus}' none come before the one that is heard"
+    if evaluation.context and not asked_of.dialogue:
+        return f"the run shows turns of context, and in '{tested}' none come before the one that is heard"
+    if config.precision == "nf4" and config.audio_llm:
+        return "precision nf4 keeps text LLMs in 4 bits, and the run has an audio LLM"
     if scope.recorded and (synthesised := _synthesised(config)):
         return f"{synthesised} are spoken by a synthesiser, and the turns of '{corpus}' by people"
     return None
@@ -48,7 +57,7 @@ def _known(tasks: set[str], sources: Iterable[frozenset[Gold]]) -> bool:
 
 def _synthesised(config: RunConfig) -> str | None:
     """What a run hears beside its corpus."""
-    if config.evaluation.split in LANGUAGES:
+    if config.evaluation.split in LANGUAGES and config.evaluation.corpus is None:
         return f"turns in {config.evaluation.split}"
     spoken = [t for t in config.tasks(len(config.stages)) if TASKS[t].instructions]
     return f"instructions of the task {spoken[0]}" if spoken else None

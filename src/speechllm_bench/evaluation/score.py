@@ -15,7 +15,7 @@ import numpy as np
 
 from speechllm_bench import stats
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import seeds
+from speechllm_bench.evaluation import intervals, seeds
 from speechllm_bench.schema import Prediction, SlotType
 from speechllm_bench.tasks import METRICS, TASKS, slots
 from speechllm_bench.tasks.task import Parse
@@ -84,7 +84,10 @@ def contrast(systems: Sequence[Sequence[dict]], weights: Sequence[float], metric
     """The weighted sum of systems' metrics; the seeds of all stand in the same order."""
     stacked = [stats.stack_seeds([speaker_sums(s, metric) for s in scores]) for scores in systems]
     between = seeds.variance([scores[0] for scores in systems], weights, metric)
-    return stats.contrast(stacked, weights, METRICS[metric].rule, rng(), between)
+    rule = METRICS[metric].rule
+    return intervals.drawn(
+        stacked, weights, rule, between, lambda: stats.contrast(stacked, weights, rule, rng(), between)
+    )
 
 
 def rng() -> np.random.Generator:

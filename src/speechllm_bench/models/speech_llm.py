@@ -84,7 +84,7 @@ class SpeechLLM(nn.Module):
             use_cache=before is not None,
         ).last_hidden_state  # (B, N - shared, E)
         # Position i predicts token i + 1: (B, N - shared - 1, E) -> (targets, E) -> (targets, V).
-        return base.lm_head(hidden[:, :-1][batch.answer[:, shared + 1 :]])
+        return _capped(base, base.lm_head(hidden[:, :-1][batch.answer[:, shared + 1 :]]))
 
     @torch.inference_mode()
     def generate(
@@ -136,6 +136,12 @@ class SpeechLLM(nn.Module):
             if part in parts:
                 chosen[name] = parameter
         return chosen
+
+
+def _capped(llm: PreTrainedModel, logits: Tensor) -> Tensor:
+    """The logits as the LLM's own forward gives them: Gemma 2 draws them towards a bound."""
+    bound = getattr(llm.config, "final_logit_softcapping", None)
+    return logits if bound is None else bound * torch.tanh(logits / bound)
 
 
 def shared_positions(batch: Batch) -> int:

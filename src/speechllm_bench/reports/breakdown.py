@@ -15,12 +15,12 @@ from textwrap import fill
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn
 from matplotlib.figure import Figure
 
 from speechllm_bench import metrics, stats
 from speechllm_bench.evaluation import versions
-from speechllm_bench.reports import figures, looks
+from speechllm_bench.reports import figures
+from speechllm_bench.reports.looks import Looks
 from speechllm_bench.schema import Prediction, SlotType, Utterance
 from speechllm_bench.tasks import slots
 
@@ -132,9 +132,11 @@ def _labels(edges: Sequence[int]) -> list[str]:
 
 
 @mpl.rc_context(figures.STYLE)
-def slots_figure(frames: Mapping[str, pd.DataFrame]) -> Figure:
+def slots_figure(frames: Mapping[str, pd.DataFrame], looks: Looks) -> Figure:
     """F1 of every slot type (rows, the easiest first) by system (columns); frames: system -> `by_slot`."""
-    labels = [fill(looks.look(name).label, 14) for name in frames]  # side by side under the columns
+    import seaborn  # here: a slow import, by way of scipy, that no other figure needs
+
+    labels = [fill(looks[name].label, 14) for name in frames]  # side by side under the columns
     table = pd.DataFrame(
         {label: frame.set_index("bucket")["value"] for label, frame in zip(labels, frames.values())}
     )
@@ -150,12 +152,12 @@ def slots_figure(frames: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 @mpl.rc_context(figures.STYLE)
-def turns_figure(frames: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
+def turns_figure(frames: Mapping[str, Mapping[str, pd.DataFrame]], looks: Looks) -> Figure:
     """F1 with intervals by bucket, a panel a property; frames: property -> system -> `by_turn`."""
     figure, axes = figures.panels(len(frames), "page")
     for ax, (what, systems) in zip(axes, frames.items(), strict=True):
         for i, (name, frame) in enumerate(systems.items()):
-            style, places, f1 = looks.look(name), np.arange(len(frame)) + 0.08 * i, frame["value"]
+            style, places, f1 = looks[name], np.arange(len(frame)) + 0.08 * i, frame["value"]
             drawn = {"color": style.colour, "marker": style.marker, "ls": style.dash, "label": style.label}
             ax.plot(places, f1, **drawn)
             # Of one speaker an interval has no width, but for the last bit.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
+from speechllm_bench.experiments import ClaimConfig
+from speechllm_bench.reports import floors
 from speechllm_bench.schema import Interval
 from speechllm_bench.stats import ALPHA, alike, differ
+from speechllm_bench.studies import Result
 
 BELOW_FLOOR: Literal["not testable here: below the floor"] = "not testable here: below the floor"
 Verdict = Literal[
@@ -62,3 +66,17 @@ def verdict_on_divergence(better: int, worse: int) -> Verdict:
     if worse:
         return "agrees" if worse > 1 else "weak support"
     return "disagrees" if better > 1 else "weak contradiction"
+
+
+def below(rows: Sequence[Result], claim: ClaimConfig) -> list[str]:
+    """The floors that a claim's better side does not clear."""
+    return [floor for floor, above in floors.cleared(rows, claim.better).items() if above is False]
+
+
+def diverged(rows: Sequence[Result], claim: ClaimConfig) -> dict[str, int]:
+    """On how many seeds variants of the claim diverged; empty unless each of them was run."""
+    named = (claim.better, claim.worse, *(claim.beyond or ()))
+    done = [(row["variant"], row["status"]) for row in rows if row["record"]]
+    if not set(named) <= {variant for variant, _ in done}:
+        return {}
+    return {name: n for name in named if (n := done.count((name, "diverged")))}

@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from speechllm_bench.reports import tables
-from speechllm_bench.reports.looks import look
+from speechllm_bench.reports.looks import Looks, of_names
 from speechllm_bench.runs import write_bytes
 from speechllm_bench.tasks import MAIN_METRICS, METRICS
 
@@ -80,18 +80,25 @@ def panels(n: int = 1, width: str = "column", height: float = 2.4) -> tuple[Figu
 
 @mpl.rc_context(STYLE)
 def learning_curves(
-    frame: pd.DataFrame, ax: Axes, metric: str = "loss", split: str = "validation", x: str = "examples"
+    frame: pd.DataFrame,
+    ax: Axes,
+    metric: str = "loss",
+    split: str = "validation",
+    x: str = "examples",
+    looks: Looks | None = None,
 ) -> Axes:
     """One line a variant: the mean over seeds, and each seed as a thin line where there are several.
 
     frame: the runs' curve.csv, one below the other, with `variant` and `seed` added; x: `examples`, `step` or
-    `seconds` (`warm_start.timed`). The mean is drawn where all of a variant's seeds have a value. Stages
-    follow each other; a line stops where a stage ends, since the next one may learn another task.
+    `seconds` (`warm_start.timed`); looks: of the variants, None for a frame of no study. The mean is drawn
+    where all of a variant's seeds have a value. Stages follow each other; a line stops where a stage ends,
+    since the next one may learn another task.
     """
     chosen = frame[(frame["metric"] == metric) & (frame["split"] == split)]
+    looks = looks or of_names(frame["variant"].unique())
     starts: dict[float, list[str]] = {}  # where stages begin that are not a run's first: one name a variant
     for variant, curves in chosen.groupby("variant", sort=False):
-        style, end = look(variant), None
+        style, end = looks[variant], None
         for stage, points in curves.groupby("stage", sort=False):
             table = points.pivot(index=x, columns="seed", values="value")
             if len(table.columns) > 1:
@@ -130,7 +137,7 @@ def learning_curves(
 
 
 @mpl.rc_context(STYLE)
-def metric_against_parameters(frame: pd.DataFrame, ax: Axes, metric: str = "f1") -> Axes:
+def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metric: str = "f1") -> Axes:
     """Our F1 with its interval by trained parameters (log scale), and the paper's as hollow markers.
 
     frame: of `tables.study_table`; what trains nothing has no place on the axis and is left out. Reported
@@ -138,7 +145,7 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, metric: str = "f1")
     `tasks.MAIN_METRICS`.
     """
     for row in that_learn(frame).to_dict("records"):
-        style, size = look(row["variant"]), row["trained_parameters"]
+        style, size = looks[row["variant"]], row["trained_parameters"]
         value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
         if pd.isna(value) and metric != "f1":
             continue  # it is asked something else
@@ -172,7 +179,9 @@ def parameters_axis(ax: Axes) -> None:
 
 
 @mpl.rc_context(STYLE)
-def grouped_bars(frame: pd.DataFrame, by: Mapping[str, list[str]], ax: Axes, metric: str = "f1") -> Axes:
+def grouped_bars(
+    frame: pd.DataFrame, by: Mapping[str, list[str]], ax: Axes, looks: Looks, metric: str = "f1"
+) -> Axes:
     """The column `metric` with `low` and `high`: by the first column of `by` in groups, by the second a bar,
     both in the order listed.
     """
@@ -180,7 +189,7 @@ def grouped_bars(frame: pd.DataFrame, by: Mapping[str, list[str]], ax: Axes, met
     width = 0.8 / len(bars)
     times: Counter[str] = Counter()
     for i, name in enumerate(bars):
-        drawn, style = frame[frame[bar] == name], look(name)
+        drawn, style = frame[frame[bar] == name], looks[name]
         hatch = HATCHES[times[style.colour] % len(HATCHES)]  # of two systems of one colour
         times[style.colour] += 1
         places = [groups.index(one) + (i + 0.5) * width - 0.4 for one in drawn[group]]
@@ -194,13 +203,12 @@ def grouped_bars(frame: pd.DataFrame, by: Mapping[str, list[str]], ax: Axes, met
 
 
 def bars_figure(
-    frame: pd.DataFrame, by: Mapping[str, list[str]], add: Callable[[Axes], object] | None = None
+    frame: pd.DataFrame, by: Mapping[str, list[str]], looks: Looks, add: Callable[[Axes], object]
 ) -> Figure:
     """`grouped_bars` of F1 on a figure of their own, with its legend; `add` draws more on the axes."""
     figure, (ax,) = panels(1, "page")
-    grouped_bars(frame, by, ax)
-    if add:
-        add(ax)
+    grouped_bars(frame, by, ax, looks)
+    add(ax)
     legend(figure)
     return figure
 

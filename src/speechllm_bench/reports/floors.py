@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from speechllm_bench.config import EvaluationConfig
 from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation_config import EvaluationConfig
 from speechllm_bench.schema import Interval
 from speechllm_bench.status import Status
 from speechllm_bench.studies import Result
@@ -28,12 +28,14 @@ NOT_RUN = Status.MISSING.shown
 BELOW = "‡"
 """Mark of a row that does not clear the floors of its questions."""
 
-Questions = tuple[str, str, int | None, str]
-"""Test set, slot types, fixed number of distractors, and main metric: what a floor has to share."""
+Questions = tuple[str | None, str, str, int | None, str]
+"""Corpus (None: the one that is trained on), test set, slot types, fixed number of distractors, and main
+metric: what a floor has to share."""
 
 
 def questions(evaluation: EvaluationConfig) -> Questions:
     return (
+        evaluation.corpus.name if evaluation.corpus else None,
         evaluation.split,
         evaluation.slot_types,
         evaluation.distractors,
@@ -79,7 +81,7 @@ def draw(ax: Axes, rows: Sequence[Result], groups: Sequence[tuple[str, str]] = (
     places = groups or [("A-test", "in_domain")]
     found = scored(rows)
     for place, (split, slot_types) in enumerate(places):
-        of_group = found.get((split, slot_types, None, "f1"), {})
+        of_group = found.get((None, split, slot_types, None, "f1"), {})
         for answerer, (label, dash) in LINES.items():
             if answerer in of_group:
                 line(ax, of_group[answerer].value, label, dash, place if groups else None)
@@ -90,7 +92,7 @@ def draw_on_validation(ax: Axes, rows: Sequence[Result]) -> Axes:
     """Lines for curves on validation turns: the floors there, or else those of `A-test`, which labels say."""
     found = scored(rows)
     for split, note in (("validation", ""), ("A-test", ", on A-test")):
-        if of_split := found.get((split, "in_domain", None, "f1")):
+        if of_split := found.get((None, split, "in_domain", None, "f1")):
             for answerer, (label, dash) in LINES.items():
                 if answerer in of_split:
                     line(ax, of_split[answerer].value, label + note, dash)
@@ -98,13 +100,16 @@ def draw_on_validation(ax: Axes, rows: Sequence[Result]) -> Axes:
     return ax
 
 
-def draw_of_table(ax: Axes, frame: pd.DataFrame) -> Axes:
-    """The same from a table of `tables.study_table`: its rows that are floors of F1 on the first test set."""
+def draw_of_table(ax: Axes, frame: pd.DataFrame, answerers: Mapping[str, str]) -> Axes:
+    """The same from a table of `tables.study_table`: its rows that are floors of F1 on the first test set.
+
+    answerers: by variant, who answers.
+    """
     if "floor" not in frame:
         return ax
     found = frame[frame["floor"].str.startswith("F1", na=False)]
     for row in found[found["floor"] == next(iter(found["floor"]), None)].to_dict("records"):
-        label, dash = LINES["whole_transcript" if row["variant"].startswith("whole") else "chance_copier"]
+        label, dash = LINES[answerers[row["variant"]]]
         if pd.notna(row["f1"]):
             line(ax, row["f1"], label, dash)
     return ax

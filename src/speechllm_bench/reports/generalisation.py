@@ -1,6 +1,6 @@
 """One system on several test sets: in-domain, other companies and wordings, unseen slot types.
 
-A variant `name` is evaluated on A-test; `name_b_id` and `name_b_ood` are the same system on B-test.
+Variants that differ in the axis `test_set` alone are one system, which has the name of its variant on A.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from matplotlib.figure import Figure
 
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.evaluation import score, versions
-from speechllm_bench.reports import breakdown, figures, floors
+from speechllm_bench.experiments import Study
+from speechllm_bench.reports import breakdown, figures, floors, looks
 from speechllm_bench.reports.predictions import predictions
 from speechllm_bench.schema import SlotType
 from speechllm_bench.studies import Result
 
-SETS = {"": "A", "_b_id": "B-ID", "_b_ood": "B-OOD"}
+AXIS = "test_set"
 
 ASKED = {
     "A": ("A-test", "in_domain"),
@@ -25,6 +26,7 @@ ASKED = {
     "B-OOD": ("B-test", "out_of_domain"),
 }
 """Split and slot types of each test set."""
+SETS = tuple(ASKED)
 
 Parts = dict[str, dict[str, dict[str, pd.DataFrame]]]
 """By what the buckets are of, by test set, by system: a frame of `breakdown`, one row a bucket."""
@@ -35,15 +37,24 @@ def systems(rows: Sequence[Result]) -> pd.DataFrame:
 
     rows: of `studies.records`. Systems that were evaluated on A alone are left out.
     """
-    names = list(dict.fromkeys(row["variant"] for row in rows))
     lines = []
-    for system in (name for name in names if f"{name}_b_ood" in names):
-        for ending, called in SETS.items():
-            scores = [r["score"] for r in rows if r["variant"] == system + ending and r["score"]]
-            if scores:
+    for system, sets in _by_system(rows).items():
+        for called in SETS:
+            if scores := [row["score"] for row in sets.get(called, ()) if row["score"]]:
                 f1 = score.interval(scores, "f1")
                 lines.append((system, called, f1.value, f1.low, f1.high))
     return pd.DataFrame(lines, columns=["system", "set", "f1", "low", "high"])
+
+
+def _by_system(rows: Sequence[Result]) -> dict[str, dict[str, list[Result]]]:
+    """The rows of each system that is evaluated on A and on B-OOD, by its name and by test set."""
+    found: dict[tuple, dict[str, list[Result]]] = {}
+    for row in rows:
+        rest = tuple(sorted((axis, key) for axis, key in row["axes"].items() if axis != AXIS))
+        found.setdefault(rest, {}).setdefault(row["axes"].get(AXIS, SETS[0]), []).append(row)
+    named = {sets["A"][0]["variant"]: sets for sets in found.values() if {"A", "B-OOD"} <= sets.keys()}
+    order = [row["variant"] for row in rows]
+    return dict(sorted(named.items(), key=lambda one: order.index(one[0])))
 
 
 def losses(rows: Sequence[Result]) -> pd.DataFrame:
@@ -52,21 +63,22 @@ def losses(rows: Sequence[Result]) -> pd.DataFrame:
     2510.15851 finds 40 to 60 % lost on unseen slot types, whatever the system.
     """
     wide = systems(rows).pivot(index="system", columns="set", values="f1")
-    wide = wide.reindex(columns=list(SETS.values())).reindex(systems(rows)["system"].unique())
+    wide = wide.reindex(columns=list(SETS)).reindex(systems(rows)["system"].unique())
     for called in ("B-ID", "B-OOD"):
         wide[f"lost on {called}"] = 1 - wide[called] / wide["A"]
     return wide.reset_index()
 
 
-def systems_figure(rows: Sequence[Result]) -> Figure | None:
+def systems_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     """F1 with intervals of every system, a group of bars a test set; None where nothing was scored."""
     of_floors = {floor for row in rows for floor in floors.of(rows, row["variant"])}
     frame = systems(rows)
     frame = frame[~frame["system"].isin(of_floors)]
     if frame.empty:
         return None
-    by = {"set": list(SETS.values()), "system": list(frame["system"].unique())}
-    return figures.bars_figure(frame, by, lambda ax: floors.draw(ax, rows, list(ASKED.values())))
+    by = {"set": list(SETS), "system": list(frame["system"].unique())}
+    own = looks.of(study)
+    return figures.bars_figure(frame, by, own, lambda ax: floors.draw(ax, rows, list(ASKED.values())))
 
 
 def parts(
@@ -77,9 +89,10 @@ def parts(
     Of `words of the value` it is recall. What was not scored is left out.
     """
     found: Parts = {}
-    for ending, called in SETS.items():
+    by_system = _by_system(rows)
+    for called in SETS:
         for name in names:
-            scored = [row for row in rows if row["variant"] == name + ending and row["score"]]
+            scored = [row for row in by_system.get(name, {}).get(called, ()) if row["score"]]
             if not scored:
                 continue
             runs, version = [row["run"] for row in scored], versions.shown_in(scored[0]["score"])

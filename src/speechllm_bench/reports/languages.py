@@ -1,4 +1,4 @@
-"""One model in several languages: its main metric in each. A variant is a system and a language, `ner_es`."""
+"""One model in several languages: its main metric in each. Variants have a value on the axis `language`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ def by_language(rows: Sequence[Result]) -> pd.DataFrame:
     rows: of `studies.records`. Test sets differ between languages in more than the language: values stand
     beside each other, and are not to be subtracted.
     """
-    systems = list(dict.fromkeys(row["variant"].rsplit("_", 1)[0] for row in rows))
+    systems: dict[str, list[Result]] = {}
+    for row in rows:
+        system = ", ".join(key for axis, key in row["axes"].items() if axis != "language")
+        systems.setdefault(system, []).append(row)
     lines = []
-    for system in systems:
-        mine = [row["score"] for row in rows if row["score"] and row["variant"].rsplit("_", 1)[0] == system]
+    for system, own in systems.items():
+        mine = [row["score"] for row in own if row["score"]]
         line = {"system": system, "metric": score.main_metric(mine[0]) if mine else ""}
+        said = {row["axes"].get("language"): row["variant"] for row in own}
         for language, name in NAMES.items():
-            found = tables.main_metric(rows, f"{system}_{language}")
+            found = tables.main_metric(own, said[language]) if language in said else None
             line[name] = with_interval(found.value, found.low, found.high) if found else ""
         lines.append(line)
     return pd.DataFrame(lines, columns=["system", "metric", *NAMES.values()])

@@ -20,7 +20,6 @@ from pydantic import Field, model_validator
 from speechllm_bench import numbers, paths, runs
 from speechllm_bench.numbers import Cell, Row
 from speechllm_bench.overrides import base_profile
-from speechllm_bench.profiles import known_profiles
 from speechllm_bench.reports import figures, tables
 from speechllm_bench.strict import Name, Prose, Strict, load_yaml, refuse_repeated
 
@@ -85,17 +84,14 @@ def file() -> Path:
     return paths.EXPERIMENTS / "papers" / "claims.yaml"
 
 
-def profiles() -> list[str]:
-    """Profiles that have numbers, without those with settings of --set; smoke where there is no other."""
-    found = [name for name in known_profiles() if numbers.file(name).is_file()]
-    return [name for name in found if not tables.smoke_mark(name)] or found
+def write(names: Sequence[str]) -> list[Path]:
+    """Write results/claims.csv, .md and, where an F1 was measured, a picture; returns the paths.
 
-
-def write() -> list[Path]:
-    """Write results/claims.csv, .md and, where an F1 was measured, a picture; returns the paths."""
+    names: the profiles that stand in it.
+    """
     if not file().is_file():
         return []
-    ledger, names = load_yaml(Ledger, file()), profiles()
+    ledger = load_yaml(Ledger, file())
     frame = judged(ledger, {name: numbers.read(name) for name in names})
     folder = paths.home() / "results"
     runs.write_text(

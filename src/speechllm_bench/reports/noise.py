@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench.evaluation import score
+from speechllm_bench.experiments import Study
 from speechllm_bench.reports import figures, looks
 from speechllm_bench.studies import Result
 from speechllm_bench.tasks import ner
@@ -44,14 +45,15 @@ def noise(rows: Sequence[Result]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=COLUMNS).sort_values(["labels", "noise"])
 
 
-def noise_figure(rows: Sequence[Result]) -> Figure | None:
+def noise_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     """F1 with intervals over noise, a line for each kind of labels; None where none was scored."""
     frame = noise(rows)
     if frame.empty:
         return None
     figure, (ax,) = figures.panels(1)
+    kinds = looks.of_axis(study, "labels")
     for labels, points in frame.groupby("labels"):
-        style = looks.look(labels)
+        style = kinds[labels]
         bars = [points["ner_f1"] - points["low"], points["high"] - points["ner_f1"]]
         line = {"color": style.colour, "marker": style.marker, "ls": style.dash, "ms": 4}
         line |= {"label": style.label, "elinewidth": 1, "capsize": 2}

@@ -1,7 +1,7 @@
 """What the studies of 2509.04473 show besides their tables: gains over the bare adapter, and cost.
 
-A variant of the study `sense` is named after its task (`ner`), or after the model of all tasks and its task
-(`unified_ner`), then after what is added to the bare adapter (`ner_lora`).
+Variants have a value on the axes `task`, `model` (one a task, or one for all) and `setting` (what is added to
+the bare adapter).
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from matplotlib.figure import Figure
 
 from speechllm_bench import stats
 from speechllm_bench.evaluation import score
-from speechllm_bench.reports import figures, tables
+from speechllm_bench.experiments import Study
+from speechllm_bench.reports import figures, looks, tables
 from speechllm_bench.schema import Interval
 from speechllm_bench.studies import Result
 from speechllm_bench.tasks import ner, sentiment, transcription
 
 MAIN = {task.name: task.main for module in (transcription, ner, sentiment) for task in module.TASKS}
 TASKS = tuple(MAIN)
-MODELS = {"": "one a task", "unified_": "one for all tasks"}
-SETTINGS = {"": "adapter", "_classifier": "+ classifier", "_lora": "+ LoRA", "_all": "all"}
-GAINS = {"": "", "_classifier": "", "_lora": "", "_all": "_lora"}
+BARE = "bare"
+GAINS = {"classifier": BARE, "lora": BARE, "all": "lora"}
 """What a setting's gain is over: what it adds to. The paper gives gains over baselines not known to us."""
 
 
@@ -35,41 +35,52 @@ GAINS_CAPTION = (
 )
 
 
-def gains(rows: Sequence[Result]) -> pd.DataFrame:
+def variants(rows: Sequence[Result]) -> dict[tuple[str, str], dict[str, str]]:
+    """By model and setting, the variant of each task that is asked of it; those of controls are left out."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for axes, variant in ((row["axes"], row["variant"]) for row in rows):
+        if {"task", "model", "setting"} == axes.keys():
+            found.setdefault((axes["model"], axes["setting"]), {})[axes["task"]] = variant
+    return {pair: some for pair, some in found.items() if some.keys() == set(TASKS)}
+
+
+def compared(rows: Sequence[Result]) -> dict[tuple[str, str], dict[str, str]]:
+    """The same of models that have a bare adapter, which the other settings can be compared with."""
+    found = variants(rows)
+    return {pair: some for pair, some in found.items() if (pair[0], BARE) in found}
+
+
+def gains(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
     """One row a model and setting: trained parameters, each task's main metric, and its gain over what the
     setting adds to, of the same task or, for one model for all tasks, of that model; as `GAINS_CAPTION` says.
 
     rows: of `studies.records`. Text alone, "–" where there is nothing.
     """
-    lines = []
-    for models, shown in MODELS.items():
-        for ending, setting in SETTINGS.items():
-            over = GAINS[ending]
-            variants = [f"{models}{task}{ending}" for task in TASKS]
-            line = {"model": shown, "setting": setting, "gain over": SETTINGS[over] if ending else "–"}
-            line["trained parameters"] = _trained(rows, variants)
-            for task, variant in zip(TASKS, variants, strict=True):
-                interval = tables.main_metric(rows, variant)
-                line[MAIN[task].shown] = _shown(interval)
-                line[f"{MAIN[task].shown}, gain"] = _shown(
-                    tables.relative_gain(rows, variant, f"{models}{task}{over}") if ending else None, "+"
-                )
-            lines.append(line)
+    models, settings = (looks.of_axis(study, axis) for axis in ("model", "setting"))
+    lines, found = [], compared(rows)
+    for (model, setting), asked in found.items():
+        over = GAINS.get(setting)
+        line = {"model": models[model].label, "setting": settings[setting].label}
+        line["gain over"] = settings[over].label if over else "–"
+        line["trained parameters"] = _trained(rows, list(asked.values()))
+        for task in TASKS:
+            gain = tables.relative_gain(rows, asked[task], found[model, over][task]) if over else None
+            line[MAIN[task].shown] = _shown(tables.main_metric(rows, asked[task]))
+            line[f"{MAIN[task].shown}, gain"] = _shown(gain, "+")
+        lines.append(line)
     return pd.DataFrame(lines)
 
 
 def settings(rows: Sequence[Result], task: str) -> pd.DataFrame:
     """One row a model and setting that was scored: the task's main metric with `low` and `high`."""
-    metric = MAIN[task].name
     lines = []
-    for models, shown in (MODELS | {"unified_long_": "one for all, as long"}).items():
-        for ending, setting in SETTINGS.items():
-            if found := tables.main_metric(rows, f"{models}{task}{ending}"):
-                lines.append((shown, setting, found.value, found.low, found.high))
-    return pd.DataFrame(lines, columns=["model", "setting", metric, "low", "high"])
+    for (model, setting), asked in variants(rows).items():
+        if found := tables.main_metric(rows, asked[task]):
+            lines.append((model, setting, found.value, found.low, found.high))
+    return pd.DataFrame(lines, columns=["model", "setting", MAIN[task].name, "low", "high"])
 
 
-def settings_figure(rows: Sequence[Result]) -> Figure | None:
+def settings_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     """A panel a task: its main metric with intervals, a group of bars a setting, a bar a model; None where
     nothing was scored.
     """
@@ -77,9 +88,11 @@ def settings_figure(rows: Sequence[Result]) -> Figure | None:
     if not frames:
         return None
     figure, axes = figures.panels(len(frames), "page")
+    models, settings_ = (looks.of_axis(study, axis) for axis in ("model", "setting"))
     for (task, frame), ax in zip(frames.items(), axes, strict=True):
-        by = {"setting": list(SETTINGS.values()), "model": list(frame["model"].unique())}
-        figures.grouped_bars(frame, by, ax, MAIN[task].name)
+        frame = frame.assign(setting=frame["setting"].map(lambda key: settings_[key].label))
+        by = {"setting": [look.label for look in settings_.values()], "model": list(frame["model"].unique())}
+        figures.grouped_bars(frame, by, ax, models, MAIN[task].name)
         ax.tick_params(axis="x", labelrotation=20)
     figures.legend(figure)
     return figure

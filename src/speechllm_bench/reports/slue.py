@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from speechllm_bench import stats
 from speechllm_bench.evaluation import score, seeds
+from speechllm_bench.experiments import Study
 from speechllm_bench.metrics.slue_score import slue_score
-from speechllm_bench.reports.sense import MAIN, MODELS, SETTINGS, TASKS
+from speechllm_bench.reports import looks
+from speechllm_bench.reports.sense import BARE, MAIN, TASKS, compared
 from speechllm_bench.studies import Result
 from speechllm_bench.tasks import METRICS
 
@@ -22,26 +23,27 @@ CAPTION = (
 )
 
 
-def slue(rows: Sequence[Result]) -> pd.DataFrame:
+def slue(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
     """One row a model and setting that is scored on all three tasks: the SLUE score, and its gain over the
     bare adapter's, in points, each with its interval.
 
     rows: of `studies.records`. Speakers are drawn once for tasks that one test set was asked, and apart for
     tasks with test sets of their own, as they are at `paper`.
     """
-    lines = []
-    for models, ending in product(MODELS, SETTINGS):
-        scores = [_scores(rows, f"{models}{task}{ending}") for task in TASKS]
-        base = [_scores(rows, f"{models}{task}") for task in TASKS]
+    models, settings = (looks.of_axis(study, axis) for axis in ("model", "setting"))
+    lines, variants = [], compared(rows)
+    for (model, setting), asked in variants.items():
+        scores = [_scores(rows, asked[task]) for task in TASKS]
+        base = [_scores(rows, variants[model, BARE][task]) for task in TASKS]
         if not (own := _shared(scores)):
             continue
-        line = {"model": MODELS[models], "setting": SETTINGS[ending], "seeds": len(own)}
+        line = {"model": models[model].label, "setting": settings[setting].label, "seeds": len(own)}
         counted, rule = _counted(scores, own)
         between = _between_seeds()
         found = stats.contrast_of_test_sets([counted], [1], rule, score.rng(), between)
         found = stats.within(found, -np.inf, 100)
         line |= {"SLUE score": stats.with_interval(found.value, found.low, found.high), "gain": "–"}
-        if ending and (both := _shared([*scores, *base])):
+        if setting != BARE and (both := _shared([*scores, *base])):
             pair = [_counted(system, both)[0] for system in (scores, base)]
             found = stats.contrast_of_test_sets(pair, [1, -1], rule, score.rng(), 2 * between)
             line["gain"] = stats.with_interval(found.value, found.low, found.high, "+")

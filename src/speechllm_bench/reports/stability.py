@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechllm_bench.reports import figures
+from speechllm_bench.experiments import Study
+from speechllm_bench.reports import figures, looks
 from speechllm_bench.status import Status
 from speechllm_bench.studies import Result
 
@@ -39,14 +40,15 @@ def gradients(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def gradients_figure(rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
+def gradients_figure(study: Study, curve: pd.DataFrame) -> Figure | None:
     """The largest gradient norm, log scale, and the training loss over examples; None without a curve."""
     if not (curve["metric"] == "gradient_norm_max").any():
         return None
     figure, axes = figures.panels(2, "page")
-    figures.learning_curves(curve, axes[0], "gradient_norm_max", "train")
+    own = looks.of(study)
+    figures.learning_curves(curve, axes[0], "gradient_norm_max", "train", looks=own)
     axes[0].set_yscale("log")
     axes[0].set_ylabel("largest gradient norm")
-    figures.learning_curves(curve, axes[1], "loss", "train")
+    figures.learning_curves(curve, axes[1], "loss", "train", looks=own)
     figures.legend(figure)
     return figure

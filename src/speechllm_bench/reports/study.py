@@ -10,28 +10,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench import numbers, paths, runs, stats, studies
-from speechllm_bench.evaluation import versions
-from speechllm_bench.experiments import ClaimConfig, Study
+from speechllm_bench.evaluation import intervals, versions
+from speechllm_bench.experiments import Study
 from speechllm_bench.overrides import base_profile
 from speechllm_bench.reports import (
     captions,
     cells,
     claims,
+    extras,
     figures,
     floors,
-    foundations,
-    generalisation,
-    levels,
-    noise,
+    looks,
     page,
-    sense,
-    slue,
-    stability,
-    sweep,
+    stamps,
     tables,
-    tags,
-    traces,
-    warm_start,
 )
 from speechllm_bench.reports.captions import ONE_SEED_NOTE
 from speechllm_bench.reports.curves import read_curve, trained_again
@@ -40,33 +32,6 @@ from speechllm_bench.stats import ONE_SEED, with_interval
 from speechllm_bench.tasks import MAIN_METRICS, TASKS
 
 MOST_LINES = 12  # of learning curves, or points with a look of their own, that can be read
-OWN_FIGURES = {
-    **dict.fromkeys(
-        ("baselines", "foundation_model", "multitask", "generalization", "reasoning_ood"),
-        ("systems", lambda rows, _: generalisation.systems_figure(rows)),
-    ),
-    **dict.fromkeys(("hybrid_matched", "reasoning_mode", "trace_ablation"), ("cost", traces.cost_figure)),
-    "stability": ("gradients", stability.gradients_figure),
-    "adapter_sweep": ("families", sweep.families_figure),
-    "context": ("levels", lambda rows, _: levels.levels_figure(rows)),
-    "foundation_type": ("types", lambda rows, _: foundations.types_figure(rows)),
-    "reasoning_scale": ("scale", lambda rows, _: foundations.scale_figure(rows)),
-    "sense": ("settings", lambda rows, _: sense.settings_figure(rows)),
-    "synthetic_ner": ("noise", lambda rows, _: noise.noise_figure(rows)),
-    "warm_start": ("seconds", warm_start.cost_figure),
-}
-TABLES = {
-    "traces": (traces.table, traces.CAPTION),
-    "changes": (lambda rows: foundations.display(foundations.changes(rows)), foundations.CAPTION),
-    "slue": (slue.slue, slue.CAPTION),
-    "tags": (tags.table, tags.CAPTION),
-}
-"""Further tables, of the studies that have anything to put in them, and their captions."""
-OWN_TABLES = {
-    "sense": {"gains": (sense.gains, sense.GAINS_CAPTION)},
-    "sense_decoding": {"decoding": (lambda rows: sense.decoding_cost(rows).round(3), sense.DECODING_CAPTION)},
-    "warm_start": {"alignment": (warm_start.alignment, warm_start.CAPTION)},
-}
 CLAIMS_CAPTION = (
     "Differences are paired, with 95 % intervals; p is two-sided, after Holm's correction over the study's "
     "claims that were run and are about a scale that was. What a verdict asks for: docs/protocol.md, rule 14."
@@ -81,16 +46,28 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
     """Write a study's tables and, with `draw`, its figures into `results/<profile>`; returns the paths.
 
     Variants without a run stand in the table as NOT RUN; a figure without anything to draw is not made, and
-    an older one of that name is removed.
+    an older one of that name is removed. Where nothing has changed since they were written, they stay.
     """
-    study, _ = studies.load(name, profile)
+    stamp = stamps.Stamp(profile, f"tables/{name}", seeds or ())
+    if draw and stamp.current and stamps.Stamp(profile, "numbers").current:
+        return stamp.written
     rows = studies.records(name, profile, seeds)
+    read = stamps.of_rows(rows, profile)
+    with intervals.kept(stamps.intervals_file(profile, name)):
+        written = _write(name, profile, rows, draw)
+    if draw:
+        stamp.keep(read, written)
+    return written
+
+
+def _write(name: str, profile: str, rows: Sequence[studies.Result], draw: bool) -> list[Path]:
+    study, _ = studies.load(name, profile)
     frame = table(study, rows)
     folder = paths.results(profile)
     caption = tables.caption(frame, study.title, " or ".join(study.baselines), profile)
     notes = [*trained_again(rows), *captions.not_testable(rows)]
     written = tables.write(frame, folder / "tables", name, " ".join([caption, *notes]))
-    further, found = _further(name, rows), verdicts(study, rows)
+    further, found = _further(study, rows), verdicts(study, rows)
     kept = cells.of_study(study, rows, frame, found, {end: shown for end, (shown, _) in further.items()})
     further["claims"] = show_verdicts(found), " ".join([CLAIMS_CAPTION, *claims_notes(found)])
     heading = tables.heading(frame, study.title, profile, power=False)
@@ -101,7 +78,7 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
     ]
     own = [row for row in kept if row.table == name]
     written.append(page.write(study, frame, own, profile, folder / "tables"))
-    numbers.update(profile, name, [name, *(f"{name}_{ending}" for ending in further)], kept)
+    stamps.update_numbers(profile, name, [name, *(f"{name}_{ending}" for ending in further)], kept)
     for ending, figure in _figures(study, rows, frame).items() if draw else ():
         if figure is not None:
             written += figures.save(figure, folder / "figures", f"{name}_{ending}", profile)
@@ -114,29 +91,26 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
 def numbered(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[numbers.Row]:
     """What `write` puts into numbers.json of a study, made anew; nothing is written."""
     study, rows = studies.load(name, profile)[0], studies.records(name, profile, seeds)
-    further = {ending: shown for ending, (shown, _) in _further(name, rows).items()}
+    further = {ending: shown for ending, (shown, _) in _further(study, rows).items()}
     return cells.of_study(study, rows, table(study, rows), verdicts(study, rows), further)
 
 
-def _further(name: str, rows: Sequence[studies.Result]) -> dict[str, tuple[pd.DataFrame, str]]:
+def _further(study: Study, rows: Sequence[studies.Result]) -> dict[str, tuple[pd.DataFrame, str]]:
     """The tables beside a study's own by their ending, with their captions; some have no rows."""
-    made = (TABLES | OWN_TABLES.get(name, {})).items()
-    return {ending: (make(rows), caption) for ending, (make, caption) in made}
+    made = extras.tables(study).items()
+    return {ending: (make(study, rows), caption) for ending, (make, caption) in made}
 
 
 def _figures(study: Study, rows: Sequence[studies.Result], frame: pd.DataFrame) -> dict[str, Figure | None]:
-    drawn = {"curves": curves_figure(study, rows), "parameters": parameters_figure(frame)}
-    if study.study in OWN_FIGURES:
-        ending, draw = OWN_FIGURES[study.study]
-        drawn[ending] = draw(rows, curves(rows))
-    return drawn
+    drawn = {"curves": curves_figure(study, rows), "parameters": parameters_figure(study, frame)}
+    return drawn | {ending: draw(study, rows, curves(rows)) for ending, draw in extras.figures(study).items()}
 
 
 def _remove_others(name: str, folder: Path, written: list[Path]) -> None:
     """What earlier runs of the report left and this one has no use for: its numbers may be old."""
-    drawn = {"parameters", "curves", *(ending for ending, _ in OWN_FIGURES.values())}
+    drawn = ("parameters", "curves", *extras.FIGURES)
     files = [f"figures/{name}_{ending}.{kind}" for ending in drawn for kind in ("pdf", "png")]
-    files += [f"tables/{name}_{ending}.md" for ending in (*TABLES, *OWN_TABLES.get(name, {}), "claims")]
+    files += [f"tables/{name}_{ending}.md" for ending in (*extras.TABLES, "claims")]
     for file in {folder / file for file in files} - set(written):
         file.unlink(missing_ok=True)
 
@@ -158,7 +132,7 @@ def verdicts(study: Study, rows: Sequence[studies.Result]) -> pd.DataFrame:
     for entry in study.claims:
         testable = entry.scale is None or all(base_profile(row["profile"]) == "paper" for row in rows)
         testable &= without_meaning.isdisjoint({entry.better, entry.worse, *(entry.beyond or ())})
-        diverged = _diverged(rows, entry) if testable else {}
+        diverged = claims.diverged(rows, entry) if testable else {}
         difference = None if diverged else tables.gain(rows, entry.better, entry.worse, entry.beyond)
         lines.append(
             {
@@ -169,7 +143,7 @@ def verdicts(study: Study, rows: Sequence[studies.Result]) -> pd.DataFrame:
                 "testable": testable,
                 "seeds_diverged": (diverged.get(entry.better, 0), diverged.get(entry.worse, 0)),
                 "beyond": entry.beyond,
-                "below": _below(rows, entry) if difference else [],
+                "below": claims.below(rows, entry) if difference else [],
                 "diverged": ", ".join(f"{name} diverged on {n}" for name, n in diverged.items()),
             }
         )
@@ -193,26 +167,12 @@ def _judged(line: dict) -> dict:
     return numbers | tested | {"below": ", ".join(line["below"]), "verdict": verdict}
 
 
-def _below(rows: Sequence[studies.Result], claim: ClaimConfig) -> list[str]:
-    """The floors that a claim's better side does not clear."""
-    return [floor for floor, above in floors.cleared(rows, claim.better).items() if above is False]
-
-
 def claims_notes(found: pd.DataFrame) -> list[str]:
     """Sentences on the claims' own comparisons: those of one seed, and what the test set can show."""
     alone = (
         [f"{ONE_SEED} marks differences of one seed: {ONE_SEED_NOTE}"] if found["seeds"].eq(1).any() else []
     )
     return [*alone, *captions.smallest_shown(found["se"].dropna())]
-
-
-def _diverged(rows: Sequence[studies.Result], claim: ClaimConfig) -> dict[str, int]:
-    """On how many seeds variants of the claim diverged; empty unless each of them was run."""
-    named = (claim.better, claim.worse, *(claim.beyond or ()))
-    done = [(row["variant"], row["status"]) for row in rows if row["record"]]
-    if not set(named) <= {variant for variant, _ in done}:
-        return {}
-    return {name: n for name in named if (n := done.count((name, "diverged")))}
 
 
 def curves(rows: Sequence[studies.Result]) -> pd.DataFrame:
@@ -266,14 +226,14 @@ def curves_figure(study: Study, rows: Sequence[studies.Result]) -> Figure | None
         return None
     figure, axes = figures.panels(len(panels), "page")
     for metric, ax in zip(panels, axes):
-        figures.learning_curves(curve, ax, metric)
+        figures.learning_curves(curve, ax, metric, looks=looks.of(study))
         if metric == "f1":
             floors.draw_on_validation(ax, rows)
     figures.legend(figure)
     return figure
 
 
-def parameters_figure(frame: pd.DataFrame) -> Figure | None:
+def parameters_figure(study: Study, frame: pd.DataFrame) -> Figure | None:
     """Each task's main metric with intervals against trained parameters; None where nothing that learns was
     scored, where all train as many, and where there are more points than can be told apart.
     """
@@ -284,10 +244,11 @@ def parameters_figure(frame: pd.DataFrame) -> Figure | None:
     if not scored:
         return None
     figure, axes = figures.panels(len(scored), "column" if len(scored) == 1 else "page")
+    answerers = {name: study.variant(name).evaluation.answerer for name in study.variants}
     for metric, ax in zip(scored, axes, strict=True):
-        figures.metric_against_parameters(frame, ax, metric)
+        figures.metric_against_parameters(frame, ax, looks.of(study), metric)
         if metric == "f1":
-            floors.draw_of_table(ax, frame)
+            floors.draw_of_table(ax, frame, answerers)
     figures.legend(figure, reported=bool(frame["reported"].notna().any()))
     return figure
 
@@ -307,7 +268,7 @@ def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
 def write_further(shown: pd.DataFrame, name: str, ending: str, profile: str, caption: str) -> Path:
     """A table of text beside the study's own, as Markdown, and its numbers; returns its path."""
     study, rows = studies.load(name, profile)[0], studies.records(name, profile)
-    numbers.update(profile, name, [f"{name}_{ending}"], cells.of_further(study, rows, ending, shown))
+    stamps.update_numbers(profile, name, [f"{name}_{ending}"], cells.of_further(study, rows, ending, shown))
     return _write_text_table(shown, name, ending, profile, caption)
 
 

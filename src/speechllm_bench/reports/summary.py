@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 import pandas as pd
 
-from speechllm_bench import paths, runs, studies
+from speechllm_bench import catalogue, paths, runs, studies
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import versions
+from speechllm_bench.evaluation import intervals, versions
 from speechllm_bench.experiments import Study
 from speechllm_bench.profiles import Profile
-from speechllm_bench.reports import captions, tables
+from speechllm_bench.reports import captions, stamps, tables
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.claims import Verdict
 from speechllm_bench.reports.curves import trained_again
@@ -64,47 +63,48 @@ READING = (
 )
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What is stored of one study."""
-
-    study: Study
-    title: str
-    rows: Sequence[Result]  # studies.records
-    lacking: Sequence[Result]  # those of them that are not ok
-    f1: Mapping[str, Interval]  # of the variants that have a score
-    verdicts: pd.DataFrame
-
-    @property
-    def begun(self) -> bool:
-        return any(row["status"] not in (tables.NOT_RUN, studies.NOT_TESTABLE) for row in self.rows)
-
-    @property
-    def ok(self) -> str:
-        return f"{len(self.rows) - len(self.lacking)} of {len(self.rows)}"
-
-
 def write(profile: str) -> Path:
     """Write the summary of every study in experiments/, over the profile's seeds; returns its path.
 
-    Raises UserError, with the study's name, where records cannot be read or do not belong in one table.
+    What it says of a study is kept, and found again where records have changed alone. Raises UserError, with
+    the study's name, where records cannot be read or do not belong in one table.
     """
-    found = [_found(name, profile) for name in studies.known_studies()]
-    blocks = _head(studies.profile_named(profile), found)
-    for one in found:
-        blocks += _section(one, paths.results(profile)) if one.begun else []
-    if waiting := [one for one in found if not one.begun]:
-        lines = [f"- {one.title}, {len(one.rows)} runs ({_paper(one.study)})" for one in waiting]
-        blocks += [f"## {tables.NOT_RUN}", "\n".join(lines)]
-    file = paths.results(profile) / "README.md"
+    folder = paths.results(profile)
+    file = folder / "README.md"
+    stamp = stamps.Stamp(profile, "summary")
+    if stamp.current:
+        return file
+    found = {name: of_study(name, profile) for name in catalogue.study_files()}
+    rests_on = stamps.of(folder / part for part in ("tables", "figures", "notebooks"))
+    for kept in found.values():
+        rests_on |= kept.read
+    holds = {name: kept.holds for name, kept in found.items()}
+    blocks = _head(studies.profile_named(profile), list(holds.values()))
+    for name, told in holds.items():
+        blocks += [*told["section"], *_links(name, folder)] if told["begun"] else []
+    if waiting := [told["waiting"] for told in holds.values() if not told["begun"]]:
+        blocks += [f"## {tables.NOT_RUN}", "\n".join(waiting)]
     runs.write_text(file, "\n\n".join(blocks) + "\n")
+    stamp.keep(rests_on, [file])
     return file
 
 
-def _found(name: str, profile: str) -> _Found:
+def of_study(name: str, profile: str) -> stamps.Stamp:
+    """What the summary says of a study, as the stamp of it holds it; found anew where its records changed."""
+    stamp = stamps.Stamp(profile, f"summaries/{name}")
+    if not stamp.current:
+        with intervals.kept(stamps.intervals_file(profile, name), others=True):
+            read, holds = _found(name, profile)
+        stamp.keep(read, holds=holds)
+    return stamp
+
+
+def _found(name: str, profile: str) -> tuple[stamps.States, dict]:
+    """State of a study's records, and what the summary says of them, as plain JSON."""
     study, _ = studies.load(name, profile)
     try:
         rows = studies.records(name, profile)
+        read = stamps.of_rows(rows, profile)
         tables.refuse_mixtures(rows)
         # Not the whole table, which takes a bootstrap a metric: that of F1 alone gives the same F1.
         f1 = {variant: found for variant in study.variants if (found := tables.main_metric(rows, variant))}
@@ -112,38 +112,42 @@ def _found(name: str, profile: str) -> _Found:
     except UserError as error:
         raise UserError(f"study '{name}': {error}") from None
     lacking = [row for row in rows if row["status"] != Status.OK]
-    return _Found(study, f"{name}: {study.title}", rows, lacking, f1, verdicts)
+    ok, title = f"{len(rows) - len(lacking)} of {len(rows)}", f"{name}: {study.title}"
+    overview = {
+        "Study": name,
+        "Runs ok": ok,
+        "Others": _counted(row["status"] for row in lacking),
+        "Claims": _counted(sorted(verdicts["verdict"], key=get_args(Verdict).index)),
+    }
+    lines = [f"{ok} runs ok", *_named(lacking), _size(_sizes(f1))]
+    lines += [*trained_again(rows), *captions.not_testable(rows)]
+    section = [f"## {title}", f"{study.question} ({_paper(study)})", "\n".join(f"- {line}" for line in lines)]
+    section += [_markdown(_scores(study, f1))] if f1 else []
+    section += [_markdown(reports.show_verdicts(verdicts))] if study.claims else []
+    holds = {
+        "overview": overview,
+        "sizes": _sizes(f1),
+        "section": section,
+        "begun": any(row["status"] not in (tables.NOT_RUN, studies.NOT_TESTABLE) for row in rows),
+        "waiting": f"- {title}, {len(rows)} runs ({_paper(study)})",
+    }
+    return read, holds
 
 
-def _head(profile: Profile, found: Sequence[_Found]) -> list[str]:
-    overview = [
-        {
-            "Study": one.study.study,
-            "Runs ok": one.ok,
-            "Others": _counted(row["status"] for row in one.lacking),
-            "Claims": _counted(sorted(one.verdicts["verdict"], key=get_args(Verdict).index)),
-        }
-        for one in found
-    ]
+def _head(profile: Profile, found: Sequence[dict]) -> list[str]:
     mark = [f"**{mark}**"] if (mark := tables.smoke_mark(profile.profile)) else []
-    size = _size([f1 for one in found for f1 in one.f1.values()])
+    size = _size([size for one in found for size in one["sizes"]])
     version = versions.shown_version(profile.profile)
     reading = READING.format(version="" if version == 1 else f", version {version}")
-    return [f"# Profile {profile.profile}: {profile.note}", *mark, size, reading, _markdown(overview)]
+    overview = _markdown([one["overview"] for one in found])
+    return [f"# Profile {profile.profile}: {profile.note}", *mark, size, reading, overview]
 
 
-def _section(found: _Found, folder: Path) -> list[str]:
-    blocks = [f"## {found.title}", f"{found.study.question} ({_paper(found.study)})"]
-    lines = [f"{found.ok} runs ok", *_named(found.lacking), _size(found.f1.values())]
-    lines += [*trained_again(found.rows), *captions.not_testable(found.rows)]
-    blocks.append("\n".join(f"- {line}" for line in lines))
-    if found.f1:
-        blocks.append(_markdown(_scores(found.study, found.f1)))
-    if found.study.claims:
-        blocks.append(_markdown(reports.show_verdicts(found.verdicts)))
-    files = {what: file.format(found.study.study) for what, file in FILES.items()}
+def _links(name: str, folder: Path) -> list[str]:
+    """One line with links to those of a study's files that are there."""
+    files = {what: file.format(name) for what, file in FILES.items()}
     links = [f"[{what}]({file})" for what, file in files.items() if (folder / file).is_file()]
-    return [*blocks, ", ".join(links)] if links else blocks
+    return [", ".join(links)] if links else []
 
 
 def _named(rows: Sequence[Result]) -> list[str]:
@@ -188,8 +192,11 @@ def _cells(found: Interval | None, named: str) -> dict:
     return {"F1": shown, "Seeds": found.n_seeds}
 
 
-def _size(found: Iterable[Interval]) -> str:
-    sizes = [(f1.n, f1.n_speakers, f1.n_seeds) for f1 in found]
+def _sizes(f1: Mapping[str, Interval]) -> list[list[int]]:
+    return [[found.n, found.n_speakers, found.n_seeds] for found in f1.values()]
+
+
+def _size(sizes: Sequence[Sequence[int]]) -> str:
     return captions.size(*zip(*sizes)) if sizes else "Nothing has been scored."
 
 

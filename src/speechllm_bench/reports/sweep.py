@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from speechllm_bench.experiments import Study
 from speechllm_bench.reports import figures, floors, looks
 from speechllm_bench.studies import Result
 
@@ -46,7 +47,7 @@ def families(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns).sort_values(["kind", "few", "parameters"])
 
 
-def families_figure(rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
+def families_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
     """F1 with intervals, and the gap, over the adapter's parameters; None where nothing was scored.
 
     A family is a line; filled markers have seen many training turns, hollow ones few.
@@ -55,8 +56,9 @@ def families_figure(rows: Sequence[Result], curve: pd.DataFrame) -> Figure | Non
     if frame.empty:
         return None
     figure, axes = figures.panels(2, "page")
+    adapters = looks.of_axis(study, "adapter")
     for (kind, few), points in frame.groupby(["kind", "few"]):
-        style = looks.look(kind)
+        style = adapters[kind]
         drawn = {"color": style.colour, "marker": style.marker, "ls": style.dash, "lw": 0.7 if few else 1.3}
         drawn |= {"mfc": "none"} if few else {}
         bars = [points["f1"] - points["low"], points["high"] - points["f1"]]

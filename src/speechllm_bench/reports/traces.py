@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
+from speechllm_bench.experiments import Study
 from speechllm_bench.metrics import partial_match
 from speechllm_bench.reports import figures, floors, looks
 from speechllm_bench.reports.predictions import predictions
@@ -128,15 +129,16 @@ def ends(frame: pd.DataFrame, n: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
     return gained.head(n), lost.tail(n).iloc[::-1]
 
 
-def cost_figure(rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
+def cost_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     """F1 over the tokens that an answer takes; None where no answer's tokens were counted."""
     frame = costs(rows)
     frame = frame[frame["tokens"].map(lambda tokens: tokens is not None)]
     if frame.empty:
         return None
     figure, (ax,) = figures.panels(1, "column")
+    own = looks.of(study)
     for row in frame.to_dict("records"):
-        style, f1, tokens = looks.look(row["variant"]), row["f1"], row["tokens"].value
+        style, f1, tokens = own[row["variant"]], row["f1"], row["tokens"].value
         ax.plot(tokens, f1.value, color=style.colour, marker=style.marker, ls="", label=style.label)
         bars = [[f1.value - f1.low], [f1.high - f1.value]]
         ax.errorbar(tokens, f1.value, bars, color=style.colour, ls="", lw=1, capsize=2)

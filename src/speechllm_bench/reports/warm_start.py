@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechllm_bench.reports import figures, floors
+from speechllm_bench.experiments import Study
+from speechllm_bench.reports import figures, floors, looks
 from speechllm_bench.reports.curves import read_curve
 from speechllm_bench.schema import SECONDS
 from speechllm_bench.studies import Result
@@ -82,7 +83,7 @@ def timed(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
     return curve.merge(mean, on=by)
 
 
-def cost_figure(rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
+def cost_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
     """Validation WER and F1 of one adapter's variants over core-seconds; None without a curve."""
     adapters = {row["variant"]: row["run"].config.adapter for row in rows if row["record"]}
     chosen = [name for name, adapter in adapters.items() if adapter and adapter.kind == FAMILY]
@@ -93,7 +94,7 @@ def cost_figure(rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
         return None
     figure, axes = figures.panels(len(panels), "page")
     for metric, ax in zip(panels, axes, strict=True):
-        figures.learning_curves(drawn, ax, metric, x="seconds")
+        figures.learning_curves(drawn, ax, metric, x="seconds", looks=looks.of(study))
         if metric == "f1":
             floors.draw_on_validation(ax, rows)
     figures.legend(figure)

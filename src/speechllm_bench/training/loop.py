@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -27,6 +27,9 @@ from speechllm_bench.schema import CURVE_COLUMNS, SECONDS
 from speechllm_bench.status import Status
 from speechllm_bench.training.schedule import learning_rate
 from speechllm_bench.training.stopping import Stopping
+
+if TYPE_CHECKING:
+    from speechllm_bench.training.tracking import Follower
 
 CHECKPOINT_SECONDS = 60
 STOPPED = "Stopped after step {step} of {n}, with a checkpoint from which the next start goes on."
@@ -83,6 +86,7 @@ def fit(
     autocast: bool = False,
     lighten: Callable[[], bool] = lambda: False,
     progress: Callable[[float], None] = lambda share: None,
+    follow: Follower | None = None,
 ) -> Fit:
     """Train `parameters` on `batches`, in order, once.
 
@@ -93,7 +97,8 @@ def fit(
     of `config.lr`; all others have the whole. `parts(batch)` cuts a batch into smaller ones, each with its
     share of the loss, whose gradients are summed. Where a GPU's memory is short, `lighten()` makes a step
     take less of it, which is done again; it returns False where there is nothing left to save: UserError.
-    SIGTERM and Ctrl-C end the training after the step that is being done, with a checkpoint.
+    SIGTERM and Ctrl-C end the training after the step that is being done, with a checkpoint. `follow` is told
+    of every step and point.
     """
     groups: dict[float, list[nn.Parameter]] = {}  # by their share
     for name, parameter in parameters.items():
@@ -143,6 +148,8 @@ def fit(
         state.window.append(values)
         state.rate = rate
         progress(state.step / n_steps)
+        if follow:
+            follow.step(state.step, values | {"lr": rate})
         return True
 
     def point() -> bool:
@@ -160,6 +167,8 @@ def fit(
         state.clock.append(Point(state.step, state.examples, "train", SECONDS, round(state.seconds, 2)))
         sound = all(math.isfinite(value) for value in found.values())
         state.add("validation", found if sound else {"diverged": 1.0})
+        if follow:
+            follow.point(state.curve)
         return sound
 
     with Stopping() as stopping:
@@ -265,12 +274,20 @@ def _resume(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer) ->
     return _State()
 
 
-def save_weights(parameters: dict[str, nn.Parameter], path: Path) -> None:
-    """The trained parameters alone, as safetensors.
+def round_to_16_bits(parameters: Mapping[str, nn.Parameter]) -> None:
+    """Weights become the nearest that fp16 can hold, in place."""
+    with torch.no_grad():
+        for parameter in parameters.values():
+            parameter.copy_(parameter.half())
+
+
+def save_weights(parameters: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None = None) -> None:
+    """The trained parameters alone, as safetensors; dtype: that of the file, None is each one's own.
 
     In memory first: on a full disk the libraries' own writers raise errors that do not say so.
     """
-    path.write_bytes(save({name: p.detach().cpu().contiguous() for name, p in parameters.items()}))
+    kept = {name: p.detach().to("cpu", dtype).contiguous() for name, p in parameters.items()}
+    path.write_bytes(save(kept))
 
 
 def load_weights(parameters: dict[str, nn.Parameter], path: Path) -> None:
@@ -298,14 +315,13 @@ def write_curve(stages: Sequence[tuple[str, list[Point]]], path: Path) -> None:
     runs.write_text(path, file.getvalue())
 
 
-def join_curves(folders: Sequence[Path], path: Path) -> None:
-    """The curves of consecutive stages as one; steps, examples and seconds count on from stage to stage."""
-    header = list(CURVE_COLUMNS)
-    joined: list[list[Any]] = []
+def join_curves(folders: Mapping[str, Path], path: Path) -> None:
+    """The curves of consecutive stages, by name, as one; steps, examples and seconds count on."""
+    header, joined = list(CURVE_COLUMNS), list[list[Any]]()
     steps = examples = seconds = 0
-    for folder in folders:
+    for stage, folder in folders.items():  # another run may call a shared stage by another name
         header, *rows = csv.reader((folder / "curve.csv").read_text(encoding="utf-8").splitlines())
-        for stage, step, seen, split, metric, value in rows:
+        for _, step, seen, split, metric, value in rows:
             shown = round(float(value) + seconds, 2) if metric == SECONDS else value
             joined.append([stage, int(step) + steps, int(seen) + examples, split, metric, shown])
         steps, examples = (joined[-1][1], joined[-1][2]) if rows else (steps, examples)

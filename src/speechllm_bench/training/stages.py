@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
+from speechllm_bench.config import RunConfig, StageConfig
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators.labels import labels as annotated
 from speechllm_bench.data.corpora import spoken_instructions
 from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation_config import TaskName, Text
 from speechllm_bench.models.adapters import build_adapter, mean_norm
 from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
 from speechllm_bench.models.bf16 import computes_in_bf16
@@ -29,10 +30,12 @@ from speechllm_bench.tasks import TASKS, USUAL
 from speechllm_bench.tasks.trace import Trace
 from speechllm_bench.training import distillation, schedule
 from speechllm_bench.training.accumulation import Parts
+from speechllm_bench.training.augmentation import shifted
 from speechllm_bench.training.ctc_stage import WarmStart, padding
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.training.regulariser import Regulariser
 from speechllm_bench.training.seen import Seen
+from speechllm_bench.training.tracking import Follower
 
 CHARACTERS_A_TOKEN = 4  # of text
 SPOKEN_CHARACTERS_A_TOKEN = 2.1  # of speech: 13 characters and 6.25 speech tokens a second
@@ -107,9 +110,11 @@ def train_stage(
     data: Data,
     checkpoint: Path,
     progress: Callable[[float], None] = lambda share: None,
+    follow: Follower | None = None,
 ) -> tuple[Fit, Seen]:
     """Train stage `index` in place; returns the fit and what was seen for it."""
     stage = config.stages[index]
+    data = replace(data, frames=None) if stage.reads else data
     place = model.llm.device
     for task in stage.taught:
         questions.with_gold(data.train, [task], 1)  # refuses a task that nothing is known for
@@ -119,8 +124,7 @@ def train_stage(
         labels = annotated(data.train, stage.annotation, config.seed)
         found = [turn for turn in data.train if turn.id in labels]
         train = [t if "entities" in t.gold else replace(t, gold=(*t.gold, "entities")) for t in found]
-    # The first calls of the split: fewer are a prefix of more.
-    train = train[: math.ceil(len(train) * (stage.train_share or 1))]
+    train = train[: math.ceil(len(train) * (stage.train_share or 1))]  # fewer are a prefix of more
     positions: dict[int, tuple] = {}  # of a batch, by its first example: how many were padding, of how many
 
     def example(asked: Asked, gold: bool = False) -> Example:
@@ -135,6 +139,9 @@ def train_stage(
         model.train()
         chosen, heard_of = [examples[i] for i in places], [turns[i] for i in places]
         heard = data.heard(heard_of, stage.text, chosen)
+        if limit := stage.frame_shift:  # drawn by place, so alike for a batch and for its parts
+            pairs = zip(heard["frames"], places, strict=True)
+            heard["frames"] = [shifted(frames, limit, [config.seed, index, i]) for frames, i in pairs]
         if warm_start:
             positions[places[0]] = padding(heard["frames"])
             return warm_start.loss(heard_of, heard["frames"])
@@ -173,14 +180,16 @@ def train_stage(
             return True
         return not whole and parts.halve(stage.batch_size)
 
+    if warm_start:
+        validate = warm_start.validation(data.validation, data.frames)
+    else:
+        validate = _validation(config, stage, model, tokenizer, data)
     fitted = fit(
         stage,
         parameters,
         batches,
         loss,
-        warm_start.validation(data.validation, data.frames)
-        if warm_start
-        else _validation(config, stage, model, tokenizer, data),
+        validate,
         checkpoint,
         config.seed,
         shares={name: rate for name in parameters if "lora_" not in name},
@@ -188,18 +197,15 @@ def train_stage(
         autocast=model.bf16,
         lighten=lighten,
         progress=progress,
+        follow=follow,
     )
     amounts = _amounts(config, stage, turns, examples, tokenizer, data)
-    thought = [turn.id for turn, e in zip(turns, examples, strict=True) if _thinks(e)] if stage.traces else []
-    stored = sum(id in data.traces for id in thought)
+    thinking = [TASKS[e.task].thinks and t.id in data.traces for t, e in zip(turns, examples, strict=True)]
+    stored = sum(thinking) if stage.traces else 0
     padded, places = map(sum, zip(*positions.values(), strict=True)) if positions else (0, 1)
     left = (warm_start.left_out, warm_start.head.weights()) if warm_start else (None, None)
     prompts = prompt_tokens(tokenizer, examples, spoken=data.frames is not None)
     return fitted, Seen(padded / places, *amounts, prompts, stored, *left)
-
-
-def _thinks(example: Example) -> bool:
-    return TASKS[example.task].thinks
 
 
 def _asked(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 
-from speechllm_bench.config import LANGUAGES
+from speechllm_bench.evaluation_config import LANGUAGES
 from speechllm_bench.schema import Utterance
 
 _CARD = """\

@@ -54,6 +54,13 @@ COMBINED = {
 }
 """SLUE's combined tag of a raw one; None: discarded (slue-toolkit, raw_to_combined_tag_map)."""
 
+PUBLISHED = {
+    "LibriSpeech": {"train": 28539, "validation": 2703, "A-test": 2620},
+    "SLUE-VoxPopuli": {"train": 5000, "validation": 1753, "A-test": 1842},
+    "SLUE-VoxCeleb": {"train": 5777, "validation": 1454, "A-test": 3553},
+}
+"""Utterances."""
+
 LONGEST = 30  # seconds
 ROUNDING = 0.1  # seconds by which an annotation may reach beyond its recording
 
@@ -84,6 +91,21 @@ def recipe() -> dict:
         for split, (subset, part) in SPLITS.items()
     }
     return {"corpus": NAME, "reader": READER_VERSION, "files": files}
+
+
+def counts() -> dict[str, tuple[int, int]]:
+    """How many utterances a split of a source has, and how many its authors tell."""
+
+    def found(source: str, split: str) -> int:
+        subset, part = SPLITS[split]
+        if source == "LibriSpeech":
+            files = _transcripts(published(NAME, f"LibriSpeech/{subset}"))
+            return sum(len(file.read_text("utf-8").splitlines()) for file in files)
+        return len(_rows(_table(source.rpartition("-")[2].lower(), part)))
+
+    return {
+        f"{s}, {split}": (found(s, split), n) for s, told in PUBLISHED.items() for split, n in told.items()
+    }
 
 
 def recording(utterance: Utterance) -> np.ndarray:

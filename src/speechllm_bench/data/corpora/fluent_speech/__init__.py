@@ -35,6 +35,7 @@ GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent")
 SPLITS = {"train": "train", "validation": "valid", "A-test": "test"}
 SCOPE = Scope(tuple(SPLITS), (frozenset(GOLD),), dialogue=False, recorded=True)
 SLOTS = Path(__file__).with_name("slots.yaml")
+PUBLISHED = {"train": 23132, "validation": 3118, "A-test": 3793}  # commands
 COLUMNS = ("path", "speakerId", "transcription", "action", "object", "location")
 SAID = {  # other words for a label, singular and plural apart
     "lights": ("lights", "light"),
@@ -64,6 +65,11 @@ def recipe() -> dict:
     """What the utterances depend on: the tables by hash; `corpus.json` has the audio's."""
     files = {split: file_hash(_table(split)) for split in SPLITS}
     return {"corpus": NAME, "reader": READER_VERSION, "slots": file_hash(SLOTS), "files": files}
+
+
+def counts() -> dict[str, tuple[int, int]]:
+    """How many commands a split has, and how many its authors tell."""
+    return {split: (len(_rows(_table(split))), n) for split, n in PUBLISHED.items()}
 
 
 def recording(utterance: Utterance) -> np.ndarray:

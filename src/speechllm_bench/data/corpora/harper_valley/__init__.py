@@ -43,6 +43,7 @@ SPLITS = {"train": range(7), "validation": range(7, 8), "A-test": range(8, 10), 
 SCOPE = Scope(tuple(SPLITS), (frozenset(GOLD),), dialogue=True, recorded=True)
 HELD_OUT = ("pay bill",)
 SLOTS = Path(__file__).with_name("slots.yaml")
+PUBLISHED = 1446  # calls
 LONGEST = 30  # seconds, of what Whisper hears
 NOT_UNDERSTOOD = "[unintelligible]"
 
@@ -88,6 +89,11 @@ def recipe() -> dict:
         "slots": file_hash(SLOTS),
         "files": read.hexdigest(),
     }
+
+
+def counts() -> dict[str, tuple[int, int]]:
+    """How many calls there are, and how many their authors tell."""
+    return {"calls": (len(list(published(NAME, "transcript").glob("*.json"))), PUBLISHED)}
 
 
 def recording(utterance: Utterance) -> np.ndarray:

@@ -14,8 +14,8 @@ from functools import cache
 from itertools import count, islice
 from pathlib import Path
 
-from speechllm_bench.config import LANGUAGES, LANGUAGES_GOLD
 from speechllm_bench.data.corpora.call_centre.splits import VARIANTS, Split
+from speechllm_bench.evaluation_config import LANGUAGES, LANGUAGES_GOLD
 from speechllm_bench.schema import Entity, EntityTag, Utterance
 from speechllm_bench.strict import Strict, load_yaml
 

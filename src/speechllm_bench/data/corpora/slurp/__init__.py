@@ -37,6 +37,7 @@ READER_VERSION = "2"
 HELD_OUT = ("recommendation", "takeaway", "transport")
 SPLITS = {"train": "train", "validation": "devel", "A-test": "test", "B-test": "test"}
 SCOPE = Scope(tuple(SPLITS), (frozenset(GOLD),), dialogue=False, recorded=True)
+PUBLISHED = {"train": 50628, "validation": 8690, "A-test": 13078}  # recordings, of the test set both parts
 METADATA, AUDIO = "metadata.json", "slurp_real"
 SLOTS = Path(__file__).with_name("slots.yaml")
 
@@ -61,9 +62,18 @@ def recipe() -> dict:
     return {"corpus": "slurp", "reader": READER_VERSION, "slots": file_hash(SLOTS), "files": hashes}
 
 
+def counts() -> dict[str, tuple[int, int]]:
+    """How many recordings a split has, and how many its authors tell."""
+    return {split: (_n_recordings(_file(f"{SPLITS[split]}.jsonl")), n) for split, n in PUBLISHED.items()}
+
+
 def recording(utterance: Utterance) -> np.ndarray:
     """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
     return read_audio(_file(AUDIO) / f"{utterance.id.rpartition('/')[2]}.flac")
+
+
+def _n_recordings(file: Path) -> int:
+    return sum(len(row["recordings"]) for row in files.rows(file, "slurp_id", "recordings"))
 
 
 def _file(name: str) -> Path:

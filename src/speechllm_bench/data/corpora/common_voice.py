@@ -1,0 +1,117 @@
+"""Common Voice (Ardila et al., LREC 2020) in Spanish and French: sentences that volunteers read aloud.
+
+People's speech for the study `cross_lingual`, in place of the synthesised turns. Nothing is downloaded: of
+each language the unpacked archive of Mozilla is looked for as
+
+    $SPEECHLLM_BENCH_DATA/common_voice/{es,fr}/test.tsv    clips/*.mp3
+
+A language is one split, its test set: nothing is trained on it. There is gold for transcripts alone; entities
+would be an annotator's. A clip that listeners have voted down more often than up is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import unicodedata
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from speechllm_bench.config import LANGUAGES
+from speechllm_bench.data.audio import read_audio
+from speechllm_bench.data.corpora.published import file_hash, published
+from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.errors import UserError
+from speechllm_bench.schema import Gold, SlotType, Utterance
+
+NAME = "common_voice"
+READER_VERSION = "1"
+"""To be raised with every change of this module that changes an utterance."""
+
+GOLD: tuple[Gold, ...] = ("transcript",)
+SPLITS = {language: language for language in LANGUAGES}
+SCOPE = Scope(tuple(SPLITS), (frozenset(GOLD),), dialogue=False, recorded=True)
+COLUMNS = ("client_id", "path", "sentence", "up_votes", "down_votes")
+
+
+def utterances(split: str, n: int | None = None) -> list[Utterance]:
+    """The first n clips of a language, None: all. UserError: unknown split; MissingInput: no such file."""
+    if split not in SPLITS:
+        raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
+    return list(islice((_utterance(row, split) for row in _rows(_table(split)).values() if _kept(row)), n))
+
+
+def slot_types() -> dict[str, SlotType]:
+    """None: nobody has labelled slots."""
+    return {}
+
+
+def recipe() -> dict:
+    """What the utterances depend on: the tables by hash; `corpus.json` has the audio's."""
+    files = {split: file_hash(_table(split)) for split in SPLITS}
+    return {"corpus": NAME, "reader": READER_VERSION, "files": files}
+
+
+def counts() -> dict[str, tuple[int, None]]:
+    """How many clips there are; every release has others, so that there is no number to compare with."""
+    return {split: (len(_rows(_table(split))), None) for split in SPLITS}
+
+
+def recording(utterance: Utterance) -> np.ndarray:
+    """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
+    return read_audio(published(NAME, f"{utterance.split}/clips") / f"{utterance.id.rpartition('/')[2]}.mp3")
+
+
+def clean(text: str) -> str:
+    """Lower case, letters with their accents; punctuation goes, but for the apostrophe in a word."""
+    plain = unicodedata.normalize("NFC", text).lower().replace("’", "'")
+    return " ".join(re.sub(r"(?<!\w)'|'(?!\w)|[^\w' ]|_", " ", plain).split())
+
+
+def _table(split: str) -> Path:
+    return published(NAME, f"{split}/test.tsv")
+
+
+@cache
+def _rows(file: Path) -> dict[str, dict[str, str]]:
+    """The table's rows by the name of their clip, in the file's order; it has no quoting."""
+    with open(file, encoding="utf-8", newline="") as lines:
+        reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        if lacking := sorted(set(COLUMNS) - set(reader.fieldnames or ())):
+            raise UserError(f"{file.name} has no {', '.join(lacking)}; is it of Common Voice?")
+        rows = {}
+        for row in reader:
+            votes = (row["up_votes"], row["down_votes"])
+            if None in row or not all(vote and vote.isdecimal() for vote in votes):
+                raise UserError(
+                    f"{file.name}, line {reader.line_num}: a row has other fields than the header"
+                )
+            rows[Path(row["path"]).stem] = row
+    return rows
+
+
+def _kept(row: dict[str, str]) -> bool:
+    return bool(clean(row["sentence"])) and int(row["up_votes"]) >= int(row["down_votes"])
+
+
+def _utterance(row: dict[str, str], split: str) -> Utterance:
+    name = Path(row["path"]).stem
+    return Utterance(
+        id=f"{NAME}/{split}/{name}",
+        split=split,
+        call_id=f"{NAME}/{split}/{name}",
+        turn_index=0,
+        domain="read",
+        company="",
+        intent="",
+        transcript=clean(row["sentence"]),
+        slots=(),
+        entities=(),
+        sentiment="",
+        context=(),
+        speaker=f"{NAME}/{row['client_id'][:16]}",
+        gold=GOLD,
+    )

@@ -1,0 +1,114 @@
+"""SLUE phase 2, HVB (Shon et al., ACL 2023): HarperValleyBank in SLUE's splits, an utterance a recording.
+
+Nothing is downloaded: SLUE's tables and recordings are looked for as the toolkit unpacks them,
+
+    $SPEECHLLM_BENCH_DATA/slue_hvb/slue-hvb_{fine-tune,dev,test}.tsv
+    $SPEECHLLM_BENCH_DATA/slue_hvb/{fine-tune,dev,test}/<issue>_<start>_<end>.wav    in milliseconds
+
+Callers' utterances are taken, what both said before is their context. SLUE asks for dialogue acts; here there
+is gold for transcripts alone. What is longer than the 30 s that Whisper hears is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from speechllm_bench.data.audio import read_audio
+from speechllm_bench.data.corpora.harper_valley import COMPANY, LONGEST, NOT_UNDERSTOOD, clean
+from speechllm_bench.data.corpora.published import file_hash, published
+from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.errors import UserError
+from speechllm_bench.schema import Gold, SlotType, Turn, Utterance
+
+NAME = "slue_hvb"
+READER_VERSION = "1"
+"""To be raised with every change of this module that changes an utterance."""
+
+GOLD: tuple[Gold, ...] = ("transcript",)
+SPLITS = {"train": "fine-tune", "validation": "dev", "A-test": "test"}
+SCOPE = Scope(tuple(SPLITS), (frozenset(GOLD),), dialogue=True, recorded=True)
+PUBLISHED = {"train": 11344, "validation": 1690, "A-test": 6121}  # utterances, of both speakers
+NUMBERS = ("utt_index", "start_ms", "duration_ms")
+COLUMNS = ("issue_id", "speaker_id", "text", "role", "intent", *NUMBERS)
+
+
+def utterances(split: str, n: int | None = None) -> list[Utterance]:
+    """The first n of callers, None: all. UserError: unknown split; MissingInput: no such file."""
+    if split not in SPLITS:
+        raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
+    return list(islice((u for call in _calls(_table(split)).values() for u in _turns(call, split)), n))
+
+
+def slot_types() -> dict[str, SlotType]:
+    """None: SLUE has none. `harper_valley` has slots of the same calls."""
+    return {}
+
+
+def recipe() -> dict:
+    """What the utterances depend on: the tables by hash; `corpus.json` has the audio's."""
+    files = {split: file_hash(_table(split)) for split in SPLITS}
+    return {"corpus": NAME, "reader": READER_VERSION, "files": files}
+
+
+def counts() -> dict[str, tuple[int, int]]:
+    """How many utterances a split has, and how many its authors tell."""
+    return {s: (sum(map(len, _calls(_table(s)).values())), n) for s, n in PUBLISHED.items()}
+
+
+def recording(utterance: Utterance) -> np.ndarray:
+    """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
+    return read_audio(published(NAME, SPLITS[utterance.split]) / f"{utterance.id.rpartition('/')[2]}.wav")
+
+
+def _table(split: str) -> Path:
+    return published(NAME, f"slue-hvb_{SPLITS[split]}.tsv")
+
+
+@cache
+def _calls(file: Path) -> dict[str, list[dict[str, str]]]:
+    """The table's rows by call, each in the order in which they were said."""
+    calls: dict[str, list[dict[str, str]]] = {}
+    with open(file, encoding="utf-8", newline="") as lines:
+        reader = csv.DictReader(lines, delimiter="\t")
+        if lacking := sorted(set(COLUMNS) - set(reader.fieldnames or ())):
+            raise UserError(f"{file.name} has no {', '.join(lacking)}; is it SLUE's file?")
+        for row in reader:
+            try:
+                row |= {name: str(int(float(row[name]))) for name in NUMBERS}
+            except (TypeError, ValueError):
+                where = f"{file.name}, line {reader.line_num}"
+                raise UserError(f"{where}: {', '.join(NUMBERS)} are no numbers; fetch it again") from None
+            calls.setdefault(row["issue_id"], []).append(row)
+    return {call: sorted(rows, key=lambda row: int(row["utt_index"])) for call, rows in calls.items()}
+
+
+def _turns(call: list[dict[str, str]], split: str) -> Iterator[Utterance]:
+    context: list[Turn] = []
+    for row in call:
+        text, caller = clean(row["text"] or ""), row["role"] == "caller"
+        start, length = int(row["start_ms"]), int(row["duration_ms"])
+        if caller and text and NOT_UNDERSTOOD not in text and length <= 1000 * LONGEST:
+            yield Utterance(
+                id=f"{NAME}/{split}/{row['issue_id']}_{start}_{start + length}",
+                split=split,
+                call_id=f"{NAME}/{split}/{row['issue_id']}",
+                turn_index=int(row["utt_index"]),
+                domain=row["intent"].replace(" ", "_"),
+                company=COMPANY,
+                intent=row["intent"].replace(" ", "_"),
+                transcript=text,
+                slots=(),
+                entities=(),
+                sentiment="",
+                context=tuple(context),
+                speaker=f"{NAME}/{row['speaker_id']}",
+                gold=GOLD,
+            )
+        if text:
+            context.append(Turn("caller" if caller else "agent", text))

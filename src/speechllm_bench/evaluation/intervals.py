@@ -1,0 +1,67 @@
+"""Intervals that were drawn before, each kept under a digest of all that it rests on."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from speechllm_bench import metrics, runs, sealed, stats
+from speechllm_bench.errors import UserError
+from speechllm_bench.stats import Comparison, SpeakerSums, Statistic
+
+_known: dict[str, Comparison] = {}  # by the digest of what each rests on
+_used: set[str] = set()
+
+
+def drawn(
+    systems: Sequence[SpeakerSums],
+    weights: Sequence[float],
+    rule: Statistic,
+    seed_variance: float | None,
+    draw: Callable[[], Comparison],
+) -> Comparison:
+    """The interval of a weighted sum of systems' statistics, by `draw` where it is not known.
+
+    systems, weights, rule and seed_variance are what goes into `stats.contrast`.
+    """
+    about = [(one.n, one.items, one.speakers, one.sums.shape) for one in systems]
+    content = sha256(repr((about, list(weights), seed_variance, rule.__qualname__, _code(rule))).encode())
+    for one in systems:
+        content.update(np.ascontiguousarray(one.sums).tobytes())
+    key = content.hexdigest()[:32]
+    if key not in _known:
+        _known[key] = draw()
+    _used.add(key)
+    return _known[key]
+
+
+@contextlib.contextmanager
+def kept(file: Path, others: bool = False) -> Iterator[None]:
+    """Within the block, intervals that `file` holds are known; after it, the file holds those that were used.
+
+    others: it holds those that were not used as well. A file that is missing or damaged holds none.
+    """
+    stored: dict[str, Comparison] = {}
+    with contextlib.suppress(UserError, KeyError, TypeError, AttributeError):
+        stored = {key: Comparison(*fields) for key, fields in sealed.read(file)["intervals"].items()}
+    _known.update(stored)
+    _used.clear()
+    yield
+    wanted = _used | stored.keys() if others else _used
+    if wanted != stored.keys():
+        sealed.write(file, {"intervals": {key: astuple(_known[key]) for key in sorted(wanted)}}, {})
+
+
+@cache
+def _code(rule: Statistic) -> str:
+    """Digest of the programs that draw an interval of this rule."""
+    modules = {Path(stats.__file__), Path(str(sys.modules[rule.__module__].__file__))}
+    files = sorted(modules | set(Path(metrics.__file__).parent.glob("*.py")))
+    return runs.digest(np.__version__, [runs.file_sha256(file) for file in files])

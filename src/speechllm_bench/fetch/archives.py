@@ -1,0 +1,112 @@
+"""Files by HTTP that go on where they were stopped, and archives of which folders are taken."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import shutil
+import tarfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from speechllm_bench import paths, runs
+from speechllm_bench.errors import UserError
+from speechllm_bench.fetch.sources import Archive
+
+CHUNK = 2**20  # bytes
+SECONDS = 60  # without a byte
+Count = Callable[[int], None]
+"""Told how many bytes more have arrived."""
+
+
+def take(archive: Archive, folder: Path, count: Count = lambda n: None) -> None:
+    """What an archive or file is wanted for, below `folder`; what is there stays.
+
+    Raises UserError where it cannot be had, is not what its publisher says, or lacks a folder.
+    """
+    if all((folder / target).exists() for target in archive.targets):
+        return
+    file = download(archive, count)
+    if archive.to:
+        (folder / archive.to).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(file, folder / archive.to)
+        return
+    for inside, target in archive.folders.items():
+        if not (folder / target).exists():
+            unpack(file, inside, folder / target)
+    file.unlink()
+
+
+def download(archive: Archive, count: Count = lambda n: None) -> Path:
+    """The file in the cache, whole; what of it has arrived before is not fetched again."""
+    kept = paths.cache() / "downloads" / f"{runs.digest(archive.url)}-{archive.url.rpartition('/')[2]}"
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with runs.lock(kept):
+            part = kept.with_name(kept.name + ".part")
+            _continue(archive.url, part, count)
+            if archive.md5 and (found := _md5(part)) != archive.md5:
+                part.unlink()
+                raise UserError(
+                    f"{archive.url} is not what its publisher says (md5 {found} and not {archive.md5}), and "
+                    "was thrown away; start again"
+                )
+            os.replace(part, kept)
+    return kept
+
+
+def unpack(file: Path, inside: str, target: Path) -> None:
+    """One folder of a .tar.gz as `target`, whole or not at all."""
+    begin = inside.rstrip("/") + "/"
+    try:
+        with runs.whole_folder(target) as folder, tarfile.open(file, "r:gz") as archive:
+            found = False
+            for member in archive:
+                name = member.name.removeprefix("./")
+                if name.startswith(begin):
+                    member.name, found = name.removeprefix(begin), True
+                    archive.extract(member, folder, filter="data")
+            if not found:
+                raise UserError(f"{file.name} has no folder {inside}; its publisher may have changed it")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # a full disk, and the like
+            raise
+        raise UserError(f"{file} is damaged ({error}); delete it and start again") from None
+
+
+def _continue(url: str, part: Path, count: Count) -> None:
+    """Fetch what `part` lacks; from its beginning where the server has another file by now."""
+    mark = part.with_suffix(".etag")
+    have = part.stat().st_size if part.is_file() and mark.is_file() else 0
+    asked = urllib.request.Request(url, headers={"User-Agent": "speechllm-bench"})
+    if have:
+        asked.add_header("Range", f"bytes={have}-")
+        asked.add_header("If-Range", mark.read_text("utf-8"))
+    try:
+        with urllib.request.urlopen(asked, timeout=SECONDS) as answer:
+            have = have if answer.status == 206 else 0
+            told = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+            mark.write_text(told, "utf-8") if told else mark.unlink(missing_ok=True)
+            wanted = have + int(answer.headers.get("Content-Length") or 0)
+            with open(part, "ab" if have else "wb") as file:
+                count(have)
+                while chunk := answer.read(CHUNK):
+                    file.write(chunk)
+                    count(len(chunk))
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and have:  # all of it is there
+            return
+        raise UserError(f"{url} cannot be fetched: the server answers {error.code} {error.reason}") from None
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        why = getattr(error, "reason", None) or str(error) or type(error).__name__
+        raise UserError(f"{url} cannot be fetched ({why}); start again, what has arrived stays") from None
+    if part.stat().st_size < wanted:
+        raise UserError(f"{url} ended early, after {part.stat().st_size} of {wanted} bytes; start again")
+
+
+def _md5(file: Path) -> str:
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

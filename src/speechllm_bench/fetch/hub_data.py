@@ -1,0 +1,87 @@
+"""Data sets of the hub, written out as their authors publish them: a table and recordings for each split.
+
+So one reader serves both: those who have the authors' own folders, and those who take them from the hub.
+Recordings keep their bytes, whatever the ending of their name says.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from speechllm_bench import runs
+from speechllm_bench.errors import UserError
+from speechllm_bench.fetch.hub import told
+from speechllm_bench.fetch.sources import HubData
+
+Load = Callable[[HubData, str], Iterable[dict]]
+"""The rows of a split, each recording under `audio` with its `bytes`."""
+
+
+def take(data: HubData, folder: Path, load: Load | None = None) -> None:
+    """The tables and recordings of all splits below `folder`; a split whose table is there stays.
+
+    Raises UserError where the data set cannot be had, or has other columns.
+    """
+    for split, part in data.splits.items():
+        table = folder / data.table.format(part=part)
+        if not table.exists():
+            with told(data.dataset, "datasets/"):
+                rows = (load or hub_rows)(data, split)
+                _write(data, part, rows, table, folder)
+
+
+def hub_rows(data: HubData, split: str) -> Iterable[dict]:
+    """By the library `datasets`, which keeps what it has downloaded."""
+    import datasets
+    from huggingface_hub import HfApi
+
+    HfApi().auth_check(data.dataset, repo_type="dataset")  # which says more than `datasets` does
+    found = datasets.load_dataset(data.dataset, data.config, split=split)
+    return found.cast_column("audio", datasets.Audio(decode=False))
+
+
+def _write(data: HubData, part: str, rows: Iterable[dict], table: Path, folder: Path) -> None:
+    """The table last: it says that its recordings are there."""
+    file, writer = io.StringIO(), None
+    for row in rows:
+        audio = row.pop("audio", None)
+        try:
+            name = data.audio.format(part=part, **row | ends(row))
+            content = audio["bytes"]
+        except (KeyError, TypeError):
+            raise UserError(
+                f"the data set {data.dataset} ({data.config}) has other columns than this suite knows: "
+                f"{', '.join(row)}; its authors may have changed it"
+            ) from None
+        _keep(folder / name, content)
+        if writer is None:
+            writer = csv.DictWriter(file, list(row), delimiter="\t", lineterminator="\n")
+            writer.writeheader()
+        writer.writerow({name: cell(value) for name, value in row.items()})
+    runs.write_text(table, file.getvalue())
+
+
+def _keep(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.stat().st_size != len(content):
+        runs.write_bytes(path, content, lasting=False)
+
+
+def ends(row: Mapping) -> dict:
+    """Where a part of a call ends, which no column says."""
+    try:
+        return {"end_ms": int(row["start_ms"]) + int(row["duration_ms"])}
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def cell(value: object) -> str:
+    """A value as the authors' tables have it; a list of records as lists, as [['GPE', 30, 4]]."""
+    if isinstance(value, Mapping):  # of lists, by field: how `datasets` gives a list of records
+        value = [list(record) for record in zip(*value.values(), strict=True)]
+    elif isinstance(value, list):
+        value = [list(one.values()) if isinstance(one, Mapping) else one for one in value]
+    return "" if value is None else re.sub(r"[\t\r\n]+", " ", str(value))

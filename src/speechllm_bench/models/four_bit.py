@@ -1,0 +1,38 @@
+"""Frozen LLMs with linear layers in 4 bits (NF4; Dettmers et al., QLoRA, NeurIPS 2023), by bitsandbytes.
+
+Steps and answers are computed in bf16, and what learns is kept in fp32, as at precision `bf16`. Precision
+stands in a run's digest, so that no such run is taken for one of another precision.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+
+from speechllm_bench.errors import UserError
+
+PACKAGE = "bitsandbytes"
+
+
+def settings() -> dict:
+    """Keywords of `from_pretrained`; UserError where there is no CUDA GPU, or no bitsandbytes."""
+    if not torch.cuda.is_available():
+        raise UserError(
+            "precision nf4 keeps LLMs in 4 bits, which needs a CUDA GPU, and there is none here; "
+            "take precision bf16 or fp32"
+        )
+    if importlib.util.find_spec(PACKAGE) is None:
+        raise UserError(
+            f"precision nf4 needs the package {PACKAGE}; `pip install 'speechllm-bench[{PACKAGE}]'`"
+        )
+    from transformers import BitsAndBytesConfig
+
+    quantized = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    # Straight to the GPU: the layers are packed on their way there.
+    return {"quantization_config": quantized, "device_map": {"": torch.cuda.current_device()}}

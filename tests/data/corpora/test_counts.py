@@ -1,0 +1,44 @@
+"""How large a corpus is, beside what its authors tell."""
+
+from __future__ import annotations
+
+import pytest
+from published import write_fluent_speech, write_harper_valley, write_librispeech_slue, write_slurp
+
+from speechllm_bench import doctor
+from speechllm_bench.data import corpora
+from speechllm_bench.data.corpora import fluent_speech, harper_valley, librispeech_slue, slurp
+
+WRITTEN = [
+    (slurp, write_slurp, {"train": 14, "validation": 14, "A-test": 14}),
+    (fluent_speech, write_fluent_speech, {"train": 4, "validation": 4, "A-test": 4}),
+    (harper_valley, write_harper_valley, {"calls": 60}),
+    (
+        librispeech_slue,
+        write_librispeech_slue,
+        {
+            f"{source}, {split}": n
+            for source, n in (("LibriSpeech", 4), ("SLUE-VoxPopuli", 4), ("SLUE-VoxCeleb", 3))
+            for split in ("train", "validation", "A-test")
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("module", "write", "found"), WRITTEN, ids=lambda value: getattr(value, "NAME", ""))
+def test_what_is_there_is_counted_beside_what_was_published(module, write, found, tmp_path, monkeypatch):
+    write(tmp_path)
+    monkeypatch.setenv("SPEECHLLM_BENCH_DATA", str(tmp_path))
+    counts = module.counts()
+    assert {part: n for part, (n, _) in counts.items()} == found
+    assert all(told > 1000 for _, told in counts.values())
+
+
+def test_doctor_tells_a_corpus_that_is_other_than_published(tmp_path, monkeypatch):
+    write_harper_valley(tmp_path)
+    monkeypatch.setenv("SPEECHLLM_BENCH_DATA", str(tmp_path))
+    told = doctor._corpus_line("harper_valley")
+    assert told.startswith("present") and told.endswith("other than published, calls has 60 and not 1,446")
+    monkeypatch.setattr(harper_valley, "PUBLISHED", 60)
+    assert corpora.miscounted("harper_valley") == []
+    assert doctor._corpus_line("harper_valley").endswith("about 1.5 GiB)")
