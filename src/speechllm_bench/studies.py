@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
 
 from speechllm_bench import catalogue, identity, overrides, paths, runs, sealed
 from speechllm_bench.config import CorpusConfig, RunConfig
@@ -20,23 +19,9 @@ from speechllm_bench.errors import MissingInput, NotTestable, UserError
 from speechllm_bench.evaluation import seeds, versions
 from speechllm_bench.experiments import VARIANT_SETS, Study, load_study, refuse_idle, resolve
 from speechllm_bench.profiles import Profile, known_profiles, load_profile, profile_file
-from speechllm_bench.status import Status
+from speechllm_bench.status import Result, Status
 
 NOT_TESTABLE = Status.NOT_TESTABLE.shown  # of a row whose run means nothing on the profile's corpus
-
-
-class Result(TypedDict):
-    """The result of one variant of a study with one seed; reports are made of these rows."""
-
-    variant: str
-    axes: dict[str, str]  # its value on each axis of the study
-    seed: int
-    profile: str
-    run: Any  # Run; None where the profile has no such run
-    record: Any  # run.json; None where there is none
-    score: Any  # score.json as it is shown, with its task; None where there is none
-    status: str  # as `Status.shown`
-    why: NotRequired[str]  # in words: the run means nothing on the profile's corpus
 
 
 @dataclass(frozen=True)
