@@ -10,7 +10,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from speechllm_bench import asking, cli, exporting, identity, paths, runs, studies, verification
+from speechllm_bench import asking, cli, exporting, identity, paths, runs, studies
 from speechllm_bench.config import LoraConfig
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.schema import Turn
@@ -71,17 +71,6 @@ def test_it_is_the_trained_weights_that_answer(trained, samples):
     assert said == asking.Model(first.run).ask((samples, 16000), ["city"]).raw
     assert said != first.ask(samples[:8000], ["city"]).raw, "it hears"
     assert said != first.ask(samples, ["city"], context=[Turn("agent", "where do you live")]).raw
-
-
-def test_shipped_weights_do_as_well_as_those_of_the_stages(trained, samples):
-    run = trained()
-    file = verification.export_model(run)
-    runs.remove(studies.stage_folder("mini", run.stages[0]))
-    model = asking.Model(run)
-    assert model._weights == [file] and model.ask(samples, ["city"]).raw
-    stored = load_file(file)
-    own = dict(model._model[0].named_parameters())
-    assert all(torch.equal(own[name], weight.float()) for name, weight in stored.items())
 
 
 def test_a_question_is_worded_as_in_training(trained):

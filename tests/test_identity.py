@@ -283,6 +283,7 @@ def test_settings_that_came_later_leave_older_configs_what_they_were(monkeypatch
         ("stages.decoded_task", "ner", (True, True)),
         ("stages.objective", "ctc", (True, True)),
         ("stages.frame_dropout", 0.1, (True, True)),
+        ("stages.frame_shift", 8, (True, True)),
         ("adapter.scaled", True, (True, True)),
     ],
 )

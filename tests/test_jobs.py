@@ -222,6 +222,30 @@ def test_a_run_that_shares_the_stage_does_not_train_again(done, profile, monkeyp
     assert predictions(again) == predictions(done.folder)
 
 
+def test_an_llm_that_has_only_read_is_the_text_llm_of_the_same_settings(tiny_run, tiny_data, monkeypatch):
+    """One training for both, as weights and as a curve; what hears behind it is a training of its own."""
+    lora = LoraConfig(rank=2, alpha=8, dropout=0.0)
+    base = tiny_run(lora=lora)
+    reads = base.stages[0].model_copy(update={"name": "slots", "train": ["lora"]})
+    text = base.model_copy(update={"adapter": None, "stages": [reads]})
+    reading = reads.model_copy(update={"name": "reading", "reads": True})
+    slots = reads.model_copy(update={"train": ["adapter"]})
+    hearing = base.model_copy(update={"stages": [reading, slots]})
+    alone = base.model_copy(update={"stages": [slots]})
+    assert identity.stage_digest(hearing, 0) == identity.stage_digest(text, 0)
+    assert identity.stage_digest(hearing, 1) != identity.stage_digest(alone, 0)
+    jobs.execute(text, "reading", silent)
+    trained, train_stage = [], stages.train_stage
+    monkeypatch.setattr(
+        stages,
+        "train_stage",
+        lambda config, index, *rest: trained.append(index) or train_stage(config, index, *rest),
+    )
+    folder = jobs.execute(hearing, "reading", silent)
+    assert trained == [1]
+    assert list(dict.fromkeys(row["stage"] for row in curve(folder))) == ["reading", "slots"]
+
+
 def test_the_no_audio_control_hears_another_call(done, profile, monkeypatch):
     from speechllm_bench.models import decoding
 

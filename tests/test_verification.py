@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
-from speechllm_bench import identity, jobs, paths, preparation, runs, verification
+from speechllm_bench import jobs, paths, preparation, runs, verification
 from speechllm_bench.config import CorpusConfig, LoraConfig
 from speechllm_bench.data import corpora, synthesis
 from speechllm_bench.data.clips import Clips
@@ -32,17 +32,15 @@ def spoken(home):
 
 @pytest.fixture
 def trained(spoken, tiny_run, monkeypatch):
-    """A trained run and its control on other audio, recorded and shipped in profile `tiny`."""
+    """A trained run and its control on other audio, in mixed precision, recorded in profile `tiny`."""
     lora = LoraConfig(rank=2, alpha=8, dropout=0.0)
     config = tiny_run(corpus=CORPUS, lora=lora)
     stage = config.stages[0].model_copy(update={"train": ["adapter", "lora"]})
-    config = config.model_copy(update={"stages": [stage]})
+    config = config.model_copy(update={"stages": [stage], "precision": "mixed"})
     other = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"audio": "other"})})
     for one in (config, other):
         jobs.execute(one, "tiny", lambda phase, share: None)
     shipped.write(CORPUS, ["A-test", "B-test"], spoken, verification.turns_folder("tiny"))
-    run = SimpleNamespace(profile="tiny", stages=(identity.stage_digest(config, 0),), name="tiny run")
-    verification.export_model(run)
     monkeypatch.setattr(verification, "_names", lambda profile: {})
     return config
 
@@ -51,7 +49,7 @@ def trained(spoken, tiny_run, monkeypatch):
 def elsewhere(trained, home, tmp_path_factory, monkeypatch):
     """Another machine: the records, the models and the turns, and nothing else."""
     fresh = tmp_path_factory.mktemp("elsewhere")
-    for part in ("runs", "models", "turns"):
+    for part in ("runs", "stages", "turns"):
         shutil.copytree(paths.results("tiny") / part, fresh / "results" / "tiny" / part)
     monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(fresh))
     monkeypatch.setattr(synthesis, "speak_all", None)
@@ -71,21 +69,19 @@ def test_numbers_land_on_a_machine_that_has_spoken_and_trained_nothing(elsewhere
     found = verification.verify("tiny", tell=lambda said: None)
     assert len(found) == 2 and all(one.lands and one.n == 6 for one in found)
     assert {one.run for one in found} == {folder.name for folder in paths.results("tiny").glob("runs/*")}
-    assert sum(one.same_answers for one in found) >= 10  # weights were rounded to 16 bits
+    assert all(one.same_answers == one.n for one in found), "weights were rounded before the run read them"
     assert "2 of 2 numbers land inside the interval on record." in verification.told(found)
 
 
-def test_another_models_weights_do_not_pass_for_the_run(elsewhere):
-    from safetensors.torch import load_file, save_file
+def test_the_trained_weights_are_stored_in_16_bits_and_damage_is_told(elsewhere):
+    from safetensors.torch import load_file
 
-    (file,) = verification.models_folder("tiny").glob("*.safetensors")
-    weights = load_file(file)
-    save_file({name: -weight for name, weight in weights.items()}, file)
-    wrong = verification.verify("tiny", tell=lambda said: None)
-    assert any(one.same_answers < one.n for one in wrong)
-    weights.pop(sorted(weights)[0])
-    save_file(weights, file)
-    with pytest.raises(UserError, match="holds the weights of another model"):
+    (file,) = paths.results("tiny").glob("stages/*/weights.safetensors")
+    assert {weight.dtype for weight in load_file(file).values()} == {torch.float16}
+    damaged = bytearray(file.read_bytes())
+    damaged[-1] ^= 1
+    file.write_bytes(damaged)
+    with pytest.raises(UserError, match="bring it back with `git checkout`"):
         verification.verify("tiny", tell=lambda said: None)
 
 
@@ -97,6 +93,6 @@ def test_changed_turns_and_missing_models_are_told(elsewhere, monkeypatch):
     runs.remove(verification.turns_folder("tiny"))
     with pytest.raises(MissingInput, match="no test turns are shipped"):
         verification.verify("tiny", tell=lambda said: None)
-    runs.remove(verification.models_folder("tiny"))
-    with pytest.raises(MissingInput, match="no trained model is shipped"):
+    runs.remove(paths.results("tiny") / "stages")
+    with pytest.raises(MissingInput, match="no trained stages are shipped"):
         verification.verify("tiny", tell=lambda said: None)

@@ -1,8 +1,9 @@
-"""Writes what a profile's numbers need elsewhere: its corpus as clips, its test turns, and trained models.
+"""Writes what a profile's numbers need elsewhere: its corpus as clips, and its test turns.
 
-    python tools/ship.py small baselines:gold baselines:speechllm
+    python tools/ship.py small
 
-Run it where the profile's corpus has been spoken and the runs trained.
+Run it where the profile's corpus has been spoken. What runs have trained is shipped as it lies:
+`git add --force results/small/stages/DIGEST`.
 """
 
 from __future__ import annotations
@@ -17,18 +18,14 @@ from speechllm_bench.data.corpora import shipped
 TEST_SPLITS = ("A-test", "B-test", "C-test")
 
 
-def main(profile: str, *named: str) -> None:
+def main(profile: str) -> None:
     corpus = studies.profile_named(profile).corpus
     splits = [split for split in TEST_SPLITS if split in corpus.sizes]
     clips = Clips(preparation.clips_folder())
     shipped.write(corpus, splits, clips, verification.turns_folder(profile))
     turns = [turn for split in corpora.utterances(corpus).values() for turn in split]
     clips.pack([(turn.transcript, turn.voice) for turn in turns], paths.results(profile) / "clips")
-    for name in named:
-        study, variant = name.split(":")
-        seed = studies.profile_named(profile).seeds[0]
-        print(verification.export_model(studies.run(study, variant, seed, profile)))
-    files = (f for part in ("clips", "turns", "models") for f in paths.results(profile).glob(f"{part}/*"))
+    files = (f for part in ("clips", "turns", "stages") for f in paths.results(profile).glob(f"{part}/**/*"))
     total = sum(file.stat().st_size for file in files)
     print(f"{total / 1e6:.1f} MB")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechllm_bench import studies, verification
+from speechllm_bench import studies
 from speechllm_bench.config import RunConfig
 from speechllm_bench.data import audio, corpora, questions
 from speechllm_bench.errors import MissingInput, UserError
@@ -180,29 +180,20 @@ def trained(run: Run, weights: Sequence[Path] | None = None):
 
     files = _weights(run) if weights is None else weights
     model, tokenizer = stages.build_model(run.config, _width(run.config))
-    if len(files) == 1 and files[0].parent == verification.models_folder(run.profile):
-        verification.load_exported(model, run.config, files[0])
-    else:
-        for stage, file in zip(run.config.stages, files, strict=True):
-            loop.load_weights(model.trained_parameters(stage.train), file)
+    for stage, file in zip(run.config.stages, files, strict=True):
+        loop.load_weights(model.trained_parameters(stage.train), file)
     return model.eval().requires_grad_(False), tokenizer
 
 
 def _weights(run: Run) -> list[Path]:
-    """Files with what a run trained: one that is shipped, or one a stage; none where nothing is trained."""
+    """Files with what a run trained, one a stage; none where nothing is trained."""
     if run.config.evaluation.answerer != "model":
         raise UserError(f"{run.name} is a floor: it reads gold transcripts and has no model to ask")
-    if not run.stages:
-        return []
-    shipped = verification.models_folder(run.profile) / f"{run.stages[-1]}.safetensors"
-    if shipped.is_file():
-        return [shipped]
     files = [studies.stage_folder(run.profile, digest) / "weights.safetensors" for digest in run.stages]
     if not all(file.is_file() for file in files):
         train = f"speechllm-bench run {run.study} {run.variant} --seed {run.seed} --profile {run.profile}"
         raise MissingInput(
-            f"the weights of {run.name} are neither in results/{run.profile}/models nor trained on this "
-            f"machine; train them by `{train}`"
+            f"the weights of {run.name} are not in results/{run.profile}/stages; train them by `{train}`"
         )
     return files
 

@@ -23,6 +23,7 @@ Precision = Literal["fp32", "bf16", "mixed"]
 
 `bf16`: backbones are kept in bf16, and training steps compute in it. `mixed`: training and decoding compute
 in bf16 where the device has instructions for it, and in fp32 elsewhere; norms, sums and the head are fp32.
+What a stage has trained is rounded to fp16 at its end.
 """
 Objective = Literal["ctc"]  # training/warm_start.py
 LARGEST_SEED = 2**32 - 1  # of torch's 64 bits, of which a step's number takes a part
@@ -101,6 +102,7 @@ class Stage(Strict):
     tasks: dict[TaskName, float]  # share of the examples by task
     train: list[Part] = Field(min_length=1)
     text: Text = "gold"
+    reads: bool | None = None  # transcripts in place of speech, though the model hears
     annotation: AnnotationConfig | None = None  # of its entities; None: gold
     train_share: float | None = Field(
         None, gt=0, lt=1
@@ -130,6 +132,10 @@ class Stage(Strict):
             raise ValueError("a classifier learns gold tags; a stage has it or annotation, not both")
         if self.classifier and "adapter" not in self.train:
             raise ValueError("a classifier regularises the adapter, but this stage does not train it")
+        if self.reads and (self.train != ["lora"] or self.distillation or heard_tasks(self.taught)):
+            raise ValueError(
+                "a stage that reads trains LoRA alone, on tasks that are asked in text, without distillation"
+            )
         if self.distillation and self.classifier:
             raise ValueError("a stage learns beside a classifier or from a teacher (distillation), not both")
         if self.distillation and (heard := heard_tasks(self.taught)):
@@ -166,6 +172,8 @@ class StageConfig(Stage, FitConfig):
     trace_tokens: int | None = Field(None, gt=0)  # where it trains on traces: decoded at most
     traces: str | None = None  # of `annotate`; None: written from gold
     frame_dropout: float | None = Field(None, gt=0, lt=1)  # of the frames, under the objective ctc
+    # Before a turn stand fewer zero frames than this, a number drawn each time it is seen; None: none do.
+    frame_shift: int | None = Field(None, gt=1)
     # Examples whose gradients are computed at a time, for small GPUs; None: all of a batch. In no digest.
     micro_batch: int | None = Field(None, gt=0)
 

@@ -232,10 +232,13 @@ def _audio_llm(profile: Profile, named: bool | str) -> str | None:
 def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -> StageConfig:
     """A stage at the profile's scale, with what the variant changes of every stage."""
     training = profile.training.model_dump()
-    lr, lora_lr = (variant.lr_factor * training.pop(name) for name in ("lr", "lora_lr"))
+    factor = variant.lr_factor * stage.lr_factor
+    lr, lora_lr = (factor * training.pop(name) for name in ("lr", "lora_lr"))
     asked = stage.decoded_task or (transcription.NAME if stage.objective == "ctc" else USUAL)
     if not training.pop("decoded_early") and asked not in stage.taught:
         training["decoded_turns"] = 0
+    if variant.adapter is None or variant.audio_llm or stage.reads:  # no encoder's frames
+        training["frame_shift"] = None
     training["lr"] = variant.lora_factor * lora_lr if "lora" in stage.train else lr
     if variant.separate_rates and {"adapter", "lora"} == set(stage.train):
         training["adapter_lr"] = lr
@@ -247,7 +250,7 @@ def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -
     if any(TASKS[task].put for task in stage.taught):  # stored questions, with a trace or without
         training["traces"] = profile.traces
     beside = stage.beside and {task: _examples(profile, b) for task, b in stage.beside.items()}
-    shared = stage.model_dump(exclude={"budget", "times", "beside", "train_share"})
+    shared = stage.model_dump(exclude={"budget", "times", "lr_factor", "beside", "train_share"})
     if stage.annotation and stage.annotation.noise is None:
         if profile.labels is None:
             raise MissingInput(

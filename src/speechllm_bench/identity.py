@@ -54,8 +54,11 @@ def stage_digest(config: RunConfig, index: int) -> str:
     """Digest of stage `index` with all the stages before it: what the trained weights depend on.
 
     What comes later is left out, so that runs share the stage: the evaluation, the following stages, and
-    LoRA where no stage so far trains it (untrained, it changes nothing).
+    LoRA where no stage so far trains it (untrained, it changes nothing). An LLM that has only read so far is
+    the text LLM that learned the same task.
     """
+    if all(stage.reads for stage in config.stages[: index + 1]):
+        config = _as_text_llm(config)
     parts = _used(config)
     del parts["evaluation"]
     parts["stages"] = parts["stages"][: index + 1]
@@ -64,6 +67,12 @@ def stage_digest(config: RunConfig, index: int) -> str:
     heard = config.hears or config.reads_asr(index + 1, evaluated=False)
     own = _own(config.tasks(index + 1, evaluated=False))
     return runs.digest("stage", parts, *_surroundings(config, heard), *own)
+
+
+def _as_text_llm(config: RunConfig) -> RunConfig:
+    """The run without its adapter, its stages called by their tasks as a text LLM's are."""
+    stages = [s.model_copy(update={"reads": None, "name": "_".join(s.tasks)}) for s in config.stages]
+    return config.model_copy(update={"adapter": None, "stages": stages})
 
 
 def components(config: RunConfig) -> dict[str, str | int]:

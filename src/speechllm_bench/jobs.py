@@ -137,7 +137,8 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "started": started,
     }
     with runs.whole_folder(studies.run_folder(profile, record["digest"])) as folder:
-        trained_in = [studies.stage_folder(profile, digest) for digest in record["stages"]]
+        folders = (studies.stage_folder(profile, digest) for digest in record["stages"])
+        trained_in = dict(zip((stage.name for stage in config.stages), folders))
         loop.join_curves(trained_in, folder / "curve.csv")
         if not diverged:
             evaluated = preparation.evaluated_corpus(config, corpus)
@@ -223,6 +224,8 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
 
     Locked: of two runs that start from one stage, one trains it and the other waits.
     """
+    import torch
+
     from speechllm_bench.training import loop, stages
 
     digest = identity.stage_digest(config, index)
@@ -247,8 +250,12 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             "validation_seconds": round(fitted.validation_seconds, 2),
             **seen.record(),
         }
+        trained, stored = model.trained_parameters(stage.train), None
+        if config.precision == "mixed":  # stored small, and exactly as the runs after it read them
+            loop.round_to_16_bits(trained)
+            stored = torch.float16
         with runs.whole_folder(folder) as temporary:
-            loop.save_weights(model.trained_parameters(stage.train), temporary / "weights.safetensors")
+            loop.save_weights(trained, temporary / "weights.safetensors", stored)
             if seen.ctc_head:
                 loop.save_weights(seen.ctc_head, temporary / "ctc_head.safetensors")
             loop.write_curve([(stage.name, fitted.timed_curve())], temporary / "curve.csv")

@@ -37,6 +37,7 @@ class Training(Fit):
     lora_lr: float = Field(gt=0)  # of stages that train LoRA
     validation_examples: int = Field(gt=0)
     decoded_turns: int = Field(ge=0)
+    frame_shift: int | None = Field(None, gt=1)  # of composite models; None: none (`StageConfig.frame_shift`)
     decoded_early: bool = True  # whether a stage is decoded that does not teach what it would be asked
 
 

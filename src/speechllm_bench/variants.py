@@ -22,6 +22,7 @@ class StageRecipe(Stage):
     """
 
     budget: list[Budget] = Field(min_length=1)
+    lr_factor: float = Field(1.0, gt=0)  # times the variant's learning rates
     times: float = Field(1.0, gt=0)  # the budget: what makes variants equal in tokens, not in examples
     beside: dict[TaskName, list[Budget]] | None = None
 
@@ -68,4 +69,6 @@ class Variant(Strict):
         """Its stages, behind the warm start where the profile has that everywhere."""
         everywhere = profile.warm_start and profile.warm_start.everywhere and self.warm_start
         trains = self.adapter and any("adapter" in stage.train for stage in self.stages)
-        return [*([WARM_START] if everywhere and trains else []), *self.stages]
+        reading = [stage for stage in self.stages if stage.reads]  # what needs no adapter comes first
+        speech = self.stages[len(reading) :]
+        return [*reading, *([WARM_START] if everywhere and trains else []), *speech]

@@ -1,6 +1,6 @@
 """Verification of stored numbers in minutes: shipped weights answer shipped test turns again.
 
-`results/<profile>/models/` holds what runs have trained, one safetensors file per training, in 16 bits.
+`results/<profile>/stages/` holds what runs have trained, one folder per stage, in 16 bits.
 `results/<profile>/turns/` holds the audio of the test turns. Verifying encodes, decodes and scores anew, and
 says for each run whether its number lands inside the stored interval.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechllm_bench import identity, jobs, paths, preparation, runs, studies
+from speechllm_bench import identity, jobs, paths, preparation, runs, sealed, studies
 from speechllm_bench.config import RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import MissingInput, UserError
@@ -42,44 +42,21 @@ class Verified:
         return self.low <= self.again <= self.high
 
 
-def models_folder(profile: str) -> Path:
-    return paths.results(profile) / "models"
-
-
 def turns_folder(profile: str) -> Path:
     return paths.results(profile) / "turns"
 
 
-def export_model(run: studies.Run) -> Path:
-    """What the run trained, as one safetensors file of 16-bit floats, beside the results.
-
-    UserError where it is not trained yet.
-    """
-    from safetensors.torch import load_file, save
-
-    weights = {}
-    for digest in run.stages:
-        file = studies.stage_folder(run.profile, digest) / "weights.safetensors"
-        if not file.is_file():
-            raise UserError(f"{run.name} is not trained on this machine; run it first")
-        weights |= load_file(file)
-    target = models_folder(run.profile) / f"{run.stages[-1]}.safetensors"
-    halves = {name: weight.half().contiguous() for name, weight in sorted(weights.items())}
-    about = {"first_run": run.name, "stages": ",".join(run.stages)}
-    runs.write_bytes(target, save(halves, metadata=about))
-    return target
-
-
 def verify(profile: str, tell: Callable[[str], None] = print) -> list[Verified]:
-    """Every stored run whose model and test turns are shipped, decoded and scored again.
+    """Every stored run whose stages and test turns are shipped, decoded and scored again.
 
     MissingInput where nothing is shipped, or a backbone is not on this machine.
     """
-    files = sorted(models_folder(profile).glob("*.safetensors"))
-    if not files:
-        raise MissingInput(f"no trained model is shipped for profile '{profile}' in {models_folder(profile)}")
+    recorded = [(folder, record) for folder, record in _records(profile) if _shipped(profile, record)]
+    if not recorded:
+        folder = paths.results(profile) / "stages"
+        raise MissingInput(f"no trained stages are shipped for profile '{profile}' in {folder}")
     named = _names(profile)
-    return [found for file in files for found in _verify_model(profile, file, named, tell)]
+    return [found for one in recorded for found in _verify_run(profile, *one, named, tell)]
 
 
 def told(found: list[Verified]) -> str:
@@ -97,42 +74,40 @@ def told(found: list[Verified]) -> str:
     return f"{tabulate(rows, columns, disable_numparse=True)}\n{closing}"
 
 
-def _verify_model(
-    profile: str, file: Path, named: dict[str, str], tell: Callable[[str], None]
+def _verify_run(
+    profile: str, folder: Path, record: dict, named: dict[str, str], tell: Callable[[str], None]
 ) -> Iterator[Verified]:
-    from speechllm_bench.training import stages
+    from speechllm_bench.training import loop, stages
 
-    recorded = [
-        (folder, record) for folder, record in _records(profile) if record["stages"][-1:] == [file.stem]
-    ]
-    if not recorded:
+    config = RunConfig.model_validate(record["config"])
+    if identity.run_digest(config) != record["digest"]:
         raise UserError(
-            f"{file} belongs to no run on record; bring results/{profile} back with `git checkout`"
+            f"run {record['digest']} of {profile} was made by other code, backbones or corpus than this "
+            f"checkout has; verify it at commit {record['environment']['commit']}"
         )
-    model = tokenizer = None
-    for folder, record in recorded:
-        config = RunConfig.model_validate(record["config"])
-        if identity.run_digest(config) != record["digest"]:
-            raise UserError(
-                f"run {record['digest']} of {profile} was made by other code, backbones or corpus than this "
-                f"checkout has; verify it at commit {record['environment']['commit']}"
-            )
-        corpus = preparation.ensure_shipped(config.corpus, turns_folder(profile))
-        if config.evaluation.split not in corpus.splits:
-            continue
-        frames = preparation.ensure_shipped_frames(config, corpus) if config.hears else None
-        if model is None:
-            model, tokenizer = stages.build_model(config, frames.dim if frames else None)
-            load_exported(model, config, file)
-        recognised = {}
-        if config.evaluation.text == "asr":
-            recognised = preparation.ensure_transcripts(config, corpus, config.evaluation.split)
-        types = corpora.slot_types(config.corpus.name)
-        data = stages.Data([], [], types, frames, recognised)
-        with tempfile.TemporaryDirectory() as again:
-            tell(f"{named.get(folder.name, folder.name)} on {config.evaluation.split} ...")
-            jobs.evaluate(config, model, tokenizer, corpus, data, Path(again), lambda phase, share: None)
-            yield _compared(profile, folder, Path(again), config, named)
+    corpus = preparation.ensure_shipped(config.corpus, turns_folder(profile))
+    if config.evaluation.split not in corpus.splits:
+        return
+    frames = preparation.ensure_shipped_frames(config, corpus) if config.hears else None
+    model, tokenizer = stages.build_model(config, frames.dim if frames else None)
+    for stage, digest in zip(config.stages, record["stages"], strict=True):
+        trained = studies.stage_folder(profile, digest)
+        sealed.read(trained / "stage.json", "bring it back with `git checkout`")
+        loop.load_weights(model.trained_parameters(stage.train), trained / "weights.safetensors")
+    recognised = {}
+    if config.evaluation.text == "asr":
+        recognised = preparation.ensure_transcripts(config, corpus, config.evaluation.split)
+    types = corpora.slot_types(config.corpus.name)
+    data = stages.Data([], [], types, frames, recognised)
+    with tempfile.TemporaryDirectory() as again:
+        tell(f"{named.get(folder.name, folder.name)} on {config.evaluation.split} ...")
+        jobs.evaluate(config, model, tokenizer, corpus, data, Path(again), lambda phase, share: None)
+        yield _compared(profile, folder, Path(again), config, named)
+
+
+def _shipped(profile: str, record: dict) -> bool:
+    """Whether every stage that the run was trained in is on disk."""
+    return all(studies.stage_done(profile, digest) for digest in record["stages"])
 
 
 def _records(profile: str) -> Iterator[tuple[Path, dict]]:
@@ -140,22 +115,6 @@ def _records(profile: str) -> Iterator[tuple[Path, dict]]:
         record = runs.read_json(file, runs.DELETE_FOLDER)
         if record["status"] == "ok" and record["stages"]:
             yield file.parent, record
-
-
-def load_exported(model, config: RunConfig, file: Path) -> None:
-    """What `export_model` wrote into the parameters that the stages train."""
-    import torch
-    from safetensors.torch import load_file
-
-    stored = load_file(file)
-    learned: dict = {}
-    for stage in config.stages:
-        learned |= model.trained_parameters(stage.train)
-    if learned.keys() != stored.keys():
-        raise UserError(f"{file} holds the weights of another model; bring it back with `git checkout`")
-    with torch.no_grad():
-        for name, parameter in learned.items():
-            parameter.copy_(stored[name])
 
 
 def _compared(profile: str, stored: Path, again: Path, config: RunConfig, named: dict[str, str]) -> Verified:

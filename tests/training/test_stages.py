@@ -419,6 +419,45 @@ def test_a_batch_in_parts_gives_the_same_numbers_and_is_the_same_run(
     assert [p.value for p in found.curve] == pytest.approx([p.value for p in expected.curve], rel=1e-5)
 
 
+def test_turns_begin_elsewhere_each_time_they_are_seen_and_alike_in_parts(
+    tiny_run, tiny_data, tmp_path, collated
+):
+    """Fewer zero frames than `frame_shift`, before a turn in training alone, whatever the parts."""
+
+    def frames_heard(config, folder):
+        collated.clear()
+        train(config, tiny_data, tmp_path / folder)
+        return [frames for _, told in collated for frames in told["frames"]]
+
+    config = stage(tiny_run(), examples=64, decoded_turns=0, frame_shift=8)
+    heard = frames_heard(config, "whole")
+    validated, trained = heard[:-64], heard[-64:]
+    stored = {tiny_data.frames[turn.id].tobytes() for turn in tiny_data.train}
+    drawn = []
+    for frames in trained:
+        n = int(np.flatnonzero(np.abs(frames).sum(axis=1))[0])
+        assert frames[n:].tobytes() in stored
+        drawn.append(n)
+    assert set(drawn) == set(range(8))
+    assert validated and all(np.abs(frames[0]).sum() > 0 for frames in validated)
+    parts = frames_heard(stage(config, micro_batch=1), "parts")[-64:]
+    assert all(np.array_equal(a, b) for a, b in zip(trained, parts, strict=True))
+
+
+def test_a_stage_that_reads_is_a_text_llms_training_and_leaves_the_adapter(tiny_run, tiny_data, tmp_path):
+    hears = stage(tiny_run(lora=LORA), train=["lora"], reads=True)
+    fresh, _ = stages.build_model(hears, tiny_data.frames.dim)
+    model, fit, seen = train(hears, tiny_data, tmp_path / "hears")
+    alone = stage(tiny_run(lora=LORA).model_copy(update={"adapter": None}), train=["lora"])
+    reader, _ = stages.build_model(alone, None)
+    expected, _ = stages.train_stage(alone, 0, reader, _, replace(tiny_data, frames=None), tmp_path / "reads")
+    assert fit.curve == expected.curve and seen.speech_hours == 0
+    pairs = zip(fresh.adapter.parameters(), model.adapter.parameters(), strict=True)
+    assert all(torch.equal(before, after) for before, after in pairs)
+    with pytest.raises(ValueError, match="trains LoRA alone"):
+        StageConfig.model_validate(hears.stages[0].model_dump() | {"train": ["adapter", "lora"]})
+
+
 @pytest.mark.parametrize("hears", ["composite", "audio_llm"])
 def test_in_bf16_what_is_frozen_is_kept_so_and_what_learns_in_fp32(
     tiny_run, tiny_data, tiny_backbones, tmp_path, hears

@@ -8,6 +8,7 @@ The colours are Okabe and Ito's, told apart by colour-blind readers; markers and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import NamedTuple, get_args
 
 from speechllm_bench import axes
@@ -100,18 +101,18 @@ def _told_apart(wanted: Mapping[str, tuple[str, Colour, Marker]], by_marker: boo
     by_marker: by markers alone, as long as there are any left; without it by colour and marker together.
     """
     found: dict[str, Look] = {}
-    asked, used = {marker for _, _, marker in wanted.values()}, set()
-    both = [(colour, marker) for colour in get_args(Colour) for marker in _FREE]
+    asked, every = {marker for _, _, marker in wanted.values()}, get_args(Colour)
     for name, (label, colour, marker) in wanted.items():
-        pairs, labels = {one[1:] for one in used}, {one[0] for one in used}
-        if by_marker and marker in {marker for _, marker in pairs}:
-            taken = asked | {marker for _, marker in pairs}
-            marker = next((one for one in _FREE if one not in taken), marker)
-        own = [(colour, one) for one in (marker, *_FREE)]
-        colour, marker = next((pair for pair in [*own, *both] if pair not in pairs), (colour, marker))
-        label = f"{label} ({name})" if label in labels else label
-        used.add((label, colour, marker))
-        found[name] = _look(label, colour, marker)
+        used = {(look.colour, look.marker) for look in found.values()}
+        dashes = {look.dash for look in found.values() if look.colour == COLOURS[colour]}
+        there_are = sorted(_FREE, key=lambda one: DASHES[one] in dashes)  # other dashes of the colour first
+        if by_marker and marker in {one for _, one in used}:
+            taken = asked | {one for _, one in used}
+            marker = next((one for one in there_are if one not in taken), marker)
+        pairs = [(colour, marker), *product([colour], there_are), *product(every, _FREE)]
+        colour, marker = next((pair for pair in pairs if (COLOURS[pair[0]], pair[1]) not in used), pairs[0])
+        taken_label = label in {look.label for look in found.values()}
+        found[name] = _look(f"{label} ({name})" if taken_label else label, colour, marker)
     return found
 
 

@@ -263,12 +263,20 @@ def _resume(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer) ->
     return _State()
 
 
-def save_weights(parameters: dict[str, nn.Parameter], path: Path) -> None:
-    """The trained parameters alone, as safetensors.
+def round_to_16_bits(parameters: Mapping[str, nn.Parameter]) -> None:
+    """Weights become the nearest that fp16 can hold, in place."""
+    with torch.no_grad():
+        for parameter in parameters.values():
+            parameter.copy_(parameter.half())
+
+
+def save_weights(parameters: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None = None) -> None:
+    """The trained parameters alone, as safetensors; dtype: that of the file, None is each one's own.
 
     In memory first: on a full disk the libraries' own writers raise errors that do not say so.
     """
-    path.write_bytes(save({name: p.detach().cpu().contiguous() for name, p in parameters.items()}))
+    kept = {name: p.detach().to("cpu", dtype).contiguous() for name, p in parameters.items()}
+    path.write_bytes(save(kept))
 
 
 def load_weights(parameters: dict[str, nn.Parameter], path: Path) -> None:
@@ -296,13 +304,13 @@ def write_curve(stages: Sequence[tuple[str, list[Point]]], path: Path) -> None:
     runs.write_text(path, file.getvalue())
 
 
-def join_curves(folders: Sequence[Path], path: Path) -> None:
-    """The curves of consecutive stages as one; steps, examples and seconds count on from stage to stage."""
+def join_curves(folders: Mapping[str, Path], path: Path) -> None:
+    """The curves of consecutive stages, by name, as one; steps, examples and seconds count on."""
     header, joined = list(CURVE_COLUMNS), []
     steps = examples = seconds = 0
-    for folder in folders:
+    for stage, folder in folders.items():  # another run may call a shared stage by another name
         header, *rows = csv.reader((folder / "curve.csv").read_text(encoding="utf-8").splitlines())
-        for stage, step, seen, split, metric, value in rows:
+        for _, step, seen, split, metric, value in rows:
             value = round(float(value) + seconds, 2) if metric == SECONDS else value
             joined.append([stage, int(step) + steps, int(seen) + examples, split, metric, value])
         steps, examples = (joined[-1][1], joined[-1][2]) if rows else (steps, examples)

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from speechllm_bench.config import RunConfig, StageConfig
+from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators.labels import labels as annotated
 from speechllm_bench.data.corpora import instructions
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.evaluation import score
-from speechllm_bench.evaluation_config import TaskName, Text
 from speechllm_bench.models.adapters import build_adapter, mean_norm
 from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
 from speechllm_bench.models.bf16 import computes_in_bf16
@@ -30,6 +29,7 @@ from speechllm_bench.tasks import TASKS, USUAL
 from speechllm_bench.tasks.trace import Trace
 from speechllm_bench.training import distillation, schedule
 from speechllm_bench.training.accumulation import Parts
+from speechllm_bench.training.augmentation import shifted
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.training.regulariser import Regulariser
 from speechllm_bench.training.seen import Seen
@@ -111,6 +111,7 @@ def train_stage(
 ) -> tuple[Fit, Seen]:
     """Train stage `index` in place; returns the fit and what was seen for it."""
     stage = config.stages[index]
+    data = replace(data, frames=None) if stage.reads else data
     place = model.llm.device
     for task in stage.taught:
         questions.with_gold(data.train, [task], 1)  # refuses a task that nothing is known for
@@ -136,6 +137,9 @@ def train_stage(
         model.train()
         chosen, heard_of = [examples[i] for i in places], [turns[i] for i in places]
         heard = data.heard(heard_of, stage.text, chosen)
+        if limit := stage.frame_shift:  # drawn by place, so alike for a batch and for its parts
+            pairs = zip(heard["frames"], places, strict=True)
+            heard["frames"] = [shifted(frames, limit, [config.seed, index, i]) for frames, i in pairs]
         if warm_start:
             positions[places[0]] = padding(heard["frames"])
             return warm_start.loss(heard_of, heard["frames"])
@@ -173,14 +177,16 @@ def train_stage(
             return True
         return not whole and parts.halve(stage.batch_size)
 
+    if warm_start:
+        validate = warm_start.validation(data.validation, data.frames)
+    else:
+        validate = _validation(config, stage, model, tokenizer, data)
     fitted = fit(
         stage,
         parameters,
         batches,
         loss,
-        warm_start.validation(data.validation, data.frames)
-        if warm_start
-        else _validation(config, stage, model, tokenizer, data),
+        validate,
         checkpoint,
         config.seed,
         shares={name: rate for name in parameters if "lora_" not in name},
@@ -190,16 +196,12 @@ def train_stage(
         progress=progress,
     )
     amounts = _amounts(config, stage, turns, examples, tokenizer, data)
-    thought = [turn.id for turn, e in zip(turns, examples, strict=True) if _thinks(e)] if stage.traces else []
-    stored = sum(id in data.traces for id in thought)
+    thinking = (t.id for t, e in zip(turns, examples, strict=True) if stage.traces and TASKS[e.task].thinks)
+    stored = sum(id in data.traces for id in thinking)
     padded, whole = map(sum, zip(*positions.values(), strict=True)) if positions else (0, 1)
     left = (warm_start.left_out, warm_start.head.weights()) if warm_start else (None, None)
     prompts = prompt_tokens(tokenizer, examples, spoken=data.frames is not None)
     return fitted, Seen(padded / whole, *amounts, prompts, stored, *left)
-
-
-def _thinks(example: Example) -> bool:
-    return TASKS[example.task].thinks
 
 
 def _asked(
