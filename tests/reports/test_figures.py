@@ -175,10 +175,11 @@ def test_variants_have_the_colour_and_the_marker_of_their_axis_values():
 
 def test_an_adapter_has_one_colour_in_all_studies():
     colours = set()
-    for name in ("adapter_size", "adapter_sweep", "lora"):
+    for name in ("adapter_size", "adapter_reading", "lora"):
         study, _ = studies.load(name, "mini")
-        of_mlp = [v for v in study.variants if study.place(v).axes.items() >= {("adapter", "mlp")}]
-        colours |= {looks.of(study)[v].colour for v in of_mlp if "control" not in study.place(v).axes}
+        at = {variant: study.place(variant).axes for variant in study.variants}
+        of_mlp = [v for v in at if at[v].get("adapter") == "mlp" and "control" not in at[v]]
+        colours |= {looks.of(study)[variant].colour for variant in of_mlp}
     assert colours == {looks.COLOURS["blue"]}
 
 
