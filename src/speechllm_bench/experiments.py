@@ -18,6 +18,10 @@ from speechllm_bench.strict import Name, Prose, Strict, checked, load_yaml, over
 from speechllm_bench.tasks import METRICS, TASKS, USUAL, transcription
 from speechllm_bench.variants import StageRecipe, Variant
 
+FigureName = Literal[
+    *("systems", "cost", "gradients", "families", "levels", "types", "scale", "settings", "noise", "seconds")
+]
+TableName = Literal["traces", "changes", "slue", "tags", "gains", "decoding", "alignment"]
 VARIANT_SETS = ("all", "telling", "extremes")  # names for several variants of a study at once
 
 
@@ -71,8 +75,8 @@ class Study(Strict):
     colour: Name | None = None  # the axis that colours variants; null: the first one of `names`
     marker: Name | None = None  # the axis that marks them; null: as for colours
     variants: dict[Name, dict] = Field(default_factory=dict)  # further ones by name, and what each changes
-    figures: list[Name] = Field(default_factory=list)  # beside learning curves and parameters
-    tables: list[Name] = Field(default_factory=list)  # beside its own and that of its claims
+    figures: list[FigureName] = Field(default_factory=list)  # beside learning curves and parameters
+    tables: list[TableName] = Field(default_factory=list)  # beside its own and that of its claims
     reported: list[Reported] = Field(default_factory=list)
     claims: list[ClaimConfig] = Field(default_factory=list)
 
