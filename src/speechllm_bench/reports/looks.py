@@ -57,18 +57,18 @@ def of(study: Study) -> dict[str, Look]:
     return _told_apart(wanted, by_marker=study.marker is None)
 
 
-def of_axis(study: Study, axis: str) -> dict[str, Look]:
-    """The look of each value of an axis, by its key."""
-    return {
-        key: _look(axes.label(key, value), value.colour, value.marker)
-        for key, value in _values(study, axis).items()
-    }
+def of_axis(study: Study, axis: str, others: Iterable[str] = ()) -> dict[str, Look]:
+    """The look of each value of an axis, by its key; `others` are drawn beside them."""
+    return _looks(_filled(dict.fromkeys(others, Value()) | _values(study, axis)))
 
 
 def of_names(names: Iterable[str]) -> dict[str, Look]:
     """Looks of names that belong to no study."""
-    values = _filled(dict.fromkeys(names, Value()))
-    return {name: _look(axes.label(name), value.colour, value.marker) for name, value in values.items()}
+    return _looks(_filled(dict.fromkeys(names, Value())))
+
+
+def _looks(values: Mapping[str, Value]) -> dict[str, Look]:
+    return {key: _look(axes.label(key, v), v.colour, v.marker) for key, v in values.items()}
 
 
 def _values(study: Study, axis: str) -> dict[str, Value]:
