@@ -74,6 +74,8 @@ class ForkServer:
             stderr=subprocess.DEVNULL,
             bufsize=0,
         )
+        assert self._process.stdin and self._process.stdout, "both are pipes"
+        self._requests, self._answers = self._process.stdin, self._process.stdout
         self._gone = False
 
     def start(
@@ -86,7 +88,7 @@ class ForkServer:
         request = {"module": module, "arguments": list(arguments), "settings": dict(settings)}
         request |= {"log": str(log), "threads": threads}
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._requests.write(json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
             return None
         while not self._told and not self._gone:
@@ -103,16 +105,15 @@ class ForkServer:
         return self._codes.get(pid, GONE if self._gone else None)
 
     def close(self) -> None:
-        self._process.stdin.close()
+        self._requests.close()
         self._process.wait()
-        self._process.stdout.close()
+        self._answers.close()
 
     def _listen(self, seconds: float | None) -> None:
         """Take what the server says within this time; None: until it says something."""
-        answers = self._process.stdout
-        if not select.select([answers], [], [], seconds)[0]:
+        if not select.select([self._answers], [], [], seconds)[0]:
             return
-        said = os.read(answers.fileno(), 2**16)
+        said = os.read(self._answers.fileno(), 2**16)
         self._gone = not said
         *lines, self._rest = (self._rest + said).split(b"\n")
         for line in lines:
