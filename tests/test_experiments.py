@@ -317,7 +317,7 @@ def test_several_mistakes_are_told_at_once(suite):
     [
         (lambda p: p["training"].update(batch_size="4"), "key 'training.batch_size' has value '4'"),
         (lambda p: p["training"].update(batch_size=4.5), "key 'training.batch_size' has value 4.5"),
-        (lambda p: p.update(precision="fp16"), "'fp32', 'bf16' or 'mixed'"),
+        (lambda p: p.update(precision="fp16"), "'fp32', 'bf16', 'mixed' or 'nf4'"),
         (
             lambda p: p.update(profile="huge"),
             "smoke.yaml calls its profile 'huge'; file and profile bear one",

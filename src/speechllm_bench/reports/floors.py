@@ -26,19 +26,15 @@ NOT_RUN = "NOT RUN"
 BELOW = "‡"
 """Mark of a row that does not clear the floors of its questions."""
 
-Questions = tuple[str | None, str, str, int | None, str]
-"""Corpus (None: the one that is trained on), test set, slot types, fixed number of distractors, and main
-metric: what a floor has to share."""
+Questions = tuple[str | int | None, ...]
+"""Test set, slot types, fixed number of distractors, main metric, and the corpus where it is not the one that
+is trained on: what a floor has to share."""
 
 
 def questions(evaluation: EvaluationConfig) -> Questions:
-    return (
-        evaluation.corpus and evaluation.corpus.name,
-        evaluation.split,
-        evaluation.slot_types,
-        evaluation.distractors,
-        TASKS[evaluation.task].main.name,
-    )
+    main = TASKS[evaluation.task].main.name
+    corpus = [evaluation.corpus.name] if evaluation.corpus else []
+    return (evaluation.split, evaluation.slot_types, evaluation.distractors, main, *corpus)
 
 
 def of(rows: Sequence[dict], variant: str) -> list[str]:
@@ -128,6 +124,7 @@ def named(rows: Sequence[dict], variant: str) -> str | None:
     if asked.answerer == "model" and metric != "f1":
         return None
     parts = ["F1" if metric == "f1" else metric, asked.split]
+    parts += [f"of {asked.corpus.name}"] if asked.corpus else []
     parts += ["unseen slot types"] if asked.slot_types == "out_of_domain" else []
     parts += [f"{asked.distractors} distractors"] if asked.distractors is not None else []
     return ("SLU-" if asked.answerer == "model" else "") + ", ".join(parts)
