@@ -85,7 +85,11 @@ class ForkServer:
 
         settings: environment variables beside the server's. log: what the output is appended to.
         """
-        request = {"module": module, "arguments": list(arguments), "settings": dict(settings)}
+        request: dict[str, object] = {
+            "module": module,
+            "arguments": list(arguments),
+            "settings": dict(settings),
+        }
         request |= {"log": str(log), "threads": threads}
         try:
             self._requests.write(json.dumps(request).encode() + b"\n")
