@@ -1,4 +1,4 @@
-"""Commands that cite numbers and ask models: cite, check, why, ask and export; `cli` has the others."""
+"""Commands that cite, show and ask: cite, check, why, site, ask and export; `cli` has the others."""
 
 from __future__ import annotations
 
@@ -65,10 +65,19 @@ def export(chosen: argparse.Namespace) -> None:
     print(paths.shown(exporting.export(run, chosen.peft)))
 
 
+def site(chosen: argparse.Namespace) -> None:
+    """The results as a folder of pages that opens from disk."""
+    from speechllm_bench import paths
+    from speechllm_bench.site import build
+
+    print(paths.shown(build.write(chosen.profiles, chosen.out and chosen.out.resolve())))
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "cite": cite,
     "check": check,
     "why": why,
+    "site": site,
     "ask": ask,
     "export": export,
 }
