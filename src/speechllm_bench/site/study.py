@@ -22,6 +22,7 @@ def payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
     own = [row for row in rows if row.table == study.study]
     found = {row.name: stored.runs_of(row, profile) for row in own}
     systems, groups, metrics = _systems(own, found)
+    order = {name: i for i, name in enumerate(study.variants)}
     return {
         "study": study.study,
         "profile": profile,
@@ -31,8 +32,8 @@ def payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
         "baseline": study.baseline,
         "smoke": base_profile(profile) == "smoke",
         "headings": columns.HEADINGS,
-        "rows": [_row(row) for row in rows],
-        "looks": {row.name: looks.look(row.name)[:2] for row in own},
+        "rows": [_row(row) for row in sorted(rows, key=lambda row: order.get(row.name, len(order)))],
+        "looks": {row.name: _look(row.name) for row in own},
         "systems": systems,
         "groups": groups,
         "metrics": metrics,
@@ -70,6 +71,12 @@ def turns_name(one: stored.StoredRun) -> str:
     """What tells test sets of questions apart: the questions, and in which words their answers are."""
     asked = one.config["evaluation"]
     return "-".join(filter(None, [one.score["items"], asked["task"], asked.get("wording")]))
+
+
+def _look(variant: str) -> tuple[str, str, str]:
+    """Label, colour and dash of a variant's lines."""
+    label, colour, _, dash = looks.look(variant)
+    return label, colour, "" if isinstance(dash, str) else " ".join(f"{2 * part:g}" for part in dash[1])
 
 
 def _row(row: Row) -> dict:
