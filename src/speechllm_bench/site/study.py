@@ -14,6 +14,8 @@ from speechllm_bench.reports.curves import read_curve
 from speechllm_bench.site import packed
 from speechllm_bench.tasks import MAIN_METRICS, TASKS, Metric
 
+RULES = {"f1", "precision", "recall", "quotient", "rate", "macro", "weighted"}
+"""Rules of metrics that the page can compute (assets/stats.js); variants with another are in tables alone."""
 FURTHER = {"precision_v2", "recall_v2", "f1_v2"}  # in no table: the version that is shown has the plain names
 
 
@@ -23,6 +25,7 @@ def payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
     found = {row.name: stored.runs_of(row, profile) for row in own}
     systems, groups, metrics = _systems(own, found)
     shown = looks.of(study)
+    order = {name: i for i, name in enumerate(study.variants)}
     return {
         "study": study.study,
         "profile": profile,
@@ -32,8 +35,8 @@ def payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
         "baseline": study.baseline,
         "smoke": base_profile(profile) == "smoke",
         "headings": columns.HEADINGS,
-        "rows": [_row(row) for row in rows],
-        "looks": {row.name: shown[row.name][:2] for row in own},
+        "rows": [_row(row) for row in sorted(rows, key=lambda row: order.get(row.name, len(order)))],
+        "looks": {row.name: _look(shown[row.name]) for row in own},
         "systems": systems,
         "groups": groups,
         "metrics": metrics,
@@ -73,6 +76,12 @@ def turns_name(one: stored.StoredRun) -> str:
     return "-".join(filter(None, [one.score["items"], asked["task"], asked.get("wording")]))
 
 
+def _look(look: looks.Look) -> tuple[str, str, str]:
+    """Label, colour and dash of a variant's lines."""
+    label, colour, _, dash = look
+    return label, colour, "" if isinstance(dash, str) else " ".join(f"{2 * part:g}" for part in dash[1])
+
+
 def _row(row: Row) -> dict:
     """A row of a table with its cells; what its numbers were made of is in numbers.json alone."""
     about = asdict(row)
@@ -97,6 +106,8 @@ def _systems(own: Sequence[Row], found: Mapping[str, list]) -> tuple[dict, list,
             continue
         first = some[0]
         task = TASKS[score.task_of(first.score)]
+        if task.main.rule.__name__ not in RULES:
+            continue
         shown = [m for m in _shown(task.metrics) if all(m.counts in one.score["sums"] for one in some)]
         metrics |= {m.name: _metric(m) for m in shown}
         key = (first.score["items"], task.main.name)
@@ -130,7 +141,7 @@ def _labelled(groups: Sequence[dict]) -> list[dict]:
 
 
 def _shown(metrics: Sequence[Metric]) -> list[Metric]:
-    return [m for m in metrics if m.column and m.name not in FURTHER]
+    return [m for m in metrics if m.column and m.name not in FURTHER and m.rule.__name__ in RULES]
 
 
 def _metric(metric: Metric) -> dict:
