@@ -191,7 +191,7 @@ class EvaluationConfig(Strict):
     split: Literal["validation", "A-test", "B-test", "C-test", "es", "fr"]
     task: TaskName = USUAL
     slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
-    audio: Literal["own", "other"] = "own"  # other: another turn's audio, the `no audio` control
+    audio: Literal["own", "other"] = "own"  # other: another turn's audio, the control called wrong audio
     answerer: Answerer = "model"
     text: Text = "gold"
     batch_size: int = Field(gt=0)

@@ -27,7 +27,8 @@ def verdict(
     """Judge a claim by the paired difference F1(better) - F1(worse); None when either was not run.
 
     p: of that difference, after Holm's correction over the study's claims. testable: False where the claim
-    is about a scale that was not run. above_floors: False where the better side does not clear its floors.
+    is about a scale that was not run. above_floors: False where the side that is ahead does not clear its
+    floors.
 
     agrees, disagrees: the variants differ (rule 13), as claimed or the other way round, over two seeds or
     more. no difference: the whole interval lies within the least difference. weak support, weak

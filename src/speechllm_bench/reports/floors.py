@@ -145,10 +145,8 @@ def sentence(frame: pd.DataFrame) -> str:
     floors = "; ".join(f"{what}: {', '.join(values)}" for what, values in said.items())
     below = frame["above_floors"].eq(False).sum() if "above_floors" in frame else 0
     judged = frame["above_floors"].notna().sum() if "above_floors" in frame else 0
-    mark = (
-        f" {BELOW} marks the {below} of {judged} rows that do not clear the floors of F1." if judged else ""
-    )
-    return f"Floors, which no listening is needed for: {floors}.{mark}"
+    mark = f" {BELOW} marks the {below} of {judged} rows that are not above the floors of F1."
+    return f"Floors are scores that need no hearing: {floors}.{mark if judged else ''}"
 
 
 def above(rows: Sequence[dict], variant: str) -> bool | None:

@@ -35,7 +35,7 @@ from speechllm_bench.reports import (
 )
 from speechllm_bench.reports.captions import ONE_SEED_NOTE
 from speechllm_bench.reports.curves import read_curve, trained_again
-from speechllm_bench.schema import CURVE_COLUMNS
+from speechllm_bench.schema import CURVE_COLUMNS, Interval
 from speechllm_bench.stats import ONE_SEED, with_interval
 from speechllm_bench.tasks import MAIN_METRICS, TASKS
 
@@ -68,8 +68,8 @@ OWN_TABLES = {
     "warm_start": {"alignment": (warm_start.alignment, warm_start.CAPTION)},
 }
 CLAIMS_CAPTION = (
-    "Differences are paired, with 95 % intervals; p is two-sided, after Holm's correction over the study's "
-    "claims that were run and are about a scale that was. What a verdict asks for: docs/protocol.md, rule 14."
+    "Differences are paired, with 95 % intervals. p is two-sided, after Holm's correction over the claims of "
+    "the study that can be tested. What each verdict means: docs/glossary.md."
 )
 CLAIM_COLUMNS = [
     *("claim", "source", "compared", "difference", "low", "high", "p", "se", "seeds", "below", "diverged"),
@@ -169,7 +169,7 @@ def verdicts(study: Study, rows: list[dict]) -> pd.DataFrame:
                 "testable": testable,
                 "seeds_diverged": (diverged.get(entry.better, 0), diverged.get(entry.worse, 0)),
                 "beyond": entry.beyond,
-                "below": _below(rows, entry) if difference else [],
+                "below": _below(rows, entry, difference) if difference else [],
                 "diverged": ", ".join(f"{name} diverged on {n}" for name, n in diverged.items()),
             }
         )
@@ -193,9 +193,14 @@ def _judged(line: dict) -> dict:
     return numbers | tested | {"below": ", ".join(line["below"]), "verdict": verdict}
 
 
-def _below(rows: list[dict], claim: ClaimConfig) -> list[str]:
-    """The floors that a claim's better side does not clear."""
-    return [floor for floor, above in floors.cleared(rows, claim.better).items() if above is False]
+def _below(rows: list[dict], claim: ClaimConfig, found: Interval) -> list[str]:
+    """The floors that the side measured ahead does not clear, whichever side the claim names as better.
+
+    Of a difference of differences that is the first variant of the pair whose difference is larger.
+    """
+    other = claim.beyond[0] if claim.beyond else claim.worse
+    ahead = claim.better if found.value >= 0 else other
+    return [floor for floor, above in floors.cleared(rows, ahead).items() if above is False]
 
 
 def claims_notes(found: pd.DataFrame) -> list[str]:

@@ -161,9 +161,9 @@ def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str
         *columns.how(frame),
         "In brackets: 95 % interval by bootstrap over speakers, with the variance between seeds.",
         *captions.one_seed(frame),
-        f"Differences are paired, over shared seeds, to {baseline}; p is two-sided, after Holm's correction",
+        f"Differences are paired, over shared seeds, to {baseline}. p is two-sided, after Holm's correction",
         "over the table's differences.",
-        f"An asterisk marks those of p below {ALPHA} that are at least {LEAST_DIFFERENCE}.",
+        f"An asterisk marks differences of at least {LEAST_DIFFERENCE} with p below {ALPHA}.",
         *([said] if (said := floors.sentence(frame)) else []),
         f"{reported}: the paper's, at the paper's scale and on its own data.",
     ]

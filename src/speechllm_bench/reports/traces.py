@@ -24,14 +24,13 @@ _SHOWN = ("f1", "tokens", "trace_tokens", "obedience", "trace_wer", "faithfulnes
 COLUMNS = {name: METRICS[name].heading for name in _SHOWN}
 LEAST = 0.05  # of the answers must have what a share of them is about; stray ones show nothing
 CAPTION = (
-    "Tokens are those generated; a trace's length, transcript and reasons are of the traces that there are, "
-    "shares otherwise of all answers. In the mode asked for: with a trace where it is asked for, or without. "
-    "Values occur in its transcript: of answers with a value, those whose values all occur in what the trace "
-    "says it heard, which may be made up, as it is without audio; stand in their reasons: those whose values "
-    "stand each in the reason for its slot; a dash where less than a twentieth of the answers have such. "
-    "Malformed: anything wrong in the form, though the answer may be readable (kinds: the study's notebook). "
-    "Seconds of decoding are of a machine as busy as it was: tokens compare, they do not. In brackets: 95 % "
-    "interval by bootstrap over speakers and seeds."
+    "Tokens are those generated. A trace's length, transcript and reasons are of the answers that have a "
+    "trace; other shares are of all answers. In the mode asked for: the answer has a trace where one is "
+    "asked for, and none where not. Values in transcript: all values occur in what the trace says it heard, "
+    "which may be made up. Values in reasons: each value stands in the reason for its slot. Both are of "
+    "answers with a value; a dash stands where less than a twentieth have one. Malformed: anything is wrong "
+    "in the form, though the answer may be readable. Seconds depend on how busy the machine was; tokens do "
+    "not. In brackets: 95 % interval by bootstrap over speakers and seeds."
 )
 
 
