@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechllm_bench import studies, verification
+from speechllm_bench import identity, studies, verification
 from speechllm_bench.config import RunConfig
 from speechllm_bench.data import audio, corpora, questions
 from speechllm_bench.errors import MissingInput, UserError
@@ -54,6 +54,7 @@ class Model:
     def __init__(self, run: Run):
         self.run = run
         self._weights = _weights(run)
+        identity.check_fetched(run.config)
 
     @property
     def config(self) -> RunConfig:

@@ -2,24 +2,32 @@
 
 `results/<profile>/models/` holds what runs have trained, one safetensors file per training, in 16 bits.
 `results/<profile>/turns/` holds the audio of the test turns. Verifying encodes, decodes and scores anew, and
-says for each run whether its number lands inside the stored interval.
+says for each run whether its number lands inside the stored interval. A number named by its id is verified
+from all the runs that it rests on; those without shipped weights are trained again, in a folder of their own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from speechllm_bench import identity, jobs, paths, preparation, runs, studies
+from speechllm_bench import identity, jobs, paths, preparation, runner, runs, sealed, studies
+from speechllm_bench.cite import why
 from speechllm_bench.config import RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import versions
+from speechllm_bench.numbers import Cell, Number
 from speechllm_bench.tasks import TASKS
+
+KEPT = ("clips", "corpora", "frames", "transcripts")  # of the cache: what is not made again
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,27 @@ class Verified:
     @property
     def lands(self) -> bool:
         return self.low <= self.again <= self.high
+
+
+@dataclass(frozen=True)
+class Remade:
+    """A number on record, and the same number from runs that were made again."""
+
+    id: str
+    stored: Cell
+    again: Cell
+    answered: int  # runs whose shipped weights have answered again
+    trained: int  # runs that were made again from the start
+
+    @property
+    def lands(self) -> bool:
+        return self.stored.low <= self.again.value <= self.stored.high
+
+    def __str__(self) -> str:
+        made = {"decoded again": self.answered, "made again": self.trained}
+        how = ", ".join(f"{n} run{'s' * (n > 1)} {what}" for what, n in made.items() if n)
+        verdict = "lands" if self.lands else "DOES NOT LAND"
+        return f"{self.id} = {self.stored.shown} on record, {self.again.shown} here ({how}): {verdict}."
 
 
 def models_folder(profile: str) -> Path:
@@ -82,6 +111,33 @@ def verify(profile: str, tell: Callable[[str], None] = print) -> list[Verified]:
     return [found for file in files for found in _verify_model(profile, file, named, tell)]
 
 
+def verify_number(number: Number, n_jobs: int | None = None, tell: Callable[[str], None] = print) -> Remade:
+    """One number of the tables from its runs, each answered or trained again; results stay as they are.
+
+    UserError for a number without an interval, or a stale one, and where a run cannot be made again.
+    """
+    from speechllm_bench.reports import study as reports
+
+    row, profile = number.row, number.profile
+    if number.cell.low is None:
+        raise UserError(f"{number.id} has no interval to land in; name a metric or a difference")
+    if stale := why.causes(profile, row):
+        raise UserError(f"{number.id} is stale ({'; '.join(map(str, stale))}); report it anew first")
+    study = studies.load(row.study, profile)[0]
+    beside = study.baselines if number.column == "difference" and row.table == row.study else ()
+    names = list(dict.fromkeys([*why.variants_of(study, row), *beside]))
+    planned = [studies.run(row.study, v, s, profile, to_run=False) for v in names for s in row.seeds]
+    paths.cache().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=paths.cache()) as made:
+        answered = _answer_again({run.digest: run for run in planned}.values(), Path(made), tell)
+        with _home(Path(made)):
+            plan = studies.plan([row.study], profile, names, row.seeds)
+            if plan.missing and runner.run_missing(plan, n_jobs).failures:
+                raise UserError(f"{number.id} cannot be verified: not all of its runs could be made again")
+            rows = {found.key: found for found in reports.numbered(row.study, profile, row.seeds)}
+    return Remade(number.id, number.cell, rows[row.key].cells[number.column], answered, len(plan.missing))
+
+
 def told(found: list[Verified]) -> str:
     """A table of what was verified, and a closing sentence."""
     from tabulate import tabulate
@@ -100,8 +156,6 @@ def told(found: list[Verified]) -> str:
 def _verify_model(
     profile: str, file: Path, named: dict[str, str], tell: Callable[[str], None]
 ) -> Iterator[Verified]:
-    from speechllm_bench.training import stages
-
     recorded = [
         (folder, record) for folder, record in _records(profile) if record["stages"][-1:] == [file.stem]
     ]
@@ -109,7 +163,7 @@ def _verify_model(
         raise UserError(
             f"{file} belongs to no run on record; bring results/{profile} back with `git checkout`"
         )
-    model = tokenizer = None
+    loaded: dict = {}
     for folder, record in recorded:
         config = RunConfig.model_validate(record["config"])
         if identity.run_digest(config) != record["digest"]:
@@ -117,22 +171,78 @@ def _verify_model(
                 f"run {record['digest']} of {profile} was made by other code, backbones or corpus than this "
                 f"checkout has; verify it at commit {record['environment']['commit']}"
             )
-        corpus = preparation.ensure_shipped(config.corpus, turns_folder(profile))
-        if config.evaluation.split not in corpus.splits:
-            continue
-        frames = preparation.ensure_shipped_frames(config, corpus) if config.hears else None
-        if model is None:
-            model, tokenizer = stages.build_model(config, frames.dim if frames else None)
-            load_exported(model, config, file)
-        recognised = {}
-        if config.evaluation.text == "asr":
-            recognised = preparation.ensure_transcripts(config, corpus, config.evaluation.split)
-        types = corpora.slot_types(config.corpus.name)
-        data = stages.Data([], [], types, frames, recognised)
         with tempfile.TemporaryDirectory() as again:
-            tell(f"{named.get(folder.name, folder.name)} on {config.evaluation.split} ...")
-            jobs.evaluate(config, model, tokenizer, corpus, data, Path(again), lambda phase, share: None)
-            yield _compared(profile, folder, Path(again), config, named)
+            told = partial(_say, tell, named.get(folder.name, folder.name))
+            if _answer(profile, config, file, Path(again), loaded, told):
+                yield _compared(profile, folder, Path(again), config, named)
+
+
+def _answer(
+    profile: str, config: RunConfig, file: Path, again: Path, loaded: dict, tell: Callable[[str], None]
+) -> str | None:
+    """Answers and scores of shipped weights, into `again`; the kind of device, None for turns not shipped.
+
+    loaded: keeps the model of the file for the next run that it answers.
+    """
+    from speechllm_bench.training import stages
+
+    identity.check_fetched(config)
+    split = config.evaluation.split
+    corpus = preparation.ensure_shipped(config.corpus, turns_folder(profile))
+    if split not in corpus.splits:
+        return None
+    frames = preparation.ensure_shipped_frames(config, corpus) if config.hears else None
+    if file not in loaded:
+        loaded.clear()
+        loaded[file] = stages.build_model(config, frames.dim if frames else None)
+        load_exported(loaded[file][0], config, file)
+    asr = config.evaluation.text == "asr"
+    recognised = preparation.ensure_transcripts(config, corpus, split) if asr else {}
+    data = stages.Data([], [], corpora.slot_types(config.corpus.name), frames, recognised)
+    tell(split)
+    jobs.evaluate(config, *loaded[file], corpus, data, again, lambda phase, share: None)
+    return loaded[file][0].llm.device.type
+
+
+def _say(tell: Callable[[str], None], name: str, split: str) -> None:
+    tell(f"{name} on {split} ...")
+
+
+def _answer_again(planned: Iterable[studies.Run], home: Path, tell: Callable[[str], None]) -> int:
+    """Put runs with shipped weights and turns into another home, with new answers; returns how many."""
+    loaded, answered = {}, 0
+    for run in planned:
+        file = models_folder(run.profile) / f"{run.stages[-1] if run.stages else None}.safetensors"
+        if not file.is_file() or not turns_folder(run.profile).is_dir():
+            continue
+        again = home / run.folder.relative_to(paths.home())
+        again.mkdir(parents=True)
+        if device := _answer(run.profile, run.config, file, again, loaded, partial(_say, tell, run.name)):
+            record = sealed.read(run.folder / "run.json", runs.DELETE_FOLDER)
+            sealed.write(again / "run.json", record | {"device_kind": device})
+            answered += 1
+        else:
+            runs.remove(again)
+    return answered
+
+
+@contextlib.contextmanager
+def _home(folder: Path) -> Iterator[None]:
+    """Results go to another home meanwhile; it has this one's corpora, frames and fetched backbones."""
+    before, (cache, fetched) = os.environ.get(paths.HOME), (paths.cache(), paths.fetched())
+    (folder / ".cache").mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        (cache / name).mkdir(exist_ok=True)
+        (folder / ".cache" / name).symlink_to(cache / name)
+    if fetched.is_dir():
+        (folder / "fetched").symlink_to(fetched)
+    os.environ[paths.HOME] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[paths.HOME]
+        if before is not None:
+            os.environ[paths.HOME] = before
 
 
 def _records(profile: str) -> Iterator[tuple[Path, dict]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from speechllm_bench.experiments import ClaimConfig
+from speechllm_bench.reports import floors
 from speechllm_bench.schema import Interval
 from speechllm_bench.stats import ALPHA, alike, differ
 
@@ -63,3 +65,22 @@ def verdict_on_divergence(better: int, worse: int) -> Verdict:
     if worse:
         return "agrees" if worse > 1 else "weak support"
     return "disagrees" if better > 1 else "weak contradiction"
+
+
+def below(rows: list[dict], claim: ClaimConfig, found: Interval) -> list[str]:
+    """The floors that the side measured ahead does not clear, whichever side the claim names as better.
+
+    Of a difference of differences that is the first variant of the pair whose difference is larger.
+    """
+    other = claim.beyond[0] if claim.beyond else claim.worse
+    ahead = claim.better if found.value >= 0 else other
+    return [floor for floor, above in floors.cleared(rows, ahead).items() if above is False]
+
+
+def diverged(rows: list[dict], claim: ClaimConfig) -> dict[str, int]:
+    """On how many seeds variants of the claim diverged; empty unless each of them was run."""
+    named = (claim.better, claim.worse, *(claim.beyond or ()))
+    done = [(row["variant"], row["status"]) for row in rows if row["record"]]
+    if not set(named) <= {variant for variant, _ in done}:
+        return {}
+    return {name: n for name in named if (n := done.count((name, "diverged")))}

@@ -115,6 +115,8 @@ def line(ax: Axes, value: float, label: str, dash: object, place: int | None = N
         ax.axhline(value, **look)
     else:
         ax.plot([place - 0.46, place + 0.46], [value, value], **look | {"zorder": 3})
+    if value > (top := ax.get_ylim()[1]) / 1.04:  # a floor above all that was measured is seen as well
+        ax.set_ylim(top=max(top, 1.08 * value))
 
 
 def named(rows: Sequence[dict], variant: str) -> str | None:
@@ -153,6 +155,11 @@ def above(rows: Sequence[dict], variant: str) -> bool | None:
     """Whether a variant clears all its floors that were scored; None where none was."""
     known = [one for one in cleared(rows, variant).values() if one is not None]
     return all(known) if known else None
+
+
+def names(rows: Sequence[dict]) -> set[str]:
+    """The variants that are floors: answerers without a model."""
+    return {variant for variant, _ in _floors(rows)}
 
 
 def _above(rows: Sequence[dict], variant: str, floor: str) -> bool | None:

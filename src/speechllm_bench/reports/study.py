@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from speechllm_bench import numbers, paths, runs, stats, studies
 from speechllm_bench.evaluation import versions
-from speechllm_bench.experiments import ClaimConfig, Study
+from speechllm_bench.experiments import Study
 from speechllm_bench.overrides import base_profile
 from speechllm_bench.reports import (
     captions,
@@ -34,8 +35,8 @@ from speechllm_bench.reports import (
     warm_start,
 )
 from speechllm_bench.reports.captions import ONE_SEED_NOTE
-from speechllm_bench.reports.curves import read_curve, trained_again
-from speechllm_bench.schema import CURVE_COLUMNS, Interval
+from speechllm_bench.reports.curves import read_curve, trained_again, trainings
+from speechllm_bench.schema import CURVE_COLUMNS
 from speechllm_bench.stats import ONE_SEED, with_interval
 from speechllm_bench.tasks import MAIN_METRICS, TASKS
 
@@ -81,10 +82,11 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
     """Write a study's tables and, with `draw`, its figures into `results/<profile>`; returns the paths.
 
     Variants without a run stand in the table as NOT RUN; a figure without anything to draw is not made, and
-    an older one of that name is removed.
+    an older one of that name is removed. UserError where records cannot be told apart on this machine.
     """
     study, _ = studies.load(name, profile)
     rows = studies.records(name, profile, seeds)
+    studies.refuse_untold(rows)
     frame = table(study, rows)
     folder = paths.results(profile)
     caption = tables.caption(frame, study.title, " or ".join(study.baselines), profile)
@@ -102,7 +104,7 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
     own = [row for row in kept if row.table == name]
     written.append(page.write(study, frame, own, profile, folder / "tables"))
     numbers.update(profile, name, [name, *(f"{name}_{ending}" for ending in further)], kept)
-    for ending, figure in _figures(study, rows, frame).items() if draw else ():
+    for ending, figure in figures_of(study, rows, frame).items() if draw else ():
         if figure is not None:
             written += figures.save(figure, folder / "figures", f"{name}_{ending}", profile)
             plt.close(figure)
@@ -124,7 +126,8 @@ def _further(name: str, rows: list[dict]) -> dict[str, tuple[pd.DataFrame, str]]
     return {ending: (make(rows), caption) for ending, (make, caption) in made}
 
 
-def _figures(study: Study, rows: list[dict], frame: pd.DataFrame) -> dict[str, Figure | None]:
+def figures_of(study: Study, rows: list[dict], frame: pd.DataFrame) -> dict[str, Figure | None]:
+    """A study's figures by their ending; None where there is nothing to draw. rows, frame: see `table`."""
     drawn = {"curves": curves_figure(study, rows), "parameters": parameters_figure(frame)}
     if study.study in OWN_FIGURES:
         ending, draw = OWN_FIGURES[study.study]
@@ -158,7 +161,7 @@ def verdicts(study: Study, rows: list[dict]) -> pd.DataFrame:
     for entry in study.claims:
         testable = entry.scale is None or all(base_profile(row["profile"]) == "paper" for row in rows)
         testable &= without_meaning.isdisjoint({entry.better, entry.worse, *(entry.beyond or ())})
-        diverged = _diverged(rows, entry) if testable else {}
+        diverged = claims.diverged(rows, entry) if testable else {}
         difference = None if diverged else tables.gain(rows, entry.better, entry.worse, entry.beyond)
         lines.append(
             {
@@ -169,7 +172,7 @@ def verdicts(study: Study, rows: list[dict]) -> pd.DataFrame:
                 "testable": testable,
                 "seeds_diverged": (diverged.get(entry.better, 0), diverged.get(entry.worse, 0)),
                 "beyond": entry.beyond,
-                "below": _below(rows, entry, difference) if difference else [],
+                "below": claims.below(rows, entry, difference) if difference else [],
                 "diverged": ", ".join(f"{name} diverged on {n}" for name, n in diverged.items()),
             }
         )
@@ -193,31 +196,12 @@ def _judged(line: dict) -> dict:
     return numbers | tested | {"below": ", ".join(line["below"]), "verdict": verdict}
 
 
-def _below(rows: list[dict], claim: ClaimConfig, found: Interval) -> list[str]:
-    """The floors that the side measured ahead does not clear, whichever side the claim names as better.
-
-    Of a difference of differences that is the first variant of the pair whose difference is larger.
-    """
-    other = claim.beyond[0] if claim.beyond else claim.worse
-    ahead = claim.better if found.value >= 0 else other
-    return [floor for floor, above in floors.cleared(rows, ahead).items() if above is False]
-
-
 def claims_notes(found: pd.DataFrame) -> list[str]:
     """Sentences on the claims' own comparisons: those of one seed, and what the test set can show."""
     alone = (
         [f"{ONE_SEED} marks differences of one seed: {ONE_SEED_NOTE}"] if found["seeds"].eq(1).any() else []
     )
     return [*alone, *captions.smallest_shown(found["se"].dropna())]
-
-
-def _diverged(rows: list[dict], claim: ClaimConfig) -> dict[str, int]:
-    """On how many seeds variants of the claim diverged; empty unless each of them was run."""
-    named = (claim.better, claim.worse, *(claim.beyond or ()))
-    done = [(row["variant"], row["status"]) for row in rows if row["record"]]
-    if not set(named) <= {variant for variant, _ in done}:
-        return {}
-    return {name: n for name in named if (n := done.count((name, "diverged")))}
 
 
 def curves(rows: list[dict]) -> pd.DataFrame:
@@ -258,34 +242,38 @@ def last_f1(curve: pd.DataFrame, variant: str) -> float:
 def curves_figure(study: Study, rows: list[dict]) -> Figure | None:
     """Validation loss and the decoded tasks' metrics over examples seen; None without a curve.
 
-    Where there are more lines than can be read it is those of the study's telling variants. A training has
-    the name of the first variant that it made, on whatever test set that is evaluated.
+    Where there are more lines than can be read it is those of the study's telling variants, and of more than
+    six a panel there is a row for each six. A panel in which all variants share one training tells nothing
+    and is left out. A training has the name of the first variant that it made, on whatever test set.
     """
     curve = curves(rows)
     if curve["variant"].nunique() > MOST_LINES:
         telling = {row["run"].stages for row in rows if row["record"] and row["variant"] in study.telling}
         curve = curves([row for row in rows if row["record"] and row["run"].stages in telling])
     names = ("loss", *MAIN_METRICS)
-    panels = [m for m in names if ((curve["metric"] == m) & (curve["split"] == "validation")).any()]
+    n_lines = {metric: trainings(curve, metric) for metric in names}
+    panels = [m for m in names if n_lines[m] > 1] or [m for m in names if n_lines[m]]
     if not panels:
         return None
-    figure, axes = figures.panels(len(panels), "page")
-    for metric, ax in zip(panels, axes):
-        figures.learning_curves(curve, ax, metric)
+    rows_of = figures.groups(list(curve["variant"].unique()))
+    figure, axes = figures.panels(len(panels), "page", rows=len(rows_of))
+    for ax, (shown, metric) in zip(axes, itertools.product(rows_of, panels), strict=True):
+        figures.learning_curves(curve[curve["variant"].isin(shown)], ax, metric)
         if metric == "f1":
             floors.draw_on_validation(ax, rows)
+    for column in range(len(panels)):
+        figures.same_limits(axes[column :: len(panels)])
     figures.legend(figure)
     return figure
 
 
 def parameters_figure(frame: pd.DataFrame) -> Figure | None:
     """Each task's main metric with intervals against trained parameters; None where nothing that learns was
-    scored, where all train as many, and where there are more points than can be told apart.
+    scored, where most train as many, and where there are more points than can be told apart.
     """
-    learned = figures.that_learn(frame)
-    if len(learned) > MOST_LINES or learned["trained_parameters"].nunique() < 2:
+    if len(figures.that_learn(frame)) > MOST_LINES:
         return None
-    scored = [m for m in MAIN_METRICS if m in frame and learned[m].notna().any()]
+    scored = [m for m in MAIN_METRICS if m in frame and figures.sizes_tell(frame, m)]
     if not scored:
         return None
     figure, axes = figures.panels(len(scored), "column" if len(scored) == 1 else "page")
@@ -293,7 +281,7 @@ def parameters_figure(frame: pd.DataFrame) -> Figure | None:
         figures.metric_against_parameters(frame, ax, metric)
         if metric == "f1":
             floors.draw_of_table(ax, frame)
-    figures.legend(figure, reported=bool(frame["reported"].notna().any()))
+    figures.legend(figure)
     return figure
 
 

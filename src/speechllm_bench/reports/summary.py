@@ -103,6 +103,7 @@ def _found(name: str, profile: str) -> _Found:
     study, _ = studies.load(name, profile)
     try:
         rows = studies.records(name, profile)
+        studies.refuse_untold(rows)
         tables.refuse_mixtures(rows)
         # Not the whole table, which takes a bootstrap a metric: that of F1 alone gives the same F1.
         f1 = {variant: found for variant in study.variants if (found := tables.main_metric(rows, variant))}

@@ -127,8 +127,8 @@ def ends(frame: pd.DataFrame, n: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def cost_figure(rows: list[dict], curve: pd.DataFrame) -> Figure | None:
-    """F1 over the tokens that an answer takes; None where no answer's tokens were counted."""
-    frame = costs(rows)
+    """F1 over the tokens that an answer takes, floors as lines; None where no tokens were counted."""
+    frame = costs([row for row in rows if row["variant"] not in floors.names(rows)])
     frame = frame[frame["tokens"].map(lambda tokens: tokens is not None)]
     if frame.empty:
         return None
