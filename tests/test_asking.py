@@ -177,6 +177,53 @@ def test_a_card_has_the_runs_numbers(trained):
     assert f"value: {round(f1['value'], 6)}" in text.split("---")[1]
 
 
+@pytest.fixture
+def hub(monkeypatch):
+    from fake_hub import TOKEN, FakeHub
+    from huggingface_hub import constants
+
+    server = FakeHub()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_hub_gets_the_folder_with_a_card_of_its_name(trained, hub, tmp_path):
+    run = trained()
+    assert exporting.publish(run, "someone/lora") == f"{hub.url}/someone/lora"
+    folder = exporting.export(run, tmp_path / "export", place="someone/lora")
+    assert hub.files == {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert "from_pretrained" in (card := hub.files["README.md"].decode()) and '"someone/lora")' in card
+    assert hub.said == [f"lora mlp_lora seed 0, run {run.digest}"]
+
+
+def test_a_hub_that_does_not_take_it_is_told_in_a_sentence(trained, hub, monkeypatch, capsys):
+    from huggingface_hub import constants
+
+    model = asking.Model(trained())
+    monkeypatch.setattr(asking, "load", lambda *_: model)
+    line = ["export", "lora", "mlp_lora", "--profile", "mini", "--hub"]
+
+    def told(name: str) -> str:
+        assert cli.main([*line, name]) == 2
+        sentence = capsys.readouterr().err.strip().splitlines()[-1]  # behind bars of loading weights
+        assert sentence.startswith("speechllm-bench: ")
+        return sentence
+
+    assert told("lora").endswith("'lora' is no repository of a hub; write owner/model")
+    assert told("a/b/c").endswith("'a/b/c' is no repository of a hub; write owner/model")
+    monkeypatch.setenv("HF_TOKEN", "another")
+    assert told("someone/lora").endswith("you are not logged in; run `hf auth login`")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert "http://127.0.0.1:9 is not reached (" in told("someone/lora")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert told("someone/lora").endswith("HF_HUB_OFFLINE is set; unset it and start again")
+    assert hub.files == {}
+
+
 def test_without_lora_there_is_nothing_for_peft(home, tiny_run, tmp_path):
     config = tiny_run()
     run = studies.Run("lora", "mlp", 0, "mini", config, "d", ("s",), "missing")

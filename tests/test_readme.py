@@ -7,14 +7,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
-from speechllm_bench import cli
+from speechllm_bench import cli, studies
 from speechllm_bench.experiments import load_study
 from speechllm_bench.paths import EXPERIMENTS, PROJECT
 from speechllm_bench.profiles import known_profiles
+from speechllm_bench.reports.claims import Verdict
+from speechllm_bench.reports.tables import NOT_RUN
 
 README = (PROJECT / "README.md").read_text("utf-8")
 FIRST_SCREEN = README[: README.index("\n## ")]
@@ -102,8 +105,14 @@ def test_every_page_is_in_the_site():
 
 def test_papers_are_not_called_as_test_sets_are():
     for page in PAGES:
-        if page.name != "findings.md":
-            assert not re.search(r"\b[Pp]apers? [ABC]\b", page.read_text("utf-8")), page.name
+        assert not re.search(r"\b[Pp]apers? [ABC]\b", page.read_text("utf-8")), page.name
+
+
+def test_the_glossary_has_every_status_and_verdict():
+    glossary = (PROJECT / "docs" / "glossary.md").read_text("utf-8")
+    terms = [term for cell in re.findall(r"^\| ([^|]+) \|", glossary, re.M) for term in cell.split(", ")]
+    statuses = ["ok", "diverged", "FAILED", NOT_RUN, studies.NOT_TESTABLE, *get_args(studies.Status)]
+    assert set(statuses) | set(get_args(Verdict)) <= set(terms)
 
 
 def test_make_targets_exist():

@@ -3,9 +3,12 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from speechllm_bench import paths, runs, studies
-from speechllm_bench.errors import UserError
+from speechllm_bench import identity, paths, runs, studies
+from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import seeds
+from speechllm_bench.experiments import resolve
+from speechllm_bench.reports import study as reports
+from speechllm_bench.reports import summary
 
 
 def test_the_grid_is_variants_times_seeds_in_the_studys_order(suite):
@@ -129,3 +132,40 @@ def test_file_and_study_bear_one_name(suite):
     (suite / "experiments" / "copy.yaml").write_text(text)
     with pytest.raises(UserError, match=r"copy.yaml calls its study 'adapter_size'"):
         studies.plan(["copy"], "smoke")
+
+
+def of_fetched(suite, monkeypatch, llm="fetched/smollm2-135m-instruct"):
+    """The toy study with an LLM that is not on this machine, and digests that rest on it."""
+    monkeypatch.setattr(identity, "_surroundings", lambda config, heard: identity.backbone_hash(config.llm))
+    file = paths.EXPERIMENTS / "profiles" / "mini.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"llm": llm}))
+    return next(row for row in studies.records("adapter_size", "mini") if row["variant"] == "mlp")
+
+
+def test_records_are_found_without_the_fetched_backbones(suite, monkeypatch):
+    """A clone has the records and not the weights; their hashes are pinned."""
+    run = of_fetched(suite, monkeypatch)["run"]
+    with pytest.raises(MissingInput, match="fetch small"):  # nothing can be run
+        studies.run("adapter_size", "mlp", 0, "mini")
+    with pytest.raises(MissingInput, match="fetch small"):
+        studies.plan(["adapter_size"], "mini")
+    runs.write_json(run.folder / "run.json", {"status": "diverged"})
+    rows = {row["variant"]: row for row in studies.records("adapter_size", "mini", [0])}
+    assert (rows["mlp"]["status"], rows["cnn"]["status"]) == ("diverged", "NOT RUN")
+    planned = studies.plan(["adapter_size"], "mini")
+    assert [run.variant for run in planned.runs] == ["mlp"] and "fetch small" in planned.left_out[0]
+    studies.refuse_untold(rows.values())  # nothing would be lost
+
+
+def test_nothing_is_written_over_records_that_cannot_be_told_apart(suite, monkeypatch):
+    assert "untold" not in of_fetched(suite, monkeypatch, "nobody/no-such-model")
+    study, profile = studies.load("adapter_size", "mini")
+    config = resolve(profile, study.variant("mlp"), 0)
+    folder = studies.run_folder("mini", "0" * 16)
+    runs.write_json(folder / "run.json", {"config": config.model_dump()})
+    row = next(row for row in studies.records("adapter_size", "mini") if row["variant"] == "mlp")
+    assert row["status"] == "NOT RUN" and "no-such-model" in row["untold"]
+    for write in (lambda: reports.write("adapter_size", "mini"), lambda: summary.write("mini")):
+        with pytest.raises(UserError, match="cannot be told apart here, so nothing is written: backbone"):
+            write()
+    assert not (paths.results("mini") / "tables").exists()

@@ -7,13 +7,27 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from stored_runs import store
 
-from speechllm_bench import jobs, paths, preparation, runs, verification
+from speechllm_bench import (
+    cli,
+    identity,
+    jobs,
+    numbers,
+    paths,
+    preparation,
+    runner,
+    runs,
+    sealed,
+    studies,
+    verification,
+)
 from speechllm_bench.config import CorpusConfig, LoraConfig
 from speechllm_bench.data import corpora, synthesis
 from speechllm_bench.data.clips import Clips
 from speechllm_bench.data.corpora import shipped
 from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.status import Status
 
 SIZES = {"train": 16, "validation": 4, "A-test": 6, "B-test": 4}
 CORPUS = CorpusConfig(name="call_centre_neural", sizes=SIZES)
@@ -83,6 +97,68 @@ def test_the_trained_weights_are_stored_in_16_bits_and_damage_is_told(elsewhere)
     file.write_bytes(damaged)
     with pytest.raises(UserError, match="bring it back with `git checkout`"):
         verification.verify("tiny", tell=lambda said: None)
+
+
+def test_shipped_weights_answer_again_into_another_home(elsewhere, tmp_path):
+    digest, stage = identity.run_digest(elsewhere), identity.stage_digest(elsewhere, 0)
+    run = studies.Run("study", "variant", 0, "tiny", elsewhere, digest, (stage,), Status.DONE)
+    floor = studies.Run("study", "floor", 0, "tiny", elsewhere, "0" * 16, (), Status.DONE)
+    said, other = [], tmp_path / "other"
+    assert verification._answer_again([run, floor], other, said.append) == 1
+    assert said == ["study variant seed 0 on A-test ..."]
+    (again,) = other.rglob("run.json")
+    assert again.relative_to(other) == (run.folder / "run.json").relative_to(paths.home())
+    record = sealed.read(again)  # of the new files
+    assert record["config"] == elsewhere.model_dump() and record["device_kind"] == "cpu"
+    assert runs.read_json(again.with_name("score.json"))["n"] == 6
+
+
+@pytest.fixture
+def made_again(stored, monkeypatch):
+    """Runs are made again with as many right answers as on record, or as the dictionary says."""
+    right, homes = {"cnn": (5, 7), "mlp": (12, 13)}, []
+
+    def run_missing(plan, jobs):
+        homes.append(paths.home())
+        for run in plan.missing:
+            store(run.variant, run.seed, right[run.variant][run.seed])
+        return runner.Outcome(tuple(plan.missing), (), 1.0)
+
+    monkeypatch.setattr(runner, "run_missing", run_missing)
+    return right, homes
+
+
+def test_a_number_is_verified_from_runs_made_again(made_again, stored, capsys):
+    right, homes = made_again
+    before = {file: file.read_bytes() for file in stored.rglob("results/**/*") if file.is_file()}
+    for id, trained in (("cnn/A/f1", 2), ("mlp-cnn/A/difference", 4), ("cnn/A/difference", 4)):
+        number = numbers.find(f"mini/adapter_size/{id}")
+        found = verification.verify_number(number)
+        assert (found.again, found.answered, found.trained) == (number.cell, 0, trained)
+    id = "mini/adapter_size/cnn/A/f1"
+    shown = numbers.find(id).cell.shown
+    assert cli.main(["verify", id]) == 0
+    assert capsys.readouterr().out == f"{id} = {shown} on record, {shown} here (2 runs made again): lands.\n"
+    right["cnn"] = (19, 19)
+    assert cli.main(["verify", id]) == 1 and capsys.readouterr().out.endswith(": DOES NOT LAND.\n")
+    assert stored not in homes and not any(home.exists() for home in homes)
+    assert paths.home() == stored
+    assert {f: f.read_bytes() for f in stored.rglob("results/**/*") if f.is_file()} == before
+
+
+def test_what_cannot_be_verified_is_told(made_again, stored, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "run_missing", lambda plan, jobs: runner.Outcome((), ({"run": "x"},), 1.0))
+    for id, told in {
+        "mlp-cnn/A/p": "has no interval to land in",
+        "cnn/A/f1": "cannot be verified: not all of its runs could be made again",
+    }.items():
+        assert cli.main(["verify", f"mini/adapter_size/{id}"]) == 2
+        assert told in capsys.readouterr().err
+    runs.remove(studies.run("adapter_size", "cnn", 0, "mini").folder)
+    profile = stored / "experiments" / "profiles" / "mini.yaml"
+    profile.write_text(profile.read_text().replace("lr: 0.001", "lr: 0.005"))
+    assert cli.main(["verify", "mini/adapter_size/cnn/A/f1"]) == 2
+    assert "mini/adapter_size/cnn/A/f1 is stale (" in capsys.readouterr().err
 
 
 def test_changed_turns_and_missing_models_are_told(elsewhere, monkeypatch):

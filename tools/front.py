@@ -45,20 +45,20 @@ FOUND = {
         "and {speechllm_b_ood}. In the paper the SpeechLLM is ahead of the cascade on seen slot types."
     ),
     "multistage": (
-        "**Stages.** Slots alone give {single}, and transcription before slots {multistage_c}. Slots alone, "
-        "for as many examples in all, give {single_long}."
+        "**Stages.** Transcription before slots raises F1 from {single} to {multistage_c}. Slots alone, for "
+        "as many examples in all, reach {single_long}."
     ),
     "foundation_model": (
         "**Audio LLM.** An audio LLM that was pre-trained on 63 hours of speech has {audio_llm}, and the "
         "composite, tuned on the same slots, {composite}."
     ),
     "reasoning_mode": (
-        "**Reasoning.** Answering at once gives {regular}, and writing a trace before the answer {reasoning}."
-        " The paper also finds a loss by traces, for LLMs of 4 B parameters or fewer."
+        "**Reasoning.** A trace before the answer lowers F1 from {regular} to {reasoning}. The paper also "
+        "finds a loss by traces, for LLMs of 4 B parameters or fewer."
     ),
     "sense": (
-        "**SENSE.** With LoRA the F1 of entities goes from {ner} to {ner_lora}, and the word error rate from "
-        "{transcription} to {transcription_lora}. With the classifier they go to {ner_classifier} and "
+        "**SENSE.** LoRA raises the F1 of entities from {ner} to {ner_lora} and lowers the word error rate "
+        "from {transcription} to {transcription_lora}. With the classifier they are {ner_classifier} and "
         "{transcription_classifier}."
     ),
 }
@@ -71,9 +71,9 @@ def answer() -> str:
         for study, (figure, first, *more) in FIRST.items():
             image = f"results/{profile}/figures/{figure}.png"
             rows = rows_of(profile, study)
-            if not (PROJECT / image).is_file() or not (said := _filled(first, rows)):
+            if not (PROJECT / image).is_file() or not (said := filled(first, rows)):
                 continue
-            told = " ".join([said, *(s for text in more if (s := _filled(text, rows)))])
+            told = " ".join([said, *(s for text in more if (s := filled(text, rows)))])
             seeds = max(int(row["seeds"]) for row in rows.values() if row["seeds"])
             rests_on = f"Study `{study}`, profile `{profile}`, {seeds} seed{'s' * (seeds > 1)} per variant."
             return f'<img src="{image}" width="560" alt="F1 in study {study}">\n\n*{told}* {rests_on}'
@@ -82,7 +82,7 @@ def answer() -> str:
 
 def found() -> str:
     """One line a study, of the last profile."""
-    said = (_filled(text, rows_of(PROFILES[-1], study)) for study, text in FOUND.items())
+    said = (filled(text, rows_of(PROFILES[-1], study)) for study, text in FOUND.items())
     return "\n".join(f"- {line}" for line in said if line)
 
 
@@ -95,7 +95,7 @@ def rows_of(profile: str, study: str) -> dict[str, dict]:
         return {row["variant"]: row for row in csv.DictReader(table)}
 
 
-def _filled(text: str, rows: dict[str, dict]) -> str:
+def filled(text: str, rows: dict[str, dict]) -> str:
     """The text with each variant's main metric; empty where one has none."""
     values = {name: [row[m] for m in METRICS if row.get(m)] for name, row in rows.items()}
     shown = {name: f"{float(of[0]):.3f}" for name, of in values.items() if of}

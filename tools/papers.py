@@ -18,7 +18,7 @@ PAPERS = {"2510.15851": "Slot filling", "2510.19326": "Reasoning", "2509.04473":
 def cited() -> str:
     """One row a study that reruns something a paper reports; paths are the README's."""
     lines = ["| Paper | Where in it | Study | Command | Figure |", "|---|---|---|---|---|"]
-    for paper, study in _in_order():
+    for paper, study in in_order():
         if places := _places(study):
             command = f"`make STUDY={study.study}`"
             cells = (_source(paper), places, _link(study), command, _figure(study.study))
@@ -29,7 +29,7 @@ def cited() -> str:
 def studies() -> str:
     """All studies by paper, with the question's title; paths are those of docs/."""
     lines = []
-    for paper, study in _in_order():
+    for paper, study in in_order():
         if (heading := f"## {_source(paper) if paper != 'none' else 'Of no paper'}") not in lines:
             columns = "| Study | What it is about | Where in the paper | Table | Figure |"
             lines += ["", heading, "", columns, "|---|---|---|---|---|"]
@@ -39,7 +39,7 @@ def studies() -> str:
     return "\n".join(lines).strip()
 
 
-def _in_order() -> list[tuple[str, Study]]:
+def in_order() -> list[tuple[str, Study]]:
     """Studies by paper, then by the first table or section that they rerun."""
     files = {name: file for name, file in catalogue.study_files().items() if PROJECT in file.parents}
     named = [experiments.load_study(file) for file in files.values()]

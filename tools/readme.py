@@ -1,4 +1,4 @@
-"""Writes the generated parts of README.md and docs/: first figure, maps of studies, tables, keys.
+"""Writes the generated parts of README.md and docs/: first figure, maps of studies, findings, tables, keys.
 
 python tools/readme.py            rewrites what stands between the markers
 python tools/readme.py --check    fails when one of the parts is out of date
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import findings
 import front
 import papers
 import quality
@@ -17,6 +18,12 @@ import schema
 PROJECT = Path(__file__).resolve().parents[1]
 PARTS = {
     "README.md": {"answer": front.answer, "map": papers.cited, "found": front.found},
+    "docs/findings.md": {
+        "slot_filling": findings.slot_filling,
+        "reasoning": findings.reasoning,
+        "sense": findings.sense,
+        "ours": findings.ours,
+    },
     "docs/studies.md": {"studies": papers.studies},
     "docs/backbones.md": {"quality": quality.table},
     "docs/schema.md": {"study": schema.study, "profile": schema.profile},

@@ -15,6 +15,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.executors import EXECUTORS
 from speechllm_bench.profiles import profile_file
 
+VENUES = ("acl", "ieee", "isca")  # of reports.figures, which is not imported for a parser
 LARGEST_COUNT = 1_000_000
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 LONGEST = 20  # digits; Python itself refuses to read numbers of thousands of them
@@ -171,14 +172,22 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     script.add_argument("study", **STUDIES)
     told = add("report", "tables and figures from stored records, without torch", *where, "set", "seeds")
     told.add_argument("study", **STUDIES)
+    of_table = "columns of the tables in Markdown and LaTeX, by their names in the CSV, as f1,recall,seconds"
+    told.add_argument("--venue", choices=VENUES, help="figures in the column widths of its proceedings")
+    told.add_argument("--columns", type=names, metavar="A,B", help=of_table)
     add("rescore", "add later metrics to stored scores, from stored predictions", "profile")
-    add("verify", "shipped weights answer shipped turns again", "profile", "threads")
+    landed = add("verify", "whether numbers land again inside their intervals", "profile", "threads", "jobs")
+    landed.add_argument(
+        "id", nargs="?", metavar="ID", help="a number, whose runs are made again; none: all shipped weights"
+    )
     looked = add("audit", "check hashes, scores, tables and notebooks of what is stored")
     looked.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="results (default: all there is)")
     looked.add_argument("--quick", action="store_true", help="hashes and notebooks alone")
     looked.add_argument("--seal", action="store_true", help="give older records of sound runs their hashes")
     recorded = add("ask", "what a trained model says of recordings", *where, "set", "seed", "format")
-    exported = add("export", "a trained model as a folder that peft loads", *where, "set", "seed")
+    exported = add(
+        "export", "a trained model as a folder or a hub's repository that peft loads", *where, "set", "seed"
+    )
     for one in (recorded, exported):
         one.add_argument("study")
         one.add_argument("variant")
@@ -190,7 +199,9 @@ def parser(act: Mapping[str, Callable]) -> Parser:
         "--slots", metavar="A,B", help='as "name: the caller\'s name, city", or with ; between'
     )
     recorded.add_argument("--alone", action="store_true", help="without what a cascade says")
-    exported.add_argument("--peft", type=Path, required=True, metavar="FOLDER", help="a new folder")
+    target = exported.add_mutually_exclusive_group(required=True)
+    target.add_argument("--peft", type=Path, metavar="FOLDER", help="a new folder")
+    target.add_argument("--hub", metavar="OWNER/MODEL", help="a repository of the Hugging Face hub")
     quoted = add("cite", "a number of the tables by its id, as text, LaTeX, Markdown or BibTeX")
     ids = "as mini/lora/mlp_lora/A/f1, or a pattern in quotes, as 'mini/lora/*/A/f1'"
     quoted.add_argument("id", nargs="*", metavar="ID", help=ids)

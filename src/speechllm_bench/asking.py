@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from speechllm_bench import studies
+from speechllm_bench import identity, studies
 from speechllm_bench.config import RunConfig
 from speechllm_bench.data import audio, corpora, questions
 from speechllm_bench.errors import MissingInput, UserError
@@ -55,6 +55,7 @@ class Model:
     def __init__(self, run: Run):
         self.run = run
         self._weights = _weights(run)
+        identity.check_fetched(run.config)
 
     @property
     def config(self) -> RunConfig:

@@ -81,7 +81,19 @@ def check(name: str) -> None:
 
 def hashed_files(folder: Path) -> list[Path]:
     """The files that a backbone's identity rests on: weights, configuration and tokenizer."""
-    return [p for p in sorted(folder.iterdir()) if p.suffix in HASHED and p.name not in RECORDS]
+    return [p for p in sorted(folder.iterdir()) if _hashed(p)]
+
+
+def pinned_hashes(name: str) -> dict[str, str] | None:
+    """The sha256 by file that `hashed_files` of a fetched folder would have, where it is not on this machine.
+
+    None for every other backbone: what is pinned is known without it.
+    """
+    short = name.removeprefix("fetched/")
+    if short == name or short not in pins().folders or Path(paths.backbone(name)).is_dir():
+        return None
+    pinned = folders.expected(pins().folders[short])
+    return {file: value for file, value in sorted(pinned.items()) if _hashed(Path(file))}
 
 
 def file_sha256(file: Path) -> str:
@@ -98,6 +110,10 @@ def remedy(name: str) -> str:
     if name.startswith("fetched/"):
         return "fetch it again with `speechllm-bench fetch small`"
     return "get the model anew, or correct its name in the profile, and run again"
+
+
+def _hashed(file: Path) -> bool:
+    return file.suffix in HASHED and file.name not in RECORDS
 
 
 def _folder(name: str) -> Path:

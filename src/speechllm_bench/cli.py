@@ -128,7 +128,15 @@ def export_slurm(chosen: argparse.Namespace) -> None:
 
 
 def report(chosen: argparse.Namespace) -> None:
-    _report(_studies(chosen.study, chosen.profile), chosen)
+    from speechllm_bench.reports import for_print
+
+    names = _studies(chosen.study, chosen.profile)
+    _report(names, chosen)
+    for name in names if chosen.columns else ():
+        for path in for_print.choose_columns(name, chosen.profile, chosen.columns, chosen.seeds):
+            print(paths.shown(path))
+    for name in names if chosen.venue else ():
+        for_print.draw(name, chosen.profile, chosen.venue, chosen.seeds)
 
 
 def rescore(chosen: argparse.Namespace) -> None:
@@ -138,9 +146,13 @@ def rescore(chosen: argparse.Namespace) -> None:
 
 
 def verify(chosen: argparse.Namespace) -> int:
-    from speechllm_bench import runner, verification
+    from speechllm_bench import numbers, runner, verification
 
     _set_threads(chosen.threads or runner.cores())
+    if chosen.id:
+        again = verification.verify_number(numbers.find(chosen.id), chosen.jobs)
+        print(again)
+        return 0 if again.lands else 1
     found = verification.verify(chosen.profile)
     print(verification.told(found))
     return 0 if all(one.lands for one in found) else 1

@@ -59,11 +59,12 @@ def ask(chosen: argparse.Namespace) -> None:
 
 
 def export(chosen: argparse.Namespace) -> None:
-    """A trained model as a folder that peft loads."""
+    """A trained model as a folder, or a repository of a hub, that peft loads."""
     from speechllm_bench import asking, exporting, paths
 
     run = asking.load(chosen.study, chosen.variant, chosen.profile, chosen.seed).run
-    print(paths.shown(exporting.export(run, chosen.peft)))
+    hub, folder = chosen.hub, chosen.peft
+    print(exporting.publish(run, hub) if hub else paths.shown(exporting.export(run, folder)))
 
 
 def fetch_paper(chosen: argparse.Namespace) -> None:

@@ -36,7 +36,7 @@ class Evaluation(Strict):
     split: Literal["validation", "A-test", "B-test", "C-test", "es", "fr"] = "A-test"
     task: TaskName = USUAL
     slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
-    audio: Literal["own", "other"] = "own"  # other: another turn's audio, the `no audio` control
+    audio: Literal["own", "other"] = "own"  # other: another turn's audio, the control called wrong audio
     answerer: Answerer = "model"
     text: Text = "gold"
     beams: int | None = Field(default=None, gt=0)  # of beam search, 1: greedy; None: the profile's

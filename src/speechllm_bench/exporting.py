@@ -1,4 +1,4 @@
-"""Exporting a trained run as a folder that peft loads: LoRA, the speech adapter, and a model card.
+"""Exporting a trained run as a folder that peft loads, or into a hub: LoRA, speech adapter, model card.
 
 `adapter_config.json` and `adapter_model.safetensors` are peft's own files and load with peft alone, on the
 LLM that the card names. `speech_adapter.safetensors` beside them has the weights between encoder and LLM,
@@ -7,6 +7,7 @@ LLM that the card names. `speech_adapter.safetensors` beside them has the weight
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from speechllm_bench import asking, numbers, runs, studies
@@ -45,15 +46,46 @@ CARD = """---
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-llm = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{llm}"), "FOLDER")
+llm = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{llm}"), "{place}")
 ```
 
 {adapter}
 """
 
 
-def export(run: Run, folder: Path) -> Path:
-    """Write the folder whole, and return it.
+def publish(run: Run, name: str) -> str:
+    """Export into the hub's repository `name` (owner/model), made where it is missing; returns its address.
+
+    The token is huggingface_hub's own (`hf auth login`, HF_TOKEN). UserError as of `export`, for a name that
+    is none, and where the hub is not reached or refuses.
+    """
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
+
+    if constants.is_offline_mode():
+        raise UserError(f"{name} cannot be written: HF_HUB_OFFLINE is set; unset it and start again")
+    if "/" not in name:
+        raise UserError(f"'{name}' is no repository of a hub; write owner/model")
+    hub = HfApi()
+    with tempfile.TemporaryDirectory() as made:
+        folder = export(run, Path(made) / "export", place=name)
+        try:
+            address = hub.create_repo(name, exist_ok=True)
+            message = f"{run.name}, run {run.digest}"
+            hub.upload_folder(repo_id=name, folder_path=folder, commit_message=message)
+        except HFValidationError:
+            raise UserError(f"'{name}' is no repository of a hub; write owner/model") from None
+        except HfHubHTTPError as error:
+            code = error.response.status_code
+            why = "you are not logged in; run `hf auth login`" if code == 401 else f"it answers {code}"
+            raise UserError(f"{hub.endpoint} does not take {name}: {why}") from None
+        except (HTTPError, OSError) as error:  # of the connection
+            raise UserError(f"{hub.endpoint} is not reached ({error}); try again once it is") from None
+    return str(address)
+
+
+def export(run: Run, folder: Path, place: str = "FOLDER") -> Path:
+    """Write the folder whole, and return it; `place` is where the model card says that it is.
 
     Raises UserError where the run has no LoRA or no weights, and where there is something at `folder`.
     """
@@ -75,11 +107,11 @@ def export(run: Run, folder: Path) -> Path:
             weights = {name: w.contiguous().cpu() for name, w in model.adapter.state_dict().items()}
             save_file(weights, temporary / "speech_adapter.safetensors")
             runs.write_json(temporary / "speech_adapter.json", _hearing(run))
-        (temporary / "README.md").write_text(card(run), "utf-8")
+        (temporary / "README.md").write_text(card(run, place), "utf-8")
     return folder
 
 
-def card(run: Run) -> str:
+def card(run: Run, place: str = "FOLDER") -> str:
     """The model card, with the run's numbers where it has been scored."""
     from huggingface_hub import ModelCard, ModelCardData
 
@@ -113,6 +145,7 @@ def card(run: Run) -> str:
         commit=record.get("environment", {}).get("commit") or "unknown",
         numbers=_table(run, scored),
         adapter=_said_of_adapter(run) if heard else "",
+        place=place,
     )
     return str(ModelCard(text.replace("{{ card_data }}", data.to_yaml())))
 

@@ -9,9 +9,11 @@ import json
 import math
 import struct
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
+from pathlib import Path
 
+from pydantic import ValidationError
 from safetensors import safe_open
 
 from speechllm_bench import backbones, runs
@@ -50,6 +52,20 @@ def run_digest(config: RunConfig) -> str:
     own = _own(config.tasks(len(config.stages)))
     foreign = tuple(_foreign(config).values())
     return runs.digest("run", _used(config), *_surroundings(config, heard), *own, *foreign)
+
+
+def check_fetched(config: RunConfig) -> None:
+    """MissingInput where a backbone of the run is still to be fetched; a digest does not need it."""
+    heard = config.hears or config.reads_asr(len(config.stages))
+    encoder = [config.encoder.path] if heard else []
+    for name in [config.audio_llm] if config.audio_llm else [*encoder, config.llm]:
+        if backbones.pinned_hashes(name):
+            backbone_folder(name)
+
+
+def same_settings(file: Path, config: RunConfig) -> bool:
+    """Whether a stored run.json has these settings, whatever its backbones, its corpus and its code were."""
+    return _settings(file, file.stat().st_mtime_ns) == config
 
 
 def stage_digest(config: RunConfig, index: int) -> str:
@@ -111,13 +127,25 @@ def extra_frames_digest(config: RunConfig, name: str) -> str:
     return _frames_digest(extra_digest(name), config)
 
 
+@lru_cache(4096)
+def _settings(file: Path, written: int) -> RunConfig | None:
+    """The settings of a stored run; None where they are of other code. `written` is for the cache alone."""
+    try:
+        return RunConfig.model_validate(runs.read_json(file, runs.DELETE_FOLDER)["config"])
+    except ValidationError:
+        return None
+
+
 @cache
 def backbone_hash(name: str) -> str:
     """Over the weights, the configuration and the tokenizer of a backbone's folder, by file name.
 
-    Records of training, evaluation and fetching say how the weights came about and change nothing. UserError
-    where files are not those that the folder records.
+    Records of training, evaluation and fetching say how the weights came about and change nothing. What is
+    fetched is pinned, so that its hash is known without it. UserError where files are not those that the
+    folder records, MissingInput for another backbone that is not on this machine.
     """
+    if pinned := backbones.pinned_hashes(name):
+        return runs.digest(pinned)
     files = backbones.hashed_files(backbone_folder(name))
     backbones.check(name)
     return runs.digest({p.name: backbones.file_sha256(p) for p in files})

@@ -14,12 +14,13 @@ PROJECT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = PROJECT / "experiments"
 AXES = EXPERIMENTS / "shared" / "axes.yaml"  # what studies of any folder have in common
 NOTEBOOKS = PROJECT / "notebooks"
+HOME = "SPEECHLLM_BENCH_HOME"  # variable that moves the cache and the results
 OWN_EXPERIMENTS = "SPEECHLLM_BENCH_EXPERIMENTS"  # variable that names the folder of the user's own
 TRACK = "SPEECHLLM_BENCH_TRACK"  # variable that names the trackers of trainings, with commas between
 
 
 def home() -> Path:
-    return Path(os.environ.get("SPEECHLLM_BENCH_HOME", PROJECT)).resolve()
+    return Path(os.environ.get(HOME, PROJECT)).resolve()
 
 
 def shown(path: Path) -> str:
@@ -40,6 +41,18 @@ def cache() -> Path:
 
 def results(profile: str) -> Path:
     return home() / "results" / profile
+
+
+def shipped(pattern: str) -> list[Path]:
+    """Files of the results that match a pattern below `results/`: of the home, then of this checkout.
+
+    A home elsewhere has none of what the repository ships. Of the same place below both, the home's counts.
+    """
+    found: dict[Path, Path] = {}
+    for root in (home() / "results", PROJECT / "results"):
+        for file in sorted(root.glob(pattern)):
+            found.setdefault(file.relative_to(root), file)
+    return list(found.values())
 
 
 def fetched() -> Path:

@@ -155,7 +155,7 @@ def _ensure_spoken(
             from speechllm_bench.data.corpora import store
 
             if clips:
-                Clips(clips).unpack(sorted(paths.home().glob("results/*/clips/*.parquet")))
+                Clips(clips).unpack(paths.shipped("*/clips/*.parquet"))
                 _tell_synthesis(utterances(), clips, n_workers)
             store.build(utterances(), folder, recipe(), n_workers, recording=recording, clips=clips)
     return Corpus.load(folder)

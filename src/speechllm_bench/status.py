@@ -44,3 +44,4 @@ class Result(TypedDict):
     score: Any  # score.json as it is shown, with its task; None where there is none
     status: str  # as `Status.shown`
     why: NotRequired[str]  # in words: the run means nothing on the profile's corpus
+    untold: NotRequired[str]  # in words: for want of a backbone a run on record cannot be told apart

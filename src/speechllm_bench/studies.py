@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from speechllm_bench import catalogue, identity, overrides, paths, runs, sealed
@@ -136,26 +137,26 @@ def plan(
     _check_variants(chosen, variants)
     named = set(variants or ()) - set(VARIANT_SETS)  # a study may have a variant of the name `all`
     planned: list[Run] = []
-    left_out: dict[str, list[str]] = {}  # by what is missing
+    left_out: dict[str, dict[str, None]] = {}  # by what is missing, each variant once
     for study in chosen:
-        for name in study.chosen(variants or [scale.variants]):
+        several = study.chosen(variants or [scale.variants])
+        for name, seed in product(several, _seeds(study, scale, seeds)):
             try:
-                own = scale.of(study.paper)
-                planned += [_run(study, name, seed, own) for seed in _seeds(study, scale, seeds)]
+                planned.append(_runnable(study, name, seed, scale.of(study.paper)))
             except MissingInput as missing:
                 if name in named:
                     raise
-                left_out.setdefault(str(missing), []).append(f"{study.study} {name}")
+                left_out.setdefault(str(missing), {})[f"{study.study} {name}"] = None
     if left_out and not planned:
         raise MissingInput(next(iter(left_out)))
     told = (f"Left out: {', '.join(names)}: {missing}." for missing, names in left_out.items())
     return Plan(scale, tuple(planned), tuple(told))
 
 
-def run(study: str, variant: str, seed: int, profile: str) -> Run:
-    """One run by name; UserError names what is allowed."""
+def run(study: str, variant: str, seed: int, profile: str, *, to_run: bool = True) -> Run:
+    """One run by name; UserError names what is allowed, MissingInput what it lacks to be told or `to_run`."""
     loaded, scale = load(study, profile)
-    return _run(loaded, variant, seed, scale)
+    return (_runnable if to_run else _run)(loaded, variant, seed, scale)
 
 
 def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> list[Result]:
@@ -165,12 +166,19 @@ def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> lis
     `status` (ok, diverged, FAILED, NOT RUN or NOT TESTABLE, with the reason under `why`), `record` (run.json)
     and `score` (score.json as `versions.shown` and `seeds.marked` give it, with its `task`), both None where
     there is none.
-    Without its backbones a run cannot be told apart (its digest rests on their weights): its row is NOT RUN
-    then, and `run` is None.
+    A digest rests on the weights of the run's backbones. Those that are fetched are pinned, so that their
+    runs are found without them. Without any other backbone a run cannot be told apart: its row is NOT RUN,
+    `run` is None, and `untold` has the reason where a run of its settings is on record.
     """
     loaded, scale = load(study, profile)
     chosen = _seeds(loaded, scale, seeds)
     return [_row(loaded, name, seed, scale) for name in loaded.variants for seed in chosen]
+
+
+def refuse_untold(rows: Iterable[Result]) -> None:
+    """UserError where a record may be of a row of `records` that shows none: reports would lose it."""
+    if reason := next((row["untold"] for row in rows if row.get("untold")), None):
+        raise UserError(f"the runs on record cannot be told apart here, so nothing is written: {reason}")
 
 
 def run_folder(profile: str, digest: str) -> Path:
@@ -257,6 +265,24 @@ def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
     return Run(study.study, variant, seed, profile.profile, config, digest, stages, status)
 
 
+def _runnable(study: Study, variant: str, seed: int, profile: Profile) -> Run:
+    """A run whose backbones are on this machine, or that is done and needs none."""
+    run = _run(study, variant, seed, profile)
+    if run.status != Status.DONE:
+        identity.check_fetched(run.config)
+    return run
+
+
+def _recorded(study: Study, variant: str, seed: int, profile: Profile) -> bool:
+    """Whether a run of these settings is on record, whatever its backbones were."""
+    try:
+        wanted = resolve(profile, study.variant(variant), seed, study.named(variant))
+    except MissingInput:  # the profile names no such backbone
+        return False
+    stored = paths.results(profile.profile).glob("runs/[!.]*/run.json")
+    return any(identity.same_settings(file, wanted) for file in stored)
+
+
 def _check_role(kind: str, role: str, named: str) -> None:
     """A role that this profile lacks leaves a run out; one that every profile lacks is misspelt."""
     profiles = [load_profile(profile_file(name)) for name in known_profiles()]
@@ -295,7 +321,9 @@ def _row(study: Study, variant: str, seed: int, profile: Profile) -> Result:
     except NotTestable as told:
         row["status"], row["why"] = NOT_TESTABLE, str(told)
         return row
-    except MissingInput:
+    except MissingInput as missing:
+        if _recorded(study, variant, seed, profile):
+            row["untold"] = str(missing)
         return row
     if run.status != Status.DONE:
         row["status"] = run.status.shown

@@ -2,25 +2,36 @@
 
 `results/<profile>/stages/` holds what runs have trained, one folder per stage, in 16 bits.
 `results/<profile>/turns/` holds the audio of the test turns. Verifying encodes, decodes and scores anew, and
-says for each run whether its number lands inside the stored interval.
+says for each run whether its number lands inside the stored interval. A number named by its id is verified
+from all the runs that it rests on; those without shipped weights are trained again, in a folder of their own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from speechllm_bench import identity, jobs, paths, preparation, runs, sealed, studies
+from speechllm_bench import identity, jobs, paths, preparation, runner, runs, sealed, studies
+from speechllm_bench.cite import why
 from speechllm_bench.config import RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import versions
+from speechllm_bench.numbers import Cell, Number
 from speechllm_bench.status import Status
 from speechllm_bench.tasks import TASKS
+
+Loaded = dict[tuple[str, ...], tuple[Any, Any]]
+"""Model and tokenizer, by the digests of the stages that trained it; of one training at a time."""
+KEPT = ("clips", "corpora", "frames", "transcripts")  # of the cache: what is not made again
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,28 @@ class Verified:
         return self.low <= self.again <= self.high
 
 
+@dataclass(frozen=True)
+class Remade:
+    """A number on record, and the same number from runs that were made again."""
+
+    id: str
+    stored: Cell
+    again: Cell
+    answered: int  # runs whose shipped weights have answered again
+    trained: int  # runs that were made again from the start
+
+    @property
+    def lands(self) -> bool:
+        low, high, again = self.stored.low, self.stored.high, self.again.value
+        return low is not None and high is not None and again is not None and low <= again <= high
+
+    def __str__(self) -> str:
+        made = {"decoded again": self.answered, "made again": self.trained}
+        how = ", ".join(f"{n} run{'s' * (n > 1)} {what}" for what, n in made.items() if n)
+        verdict = "lands" if self.lands else "DOES NOT LAND"
+        return f"{self.id} = {self.stored.shown} on record, {self.again.shown} here ({how}): {verdict}."
+
+
 def turns_folder(profile: str) -> Path:
     return paths.results(profile) / "turns"
 
@@ -52,12 +85,42 @@ def verify(profile: str, tell: Callable[[str], None] = print) -> list[Verified]:
 
     MissingInput where nothing is shipped, or a backbone is not on this machine.
     """
-    recorded = [(folder, record) for folder, record in _records(profile) if _shipped(profile, record)]
+    recorded = [one for one in _records(profile) if _shipped(profile, one[1]["stages"])]
     if not recorded:
         folder = paths.results(profile) / "stages"
         raise MissingInput(f"no trained stages are shipped for profile '{profile}' in {folder}")
     named = _names(profile)
-    return [found for one in recorded for found in _verify_run(profile, *one, named, tell)]
+    recorded.sort(key=lambda one: one[1]["stages"])  # runs of one training stand together
+    loaded: Loaded = {}
+    return [found for one in recorded for found in _verify_run(profile, *one, named, loaded, tell)]
+
+
+def verify_number(number: Number, n_jobs: int | None = None, tell: Callable[[str], None] = print) -> Remade:
+    """One number of the tables from its runs, each answered or trained again; results stay as they are.
+
+    UserError for a number without an interval, or a stale one, and where a run cannot be made again.
+    """
+    from speechllm_bench.reports import study as reports
+
+    row, profile = number.row, number.profile
+    if number.cell.low is None:
+        raise UserError(f"{number.id} has no interval to land in; name a metric or a difference")
+    if stale := why.causes(profile, row):
+        raise UserError(f"{number.id} is stale ({'; '.join(map(str, stale))}); report it anew first")
+    study = studies.load(row.study, profile)[0]
+    beside = study.baselines if number.column == "difference" and row.table == row.study else ()
+    names = list(dict.fromkeys([*why.variants_of(study, row), *beside]))
+    planned = [studies.run(row.study, v, s, profile, to_run=False) for v in names for s in row.seeds]
+    paths.cache().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=paths.cache()) as made:
+        answered = _answer_again({run.digest: run for run in planned}.values(), Path(made), tell)
+        with _home(Path(made)):
+            plan = studies.plan([row.study], profile, names, row.seeds)
+            if plan.missing and runner.run_missing(plan, n_jobs).failures:
+                raise UserError(f"{number.id} cannot be verified: not all of its runs could be made again")
+            made_again = {one.key: one for one in reports.numbered(row.study, profile, row.seeds)}
+    found = made_again[row.key].cells.get(number.column, Cell("nothing"))  # where runs diverged
+    return Remade(number.id, number.cell, found, answered, len(plan.missing))
 
 
 def told(found: list[Verified]) -> str:
@@ -76,39 +139,108 @@ def told(found: list[Verified]) -> str:
 
 
 def _verify_run(
-    profile: str, folder: Path, record: dict, named: dict[str, str], tell: Callable[[str], None]
+    profile: str,
+    folder: Path,
+    record: dict,
+    named: dict[str, str],
+    loaded: Loaded,
+    tell: Callable[[str], None],
 ) -> Iterator[Verified]:
-    from speechllm_bench.training import loop, stages
-
     config = RunConfig.model_validate(record["config"])
     if identity.run_digest(config) != record["digest"]:
         raise UserError(
             f"run {record['digest']} of {profile} was made by other code, backbones or corpus than this "
             f"checkout has; verify it at commit {record['environment']['commit']}"
         )
-    corpus = preparation.ensure_shipped(config.corpus, turns_folder(profile))
-    if config.evaluation.split not in corpus.splits:
-        return
-    frames = preparation.ensure_shipped_frames(config, corpus) if config.hears else None
-    model, tokenizer = stages.build_model(config, frames.dim if frames else None)
-    for stage, digest in zip(config.stages, record["stages"], strict=True):
-        trained = studies.stage_folder(profile, digest)
-        sealed.read(trained / "stage.json", "bring it back with `git checkout`")
-        loop.load_weights(model.trained_parameters(stage.train), trained / "weights.safetensors")
-    recognised = {}
-    if config.evaluation.text == "asr":
-        recognised = preparation.ensure_transcripts(config, corpus, config.evaluation.split)
-    types = corpora.slot_types(config.corpus.name)
-    data = stages.Data([], [], types, frames, recognised)
     with tempfile.TemporaryDirectory() as again:
-        tell(f"{named.get(folder.name, folder.name)} on {config.evaluation.split} ...")
-        jobs.evaluate(config, model, tokenizer, corpus, data, Path(again), lambda phase, share: None)
-        yield _compared(profile, folder, Path(again), config, named)
+        said = partial(_say, tell, named.get(folder.name, folder.name))
+        if _answer(profile, config, record["stages"], Path(again), loaded, said):
+            yield _compared(profile, folder, Path(again), config, named)
 
 
-def _shipped(profile: str, record: dict) -> bool:
-    """Whether every stage that the run was trained in is on disk."""
-    return all(studies.stage_done(profile, digest) for digest in record["stages"])
+def _shipped(profile: str, stages: Sequence[str]) -> bool:
+    """Whether all stages that a run was trained in, of which there is one, are on disk."""
+    return bool(stages) and all(studies.stage_done(profile, digest) for digest in stages)
+
+
+def _answer(
+    profile: str,
+    config: RunConfig,
+    stages: Sequence[str],
+    again: Path,
+    loaded: Loaded,
+    tell: Callable[[str], None],
+) -> str | None:
+    """Answers and scores of shipped weights, into `again`; the kind of device, None for turns not shipped.
+
+    stages: digests of what the run was trained in. loaded: keeps their model for the next run.
+    """
+    from speechllm_bench.training import loop
+    from speechllm_bench.training.stages import Data, build_model
+
+    identity.check_fetched(config)
+    split = config.evaluation.split
+    corpus = preparation.ensure_shipped(config.corpus, turns_folder(profile))
+    if split not in corpus.splits:
+        return None
+    frames = preparation.ensure_shipped_frames(config, corpus) if config.hears else None
+    if (trained := tuple(stages)) not in loaded:
+        loaded.clear()
+        model, tokenizer = build_model(config, frames.dim if frames else None)
+        for stage, digest in zip(config.stages, trained, strict=True):
+            folder = studies.stage_folder(profile, digest)
+            sealed.read(folder / "stage.json", "bring it back with `git checkout`")
+            loop.load_weights(model.trained_parameters(stage.train), folder / "weights.safetensors")
+        loaded[trained] = model, tokenizer
+    model, tokenizer = loaded[trained]
+    asr = config.evaluation.text == "asr"
+    recognised = preparation.ensure_transcripts(config, corpus, split) if asr else {}
+    data = Data([], [], corpora.slot_types(config.corpus.name), frames, recognised)
+    tell(split)
+    jobs.evaluate(config, model, tokenizer, corpus, data, again, lambda phase, share: None)
+    return model.llm.device.type
+
+
+def _say(tell: Callable[[str], None], name: str, split: str) -> None:
+    tell(f"{name} on {split} ...")
+
+
+def _answer_again(planned: Iterable[studies.Run], home: Path, tell: Callable[[str], None]) -> int:
+    """Put runs with shipped weights and turns into another home, with new answers; returns how many."""
+    loaded: Loaded = {}
+    answered = 0
+    for run in sorted(planned, key=lambda run: run.stages):  # those of one training stand together
+        if not _shipped(run.profile, run.stages) or not turns_folder(run.profile).is_dir():
+            continue
+        again = home / run.folder.relative_to(paths.home())
+        again.mkdir(parents=True)
+        said = partial(_say, tell, run.name)
+        if device := _answer(run.profile, run.config, run.stages, again, loaded, said):
+            record = sealed.read(run.folder / "run.json", runs.DELETE_FOLDER)
+            sealed.write(again / "run.json", record | {"device_kind": device})
+            answered += 1
+        else:
+            runs.remove(again)
+    return answered
+
+
+@contextlib.contextmanager
+def _home(folder: Path) -> Iterator[None]:
+    """Results go to another home meanwhile; it has this one's corpora, frames and fetched backbones."""
+    before, (cache, fetched) = os.environ.get(paths.HOME), (paths.cache(), paths.fetched())
+    (folder / ".cache").mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        (cache / name).mkdir(exist_ok=True)
+        (folder / ".cache" / name).symlink_to(cache / name)
+    if fetched.is_dir():
+        (folder / "fetched").symlink_to(fetched)
+    os.environ[paths.HOME] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[paths.HOME]
+        if before is not None:
+            os.environ[paths.HOME] = before
 
 
 def _records(profile: str) -> Iterator[tuple[Path, dict]]:

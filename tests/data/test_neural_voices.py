@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from speechllm_bench import paths
 from speechllm_bench.data import clips as clips_module
 from speechllm_bench.data import neural_voices, synthesis
 from speechllm_bench.data.clips import Clips
@@ -118,3 +119,20 @@ def test_many_clips_make_several_packs(home, monkeypatch):
     assert len(packs) > 1
     there.unpack(packs)
     assert all(there.has(*one) for one in said)
+
+
+def test_shipped_clips_are_found_from_a_home_elsewhere(home, tmp_path, monkeypatch):
+    """Else an hour of speech is spoken again that the checkout has."""
+    monkeypatch.setattr(paths, "PROJECT", tmp_path / "checkout")
+    (utterance,) = call_centre.utterances("A-test", 1, NEURAL)
+    spoken = Clips(tmp_path / "spoken")
+    spoken.keep(utterance.transcript, utterance.voice, np.zeros(800, np.int16), 16000)
+    in_checkout = paths.PROJECT / "results" / "small" / "clips"
+    spoken.pack([(utterance.transcript, utterance.voice)], in_checkout)
+    assert paths.shipped("*/clips/*.parquet") == [in_checkout / "0.parquet"]
+    own = home / "results" / "small" / "clips" / "0.parquet"
+    own.parent.mkdir(parents=True)
+    own.write_bytes((in_checkout / "0.parquet").read_bytes())
+    assert paths.shipped("*/clips/*.parquet") == [own]
+    monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(paths.PROJECT))
+    assert paths.shipped("*/clips/*.parquet") == [in_checkout / "0.parquet"]

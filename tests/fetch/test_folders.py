@@ -338,11 +338,14 @@ def test_an_unknown_name_is_refused_before_anything_is_done(index, home, capsys)
 def test_a_fetched_folder_is_a_backbone_and_its_record_no_part_of_it(index, home):
     with pytest.raises(MissingInput, match="fetch it with `speechllm-bench fetch small`"):
         identity.backbone_folder("fetched/whisper-tiny")
+    known = identity.backbone_hash("fetched/whisper-tiny")  # by its pins
+    identity.backbone_hash.cache_clear()
     folder = next(folders.fetch(["whisper-tiny"], download=copied_from(index)))
     assert (
         identity.backbone_folder("fetched/whisper-tiny") == folder == paths.backbone("fetched/whisper-tiny")
     )
     before = identity.backbone_hash("fetched/whisper-tiny")
+    assert before == known
     identity.backbone_hash.cache_clear()
     (folder / "fetched.json").write_text("{}")
     (folder / "README.md").write_text("")

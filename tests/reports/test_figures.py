@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speechllm_bench import studies
+from speechllm_bench import arguments, studies
 from speechllm_bench.experiments import Study
-from speechllm_bench.reports import figures, looks, tables
+from speechllm_bench.reports import figures, floors, looks, tables
 
 
 @pytest.fixture(autouse=True)
@@ -103,20 +103,17 @@ def test_an_empty_frame_is_an_empty_panel(curves):
     assert not ax.lines
 
 
-def test_points_hollow_markers_and_log_axis(table, own):
+def test_points_and_log_axis_with_the_papers_figure_in_the_label(table, own):
     figure, (ax,) = figures.panels()
     figures.metric_against_parameters(table, ax, own)
-    figures.legend(figure, reported=True)
+    figures.legend(figure)
     points = labelled(ax)
-    assert {k: tuple(v.get_ydata()) for k, v in points.items()} == {"CNN": (0.3,), "MLP": (0.6,)}
-    hollow = [line for line in ax.lines if line.get_markerfacecolor() == "none"]
-    assert [tuple(line.get_ydata()) for line in hollow] == [(0.4,)]
+    assert {k: tuple(v.get_ydata()) for k, v in points.items()} == {
+        "CNN (paper: 0.4)": (0.3,),
+        "MLP": (0.6,),
+    }
     assert ax.get_xscale() == "log"
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == [
-        "CNN",
-        "MLP",
-        "reported: the paper's own figure",
-    ]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["CNN (paper: 0.4)", "MLP"]
 
 
 @pytest.mark.parametrize(("label", "columns"), [("short", 6), ("a label of more than thirty letters", 3)])
@@ -128,6 +125,60 @@ def test_a_legend_is_no_wider_than_its_figure(label, columns):
     (legend,) = figure.legends
     assert legend._ncols == columns and len(legend.get_texts()) == 6
     assert legend.get_window_extent().width <= figure.bbox.width
+
+
+@pytest.mark.parametrize("n_panels", [1, 2])
+def test_a_legend_takes_at_most_a_third_of_the_height(n_panels):
+    figure, axes = figures.panels(n_panels)
+    for i in range(14):
+        axes[0].plot([0, 1], [0, i], label=f"a label of more than thirty letters {i}")
+    figures.legend(figure)
+    figure.canvas.draw()
+    (legend,), box = figure.legends, axes[0].get_window_extent()
+    beside = legend.get_window_extent().x0 > box.x1
+    assert beside == (n_panels == 1) == (figure.get_figwidth() == figures.WIDTHS["page"])
+    assert beside or legend.get_window_extent().height <= figure.bbox.height / 3
+    assert box.height > figure.bbox.height / 3
+    assert legend.get_window_extent().height <= figure.bbox.height
+
+
+def test_figures_have_the_widths_of_a_venue():
+    assert tuple(figures.VENUES) == arguments.VENUES
+    before = dict(figures.WIDTHS)
+    for venue, widths in figures.VENUES.items():
+        with figures.for_venue(venue):
+            for name, width in widths.items():
+                assert figures.panels(1, name)[0].get_figwidth() == width
+    assert before == figures.WIDTHS
+
+
+def test_sizes_that_most_share_tell_nothing():
+    def tell(*sizes, floor=None):
+        frame = pd.DataFrame({"trained_parameters": sizes, "f1": 0.5})
+        return bool(figures.sizes_tell(frame if floor is None else frame.assign(floor=floor), "f1"))
+
+    assert tell(10, 20) and tell(10, 20, 20, 30) and not tell(10, 10) and not tell(10, 20, 20, 20)
+    assert tell(10, 20, 20, 20, floor=[None, None, "SLU-F1", "SLU-F1"])  # the wrong audio is no system
+    assert not tell(0, 10) and not tell()
+
+
+def test_rows_of_panels_share_their_limits():
+    assert figures.groups(list("abcdefg")) == [list("abcd"), list("efg")]
+    assert figures.groups(list("abcdef")) == [list("abcdef")] and figures.groups([]) == [[]]
+    _, axes = figures.panels(1, rows=2)
+    for ax, most in zip(axes, (1, 5), strict=True):
+        ax.set_xlim(0, most)
+        ax.set_ylim(-most, 1)
+    figures.same_limits(axes)
+    assert [(ax.get_xlim(), ax.get_ylim()) for ax in axes] == [((0, 5), (-5, 1))] * 2
+
+
+def test_a_floor_above_all_points_is_seen():
+    _, (ax,) = figures.panels()
+    ax.plot([0, 1], [0.05, 0.1])
+    ax.set_ylim(0, None)
+    floors.line(ax, 0.2, "floor", "-")
+    assert ax.get_ylim()[1] > 0.2
 
 
 def look_alike(found):

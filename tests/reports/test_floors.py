@@ -66,14 +66,14 @@ def test_the_table_marks_rows_below_and_the_caption_names_the_floors(rows):
     f1 = frame.set_index("variant")["f1"]
     assert f"SLU-F1, A-test: no_audio {slu:.3f}" in caption
     assert f"F1, A-test: whole_transcript {f1['whole_transcript']:.3f}, chance {f1['chance']:.3f}" in caption
-    assert "marks the 2 of 3 rows that do not clear" in caption
+    assert "marks the 2 of 3 rows that are not above the floors" in caption
     rows[4] |= {"status": "NOT RUN", "record": None, "score": None}
     assert "whole_transcript NOT RUN" in tables.caption(
         tables.study_table(rows, "mlp", {}), "T", "mlp", "mini"
     )
 
 
-def test_a_claim_whose_better_side_is_below_is_not_testable_here(rows):
+def test_a_claim_is_not_testable_here_where_the_side_ahead_is_below(rows):
     def judged(better, worse):
         entry = ClaimConfig(claim="It helps.", source="ours", better=better, worse=worse)
         return study.verdicts(SimpleNamespace(claims=[entry]), rows).iloc[0]
@@ -81,6 +81,12 @@ def test_a_claim_whose_better_side_is_below_is_not_testable_here(rows):
     found = judged("cnn", "no_audio")
     assert (found["verdict"], found["below"]) == (claims.BELOW_FLOOR, "whole_transcript, chance")
     assert judged("mlp", "cnn")["verdict"] == "weak support"  # one seed
+    contradicted = judged("cnn", "mlp")  # the mlp is ahead and above: the claim is tested, and fails
+    assert (contradicted["verdict"], contradicted["below"]) == ("weak contradiction", "")
+    assert judged("no_audio", "cnn")["verdict"] == claims.BELOW_FLOOR
+    gains = ClaimConfig(claim="C", source="ours", better="cnn", worse="no_audio", beyond=["mlp", "no_audio"])
+    (of_gains,) = study.verdicts(SimpleNamespace(claims=[gains]), rows)["verdict"]
+    assert of_gains == "weak contradiction"  # the mlp gains more, and is above
 
 
 def test_holm_counts_the_claims_that_can_be_tested(rows):

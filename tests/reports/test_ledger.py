@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -107,10 +109,14 @@ def test_table_and_picture_show_both_sides(home, monkeypatch):
     monkeypatch.setattr(ledger, "load_yaml", lambda kind, file: small())
     numbers.update("mini", "lora", ["lora", "lora_claims"], list(rows().values()))
     written = {path.name: path for path in ledger.write(["mini"])}
-    assert written.keys() == {"claims.csv", "claims.md", "claims.pdf", "claims.png"}
+    assert written.keys() == {"claims.csv", "claims.md", "claims.html", "claims.pdf", "claims.png"}
     text = written["claims.md"].read_text()
     assert "| 0.4        | 0.200 [0.1, 0.3] |" in text and "agrees, not run" in text
     assert "no study tests it" in text and "Slot filling: [2510.15851]" in text
+    page = written["claims.html"].read_text()
+    told = ["CNN, F1", "–", "–", "0.4", "0.200 [0.1, 0.3]"], ["LoRA helps.", "–", "–", "agrees, not run"]
+    assert re.findall(r"<td>(.*?)</td>", page)[:9] == [*told[0], *told[1]]
+    assert 'src="claims.png"' in page and "<script" not in page and "`" not in page
     frame = pd.read_csv(written["claims.csv"]).set_index("id")
     assert frame.loc["f", "number"] == "mini/lora/cnn/A/f1" and frame.loc["f", "high"] == 0.3
     before = [path.read_bytes() for path in written.values()]
@@ -124,7 +130,7 @@ def test_table_and_picture_show_both_sides(home, monkeypatch):
 
 
 def test_without_any_numbers_there_is_a_ledger_and_no_picture(home):
-    assert [path.name for path in ledger.write([])] == ["claims.csv", "claims.md"]
+    assert [path.name for path in ledger.write([])] == ["claims.csv", "claims.md", "claims.html"]
 
 
 def test_reports_write_it_where_there_is_one(suite, capsys):

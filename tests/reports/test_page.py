@@ -6,13 +6,14 @@ import re
 from types import SimpleNamespace
 
 import matplotlib
+import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.ft2font import FT2Font
 from stored_runs import store
 
-from speechllm_bench import numbers, paths, studies
+from speechllm_bench import cli, numbers, paths, studies
 from speechllm_bench.cite import check
 from speechllm_bench.reports import cells, columns, page
 from speechllm_bench.reports import study as reports
@@ -89,3 +90,40 @@ def test_nothing_scored_is_still_a_table(suite):
     frame = reports.table(study, rows)
     text = page.latex(study, frame, cells.of_table(study, rows, frame), "mini")
     assert text.count("NOT RUN") == len(study.variants) and "Paper" in text
+
+
+def test_columns_can_be_chosen(stored, capsys):
+    line = ["report", "adapter_size", "--profile", "mini", "--columns"]
+    folder = paths.results("mini") / "tables"
+    csv = (folder / "adapter_size.csv").read_bytes()
+    assert cli.main([*line, "recall,difference,llm_share,trained_parameters,status,recall"]) == 0
+    text = (folder / "adapter_size.tex").read_text()
+    headings = ["Variant", "R", "Difference", "Share of LLM", "Trained parameters", "Status"]
+    head, *rows = parsed(text)
+    assert head[0] == "Variant" and len(head) == len(headings) and head[-1] == "Status"
+    cnn = next(row for row in rows if row[0] == "cnn")
+    assert "±" in cnn[1] and cnn[4:] == ["3,703,701", "ok"]
+    markdown = (folder / "adapter_size.md").read_text().split("\n\n")[1]
+    assert markdown.splitlines()[0].count("|") == len(headings) + 1
+    assert (folder / "adapter_size.csv").read_bytes() == csv
+    assert check.check([folder / "adapter_size.tex"]).faults == ()
+    capsys.readouterr()
+    for columns_, told in {
+        "f1,wer": "the table has no column 'wer'; its columns are: status, trained_parameters,",
+        "f1,precision,recall,exact_f1,slu_f1,parse_failures,difference": "pt wide, and a page has 500;",
+    }.items():
+        assert cli.main([*line, columns_]) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_figures_can_be_drawn_for_a_venue(stored, capsys):
+    def width() -> int:
+        file = paths.results("mini") / "figures" / "adapter_size_parameters.png"
+        return matplotlib.image.imread(file).shape[1]
+
+    line = ["report", "adapter_size", "--profile", "mini"]
+    assert cli.main(line) == 0
+    usual = width()
+    assert cli.main([*line, "--venue", "acl"]) == 0 and width() in (909, 1890) and usual not in (909, 1890)
+    assert cli.main(line) == 0 and width() == usual
+    assert cli.main([*line, "--venue", "nips"]) == 2 and "acl" in capsys.readouterr().err

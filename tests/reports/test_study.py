@@ -94,10 +94,13 @@ def test_of_too_many_curves_the_telling_ones_are_drawn(tmp_path, curve):
     about |= {"telling": ["v2", "v12"], "extremes": ["v0", "v1"], "reported": [], "claims": []}
     chosen = Study(**about, variants={f"v{i}": {} for i in range(13)})
 
-    def drawn(some: list[dict]) -> list[str]:
-        axes = study.curves_figure(chosen, some).axes
-        return [line.get_label() for line in axes[0].lines if not line.get_label().startswith("_")]
+    def drawn(some: list[dict]) -> list[list[str]]:
+        panels = study.curves_figure(chosen, some).axes
+        named = [[line.get_label() for line in ax.lines if line.get_label()[0] != "_"] for ax in panels]
+        return list(map(list, dict.fromkeys(map(tuple, named))))
 
-    assert drawn(rows[:-1]) == [f"v{i}" for i in range(study.MOST_LINES)]
-    assert drawn(rows) == ["v2", "v12"]
+    names = [f"v{i}" for i in range(study.MOST_LINES)]
+    assert drawn(rows[:-1]) == [names[:6], names[6:]]  # a row of panels for each six
+    assert drawn(rows[:6]) == [names[:6]] and drawn(rows[:7]) == [names[:4], names[4:7]]
+    assert drawn(rows) == [["v2", "v12"]]
     assert study.curves_figure(chosen, []) is None

@@ -67,8 +67,8 @@ def test_the_numbers_are_those_of_the_table_and_the_claims(stored):
     assert re.fullmatch(r"0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", f1["mlp"]) and f1["mlp"] != f1["linear"]
     claims = (paths.results("mini") / "tables" / "adapter_size_claims.md").read_text("utf-8")
     assert claims.split("\n\n")[1] in text() and "| agrees" in claims
-    assert "n = 20 utterances of 10 speakers; seeds a variant: 1 to 2." in text()
-    assert table.splitlines()[0].count("n = 20 utterances of 10 speakers; seeds a variant: 1 to 2.") == 1
+    assert "n = 20 utterances of 10 speakers; 1 to 2 seeds per variant." in text()
+    assert table.splitlines()[0].count("n = 20 utterances of 10 speakers; 1 to 2 seeds per variant.") == 1
 
 
 def test_what_is_not_ok_is_named_with_its_seeds(stored):

@@ -95,7 +95,7 @@ def test_a_caption_tells_how_many_recordings_a_corpus_is_without(rows, tmp_path)
     for of_run, ids in ((rows[0], ["a"]), (rows[1], ["a"]), (rows[2], ["a", "b"])):
         of_run["record"]["data"] = {"excluded": ids}
     frame = tables.study_table(rows, "mlp", {})
-    told = "Left out of the corpus since they cannot be read: 1 to 2 recordings."
+    told = "The corpus lacks 1 to 2 recordings that cannot be read."
     caption = tables.caption(frame, "Adapter size", "mlp", "paper")
     assert told in caption and told in tables.heading(frame, "Adapter size", "paper")
     csv, *shown = (path.read_text() for path in tables.write(frame, tmp_path, "adapter_size", caption))
@@ -156,7 +156,7 @@ def test_caption_says_what_the_numbers_rest_on(rows):
     frame = tables.study_table(rows, "mlp", {})
     caption = tables.caption(frame, "Adapter size", "mlp", "smoke")
     assert caption.startswith(tables.SMOKE_MARK)
-    assert "n = 20 utterances of 10 speakers; seeds a variant: 2" in caption
+    assert "n = 20 utterances of 10 speakers; 2 seeds per variant" in caption
     assert "partial match, version 1" in caption
     assert tables.SMOKE_MARK not in tables.caption(frame, "Adapter size", "mlp", "mini")
 

@@ -43,19 +43,18 @@ def told(number: Number) -> str:
 def causes(profile: str, row: Row) -> list[Cause]:
     """What makes a row stale, from its runs alone; none where the same runs are planned today.
 
-    MissingInput where a backbone is not on this machine, since a run cannot be told apart without.
+    MissingInput where a run cannot be told apart for want of a backbone.
     """
     try:
         study, scale = studies.load(row.study, profile)
-        variants = _variants(study, row)
+        variants = variants_of(study, row)
     except UserError as error:
         return [Cause("study", row.study, str(error))]
     if not variants:
         return [Cause("variant", row.name, f"study {row.study} has none of this name")]
     seeds = scale.seeds[: study.n_seeds]
-    planned = {
-        run.digest: run for v in variants for s in seeds if (run := studies.run(row.study, v, s, profile))
-    }
+    runs_ = [studies.run(row.study, v, seed, profile, to_run=False) for v in variants for seed in seeds]
+    planned = {run.digest: run for run in runs_}
     gone = [digest for digest in row.runs if digest not in planned]
     rest = {digest: run for digest, run in planned.items() if digest not in row.runs}
     found: Counter[Cause] = Counter()
@@ -86,7 +85,7 @@ def _recomputed(number: Number) -> list[Cause]:
     return [Cause("scores, or the code of tables and statistics", number.cell.shown, shown)]
 
 
-def _variants(study: Study, row: Row) -> list[str]:
+def variants_of(study: Study, row: Row) -> list[str]:
     """The variants that a row rests on."""
     if row.table == study.study:
         return [row.name] if row.name in study.variants else []

@@ -10,7 +10,7 @@ from speechllm_bench import stats
 from speechllm_bench.stats import ALPHA, ONE_SEED
 from speechllm_bench.studies import Result
 
-ONE_SEED_NOTE = "their variance between seeds is pooled over the records of mini."
+ONE_SEED_NOTE = "the variance between seeds is estimated from the records of mini."
 
 
 def one_seed(frame: pd.DataFrame) -> list[str]:
@@ -31,14 +31,16 @@ def smallest_shown(errors: Iterable[float]) -> list[str]:
 
 def size(n: Iterable[int], speakers: Iterable[int], seeds: Iterable[int]) -> str:
     """What numbers rest on, of one entry a variant."""
-    return f"n = {_range(n)} utterances of {_range(speakers)} speakers; seeds a variant: {_range(seeds)}."
+    of_seeds = _range(seeds)
+    each = "1 seed" if of_seeds == "1" else f"{of_seeds} seeds"
+    return f"n = {_range(n)} utterances of {_range(speakers)} speakers; {each} per variant."
 
 
 def left_out(excluded: Iterable[int]) -> list[str]:
     """The sentence on recordings that cannot be read, of one number a variant; none without any."""
     if not (found := list(excluded)):
         return []
-    return [f"Left out of the corpus since they cannot be read: {_range(found)} recordings."]
+    return [f"The corpus lacks {_range(found)} recordings that cannot be read."]
 
 
 def not_testable(rows: Sequence[Result]) -> list[str]:

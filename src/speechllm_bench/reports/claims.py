@@ -31,7 +31,8 @@ def verdict(
     """Judge a claim by the paired difference F1(better) - F1(worse); None when either was not run.
 
     p: of that difference, after Holm's correction over the study's claims. testable: False where the claim
-    is about a scale that was not run. above_floors: False where the better side does not clear its floors.
+    is about a scale that was not run. above_floors: False where the side that is ahead does not clear its
+    floors.
 
     agrees, disagrees: the variants differ (rule 13), as claimed or the other way round, over two seeds or
     more. no difference: the whole interval lies within the least difference. weak support, weak
@@ -68,9 +69,14 @@ def verdict_on_divergence(better: int, worse: int) -> Verdict:
     return "disagrees" if better > 1 else "weak contradiction"
 
 
-def below(rows: Sequence[Result], claim: ClaimConfig) -> list[str]:
-    """The floors that a claim's better side does not clear."""
-    return [floor for floor, above in floors.cleared(rows, claim.better).items() if above is False]
+def below(rows: Sequence[Result], claim: ClaimConfig, found: Interval) -> list[str]:
+    """The floors that the side measured ahead does not clear, whichever side the claim names as better.
+
+    Of a difference of differences that is the first variant of the pair whose difference is larger.
+    """
+    other = claim.beyond[0] if claim.beyond else claim.worse
+    ahead = claim.better if found.value >= 0 else other
+    return [floor for floor, above in floors.cleared(rows, ahead).items() if above is False]
 
 
 def diverged(rows: Sequence[Result], claim: ClaimConfig) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from speechllm_bench.errors import UserError
 from speechllm_bench.tasks import METRICS, TASKS, Metric
 from speechllm_bench.tasks.metric import PER_CENT
 
@@ -63,6 +64,15 @@ def named(tasks: Sequence[str]) -> list[str]:
         columns += [name, f"{name}_low", f"{name}_high"]
     columns += ["seconds", "reported", *(["partial_match_version"] if "f1" in metrics else [])]
     return [*columns, *FLOORS, EXCLUDED]
+
+
+def chosen(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """The named columns, each once, without the variant's own; UserError names those that the table has."""
+    there = [name for name in HEADINGS if name in frame and name != "variant"]
+    for name in names:
+        if name not in there:
+            raise UserError(f"the table has no column '{name}'; its columns are: {', '.join(there)}")
+    return list(dict.fromkeys(names))
 
 
 def headings(frame: pd.DataFrame) -> dict[str, str]:

@@ -81,3 +81,12 @@ def _last(lines: Sequence[str]) -> str:
     parts = [line.split(",") for line in lines if ",validation," in line]
     last = {metric: float(value) for *_, metric, value in parts}
     return ", ".join(f"{metric} {value:.3f}" for metric, value in last.items())
+
+
+def trainings(curve: pd.DataFrame, metric: str) -> int:
+    """How many different curves of a metric there are on validation; variants may share a training.
+
+    curve: the runs' curve.csv, one below the other, with `variant`.
+    """
+    chosen = curve[(curve["metric"] == metric) & (curve["split"] == "validation")]
+    return len({tuple(points["value"]) for _, points in chosen.groupby("variant")})

@@ -6,9 +6,10 @@ that are the same bytes each time.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -26,7 +27,17 @@ from speechllm_bench.runs import write_bytes
 from speechllm_bench.tasks import MAIN_METRICS, METRICS
 
 WIDTHS = {"column": 3.35, "page": 7.0}
-"""Inches: narrow enough for one column or the page of ISCA and IEEE proceedings."""
+"""Inches of a column and of the page, where no venue is named."""
+VENUES = {
+    "acl": {"column": 3.03, "page": 6.30},
+    "ieee": {"column": 3.50, "page": 7.16},
+    "isca": {"column": 3.15, "page": 6.69},
+}
+"""Inches of a column and of the page in proceedings: ACL 77 and 160 mm, IEEE 89 and 182, ISCA 80 and 170."""
+LINES_A_PANEL = 6
+"""Of learning curves; more are small multiples."""
+LEGEND_SHARE = 1 / 3
+"""Of a figure's height, at most."""
 
 HATCHES = ("", "/////", ".....")
 
@@ -71,11 +82,39 @@ METRIC_LABELS = {
 X_LABELS = {"examples": "examples seen", "step": "optimiser steps", "seconds": "training (core-seconds)"}
 
 
+@contextlib.contextmanager
+def for_venue(name: str) -> Iterator[None]:
+    """Figures have the widths of a venue meanwhile, one of `VENUES`."""
+    before = dict(WIDTHS)
+    WIDTHS.update(VENUES[name])
+    try:
+        yield
+    finally:
+        WIDTHS.update(before)
+
+
 @mpl.rc_context(STYLE)
-def panels(n: int = 1, width: str = "column", height: float = 2.4) -> tuple[Figure, list[Axes]]:
-    """A figure of n axes side by side; width is a key of `WIDTHS`, height in inches."""
-    figure, axes = plt.subplots(1, n, figsize=(WIDTHS[width], height), squeeze=False)
-    return figure, list(axes[0])
+def panels(
+    n: int = 1, width: str = "column", height: float = 2.4, rows: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """A figure of n axes side by side, in rows; width is a key of `WIDTHS`, height in inches of a row."""
+    figure, axes = plt.subplots(rows, n, figsize=(WIDTHS[width], rows * height), squeeze=False)
+    return figure, list(axes.flat)
+
+
+def groups(names: Sequence[str], most: int = LINES_A_PANEL) -> list[list[str]]:
+    """Names in groups of about one size, at most so many in each, in their order."""
+    n = max(1, -(-len(names) // most))
+    size = -(-len(names) // n)
+    return [list(names[i : i + size]) for i in range(0, max(1, len(names)), max(1, size))]
+
+
+def same_limits(axes: Sequence[Axes]) -> None:
+    """Give axes that show one thing the same limits, so that they can be compared."""
+    for which in ("xlim", "ylim"):
+        found = [getattr(ax, f"get_{which}")() for ax in axes]
+        for ax in axes:
+            getattr(ax, f"set_{which}")(min(low for low, _ in found), max(high for _, high in found))
 
 
 @mpl.rc_context(STYLE)
@@ -138,11 +177,11 @@ def learning_curves(
 
 @mpl.rc_context(STYLE)
 def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metric: str = "f1") -> Axes:
-    """Our F1 with its interval by trained parameters (log scale), and the paper's as hollow markers.
+    """Our F1 with its interval by trained parameters (log scale), and the paper's in the label.
 
     frame: of `tables.study_table`; what trains nothing has no place on the axis and is left out. Reported
-    figures stand right of the axis, since the paper's models have other sizes. metric: one of
-    `tasks.MAIN_METRICS`.
+    figures have no marker: the paper's models have other sizes, and its scale would press ours flat. metric:
+    one of `tasks.MAIN_METRICS`.
     """
     for row in that_learn(frame).to_dict("records"):
         style, size = looks[row["variant"]], row["trained_parameters"]
@@ -150,16 +189,25 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
         if pd.isna(value) and metric != "f1":
             continue  # it is asked something else
         if pd.notna(value):
-            ax.plot(size, value, color=style.colour, marker=style.marker, ls="", label=style.label)
+            paper = f" (paper: {row['reported']:.3g})" if pd.notna(row["reported"]) else ""
+            ax.plot(size, value, color=style.colour, marker=style.marker, ls="", label=style.label + paper)
             bars = [[value - low], [high - value]]
             ax.errorbar(size, value, bars, color=style.colour, ls="", lw=1, capsize=2)
-        if pd.notna(row["reported"]):
-            at = {"transform": ax.get_yaxis_transform(), "clip_on": False}
-            ax.plot(1.06, row["reported"], marker=style.marker, mfc="none", mec=style.colour, ls="", **at)
     ax.set_ylim(0, None)
     ax.set_ylabel(METRIC_LABELS[metric])
     parameters_axis(ax)
     return ax
+
+
+def sizes_tell(frame: pd.DataFrame, metric: str) -> bool:
+    """Whether parameters tell points apart: about half of those that hear have one size, or fewer.
+
+    frame: of `tables.study_table`. Where they do not, all points would stand above each other.
+    """
+    learned = that_learn(frame)
+    hear = learned[learned["floor"].isna()] if "floor" in learned else learned
+    sizes = hear.loc[hear[metric].notna(), "trained_parameters"].value_counts()
+    return len(sizes) > 1 and sizes.iloc[0] <= (sizes.sum() + 1) // 2
 
 
 def that_learn(frame: pd.DataFrame) -> pd.DataFrame:
@@ -214,16 +262,16 @@ def bars_figure(
 
 
 @mpl.rc_context(STYLE)
-def legend(figure: Figure, reported: bool = False) -> None:
-    """One legend above all panels, never over data nor wider than the page; `reported` explains the hollow
-    markers.
+def legend(figure: Figure) -> None:
+    """One legend above all panels, never over data nor wider than the page.
+
+    It takes at most `LEGEND_SHARE` of the height: a single panel that needs more has it beside, on the width
+    of the page, and several panels grow.
     """
     entries: dict[str, Artist] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    if reported:
-        entries["reported: the paper's own figure"] = Line2D([], [], ls="", marker="o", mfc="none", mec="0.3")
     lines = any(isinstance(h, Line2D) and h.get_linestyle() != "None" for h in entries.values())
     for columns in range(6 if figure.get_figwidth() > WIDTHS["column"] else 4, 0, -1):
         drawn = figure.legend(
@@ -237,8 +285,16 @@ def legend(figure: Figure, reported: bool = False) -> None:
             break
         drawn.remove()
     height = drawn.get_window_extent().height / figure.dpi
-    if height > figure.get_figheight() / 3:  # it would press the axes flat
-        figure.set_figheight(figure.get_figheight() + height)
+    if height <= LEGEND_SHARE * figure.get_figheight():
+        return
+    if len(figure.axes) > 1:
+        figure.set_figheight(1.02 * height / LEGEND_SHARE)
+        return
+    drawn.remove()
+    figure.set_figwidth(WIDTHS["page"])
+    drawn = figure.legend(entries.values(), entries.keys(), loc="outside right upper")
+    height = drawn.get_window_extent().height / figure.dpi
+    figure.set_figheight(max(figure.get_figheight(), height))
 
 
 @mpl.rc_context(STYLE)

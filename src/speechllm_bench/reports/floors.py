@@ -122,6 +122,8 @@ def line(ax: Axes, value: float, label: str, dash: object, place: int | None = N
         ax.axhline(value, **look)
     else:
         ax.plot([place - 0.46, place + 0.46], [value, value], **look | {"zorder": 3})
+    if value > (top := ax.get_ylim()[1]) / 1.04:  # a floor above all that was measured is seen as well
+        ax.set_ylim(top=max(top, 1.08 * value))
 
 
 def named(rows: Sequence[Result], variant: str) -> str | None:
@@ -152,16 +154,19 @@ def sentence(frame: pd.DataFrame) -> str:
     floors = "; ".join(f"{what}: {', '.join(values)}" for what, values in said.items())
     below = frame["above_floors"].eq(False).sum() if "above_floors" in frame else 0
     judged = frame["above_floors"].notna().sum() if "above_floors" in frame else 0
-    mark = (
-        f" {BELOW} marks the {below} of {judged} rows that do not clear the floors of F1." if judged else ""
-    )
-    return f"Floors, which no listening is needed for: {floors}.{mark}"
+    mark = f" {BELOW} marks the {below} of {judged} rows that are not above the floors of F1."
+    return f"Floors are scores that need no hearing: {floors}.{mark if judged else ''}"
 
 
 def above(rows: Sequence[Result], variant: str) -> bool | None:
     """Whether a variant clears all its floors that were scored; None where none was."""
     known = [one for one in cleared(rows, variant).values() if one is not None]
     return all(known) if known else None
+
+
+def names(rows: Sequence[Result]) -> set[str]:
+    """The variants that are floors: answerers without a model."""
+    return {variant for variant, _ in _floors(rows)}
 
 
 def _above(rows: Sequence[Result], variant: str, floor: str) -> bool | None:

@@ -19,9 +19,9 @@ USUAL = "regular"  # the supervision that changes are from
 COLUMNS = ["foundation", "supervision", "llm_parameters", "f1", "low", "high"]
 COLUMNS += ["change", "change_low", "change_high", "relative", "relative_low", "relative_high"]
 CAPTION = (
-    "Changes are paired differences to regular supervision of the same foundation; relative ones are shares "
-    "of its F1, and there is none where that is below the least difference that the suite calls one. In "
-    "brackets: 95 % interval by bootstrap over speakers and seeds."
+    "Changes are paired differences to regular supervision of the same LLM. Relative changes are shares of "
+    "its F1; there is none where that F1 is below 0.05. In brackets: 95 % interval by bootstrap over "
+    "speakers and seeds."
 )
 
 

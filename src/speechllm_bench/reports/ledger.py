@@ -6,6 +6,7 @@ verdicts come from each profile's numbers.json. Nothing is computed here.
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,20 @@ READING = (
     "attempts the same number. A claim has one verdict for each comparison that tests it (rule 14 of "
     "docs/protocol.md). All comparisons with their ids stand in [claims.csv](claims.csv)."
 )
+
+HEAD = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>speechllm-bench: claims</title>
+<style>
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
+img { max-width: 100%; background: white; }
+table { border-collapse: collapse; display: block; overflow-x: auto; }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid #8886; text-align: left; vertical-align: top; }
+</style>
+<h1>Claims</h1>"""
 
 
 class Entry(Strict):
@@ -98,8 +113,10 @@ def write(names: Sequence[str]) -> list[Path]:
         folder / "claims.csv", frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     )
     picture = drawn(ledger, frame)
-    runs.write_text(folder / "claims.md", _markdown(ledger, frame, names, picture is not None))
-    written = [folder / "claims.csv", folder / "claims.md"]
+    pages = {"md": _markdown, "html": _html}
+    for ending, page in pages.items():
+        runs.write_text(folder / f"claims.{ending}", page(ledger, frame, names, picture is not None))
+    written = [folder / "claims.csv", *(folder / f"claims.{ending}" for ending in pages)]
     if picture is not None:
         marked = next((name for name in names if tables.smoke_mark(name)), names[0])
         written += figures.save(picture, folder, "claims", marked)
@@ -142,7 +159,8 @@ def drawn(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
         first = shown.drop_duplicates("id")
         axes[0, 0].plot(first["value"], first["id"].map(place), "D", color="0.35", ms=4)
         axes[0, 0].set_title("reported, at the paper's scale")
-        axes[0, 0].set_yticks(range(len(order)), [labels[id] for id in order])
+        axes[0, 0].set_yticks(range(len(order)), [labels[id].removesuffix(", F1") for id in order])
+        axes[0, 0].set_ylim(-0.6, len(order) - 0.4)  # no marker is cut
         for ax, name in zip(axes[0, 1:], names, strict=True):
             own = shown[shown["profile"] == name]
             bars = [(own["measured"] - own["low"]).fillna(0), (own["high"] - own["measured"]).fillna(0)]
@@ -209,17 +227,36 @@ def _markdown(ledger: Ledger, frame: pd.DataFrame, names: Sequence[str], picture
     parts += [f"**{mark}**" for name in names if (mark := tables.smoke_mark(name))]
     for paper, about in ledger.papers.items():
         parts.append(f"## {about}: [{paper}](https://arxiv.org/abs/{paper})")
-        own_figures = [entry for entry in ledger.figures if entry.paper == paper]
-        own_claims = [entry for entry in ledger.claims if entry.paper == paper]
-        heads: dict[str, Sequence[ReportedFigure | ReportedClaim]] = {
-            "figure": own_figures,
-            "claim": own_claims,
-        }
-        for head, entries in heads.items():
-            lines = [_line(head, entry, frame, names) for entry in entries]
-            if lines:
-                parts.append(pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True))
+        shown = _tables(ledger, paper, frame, names)
+        parts += [table.to_markdown(index=False, disable_numparse=True) for table in shown]
     return "\n\n".join(parts) + "\n"
+
+
+def _html(ledger: Ledger, frame: pd.DataFrame, names: Sequence[str], picture: bool) -> str:
+    """The same page without a server, a script or an outside request."""
+    said = READING.replace("[claims.csv](claims.csv)", '<a href="claims.csv">claims.csv</a>').replace("`", "")
+    parts = [HEAD, f"<p>{said}</p>"]
+    parts += ['<img src="claims.png" alt="Reported and measured F1">'] if picture else []
+    parts += [f"<p><strong>{mark}</strong></p>" for name in names if (mark := tables.smoke_mark(name))]
+    for paper, about in ledger.papers.items():
+        address = f'<a href="https://arxiv.org/abs/{paper}">{paper}</a>'
+        parts.append(f"<h2>{html.escape(about)}: {address}</h2>")
+        shown = _tables(ledger, paper, frame, names)
+        parts += [table.to_html(index=False, border=0, justify="left") for table in shown]
+    return "\n".join([*parts, "</html>"]) + "\n"
+
+
+def _tables(ledger: Ledger, paper: str, frame: pd.DataFrame, names: Sequence[str]) -> list[pd.DataFrame]:
+    """A paper's figures, and its claims, beside what each profile has found."""
+    heads: dict[str, Sequence[ReportedFigure | ReportedClaim]] = {
+        "figure": ledger.figures,
+        "claim": ledger.claims,
+    }
+    lines = [
+        [_line(head, entry, frame, names) for entry in entries if entry.paper == paper]
+        for head, entries in heads.items()
+    ]
+    return [pd.DataFrame(some) for some in lines if some]
 
 
 def _line(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from speechllm_bench import runs, stats
+from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import Study
 from speechllm_bench.numbers import Row, escaped
 from speechllm_bench.reports import columns, tables
@@ -40,15 +41,27 @@ FORM = r"""{provenance}
 """
 
 
-def write(study: Study, frame: pd.DataFrame, rows: Sequence[Row], profile: str, folder: Path) -> Path:
+def write(
+    study: Study,
+    frame: pd.DataFrame,
+    rows: Sequence[Row],
+    profile: str,
+    folder: Path,
+    chosen: Sequence[str] | None = None,
+) -> Path:
     """Write <study>.tex into `folder`; `rows` are the numbers of the table (`cells.of_table`)."""
     file = folder / f"{study.study}.tex"
-    runs.write_text(file, latex(study, frame, rows, profile))
+    runs.write_text(file, latex(study, frame, rows, profile, chosen))
     return file
 
 
-def latex(study: Study, frame: pd.DataFrame, rows: Sequence[Row], profile: str) -> str:
-    """The table in LaTeX, with booktabs."""
+def latex(
+    study: Study, frame: pd.DataFrame, rows: Sequence[Row], profile: str, chosen: Sequence[str] | None = None
+) -> str:
+    """The table in LaTeX, with booktabs.
+
+    chosen: its columns, by their names in the CSV; UserError where they are wider than a page.
+    """
     metrics = [name for name in MAIN_METRICS if name in frame and frame[name].notna().any()]
     metrics = metrics or [TASKS[study.tasks[0]].main.name]  # nothing is scored yet: a column that says so
     named = columns.headings(frame)
@@ -56,12 +69,18 @@ def latex(study: Study, frame: pd.DataFrame, rows: Sequence[Row], profile: str) 
     for name, heading in (("difference", "Difference"), ("difference_p", "p"), ("reported", "Paper")):
         if frame[name].notna().any():
             shown[name] = heading
+    if chosen:
+        shown = {name: named[name] for name in columns.chosen(frame, chosen)}
+        metrics = [name for name in shown if name in metrics] or metrics
     keys = {row.name: row.key for row in rows}
     lines = frame.to_dict("records")
     cells = [[line["variant"], *(_cell(line, name, metrics) for name in shown)] for line in lines]
     ids = [_id(line, metrics, f"{profile}/{keys[line['variant']]}") for line in lines]
     body = [" & ".join(map(_escaped, row)) + rf" \\{id}" for row, id in zip(cells, ids, strict=True)]
-    narrow = width([["Variant", *shown.values()], *cells]) <= COLUMN
+    wide = width([["Variant", *shown.values()], *cells])
+    if chosen and wide > PAGE:
+        raise UserError(f"the table would be {wide:.0f} pt wide, and a page has {PAGE}; name fewer columns")
+    narrow = wide <= COLUMN
     return FORM.format(
         provenance=_provenance(study, rows, profile),
         environment="table" if narrow else "table*",
@@ -104,8 +123,14 @@ def _cell(line: Mapping, name: str, metrics: Sequence[str]) -> str:
         return line["status"] if lacking else NOTHING
     if name == "difference_p":
         return stats.p_shown(value)
-    if name == "reported":
-        return f"{value:.3f}"
+    if isinstance(value, str):
+        return value
+    if name in columns.SHOWN_PER_CENT:
+        return f"{100 * value:.1f} %"
+    if name in columns.WHOLE:
+        return f"{value:,}"
+    if pd.isna(line.get(f"{name}_low")):
+        return f"{value:.0f}" if name == "seconds" else f"{value:.3f}"
     half = (line[f"{name}_high"] - line[f"{name}_low"]) / 2
     sign = "+" if name == "difference" else ""
     mark = "*" if name == "difference" and line["differs"] else ""

@@ -28,10 +28,10 @@ GAINS = {"classifier": BARE, "lora": BARE, "all": "lora"}
 
 
 GAINS_CAPTION = (
-    "Gains are relative, the paired difference as a share of the setting in `gain over`, and above 0 where "
-    "this setting is better; there is none over an F1 below the least difference that the suite calls one. "
-    "Trained parameters are those of all the models that answer: three of one task, or one of all tasks. In "
-    "brackets: 95 % interval by bootstrap over speakers and seeds."
+    "Gains are relative: the paired difference over the score of the setting in `gain over`, above 0 where "
+    "this setting is better. There is no gain over an F1 below 0.05. Trained parameters are of all models "
+    "that answer: three of one task, or one of all tasks. In brackets: 95 % interval by bootstrap over "
+    "speakers and seeds."
 )
 
 
@@ -112,8 +112,8 @@ def positions(rows: Sequence[Result], seconds: np.ndarray) -> pd.DataFrame:
 
 
 DECODING_CAPTION = (
-    "Seconds that the whole test set took to decode, in the same batches and on one machine, as busy as it "
-    "was; `times` is how many times as long as the same weights, greedily."
+    "Seconds are what the whole test set took to decode, in the same batches, on one machine that may have "
+    "been busy. `times` is how many times as long as greedy decoding by the same weights."
 )
 
 

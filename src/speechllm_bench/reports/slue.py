@@ -18,8 +18,8 @@ from speechllm_bench.tasks import METRICS
 
 CAPTION = (
     "SLUE score, in per cent: ((100 − WER) + NER F1 + sentiment macro F1) / 3 (arXiv 2507.12951, the README "
-    "of its repository), with the WER of what the study transcribes. Gains are paired differences to the "
-    "bare adapter, in points. In brackets: 95 % interval by bootstrap over speakers and seeds."
+    "of its repository). WER is of what the study transcribes. Gains are paired differences to the adapter "
+    "alone, in points. In brackets: 95 % interval by bootstrap over speakers and seeds."
 )
 
 

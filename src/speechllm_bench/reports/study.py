@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,15 +27,15 @@ from speechllm_bench.reports import (
     tables,
 )
 from speechllm_bench.reports.captions import ONE_SEED_NOTE
-from speechllm_bench.reports.curves import read_curve, trained_again
+from speechllm_bench.reports.curves import read_curve, trained_again, trainings
 from speechllm_bench.schema import CURVE_COLUMNS
 from speechllm_bench.stats import ONE_SEED, with_interval
 from speechllm_bench.tasks import MAIN_METRICS, TASKS
 
 MOST_LINES = 12  # of learning curves, or points with a look of their own, that can be read
 CLAIMS_CAPTION = (
-    "Differences are paired, with 95 % intervals; p is two-sided, after Holm's correction over the study's "
-    "claims that were run and are about a scale that was. What a verdict asks for: docs/protocol.md, rule 14."
+    "Differences are paired, with 95 % intervals. p is two-sided, after Holm's correction over the claims of "
+    "the study that can be tested. What each verdict means: docs/glossary.md."
 )
 CLAIM_COLUMNS = [
     *("claim", "source", "compared", "difference", "low", "high", "p", "se", "seeds", "below", "diverged"),
@@ -47,11 +48,13 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
 
     Variants without a run stand in the table as NOT RUN; a figure without anything to draw is not made, and
     an older one of that name is removed. Where nothing has changed since they were written, they stay.
+    UserError where records cannot be told apart on this machine.
     """
     stamp = stamps.Stamp(profile, f"tables/{name}", seeds or ())
     if draw and stamp.current and stamps.Stamp(profile, "numbers").current:
         return stamp.written
     rows = studies.records(name, profile, seeds)
+    studies.refuse_untold(rows)
     read = stamps.of_rows(rows, profile)
     with intervals.kept(stamps.intervals_file(profile, name)):
         written = _write(name, profile, rows, draw)
@@ -79,7 +82,7 @@ def _write(name: str, profile: str, rows: Sequence[studies.Result], draw: bool) 
     own = [row for row in kept if row.table == name]
     written.append(page.write(study, frame, own, profile, folder / "tables"))
     stamps.update_numbers(profile, name, [name, *(f"{name}_{ending}" for ending in further)], kept)
-    for ending, figure in _figures(study, rows, frame).items() if draw else ():
+    for ending, figure in figures_of(study, rows, frame).items() if draw else ():
         if figure is not None:
             written += figures.save(figure, folder / "figures", f"{name}_{ending}", profile)
             plt.close(figure)
@@ -101,7 +104,8 @@ def _further(study: Study, rows: Sequence[studies.Result]) -> dict[str, tuple[pd
     return {ending: (make(study, rows), caption) for ending, (make, caption) in made.items()}
 
 
-def _figures(study: Study, rows: Sequence[studies.Result], frame: pd.DataFrame) -> dict[str, Figure | None]:
+def figures_of(study: Study, rows: Sequence[studies.Result], frame: pd.DataFrame) -> dict[str, Figure | None]:
+    """A study's figures by their ending; None where there is nothing to draw. rows, frame: see `table`."""
     drawn = {"curves": curves_figure(study, rows), "parameters": parameters_figure(study, frame)}
     return drawn | {name: extras.FIGURES[name](study, rows, curves(rows)) for name in study.figures}
 
@@ -143,7 +147,7 @@ def verdicts(study: Study, rows: Sequence[studies.Result]) -> pd.DataFrame:
                 "testable": testable,
                 "seeds_diverged": (diverged.get(entry.better, 0), diverged.get(entry.worse, 0)),
                 "beyond": entry.beyond,
-                "below": claims.below(rows, entry) if difference else [],
+                "below": claims.below(rows, entry, difference) if difference else [],
                 "diverged": ", ".join(f"{name} diverged on {n}" for name, n in diverged.items()),
             }
         )
@@ -213,34 +217,38 @@ def last_f1(curve: pd.DataFrame, variant: str) -> float:
 def curves_figure(study: Study, rows: Sequence[studies.Result]) -> Figure | None:
     """Validation loss and the decoded tasks' metrics over examples seen; None without a curve.
 
-    Where there are more lines than can be read it is those of the study's telling variants. A training has
-    the name of the first variant that it made, on whatever test set that is evaluated.
+    Where there are more lines than can be read it is those of the study's telling variants, and of more than
+    six a panel there is a row for each six. A panel in which all variants share one training tells nothing
+    and is left out. A training has the name of the first variant that it made, on whatever test set.
     """
     curve = curves(rows)
     if curve["variant"].nunique() > MOST_LINES:
         telling = {row["run"].stages for row in rows if row["record"] and row["variant"] in study.telling}
         curve = curves([row for row in rows if row["record"] and row["run"].stages in telling])
     names = ("loss", *MAIN_METRICS)
-    panels = [m for m in names if ((curve["metric"] == m) & (curve["split"] == "validation")).any()]
+    n_lines = {metric: trainings(curve, metric) for metric in names}
+    panels = [m for m in names if n_lines[m] > 1] or [m for m in names if n_lines[m]]
     if not panels:
         return None
-    figure, axes = figures.panels(len(panels), "page")
-    for metric, ax in zip(panels, axes):
-        figures.learning_curves(curve, ax, metric, looks=looks.of(study))
+    rows_of = figures.groups(list(curve["variant"].unique()))
+    figure, axes = figures.panels(len(panels), "page", rows=len(rows_of))
+    for ax, (shown, metric) in zip(axes, itertools.product(rows_of, panels), strict=True):
+        figures.learning_curves(curve[curve["variant"].isin(shown)], ax, metric, looks=looks.of(study))
         if metric == "f1":
             floors.draw_on_validation(ax, rows)
+    for column in range(len(panels)):
+        figures.same_limits(axes[column :: len(panels)])
     figures.legend(figure)
     return figure
 
 
 def parameters_figure(study: Study, frame: pd.DataFrame) -> Figure | None:
     """Each task's main metric with intervals against trained parameters; None where nothing that learns was
-    scored, where all train as many, and where there are more points than can be told apart.
+    scored, where most train as many, and where there are more points than can be told apart.
     """
-    learned = figures.that_learn(frame)
-    if len(learned) > MOST_LINES or learned["trained_parameters"].nunique() < 2:
+    if len(figures.that_learn(frame)) > MOST_LINES:
         return None
-    scored = [m for m in MAIN_METRICS if m in frame and learned[m].notna().any()]
+    scored = [m for m in MAIN_METRICS if m in frame and figures.sizes_tell(frame, m)]
     if not scored:
         return None
     figure, axes = figures.panels(len(scored), "column" if len(scored) == 1 else "page")
@@ -249,7 +257,7 @@ def parameters_figure(study: Study, frame: pd.DataFrame) -> Figure | None:
         figures.metric_against_parameters(frame, ax, looks.of(study), metric)
         if metric == "f1":
             floors.draw_of_table(ax, frame, answerers)
-    figures.legend(figure, reported=bool(frame["reported"].notna().any()))
+    figures.legend(figure)
     return figure
 
 

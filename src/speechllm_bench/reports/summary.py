@@ -56,10 +56,10 @@ FILES = {
     "executed notebook": "notebooks/{}.ipynb",
 }
 READING = (
-    "F1 is partial match{version}, with its 95 % interval in brackets; a claim's difference is paired. "
-    "How they are made, and what a verdict asks for: rules 12 to 14 of docs/protocol.md. Claims were made at "
-    "the paper's scale, on its own data. Of other tasks than slots the main metric stands in F1's place, "
-    "under its name. Best and worst are those of the variants that are evaluated as the baseline is."
+    "F1 is of slots, by partial match{version}; brackets hold its 95 % interval. Other tasks show their main "
+    "metric in its place, by name. A claim's difference is paired. Claims were made at the paper's scale, on "
+    "its own data. Best and worst are of the variants that are evaluated as the baseline is. "
+    "docs/glossary.md explains the words, and docs/protocol.md the rules (12 to 14)."
 )
 
 
@@ -104,6 +104,7 @@ def _found(name: str, profile: str) -> tuple[stamps.States, dict]:
     study, _ = studies.load(name, profile)
     try:
         rows = studies.records(name, profile)
+        studies.refuse_untold(rows)
         read = stamps.of_rows(rows, profile)
         tables.refuse_mixtures(rows)
         # Not the whole table, which takes a bootstrap a metric: that of F1 alone gives the same F1.

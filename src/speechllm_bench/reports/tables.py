@@ -164,9 +164,9 @@ def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str
         *columns.how(frame),
         "In brackets: 95 % interval by bootstrap over speakers, with the variance between seeds.",
         *captions.one_seed(frame),
-        f"Differences are paired, over shared seeds, to {baseline}; p is two-sided, after Holm's correction",
+        f"Differences are paired, over shared seeds, to {baseline}. p is two-sided, after Holm's correction",
         "over the table's differences.",
-        f"An asterisk marks those of p below {ALPHA} that are at least {LEAST_DIFFERENCE}.",
+        f"An asterisk marks differences of at least {LEAST_DIFFERENCE} with p below {ALPHA}.",
         *([said] if (said := floors.sentence(frame)) else []),
         f"{reported}: the paper's, at the paper's scale and on its own data.",
     ]
@@ -188,20 +188,35 @@ def heading(frame: pd.DataFrame, title: str, profile: str, power: bool = True) -
 
 def write(frame: pd.DataFrame, folder: Path, study: str, caption: str) -> list[Path]:
     """Write <study>.csv and .md into `folder`, and return their paths; `page` writes the .tex."""
-    shown = display(frame)
     texts = {
         "csv": frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
-        "md": f"{caption}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n".replace("<", "&lt;"),
+        "md": _markdown(caption, display(frame)),
     }
     for ending, text in texts.items():
         write_text(folder / f"{study}.{ending}", text)
     return [folder / f"{study}.{ending}" for ending in texts]
 
 
-def display(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table as it is read: text alone, rounded, `0.412 [0.39, 0.43]`, a dash where there is nothing."""
+def write_markdown(frame: pd.DataFrame, file: Path, chosen: Sequence[str]) -> Path:
+    """Write a table that is there again with these columns, under the caption that it has; its path."""
+    caption = file.read_text("utf-8").split("\n\n")[0]
+    write_text(file, _markdown(caption, display(frame, chosen)))
+    return file
+
+
+def _markdown(caption: str, shown: pd.DataFrame) -> str:
+    text = f"{caption}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n"
+    return text.replace("<", "&lt;")
+
+
+def display(frame: pd.DataFrame, chosen: Sequence[str] | None = None) -> pd.DataFrame:
+    """The table as it is read: text alone, rounded, `0.412 [0.39, 0.43]`, a dash where there is nothing.
+
+    chosen: its columns, None: those that tell something.
+    """
     left_out = [column for column in columns.UNEQUAL if frame[column].nunique() < 2]
     shown = [column for column in columns.HEADINGS if column in frame and column not in left_out]
+    shown = ["variant", *columns.chosen(frame, chosen)] if chosen else shown
     cells = {column: [_cell(row, column) for row in frame.to_dict("records")] for column in shown}
     return pd.DataFrame(cells).rename(columns=columns.headings(frame))
 

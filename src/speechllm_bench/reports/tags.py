@@ -20,8 +20,8 @@ RARE = 0.02  # of all gold entities: a tag that has fewer is rare
 
 
 CAPTION = (
-    "F1 of named entities by tag, rarest first, with how often each is gold; over the answers of all "
-    "seeds. A 0.000 is a tag that is never found."
+    "F1 of named entities by tag, rarest first, with how often gold has each, over the answers of all "
+    "seeds. 0.000: a tag that is never found."
 )
 
 

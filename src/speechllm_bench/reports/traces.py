@@ -26,14 +26,13 @@ _SHOWN = ("f1", "tokens", "trace_tokens", "obedience", "trace_wer", "faithfulnes
 COLUMNS = {name: METRICS[name].heading for name in _SHOWN}
 LEAST = 0.05  # of the answers must have what a share of them is about; stray ones show nothing
 CAPTION = (
-    "Tokens are those generated; a trace's length, transcript and reasons are of the traces that there are, "
-    "shares otherwise of all answers. In the mode asked for: with a trace where it is asked for, or without. "
-    "Values occur in its transcript: of answers with a value, those whose values all occur in what the trace "
-    "says it heard, which may be made up, as it is without audio; stand in their reasons: those whose values "
-    "stand each in the reason for its slot; a dash where less than a twentieth of the answers have such. "
-    "Malformed: anything wrong in the form, though the answer may be readable (kinds: the study's notebook). "
-    "Seconds of decoding are of a machine as busy as it was: tokens compare, they do not. In brackets: 95 % "
-    "interval by bootstrap over speakers and seeds."
+    "Tokens are those generated. A trace's length, transcript and reasons are of the answers that have a "
+    "trace; other shares are of all answers. In the mode asked for: the answer has a trace where one is "
+    "asked for, and none where not. Values in transcript: all values occur in what the trace says it heard, "
+    "which may be made up. Values in reasons: each value stands in the reason for its slot. Both are of "
+    "answers with a value; a dash stands where less than a twentieth have one. Malformed: anything is wrong "
+    "in the form, though the answer may be readable. Seconds depend on how busy the machine was; tokens do "
+    "not. In brackets: 95 % interval by bootstrap over speakers and seeds."
 )
 
 
@@ -130,8 +129,8 @@ def ends(frame: pd.DataFrame, n: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def cost_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """F1 over the tokens that an answer takes; None where no answer's tokens were counted."""
-    frame = costs(rows)
+    """F1 over the tokens that an answer takes, floors as lines; None where no tokens were counted."""
+    frame = costs([row for row in rows if row["variant"] not in floors.names(rows)])
     frame = frame[frame["tokens"].map(lambda tokens: tokens is not None)]
     if frame.empty:
         return None

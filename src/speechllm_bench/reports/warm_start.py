@@ -18,7 +18,7 @@ FAMILY = "mlp"  # the adapter whose variants are drawn: all of them would be too
 CAPTION = (
     "At the end of each stage, on validation, means over seeds. WER, CTC: of greedy decoding by the CTC head "
     "at the end of the warm start. WER, LLM: of the LLM's answers at the end of transcription. "
-    "Core-seconds: of training steps alone, times the threads of the run; on a GPU plain seconds."
+    "Core-seconds: seconds of training steps times threads; on a GPU seconds alone."
 )
 
 
