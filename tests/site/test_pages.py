@@ -15,7 +15,7 @@ from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.answered import answered, flipped
 from speechllm_bench.reports.predictions import predictions
-from speechllm_bench.site import build, study
+from speechllm_bench.site import build
 from speechllm_bench.tasks import METRICS
 
 STUDY = "#/study/mini/adapter_size"
