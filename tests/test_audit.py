@@ -13,7 +13,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score as scores
 from speechllm_bench.reports import study
 from speechllm_bench.schema import CURVE_COLUMNS, Prediction
-from speechllm_bench.training import loop
+from speechllm_bench.training import learning_curve, loop
 
 DIGEST = "0123456789abcdef"
 ANSWERS = [('{"city": "rome"}', '{"city": "rome"}'), ("{}", '{"city": "york"}'), ('{"city": "bath"}', "no")]
@@ -32,7 +32,7 @@ def run(home):
         file.writelines(json.dumps(p.to_json()) + "\n" for p in said)
     score = scores.score_task("slots", said)
     runs.write_json(folder / "score.json", score)
-    loop.write_curve([("slots", [loop.Point(1, 8, "train", "loss", 2.5)])], folder / "curve.csv")
+    learning_curve.write_curve([("slots", [loop.Point(1, 8, "train", "loss", 2.5)])], folder / "curve.csv")
     config = {"evaluation": {"task": "slots"}, "corpus": {"name": "call_centre"}}
     record = {"digest": DIGEST, "profile": "mini", "status": "ok", "config": config}
     sealed.write(folder / "run.json", record)

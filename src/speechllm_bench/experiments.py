@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -14,45 +14,12 @@ from speechllm_bench.config import CorpusConfig, LoraConfig, RunConfig, StageCon
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation_config import LANGUAGES, EvaluationConfig, TaskName
 from speechllm_bench.profiles import Budget, Profile, refuse_fixed
+from speechllm_bench.reported import ClaimConfig, Reported
 from speechllm_bench.strict import Name, Prose, Strict, checked, load_yaml, overlay, refuse_repeated
-from speechllm_bench.tasks import METRICS, TASKS, USUAL, transcription
+from speechllm_bench.tasks import TASKS, USUAL, transcription
 from speechllm_bench.variants import StageRecipe, Variant
 
 VARIANT_SETS = ("all", "telling", "extremes")  # names for several variants of a study at once
-
-
-if TYPE_CHECKING:  # the metrics stand in the registry of tasks, which a type checker does not run
-    ReportedMetric = str
-else:
-    ReportedMetric = Literal[(*METRICS, "relative gain", "SLUE score gain")]
-
-
-class Reported(Strict):
-    """A figure that a paper reports; data with its source, never a result of ours."""
-
-    variant: str
-    metric: ReportedMetric
-    value: float
-    source: Prose
-
-
-class ClaimConfig(Strict):
-    """What a paper says, as an ordering of two variants by the main metric of their task.
-
-    With `beyond`, another (better, worse) pair: that the first pair lies further apart than this one.
-    """
-
-    claim: Prose
-    source: Prose
-    better: str
-    worse: str
-    beyond: list[str] | None = Field(default=None, min_length=2, max_length=2)
-    scale: str | None = None  # that the claim is about, as "8 B": it can be tested in profile `paper` alone
-
-    @property
-    def compared(self) -> str:
-        first = f"{self.better} − {self.worse}"
-        return f"({first}) − ({self.beyond[0]} − {self.beyond[1]})" if self.beyond else first
 
 
 class Study(Strict):
@@ -211,6 +178,14 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         "prompt": profile.prompt,
     }
     return checked(RunConfig, parts, where)
+
+
+def heard(study: Study, profile: Profile) -> list[CorpusConfig]:
+    """The corpora that a study's variants are trained and tested on, as far as the profile names them."""
+    variants = [study.variant(name) for name in study.variants]
+    named = {role for v in variants for role in (v.corpus, v.evaluation.corpus) if role}
+    roles = named & set(profile.corpora)
+    return [profile.corpus, *(profile.corpora[role] for role in sorted(roles))]
 
 
 def _corpus(profile: Profile, role: str) -> CorpusConfig:

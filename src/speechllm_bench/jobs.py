@@ -17,9 +17,10 @@ from typing import cast
 
 from speechllm_bench import identity, overrides, paths, preparation, runs, sealed, studies
 from speechllm_bench.config import RunConfig, heard_tasks
-from speechllm_bench.data.annotators.stored import Kind
+from speechllm_bench.data.annotators import stored
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.status import Status
+from speechllm_bench.training import learning_curve
 
 TRAINING = 0.9  # of a run that trains: its share of the work, roughly
 
@@ -76,7 +77,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
 
     from speechllm_bench.data import corpora
     from speechllm_bench.models.adapters import n_parameters
-    from speechllm_bench.training import loop, regulariser, stages
+    from speechllm_bench.training import regulariser, stages
 
     hears_questions = bool(heard_tasks(config.tasks(len(config.stages))))
     data = stages.Data(
@@ -86,7 +87,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         frames,
         _recognised(config, corpus),
         preparation.ensure_extra_frames(config, "instructions") if hears_questions else None,
-        _stored_traces(config),
+        stored.learned_traces(config),
     )
     model, tokenizer = stages.build_model(config, frames.dim if frames else None)
     seconds = {"startup": time.perf_counter() - began}
@@ -128,7 +129,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "prompt_tokens": {"stages": [r.get("prompt_tokens") for r in stage_records], "evaluation": None},
         "text_tokens": sum(r["text_tokens"] for r in stage_records),
         "stored_traces": sum(r.get("stored_traces", 0) for r in stage_records),
-        "annotators": _annotators(config),
+        "annotators": stored.annotators(config),
         **_before(config),
         "device_kind": model.llm.device.type,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -147,7 +148,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     }
     with runs.whole_folder(studies.run_folder(profile, record["digest"])) as folder:
         folders = (studies.stage_folder(profile, digest) for digest in record["stages"])
-        loop.join_curves(dict(zip((s.name for s in config.stages), folders)), folder / "curve.csv")
+        learning_curve.join_curves(dict(zip((s.name for s in config.stages), folders)), folder / "curve.csv")
         if not diverged:
             evaluated = preparation.evaluated_corpus(config, corpus)
             if evaluated is not corpus:
@@ -211,26 +212,6 @@ def _recognised(config: RunConfig, corpus) -> dict[str, str]:
     return {id: text for split in heard for id, text in split.items()}
 
 
-def _stored_traces(config: RunConfig) -> dict:
-    """Traces by utterance id; UserError where they, or the labels of a stage, are not there."""
-    from speechllm_bench.data.annotators import stored
-
-    for stage in config.stages:
-        if stage.annotation and stage.annotation.stored:
-            stored.read_labels(stage.annotation.stored)
-    names = sorted({stage.traces for stage in config.stages if stage.traces})
-    return {id: found for name in names for id, found in stored.read_traces(name).items()}
-
-
-def _annotators(config: RunConfig) -> dict[str, dict | None]:
-    """Who wrote the stored traces and labels that it learns from, by their name."""
-    from speechllm_bench.data.annotators import stored
-
-    named: dict[str, Kind] = {stage.traces: "traces" for stage in config.stages if stage.traces}
-    named |= {s.annotation.stored: "labels" for s in config.stages if s.annotation and s.annotation.stored}
-    return {name: stored.about(kind, name) for name, kind in named.items()}
-
-
 def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer, data, progress) -> dict:
     """Load the stage's weights into the model; train and store them first where they are not there.
 
@@ -270,7 +251,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             loop.save_weights(trained, temporary / "weights.safetensors", stored)
             if seen.ctc_head:
                 loop.save_weights(seen.ctc_head, temporary / "ctc_head.safetensors")
-            loop.write_curve([(stage.name, fitted.timed_curve())], temporary / "curve.csv")
+            learning_curve.write_curve([(stage.name, fitted.timed_curve())], temporary / "curve.csv")
             sealed.write(temporary / "stage.json", record)
         runs.remove(checkpoint)
     return record

@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from embedded_annotator import Embedded
 
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators import Annotated, Question, checks, stored
-from speechllm_bench.data.annotators.embedded import Embedded
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Example, SlotValue, Utterance

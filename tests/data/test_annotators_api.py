@@ -11,13 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
+from embedded_annotator import Embedded
 from test_annotators import QUESTION, RIGHT, asked
 
 from speechllm_bench import cli, preparation
 from speechllm_bench.data import annotators, questions
 from speechllm_bench.data.annotators import Question, api, checks, drawn, entities, stored
 from speechllm_bench.data.annotators.client import READINGS, Client, Server
-from speechllm_bench.data.annotators.embedded import Embedded
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.errors import UserError
 from speechllm_bench.tasks import ner, trace

@@ -1,6 +1,6 @@
 import pytest
+import slurp_answers as slurp
 
-from speechllm_bench.data.corpora.slurp import files as slurp
 from speechllm_bench.metrics import Counts, ner_f1, total
 
 ROME, YORK, MAY = ("PLACE", "rome"), ("PLACE", "york"), ("WHEN", "may")

@@ -1,8 +1,8 @@
 """Fixtures worked out by hand, and parity with SLURP's published program on a published system."""
 
 import pytest
+import slurp_answers as slurp
 
-from speechllm_bench.data.corpora.slurp import files as slurp
 from speechllm_bench.metrics import Counts, slu_f1, total
 
 

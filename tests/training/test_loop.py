@@ -14,7 +14,7 @@ from torch import nn
 
 from speechllm_bench.config import FitConfig
 from speechllm_bench.errors import UserError
-from speechllm_bench.training import loop
+from speechllm_bench.training import learning_curve, loop
 
 
 def config(**changes) -> FitConfig:
@@ -332,7 +332,7 @@ def test_damaged_missing_and_foreign_weights_are_refused(tmp_path):
 
 def test_the_curve_as_csv(tmp_path):
     curve = [loop.Point(3, 9, "train", "loss", 1.5), loop.Point(3, 9, "validation", "f1", 0.1)]
-    loop.write_curve([("ast", curve[:1]), ("slots", curve)], tmp_path / "curve.csv")
+    learning_curve.write_curve([("ast", curve[:1]), ("slots", curve)], tmp_path / "curve.csv")
     rows = list(csv.DictReader((tmp_path / "curve.csv").open()))
     assert [r["stage"] for r in rows] == ["ast", "slots", "slots"]
     assert rows[2] == {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import io
 import math
 import statistics
@@ -11,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +22,9 @@ from torch import Tensor, nn
 from speechllm_bench import runs, sealed
 from speechllm_bench.config import FitConfig
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import CURVE_COLUMNS, SECONDS
+from speechllm_bench.schema import SECONDS
 from speechllm_bench.status import Status
+from speechllm_bench.training.learning_curve import Point
 from speechllm_bench.training.schedule import learning_rate
 from speechllm_bench.training.stopping import Stopping
 
@@ -34,17 +34,6 @@ if TYPE_CHECKING:
 CHECKPOINT_SECONDS = 60
 STOPPED = "Stopped after step {step} of {n}, with a checkpoint from which the next start goes on."
 SPIKE = 5  # times the median gradient norm
-
-
-@dataclass(frozen=True)
-class Point:
-    """One value of a learning curve. Losses are in nats per target token."""
-
-    step: int
-    examples: int  # seen so far
-    split: str
-    metric: str
-    value: float
 
 
 @dataclass(frozen=True)
@@ -303,27 +292,3 @@ def load_weights(parameters: dict[str, nn.Parameter], path: Path) -> None:
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(stored[name])
-
-
-def write_curve(stages: Sequence[tuple[str, list[Point]]], path: Path) -> None:
-    """Curves of named stages as one long CSV: stage, step, examples, split, metric, value."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(CURVE_COLUMNS)
-    for stage, curve in stages:
-        writer.writerows([stage, *astuple(point)] for point in curve)
-    runs.write_text(path, file.getvalue())
-
-
-def join_curves(folders: Mapping[str, Path], path: Path) -> None:
-    """The curves of consecutive stages, by name, as one; steps, examples and seconds count on."""
-    header, joined = list(CURVE_COLUMNS), list[list[Any]]()
-    steps = examples = seconds = 0
-    for stage, folder in folders.items():  # another run may call a shared stage by another name
-        header, *rows = csv.reader((folder / "curve.csv").read_text(encoding="utf-8").splitlines())
-        for _, step, seen, split, metric, value in rows:
-            shown = round(float(value) + seconds, 2) if metric == SECONDS else value
-            joined.append([stage, int(step) + steps, int(seen) + examples, split, metric, shown])
-        steps, examples = (joined[-1][1], joined[-1][2]) if rows else (steps, examples)
-        seconds += sealed.read(folder / "stage.json", runs.DELETE_FOLDER)["seconds"]
-    runs.write_text(path, "".join(",".join(map(str, row)) + "\n" for row in [header, *joined]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -22,6 +22,12 @@ def order(n_items: int, examples: int, rng: np.random.Generator) -> list[Pair]:
     for epoch in range(-(-examples // n_items)):
         pairs += [(int(item), epoch) for item in rng.permutation(n_items)]
     return pairs[:examples]
+
+
+def shares(tasks: Mapping[str, float], examples: int) -> dict[str, int]:
+    """How many of the examples are each task's."""
+    ends = [round(end * examples) for end in np.cumsum(list(tasks.values()))]
+    return dict(zip(tasks, map(int, np.diff([0, *ends])), strict=True))
 
 
 def interleave(sequences: Sequence[Sequence], rng: np.random.Generator) -> list:

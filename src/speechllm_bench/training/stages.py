@@ -225,7 +225,7 @@ def _asked(
     if all(TASKS[task].can_ask(turn) for turn in train for task in stage.tasks):
         asked = drawn(stage.tasks, stage.own_examples, rng)
     else:  # each task has turns of its own, and its share of the examples
-        parts = _shares(stage.tasks, stage.own_examples).items()
+        parts = schedule.shares(stage.tasks, stage.own_examples).items()
         asked = schedule.interleave([drawn({task: 1.0}, n, rng) for task, n in parts], rng)
     again: list[list[Asked]] = [[(turn, {stage.again: 1.0}) for turn, _ in asked]] if stage.again else []
     beside = [
@@ -249,12 +249,6 @@ def _amounts(
     return 0.0, sum(map(len, tokenizer(texts)["input_ids"]))
 
 
-def _shares(tasks: dict[TaskName, float], examples: int) -> dict[TaskName, int]:
-    """How many of the examples are each task's."""
-    ends = [round(end * examples) for end in np.cumsum(list(tasks.values()))]
-    return dict(zip(tasks, map(int, np.diff([0, *ends])), strict=True))
-
-
 def _asked_of_validation(
     stage: StageConfig, validation: Sequence[Utterance]
 ) -> list[tuple[Utterance, dict[TaskName, float]]]:
@@ -264,7 +258,7 @@ def _asked_of_validation(
         return [(turn, stage.tasks) for turn in fixed]
     return [
         (turn, {task: 1.0})
-        for task, n in _shares(stage.tasks, stage.validation_examples).items()
+        for task, n in schedule.shares(stage.tasks, stage.validation_examples).items()
         for turn in questions.with_gold(validation, [task], n)
     ]
 

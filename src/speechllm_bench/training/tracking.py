@@ -13,7 +13,7 @@ from pathlib import Path
 from speechllm_bench import paths
 from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import UserError
-from speechllm_bench.training import loop
+from speechllm_bench.training import learning_curve
 from speechllm_bench.training.loop import Point
 
 PROJECT = "speechllm-bench"
@@ -38,7 +38,7 @@ class Follower:
 
     def point(self, curve: Sequence[Point]) -> None:
         """curve: all points so far."""
-        loop.write_curve([(self.stage, list(curve))], self.curve)
+        learning_curve.write_curve([(self.stage, list(curve))], self.curve)
         last = curve[-1].step if curve else 0
         if self.trackers:
             found = {f"{self.stage}/{p.split}/{p.metric}": p.value for p in curve if p.step == last}

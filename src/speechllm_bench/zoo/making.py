@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from speechllm_bench import paths, runs, sealed
 from speechllm_bench.data import corpora
-from speechllm_bench.training.loop import Fit, write_curve
+from speechllm_bench.training.learning_curve import write_curve
+from speechllm_bench.training.loop import Fit
 from speechllm_bench.zoo import audio_llm_mini, llm_mini, mixtures, recipes, whisper_mini
 from speechllm_bench.zoo.fitting import Progress
 

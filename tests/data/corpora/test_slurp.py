@@ -3,13 +3,13 @@ import shutil
 
 import numpy as np
 import pytest
+import slurp_answers
 import soundfile
 
 from speechllm_bench import jobs, preparation, runs
 from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import slurp
-from speechllm_bench.data.corpora.slurp import files
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.schema import SlotValue
 
@@ -26,14 +26,14 @@ ROW = {
 def test_gold_is_one_item_a_recording(tmp_path):
     (tmp_path / "gold.jsonl").write_text(json.dumps(ROW) + "\n")
     answer = {"intent": "calendar_set", "entities": [{"type": "place", "filler": "new york"}]}
-    assert files.read_gold(tmp_path / "gold.jsonl") == {"a.flac": answer, "a-headset.flac": answer}
+    assert slurp_answers.read_gold(tmp_path / "gold.jsonl") == {"a.flac": answer, "a-headset.flac": answer}
 
 
 def test_predictions_are_left_as_they_are(tmp_path):
     entities = [{"type": "place", "filler": "New  York", "score": 1}]
     row = {"file": "a.flac", "scenario": "calendar", "action": "set", "entities": entities}
     (tmp_path / "said.jsonl").write_text(json.dumps(row) + "\n")
-    found = files.read_predictions(tmp_path / "said.jsonl")
+    found = slurp_answers.read_predictions(tmp_path / "said.jsonl")
     assert found == {"a.flac": {"intent": "calendar_set", "entities": entities}}
 
 
@@ -42,13 +42,13 @@ def test_answers_to_gold_transcripts_are_items_by_sentence(tmp_path):
     (tmp_path / "gold.jsonl").write_text(json.dumps(ROW | {"slurp_id": 9054}) + "\n")
     said = {"slurp_id": "9054", "scenario": "email", "action": "query", "entities": []}
     (tmp_path / "said.jsonl").write_text(json.dumps(said) + "\n")
-    gold = files.read_gold(tmp_path / "gold.jsonl", by="slurp_id")
+    gold = slurp_answers.read_gold(tmp_path / "gold.jsonl", by="slurp_id")
     assert {id: answer["intent"] for id, answer in gold.items()} == {"9054": "calendar_set"}
-    found = files.read_predictions(tmp_path / "said.jsonl")
+    found = slurp_answers.read_predictions(tmp_path / "said.jsonl")
     assert found == {"9054": {"intent": "email_query", "entities": []}}
     (tmp_path / "gold.jsonl").write_text(json.dumps(ROW) + "\n")
     with pytest.raises(UserError, match="line 1: no slurp_id"):
-        files.read_gold(tmp_path / "gold.jsonl", by="slurp_id")
+        slurp_answers.read_gold(tmp_path / "gold.jsonl", by="slurp_id")
 
 
 def test_a_prediction_file_names_its_items_in_one_way(tmp_path):
@@ -57,19 +57,19 @@ def test_a_prediction_file_names_its_items_in_one_way(tmp_path):
     for some, message in ((lines, "line 2: no slurp_id"), (lines[::-1], "line 2: no file")):
         (tmp_path / "said.jsonl").write_text("".join(json.dumps(line) + "\n" for line in some))
         with pytest.raises(UserError, match=message):
-            files.read_predictions(tmp_path / "said.jsonl")
+            slurp_answers.read_predictions(tmp_path / "said.jsonl")
     both = answer | {"file": "a.flac", "slurp_id": "1"}
     (tmp_path / "said.jsonl").write_text(
         json.dumps(both) + "\n" + json.dumps(both | {"action": "send"}) + "\n"
     )
-    found = files.read_predictions(tmp_path / "said.jsonl")
+    found = slurp_answers.read_predictions(tmp_path / "said.jsonl")
     assert {name: one["intent"] for name, one in found.items()} == {"a.flac": "email_send"}  # the last stands
 
 
 def test_a_line_separator_within_text_ends_no_line(tmp_path):
     row = {"file": "a\u2028b", "scenario": "email", "action": "query", "entities": []}
     (tmp_path / "said.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
-    assert list(files.read_predictions(tmp_path / "said.jsonl")) == ["a\u2028b"]
+    assert list(slurp_answers.read_predictions(tmp_path / "said.jsonl")) == ["a\u2028b"]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_line_separator_within_text_ends_no_line(tmp_path):
 def test_other_files_are_refused(tmp_path, line, message):
     (tmp_path / "x.jsonl").write_text(line + "\n")
     with pytest.raises(UserError, match=message):
-        files.read_predictions(tmp_path / "x.jsonl")
+        slurp_answers.read_predictions(tmp_path / "x.jsonl")
 
 
 def request(number: int, scenario: str, tokens: str, sentence: str, **spans: list[int]) -> dict:
@@ -208,7 +208,7 @@ def test_it_is_not_asked_for_what_it_has_no_gold_for(slurp_files, tiny_run, home
 
 def test_the_published_test_set(bench_data, tmp_path, monkeypatch):
     shutil.copy(bench_data / "slurp" / "test.jsonl", tmp_path)
-    gold = files.read_gold(tmp_path / "test.jsonl")
+    gold = slurp_answers.read_gold(tmp_path / "test.jsonl")
     monkeypatch.setattr(slurp, "published", lambda corpus, name: tmp_path / name)
     monkeypatch.setattr(slurp, "_speakers", lambda file: dict.fromkeys(gold, "FE-1"))
     turns = slurp.utterances("A-test") + slurp.utterances("B-test")

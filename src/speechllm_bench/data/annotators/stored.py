@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from speechllm_bench import paths, runs
+from speechllm_bench.config import RunConfig
 from speechllm_bench.data.annotators import Annotated, Question
 from speechllm_bench.data.annotators.entities import Labels
 from speechllm_bench.errors import UserError
@@ -99,3 +100,19 @@ def _read(kind: Kind, name: str) -> list[dict]:
     if sha256(text.encode()).hexdigest()[:16] != name:
         raise UserError(f"{stored} has been changed since it was written; write it again")
     return [json.loads(line) for line in text.split("\n") if line]  # JSON may hold other line ends
+
+
+def learned_traces(config: RunConfig) -> dict[str, tuple[Example, Trace]]:
+    """Traces by utterance id that a run learns from; UserError where they or labels are not there."""
+    for stage in config.stages:
+        if stage.annotation and stage.annotation.stored:
+            read_labels(stage.annotation.stored)
+    names = sorted({stage.traces for stage in config.stages if stage.traces})
+    return {id: found for name in names for id, found in read_traces(name).items()}
+
+
+def annotators(config: RunConfig) -> dict[str, dict | None]:
+    """Who wrote the stored traces and labels that a run learns from, by their name."""
+    named: dict[str, Kind] = {stage.traces: "traces" for stage in config.stages if stage.traces}
+    named |= {s.annotation.stored: "labels" for s in config.stages if s.annotation and s.annotation.stored}
+    return {name: about(kind, name) for name, kind in named.items()}

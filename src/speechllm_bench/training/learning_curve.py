@@ -1,0 +1,48 @@
+"""Learning curves as files: points of a training, one stage's or those of consecutive stages as one."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from speechllm_bench import runs, sealed
+from speechllm_bench.schema import CURVE_COLUMNS, SECONDS
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a learning curve. Losses are in nats per target token."""
+
+    step: int
+    examples: int  # seen so far
+    split: str
+    metric: str
+    value: float
+
+
+def write_curve(stages: Sequence[tuple[str, list[Point]]], path: Path) -> None:
+    """Curves of named stages as one long CSV: stage, step, examples, split, metric, value."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CURVE_COLUMNS)
+    for stage, curve in stages:
+        writer.writerows([stage, *astuple(point)] for point in curve)
+    runs.write_text(path, file.getvalue())
+
+
+def join_curves(folders: Mapping[str, Path], path: Path) -> None:
+    """The curves of consecutive stages, by name, as one; steps, examples and seconds count on."""
+    header, joined = list(CURVE_COLUMNS), list[list[Any]]()
+    steps = examples = seconds = 0
+    for stage, folder in folders.items():  # another run may call a shared stage by another name
+        header, *rows = csv.reader((folder / "curve.csv").read_text(encoding="utf-8").splitlines())
+        for _, step, seen, split, metric, value in rows:
+            shown = round(float(value) + seconds, 2) if metric == SECONDS else value
+            joined.append([stage, int(step) + steps, int(seen) + examples, split, metric, shown])
+        steps, examples = (joined[-1][1], joined[-1][2]) if rows else (steps, examples)
+        seconds += sealed.read(folder / "stage.json", runs.DELETE_FOLDER)["seconds"]
+    runs.write_text(path, "".join(",".join(map(str, row)) + "\n" for row in [header, *joined]))
