@@ -64,7 +64,7 @@ def check_fetched(config: RunConfig) -> None:
 
 
 def recorded(folder: Path, config: RunConfig) -> bool:
-    """Whether a run of these settings is in a folder of runs, whatever its backbones, corpus and code were."""
+    """Whether a run of these settings is in a folder of runs, whatever its backbones and code were."""
     files = folder.glob("[!.]*/run.json")
     return any(_settings(file, file.stat().st_mtime_ns) == config for file in files)
 
