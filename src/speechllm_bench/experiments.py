@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -19,6 +19,19 @@ from speechllm_bench.strict import Name, Prose, Strict, checked, load_yaml, over
 from speechllm_bench.tasks import TASKS, USUAL, transcription
 from speechllm_bench.variants import StageRecipe, Variant
 
+FigureName = Literal[
+    "systems",
+    "cost",
+    "gradients",
+    "families",
+    "levels",
+    "types",
+    "scale",
+    "settings",
+    "noise",
+    "seconds",
+]
+TableName = Literal["traces", "changes", "slue", "tags", "gains", "decoding", "alignment"]
 VARIANT_SETS = ("all", "telling", "extremes")  # names for several variants of a study at once
 
 
@@ -44,8 +57,8 @@ class Study(Strict):
     colour: Name | None = None  # the axis that colours variants; null: the first one of `names`
     marker: Name | None = None  # the axis that marks them; null: as for colours
     variants: dict[Name, dict] = Field(default_factory=dict)  # further ones by name, and what each changes
-    figures: list[Name] = Field(default_factory=list)  # beside learning curves and parameters
-    tables: list[Name] = Field(default_factory=list)  # beside its own and that of its claims
+    figures: list[FigureName] = Field(default_factory=list)  # beside learning curves and parameters
+    tables: list[TableName] = Field(default_factory=list)  # beside its own and that of its claims
     reported: list[Reported] = Field(default_factory=list)
     claims: list[ClaimConfig] = Field(default_factory=list)
 
@@ -178,14 +191,6 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         "prompt": profile.prompt,
     }
     return checked(RunConfig, parts, where)
-
-
-def heard(study: Study, profile: Profile) -> list[CorpusConfig]:
-    """The corpora that a study's variants are trained and tested on, as far as the profile names them."""
-    variants = [study.variant(name) for name in study.variants]
-    named = {role for v in variants for role in (v.corpus, v.evaluation.corpus) if role}
-    roles = named & set(profile.corpora)
-    return [profile.corpus, *(profile.corpora[role] for role in sorted(roles))]
 
 
 def _corpus(profile: Profile, role: str) -> CorpusConfig:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speechllm_bench import arguments, experiments, studies
+from speechllm_bench import arguments, studies
 from speechllm_bench.experiments import Study
 from speechllm_bench.reports import figures, floors, looks, tables
 
@@ -226,10 +226,11 @@ def test_variants_have_the_colour_and_the_marker_of_their_axis_values():
 
 def test_an_adapter_has_one_colour_in_all_studies():
     colours = set()
-    for name in ("adapter_size", "adapter_sweep", "lora"):
+    for name in ("adapter_size", "adapter_reading", "lora"):
         study, _ = studies.load(name, "mini")
-        of_mlp = [v for v in study.variants if study.place(v).axes.items() >= {("adapter", "mlp")}]
-        colours |= {looks.of(study)[v].colour for v in of_mlp if "control" not in study.place(v).axes}
+        at = {variant: study.place(variant).axes for variant in study.variants}
+        of_mlp = [v for v in at if at[v].get("adapter") == "mlp" and "control" not in at[v]]
+        colours |= {looks.of(study)[variant].colour for variant in of_mlp}
     assert colours == {looks.COLOURS["blue"]}
 
 
@@ -245,18 +246,6 @@ def test_a_new_study_is_drawn_by_its_own_names():
     assert [look.label for look in found.values()] == ["none", "mlp", "lora r8"]
     many = looks.of(of_variants(**{f"v{i}": {} for i in range(60)}))
     assert look_alike(many) == 0
-
-
-@pytest.mark.parametrize("name", studies.known_studies())
-def test_the_telling_trainings_of_a_study_are_drawn_in_lines_of_their_own(name):
-    study, profile = studies.load(name, "mini")
-    named = [v for v in study.variants if study.place(v).axes.get("noise") != "annotated"]  # an annotator's
-    configs = {name: experiments.resolve(profile, study.variant(name), 0) for name in named}
-    trained = {name: c.model_dump_json(exclude={"evaluation"}) for name, c in configs.items() if c.stages}
-    first = {training: name for name, training in reversed(trained.items())}  # it names what they share
-    drawn = looks.of(study)
-    found = [drawn[first[training]] for training in {trained[v] for v in study.telling if v in trained}]
-    assert len({(look.colour, look.dash) for look in found}) == len(found)
 
 
 def test_files_are_the_same_bytes_each_time(curves, tmp_path):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from test_tables import row
 
 from speechllm_bench import cli, notebook, paths, runs, studies
 from speechllm_bench.errors import UserError
+from speechllm_bench.experiments import FigureName, TableName
 from speechllm_bench.reports import extras, summary, tables
 from speechllm_bench.reports import study as reports
 
@@ -138,7 +140,12 @@ def test_what_an_earlier_report_left_and_this_one_does_not_make_is_removed(store
     assert all(file.is_file() for file in (*written, *others)) and not any(file.exists() for file in old)
 
 
-def test_every_figure_and_table_of_a_studys_own_has_a_link():
+def test_every_figure_and_table_that_a_study_may_name_is_made_and_has_a_link(suite):
+    assert get_args(FigureName) == tuple(extras.FIGURES) and get_args(TableName) == tuple(extras.TABLES)
+    file = suite / "experiments" / "adapter_size.yaml"
+    file.write_text(file.read_text() + "figures: [sistems]\n")
+    with pytest.raises(UserError, match=r"key 'figures.0' has value 'sistems': .* 'systems', 'cost'"):
+        studies.load("adapter_size", "smoke")
     endings = {Path(file.format("")).stem for file in summary.FILES.values()}
     assert {f"_{ending}" for ending in (*extras.FIGURES, *extras.TABLES)} <= endings
 

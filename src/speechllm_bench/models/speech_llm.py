@@ -7,13 +7,15 @@ that both come from (`audio_llm.py`): the same loss and the same decoding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from speechllm_bench.models.adapters import Adapter
+from speechllm_bench.models.greedy import greedy
 from speechllm_bench.models.inputs import Batch
 
 SHORTEST_SHARED = 16
@@ -54,6 +56,11 @@ class SpeechLLM(nn.Module):
         valid = torch.arange(speech.shape[1], device=speech.device) < lengths[:, None]  # (B, L)
         return embedded.masked_scatter(batch.speech[..., None], speech[valid].to(embedded.dtype))
 
+    @property
+    def in_fp32(self) -> bool:
+        """Whether all is computed in fp32; in bf16 a smaller batch is rounded otherwise by far more."""
+        return not self.bf16 and all(part.dtype == torch.float32 for part in self.llm.parameters())
+
     def loss(self, batch: Batch, speech: Tensor | None = None) -> Tensor:
         """Nats per target token over the batch. `speech` as in `embeddings`."""
         with self.arithmetic():
@@ -77,14 +84,17 @@ class SpeechLLM(nn.Module):
             before.batch_repeat_interleave(len(embedded))
         else:
             shared = 0
-        hidden = base.model(
-            inputs_embeds=embedded[:, shared:],
-            attention_mask=attended,
-            past_key_values=before,
-            use_cache=before is not None,
-        ).last_hidden_state  # (B, N - shared, E)
-        # Position i predicts token i + 1: (B, N - shared - 1, E) -> (targets, E) -> (targets, V).
-        return _capped(base, base.lm_head(hidden[:, :-1][batch.answer[:, shared + 1 :]]))
+        answered = nn.functional.pad(batch.answer[:, shared + 1 :], (0, 1))  # (B, N - shared)
+        last = None if self.recomputes else last_feed_forward(base)  # computed again, it would be whole
+        with positions_alone(last, answered) if last else contextlib.nullcontext():
+            hidden = base.model(
+                inputs_embeds=embedded[:, shared:],
+                attention_mask=attended,
+                past_key_values=before,
+                use_cache=before is not None,
+            ).last_hidden_state  # (B, N - shared, E)
+        # Position i predicts token i + 1: (B, N - shared, E) -> (targets, E) -> (targets, V).
+        return _capped(base, base.lm_head(hidden[answered]))
 
     @torch.inference_mode()
     def generate(
@@ -101,6 +111,10 @@ class SpeechLLM(nn.Module):
         where the LLM is loaded (`llm.plain_decoding`).
         """
         with self.arithmetic():
+            if beams == 1 and self.in_fp32:
+                ends = [eos_token_id] if isinstance(eos_token_id, int) else eos_token_id
+                embedded, attended = self.embeddings(batch), batch.attended.long()
+                return greedy(self.llm, embedded, attended, max_new_tokens, ends, pad_token_id)
             return self.llm.generate(
                 inputs_embeds=self.embeddings(batch),
                 attention_mask=batch.attended.long(),
@@ -142,6 +156,35 @@ def _capped(llm: PreTrainedModel, logits: Tensor) -> Tensor:
     """The logits as the LLM's own forward gives them: Gemma 2 draws them towards a bound."""
     bound = getattr(llm.config, "final_logit_softcapping", None)
     return logits if bound is None else bound * torch.tanh(logits / bound)
+
+
+def last_feed_forward(llm: PreTrainedModel) -> nn.Module | None:
+    """That of the last layer; None with dropout, which would draw other numbers for fewer positions."""
+    layer = getattr(llm.model.layers[-1], "mlp", None)
+    drops = layer and any(isinstance(part, nn.Dropout) and part.p > 0 for part in layer.modules())
+    return None if drops else layer
+
+
+@contextlib.contextmanager
+def positions_alone(layer: nn.Module, wanted: Tensor) -> Iterator[None]:
+    """Within the block `layer`, which treats positions one by one, computes `wanted` (B, N) alone.
+
+    All other positions of its output (B, N, E) are 0. So the last feed-forward layer of an LLM, which nothing
+    but the logits reads, costs a sixth.
+    """
+
+    def chosen(_, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        return (inputs[0][wanted],)
+
+    def put_back(_, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        return output.new_zeros(*wanted.shape, output.shape[-1]).masked_scatter(wanted[..., None], output)
+
+    hooks = [layer.register_forward_pre_hook(chosen), layer.register_forward_hook(put_back)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def shared_positions(batch: Batch) -> int:

@@ -1,4 +1,7 @@
-"""Figures and tables that a study's YAML may name beside those that every study has."""
+"""Figures and tables that a study's YAML may name beside those that every study has.
+
+Their names stand in `experiments.py` as well, so that a study is refused before anything is run for it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechllm_bench.errors import UserError
-from speechllm_bench.experiments import Study
+from speechllm_bench.experiments import FigureName, Study, TableName
 from speechllm_bench.reports import (
     foundations,
     generalisation,
@@ -26,7 +28,7 @@ from speechllm_bench.studies import Result
 
 Draw = Callable[[Study, Sequence[Result], pd.DataFrame], Figure | None]
 Make = Callable[[Study, Sequence[Result]], pd.DataFrame]
-FIGURES: Mapping[str, Draw] = {
+FIGURES: Mapping[FigureName, Draw] = {
     "systems": lambda study, rows, _: generalisation.systems_figure(study, rows),
     "cost": lambda study, rows, _: traces.cost_figure(study, rows),
     "gradients": lambda study, _, curve: stability.gradients_figure(study, curve),
@@ -39,7 +41,7 @@ FIGURES: Mapping[str, Draw] = {
     "seconds": warm_start.cost_figure,
 }
 """By ending of the file: of a study, its rows and their curves the figure, or None where there is nothing."""
-TABLES: Mapping[str, tuple[Make, str]] = {
+TABLES: Mapping[TableName, tuple[Make, str]] = {
     "traces": (lambda _, rows: traces.table(rows), traces.CAPTION),
     "changes": (
         lambda study, rows: foundations.display(study, foundations.changes(rows)),
@@ -52,22 +54,3 @@ TABLES: Mapping[str, tuple[Make, str]] = {
     "alignment": (lambda _, rows: warm_start.alignment(rows), warm_start.CAPTION),
 }
 """By ending of the file: of a study and its rows the table, with its caption; an empty one is not written."""
-
-
-def figures(study: Study) -> dict[str, Draw]:
-    """The figures that a study names; UserError for one that there is not."""
-    return {ending: _of(study, "figures", FIGURES, ending) for ending in study.figures}
-
-
-def tables(study: Study) -> dict[str, tuple[Make, str]]:
-    """The tables that a study names; UserError for one that there is not."""
-    return {ending: _of(study, "tables", TABLES, ending) for ending in study.tables}
-
-
-def _of(study: Study, key: str, there_are: Mapping, ending: str):
-    if ending not in there_are:
-        raise UserError(
-            f"{study.study}.yaml: key '{key}' names '{ending}', which there is not; allowed are: "
-            f"{', '.join(there_are)}"
-        )
-    return there_are[ending]

@@ -8,6 +8,7 @@ The colours are Okabe and Ito's, told apart by colour-blind readers; markers and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import NamedTuple, cast, get_args
 
 from speechllm_bench import axes
@@ -56,18 +57,18 @@ def of(study: Study) -> dict[str, Look]:
     return _told_apart(cast(dict[str, tuple[str, Colour, Marker]], wanted), by_marker=study.marker is None)
 
 
-def of_axis(study: Study, axis: str) -> dict[str, Look]:
-    """The look of each value of an axis, by its key."""
-    return {
-        key: _look(axes.label(key, value), value.colour, value.marker)
-        for key, value in _values(study, axis).items()
-    }
+def of_axis(study: Study, axis: str, others: Iterable[str] = ()) -> dict[str, Look]:
+    """The look of each value of an axis, by its key; `others` are drawn beside them."""
+    return _looks(_filled(dict.fromkeys(others, Value()) | _values(study, axis)))
 
 
 def of_names(names: Iterable[str]) -> dict[str, Look]:
     """Looks of names that belong to no study."""
-    values = _filled(dict.fromkeys(names, Value()))
-    return {name: _look(axes.label(name), value.colour, value.marker) for name, value in values.items()}
+    return _looks(_filled(dict.fromkeys(names, Value())))
+
+
+def _looks(values: Mapping[str, Value]) -> dict[str, Look]:
+    return {key: _look(axes.label(key, v), v.colour, v.marker) for key, v in values.items()}
 
 
 def _values(study: Study, axis: str) -> dict[str, Value]:
@@ -100,19 +101,18 @@ def _told_apart(wanted: Mapping[str, tuple[str, Colour, Marker]], by_marker: boo
     by_marker: by markers alone, as long as there are any left; without it by colour and marker together.
     """
     found: dict[str, Look] = {}
-    asked = {marker for _, _, marker in wanted.values()}
-    used: set[tuple[str, str, str]] = set()
-    both = [(colour, marker) for colour in get_args(Colour) for marker in _FREE]
+    asked, every = {marker for _, _, marker in wanted.values()}, get_args(Colour)
     for name, (label, colour, marker) in wanted.items():
-        pairs, labels = {one[1:] for one in used}, {one[0] for one in used}
-        if by_marker and marker in {marker for _, marker in pairs}:
-            taken = asked | {marker for _, marker in pairs}
-            marker = next((one for one in _FREE if one not in taken), marker)
-        own = [(colour, one) for one in (marker, *_FREE)]
-        colour, marker = next((pair for pair in [*own, *both] if pair not in pairs), (colour, marker))
-        label = f"{label} ({name})" if label in labels else label
-        used.add((label, colour, marker))
-        found[name] = _look(label, colour, marker)
+        used = {(look.colour, look.marker) for look in found.values()}
+        dashes = {look.dash for look in found.values() if look.colour == COLOURS[colour]}
+        there_are = sorted(_FREE, key=lambda one: DASHES[one] in dashes)  # other dashes of the colour first
+        if by_marker and marker in {one for _, one in used}:
+            taken = asked | {one for _, one in used}
+            marker = next((one for one in there_are if one not in taken), marker)
+        pairs = [(colour, marker), *product([colour], there_are), *product(every, _FREE)]
+        colour, marker = next((pair for pair in pairs if (COLOURS[pair[0]], pair[1]) not in used), pairs[0])
+        taken_label = label in {look.label for look in found.values()}
+        found[name] = _look(f"{label} ({name})" if taken_label else label, colour, marker)
     return found
 
 

@@ -51,7 +51,7 @@ def noise_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     if frame.empty:
         return None
     figure, (ax,) = figures.panels(1)
-    kinds = looks.of_axis(study, "labels")
+    kinds = looks.of_axis(study, "labels", frame["labels"])
     for labels, points in frame.groupby("labels"):
         style = kinds[labels]
         bars = [points["ner_f1"] - points["low"], points["high"] - points["ner_f1"]]

@@ -100,14 +100,14 @@ def numbered(name: str, profile: str, seeds: Sequence[int] | None = None) -> lis
 
 def _further(study: Study, rows: Sequence[studies.Result]) -> dict[str, tuple[pd.DataFrame, str]]:
     """The tables beside a study's own by their ending, with their captions; some have no rows."""
-    made = extras.tables(study).items()
-    return {ending: (make(study, rows), caption) for ending, (make, caption) in made}
+    made = {ending: extras.TABLES[ending] for ending in study.tables}
+    return {ending: (make(study, rows), caption) for ending, (make, caption) in made.items()}
 
 
 def figures_of(study: Study, rows: Sequence[studies.Result], frame: pd.DataFrame) -> dict[str, Figure | None]:
     """A study's figures by their ending; None where there is nothing to draw. rows, frame: see `table`."""
     drawn = {"curves": curves_figure(study, rows), "parameters": parameters_figure(study, frame)}
-    return drawn | {ending: draw(study, rows, curves(rows)) for ending, draw in extras.figures(study).items()}
+    return drawn | {name: extras.FIGURES[name](study, rows, curves(rows)) for name in study.figures}
 
 
 def _remove_others(name: str, folder: Path, written: list[Path]) -> None:

@@ -56,7 +56,7 @@ def families_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -
     if frame.empty:
         return None
     figure, axes = figures.panels(2, "page")
-    adapters = looks.of_axis(study, "adapter")
+    adapters = looks.of_axis(study, "adapter", frame["kind"])
     for (kind, few), points in frame.groupby(["kind", "few"]):
         style = adapters[kind]
         drawn = {"color": style.colour, "marker": style.marker, "ls": style.dash, "lw": 0.7 if few else 1.3}

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from speechllm_bench.config import RunConfig, StageConfig
+from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators.labels import labels as annotated
 from speechllm_bench.data.corpora import spoken_instructions
 from speechllm_bench.evaluation import score
-from speechllm_bench.evaluation_config import TaskName, Text
 from speechllm_bench.models.adapters import build_adapter, mean_norm
 from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
 from speechllm_bench.models.bf16 import computes_in_bf16

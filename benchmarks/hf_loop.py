@@ -1,0 +1,80 @@
+"""The loop that a user of transformers would write: the same models, examples, loss and optimiser as ours.
+
+With the tricks it hears trimmed audio, reads stored encoder frames and makes logits of answers alone, as ours
+does. Without them each step encodes audio padded to 30 s, and every position has its logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedTokenizerBase, WhisperModel
+
+from speechllm_bench.models.chat import turn_end
+from speechllm_bench.models.encoder import encode
+from speechllm_bench.models.inputs import pad_frames, prompt_halves
+from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.schema import Example
+
+NO_LABEL = -100
+
+
+@dataclass
+class PlainLoop:
+    """Over one batch of examples; `frames` are stored ones, (T_i, D) each, and `audio` what they are of."""
+
+    model: SpeechLLM
+    encoder: WhisperModel
+    tokenizer: PreTrainedTokenizerBase
+    examples: Sequence[Example]
+    audio: Sequence[np.ndarray]
+    frames: Sequence[np.ndarray]
+
+    def loss(self, tricks: bool) -> Tensor:
+        """Nats per token of the answers."""
+        rows, labels = self._rows(tricks, with_answer=True)
+        embedded = pad_sequence(rows, batch_first=True)
+        wanted = pad_sequence(labels, batch_first=True, padding_value=NO_LABEL)
+        attended = pad_sequence([torch.ones(len(row)) for row in rows], batch_first=True).long()
+        llm = self.model.llm
+        if not tricks:
+            return llm(inputs_embeds=embedded, attention_mask=attended, labels=wanted).loss
+        hidden = llm.model(inputs_embeds=embedded, attention_mask=attended, use_cache=False).last_hidden_state
+        answered = wanted[:, 1:] != NO_LABEL
+        logits = llm.lm_head(hidden[:, :-1][answered])
+        return nn.functional.cross_entropy(logits, wanted[:, 1:][answered])
+
+    @torch.inference_mode()
+    def answers(self, tricks: bool, end: int, max_new_tokens: int) -> Tensor:
+        """(B, new tokens), greedy."""
+        rows, _ = self._rows(tricks, with_answer=False)
+        kept = [torch.ones(len(row)) for row in rows]
+        embedded = pad_sequence(rows, batch_first=True, padding_side="left")
+        attended = pad_sequence(kept, batch_first=True, padding_side="left").long()
+        return self.model.llm.generate(
+            inputs_embeds=embedded, attention_mask=attended, max_new_tokens=max_new_tokens, do_sample=False,
+            eos_token_id=end, pad_token_id=self.tokenizer.pad_token_id,
+        )  # fmt: skip
+
+    def _rows(self, tricks: bool, with_answer: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """Embeddings (N_i, E) and labels (N_i,) of each example."""
+        heard = self.frames if tricks else list(encode(self.encoder, self.audio, "30s"))
+        frames, n_frames = pad_frames(heard)
+        speech, embed = self.model.adapter(frames, n_frames), self.model.llm.get_input_embeddings()
+        rows, labels = [], []
+        for example, spoken, n in zip(self.examples, speech, n_frames.tolist(), strict=True):
+            before, after = (torch.tensor(ids) for ids in prompt_halves(self.tokenizer, example))
+            answer = self.tokenizer(example.target, add_special_tokens=False)["input_ids"]
+            answer = torch.tensor(
+                [*answer, turn_end(self.tokenizer)] if with_answer else [], dtype=torch.long
+            )
+            spoken = spoken[: self.model.speech_tokens(n)]
+            rows.append(torch.cat([embed(before), spoken, embed(after), embed(answer)]))
+            unasked = torch.full((len(rows[-1]) - len(answer),), NO_LABEL)
+            labels.append(torch.cat([unasked, answer]))
+        return rows, labels

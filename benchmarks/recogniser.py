@@ -1,0 +1,84 @@
+"""How well the recogniser behind the cascade hears a profile's test sets: writes benchmarks/recogniser.md.
+
+    python benchmarks/recogniser.py [PROFILE]     # small by default; test sets that a cascade has read
+
+Whisper's own decoder, greedy, scored by the suite's metrics. Transcripts are those that cascades read.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from tabulate import tabulate
+
+from speechllm_bench import preparation, runs, studies
+from speechllm_bench.evaluation import score
+from speechllm_bench.schema import Prediction, Utterance
+from speechllm_bench.stats import with_interval
+from speechllm_bench.tasks import transcription
+
+PAGE = """# What the recogniser hears
+
+Profile {profile}: `{encoder}`, its own decoder, greedy, audio padded to {padding}. Word, character and
+digit error rates are after Whisper's normaliser, with 95 % intervals over speakers. "Median speaker" is the
+word error rate of the speaker in the middle. Written by `python benchmarks/recogniser.py {profile}` on
+{machine}.
+
+{table}
+"""
+
+
+def scored(turns: list[Utterance], said: dict[str, str]) -> dict:
+    """The metrics of transcription of what was said of these turns."""
+    answers = [
+        Prediction(
+            example_id=f"{turn.id}/asr",
+            utterance_id=turn.id,
+            speaker=turn.speaker,
+            task=transcription.NAME,
+            raw=said[turn.id],
+            gold=turn.transcript,
+            asked=(),
+            n_tokens=0,
+            transcript=turn.transcript,
+        )
+        for turn in turns
+    ]
+    return score.score_task(transcription.NAME, answers)["metrics"]
+
+
+def row(split: str, turns: list[Utterance], said: dict[str, str]) -> list[str]:
+    by_speaker = defaultdict(list)
+    for turn in turns:
+        by_speaker[turn.speaker].append(turn)
+    alone = [scored(own, said)["wer"]["value"] for own in by_speaker.values()]
+    found = scored(turns, said)
+    rates = (found.get(name) for name in ("wer", "cer", "digit_error_rate"))
+    shown = [with_interval(one["value"], one["low"], one["high"]) if one else "" for one in rates]
+    return [split, f"{len(turns):,}", str(len(alone)), *shown, f"{statistics.median(alone):.3f}"]
+
+
+def main(profile: str = "small") -> None:
+    config = studies.run("baselines", "cascade", 0, profile).config
+    corpus = preparation.corpus_of(config)
+    rows = []
+    for split in corpus.splits:
+        if studies.transcripts_file(config, split).is_file():
+            said = preparation.ensure_transcripts(config, corpus, split)
+            rows.append(row(split, corpus.utterances(split), said))
+    columns = ["test set", "turns", "speakers", "WER", "CER", "digit error rate", "median speaker"]
+    page = PAGE.format(
+        profile=profile,
+        encoder=config.encoder.path,
+        padding=config.encoder.padding,
+        machine=runs.environment()["processor"],
+        table=tabulate(rows, columns, tablefmt="pipe", disable_numparse=True),
+    )
+    Path(__file__).with_suffix(".md").write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,56 @@
+"""Greedy generation from which finished rows leave: the longest answer of a batch keeps no other one waiting.
+
+Axes: B examples, N positions of the prompt, E embedding width. transformers' own `generate` computes every
+row to the end of the longest. Answers are the same but for rounding, which a smaller batch may do otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+LEAVE = 0.75
+"""Finished rows go where at most this share is left: it takes a copy of the others' cache."""
+
+
+def greedy(
+    llm: PreTrainedModel,
+    embedded: Tensor,
+    attended: Tensor,
+    max_new_tokens: int,
+    ends: Sequence[int],
+    pad: int,
+) -> Tensor:
+    """(B, new tokens) int64: the likeliest token at each step, `pad` after the first of `ends`.
+
+    embedded: (B, N, E), padded on the left. attended: (B, N) int64, 1 where there is no padding.
+    """
+    device, n_rows = embedded.device, len(embedded)
+    said = torch.full((n_rows, max_new_tokens), pad, device=device)
+    ending = torch.tensor(list(ends), device=device)
+    rows = torch.arange(n_rows, device=device)  # in `said`, of the rows that are computed
+    going = torch.ones(n_rows, dtype=torch.bool, device=device)  # of those, which have not ended
+    places = (attended.cumsum(1) - 1).clamp(min=0)  # (B, N)
+    read = {"inputs_embeds": embedded, "position_ids": places}
+    places, cache, step = places[:, -1:], None, 0
+    while True:
+        found = llm(**read, attention_mask=attended, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        cache = found.past_key_values
+        tokens = found.logits[:, -1].float().argmax(-1)  # (rows,)
+        said[rows[going], step] = tokens[going]
+        going &= ~torch.isin(tokens, ending)
+        step += 1
+        n_going = int(going.sum())
+        if not n_going or step == max_new_tokens:
+            return said[:, :step]
+        if n_going <= LEAVE * len(rows):
+            stay = going.nonzero()[:, 0]
+            cache.batch_select_indices(stay)
+            rows, tokens, places, attended = rows[stay], tokens[stay], places[stay], attended[stay]
+            going = going[stay]
+        places = places + 1
+        attended = torch.cat([attended, attended.new_ones(len(rows), 1)], dim=1)
+        read = {"input_ids": tokens[:, None], "position_ids": places}
