@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := run
-.PHONY: run all figures fetched verify lab docs setup test help clean distclean
+.PHONY: run all figures fetched verify lab site docs setup test help clean distclean
 
 PROFILE ?= smoke
 STUDY ?=
@@ -83,6 +83,9 @@ verify: setup ## shipped weights answer shipped test turns again: do the numbers
 lab: setup ## open the notebooks in Jupyter
 	@root=; [ "$$(id -u)" != 0 ] || root=--allow-root; $(bin)/jupyter lab --notebook-dir=notebooks $$root
 
+site: setup ## the results as pages that open from disk, in site-html/
+	@$(bench) site
+
 docs: setup ## the pages of docs/ as a site that opens from disk, in docs-html/
 	@$(bin)/python -m pip install --quiet --disable-pip-version-check 'mkdocs-material>=9.6,<10' && $(bin)/mkdocs build --quiet
 
@@ -108,7 +111,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
 clean: ## remove what can be made again: corpora, encoder frames, caches; results, annotations and .venv stay
-	rm -rf .cache/{corpora,frames,transcripts,reports,status,locks} .pytest_cache .ruff_cache .import_linter_cache .mypy_cache build docs-html
+	rm -rf .cache/{corpora,frames,transcripts,reports,status,locks} .pytest_cache .ruff_cache .import_linter_cache .mypy_cache build docs-html site-html
 	find src tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv, stored annotations and the results of smoke as well; labels by hand stay

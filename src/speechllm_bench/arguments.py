@@ -212,6 +212,16 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     papers = add("check", "numbers of a LaTeX paper that are stale, unknown, misrounded or bare")
     papers.add_argument("paper", nargs="+", type=Path, metavar="FILE", help="with all that it reads in")
     add("why", "what made a number stale, by component").add_argument("id", metavar="ID")
+    pages = add("site", "the results as pages that open from disk, without a server")
+    pages.add_argument(
+        "--profile",
+        dest="profiles",
+        type=names,
+        default=(),
+        metavar="A,B",
+        help="default: all with stored runs",
+    )
+    pages.add_argument("--out", type=Path, metavar="DIR", help="a new folder (default: site-html/)")
     shown = add("notebook", "execute a notebook; it runs what is missing", *where, "set", "study")
     shown.add_argument("name", nargs="*", help="notebooks without .ipynb; none: the headline studies'")
     for option in ("variant", "variants", "seeds", "jobs", "time-limit"):

@@ -1,5 +1,5 @@
 """The command line, speechllm-bench: list, plan, prepare, run, study, export-slurm, report, rescore, verify,
-audit, notebook, annotate, fetch, doctor, zoo; cite, check, why, ask, export.
+audit, notebook, annotate, fetch, doctor, zoo; cite, check, why, site, ask, export.
 
 A user's mistake, a full disk, too little memory or another user's file ends in one sentence and exit code 2.
 A backbone that is missing ends in one sentence and 3, Ctrl-C in 130, a failed run, an audit that found

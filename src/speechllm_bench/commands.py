@@ -1,4 +1,4 @@
-"""Commands that cite numbers, ask models and fetch those of profile `paper`; `cli` has the others."""
+"""Commands that cite and show numbers, ask models and fetch those of profile `paper`; `cli` has others."""
 
 from __future__ import annotations
 
@@ -87,10 +87,19 @@ def fetch_paper(chosen: argparse.Namespace) -> None:
             print(f"{name} is there.", flush=True)
 
 
+def site(chosen: argparse.Namespace) -> None:
+    """The results as a folder of pages that opens from disk."""
+    from speechllm_bench import paths
+    from speechllm_bench.site import build
+
+    print(paths.shown(build.write(chosen.profiles, chosen.out and chosen.out.resolve())))
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "cite": cite,
     "check": check,
     "why": why,
+    "site": site,
     "ask": ask,
     "export": export,
 }

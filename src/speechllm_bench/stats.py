@@ -223,6 +223,17 @@ def smallest_shown(standard_error: float) -> float:
     return POWER_FACTOR * standard_error
 
 
+def draws(n_speakers: int, rng: np.random.Generator, n_boot: int) -> tuple[np.ndarray, np.ndarray]:
+    """What `contrast` draws of one test set before it draws seeds: how often each speaker is drawn (n_boot,
+    n_speakers), and by how much each deviation is widened (n_boot,).
+    """
+    if n_speakers == 1:
+        return np.ones((n_boot, 1), int), np.ones(n_boot)
+    blocks = [min(_BLOCK, n_boot - start) for start in range(0, n_boot, _BLOCK)]
+    times = np.concatenate([_times(n_speakers, size, rng) for size in blocks])
+    return times, _t_mixture(np.ones(n_boot), n_speakers - 1, rng)
+
+
 def _drawn_sums(
     test_sets: Sequence[np.ndarray], rng: np.random.Generator, n_boot: int
 ) -> Iterator[np.ndarray]:

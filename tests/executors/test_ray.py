@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 import sys
 import time
 from pathlib import Path
@@ -39,20 +37,23 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from speechllm_bench.executors import Task, on_ray  # noqa: E402
 
 MINUTES = 10  # for whatever Ray is waited for
-NODE_SECONDS = 120  # for a node
+NODE_SECONDS, TRIES = 90, 4  # for a node
 
 
-def alone() -> dict:
-    """Ports that are chosen before a node starts.
+def started(begin, again=lambda: None):
+    """What `begin` starts of Ray, at the first try that works; skips where none does.
 
-    It waits for the processes that choose their own, for 20 s, which is written into it, and then gives up:
-    on a loaded machine they take longer.
+    A node gives its own processes 20 s to tell their ports, which is written into it, and ends where a loaded
+    machine takes longer.
     """
-    agents = ("metrics_agent_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
-    names = (*agents, "metrics_export_port")
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("", 0))) for _ in names]
-        return {name: s.getsockname()[1] for name, s in zip(names, sockets)} | {"include_dashboard": False}
+    told = ""
+    for _ in range(TRIES):
+        try:
+            return begin()
+        except Exception as error:
+            told = str(error).partition(".")[0]
+            again()
+    pytest.skip(f"Ray does not start on this machine in {TRIES} tries: {told}")
 
 
 def wait(until):
@@ -107,11 +108,10 @@ def patience():
 @pytest.fixture(scope="module")
 def cluster(patience):
     """One node with two fake GPUs and four CPUs."""
-    node = Cluster(True, head_node_args={"num_cpus": 4, "num_gpus": 2, **alone()})
-    ray.init(address=node.address, log_to_driver=False, logging_level="ERROR")
+    told = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    started(lambda: ray.init(num_cpus=4, num_gpus=2, **told), again=ray.shutdown)
     yield
     ray.shutdown()
-    node.shutdown()
 
 
 def test_every_run_has_a_gpu_alone_and_a_killed_worker_is_replaced(suite, cluster, monkeypatch):
@@ -155,15 +155,15 @@ def test_a_task_that_is_stopped_ends_with_its_process(suite, cluster, tmp_path):
 def test_a_node_that_is_lost_loses_no_run(suite, patience, tmp_path):
     """Its runs are done on another node, once each on record."""
     ray.shutdown()
-    nodes = Cluster(True, head_node_args={"num_cpus": 0, **alone()})
-    lost = nodes.add_node(num_cpus=1, **alone())
+    nodes = started(lambda: Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False}))
     try:
+        lost = started(lambda: nodes.add_node(num_cpus=1))
         ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
         place = on_ray.Ray(None)
         code = WAITS_ONCE.format(begun=str(tmp_path / "n"), record=str(tmp_path / "record"))
         job = place.start(Task("t", [sys.executable, "-c", code], tmp_path / "log", 1, 0, 1))
         wait(lambda: (tmp_path / "n").exists())
-        nodes.add_node(num_cpus=1, **alone())
+        started(lambda: nodes.add_node(num_cpus=1))
         nodes.remove_node(lost, allow_graceful=False)
         wait(lambda: job.code() is not None)
         assert job.code() == 0 and (tmp_path / "n").read_text() == "xx"

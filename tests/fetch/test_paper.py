@@ -252,6 +252,17 @@ def test_what_is_wrong_with_an_archive_is_one_sentence(suite, tmp_path, server, 
     assert not (tmp_path / "audio").exists()
 
 
+def test_a_corpus_goes_into_its_folder_of_the_data(suite, tmp_path, monkeypatch, server, capsys):
+    monkeypatch.setenv("SPEECHLLM_BENCH_DATA", str(tmp_path / "data"))
+    made = sources.Corpus(licence="free", gib=0.001, parts=[archive(server)])
+    monkeypatch.setitem(sources.sources().corpora, "slurp", made)
+    assert cli.main(["fetch", "paper", "--only", "slurp"]) == 0
+    told = capsys.readouterr()
+    assert "free: to be fetched" in told.out and "slurp is there." in told.out
+    assert f"slurp: {server.url}" in told.err
+    assert (tmp_path / "data" / "slurp" / "audio" / "b" / "c.wav").read_bytes() == b"c"
+
+
 def test_no_server_is_one_sentence(suite, tmp_path):
     with pytest.raises(UserError, match="cannot be fetched .*refused"):
         archives.take(Archive(url="http://127.0.0.1:9/a.json", to="a.json"), tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from speechllm_bench import paths, studies
 from speechllm_bench.numbers import Number, escaped
@@ -22,11 +22,16 @@ def references() -> str:
 
 def of_numbers(numbers: Iterable[Number]) -> str:
     """This suite's entry with the ids and commits that are cited, and those of their studies' papers."""
-    numbers, cff = list(numbers), _cff()
+    numbers = list(numbers)
     ids = ", ".join(number.id for number in numbers)
     commits = ", ".join(sorted({commit for number in numbers for commit in number.row.commits}))
     note = f"Numbers {ids}" + (f"; commit {commits}" if commits else "")
-    papers = {studies.load(number.row.study, number.profile)[0].paper for number in numbers}
+    return noted(note, {studies.load(number.row.study, number.profile)[0].paper for number in numbers})
+
+
+def noted(note: str, papers: Collection[str]) -> str:
+    """This suite's entry with a note, and those of papers, by their numbers at arXiv."""
+    cff = _cff()
     of_papers = [_paper(entry) for entry in cff["references"] if _arxiv(entry) in papers]
     return "\n".join([_suite(cff, note), *of_papers])
 

@@ -20,7 +20,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from speechllm_bench import lifeline
 
@@ -86,7 +85,11 @@ class ForkServer:
 
         settings: environment variables beside the server's. log: what the output is appended to.
         """
-        request: dict[str, Any] = {"module": module, "arguments": list(arguments), "settings": dict(settings)}
+        request: dict[str, object] = {
+            "module": module,
+            "arguments": list(arguments),
+            "settings": dict(settings),
+        }
         request |= {"log": str(log), "threads": threads}
         try:
             self._requests.write(json.dumps(request).encode() + b"\n")

@@ -54,14 +54,14 @@ def by_class(
 
 def by_value_words(found: Sequence[Prediction], version: int = 1) -> pd.DataFrame:
     """Recall of gold values by their words; what was filled wrongly has no gold value, so no precision."""
-    labels = _labels(VALUE_WORDS)
+    labels = bucket_labels(VALUE_WORDS)
 
     def of_length(label: str) -> Callable[[Prediction, dict, dict | None], tuple[dict, dict | None]]:
         def keep(prediction, gold, said):
             long = {
                 s: v for s, v in gold.items() if labels[bisect_right(VALUE_WORDS, len(v.split()))] == label
             }
-            return long, said and _of_slots(said, long)
+            return long, said and of_slots(said, long)
 
         return keep
 
@@ -77,7 +77,7 @@ def by_turn(
         "snr": (SNR_DB, lambda u: u.voice.snr_db),
         "rate": (WORDS_A_MINUTE, lambda u: u.voice.rate),
     }[what]
-    labels = _labels(edges)
+    labels = bucket_labels(edges)
     place = {u.id: labels[bisect_right(edges, measure(u))] for u in utterances}
 
     def within(label: str):
@@ -92,12 +92,12 @@ def _only(names: set[str]):
     """Gold and said of these slots alone."""
 
     def keep(prediction, gold, said):
-        return tuple(some and _of_slots(some, names) for some in (gold, said))
+        return tuple(some and of_slots(some, names) for some in (gold, said))
 
     return keep
 
 
-def _of_slots(answer: slots.Answer, names: Collection[str]) -> slots.Answer:
+def of_slots(answer: slots.Answer, names: Collection[str]) -> slots.Answer:
     """The pairs of an answer that are of these slots."""
     values = {slot: value for slot, value in answer.items() if slot in names}
     return slots.Answer(values, (pair for pair in answer.given if pair[0] in names))
@@ -125,7 +125,7 @@ def _frame(
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def _labels(edges: Sequence[int]) -> list[str]:
+def bucket_labels(edges: Sequence[int]) -> list[str]:
     """`< 20`, `20–24`, `≥ 25`."""
     between = [f"{a}–{b - 1}" for a, b in pairwise(edges)]
     return [f"< {edges[0]}", *between, f"≥ {edges[-1]}"]

@@ -1,0 +1,70 @@
+"use strict";
+// Figures, drawn by Observable Plot: intervals of many numbers, and curves over examples seen.
+
+Bench.charts = (() => {
+  const { h, signed } = Bench;
+  const width = (place) => Math.max(280, Math.min(1100, place.clientWidth || document.getElementById("main").clientWidth - 32));
+
+  // A figure that is drawn again when its place becomes wider or narrower.
+  function fitting(draw, caption) {
+    const place = h("div"), figure = h("figure", {}, place, caption && h("figcaption", {}, caption));
+    let last = 0;
+    new ResizeObserver(() => {
+      const now = width(figure);
+      if (Math.abs(now - last) < 8) return;
+      last = now;
+      place.replaceChildren(draw(now));
+    }).observe(figure);
+    return figure;
+  }
+
+  // rows: {label, value, low, high, kind, about}; a line each, its label above it. `open` is called with a row.
+  function forest(rows, { axis, least = null, caption, open = null }) {
+    const colour = (row) => `var(--${{ good: "good", bad: "bad", mixed: "mixed", none: "quiet" }[row.kind] ?? "series"})`;
+    return fitting((wide) => {
+      const plot = Plot.plot({
+        width: wide, height: 66 + 34 * rows.length, marginLeft: 12, marginRight: 16, marginTop: 46, marginBottom: 14,
+        style: { background: "transparent", fontSize: "12px" },
+        x: { axis: "top", label: axis, grid: true, nice: true, labelAnchor: "center", labelOffset: 40 },
+        y: { axis: null, domain: rows.map((_, i) => i), padding: 0.2 },
+        marks: [
+          least && Plot.rectX([0], { x1: -least, x2: least, fill: "currentColor", fillOpacity: 0.06 }),
+          Plot.ruleX([0], { stroke: "currentColor", strokeOpacity: 0.6 }),
+          Plot.ruleY(rows, { y: (_, i) => i, x1: "low", x2: "high", stroke: colour, strokeWidth: 2.5, dy: 7 }),
+          Plot.dot(rows, { y: (_, i) => i, x: "value", fill: colour, r: 4.5, dy: 7 }),
+          Plot.text(rows, { y: (_, i) => i, frameAnchor: "left", text: "label", textAnchor: "start", dy: -9, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 4 }),
+          Plot.tip(rows, Plot.pointerY({
+            y: (_, i) => i, x: "value", fill: "var(--paper)", lineWidth: 34,
+            title: (row) => [row.about, `${signed(row.value, true)} [${signed(row.low, true)}, ${signed(row.high, true)}]`].filter(Boolean).join("\n"),
+          })),
+        ].filter(Boolean),
+      });
+      plot.setAttribute("role", "img");
+      plot.setAttribute("aria-label", `${caption ?? axis} ${rows.length} intervals; the table has the numbers.`);
+      if (open) plot.addEventListener("click", () => { if (plot.value) open(plot.value); });
+      return plot;
+    }, caption);
+  }
+
+  // lines: {variant, seed, metric, points}; a panel a metric. looks: variant -> [label, colour].
+  function curves(lines, metrics, looks, shown) {
+    const colour = (variant) => (looks[variant]?.[1] === "#000000" ? "currentColor" : looks[variant]?.[1] ?? "currentColor");
+    const panels = metrics.map(([metric, label]) => {
+      const points = lines.filter((line) => line.metric === metric && shown.has(line.variant)).flatMap((line) =>
+        line.points.map(([examples, value]) => ({ examples, value, variant: line.variant, seed: line.seed, label: looks[line.variant]?.[0] ?? line.variant })));
+      if (!points.length) return null;
+      return fitting((wide) => Plot.plot({
+        width: Math.min(wide, 620), height: 300, marginLeft: 50, style: { background: "transparent", fontSize: "12px" },
+        x: { label: "examples seen", ticks: 5, grid: false }, y: { label, grid: true, zero: metric !== "loss", nice: true },
+        marks: [
+          Plot.line(points, { x: "examples", y: "value", z: (d) => `${d.variant} ${d.seed}`, stroke: (d) => colour(d.variant), strokeWidth: 1.6 }),
+          Plot.dot(points, { x: "examples", y: "value", fill: (d) => colour(d.variant), r: 2 }),
+          Plot.tip(points, Plot.pointer({ x: "examples", y: "value", fill: "var(--paper)", title: (d) => `${d.label}, seed ${d.seed}\n${d.value.toPrecision(3)} after ${d.examples.toLocaleString("en")} examples` })),
+        ],
+      }), `${label} on validation turns.`);
+    });
+    return h("div", { class: "panels" }, panels);
+  }
+
+  return { forest, curves };
+})();

@@ -1,0 +1,70 @@
+"use strict";
+// The turns that one of two variants answers right and the other does not, to read and to hear.
+
+Bench.flips = (() => {
+  const { h, load, choice } = Bench;
+  const AT_ONCE = 20;
+  const KINDS = {
+    gained: ["second right, first wrong", (a, b) => !a && b],
+    lost: ["first right, second wrong", (a, b) => a && !b],
+    flipped: ["all that flipped", (a, b) => a !== b],
+    neither: ["both wrong", (a, b) => !a && !b],
+  };
+
+  async function view(data, state, again) {
+    const place = h("div"), systems = data.systems;
+    const groups = data.groups.map((group, i) => [i, group.label]).filter(([i]) => Object.values(systems).filter((s) => s.group === i).length > 1);
+    if (!groups.length) return h("p", {}, "No two variants of this study answered the same questions.");
+    const group = groups.some(([i]) => i === Number(state.set)) ? Number(state.set) : groups[0][0];
+    const names = Object.keys(systems).filter((name) => systems[name].group === group);
+    const first = names.includes(state.first) ? state.first : names.includes(data.baseline) ? data.baseline : names[0];
+    const second = names.includes(state.second) && state.second !== first ? state.second : best(data, names, first);
+    const kind = KINDS[state.kind] ? state.kind : "gained";
+    const named = names.map((name) => [name, data.looks[name][0] === name ? name : `${name}: ${data.looks[name][0]}`]);
+    const set = (key) => (value) => again({ ...state, set: group, first, second, kind, [key]: value });
+    const [a, b, turns] = await Promise.all([answers(data, first), answers(data, second), load(`${data.profile}/turns/${systems[first].turns}`)]);
+    const places = [...a.right].map((_, i) => i).filter((i) => KINDS[kind][1](a.right[i] === "1", b.right[i] === "1"));
+    const count = (test) => [...a.right].filter((_, i) => test(a.right[i] === "1", b.right[i] === "1")).length;
+    const list = h("div", { class: "turns" }), more = h("button", { class: "plain", type: "button", click: () => put() }, "More");
+    let shown = 0;
+    function put() {
+      for (const i of places.slice(shown, shown + AT_ONCE)) list.append(card(turns, i, [[first, a], [second, b]]));
+      shown += AT_ONCE;
+      more.hidden = shown >= places.length;
+    }
+    put();
+    place.append(
+      h("div", { class: "choices" }, choice("Test set", groups, group, set("set")), choice("First", named, first, set("first")),
+        choice("Second", named, second, set("second")),
+        choice("Show", Object.entries(KINDS).map(([key, [text, test]]) => [key, `${text} (${count(test)})`]), kind, set("kind"))),
+      h("p", { class: "quiet small" }, `An answer is right when nothing is missing and nothing is too much. Answers are of seed ${systems[first].seeds[0]} of `,
+        `${first} and seed ${systems[second].seeds[0]} of ${second}. `, turns.audio.some(Boolean) ? "" : "The sound of these turns is not shipped."),
+      list, more,
+    );
+    return place;
+  }
+
+  function best(data, names, first) {
+    const { rows } = data, scored = (name) => {
+      const row = rows.find((one) => one.table === data.study && one.name === name), main = data.groups[data.systems[name].group].main;
+      const value = row?.cells[main]?.[1] ?? -Infinity;
+      return data.metrics[main]?.lower ? -value : value;
+    };
+    return names.filter((name) => name !== first && !data.systems[name].floor).sort((a, b) => scored(b) - scored(a))[0] ?? names.find((name) => name !== first);
+  }
+
+  const answers = (data, name) => load(`${data.profile}/runs/${data.systems[name].runs[0]}`);
+
+  function card(turns, i, pairs) {
+    return h("article", { class: "turn" },
+      h("blockquote", {}, `“${turns.transcripts[i]}”`),
+      turns.audio[i] && h("audio", { controls: true, preload: "none", src: turns.audio[i] }),
+      h("dl", {},
+        turns.asked[i] && [h("dt", {}, "asked for"), h("dd", {}, turns.asked[i])],
+        h("dt", {}, "gold"), h("dd", {}, turns.golds[i]),
+        pairs.map(([name, one]) => [h("dt", {}, name), h("dd", { class: one.right[i] === "1" ? "right" : "wrong" }, one.raw[i] || "(nothing)")])),
+      h("span", { class: "quiet small" }, `${turns.utterances[i]}, speaker ${turns.speakers[i]}`));
+  }
+
+  return { view };
+})();

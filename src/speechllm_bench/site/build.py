@@ -1,0 +1,204 @@
+"""Writes the site: pages, libraries and data of every profile that has stored runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+
+from tqdm import tqdm
+
+from speechllm_bench import paths, runs, studies
+from speechllm_bench.cite import bib
+from speechllm_bench.errors import UserError
+from speechllm_bench.numbers import Row
+from speechllm_bench.overrides import base_profile
+from speechllm_bench.profiles import known_profiles
+from speechllm_bench.reports import cells, ledger, stored
+from speechllm_bench.site import draws, packed, recordings, study
+from speechllm_bench.strict import load_yaml
+
+FORMAT = 1  # of the data: raised when the page needs it otherwise
+NOTE = "@NOTE@"  # stands in entries of BibTeX where the page puts the ids
+SCRIPTS = ("core", "stats", "cite", "table", "charts", "flips", "study", "claims", "main")
+PARTS = ("assets", "audio", "data", "vendor")  # folders whose files are all written here
+MARKER = ".speechllm-bench-site"  # a folder that this module wrote, and may write again
+
+
+def default_folder() -> Path:
+    """Where the site is written unless another folder is named."""
+    return paths.home() / "site-html"
+
+
+def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
+    """Write the site of these profiles, by default of all that have stored runs; returns its first page.
+
+    Answers of runs that have not changed since are kept. UserError where nothing is stored, and for a folder
+    with other files.
+    """
+    folder = default_folder() if folder is None else folder
+    names = list(profiles) or _with_runs()
+    if not names or not all(map(_has_runs, names)):
+        lacking = next((name for name in names if not _has_runs(name)), "any profile")
+        raise UserError(f"there are no stored runs of {lacking}; `make` writes some")
+    _claim(folder)
+    loaded = {name: studies.load(name, names[0])[0] for name in studies.known_studies()}
+    rows = {p: {name: stored.rows(name, p) for name in loaded} for p in names}
+    kept = {folder / MARKER, *_assets(folder)}
+    for profile in names:
+        for name, found in loaded.items():
+            made = study.payload(found, profile, rows[profile][name])
+            kept |= _put(folder, f"{profile}/{name}", made)
+        kept |= _answers(folder, profile, [row for some in rows[profile].values() for row in some])
+    kept |= _draws(folder, names, rows)
+    kept |= _put(folder, "index", _index(names, loaded, rows))
+    for old in (old for part in PARTS for old in (folder / part).rglob("*")):
+        if old.is_file() and old not in kept:
+            old.unlink()
+    return folder / "index.html"
+
+
+def _claim(folder: Path) -> None:
+    """Take a folder that is new, empty or this module's own."""
+    if folder.exists() and not (folder / MARKER).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} holds other files; name a new folder, or an empty one")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).touch()
+
+
+def _with_runs() -> list[str]:
+    """Profiles with stored runs; smoke where there is no other."""
+    found = [name for name in known_profiles() if _has_runs(name)]
+    return [name for name in found if base_profile(name) != "smoke"] or found
+
+
+def _has_runs(profile: str) -> bool:
+    return any((paths.results(profile) / "runs").glob("*/run.json"))
+
+
+def _put(folder: Path, name: str, value: object, stamp: str = "") -> set[Path]:
+    packed.write(folder, name, value, stamp)
+    return {packed.file(folder, name)}
+
+
+def _assets(folder: Path) -> list[Path]:
+    """Pages, their scripts and the libraries with their licences; UserError for another library's file."""
+    package, written = files(__package__), []
+    libraries = json.loads(package.joinpath("vendor", "vendor.json").read_text("utf-8"))
+    for library in libraries:
+        content = package.joinpath("vendor", library["file"]).read_bytes()
+        if sha256(content).hexdigest() != library["sha256"]:
+            raise UserError(
+                f"{library['file']} is not {library['package']} {library['version']}; check it out anew"
+            )
+        for name in (library["file"], library["licence_file"]):
+            written.append(folder / "vendor" / name)
+            runs.write_bytes(written[-1], package.joinpath("vendor", name).read_bytes(), lasting=False)
+    for name in ("index.html", "site.css", *(f"{script}.js" for script in SCRIPTS)):
+        written.append(folder / name if name.endswith("html") else folder / "assets" / name)
+        runs.write_text(written[-1], package.joinpath("assets", name).read_text("utf-8"), lasting=False)
+    return written
+
+
+def _answers(folder: Path, profile: str, rows: Sequence[Row]) -> set[Path]:
+    """Answers of each run, those of a row's first seed as text, and the turns that they are of."""
+    kept, heard, texts = set(), set(), set()
+    sets: dict = {}
+    found: dict = {}
+    for row in rows:
+        if row.table == row.study and (some := stored.alike(stored.runs_of(row, profile))):
+            texts.add(some[0].digest)
+            found |= {one.digest: one for one in some}
+    # A bar at a terminal alone: the first time this takes a while.
+    for digest, one in tqdm(found.items(), f"answers, {profile}", unit=" runs", disable=None):
+        name = f"{profile}/runs/{digest}"
+        stamp = runs.digest(FORMAT, one.record, one.score["versions"], digest in texts)
+        if not packed.stamped(folder, name, stamp):
+            packed.write(folder, name, study.answers(one, profile, digest in texts), stamp)
+        kept.add(packed.file(folder, name))
+        if digest in texts:
+            sets.setdefault(study.turns_name(one), one)
+    of_sets = {name: study.turns(one) for name, one in sets.items()}
+    for turns in of_sets.values():
+        heard |= set(turns["utterances"])
+    audio = recordings.write(profile, heard, folder)
+    for name, turns in of_sets.items():
+        sound = {"audio": [audio.get(id) for id in turns["utterances"]]}
+        kept |= _put(folder, f"{profile}/turns/{name}", turns | sound)
+    return kept | {folder / name for name in audio.values()}
+
+
+def _draws(folder: Path, profiles: Sequence[str], rows: Mapping) -> set[Path]:
+    """One file a number of speakers."""
+    most: dict[int, int] = {}
+    for profile in profiles:
+        for row in (row for some in rows[profile].values() for row in some):
+            if row.speakers and row.table == row.study:
+                most[row.speakers] = max(most.get(row.speakers, 1), len(row.seeds))
+    kept = set()
+    for n_speakers, n_seeds in most.items():
+        kept |= _put(folder, f"draws/{n_speakers}", draws.of(n_speakers, n_seeds))
+    return kept
+
+
+def _index(profiles: Sequence[str], loaded: Mapping, rows: Mapping) -> dict:
+    """What the first page shows: the ledger of claims, and which studies there are."""
+    entries = load_yaml(ledger.Ledger, ledger.file())
+    numbered = {p: {row.key: row for some in rows[p].values() for row in some} for p in profiles}
+    judged = ledger.judged(entries, numbered).astype(object)
+    papers = {found.paper for found in loaded.values()} | set(entries.papers)
+    return {
+        "profiles": {
+            p: {"smoke": base_profile(p) == "smoke", "note": studies.profile_named(p).note} for p in profiles
+        },
+        "studies": [_about(found, profiles, rows) for found in loaded.values()],
+        "papers": entries.papers,
+        "bib": {paper: bib.noted(NOTE, [paper]) for paper in sorted(papers)},
+        "claims": judged.where(judged.notna(), None).to_dict("records"),
+        "effects": [
+            effect
+            for p in profiles
+            for name, found in loaded.items()
+            for effect in _effects(p, found, rows[p][name])
+        ],
+        "libraries": json.loads(files(__package__).joinpath("vendor", "vendor.json").read_text("utf-8")),
+    }
+
+
+def _about(found, profiles: Sequence[str], rows: Mapping) -> dict:
+    scored = [p for p in profiles if any(row.cells for row in rows[p][found.study])]
+    return {
+        "study": found.study,
+        "title": found.title,
+        "paper": found.paper,
+        "question": found.question,
+        "profiles": scored,
+    }
+
+
+def _effects(profile: str, found, rows: Sequence[Row]) -> list[dict]:
+    """The paired difference of each claim of a study that was tested."""
+    claims = {cells.claim_row([c.better, c.worse, *(c.beyond or ())]): c for c in found.claims}
+    lines = []
+    for row in rows:
+        if row.table == f"{found.study}_claims" and "difference" in row.cells:
+            claim, cell = claims[row.name], row.cells["difference"]
+            lines.append(
+                {
+                    "id": f"{profile}/{row.key}/difference",
+                    "profile": profile,
+                    "study": found.study,
+                    "claim": claim.claim,
+                    "source": claim.source,
+                    "compared": claim.compared,
+                    "value": cell.value,
+                    "low": cell.low,
+                    "high": cell.high,
+                    "p": row.cells["p"].value if "p" in row.cells else None,
+                    "verdict": row.cells["verdict"].shown,
+                    "seeds": len(row.seeds),
+                }
+            )
+    return lines

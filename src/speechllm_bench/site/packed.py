@@ -1,0 +1,57 @@
+"""Data as scripts: pages opened from disk may load scripts, and may not fetch files.
+
+A script hands one value to the page: JSON, deflated, in base64. The page loads it when it first needs it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speechllm_bench import runs
+
+DIGITS = 12  # of counts: intervals made of them agree to 1e-9 with those of the unrounded ones
+
+
+def write(folder: Path, name: str, value: object, stamp: str = "") -> None:
+    """Write data/<name>.js; `stamp` says what it was made of, so that it can be kept."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    packed = base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+    runs.write_text(
+        file(folder, name),
+        f"// {stamp}\nBench.received({json.dumps(name)},{json.dumps(packed)});\n",
+        lasting=False,
+    )
+
+
+def file(folder: Path, name: str) -> Path:
+    """Where a value of this name lies."""
+    return folder / "data" / f"{name}.js"
+
+
+def stamped(folder: Path, name: str, stamp: str) -> bool:
+    """Whether a value of this name was written and made of the same."""
+    try:
+        with file(folder, name).open(encoding="utf-8") as lines:
+            return lines.readline() == f"// {stamp}\n"
+    except OSError:
+        return False
+
+
+def array(values: np.ndarray) -> str:
+    """The bytes of an array, little-endian, in base64; the page knows shape and type."""
+    values = np.ascontiguousarray(values)
+    return base64.b64encode(values.astype(values.dtype.newbyteorder("<")).tobytes()).decode()
+
+
+def counts(values: np.ndarray) -> Any:
+    """Counts of any shape as nested lists, whole numbers as such."""
+    if np.ndim(values):
+        return [counts(part) for part in values]
+    value = float(values)
+    return int(value) if value.is_integer() else float(f"{value:.{DIGITS}g}")

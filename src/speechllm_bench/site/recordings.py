@@ -1,0 +1,38 @@
+"""Test turns to hear: those whose sound the repository ships, as Opus files of about 10 kbit/s."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import soundfile
+
+from speechllm_bench import paths, runs
+
+COMPRESSION = 0.99  # of libsndfile's scale for Opus
+MOST_BYTES = 5_000_000
+
+
+def write(profile: str, utterances: Iterable[str], folder: Path) -> dict[str, str]:
+    """Write the turns of these ids that are shipped, until they have `MOST_BYTES`; returns a path an id."""
+    wanted, written, total = set(utterances), {}, 0
+    for pack in sorted((paths.results(profile) / "turns").glob("*.parquet")):
+        for row in pq.read_table(pack, columns=["id", "flac"]).to_pylist():
+            if row["id"] not in wanted or total > MOST_BYTES:
+                continue
+            name = f"audio/{profile}/{sha256(row['flac']).hexdigest()[:16]}.ogg"
+            if not (folder / name).is_file():
+                runs.write_bytes(folder / name, _opus(row["flac"]), lasting=False)
+            total += (folder / name).stat().st_size
+            written[row["id"]] = name
+    return written
+
+
+def _opus(flac: bytes) -> bytes:
+    samples, rate = soundfile.read(io.BytesIO(flac), dtype="int16")
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format="OGG", subtype="OPUS", compression_level=COMPRESSION)
+    return buffer.getvalue()

@@ -1,0 +1,167 @@
+"""A study as the page has it: its tables, and what intervals, curves and answers are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from speechllm_bench.evaluation import score, seeds, versions
+from speechllm_bench.experiments import Study
+from speechllm_bench.numbers import Row
+from speechllm_bench.overrides import base_profile
+from speechllm_bench.reports import columns, looks, stored
+from speechllm_bench.reports.curves import read_curve
+from speechllm_bench.site import packed
+from speechllm_bench.tasks import MAIN_METRICS, TASKS, Metric
+
+FURTHER = {"precision_v2", "recall_v2", "f1_v2"}  # in no table: the version that is shown has the plain names
+
+
+def payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
+    """All that the page shows of a study at a profile, but single answers."""
+    own = [row for row in rows if row.table == study.study]
+    found = {row.name: stored.runs_of(row, profile) for row in own}
+    systems, groups, metrics = _systems(own, found)
+    shown = looks.of(study)
+    return {
+        "study": study.study,
+        "profile": profile,
+        "title": study.title,
+        "question": study.question,
+        "paper": study.paper,
+        "baseline": study.baseline,
+        "smoke": base_profile(profile) == "smoke",
+        "headings": columns.HEADINGS,
+        "rows": [_row(row) for row in rows],
+        "looks": {row.name: shown[row.name][:2] for row in own},
+        "systems": systems,
+        "groups": groups,
+        "metrics": metrics,
+        "curves": _curves(found, profile),
+        "share": seeds.table()["share_of_an_evaluation"],
+    }
+
+
+def answers(one: stored.StoredRun, profile: str, texts: bool) -> dict:
+    """One run's counts by slice and speaker, and which answers are right; with `texts` what was answered."""
+    from speechllm_bench.reports.answered import answered
+
+    found = answered(one.predictions(), one.config, profile)
+    made = {
+        "slices": {name: packed.counts(found.sums(name).sums[0]) for name in found.counts},
+        "turns": found.turns,
+        "right": "".join("01"[bool(right)] for right in found.right),
+    }
+    return made | ({"raw": [p.raw for p in found.predictions]} if texts else {})
+
+
+def turns(one: stored.StoredRun) -> dict:
+    """What the turns of a run's test set say, and what is wanted of each."""
+    found = one.predictions()
+    return {
+        "utterances": [p.utterance_id for p in found],
+        "speakers": [p.speaker for p in found],
+        "transcripts": [p.transcript for p in found],
+        "golds": [p.gold for p in found],
+        "asked": [", ".join(p.asked) for p in found],
+    }
+
+
+def turns_name(one: stored.StoredRun) -> str:
+    """What tells test sets of questions apart: the questions, and in which words their answers are."""
+    asked = one.config["evaluation"]
+    return "-".join(filter(None, [one.score["items"], asked["task"], asked.get("wording")]))
+
+
+def _row(row: Row) -> dict:
+    """A row of a table with its cells; what its numbers were made of is in numbers.json alone."""
+    about = asdict(row)
+    del about["made_of"]
+    cells = {name: [c.shown, *_ends(c)] for name, c in row.cells.items()}
+    return about | {"name": row.name, "cells": cells}
+
+
+def _ends(cell) -> list:
+    known = [cell.value, cell.low, cell.high]
+    return known if cell.low is not None else known[:1] if cell.value is not None else []
+
+
+def _systems(own: Sequence[Row], found: Mapping[str, list]) -> tuple[dict, list, dict]:
+    """Variants with their sums by seed and speaker, the test sets that they share, and the metrics."""
+    systems: dict[str, dict] = {}
+    groups: dict[tuple, dict] = {}
+    metrics: dict[str, dict] = {}
+    for row in own:
+        some = stored.alike(found[row.name])
+        if not some:
+            continue
+        first = some[0]
+        task = TASKS[score.task_of(first.score)]
+        shown = [m for m in _shown(task.metrics) if all(m.counts in one.score["sums"] for one in some)]
+        metrics |= {m.name: _metric(m) for m in shown}
+        key = (first.score["items"], task.main.name)
+        group = groups.setdefault(key, {"set": row.test_set, "task": task.name, "main": task.main.name})
+        group |= {"speakers": len(first.score["speakers"]), "n": first.score["n"]}
+        systems[row.name] = {
+            "group": list(groups).index(key),
+            "seeds": [one.seed for one in some],
+            "runs": [one.digest for one in some],
+            "training": first.stage,
+            "audio": first.score["audio"],
+            "floor": first.config["evaluation"]["answerer"] != "model",
+            "metrics": [m.name for m in shown],
+            "turns": turns_name(first),
+            "sums": {
+                counts: [packed.counts(one.score["sums"][counts]) for one in some]
+                for counts in dict.fromkeys(m.counts for m in shown)
+            },
+        }
+    return systems, _labelled(list(groups.values())), metrics
+
+
+def _labelled(groups: Sequence[dict]) -> list[dict]:
+    """Test sets with labels that tell them apart."""
+    labels: list[str] = []
+    for group in groups:
+        label = f"{group['set']} ({group['task']})"
+        twins = sum(other == label or other.startswith(f"{label}, ") for other in labels)
+        labels.append(f"{label}, {twins + 1}" if twins else label)
+    return [group | {"label": label} for group, label in zip(groups, labels, strict=True)]
+
+
+def _shown(metrics: Sequence[Metric]) -> list[Metric]:
+    return [m for m in metrics if m.column and m.name not in FURTHER]
+
+
+def _metric(metric: Metric) -> dict:
+    return {
+        "heading": metric.heading,
+        "label": metric.shown,
+        "counts": metric.counts,
+        "rule": metric.rule.__name__,
+        "lower": metric.lower_is_better,
+        "most": None if metric.most == float("inf") else metric.most,
+        "unit": metric.unit,
+        "pooled": {audio: seeds.pooled(metric.name, audio) for audio in ("own", "other")},
+    }
+
+
+def _curves(found: Mapping[str, list], profile: str) -> list[dict]:
+    """Validation over examples seen, of each training once, under the first variant that it made."""
+    lines, seen = [], set()
+    for variant, some in found.items():
+        for one in some:
+            stages = tuple(one.record.get("stages", ()))
+            file = one.folder / "curve.csv"
+            if not stages or stages in seen or not file.is_file():
+                continue
+            seen.add(stages)
+            curve = read_curve(file, versions.shown_version(profile))
+            curve = curve[curve["split"] == "validation"]
+            for metric in ("loss", *MAIN_METRICS):
+                points = curve.loc[curve["metric"] == metric, ["examples", "value"]]
+                points = points[points["value"].notna()].values.tolist()
+                if points:
+                    about = {"variant": variant, "seed": one.seed, "metric": metric}
+                    lines.append(about | {"points": [[int(x), float(f"{y:.5g}")] for x, y in points]})
+    return lines

@@ -1,0 +1,155 @@
+"""The pages in a browser: what they compute is what the suite computes, and they ask nobody else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from chromium import Browser
+
+from speechllm_bench import numbers, stats, studies
+from speechllm_bench.cite import bib, forms
+from speechllm_bench.evaluation import score, seeds
+from speechllm_bench.reports import study as reports
+from speechllm_bench.reports.answered import answered, flipped
+from speechllm_bench.reports.predictions import predictions
+from speechllm_bench.site import build
+
+STUDY = "#/study/mini/adapter_size"
+SLICE = "turns of 6–9 words"
+
+
+@pytest.fixture
+def browser(tmp_path_factory: pytest.TempPathFactory):
+    opened = Browser(tmp_path_factory.mktemp("chromium"))
+    yield opened
+    opened.close()
+
+
+def test_the_pages_work_from_disk_and_find_our_intervals(browser: Browser, stored: Path):
+    reports.write("adapter_size", "mini", draw=False)
+    page = build.write(["mini"], stored / "site")
+
+    browser.go(page, "#/")
+    assert browser.evaluate("document.querySelectorAll('main table').length") > 3
+    assert "not run" in browser.evaluate("document.querySelector('main').textContent")
+
+    _our_intervals(browser, page)
+    _sorted_by_a_click(browser, page)
+    _cited_by_keyboard(browser, page)
+    _flips(browser, page)
+
+    browser.go(page, f"{STUDY}/curves")
+    assert browser.until("document.querySelectorAll('figure svg path').length") > 4
+    browser.go(page, "#/effects")
+    assert browser.until("document.querySelectorAll('figure svg circle').length") == len(_claims())
+    browser.go(page, "#/about")
+
+    assert browser.errors == []
+    assert browser.requests and {url.split(":")[0] for url in browser.requests} <= {"file", "data", "blob"}
+
+
+def _our_intervals(browser: Browser, page: Path) -> None:
+    browser.go(page, f"{STUDY}/compare")
+    browser.choose("Baseline", "cnn")
+    rows = {(r["variant"], r["seed"]): r for r in studies.records("adapter_size", "mini")}
+    scores = {v: [rows[v, s]["score"] for s in (0, 1)] for v in ("mlp", "cnn", "linear")}
+    for metric in ("f1", "exact_f1", "parse_failures"):
+        browser.choose("Metric", metric)
+        shown = _shown(browser)
+        for variant in ("mlp", "linear"):
+            _same(shown[variant][0], score.interval(scores[variant], metric))
+            _same(shown[variant][1], score.difference(scores[variant], scores["cnn"], metric))
+        of_one_seed = score.difference([rows["no_audio", 0]["score"]], [scores["cnn"][0]], metric)
+        _same(shown["no_audio"][1], of_one_seed)
+
+    browser.choose("Metric", "f1")
+    browser.choose("Slice", SLICE)
+    sums = {v: stats.stack_seeds([_answered(v, s).sums(SLICE) for s in (0, 1)]) for v in ("mlp", "cnn")}
+    between = seeds.variance([scores[v][0] for v in ("mlp", "cnn")], [1, -1], "f1")
+    ours = stats.contrast([sums["mlp"], sums["cnn"]], [1, -1], seeds.METRICS["f1"].rule, score.rng(), between)
+    _same(_shown(browser)["mlp"][1], ours)
+    n = sum(6 <= len(p.transcript.split()) < 10 for p in _answered("mlp", 0).predictions)
+    assert f"{n} turns of 8 speakers" in browser.evaluate("document.querySelector('main').textContent")
+
+
+def _sorted_by_a_click(browser: Browser, page: Path) -> None:
+    browser.go(page, STUDY)
+    click = "document.querySelector('th[data-key=\"f1\"] button').click()"
+    values = (
+        "[...document.querySelectorAll('main table')[0].querySelectorAll('button[data-id$=\"/f1\"]')]"
+        ".map((b) => parseFloat(b.textContent))"
+    )
+    browser.evaluate(click)
+    down = browser.evaluate(values)
+    assert down == sorted(down, reverse=True) and len(set(down)) > 2
+    browser.evaluate(click)
+    assert browser.evaluate(values) == down[::-1]
+    assert browser.evaluate("document.querySelector('th[data-key=\"f1\"]').ariaSort") == "ascending"
+    assert not browser.evaluate("document.querySelector('th[data-key=\"slu_f1\"]')")
+    browser.evaluate("document.querySelector('input[name=\"slu_f1\"]').click()")
+    assert browser.evaluate("document.querySelector('th[data-key=\"slu_f1\"]').textContent") == "SLU-F1"
+
+
+def _cited_by_keyboard(browser: Browser, page: Path) -> None:
+    browser.go(page, STUDY)
+    browser.evaluate("document.querySelector('button[data-id$=\"/cnn/A/f1\"]').focus()")
+    browser.press("ArrowRight")
+    id = browser.evaluate("document.activeElement.dataset.id")
+    assert id == "mini/adapter_size/cnn/A/difference"
+    browser.press("Enter")
+    browser.until("!!document.querySelector('dialog[open] code')")
+    number = numbers.find(id)
+    wanted = {
+        "LaTeX": forms.latex(number),
+        "Markdown": forms.markdown(number),
+        "BibTeX": bib.of_numbers([number]),
+    }
+    for form, text in wanted.items():
+        browser.evaluate(f"document.querySelector('dialog button[data-form={json.dumps(form)}]').click()")
+        assert browser.until("document.querySelector('dialog pre')?.textContent") == text
+    browser.press("Escape")
+    assert browser.until("!document.querySelector('dialog[open]')")
+
+
+def _flips(browser: Browser, page: Path) -> None:
+    browser.go(page, f"{STUDY}/answers")
+    browser.choose("First", "mlp")
+    browser.choose("Second", "linear")
+    browser.choose("Show", "flipped")
+    a, b = _answered("mlp", 0), _answered("linear", 0)
+    places = flipped(a, b)
+    first = browser.evaluate("document.querySelector('article').textContent")
+    for said in (a, b):
+        assert said.predictions[places[0]].raw in first
+    assert a.predictions[places[0]].transcript in first
+    assert f"({len(places)})" in browser.evaluate(
+        "document.querySelector('[name=Show]').selectedOptions[0].text"
+    )
+    while browser.evaluate("!document.querySelector('.turns + button').hidden"):
+        browser.evaluate("document.querySelector('.turns + button').click()")
+    assert browser.evaluate("document.querySelectorAll('article').length") == len(places) > 0
+
+
+def _shown(browser: Browser) -> dict[str, list[list[float]]]:
+    """By variant, [value, low, high] of itself and of its difference."""
+    return browser.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('main tbody tr')].map((row) =>"
+        "[row.querySelector('code').textContent, [...row.querySelectorAll('button[data-low]')].map((b) =>"
+        "[b.dataset.value, b.dataset.low, b.dataset.high].map(Number))]))"
+    )
+
+
+def _same(shown: list[float], ours: stats.Comparison) -> None:
+    assert shown == pytest.approx([ours.value, ours.low, ours.high], abs=1e-9, rel=0)
+
+
+def _answered(variant: str, seed: int):
+    run = studies.run("adapter_size", variant, seed, "mini")
+    return answered(predictions(run), run.config.model_dump(), "mini")
+
+
+def _claims() -> list[numbers.Row]:
+    rows = numbers.read("mini").values()
+    return [row for row in rows if row.table == "adapter_size_claims" and "difference" in row.cells]
