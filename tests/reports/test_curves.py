@@ -2,7 +2,9 @@
 
 from types import SimpleNamespace
 
-from speechllm_bench.reports.curves import trained_again
+import pandas as pd
+
+from speechllm_bench.reports.curves import trained_again, trainings
 
 HEADING = "stage,step,examples,split,metric,value\n"
 
@@ -25,3 +27,18 @@ def test_a_stage_that_was_trained_twice_is_told_with_where_it_ended(tmp_path):
         "The stage slots was trained 2 times: for mlp, no_audio, and again for mlp_b_id (where they "
         "ended apart on validation, seed by seed: loss 0.500, f1 0.250 against loss 0.400, f1 0.312)."
     )
+
+
+def test_variants_that_share_a_stage_are_one_training_of_its_metrics():
+    def points(variant, stage, metric, *values):
+        named = {"variant": variant, "stage": stage, "metric": metric, "split": "validation"}
+        return [named | {"value": value} for value in values]
+
+    lines = [line for v in ("a", "b", "c") for line in points(v, "transcription", "wer", 0.5, 0.4)]
+    lines += [
+        *points("a", "ner", "f1", 0.1),
+        *points("b", "ner", "f1", 0.1),
+        *points("b", "ner", "loss", 2.0),
+    ]
+    found = {metric: trainings(pd.DataFrame(lines), metric) for metric in ("wer", "f1", "loss", "exact_f1")}
+    assert found == {"wer": 1, "f1": 2, "loss": 1, "exact_f1": 0}  # equal ends of two trainings are two

@@ -84,9 +84,11 @@ def _last(lines: Sequence[str]) -> str:
 
 
 def trainings(curve: pd.DataFrame, metric: str) -> int:
-    """How many different curves of a metric there are on validation; variants may share a training.
+    """How many different trainings a metric's curves on validation are of; variants may share one.
 
-    curve: the runs' curve.csv, one below the other, with `variant`.
+    curve: the runs' curve.csv, one below the other, with `variant`. Two are one training where all values of
+    the stages that have the metric are the same.
     """
     chosen = curve[(curve["metric"] == metric) & (curve["split"] == "validation")]
-    return len({tuple(points["value"]) for _, points in chosen.groupby("variant")})
+    whole = curve[curve["stage"].isin(chosen["stage"]) & curve["variant"].isin(chosen["variant"])]
+    return len({tuple(points["value"]) for _, points in whole.groupby("variant")})

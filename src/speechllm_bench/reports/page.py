@@ -71,7 +71,7 @@ def latex(
             shown[name] = heading
     if chosen:
         shown = {name: named[name] for name in columns.chosen(frame, chosen)}
-        metrics = [name for name in shown if name in metrics] or metrics
+        metrics = [name for name in shown if f"{name}_low" in frame]
     keys = {row.name: row.key for row in rows}
     lines = frame.to_dict("records")
     cells = [[line["variant"], *(_cell(line, name, metrics) for name in shown)] for line in lines]
@@ -87,7 +87,7 @@ def latex(
         caption=_escaped(caption(study, frame, profile)),
         study=study.study,
         aligned="r" * len(shown),
-        head=" & ".join(["Variant", *shown.values()]),
+        head=" & ".join(["Variant", *map(_escaped, shown.values())]),
         body="\n".join(body),
     )
 
@@ -97,7 +97,8 @@ def caption(study: Study, frame: pd.DataFrame, profile: str) -> str:
     parts = [*filter(None, [tables.smoke_mark(profile)]), f"{study.title} ({profile})."]
     if frame["n"].notna().any():
         n, speakers, seeds = (_range(frame[name]) for name in ("n", "speakers", "seeds"))
-        parts.append(f"{n} utterances of {speakers} speakers, {seeds} seeds per variant.")
+        each = "1 seed" if seeds == "1" else f"{seeds} seeds"
+        parts.append(f"{n} utterances of {speakers} speakers, {each} per variant.")
         parts.append("±: half 95 % intervals.")
     if frame["difference"].notna().any():
         parts.append(f"Paired differences to {study.baseline}; p: Holm.")
