@@ -80,8 +80,8 @@ verify: setup ## shipped weights answer shipped test turns again: do the numbers
 	@$(bench) fetch $(PROFILE) --only whisper-base smollm2-135m-instruct
 	@$(bench) verify --profile $(PROFILE)
 
-lab: setup ## open the notebooks in Jupyter
-	@root=; [ "$$(id -u)" != 0 ] || root=--allow-root; $(bin)/jupyter lab --notebook-dir=notebooks $$root
+lab: setup ## open the notebooks in Jupyter, at the one that explores stored results
+	@root=; [ "$$(id -u)" != 0 ] || root=--allow-root; $(bin)/jupyter lab --notebook-dir=notebooks notebooks/explore.ipynb $$root
 
 site: setup ## the results as pages that open from disk, in site-html/
 	@$(bench) site

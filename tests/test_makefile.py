@@ -140,5 +140,5 @@ def test_the_lab_opens_for_root_too(make, tmp_path):
     path = f"{tmp_path / '.venv' / 'bin'}:{os.environ['PATH']}"
     for number, option in (("0", " --allow-root"), ("1000", "")):
         assert make("lab", environment={"PATH": path, "USER_NUMBER": number})[2] == [
-            f"lab --notebook-dir=notebooks{option}"
+            f"lab --notebook-dir=notebooks notebooks/explore.ipynb{option}"
         ]

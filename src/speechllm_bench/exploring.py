@@ -29,7 +29,7 @@ from speechllm_bench.studies import Run
 from speechllm_bench.tasks import METRICS
 
 
-class Explorer(widgets.VBox):
+class Explorer:
     """Dropdowns over what is stored, and what they show; a study without scores is told in one sentence."""
 
     def __init__(self, study: str = "lora", profile: str = "mini"):
@@ -62,7 +62,7 @@ class Explorer(widgets.VBox):
                 widget.observe(self._listener(act), "value")
         self.hear.on_click(self._listener(self._hear))
         self.ask.on_click(self._listener(self._ask))
-        super().__init__(
+        self.view = widgets.VBox(
             [
                 _row(self.study, self.profile, self.test_set),
                 _row(self.first, self.second, self.metric, self.slice),
@@ -76,6 +76,10 @@ class Explorer(widgets.VBox):
             ]
         )
         self._listener(self._load)()
+
+    def _repr_mimebundle_(self, **given) -> dict:
+        """What Jupyter shows: the widgets."""
+        return self.view._repr_mimebundle_(**given)
 
     def _listener(self, act: Callable[[], None]) -> Callable[..., None]:
         """An action that is left out while options are set, and whose mistakes are told where it shows."""
@@ -148,7 +152,7 @@ class Explorer(widgets.VBox):
         lines = {
             "said": first.transcript,
             "asked for": ", ".join(first.asked),
-            "gold": first.gold,
+            "wanted": first.gold,
             self.first.value: first.raw,
             self.second.value: second.raw,
             "turn": f"{self.place.value} of {len(self._turns)}, {first.utterance_id}, by {first.speaker}",

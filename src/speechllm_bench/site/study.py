@@ -23,6 +23,7 @@ def payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
     found = {row.name: stored.runs_of(row, profile) for row in own}
     systems, groups, metrics = _systems(own, found)
     shown = looks.of(study)
+    order = {name: i for i, name in enumerate(study.variants)}
     return {
         "study": study.study,
         "profile": profile,
@@ -32,8 +33,8 @@ def payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
         "baseline": study.baseline,
         "smoke": base_profile(profile) == "smoke",
         "headings": columns.HEADINGS,
-        "rows": [_row(row) for row in rows],
-        "looks": {row.name: shown[row.name][:2] for row in own},
+        "rows": [_row(row) for row in sorted(rows, key=lambda row: order.get(row.name, len(order)))],
+        "looks": {row.name: _look(shown[row.name]) for row in own},
         "systems": systems,
         "groups": groups,
         "metrics": metrics,
@@ -71,6 +72,12 @@ def turns_name(one: stored.StoredRun) -> str:
     """What tells test sets of questions apart: the questions, and in which words their answers are."""
     asked = one.config["evaluation"]
     return "-".join(filter(None, [one.score["items"], asked["task"], asked.get("wording")]))
+
+
+def _look(look: looks.Look) -> tuple[str, str, str]:
+    """Label, colour and dash of a variant's lines."""
+    label, colour, _, dash = look
+    return label, colour, "" if isinstance(dash, str) else " ".join(f"{2 * part:g}" for part in dash[1])
 
 
 def _row(row: Row) -> dict:

@@ -57,7 +57,9 @@ Bench.charts = (() => {
         width: Math.min(wide, 620), height: 300, marginLeft: 50, style: { background: "transparent", fontSize: "12px" },
         x: { label: "examples seen", ticks: 5, grid: false }, y: { label, grid: true, zero: metric !== "loss", nice: true },
         marks: [
-          Plot.line(points, { x: "examples", y: "value", z: (d) => `${d.variant} ${d.seed}`, stroke: (d) => colour(d.variant), strokeWidth: 1.6 }),
+          ...[...new Set(points.map((d) => d.variant))].map((variant) => Plot.line(points.filter((d) => d.variant === variant), {
+            x: "examples", y: "value", z: "seed", stroke: colour(variant), strokeWidth: 1.6, strokeDasharray: looks[variant]?.[2] || null,
+          })),
           Plot.dot(points, { x: "examples", y: "value", fill: (d) => colour(d.variant), r: 2 }),
           Plot.tip(points, Plot.pointer({ x: "examples", y: "value", fill: "var(--paper)", title: (d) => `${d.label}, seed ${d.seed}\n${d.value.toPrecision(3)} after ${d.examples.toLocaleString("en")} examples` })),
         ],
@@ -66,5 +68,13 @@ Bench.charts = (() => {
     return h("div", { class: "panels" }, panels);
   }
 
-  return { forest, curves };
+  // A piece of a variant's line, for legends.
+  function sample([, colour, dash]) {
+    const stroke = colour === "#000000" ? "currentColor" : colour;
+    const line = d3.create("svg").attr("class", "sample").attr("width", 28).attr("height", 8).attr("aria-hidden", "true");
+    line.append("line").attr("x2", 28).attr("y1", 4).attr("y2", 4).attr("stroke", stroke).attr("stroke-width", 2.5).attr("stroke-dasharray", dash || null);
+    return line.node();
+  }
+
+  return { forest, curves, sample };
 })();

@@ -61,7 +61,7 @@ Bench.flips = (() => {
       turns.audio[i] && h("audio", { controls: true, preload: "none", src: turns.audio[i] }),
       h("dl", {},
         turns.asked[i] && [h("dt", {}, "asked for"), h("dd", {}, turns.asked[i])],
-        h("dt", {}, "gold"), h("dd", {}, turns.golds[i]),
+        h("dt", {}, "wanted"), h("dd", {}, turns.golds[i]),
         pairs.map(([name, one]) => [h("dt", {}, name), h("dd", { class: one.right[i] === "1" ? "right" : "wrong" }, one.raw[i] || "(nothing)")])),
       h("span", { class: "quiet small" }, `${turns.utterances[i]}, speaker ${turns.speakers[i]}`));
   }

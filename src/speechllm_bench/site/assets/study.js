@@ -26,7 +26,8 @@ Bench.study = (() => {
   function numbersOf(data, rows, hidden) {
     const keys = [...new Set(rows.flatMap((row) => Object.keys(row.cells)))];
     const order = Object.keys(data.headings);
-    const rank = (key) => (order.includes(key) ? order.indexOf(key) : order.length);
+    const mains = data.groups.map((group) => group.main), first = [...mains, "difference", "difference_p"];
+    const rank = (key) => (first.includes(key) ? first.indexOf(key) - first.length : order.includes(key) ? order.indexOf(key) : order.length);
     return keys.sort((a, b) => rank(a) - rank(b)).map((key) => {
       const words = rows.every((row) => !row.cells[key] || row.cells[key].length === 1);
       return {
@@ -144,7 +145,7 @@ Bench.study = (() => {
       h("p", { class: "quiet small" }, "One line a seed. A training that variants share is shown once, under the first of them."),
       h("div", { class: "legend", role: "group", "aria-label": "Variants shown" }, variants.map((name) => h("label", {},
         h("input", { type: "checkbox", name, checked: chosen.has(name), change: toggle(name) }),
-        h("span", { class: "swatch", style: `background:${data.looks[name][1] === "#000000" ? "currentColor" : data.looks[name][1]}` }), data.looks[name][0]))),
+        charts.sample(data.looks[name]), data.looks[name][0]))),
       charts.curves(lines, present, data.looks, chosen));
   }
 
