@@ -53,7 +53,7 @@ class Explorer:
             self._load: (self.study, self.profile),
             self._choose_set: (self.test_set,),
             self._choose_variants: (self.first, self.second),
-            self._compare: (self.metric, self.slice),
+            self._show_difference: (self.metric, self.slice),
             self._choose_kind: (self.kind,),
             self._show_turn: (self.place,),
         }
@@ -115,12 +115,12 @@ class Explorer:
         self._choose_variants()
 
     def _choose_variants(self) -> None:
-        self._compare()
+        self._show_difference()
         figure = self._found.curves(dict.fromkeys([self.first.value, self.second.value]))
         self.curves.value = b"" if figure is None else _png(figure)
         self._choose_kind()
 
-    def _compare(self) -> None:
+    def _show_difference(self) -> None:
         chosen = (self.metric.value, self.slice.value)
         first, second = self.first.value, self.second.value
         values = {name: self._found.value(name, *chosen) for name in dict.fromkeys([first, second])}

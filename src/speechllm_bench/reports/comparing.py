@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from speechllm_bench import stats, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, seeds, versions
-from speechllm_bench.reports import answered, figures, stored
+from speechllm_bench.reports import answered, figures, looks, stored
 from speechllm_bench.reports.curves import read_curve
 from speechllm_bench.reports.stored import StoredRun
 from speechllm_bench.schema import Prediction
@@ -106,7 +106,7 @@ class Comparing:
             return None
         figure, axes = figures.panels(len(names), "page")
         for metric, ax in zip(names, axes):
-            figures.learning_curves(curve, ax, metric)
+            figures.learning_curves(curve, ax, metric, looks=looks.of(self.study))
         figures.legend(figure)
         return figure
 
