@@ -45,9 +45,9 @@ def amount(value: str) -> str:
 
 def clock(value: str) -> str:
     """11:00 AM, 1:30 PM: the hour, the minutes if there are any, and the half of the day where it is said."""
-    found = re.fullmatch(r"(\d+):(\d+)\s*([ap])m", value.lower())
-    assert found, f"{value} is no time of the day"
-    hour, minute, half = found.groups()
+    if not (read := re.fullmatch(r"(\d+):(\d+)\s*([ap])m", value.lower())):
+        raise ValueError(f"{value} is no time of the day")
+    hour, minute, half = read.groups()
     said = cardinal(int(hour)) + (rf"\s+{cardinal(int(minute))}" if int(minute) else r"(?:\s+o'?clock)?")
     return rf"{said}(?:\s+{half}\.?\s*m\b\.?)?"
 
