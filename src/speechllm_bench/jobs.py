@@ -30,8 +30,10 @@ Progress = Callable[[str, float], None]
 def prepare(config: RunConfig, profile: str, n_workers: int) -> None:
     """Corpus and encoder frames on disk; what making them took goes to results/<profile>/preparation.json.
 
-    What is there already is not timed: of it the record keeps what it says.
+    What is there already is not timed: of it the record keeps what it says. MissingInput, before anything is
+    made, where a backbone is still to be fetched.
     """
+    identity.check_fetched(config)
     spoken = preparation.corpus_folder(config.corpus).is_dir()
     encoded = not config.hears or preparation.frames_folder(config).is_dir()
     seconds = {}
