@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from chromium import Browser
 
@@ -14,7 +15,8 @@ from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.answered import answered, flipped
 from speechllm_bench.reports.predictions import predictions
-from speechllm_bench.site import build
+from speechllm_bench.site import build, study
+from speechllm_bench.tasks import METRICS
 
 STUDY = "#/study/mini/adapter_size"
 SLICE = "turns of 6–9 words"
@@ -36,6 +38,7 @@ def test_the_pages_work_from_disk_and_find_our_intervals(browser: Browser, store
     assert "not run" in browser.evaluate("document.querySelector('main').textContent")
 
     _our_intervals(browser, page)
+    _every_rule(browser)
     _sorted_by_a_click(browser, page)
     _cited_by_keyboard(browser, page)
     _flips(browser, page)
@@ -68,10 +71,27 @@ def _our_intervals(browser: Browser, page: Path) -> None:
     browser.choose("Slice", SLICE)
     sums = {v: stats.stack_seeds([_answered(v, s).sums(SLICE) for s in (0, 1)]) for v in ("mlp", "cnn")}
     between = seeds.variance([scores[v][0] for v in ("mlp", "cnn")], [1, -1], "f1")
-    ours = stats.contrast([sums["mlp"], sums["cnn"]], [1, -1], seeds.METRICS["f1"].rule, score.rng(), between)
+    ours = stats.contrast([sums["mlp"], sums["cnn"]], [1, -1], METRICS["f1"].rule, score.rng(), between)
     _same(_shown(browser)["mlp"][1], ours)
     n = sum(6 <= len(p.transcript.split()) < 10 for p in _answered("mlp", 0).predictions)
     assert f"{n} turns of 8 speakers" in browser.evaluate("document.querySelector('main').textContent")
+
+
+def _every_rule(browser: Browser) -> None:
+    """Of counts that no stored run here has: classes, words."""
+    assert set(browser.evaluate("Object.keys(Bench.stats.RULES)")) == study.RULES
+    assert {m.rule.__name__ for m in METRICS.values() if m.column} <= study.RULES
+    rng = np.random.default_rng(3)
+    counts = rng.integers(0, 9, (2, 2, 8, 6)) + np.array([0, 9, 9, 0, 9, 9])  # systems, seeds, speakers, k
+    systems = [stats.SpeakerSums(8, "", tuple("abcdefgh"), sums) for sums in counts]
+    for rule in {m.rule for m in METRICS.values() if m.column}:
+        ours = stats.contrast(systems, [1, -1], rule, score.rng(), 4e-4)
+        found = browser.evaluate(
+            "Bench.stats.draws(8).then((d) => Bench.stats.contrast("
+            f"{counts.tolist()}, [1, -1], {json.dumps(rule.__name__)}, d, 4e-4))"
+        )
+        _same([found["value"], found["low"], found["high"]], ours)
+        assert found["p"] == pytest.approx(ours.p, abs=1e-9)
 
 
 def _sorted_by_a_click(browser: Browser, page: Path) -> None:

@@ -14,6 +14,8 @@ from speechllm_bench.reports.curves import read_curve
 from speechllm_bench.site import packed
 from speechllm_bench.tasks import MAIN_METRICS, TASKS, Metric
 
+RULES = {"f1", "precision", "recall", "quotient", "rate", "macro", "weighted"}
+"""Rules of metrics that the page can compute (assets/stats.js); variants with another are in tables alone."""
 FURTHER = {"precision_v2", "recall_v2", "f1_v2"}  # in no table: the version that is shown has the plain names
 
 
@@ -104,6 +106,8 @@ def _systems(own: Sequence[Row], found: Mapping[str, list]) -> tuple[dict, list,
             continue
         first = some[0]
         task = TASKS[score.task_of(first.score)]
+        if task.main.rule.__name__ not in RULES:
+            continue
         shown = [m for m in _shown(task.metrics) if all(m.counts in one.score["sums"] for one in some)]
         metrics |= {m.name: _metric(m) for m in shown}
         key = (first.score["items"], task.main.name)
@@ -137,7 +141,7 @@ def _labelled(groups: Sequence[dict]) -> list[dict]:
 
 
 def _shown(metrics: Sequence[Metric]) -> list[Metric]:
-    return [m for m in metrics if m.column and m.name not in FURTHER]
+    return [m for m in metrics if m.column and m.name not in FURTHER and m.rule.__name__ in RULES]
 
 
 def _metric(metric: Metric) -> dict:

@@ -127,5 +127,5 @@ Bench.stats = (() => {
   const differs = (found, p, speakers) => speakers > 1 && p < ALPHA && Math.abs(found.value) >= LEAST_DIFFERENCE;
   const pShown = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
 
-  return { draws, contrast, variance, holm, differs, pShown, LEAST_DIFFERENCE };
+  return { RULES, draws, contrast, variance, holm, differs, pShown, LEAST_DIFFERENCE };
 })();
