@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from speechllm_bench import preparation, runs, studies
+from speechllm_bench import places, preparation, runs, studies
 from speechllm_bench.evaluation import score
 from speechllm_bench.schema import Prediction, Utterance
 from speechllm_bench.stats import with_interval
@@ -66,7 +66,7 @@ def main(profile: str = "small") -> None:
     corpus = preparation.corpus_of(config)
     rows = []
     for split in corpus.splits:
-        if studies.transcripts_file(config, split).is_file():
+        if places.transcripts_file(config, split).is_file():
             said = preparation.ensure_transcripts(config, corpus, split)
             rows.append(row(split, corpus.utterances(split), said))
     columns = ["test set", "turns", "speakers", "WER", "CER", "digit error rate", "median speaker"]

@@ -10,7 +10,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from speechllm_bench import asking, cli, exporting, identity, paths, runs, studies
+from speechllm_bench import asking, cli, exporting, identity, paths, places, runs, studies
 from speechllm_bench.config import LoraConfig
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.schema import Turn
@@ -39,7 +39,7 @@ def trained(home, tiny_run):
         with torch.no_grad():
             for parameter in learned.values():
                 parameter.copy_(torch.randn(parameter.shape, generator=generator))
-        folder = studies.stage_folder("mini", digests[0])
+        folder = places.stage_folder("mini", digests[0])
         folder.mkdir(parents=True)
         loop.save_weights(learned, folder / "weights.safetensors")
         return run
@@ -100,7 +100,7 @@ def test_what_cannot_be_asked_is_told(trained, samples, tmp_path):
     ):
         with pytest.raises(UserError, match=said):
             model.ask(source, slots_)
-    runs.remove(studies.stage_folder("mini", run.stages[0]))
+    runs.remove(places.stage_folder("mini", run.stages[0]))
     with pytest.raises(MissingInput, match="train them by `speechllm-bench run lora mlp_lora --seed 0"):
         asking.Model(run)
     floor = run.config.evaluation.model_copy(update={"answerer": "chance_copier"})
@@ -117,7 +117,7 @@ def test_a_cascade_is_found_where_one_is_trained(suite):
     assert asking.cascade(of) is None
     reads = studies.run("baselines", "cascade_long", 0, "mini")
     for digest in reads.stages:
-        runs.write_bytes(studies.stage_folder("mini", digest) / "weights.safetensors", b"")
+        runs.write_bytes(places.stage_folder("mini", digest) / "weights.safetensors", b"")
     assert asking.cascade(of).run == reads
 
 

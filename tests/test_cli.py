@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from speechllm_bench import cli, runs, studies
+from speechllm_bench import cli, places, runs, studies
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def jobs(suite, monkeypatch):
         progress("train", 0.5)
         digest = studies.identity.run_digest(config)
         done.executed.append((digest, os.environ["OMP_NUM_THREADS"]))
-        runs.write_json(studies.run_folder(profile, digest) / "run.json", {"status": "diverged"})
-        return studies.run_folder(profile, digest)
+        runs.write_json(places.run_folder(profile, digest) / "run.json", {"status": "diverged"})
+        return places.run_folder(profile, digest)
 
     module = types.ModuleType("speechllm_bench.jobs")
     module.execute = execute
@@ -91,11 +91,11 @@ def test_a_home_is_made_and_one_that_cannot_be_is_told(suite, jobs, capsys, monk
 def test_run_executes_once_and_then_finds_it_done(suite, jobs, capsys):
     line = ["run", "adapter_size", "mlp", "--seed", "3", "--threads", "2"]
     run = studies.run("adapter_size", "mlp", 3, "smoke")
-    runs.write_json(studies.failure_file("smoke", run.digest), {"status": "killed"})
+    runs.write_json(places.failure_file("smoke", run.digest), {"status": "killed"})
     assert cli.main(line) == 0
     assert jobs.executed == [(run.digest, "2")]
     assert f"adapter_size mlp seed 3: results/smoke/runs/{run.digest}" in capsys.readouterr().out
-    assert not studies.failure_file("smoke", run.digest).exists()
+    assert not places.failure_file("smoke", run.digest).exists()
     assert not list((suite / ".cache" / "status").iterdir())
     assert cli.main(line) == 0
     assert len(jobs.executed) == 1 and "is there already" in capsys.readouterr().out

@@ -16,7 +16,7 @@ import torch
 import yaml
 from conftest import toy_profile
 
-from speechllm_bench import jobs, paths, preparation, runs, studies
+from speechllm_bench import jobs, paths, places, preparation, runs, studies
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import store
 from speechllm_bench.evaluation import score
@@ -156,7 +156,7 @@ def test_a_batch_of_0_2_and_25_seconds_is_answered_as_each_turn_alone(odd):
     together = odd["transformer"]
     alone = evaluated(together, batch_size=1)
     execute(alone)
-    folders = [studies.run_folder("smoke", digest) for digest in (together.digest, run_digest(alone))]
+    folders = [places.run_folder("smoke", digest) for digest in (together.digest, run_digest(alone))]
     first, second = ((folder / "predictions.jsonl.gz").read_bytes() for folder in folders)
     assert first == second
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from stand_ins import WELL, events, prepare, run, stand_in
 
-from speechllm_bench import estimate, paths, runner, runs, studies
+from speechllm_bench import estimate, paths, places, runner, runs, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.executors import machine
 
@@ -93,13 +93,13 @@ def test_failures_are_recorded_and_the_others_go_on(suite, capsys):
     assert found["linear"] == ("failed", "its process left no record")
     cnn = studies.run("adapter_size", "cnn", 0, "smoke")
     assert cnn.status == "failed"
-    record = runs.read_json(studies.failure_file("smoke", cnn.digest))
+    record = runs.read_json(places.failure_file("smoke", cnn.digest))
     assert record["log_tail"] == ["first", "the loss went astray"]
     assert (suite / record["log"]).is_file()
     assert f"log: {record['log']}" in capsys.readouterr().out
 
     outcome = run(["cnn"])
-    assert len(outcome.finished) == 1 and not studies.failure_file("smoke", cnn.digest).exists()
+    assert len(outcome.finished) == 1 and not places.failure_file("smoke", cnn.digest).exists()
 
 
 def alive(pid: int) -> bool:
@@ -155,7 +155,7 @@ time.sleep(60)
 
     def interrupt():
         linear = studies.run("adapter_size", "linear", 0, "smoke")
-        while len(events(suite)) < 3 or not studies.run_done("smoke", linear.digest):
+        while len(events(suite)) < 3 or not places.run_done("smoke", linear.digest):
             time.sleep(0.1)
         time.sleep(2)  # until the runner has seen it
         os.kill(os.getpid(), signal.SIGINT)
@@ -211,7 +211,7 @@ def test_a_run_that_would_wait_for_anothers_recognition_is_not_started_beside_it
     cnn, linear, mlp = studies.plan(["adapter_size"], "smoke", ["cnn", "linear", "mlp"], [0]).runs
     first, second = reads(cnn), reads(linear)
     assert runner.next_run([second, mlp], [first]) is mlp
-    runs.write_json(studies.transcripts_file(first.config, "A-test"), {})
+    runs.write_json(places.transcripts_file(first.config, "A-test"), {})
     assert runner.next_run([second, mlp], [first]) is second
 
 
@@ -259,7 +259,7 @@ def execute(config, profile, tell):
     tell("train", 0.5)
     log("try")
     digest = identity.run_digest(config)
-    folder, failure = studies.run_folder(profile, digest), studies.failure_file(profile, digest)
+    folder, failure = places.run_folder(profile, digest), places.failure_file(profile, digest)
     if "{variant}" == "cnn":  # goes astray once the other runner waits for it, then well
         if Path("{events}").read_text().count("try cnn") == 1:
             wait(lambda: Path("{events}").read_text().count("start cnn") == 2)
@@ -288,7 +288,7 @@ def test_two_runners_of_one_profile_do_every_run_once_and_a_failed_one_again(sui
     assert sorted(tries) == ["try cnn", "try cnn", "try linear"]
     assert sorted(len(outcome.finished) for outcome in outcomes) == [1, 2]
     assert [f["message"] for o in outcomes for f in o.failures] == ["the first try went astray"]
-    assert all(studies.run_done(run.profile, run.digest) for run in plan.runs)
+    assert all(places.run_done(run.profile, run.digest) for run in plan.runs)
     assert not list((suite / "results" / "smoke" / "failed").iterdir())
     log = suite / "results" / "smoke" / "logs" / f"{plan.runs[0].digest}.log"
     first, second = log.read_text().splitlines()  # neither has written over the other

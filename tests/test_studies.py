@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from speechllm_bench import identity, paths, runs, studies
+from speechllm_bench import identity, paths, places, runs, studies
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import seeds
 from speechllm_bench.experiments import resolve
@@ -44,7 +44,7 @@ def test_what_is_on_disk_is_not_planned_again(suite):
     run = studies.run("adapter_size", "cnn", 0, "smoke")
     runs.write_json(run.folder / "run.json", {"status": "diverged"})
     failed = studies.run("adapter_size", "linear", 0, "smoke")
-    runs.write_json(studies.failure_file("smoke", failed.digest), {"status": "killed"})
+    runs.write_json(places.failure_file("smoke", failed.digest), {"status": "killed"})
     rows = {row["variant"]: row for row in studies.records("adapter_size", "smoke")}
     assert rows["cnn"]["status"] == "diverged" and rows["cnn"]["score"] is None
     assert rows["linear"]["status"] == "FAILED"
@@ -161,7 +161,7 @@ def test_nothing_is_written_over_records_that_cannot_be_told_apart(suite, monkey
     assert "untold" not in of_fetched(suite, monkeypatch, "nobody/no-such-model")
     study, profile = studies.load("adapter_size", "mini")
     config = resolve(profile, study.variant("mlp"), 0)
-    folder = studies.run_folder("mini", "0" * 16)
+    folder = places.run_folder("mini", "0" * 16)
     runs.write_json(folder / "run.json", {"config": config.model_dump()})
     row = next(row for row in studies.records("adapter_size", "mini") if row["variant"] == "mlp")
     assert row["status"] == "NOT RUN" and "no-such-model" in row["untold"]

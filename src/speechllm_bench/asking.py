@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from speechllm_bench import identity, studies
+from speechllm_bench import identity, places, studies
 from speechllm_bench.config import RunConfig
 from speechllm_bench.data import audio, corpora, questions
 from speechllm_bench.errors import MissingInput, UserError
@@ -193,7 +193,7 @@ def _weights(run: Run) -> list[Path]:
     """Files with what a run trained, one a stage; none where nothing is trained."""
     if run.config.evaluation.answerer != "model":
         raise UserError(f"{run.name} is a floor: it reads gold transcripts and has no model to ask")
-    files = [studies.stage_folder(run.profile, digest) / "weights.safetensors" for digest in run.stages]
+    files = [places.stage_folder(run.profile, digest) / "weights.safetensors" for digest in run.stages]
     if not all(file.is_file() for file in files):
         train = f"speechllm-bench run {run.study} {run.variant} --seed {run.seed} --profile {run.profile}"
         raise MissingInput(

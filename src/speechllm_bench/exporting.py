@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from speechllm_bench import asking, numbers, runs, studies
+from speechllm_bench import asking, numbers, places, runs, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.schema import Interval
@@ -172,7 +172,7 @@ def _said_of_adapter(run: Run) -> str:
 
 def _records(run: Run) -> tuple[dict, dict | None]:
     """run.json and the score as its profile shows it; none where the run has not been evaluated."""
-    if not studies.run_done(run.profile, run.digest):
+    if not places.run_done(run.profile, run.digest):
         return {}, None
     record = runs.read_json(run.folder / "run.json", runs.DELETE_FOLDER)
     if record["status"] != Status.OK:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from speechllm_bench import identity, overrides, paths, preparation, runs, sealed, studies
+from speechllm_bench import identity, overrides, paths, places, preparation, runs, sealed
 from speechllm_bench.config import RunConfig, heard_tasks
 from speechllm_bench.data.annotators import stored
 from speechllm_bench.data.corpora.store import Corpus
@@ -148,8 +148,8 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "environment": runs.environment(),
         "started": started,
     }
-    with runs.whole_folder(studies.run_folder(profile, record["digest"])) as folder:
-        folders = (studies.stage_folder(profile, digest) for digest in record["stages"])
+    with runs.whole_folder(places.run_folder(profile, record["digest"])) as folder:
+        folders = (places.stage_folder(profile, digest) for digest in record["stages"])
         learning_curve.join_curves(dict(zip((s.name for s in config.stages), folders)), folder / "curve.csv")
         if not diverged:
             evaluated = preparation.evaluated_corpus(config, corpus)
@@ -172,7 +172,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         record["wall_seconds"] = record["seconds"]["total"]
         record["peak_memory_mib"] = round(runs.peak_memory_mib())
         sealed.write(folder / "run.json", record)
-    return studies.run_folder(profile, record["digest"])
+    return places.run_folder(profile, record["digest"])
 
 
 def _left_out(corpus) -> dict:
@@ -184,7 +184,7 @@ def _left_out(corpus) -> dict:
 def _untrained_examples(config: RunConfig, profile: str) -> list[int]:
     """How many examples the run has to see in each stage: none where it is trained already."""
     digests = (identity.stage_digest(config, index) for index in range(len(config.stages)))
-    there = (studies.stage_done(profile, digest) for digest in digests)
+    there = (places.stage_done(profile, digest) for digest in digests)
     return [0 if done else stage.examples for done, stage in zip(there, config.stages, strict=True)]
 
 
@@ -224,7 +224,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
     from speechllm_bench.training import loop, stages, tracking
 
     digest = identity.stage_digest(config, index)
-    folder = studies.stage_folder(profile, digest)
+    folder = places.stage_folder(profile, digest)
     stage = config.stages[index]
     checkpoint = paths.cache() / "checkpoints" / digest
     with runs.lock(folder, lambda: progress("waiting", 0.0)):

@@ -11,7 +11,7 @@ from typing import Literal
 
 import yaml
 
-from speechllm_bench import catalogue, experiments, profiles, studies
+from speechllm_bench import catalogue, experiments, places, profiles, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.estimate import clock, describe, run_seconds
 from speechllm_bench.status import Status
@@ -125,7 +125,7 @@ def _run(run: Run, seconds: float | None, begun: set[str]) -> dict:
 
 
 def _stage_status(run: Run, digest: str, begun: set[str]) -> str:
-    if studies.stage_done(run.profile, digest) or run.status == Status.DONE:  # whose weights may be gone
+    if places.stage_done(run.profile, digest) or run.status == Status.DONE:  # whose weights may be gone
         return Status.DONE
     return Status.SHARED if digest in begun else Status.MISSING
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from speechllm_bench import identity, paths, runs, sealed, studies
+from speechllm_bench import identity, paths, places, runs, sealed
 from speechllm_bench.config import CorpusConfig, RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.clips import Clips
@@ -121,7 +121,7 @@ def evaluated_frames(config: RunConfig, corpus: Corpus) -> FrameStore | None:
 
 def ensure_transcripts(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
     """What the encoder's own decoder hears in each utterance of a split, by id; recognised where missing."""
-    file = studies.transcripts_file(config, split)
+    file = places.transcripts_file(config, split)
     with runs.lock(file):
         if not file.is_file():
             sealed.write(file, _recognise(config, corpus, split), {})

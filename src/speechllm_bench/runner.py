@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechllm_bench import executors, lifeline, paths, runs, studies
+from speechllm_bench import executors, lifeline, paths, places, runs
 from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import BUSY, UserError
 from speechllm_bench.estimate import clock, describe, gpu_gib, run_seconds
@@ -217,7 +217,7 @@ def _ended(job: _Active, limit: float) -> Status | None:
     """How a job ended: ok, busy, failed, killed or timeout; None while it goes on."""
     code = job.job.code()
     if code is not None:
-        done = code == 0 and studies.run_done(job.run.profile, job.run.digest)
+        done = code == 0 and places.run_done(job.run.profile, job.run.digest)
         if done or code == BUSY:
             return Status.OK if done else Status.BUSY
         return Status.KILLED if code < 0 else Status.FAILED
@@ -232,7 +232,7 @@ def _ended(job: _Active, limit: float) -> Status | None:
 def _settle(job: _Active, status: Status, finished: list[Run], failures: list[dict]) -> None:
     status_file(job.run.digest).unlink(missing_ok=True)
     if status == Status.OK:
-        studies.failure_file(job.run.profile, job.run.digest).unlink(missing_ok=True)
+        places.failure_file(job.run.profile, job.run.digest).unlink(missing_ok=True)
         finished.append(job.run)
     else:
         failures.append(_record_failure(job, status, _message(job, status)))
@@ -254,7 +254,7 @@ def _record_failure(job: _Active, status: str, message: str) -> dict:
     tail = _lines(job.log)[-LOG_LINES:]
     log = str(job.log.relative_to(paths.home()))
     record = {"run": job.run.name, "status": status, "message": message, "log": log, "log_tail": tail}
-    runs.write_json(studies.failure_file(job.run.profile, job.run.digest), record)
+    runs.write_json(places.failure_file(job.run.profile, job.run.digest), record)
     return record
 
 

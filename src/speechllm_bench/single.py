@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
-from speechllm_bench import paths, runner, runs, studies
+from speechllm_bench import paths, places, runner, runs
 from speechllm_bench.errors import Busy
 from speechllm_bench.studies import Run
 
@@ -21,7 +21,7 @@ def execute(run: Run, unless_busy: bool = False) -> str:
         raise Busy(f"another process is at {run.name}, or trains a stage that it starts from")
 
     with runs.lock(run.folder, refuse if unless_busy else lambda: None):
-        if studies.run_done(run.profile, run.digest):
+        if places.run_done(run.profile, run.digest):
             return f"{run.name} is there already: {paths.shown(run.folder)}"
         if unless_busy and any(map(runs.locked, run.trained_into())):
             refuse()
@@ -29,7 +29,7 @@ def execute(run: Run, unless_busy: bool = False) -> str:
 
         with _progress(run) as tell:
             folder = jobs.execute(run.config, run.profile, tell)
-    studies.failure_file(run.profile, run.digest).unlink(missing_ok=True)
+    places.failure_file(run.profile, run.digest).unlink(missing_ok=True)
     return f"{run.name}: {paths.shown(folder)}"
 
 

@@ -13,7 +13,7 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 
-from speechllm_bench import catalogue, identity, overrides, paths, runs, sealed
+from speechllm_bench import catalogue, identity, overrides, paths, places, runs, sealed
 from speechllm_bench.config import RunConfig
 from speechllm_bench.data.testable import untestable
 from speechllm_bench.errors import MissingInput, NotTestable, UserError
@@ -44,21 +44,21 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        return run_folder(self.profile, self.digest)
+        return places.run_folder(self.profile, self.digest)
 
     def untrained(self) -> set[str]:
         """The stages that this run would have to train."""
-        return {stage for stage in self.stages if not stage_done(self.profile, stage)}
+        return {stage for stage in self.stages if not places.stage_done(self.profile, stage)}
 
     def trained_into(self) -> list[Path]:
         """The folders of the stages that it would have to train."""
-        return [stage_folder(self.profile, stage) for stage in sorted(self.untrained())]
+        return [places.stage_folder(self.profile, stage) for stage in sorted(self.untrained())]
 
     def makes(self) -> set[str]:
         """What this run would have to make first that others may want as well: its untrained stages, and
         what a recogniser hears in a split.
         """
-        files = (transcripts_file(self.config, split) for split in self.config.recognised)
+        files = (places.transcripts_file(self.config, split) for split in self.config.recognised)
         return self.untrained() | {str(file) for file in files if not file.is_file()}
 
 
@@ -173,31 +173,6 @@ def refuse_untold(rows: Iterable[Result]) -> None:
         raise UserError(f"the runs on record cannot be told apart here, so nothing is written: {reason}")
 
 
-def run_folder(profile: str, digest: str) -> Path:
-    return paths.results(profile) / "runs" / digest
-
-
-def stage_folder(profile: str, digest: str) -> Path:
-    return paths.results(profile) / "stages" / digest
-
-
-def transcripts_file(config: RunConfig, split: str) -> Path:
-    """Where it is kept what the encoder's own decoder hears in a split."""
-    return paths.cache() / "transcripts" / identity.frames_digest(config) / f"{split}.json"
-
-
-def failure_file(profile: str, digest: str) -> Path:
-    return paths.results(profile) / "failed" / f"{digest}.json"
-
-
-def run_done(profile: str, digest: str) -> bool:
-    return (run_folder(profile, digest) / "run.json").is_file()
-
-
-def stage_done(profile: str, digest: str) -> bool:
-    return (stage_folder(profile, digest) / "stage.json").is_file()
-
-
 def _seeds(study: Study, profile: Profile, seeds: Sequence[int] | None) -> Sequence[int]:
     return list(dict.fromkeys(seeds or profile.seeds[: study.n_seeds]))
 
@@ -250,9 +225,9 @@ def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
     digest = identity.run_digest(config)
     stages = tuple(identity.stage_digest(config, i) for i in range(len(config.stages)))
     status = Status.MISSING
-    if run_done(profile.profile, digest):
+    if places.run_done(profile.profile, digest):
         status = Status.DONE
-    elif failure_file(profile.profile, digest).is_file():
+    elif places.failure_file(profile.profile, digest).is_file():
         status = Status.FAILED
     return Run(study.study, variant, seed, profile.profile, config, digest, stages, status)
 

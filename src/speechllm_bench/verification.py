@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from speechllm_bench import identity, jobs, paths, preparation, runner, runs, sealed, studies
+from speechllm_bench import identity, jobs, paths, places, preparation, runner, runs, sealed, studies
 from speechllm_bench.cite import why
 from speechllm_bench.config import RunConfig
 from speechllm_bench.data import corpora
@@ -160,7 +160,7 @@ def _verify_run(
 
 def _shipped(profile: str, stages: Sequence[str]) -> bool:
     """Whether all stages that a run was trained in, of which there is one, are on disk."""
-    return bool(stages) and all(studies.stage_done(profile, digest) for digest in stages)
+    return bool(stages) and all(places.stage_done(profile, digest) for digest in stages)
 
 
 def _answer(
@@ -188,7 +188,7 @@ def _answer(
         loaded.clear()
         model, tokenizer = build_model(config, frames.dim if frames else None)
         for stage, digest in zip(config.stages, trained, strict=True):
-            folder = studies.stage_folder(profile, digest)
+            folder = places.stage_folder(profile, digest)
             sealed.read(folder / "stage.json", "bring it back with `git checkout`")
             loop.load_weights(model.trained_parameters(stage.train), folder / "weights.safetensors")
         loaded[trained] = model, tokenizer

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from stored_runs import store
 
-from speechllm_bench import numbers, paths, runs, studies
+from speechllm_bench import numbers, paths, places, runs, studies
 from speechllm_bench.reports import stamps, summary, writing
 from speechllm_bench.reports import study as reports
 
@@ -44,7 +44,7 @@ def edit_the_study() -> None:
 CHANGES = {
     "a further run": lambda: store("cnn", 0, 5),
     "another score": lambda: store("mlp", 0, 13),
-    "a run that failed": lambda: runs.write_json(studies.failure_file(PROFILE, run_of("cnn").digest), {}),
+    "a run that failed": lambda: runs.write_json(places.failure_file(PROFILE, run_of("cnn").digest), {}),
     "a run less": lambda: runs.remove(run_of("mlp").folder),
     "another title": edit_the_study,
     "a table that is gone": (lambda: (paths.results(PROFILE) / "tables" / f"{STUDY}.csv").unlink()),

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from test_tables import row
 
-from speechllm_bench import cli, notebook, paths, runs, studies
+from speechllm_bench import cli, notebook, paths, places, runs, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import FigureName, TableName
 from speechllm_bench.reports import extras, summary, tables
@@ -35,7 +35,7 @@ def stored(suite):
         for seed, n in enumerate(seeds):
             store(variant, seed, n)
     failed = studies.run("adapter_size", "transformer", 0, "mini")
-    runs.write_json(studies.failure_file("mini", failed.digest), {"status": "killed"})
+    runs.write_json(places.failure_file("mini", failed.digest), {"status": "killed"})
     return suite
 
 

@@ -15,7 +15,7 @@ from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.answered import answered, flipped
 from speechllm_bench.reports.predictions import predictions
-from speechllm_bench.site import build, study_page
+from speechllm_bench.site import build, payload
 from speechllm_bench.tasks import METRICS
 
 STUDY = "#/study/mini/adapter_size"
@@ -79,8 +79,8 @@ def _our_intervals(browser: Browser, page: Path) -> None:
 
 def _every_rule(browser: Browser) -> None:
     """Of counts that no stored run here has: classes, words."""
-    assert set(browser.evaluate("Object.keys(Bench.stats.RULES)")) == study_page.RULES
-    assert {m.rule.__name__ for m in METRICS.values() if m.column} <= study_page.RULES
+    assert set(browser.evaluate("Object.keys(Bench.stats.RULES)")) == payload.RULES
+    assert {m.rule.__name__ for m in METRICS.values() if m.column} <= payload.RULES
     rng = np.random.default_rng(3)
     counts = rng.integers(0, 9, (2, 2, 8, 6)) + np.array([0, 9, 9, 0, 9, 9])  # systems, seeds, speakers, k
     systems = [stats.SpeakerSums(8, "", tuple("abcdefgh"), sums) for sums in counts]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from speechllm_bench import identity, paths, runs, studies
+from speechllm_bench import identity, paths, places, runs, studies
 from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import Study
@@ -103,7 +103,7 @@ def _nearest(
     profile: str, row: Row, digest: str, planned: Mapping[str, Run]
 ) -> tuple[str | None, list[Cause]]:
     """Of the planned runs the one that a stored run differs least from, and in what."""
-    file = studies.run_folder(profile, digest) / "run.json"
+    file = places.run_folder(profile, digest) / "run.json"
     if not file.is_file():
         place = paths.shown(file.parent)
         return None, [*_components(row, planned), Cause("record", digest, f"{place} is gone")]

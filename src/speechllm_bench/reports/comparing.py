@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from speechllm_bench import stats, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, seeds, versions
-from speechllm_bench.reports import answered, figures, looks, stored_runs
+from speechllm_bench.reports import answered, figures, looks, on_disk
 from speechllm_bench.reports.curves import read_curve
-from speechllm_bench.reports.stored_runs import StoredRun
+from speechllm_bench.reports.on_disk import StoredRun
 from speechllm_bench.schema import Prediction
 from speechllm_bench.tasks import MAIN_METRICS, METRICS
 
@@ -33,8 +33,8 @@ class Comparing:
 
     def __init__(self, study: str, profile: str):
         self.study, self.profile = studies.load(study, profile)[0], profile
-        rows = [row for row in stored_runs.rows(study, profile) if row.table == study]
-        found = {row.name: stored_runs.alike(stored_runs.runs_of(row, profile)) for row in rows}
+        rows = [row for row in on_disk.rows(study, profile) if row.table == study]
+        found = {row.name: on_disk.alike(on_disk.runs_of(row, profile)) for row in rows}
         self.runs: dict[str, list[StoredRun]] = {name: some for name, some in found.items() if some}
         if not self.runs:
             raise UserError(f"study '{study}' has no scores at profile {profile}; run it by `make` first")

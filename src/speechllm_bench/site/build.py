@@ -16,8 +16,8 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.numbers import Row
 from speechllm_bench.overrides import base_profile
 from speechllm_bench.profiles import known_profiles
-from speechllm_bench.reports import cells, ledger, stored_runs
-from speechllm_bench.site import draws, packed, recordings, study_page
+from speechllm_bench.reports import cells, ledger, on_disk
+from speechllm_bench.site import draws, packed, payload, recordings
 from speechllm_bench.strict import load_yaml
 
 FORMAT = 1  # of the data: raised when the page needs it otherwise
@@ -45,11 +45,11 @@ def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
         raise UserError(f"there are no stored runs of {lacking}; `make` writes some")
     _claim(folder)
     loaded = {name: studies.load(name, names[0])[0] for name in studies.known_studies()}
-    rows = {p: {name: stored_runs.rows(name, p) for name in loaded} for p in names}
+    rows = {p: {name: on_disk.rows(name, p) for name in loaded} for p in names}
     kept = {folder / MARKER, *_assets(folder)}
     for profile in names:
         for name, found in loaded.items():
-            made = study_page.payload(found, profile, rows[profile][name])
+            made = payload.payload(found, profile, rows[profile][name])
             kept |= _put(folder, f"{profile}/{name}", made)
         kept |= _answers(folder, profile, [row for some in rows[profile].values() for row in some])
     kept |= _draws(folder, names, rows)
@@ -108,7 +108,7 @@ def _answers(folder: Path, profile: str, rows: Sequence[Row]) -> set[Path]:
     sets: dict = {}
     found: dict = {}
     for row in rows:
-        if row.table == row.study and (some := stored_runs.alike(stored_runs.runs_of(row, profile))):
+        if row.table == row.study and (some := on_disk.alike(on_disk.runs_of(row, profile))):
             texts.add(some[0].digest)
             found |= {one.digest: one for one in some}
     # A bar at a terminal alone: the first time this takes a while.
@@ -116,11 +116,11 @@ def _answers(folder: Path, profile: str, rows: Sequence[Row]) -> set[Path]:
         name = f"{profile}/runs/{digest}"
         stamp = runs.digest(FORMAT, one.record, one.score["versions"], digest in texts)
         if not packed.stamped(folder, name, stamp):
-            packed.write(folder, name, study_page.answers(one, profile, digest in texts), stamp)
+            packed.write(folder, name, payload.answers(one, profile, digest in texts), stamp)
         kept.add(packed.file(folder, name))
         if digest in texts:
-            sets.setdefault(study_page.turns_name(one), one)
-    of_sets = {name: study_page.turns(one) for name, one in sets.items()}
+            sets.setdefault(payload.turns_name(one), one)
+    of_sets = {name: payload.turns(one) for name, one in sets.items()}
     for turns in of_sets.values():
         heard |= set(turns["utterances"])
     audio = recordings.write(profile, heard, folder)

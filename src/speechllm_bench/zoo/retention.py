@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from speechllm_bench import paths, runs, studies
+from speechllm_bench import paths, places, runs, studies
 from speechllm_bench.config import RunConfig
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
@@ -131,7 +131,7 @@ def _before(name: str) -> dict | None:
 
 def _after(run: RunConfig, profile: str, digest: str) -> dict | None:
     """The skills with the LoRA that a run's last stage has left; measured once and kept beside it."""
-    stage = studies.stage_folder(profile, digest)
+    stage = places.stage_folder(profile, digest)
     weights, kept = stage / "weights.safetensors", stage / "skills.json"
     if kept.is_file():
         return runs.read_json(kept)

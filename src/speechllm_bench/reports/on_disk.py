@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from speechllm_bench import numbers, runs, sealed, studies
+from speechllm_bench import numbers, places, runs, sealed
 from speechllm_bench.evaluation import seeds, versions
 from speechllm_bench.numbers import Row
 from speechllm_bench.reports import study as reports
@@ -49,7 +49,7 @@ def rows(study: str, profile: str) -> list[Row]:
 
 def runs_of(row: Row, profile: str) -> list[StoredRun]:
     """The runs of a row that are on disk, in the order of their seeds."""
-    folders = {digest: studies.run_folder(profile, digest) for digest in row.runs}
+    folders = {digest: places.run_folder(profile, digest) for digest in row.runs}
     found = [_stored(d, f, profile) for d, f in folders.items() if (f / "run.json").is_file()]
     return sorted(found, key=lambda one: one.seed)
 
