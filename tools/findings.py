@@ -164,8 +164,9 @@ def _of_paper(paper: str) -> str:
             said = front.filled(SENTENCES.get(study.study, ""), rows) or NOTHING
             seeds = max((int(float(row["seeds"])) for row in rows.values() if row["seeds"]), default=0)
             rests_on = f"{seeds} seed{'s' * (seeds > 1)} per variant" if said != NOTHING else "no runs"
-            table = f"[table](../results/{PROFILE}/tables/{study.study}.md)"
-            parts.append(f"**{study.title}** (`{study.study}`, {rests_on}, {table}). {said}")
+            table = f"results/{PROFILE}/tables/{study.study}.md"
+            link = f", [table](../{table})" if (front.PROJECT / table).is_file() else ""
+            parts.append(f"**{study.title}** (`{study.study}`, {rests_on}{link}). {said}")
             claims += _claims(study.study)
     head = ["| Study | Claim | Compared | Difference | Verdict |", "|---|---|---|---|---|"]
     return "\n\n".join([*parts, *(["\n".join([*head, *claims])] if claims else [])])

@@ -235,7 +235,7 @@ def _leave_out(names: list[str], chosen: argparse.Namespace) -> None:
     from speechllm_bench import preparation, studies
 
     loaded = [studies.load(name, chosen.profile) for name in names]
-    used = [corpus for study, profile in loaded for corpus in studies.heard(study, profile)]
+    used = [corpus for study, profile in loaded for corpus in preparation.heard(study, profile)]
     preparation.leave_out(used, chosen.skip_missing)
 
 

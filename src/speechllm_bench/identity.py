@@ -63,9 +63,10 @@ def check_fetched(config: RunConfig) -> None:
             backbone_folder(name)
 
 
-def same_settings(file: Path, config: RunConfig) -> bool:
-    """Whether a stored run.json has these settings, whatever its backbones, its corpus and its code were."""
-    return _settings(file, file.stat().st_mtime_ns) == config
+def recorded(folder: Path, config: RunConfig) -> bool:
+    """Whether a run of these settings is in a folder of runs, whatever its backbones and code were."""
+    files = folder.glob("[!.]*/run.json")
+    return any(_settings(file, file.stat().st_mtime_ns) == config for file in files)
 
 
 def stage_digest(config: RunConfig, index: int) -> str:

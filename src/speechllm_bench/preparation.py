@@ -17,6 +17,8 @@ from speechllm_bench.data.corpora.store import Corpus, Unspoken
 from speechllm_bench.data.frames import FrameStore, FrameWriter
 from speechllm_bench.errors import MissingInput
 from speechllm_bench.evaluation_config import LANGUAGES
+from speechllm_bench.experiments import Study
+from speechllm_bench.profiles import Profile
 from speechllm_bench.schema import Utterance
 
 WORDS_A_SECOND = 2.8  # of the neural voices
@@ -56,6 +58,14 @@ def _as_needed(config: RunConfig, corpus: CorpusConfig) -> Corpus | Unspoken:
         return ensure_corpus(corpus, n_workers=1)
     recorded = corpora.recording(corpus.name) is not None
     return Unspoken(corpora.utterances(corpus), corpora.recipe(corpus.name), recorded)
+
+
+def heard(study: Study, profile: Profile) -> list[CorpusConfig]:
+    """The corpora that a study's variants are trained and tested on, as far as the profile names them."""
+    variants = [study.variant(name) for name in study.variants]
+    named = {role for v in variants for role in (v.corpus, v.evaluation.corpus) if role}
+    roles = named & set(profile.corpora)
+    return [profile.corpus, *(profile.corpora[role] for role in sorted(roles))]
 
 
 def leave_out(used: Iterable[CorpusConfig], skip_missing: bool) -> None:

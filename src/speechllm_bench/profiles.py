@@ -244,3 +244,14 @@ def _extended(path: Path, extending: tuple[Path, ...] = ()) -> tuple[object, lis
         raise UserError(f"{path.name} extends itself: {chain}")
     base, files = _extended(bases[name], (*extending, path))
     return (overlay(base, content) if isinstance(base, dict) else base), [path, *files]
+
+
+def refuse_unknown_role(kind: str, role: str, named: str) -> None:
+    """UserError for a role that every profile lacks: it is misspelt. One that some lack leaves runs out."""
+    profiles = [load_profile(profile_file(name)) for name in known_profiles()]
+    known = sorted({role for profile in profiles for role in getattr(profile, kind)})
+    if role not in known:
+        raise UserError(
+            f"{named} names the role '{role}', which no profile has under {kind}; "
+            f"there are: {', '.join(known)}"
+        )

@@ -14,12 +14,12 @@ from itertools import product
 from pathlib import Path
 
 from speechllm_bench import catalogue, identity, overrides, paths, places, runs, sealed
-from speechllm_bench.config import CorpusConfig, RunConfig
+from speechllm_bench.config import RunConfig
 from speechllm_bench.data.testable import untestable
 from speechllm_bench.errors import MissingInput, NotTestable, UserError
 from speechllm_bench.evaluation import seeds, versions
 from speechllm_bench.experiments import VARIANT_SETS, Study, load_study, refuse_idle, resolve
-from speechllm_bench.profiles import Profile, known_profiles, load_profile, profile_file
+from speechllm_bench.profiles import Profile, load_profile, profile_file, refuse_unknown_role
 from speechllm_bench.status import Result, Status
 
 NOT_TESTABLE = Status.NOT_TESTABLE.shown  # of a row whose run means nothing on the profile's corpus
@@ -95,14 +95,6 @@ def load(study: str, profile: str) -> tuple[Study, Profile]:
     """The study, and the profile as its paper has it, of these names; UserError names the allowed ones."""
     found = _study(study)
     return found, profile_named(profile).of(found.paper)
-
-
-def heard(study: Study, profile: Profile) -> list[CorpusConfig]:
-    """The corpora that a study's variants are trained and tested on, as far as the profile names them."""
-    variants = [study.variant(name) for name in study.variants]
-    named = {role for v in variants for role in (v.corpus, v.evaluation.corpus) if role}
-    roles = named & set(profile.corpora)
-    return [profile.corpus, *(profile.corpora[role] for role in sorted(roles))]
 
 
 def profile_named(name: str) -> Profile:
@@ -223,9 +215,9 @@ def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
     roles += [("corpora", chosen.corpus), ("corpora", chosen.evaluation.corpus)]
     for kind, role in roles:
         if isinstance(role, str) and role not in getattr(profile, kind):
-            _check_role(kind, role, named)
+            refuse_unknown_role(kind, role, named)
     if isinstance(encoder := chosen.override.get("encoder"), str) and "/" not in encoder:
-        _check_role("encoders", encoder, named)
+        refuse_unknown_role("encoders", encoder, named)
     config = resolve(profile, chosen, seed, named)
     refuse_idle(study, variant, profile, config)
     if why := untestable(config):
@@ -254,19 +246,7 @@ def _recorded(study: Study, variant: str, seed: int, profile: Profile) -> bool:
         wanted = resolve(profile, study.variant(variant), seed, study.named(variant))
     except MissingInput:  # the profile names no such backbone
         return False
-    stored = paths.results(profile.profile).glob("runs/[!.]*/run.json")
-    return any(identity.same_settings(file, wanted) for file in stored)
-
-
-def _check_role(kind: str, role: str, named: str) -> None:
-    """A role that this profile lacks leaves a run out; one that every profile lacks is misspelt."""
-    profiles = [load_profile(profile_file(name)) for name in known_profiles()]
-    known = sorted({role for profile in profiles for role in getattr(profile, kind)})
-    if role not in known:
-        raise UserError(
-            f"{named} names the role '{role}', which no profile has under {kind}; "
-            f"there are: {', '.join(known)}"
-        )
+    return identity.recorded(paths.results(profile.profile) / "runs", wanted)
 
 
 def _refuse_other_settings(record: dict, run: Run) -> None:

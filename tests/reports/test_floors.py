@@ -12,7 +12,8 @@ from test_tables import row
 from speechllm_bench import paths, stats
 from speechllm_bench.evaluation import score
 from speechllm_bench.evaluation_config import EvaluationConfig
-from speechllm_bench.experiments import ClaimConfig, load_study
+from speechllm_bench.experiments import load_study
+from speechllm_bench.reported import ClaimConfig
 from speechllm_bench.reports import claims, figures, floors, study, tables
 from speechllm_bench.tasks import TASKS
 

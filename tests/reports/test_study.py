@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from speechllm_bench.experiments import ClaimConfig, Study
+from speechllm_bench.experiments import Study
+from speechllm_bench.reported import ClaimConfig
 from speechllm_bench.reports import study
 from speechllm_bench.schema import CURVE_COLUMNS
 

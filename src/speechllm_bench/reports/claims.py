@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from speechllm_bench.experiments import ClaimConfig
+from speechllm_bench.reported import ClaimConfig
 from speechllm_bench.reports import floors
 from speechllm_bench.schema import Interval
 from speechllm_bench.stats import ALPHA, alike, differ
