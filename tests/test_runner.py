@@ -246,7 +246,7 @@ REAL_RUN = """
 import sys, time, types
 from pathlib import Path
 import speechllm_bench
-from speechllm_bench import cli, identity, paths, runs, studies
+from speechllm_bench import cli, identity, paths, places, runs
 from speechllm_bench.errors import UserError
 from speechllm_bench.executors import machine
 def log(what):
