@@ -203,6 +203,14 @@ def tiny_data(tiny_run):
 
 
 @pytest.fixture
+def answered(suite: Path) -> Path:
+    """The home of a suite whose runs are stored with predictions and curves."""
+    from stored_answers import store
+
+    return store(suite)
+
+
+@pytest.fixture
 def stored(suite):
     """A study with a report: two variants with two seeds, one that diverged on one, and the rest NOT RUN."""
     from stored_runs import store

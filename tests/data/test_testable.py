@@ -33,6 +33,12 @@ LEFT_OUT = {  # at profile paper, by study
             for language in ("es", "fr")
         }
     },
+    "fresh_test": {
+        "'slurp' has no split C-test": {
+            *(f"{system}_c" for system in ("gold", "cascade", "single", "speechllm")),
+            *(f"{control}_c" for control in ("whole_transcript", "chance", "no_audio")),
+        }
+    },
     "multitask": {
         f"instructions of the task sqit {ESPEAK}": {
             *(f"{kind}{end}" for kind in ("sqit", "all") for end in ("", "_b_id", "_b_ood")),
@@ -70,7 +76,12 @@ def test_what_means_nothing_on_the_papers_corpora_is_left_out_and_nothing_else(s
 
 @pytest.mark.parametrize("profile", ["smoke", "mini", "small"])
 def test_the_call_centre_can_be_asked_everything(profile):
-    assert not [why for study in studies.known_studies() for why in reasons(study, profile).values() if why]
+    """But for the test set that `small` alone has."""
+    found = {study: {*reasons(study, profile).values()} - {None} for study in studies.known_studies()}
+    unasked = set() if profile == "small" else {"'call_centre' has no split C-test"}
+    assert {study: whys for study, whys in found.items() if whys} == (
+        {"fresh_test": unasked} if unasked else {}
+    )
 
 
 def test_a_plan_tells_why_and_six_runs_of_sense_are_no_longer_offered(without_backbones, capsys):

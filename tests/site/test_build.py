@@ -17,8 +17,8 @@ from speechllm_bench.site import build, draws
 VENDOR = files(build.__package__) / "vendor"
 
 
-def test_a_site_is_whole_and_kept_where_nothing_changed(stored: Path):
-    page = build.write(["mini"], stored / "site")
+def test_a_site_is_whole_and_kept_where_nothing_changed(answered: Path):
+    page = build.write(["mini"], answered / "site")
     folder = page.parent
     for line in page.read_text("utf-8").split('src="')[1:]:
         assert (folder / line.split('"')[0]).is_file()
@@ -32,12 +32,12 @@ def test_a_site_is_whole_and_kept_where_nothing_changed(stored: Path):
     assert [file.stat().st_mtime_ns for file in of_runs] == written and not left.exists()
 
 
-def test_a_folder_with_other_files_is_left_alone(stored: Path, capsys):
-    (stored / "mine").mkdir()
-    (stored / "mine" / "thesis.tex").touch()
-    assert cli.main(["site", "--out", str(stored / "mine")]) == 2
+def test_a_folder_with_other_files_is_left_alone(answered: Path, capsys):
+    (answered / "mine").mkdir()
+    (answered / "mine" / "thesis.tex").touch()
+    assert cli.main(["site", "--out", str(answered / "mine")]) == 2
     assert "holds other files" in capsys.readouterr().err
-    assert [file.name for file in (stored / "mine").iterdir()] == ["thesis.tex"]
+    assert [file.name for file in (answered / "mine").iterdir()] == ["thesis.tex"]
 
 
 def test_a_profile_without_runs_is_told(suite: Path, capsys):

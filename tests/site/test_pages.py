@@ -29,9 +29,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory):
     opened.close()
 
 
-def test_the_pages_work_from_disk_and_find_our_intervals(browser: Browser, stored: Path):
+def test_the_pages_work_from_disk_and_find_our_intervals(browser: Browser, answered: Path):
     reports.write("adapter_size", "mini", draw=False)
-    page = build.write(["mini"], stored / "site")
+    page = build.write(["mini"], answered / "site")
 
     browser.go(page, "#/")
     assert browser.evaluate("document.querySelectorAll('main table').length") > 3

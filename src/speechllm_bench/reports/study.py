@@ -115,7 +115,8 @@ def _remove_others(name: str, folder: Path, written: list[Path]) -> None:
     drawn = ("parameters", "curves", *extras.FIGURES)
     files = [f"figures/{name}_{ending}.{kind}" for ending in drawn for kind in ("pdf", "png")]
     files += [f"tables/{name}_{ending}.md" for ending in (*extras.TABLES, "claims")]
-    for file in {folder / file for file in files} - set(written):
+    others = {f"tables/{study}.md" for study in studies.known_studies()}  # as the table of `sense_decoding`
+    for file in {folder / file for file in {*files} - others} - set(written):
         file.unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""A small site on disk: the toy suite's runs with answers of every kind, and the pages made of them."""
+"""Runs of the toy suite with answers of every kind: what pages of the site are made of."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import random
 import shutil
 from pathlib import Path
 
-import pytest
 from stored_runs import ENVIRONMENT
 
 from speechllm_bench import paths, runs, studies
@@ -19,9 +18,8 @@ VARIANTS, SEEDS, TURNS, SPEAKERS = ("mlp", "cnn", "linear", "no_audio"), (0, 1),
 LEDGER = paths.EXPERIMENTS / "papers" / "claims.yaml"  # before the suite moves it
 
 
-@pytest.fixture
-def stored(suite: Path) -> Path:
-    """The home of a suite whose runs of `VARIANTS` are stored with predictions and curves."""
+def store(suite: Path) -> Path:
+    """The home of a suite, once its runs of `VARIANTS` are stored with predictions and curves."""
     (suite / "experiments" / "papers").mkdir()
     shutil.copy(LEDGER, suite / "experiments" / "papers")
     for i, variant in enumerate(VARIANTS):
