@@ -189,7 +189,7 @@ def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], 
             phases = list(zip(active, said, strict=True))
             bar.n = sum(weights.values()) - sum(weights[run.digest] for run in pending)
             bar.n -= sum(weights[job.run.digest] * (1 - status["share"]) for job, status in phases)
-            bar.n = round(bar.n, 3)  # a rest of rounding would be taken for a rate, and told as an estimate
+            bar.n = max(0.0, round(bar.n, 3))  # a rest of rounding is no progress to estimate by
             told = ", ".join(f"{job.run.variant} {status['phase']}" for job, status in phases)
             bar.set_postfix_str(told, refresh=False)
             if time.monotonic() - shown >= interval:
