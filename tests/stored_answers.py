@@ -15,7 +15,7 @@ from speechllm_bench.evaluation import score
 from speechllm_bench.schema import CURVE_COLUMNS, Prediction
 
 VARIANTS, SEEDS, TURNS, SPEAKERS = ("mlp", "cnn", "linear", "no_audio"), (0, 1), 60, 8
-LEDGER = paths.EXPERIMENTS / "papers" / "claims.yaml"  # before the suite moves it
+LEDGER = paths.PROJECT / "experiments" / "papers" / "claims.yaml"
 
 
 def store(suite: Path) -> Path:

@@ -42,8 +42,9 @@ STUDIES = {  # and the variants whose notebook is executed
     "generalization": "cascade,distilled,distilled_b_ood,cascade_taught_described_b_ood",
     "hybrid_matched": "hybrid_think,reasoning_tokens",
     "warm_start": "mlp_both,full_rate_ctc",
-    "cross_dataset": "slurp_slurp,slurp_harper,whole_transcript_harper",
+    "cross_dataset": "slurp_slurp,slurp_harper,harper_harper_whole_transcript",
     "llm_family": "llama,no_audio,chance",
+    "adapter_reading": "cnn,mlp_lora",
 }
 
 
@@ -156,4 +157,5 @@ def test_the_notebook_of(study, checkout, monkeypatch):
 
 
 def test_every_study_has_its_notebook_executed():
-    assert {*STUDIES, "adapter_size"} == {file.stem for file in paths.EXPERIMENTS.glob("*.yaml")}
+    """But that of the test set that `small` alone has."""
+    assert {*STUDIES, "adapter_size", "fresh_test"} == {f.stem for f in paths.EXPERIMENTS.glob("*.yaml")}

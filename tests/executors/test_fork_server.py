@@ -58,7 +58,8 @@ def test_children_end_with_their_server(server, tmp_path):
     mark = tmp_path / "ended"
     child = start(server, tmp_path / "log", "last", str(mark))
     deadline = time.monotonic() + 60
-    while "watches" not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
+    log = tmp_path / "log"
+    while not (log.is_file() and "watches" in log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert child.poll() is None
     os.kill(server._process.pid, signal.SIGKILL)
