@@ -25,6 +25,18 @@ WRITTEN = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def unread():
+    """What other tests have read of a corpus in another folder is forgotten, and so is what these read."""
+    modules = (slurp, fluent_speech, harper_valley, librispeech_slue)
+    cached = [f for module in modules for f in vars(module).values() if hasattr(f, "cache_clear")]
+    for read in cached:
+        read.cache_clear()
+    yield
+    for read in cached:
+        read.cache_clear()
+
+
 @pytest.mark.parametrize(("module", "write", "found"), WRITTEN, ids=lambda value: getattr(value, "NAME", ""))
 def test_what_is_there_is_counted_beside_what_was_published(module, write, found, tmp_path, monkeypatch):
     write(tmp_path)
