@@ -16,9 +16,8 @@ from tabulate import tabulate
 
 from speechllm_bench import places, preparation, runs, studies
 from speechllm_bench.evaluation import score
-from speechllm_bench.schema import Prediction, Utterance
+from speechllm_bench.schema import Utterance
 from speechllm_bench.stats import with_interval
-from speechllm_bench.tasks import transcription
 
 PAGE = """# What the recogniser hears
 
@@ -32,22 +31,8 @@ word error rate of the speaker in the middle. Written by `python benchmarks/reco
 
 
 def scored(turns: list[Utterance], said: dict[str, str]) -> dict:
-    """The metrics of transcription of what was said of these turns."""
-    answers = [
-        Prediction(
-            example_id=f"{turn.id}/asr",
-            utterance_id=turn.id,
-            speaker=turn.speaker,
-            task=transcription.NAME,
-            raw=said[turn.id],
-            gold=turn.transcript,
-            asked=(),
-            n_tokens=0,
-            transcript=turn.transcript,
-        )
-        for turn in turns
-    ]
-    return score.score_task(transcription.NAME, answers)["metrics"]
+    """The metrics of what was heard of these turns."""
+    return score.score_transcripts(turns, [said[turn.id] for turn in turns])["metrics"]
 
 
 def row(split: str, turns: list[Utterance], said: dict[str, str]) -> list[str]:

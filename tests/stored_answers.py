@@ -8,7 +8,7 @@ import random
 import shutil
 from pathlib import Path
 
-from stored_runs import ENVIRONMENT
+from stored_runs import record
 
 from speechllm_bench import paths, runs, studies
 from speechllm_bench.evaluation import score
@@ -32,22 +32,6 @@ def _store(variant: str, seed: int, share: float) -> None:
     run = studies.run("adapter_size", variant, seed, "mini")
     rng = random.Random(f"{variant} {seed}")
     said = [_prediction(i, rng, share) for i in range(TURNS)]
-    record = {
-        "digest": run.digest,
-        "status": "ok",
-        "config": run.config.model_dump(),
-        "seed": seed,
-        "stages": list(run.stages),
-        "device_kind": "cpu",
-        "precision": "fp32",
-        "trained_parameters": 1000 * len(variant) if run.stages else 0,
-        "llm_parameters": 3_000_000,
-        "total_parameters": 8_000_000,
-        "speech_hours": 12.5,
-        "text_tokens": 900_000,
-        "wall_seconds": 60.0 + seed,
-        "environment": ENVIRONMENT,
-    }
     runs.write_json(run.folder / "score.json", score.score_task("slots", said))
     with gzip.open(run.folder / "predictions.jsonl.gz", "wt") as lines:
         lines.writelines(json.dumps(p.to_json()) + "\n" for p in said)
@@ -56,7 +40,8 @@ def _store(variant: str, seed: int, share: float) -> None:
             f"slots,{n},{8 * n},validation,{m},{share + n / 100}" for n in (1, 2) for m in ("loss", "f1")
         ]
         (run.folder / "curve.csv").write_text("\n".join([",".join(CURVE_COLUMNS), *points, ""]))
-    runs.write_json(run.folder / "run.json", record)
+    about = record(run, "ok", 1000 * len(variant) if run.stages else 0)
+    runs.write_json(run.folder / "run.json", about | {"stages": list(run.stages)})
 
 
 def _prediction(i: int, rng: random.Random, share: float) -> Prediction:

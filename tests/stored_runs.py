@@ -15,24 +15,29 @@ ENVIRONMENT = {"commit": "abc123", "uncommitted_changes": False, "processor": "a
 def store(variant: str, seed: int, right: int | None, profile: str = "mini") -> None:
     """A run of adapter_size with `right` of 20 answers right, of 10 speakers; diverged without."""
     run = studies.run("adapter_size", variant, seed, profile)
-    record = {
+    status = "diverged" if right is None else "ok"
+    runs.write_json(run.folder / "run.json", record(run, status, 1234567 * len(variant)))
+    if right is not None:
+        runs.write_json(run.folder / "score.json", scored(right))
+
+
+def record(run: studies.Run, status: str, trained_parameters: int) -> dict:
+    """What run.json has of a run, as far as reports read it."""
+    return {
         "digest": run.digest,
-        "status": "diverged" if right is None else "ok",
+        "status": status,
         "config": run.config.model_dump(),
-        "seed": seed,
+        "seed": run.seed,
         "device_kind": "cpu",
         "precision": "fp32",
-        "trained_parameters": 1234567 * len(variant),
+        "trained_parameters": trained_parameters,
         "llm_parameters": 3_000_000,
         "total_parameters": 8_000_000,
         "speech_hours": 12.5,
         "text_tokens": 900_000,
-        "wall_seconds": 60.0 + seed,
+        "wall_seconds": 60.0 + run.seed,
         "environment": ENVIRONMENT,
     }
-    runs.write_json(run.folder / "run.json", record)
-    if right is not None:
-        runs.write_json(run.folder / "score.json", scored(right))
 
 
 def scored(right: int) -> dict:

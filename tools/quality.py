@@ -11,7 +11,7 @@ from speechllm_bench.stats import with_interval
 
 PROJECT = Path(__file__).resolve().parents[1]
 STUDY = PROJECT / "results" / "mini" / "tables" / "backbones.csv"
-TESTS = {"A": "", "B in-domain": "_b_id", "B out-of-domain": "_b_ood"}
+TESTS = ("A", "B-ID", "B-OOD")  # values of the axis test_set
 SYSTEMS = {
     "text": "LLM tuned on gold transcripts (no speech)",
     "composite": "SpeechLLM: MLP adapter and LoRA, transcription, then slots",
@@ -35,8 +35,13 @@ def table() -> str:
     if STUDY.is_file():
         with open(STUDY, encoding="utf-8", newline="") as file:
             rows |= {row["variant"]: row for row in csv.DictReader(file)}
+    places = {name: study.place(name).axes for name in study.variants}
+    named = {
+        (axes.get("system") or axes["control"], axes.get("test_set", TESTS[0])): name
+        for name, axes in places.items()
+    }
     for system, what in SYSTEMS.items():
-        cells = [_cell(rows.get(system + ending)) for ending in TESTS.values()]
+        cells = [_cell(rows.get(named.get((system, tested), ""))) for tested in TESTS]
         lines.append(f"| F1, {what} | {' | '.join(cells)} |")
     seeds = sorted({int(row["seeds"]) for row in rows.values() if row.get("seeds")})
     if seeds:

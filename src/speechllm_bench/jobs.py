@@ -150,7 +150,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     }
     with runs.whole_folder(places.run_folder(profile, record["digest"])) as folder:
         folders = (places.stage_folder(profile, digest) for digest in record["stages"])
-        learning_curve.join_curves(dict(zip((s.name for s in config.stages), folders)), folder / "curve.csv")
+        learning_curve.join_curves(zip((s.name for s in config.stages), folders), folder / "curve.csv")
         if not diverged:
             evaluated = preparation.evaluated_corpus(config, corpus)
             if evaluated is not corpus:
@@ -245,12 +245,12 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             "validation_seconds": round(fitted.validation_seconds, 2),
             **seen.record(),
         }
-        trained, stored = model.trained_parameters(stage.train), None
+        trained, dtype = model.trained_parameters(stage.train), None
         if config.precision == "mixed":  # stored small, and exactly as the runs after it read them
             loop.round_to_16_bits(trained)
-            stored = torch.float16
+            dtype = torch.float16
         with runs.whole_folder(folder) as temporary:
-            loop.save_weights(trained, temporary / "weights.safetensors", stored)
+            loop.save_weights(trained, temporary / "weights.safetensors", dtype)
             if seen.ctc_head:
                 loop.save_weights(seen.ctc_head, temporary / "ctc_head.safetensors")
             learning_curve.write_curve([(stage.name, fitted.timed_curve())], temporary / "curve.csv")

@@ -36,6 +36,8 @@ POWER_FACTOR = 1.960 + 0.842
 Statistic = Callable[[np.ndarray], np.ndarray]
 """From sums of counts (..., k) to a number each (...)."""
 
+N_BOOT = 10_000  # draws of an interval
+
 _BLOCK = 1000  # draws held in memory at once
 
 
@@ -109,7 +111,7 @@ def side_by_side(parts: Sequence[SpeakerSums]) -> SpeakerSums:
 
 
 def bootstrap(
-    counted: SpeakerSums, statistic: Statistic, rng: np.random.Generator, n_boot: int = 10_000
+    counted: SpeakerSums, statistic: Statistic, rng: np.random.Generator, n_boot: int = N_BOOT
 ) -> Interval:
     """The statistic, its mean over seeds, and its percentile interval over speakers and seeds.
 
@@ -132,7 +134,7 @@ def contrast(
     statistic: Statistic,
     rng: np.random.Generator,
     seed_variance: float | None = None,
-    n_boot: int = 10_000,
+    n_boot: int = N_BOOT,
 ) -> Comparison:
     """The weighted sum of the systems' statistics, all over the same draws of speakers.
 
@@ -151,7 +153,7 @@ def contrast_of_test_sets(
     statistic: Statistic,
     rng: np.random.Generator,
     seed_variance: float | None = None,
-    n_boot: int = 10_000,
+    n_boot: int = N_BOOT,
 ) -> Comparison:
     """The same of a statistic that several test sets go into: each system has one `SpeakerSums` a test set.
 

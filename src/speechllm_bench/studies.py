@@ -167,6 +167,16 @@ def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> lis
     return [_row(loaded, name, seed, scale) for name in loaded.variants for seed in chosen]
 
 
+def shown_score(folder: Path, record: dict, trained_by: str | None, profile: str) -> dict:
+    """A run's score.json as `versions.shown` and `seeds.marked` give it, with its `task`.
+
+    trained_by: digest of the run's last stage, None where it has none.
+    """
+    shown = versions.shown(runs.read_json(folder / "score.json", runs.DELETE_FOLDER), profile)
+    asked = record["config"]["evaluation"]
+    return seeds.marked(shown, trained_by, asked["audio"]) | {"task": asked["task"]}
+
+
 def refuse_untold(rows: Iterable[Result]) -> None:
     """UserError where a record may be of a row of `records` that shows none: reports would lose it."""
     if reason := next((row["untold"] for row in rows if row.get("untold")), None):
@@ -287,9 +297,6 @@ def _row(study: Study, variant: str, seed: int, profile: Profile) -> Result:
     _refuse_other_settings(record, run)
     row["status"] = record["status"]
     if record["status"] == Status.OK:  # a diverged run has no score
-        stored = runs.read_json(run.folder / "score.json", runs.DELETE_FOLDER)
-        shown = versions.shown(stored, profile.profile)
         trained_by = run.stages[-1] if run.stages else None
-        asked = run.config.evaluation
-        row["score"] = seeds.marked(shown, trained_by, asked.audio) | {"task": asked.task}
+        row["score"] = shown_score(run.folder, record, trained_by, profile.profile)
     return row

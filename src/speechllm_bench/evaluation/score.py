@@ -16,8 +16,8 @@ import numpy as np
 from speechllm_bench import stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import intervals, seeds
-from speechllm_bench.schema import Prediction, SlotType
-from speechllm_bench.tasks import METRICS, TASKS, slots
+from speechllm_bench.schema import Prediction, SlotType, Utterance
+from speechllm_bench.tasks import METRICS, TASKS, slots, transcription
 from speechllm_bench.tasks.task import Parse
 
 _TASK = "task "  # before a task's name among the versions of a score
@@ -27,6 +27,25 @@ def parser(task: str, wording: slots.Wording | None, slot_types: Mapping[str, Sl
     """The parser of a task's answers; asked in other names, it maps these back to the slots' own."""
     parse: Callable = TASKS[task].parse
     return partial(parse, names=slots.paraphrases(slot_types)) if wording == "paraphrased" else parse
+
+
+def score_transcripts(turns: Sequence[Utterance], said: Sequence[str]) -> dict:
+    """The score of transcripts that came without a prompt, one a turn: a recogniser's, or a CTC head's."""
+    answers = [
+        Prediction(
+            example_id=f"{turn.id}/{transcription.NAME}",
+            utterance_id=turn.id,
+            speaker=turn.speaker,
+            task=transcription.NAME,
+            raw=text,
+            gold=turn.transcript,
+            asked=(),
+            n_tokens=0,
+            transcript=turn.transcript,
+        )
+        for turn, text in zip(turns, said, strict=True)
+    ]
+    return score_task(transcription.NAME, answers)
 
 
 def score_task(task: str, predictions: Sequence[Prediction], parse: Parse | None = None) -> dict:

@@ -46,12 +46,10 @@ class Comparing:
         groups: dict[tuple, list[str]] = {}
         for name, some in self.runs.items():
             groups.setdefault((some[0].score["items"], score.main_metric(some[0].score)), []).append(name)
-        named: dict[str, list[str]] = {}
-        for names in groups.values():
-            label = f"{self._sets[names[0]]} ({score.task_of(self.runs[names[0]][0].score)})"
-            twins = sum(other.startswith(label) for other in named)
-            named[f"{label}, {twins + 1}" if twins else label] = names
-        return named
+        firsts = [names[0] for names in groups.values()]
+        tasks = (score.task_of(self.runs[name][0].score) for name in firsts)
+        labels = (f"{self._sets[name]} ({task})" for name, task in zip(firsts, tasks, strict=True))
+        return dict(zip(on_disk.told_apart(labels), groups.values(), strict=True))
 
     def metrics(self, variant: str) -> list[str]:
         """The metrics of a variant that tables show, its main one first."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from speechllm_bench import numbers, places, runs, sealed
-from speechllm_bench.evaluation import seeds, versions
+from speechllm_bench import numbers, places, runs, sealed, studies
 from speechllm_bench.numbers import Row
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.predictions import read_predictions
@@ -60,12 +60,19 @@ def alike(some: Sequence[StoredRun]) -> list[StoredRun]:
     return [one for one in scored if one.score["items"] == scored[0].score["items"]]
 
 
+def told_apart(labels: Iterable[str]) -> list[str]:
+    """Labels of test sets, in order; of those that are alike the later ones are numbered."""
+    seen: Counter[str] = Counter()
+    shown = []
+    for label in labels:
+        seen[label] += 1
+        shown.append(label if seen[label] == 1 else f"{label}, {seen[label]}")
+    return shown
+
+
 def _stored(digest: str, folder: Path, profile: str) -> StoredRun:
     record = sealed.read(folder / "run.json", runs.DELETE_FOLDER)
     found = StoredRun(digest, folder, record, None)
     if record["status"] != "ok":
         return found
-    score = versions.shown(runs.read_json(folder / "score.json", runs.DELETE_FOLDER), profile)
-    asked = record["config"]["evaluation"]
-    marked = seeds.marked(score, found.stage, asked["audio"]) | {"task": asked["task"]}
-    return StoredRun(digest, folder, record, marked)
+    return StoredRun(digest, folder, record, studies.shown_score(folder, record, found.stage, profile))

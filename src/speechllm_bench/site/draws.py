@@ -14,20 +14,18 @@ from speechllm_bench import stats
 from speechllm_bench.evaluation import score
 from speechllm_bench.site import packed
 
-N_BOOT = 10_000
-
 
 def of(n_speakers: int, most_seeds: int) -> dict:
     """Of a test set: how often each speaker is drawn, how much wider each draw is made, and by the degrees
     of freedom the draws of a t distribution, for up to so many seeds.
     """
     rng = score.rng()
-    times, widths = stats.draws(n_speakers, rng, N_BOOT)
+    times, widths = stats.draws(n_speakers, rng, stats.N_BOOT)
     freedom = {n - 1 + more for n in range(1, most_seeds + 1) for more in (0, stats.POOLED_DF)} - {0}
     return {
         "speakers": n_speakers,
-        "n": N_BOOT,
+        "n": stats.N_BOOT,
         "times": packed.array(times.astype(np.uint8)),
         "widths": packed.array(widths),
-        "t": {str(df): packed.array(deepcopy(rng).standard_t(df, N_BOOT)) for df in sorted(freedom)},
+        "t": {str(df): packed.array(deepcopy(rng).standard_t(df, stats.N_BOOT)) for df in sorted(freedom)},
     }

@@ -127,17 +127,9 @@ def _systems(own: Sequence[Row], found: Mapping[str, list]) -> tuple[dict, list,
                 for counts in dict.fromkeys(m.counts for m in shown)
             },
         }
-    return systems, _labelled(list(groups.values())), metrics
-
-
-def _labelled(groups: Sequence[dict]) -> list[dict]:
-    """Test sets with labels that tell them apart."""
-    labels: list[str] = []
-    for group in groups:
-        label = f"{group['set']} ({group['task']})"
-        twins = sum(other == label or other.startswith(f"{label}, ") for other in labels)
-        labels.append(f"{label}, {twins + 1}" if twins else label)
-    return [group | {"label": label} for group, label in zip(groups, labels, strict=True)]
+    labels = on_disk.told_apart(f"{group['set']} ({group['task']})" for group in groups.values())
+    shown_groups = [group | {"label": label} for group, label in zip(groups.values(), labels, strict=True)]
+    return systems, shown_groups, metrics
 
 
 def _shown(metrics: Sequence[Metric]) -> list[Metric]:

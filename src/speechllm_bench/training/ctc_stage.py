@@ -25,7 +25,7 @@ from speechllm_bench.evaluation import score
 from speechllm_bench.models import ctc
 from speechllm_bench.models.inputs import pad_frames
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import Prediction, Utterance
+from speechllm_bench.schema import Utterance
 from speechllm_bench.tasks import transcription
 
 
@@ -100,7 +100,7 @@ class WarmStart:
             if decoded:
                 heard = [frames[turn.id] for turn in decoded]
                 said = ctc.transcribe(self.model, self.head, self.tokenizer, heard, size)
-                values["wer"] = _wer(decoded, said)
+                values["wer"] = score.score_transcripts(decoded, said)["metrics"]["wer"]["value"]
             return values
 
         return validate
@@ -124,23 +124,3 @@ def padding(frames: Sequence[np.ndarray]) -> tuple[int, int]:
     lengths = [len(f) for f in frames]
     whole = len(lengths) * max(lengths)
     return whole - sum(lengths), whole
-
-
-def _wer(turns: Sequence[Utterance], said: Sequence[str]) -> float:
-    """WER by the suite's own metric."""
-    answers = [
-        Prediction(
-            example_id=f"{turn.id}/ctc",
-            utterance_id=turn.id,
-            speaker=turn.speaker,
-            task=transcription.NAME,
-            raw=text,
-            gold=turn.transcript,
-            asked=(),
-            n_tokens=0,
-            transcript=turn.transcript,
-        )
-        for turn, text in zip(turns, said, strict=True)
-    ]
-    scored = score.score_task(transcription.NAME, answers)
-    return scored["metrics"]["wer"]["value"]

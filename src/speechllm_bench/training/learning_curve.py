@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,11 @@ def write_curve(stages: Sequence[tuple[str, list[Point]]], path: Path) -> None:
     runs.write_text(path, file.getvalue())
 
 
-def join_curves(folders: Mapping[str, Path], path: Path) -> None:
-    """The curves of consecutive stages, by name, as one; steps, examples and seconds count on."""
+def join_curves(folders: Iterable[tuple[str, Path]], path: Path) -> None:
+    """The curves of consecutive stages, each with its name, as one; steps, examples and seconds count on."""
     header, joined = list(CURVE_COLUMNS), list[list[Any]]()
     steps = examples = seconds = 0
-    for stage, folder in folders.items():  # another run may call a shared stage by another name
+    for stage, folder in folders:  # another run may call a shared stage by another name
         header, *rows = csv.reader((folder / "curve.csv").read_text(encoding="utf-8").splitlines())
         for _, step, seen, split, metric, value in rows:
             shown = round(float(value) + seconds, 2) if metric == SECONDS else value
