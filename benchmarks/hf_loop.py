@@ -63,7 +63,10 @@ class PlainLoop:
 
     def _rows(self, tricks: bool, with_answer: bool) -> tuple[list[Tensor], list[Tensor]]:
         """Embeddings (N_i, E) and labels (N_i,) of each example."""
-        heard = self.frames if tricks else list(encode(self.encoder, self.audio, "30s"))
+        heard = self.frames
+        if not tricks:
+            encoded = dict(encode(self.encoder, self.audio, "30s"))
+            heard = [encoded[i] for i in range(len(self.audio))]
         frames, n_frames = pad_frames(heard)
         speech, embed = self.model.adapter(frames, n_frames), self.model.llm.get_input_embeddings()
         rows, labels = [], []

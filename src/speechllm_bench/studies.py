@@ -167,14 +167,13 @@ def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> lis
     return [_row(loaded, name, seed, scale) for name in loaded.variants for seed in chosen]
 
 
-def shown_score(folder: Path, record: dict, trained_by: str | None, profile: str) -> dict:
+def shown_score(folder: Path, trained_by: str | None, audio: str, task: str, profile: str) -> dict:
     """A run's score.json as `versions.shown` and `seeds.marked` give it, with its `task`.
 
-    trained_by: digest of the run's last stage, None where it has none.
+    trained_by: digest of the run's last stage, None where it has none. audio, task: of its evaluation.
     """
     shown = versions.shown(runs.read_json(folder / "score.json", runs.DELETE_FOLDER), profile)
-    asked = record["config"]["evaluation"]
-    return seeds.marked(shown, trained_by, asked["audio"]) | {"task": asked["task"]}
+    return seeds.marked(shown, trained_by, audio) | {"task": task}
 
 
 def refuse_untold(rows: Iterable[Result]) -> None:
@@ -298,5 +297,6 @@ def _row(study: Study, variant: str, seed: int, profile: Profile) -> Result:
     row["status"] = record["status"]
     if record["status"] == Status.OK:  # a diverged run has no score
         trained_by = run.stages[-1] if run.stages else None
-        row["score"] = shown_score(run.folder, record, trained_by, profile.profile)
+        asked = run.config.evaluation
+        row["score"] = shown_score(run.folder, trained_by, asked.audio, asked.task, profile.profile)
     return row

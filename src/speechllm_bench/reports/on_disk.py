@@ -75,4 +75,6 @@ def _stored(digest: str, folder: Path, profile: str) -> StoredRun:
     found = StoredRun(digest, folder, record, None)
     if record["status"] != "ok":
         return found
-    return StoredRun(digest, folder, record, studies.shown_score(folder, record, found.stage, profile))
+    asked = record["config"]["evaluation"]
+    score = studies.shown_score(folder, found.stage, asked["audio"], asked["task"], profile)
+    return StoredRun(digest, folder, record, score)
