@@ -23,7 +23,7 @@ Precision = Literal["fp32", "bf16", "mixed", "nf4"]
 """Of the frozen backbones and of training; what learns is kept in fp32.
 
 `bf16`: backbones are kept in bf16, and training steps compute in it. `mixed`: training and decoding compute
-in bf16 where the device has instructions for it, and in fp32 elsewhere; norms, sums and the head are fp32.
+in bf16 where the device multiplies faster in it, and in fp32 elsewhere; norms, sums and the head are fp32.
 `nf4`: as `bf16`, and text LLMs' linear layers in 4 bits (models/four_bit.py). What a stage has trained in
 `mixed` is rounded to fp16 at its end.
 """

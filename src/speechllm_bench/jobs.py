@@ -136,6 +136,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "device_kind": model.llm.device.type,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "precision": config.precision,
+        "arithmetic": "fp32" if model.in_fp32 else "bf16",
         "threads": torch.get_num_threads(),
         "padding_share": stage_records[-1]["padding_share"] if stage_records else 0.0,
         "examples_per_second": sum(r["examples"] for r in stage_records) / max(seconds["train"], 1e-9),

@@ -12,18 +12,31 @@ from speechllm_bench.models.bf16 import Fp32Linear, computes_in_bf16
 
 
 @pytest.mark.parametrize(
-    ("precision", "device", "found", "expected"),
+    ("precision", "device", "found", "speedup", "expected"),
     [
-        ("fp32", "cuda", {"avx512_bf16": True}, False),
-        ("mixed", "cpu", {"avx512_bf16": True}, True),
-        ("mixed", "cpu", {"avx2": True, "avx512_bf16": False}, False),
-        ("mixed", "cuda", {}, True),
-        ("bf16", "cpu", {}, True),
+        ("fp32", "cuda", {"avx512_bf16": True}, 2.0, False),
+        ("mixed", "cpu", {"avx512_bf16": True}, 2.0, True),
+        ("mixed", "cpu", {"avx512_bf16": True}, 0.6, False),
+        ("mixed", "cpu", {"avx2": True, "avx512_bf16": False}, 2.0, False),
+        ("mixed", "cuda", {}, 0.0, True),
+        ("bf16", "cpu", {}, 0.0, True),
     ],
 )
-def test_bf16_is_used_where_a_device_has_it(monkeypatch, precision, device, found, expected):
+def test_bf16_is_used_where_a_device_has_it_and_it_pays(
+    monkeypatch, precision, device, found, speedup, expected
+):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    monkeypatch.setattr(bf16, "speedup_of_bf16", lambda: speedup)
     assert computes_in_bf16(precision, device) == expected
+
+
+def test_the_speedup_of_bf16_is_measured_once(monkeypatch):
+    clock = iter([1.0, 0.5] * 5)
+    monkeypatch.setattr(bf16, "_seconds_of_product", lambda dtype: next(clock))
+    bf16.speedup_of_bf16.cache_clear()
+    assert bf16.speedup_of_bf16() == 2.0
+    assert bf16.speedup_of_bf16() == 2.0  # without the clock, which has ended
+    bf16.speedup_of_bf16.cache_clear()
 
 
 @pytest.fixture

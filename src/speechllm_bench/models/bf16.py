@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
+import time
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from speechllm_bench.config import Precision
 
+INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
+PAYS = 1.3
+"""Times as fast as fp32 a matrix product must be: conversions eat the rest. Measured were 2.0 (AMD Zen 4) and
+0.55 (Intel Sapphire Rapids whose AMX is hidden), so that noise does not decide."""
+
 
 def computes_in_bf16(precision: Precision, device: str) -> bool:
     """Whether a model of this precision computes in bf16 on a device ("cpu", "cuda").
 
-    `mixed` does so where the processor has instructions for it; elsewhere bf16 would be emulated, and slow.
+    `mixed` does so where the processor has instructions for it that pay; elsewhere bf16 would be slower.
     """
     if precision == "mixed" and device == "cpu":
         found = torch.cpu.get_capabilities()
-        return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+        return any(found.get(name) for name in INSTRUCTIONS) and speedup_of_bf16() >= PAYS
     return precision != "fp32"
+
+
+@cache
+def speedup_of_bf16() -> float:
+    """How many times as fast as in fp32 this processor multiplies matrices in bf16; takes 0.2 s, once."""
+    best = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
+    for _ in range(5):
+        for dtype, seconds in best.items():  # in turn, so that other work on the machine slows both
+            best[dtype] = min(seconds, _seconds_of_product(dtype))
+    return best[torch.float32] / best[torch.bfloat16]
+
+
+def _seconds_of_product(dtype: torch.dtype) -> float:
+    """Of a product as a small LLM's feed-forward layer has it."""
+    x, weight = torch.ones(512, 576, dtype=dtype), torch.ones(1536, 576, dtype=dtype)
+    began = time.perf_counter()
+    nn.functional.linear(x, weight)
+    return time.perf_counter() - began
 
 
 class Fp32Linear(nn.Linear):

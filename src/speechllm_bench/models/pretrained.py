@@ -13,6 +13,7 @@ from speechllm_bench import backbones, paths
 from speechllm_bench.config import Precision
 from speechllm_bench.errors import UserError
 from speechllm_bench.models import four_bit
+from speechllm_bench.models.kept_memory import keep_freed_memory
 
 DTYPES = {"fp32": "float32", "mixed": "float32", "bf16": "bfloat16", "nf4": "bfloat16"}
 
@@ -27,6 +28,7 @@ def load_pretrained(
     missing or damaged, or are not exactly those of the configuration: transformers fills what is missing with
     random numbers.
     """
+    keep_freed_memory()  # whoever loads a backbone computes with it
     packed = four_bit.settings() if precision == "nf4" else {}
     model, found = loaded(
         kind.from_pretrained,
