@@ -53,6 +53,26 @@ def test_answers_are_those_of_transformers(llm, prompts, leave, monkeypatch):
 
 
 @torch.inference_mode()
+def test_what_prompts_begin_with_is_computed_once(llm, prompts, monkeypatch):
+    embedded, attended = prompts
+    head = embedded[:1, -5:].repeat(N_ROWS, 1, 1)
+    embedded, attended = (
+        torch.cat([head, embedded], 1),
+        torch.cat([torch.ones(N_ROWS, 5), attended], 1).long(),
+    )
+    ends = [llm.config.vocab_size + 1]
+    expected, read, forward = by_transformers(llm, (embedded, attended), ends), [], type(llm).forward
+
+    def counted(self, *args, **kwargs):
+        read.append(kwargs["inputs_embeds"].shape[:2].numel() if "inputs_embeds" in kwargs else N_ROWS)
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(llm), "forward", counted)
+    assert torch.equal(greedy(llm, embedded, attended, NEW, ends, PAD, shared=5), expected)
+    assert sum(read) == 5 + N_ROWS * LONGEST + N_ROWS * (NEW - 1)
+
+
+@torch.inference_mode()
 def test_rows_that_ended_are_not_computed(llm, prompts, monkeypatch):
     free = by_transformers(llm, prompts, [llm.config.vocab_size + 1])
     sizes, forward = [], type(llm).forward

@@ -13,6 +13,7 @@ from tokenizers import processors
 from speechllm_bench.models.adapters import Adapter
 from speechllm_bench.models.inputs import PromptTokens, collate, pad_frames, prompt_halves, prompt_tokens
 from speechllm_bench.models.llm import load_tokenizer
+from speechllm_bench.models.speech_llm import shared_positions
 from speechllm_bench.schema import Example
 
 SYSTEM_TEMPLATE = (
@@ -76,7 +77,7 @@ def test_a_row_reads_as_prompt_speech_prompt_answer(tokenizer, with_answer):
         words = batch.tokens[row][attended & ~batch.speech[row] & ~batch.answer[row]].tolist()
         assert words == before + after
         assert int(batch.speech[row].sum()) == n_speech
-        first = int(attended.nonzero()[0]) + len(before)
+        first = int(attended.nonzero()[len(before)])
         assert batch.speech[row].nonzero().flatten().tolist() == list(range(first, first + n_speech))
         said = batch.tokens[row][batch.answer[row]].tolist()
         if with_answer:
@@ -88,16 +89,19 @@ def test_a_row_reads_as_prompt_speech_prompt_answer(tokenizer, with_answer):
     assert not (batch.speech & ~batch.attended).any() and not (batch.answer & batch.speech).any()
 
 
-def test_training_pads_right_and_generation_left(tokenizer):
+def test_training_pads_right_and_generation_behind_what_prompts_begin_with(tokenizer):
     right = collate(
         tokenizer, EXAMPLES, speech_tokens=EIGHTFOLD, frames=frames(3, 17, 40), with_answer=True
     ).attended.int()
-    left = collate(
-        tokenizer, EXAMPLES, speech_tokens=EIGHTFOLD, frames=frames(3, 17, 40), with_answer=False
-    ).attended.int()
+    batch = collate(tokenizer, EXAMPLES, speech_tokens=EIGHTFOLD, frames=frames(3, 17, 40), with_answer=False)
+    attended = batch.attended.int()
     assert (right.diff(dim=1) <= 0).all() and right[:, 0].all()
-    assert (left.diff(dim=1) >= 0).all() and left[:, -1].all()
-    assert left.sum(1).unique().numel() > 1  # or there was no padding to test
+    shared = shared_positions(batch)
+    heads = {tuple(prompt_halves(tokenizer, example)[0][:shared]) for example in EXAMPLES}
+    assert shared > 0 and len(heads) == 1
+    assert attended[:, :shared].all() and attended[:, -1].all()
+    assert (attended[:, shared:].diff(dim=1) >= 0).all()
+    assert attended.sum(1).unique().numel() > 1  # or there was no padding to test
 
 
 def test_the_answer_ends_a_row(tokenizer):

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from speechllm_bench.errors import UserError
 from speechllm_bench.models.chat import answer_ends
 from speechllm_bench.models.inputs import collate
+from speechllm_bench.models.llm import merged_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.schema import Example, Prediction, Utterance
 
@@ -49,28 +50,29 @@ def decode(
     model.eval()
     said: dict[int, Prediction] = {}
     start, size = 0, batch_size
-    while start < len(order):
-        rows = order[start : start + size]
-        chosen = [heard[i] for i in rows]
-        batch = collate(
-            tokenizer,
-            [examples[i] for i in rows],
-            frames=chosen if frames is not None else None,
-            transcripts=chosen if frames is None else None,
-            speech_tokens=model.speech_tokens,
-            with_answer=False,
-        ).to(model.llm.device)
-        try:
-            tokens = model.generate(batch, max_new_tokens, ends, tokenizer.pad_token_id, beams)
-        except torch.OutOfMemoryError:
-            tokens = None  # outside of this block nothing holds on to what was computed
-        if tokens is None:
-            size = _halved(len(rows), told=size < batch_size)
-            continue
-        for i, ids in zip(rows, tokens.tolist(), strict=True):
-            said[i] = _prediction(tokenizer, examples[i], utterances[i], ids, ends)
-        start += len(rows)
-        progress(start / len(order))
+    with merged_lora(model.llm):
+        while start < len(order):
+            rows = order[start : start + size]
+            chosen = [heard[i] for i in rows]
+            batch = collate(
+                tokenizer,
+                [examples[i] for i in rows],
+                frames=chosen if frames is not None else None,
+                transcripts=chosen if frames is None else None,
+                speech_tokens=model.speech_tokens,
+                with_answer=False,
+            ).to(model.llm.device)
+            try:
+                tokens = model.generate(batch, max_new_tokens, ends, tokenizer.pad_token_id, beams)
+            except torch.OutOfMemoryError:
+                tokens = None  # outside of this block nothing holds on to what was computed
+            if tokens is None:
+                size = _halved(len(rows), told=size < batch_size)
+                continue
+            for i, ids in zip(rows, tokens.tolist(), strict=True):
+                said[i] = _prediction(tokenizer, examples[i], utterances[i], ids, ends)
+            start += len(rows)
+            progress(start / len(order))
     model.train(training)
     return [said[i] for i in range(len(examples))]
 

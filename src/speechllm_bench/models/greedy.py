@@ -1,7 +1,8 @@
 """Greedy generation from which finished rows leave: the longest answer of a batch keeps no other one waiting.
 
 Axes: B examples, N positions of the prompt, E embedding width. transformers' own `generate` computes every
-row to the end of the longest. Answers are the same but for rounding, which a smaller batch may do otherwise.
+row to the end of the longest. What all prompts begin with is computed once for the batch. Answers are the
+same but for rounding, which a smaller batch may do otherwise.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ def greedy(
     max_new_tokens: int,
     ends: Sequence[int],
     pad: int,
+    shared: int = 0,
 ) -> Tensor:
     """(B, new tokens) int64: the likeliest token at each step, `pad` after the first of `ends`.
 
-    embedded: (B, N, E), padded on the left. attended: (B, N) int64, 1 where there is no padding.
+    embedded: (B, N, E); no row ends with padding. attended: (B, N) int64, 1 where there is no padding.
+    shared: positions at the start that are alike in all rows.
     """
     device, n_rows = embedded.device, len(embedded)
     said = torch.full((n_rows, max_new_tokens), pad, device=device)
@@ -34,8 +37,13 @@ def greedy(
     rows = torch.arange(n_rows, device=device)  # in `said`, of the rows that are computed
     going = torch.ones(n_rows, dtype=torch.bool, device=device)  # of those, which have not ended
     places = (attended.cumsum(1) - 1).clamp(min=0)  # (B, N)
-    read = {"inputs_embeds": embedded, "position_ids": places}
-    places, cache, step = places[:, -1:], None, 0
+    cache = None
+    if shared:
+        first = llm(inputs_embeds=embedded[:1, :shared], use_cache=True, logits_to_keep=1)
+        cache = first.past_key_values
+        cache.batch_repeat_interleave(n_rows)
+    read = {"inputs_embeds": embedded[:, shared:], "position_ids": places[:, shared:]}
+    places, step = places[:, -1:], 0
     while True:
         found = llm(**read, attention_mask=attended, past_key_values=cache, use_cache=True, logits_to_keep=1)
         cache = found.past_key_values

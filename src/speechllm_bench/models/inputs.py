@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 
 import numpy as np
 import torch
@@ -106,7 +107,8 @@ def collate(
     token ids where one is already cut into tokens). With frames, `speech_tokens` says how many positions a
     number of them takes (`SpeechLLM.speech_tokens`).
 
-    With the answer (training) rows are padded on the right; without it (generation) on the left.
+    With the answer (training) rows are padded on the right. Without it (generation) they are padded behind
+    the tokens that all of them begin with, so that all end together and those are computed once.
     """
     rows = []  # (ids, first speech position, number of speech positions, number of answer positions)
     for i, example in enumerate(examples):
@@ -130,16 +132,24 @@ def collate(
     shape = (len(rows), max(len(ids) for ids, *_ in rows))
     tokens = torch.full(shape, tokenizer.pad_token_id)
     attended, speech, answered = (torch.zeros(shape, dtype=torch.bool) for _ in range(3))
+    shared = 0 if with_answer else _shared([ids[:first] for ids, first, *_ in rows])
     for row, (ids, first, n_speech, n_answer) in enumerate(rows):
-        start = 0 if with_answer else shape[1] - len(ids)
-        end = start + len(ids)
-        tokens[row, start:end] = torch.tensor(ids)
-        attended[row, start:end] = True
-        speech[row, start + first : start + first + n_speech] = True
+        gap = 0 if with_answer else shape[1] - len(ids)  # behind what is shared
+        end = gap + len(ids)
+        for start, stop, part in ((0, shared, ids[:shared]), (gap + shared, end, ids[shared:])):
+            tokens[row, start:stop] = torch.tensor(part, dtype=torch.int64)
+            attended[row, start:stop] = True
+        speech[row, gap + first : gap + first + n_speech] = True
         answered[row, end - n_answer : end] = True
     if frames is None:
         return Batch(tokens, attended, speech, answered, None, None)
     return Batch(tokens, attended, speech, answered, *pad_frames(frames))
+
+
+def _shared(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all of these begin with."""
+    alike = (len(set(tokens)) == 1 for tokens in zip(*prompts))  # position by position
+    return sum(takewhile(bool, alike))
 
 
 def n_targets(tokenizer: PreTrainedTokenizerBase, example: Example) -> int:

@@ -114,7 +114,9 @@ class SpeechLLM(nn.Module):
             if beams == 1 and self.in_fp32:
                 ends = [eos_token_id] if isinstance(eos_token_id, int) else eos_token_id
                 embedded, attended = self.embeddings(batch), batch.attended.long()
-                return greedy(self.llm, embedded, attended, max_new_tokens, ends, pad_token_id)
+                shared = shared_positions(batch)
+                shared = shared if shared >= SHORTEST_SHARED else 0
+                return greedy(self.llm, embedded, attended, max_new_tokens, ends, pad_token_id, shared)
             return self.llm.generate(
                 inputs_embeds=self.embeddings(batch),
                 attention_mask=batch.attended.long(),
