@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechllm_bench import runs, studies
-from speechllm_bench.reports.curves import read_curve
-from speechllm_bench.reports.predictions import predictions
+from speechllm_bench.reports.stored_runs import predictions, read_curve
 from speechllm_bench.stats import with_interval
 
 

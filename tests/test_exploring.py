@@ -11,8 +11,7 @@ from nbclient import NotebookClient
 from speechllm_bench import paths
 from speechllm_bench.evaluation import score
 from speechllm_bench.exploring import Explorer
-from speechllm_bench.reports.answered import ALL
-from speechllm_bench.reports.comparing import KINDS, Comparing
+from speechllm_bench.reports.comparing import ALL, KINDS, Comparing
 
 NOTEBOOK = paths.NOTEBOOKS / "explore.ipynb"
 STORED = paths.PROJECT / "results" / "mini" / "runs"

@@ -11,6 +11,7 @@ from speechllm_bench.config import LoraConfig
 from speechllm_bench.errors import MissingInput
 from speechllm_bench.experiments import resolve
 from speechllm_bench.profiles import load_profile
+from speechllm_bench.reports import claims
 from speechllm_bench.zoo.recipes import load_recipe
 
 NAMES = ("foundation_type", "reasoning_scale", "reasoning_ood", "reasoning_mode")
@@ -247,9 +248,8 @@ def test_what_tuning_leaves_is_of_one_seed_and_once_of_variants_that_share_it(ti
 
 
 def test_what_the_paper_says_of_8_b_is_not_judged_at_a_smaller_scale(planned):
-    from speechllm_bench.reports import study as reports
 
     study, _ = studies.load("foundation_type", "smoke")
     for profile, n in (("smoke", 8), ("paper", 0)):
         rows = [row | {"profile": profile} for row in studies.records("foundation_type", "smoke")]
-        assert list(reports.verdicts(study, rows)["verdict"]).count("not testable here") == n
+        assert list(claims.verdicts(study, rows)["verdict"]).count("not testable here") == n

@@ -23,10 +23,9 @@ from speechllm_bench.evaluation import score
 from speechllm_bench.identity import run_digest
 from speechllm_bench.models import decoding, inputs
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.reports import corpus as corpus_reports
 from speechllm_bench.reports import show
 from speechllm_bench.reports import study as reports
-from speechllm_bench.reports.curves import read_curve
+from speechllm_bench.reports.stored_runs import read_curve
 from speechllm_bench.schema import Prediction, SlotValue, Utterance
 from speechllm_bench.tasks import slots
 from speechllm_bench.training import loop
@@ -228,5 +227,5 @@ def test_tables_figures_and_pages_are_drawn(odd):
     page = "".join(show.answer("", p).data for p in said)
     assert "&lt;b&gt;angle" in page and "<b>" not in page
     corpus = preparation.ensure_corpus(odd["mlp"].config.corpus, 1)
-    assert corpus_reports.splits(corpus).notna().all(axis=None)
-    assert corpus_reports.distributions(corpus, "A-test")
+    assert show.splits(corpus).notna().all(axis=None)
+    assert show.distributions(corpus, "A-test")

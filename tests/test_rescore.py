@@ -13,7 +13,7 @@ from speechllm_bench import cli, paths, rescore, runs
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
-from speechllm_bench.reports.predictions import read_predictions
+from speechllm_bench.reports.stored_runs import read_predictions
 from speechllm_bench.schema import Prediction
 from speechllm_bench.tasks import slots
 

@@ -128,15 +128,15 @@ def export_slurm(chosen: argparse.Namespace) -> None:
 
 
 def report(chosen: argparse.Namespace) -> None:
-    from speechllm_bench.reports import for_print
+    from speechllm_bench.reports import study
 
     names = _studies(chosen.study, chosen.profile)
     _report(names, chosen)
     for name in names if chosen.columns else ():
-        for path in for_print.choose_columns(name, chosen.profile, chosen.columns, chosen.seeds):
+        for path in study.choose_columns(name, chosen.profile, chosen.columns, chosen.seeds):
             print(paths.shown(path))
     for name in names if chosen.venue else ():
-        for_print.draw(name, chosen.profile, chosen.venue, chosen.seeds)
+        study.draw_for(name, chosen.profile, chosen.venue, chosen.seeds)
 
 
 def rescore(chosen: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from speechllm_bench import paths, runs, sealed
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
-from speechllm_bench.reports.predictions import read_predictions
+from speechllm_bench.reports.stored_runs import read_predictions
 
 LATER = {
     "versions": {"partial_match_v2", "digit_error_rate"},

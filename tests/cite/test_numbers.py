@@ -10,7 +10,7 @@ from stored_runs import store
 
 from speechllm_bench import cli, numbers, paths, runs, studies
 from speechllm_bench.errors import UserError
-from speechllm_bench.reports import cells
+from speechllm_bench.reports import cells, claims
 from speechllm_bench.reports import study as reports
 
 
@@ -38,7 +38,7 @@ def test_a_number_tells_what_it_rests_on(stored):
 
 def test_claims_have_ids_too(stored):
     row = numbers.find("mini/adapter_size/mlp-cnn/A/verdict").row
-    found = reports.verdicts(*_study_and_rows()).set_index("compared").loc["mlp − cnn"]
+    found = claims.verdicts(*_study_and_rows()).set_index("compared").loc["mlp − cnn"]
     assert row.cells["verdict"].shown == found["verdict"] == "agrees"
     assert row.cells["difference"].value == pytest.approx(found["difference"], rel=1e-5)
     assert row.cells["difference"].shown.startswith("+0.") and "p" in row.cells

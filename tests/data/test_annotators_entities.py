@@ -13,7 +13,8 @@ from speechllm_bench.data.annotators.labels import labels
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.errors import UserError
 from speechllm_bench.metrics import f1, ner_f1, total
-from speechllm_bench.reports.annotation import KINDS, kinds
+from speechllm_bench.reports.named_entities import LABEL_KINDS as KINDS
+from speechllm_bench.reports.named_entities import label_kinds as kinds
 from speechllm_bench.schema import ENTITY_TAGS, Entity, Utterance
 from speechllm_bench.tasks import AUDIO, ner
 

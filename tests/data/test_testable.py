@@ -13,6 +13,7 @@ from speechllm_bench.data.corpora import librispeech_slue, slurp
 from speechllm_bench.data.testable import untestable
 from speechllm_bench.errors import MissingInput, NotTestable
 from speechllm_bench.experiments import resolve
+from speechllm_bench.reports import claims
 from speechllm_bench.reports import study as reports
 
 NONE_BEFORE = "turns of context, and in 'slurp' none come before"
@@ -104,7 +105,7 @@ def test_a_table_says_not_testable_and_why_and_so_do_its_claims(without_backbone
     assert (frame.status["context_3"], frame.status["drawn"]) == ("NOT TESTABLE", "NOT RUN")
     assert text.count("not testable on this corpus") == 1 and NONE_BEFORE in text
     study, _ = studies.load("context", "paper")
-    verdicts = reports.verdicts(study, studies.records("context", "paper"))["verdict"]
+    verdicts = claims.verdicts(study, studies.records("context", "paper"))["verdict"]
     assert list(verdicts) == ["not testable here", "not testable here", "not run", "not run"]
 
 

@@ -41,8 +41,7 @@ from speechllm_bench.models import ctc
 from speechllm_bench.models.asr import load_asr
 from speechllm_bench.models.audio_llm import load_audio_llm
 from speechllm_bench.models.llm import load_llm, load_tokenizer
-from speechllm_bench.reports.curves import read_curve
-from speechllm_bench.reports.predictions import read_predictions
+from speechllm_bench.reports.stored_runs import read_curve, read_predictions
 from speechllm_bench.training import loop
 
 REFUSED, HARMLESS, NOTICED = "refused", "harmless", "another digest"
@@ -219,7 +218,7 @@ def _record_of(name: str) -> Audit:
 
 
 def _run(folder: Path) -> object:
-    """What reports read: as `studies.records` and `reports.predictions` do."""
+    """What reports read: as `studies.records` and `reports.stored_runs` do."""
     record = sealed.read(folder / "run.json", runs.DELETE_FOLDER)
     score = runs.read_json(folder / "score.json", runs.DELETE_FOLDER)
     said = read_predictions(folder / "predictions.jsonl.gz", runs.DELETE_FOLDER)

@@ -10,7 +10,7 @@ from test_sense import row
 
 from speechllm_bench import studies
 from speechllm_bench.config import AnnotationConfig
-from speechllm_bench.reports import annotation, languages, noise
+from speechllm_bench.reports import levels, named_entities
 from speechllm_bench.schema import Utterance
 
 SAID = "from rome to new york on monday"
@@ -41,9 +41,9 @@ def turn(i: int, said: str = SAID) -> Utterance:
     ],
 )
 def test_every_entity_has_one_kind(labels, found):
-    counted = annotation.kinds(GOLD, labels, SAID)
+    counted = named_entities.label_kinds(GOLD, labels, SAID)
     assert counted == Counter(found)
-    assert set(counted) <= set(annotation.KINDS)
+    assert set(counted) <= set(named_entities.LABEL_KINDS)
 
 
 def test_precision_recall_and_f1_before_and_after_each_filter():
@@ -51,7 +51,7 @@ def test_precision_recall_and_f1_before_and_after_each_filter():
     wrong = [("PERSON", "ann"), ("misc", "rome")]
     some = [[GOLD[0], ("PLACE", "york"), *wrong], [("WHEN", "nothing")]]
     written = {"gold": gold, "some": some, "none": [None, None]}
-    frame = annotation.quality(written, gold, turns).set_index(["annotator", "filter"])
+    frame = named_entities.label_quality(written, gold, turns).set_index(["annotator", "filter"])
     assert (frame.loc["gold"][["precision", "recall", "F1", "label-F1"]] == 1).all(axis=None)
     some = frame.loc["some"]
     assert list(some.index) == ["as written", "in the transcript", "known tags"]
@@ -62,7 +62,7 @@ def test_precision_recall_and_f1_before_and_after_each_filter():
     assert some["label-F1"].tolist() == pytest.approx([4 / 8, 4 / 7, 4 / 6])
     assert frame.loc["none"]["unreadable answers"].tolist() == [2, 2, 2]
     assert (frame.loc["none"]["F1"] == 0).all()
-    ends = annotation.errors(written, gold, turns).set_index(["annotator", "filter"]).loc["some"]
+    ends = named_entities.label_errors(written, gold, turns).set_index(["annotator", "filter"]).loc["some"]
     assert ends["not said"].tolist() == [1, 0, 0] and ends["meaningless tag"].tolist() == [1, 1, 0]
     assert ends["no entity"].tolist() == [1, 1, 1] and ends["omitted"].tolist() == [1, 1, 1]
 
@@ -75,7 +75,7 @@ def test_a_system_in_each_language():
     ]
     for one in rows:
         one["axes"] = dict(zip(("system", "language"), one["variant"].split("_"), strict=True))
-    frame = languages.by_language(rows).set_index("system")
+    frame = levels.by_language(rows).set_index("system")
     assert list(frame.index) == ["ner", "words", "later"]
     assert frame.loc["ner", "English"].startswith("1.000 [") and frame.loc["ner", "Spanish"].startswith(
         "0.500"
@@ -110,7 +110,7 @@ def test_models_by_the_noise_of_their_labels():
         trained("no_audio", 0, ((0.2, True), None), gold, audio="other"),
         {"variant": "later", "score": None},
     ]
-    frame = noise.noise(rows)
+    frame = levels.by_noise(rows)
     drawn = [tuple(line) for line in frame[["variant", "labels", "noise", "ner_f1"]].to_numpy()]
     assert drawn == [
         ("none", "alone", 0.0, 1.0),
@@ -121,6 +121,6 @@ def test_models_by_the_noise_of_their_labels():
         ("unfiltered_20", "unfiltered", 0.2, 0.5),
     ]
     study = studies.load("synthetic_ner", "mini")[0]
-    figure = noise.noise_figure(study, rows)
+    figure = levels.noise_figure(study, rows)
     assert len(figure.axes[0].containers) == 3
-    assert noise.noise_figure(study, rows[-2:]) is None
+    assert levels.noise_figure(study, rows[-2:]) is None

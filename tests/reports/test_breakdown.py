@@ -10,7 +10,7 @@ import pytest
 
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.reports import breakdown, generalisation, looks
+from speechllm_bench.reports import breakdown, looks
 from speechllm_bench.schema import Prediction
 from speechllm_bench.tasks import slots
 
@@ -128,15 +128,15 @@ def test_every_system_on_every_set_has_its_parts(monkeypatch):
     for row in rows:
         system, _, on = row["variant"].partition("_b_")
         row["axes"] = {"system": system} | ({"test_set": f"B-{on.upper()}"} if on else {})
-    monkeypatch.setattr(generalisation, "predictions", lambda run: said[run.key])
+    monkeypatch.setattr(breakdown, "predictions", lambda run: said[run.key])
     corpus = SimpleNamespace(utterances=lambda split: TURNS)
-    found = generalisation.parts(rows, ["asr", "cascade", "mlp"], corpus, TYPES)
+    found = breakdown.parts(rows, ["asr", "cascade", "mlp"], corpus, TYPES)
     assert {called: list(some) for called, some in found["class"].items()} == {
         "A": ["cascade", "mlp"],
         "B-OOD": ["mlp"],
     }
     assert len(found) == 6 and all(list(some) == ["A", "B-OOD"] for some in found.values())
-    table = generalisation.parts_table(found)
+    table = breakdown.parts_table(found)
     assert list(table.columns) == [
         ("A", "pairs"), ("A", "cascade"), ("A", "mlp"), ("B-OOD", "pairs"), ("B-OOD", "mlp"),
     ]  # fmt: skip
@@ -147,5 +147,5 @@ def test_every_system_on_every_set_has_its_parts(monkeypatch):
     figure = breakdown.turns_figure(found["SNR (dB)"], looks.of_names(["asr", "cascade", "mlp"]))
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["A", "B-OOD"]
     plt.close(figure)
-    assert generalisation.parts([], ["asr"], corpus, TYPES) == {}
-    assert generalisation.parts_table({}).empty
+    assert breakdown.parts([], ["asr"], corpus, TYPES) == {}
+    assert breakdown.parts_table({}).empty

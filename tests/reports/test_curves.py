@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from speechllm_bench.reports.curves import trained_again, trainings
+from speechllm_bench.reports.progress import trained_again, trainings
 
 HEADING = "stage,step,examples,split,metric,value\n"
 

@@ -8,7 +8,7 @@ import pytest
 
 from speechllm_bench import arguments, studies
 from speechllm_bench.experiments import Study
-from speechllm_bench.reports import figures, floors, looks, tables
+from speechllm_bench.reports import figures, floors, looks, sizes, tables
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +105,7 @@ def test_an_empty_frame_is_an_empty_panel(curves):
 
 def test_points_and_log_axis_with_the_papers_figure_in_the_label(table, own):
     figure, (ax,) = figures.panels()
-    figures.metric_against_parameters(table, ax, own)
+    sizes.metric_against_parameters(table, ax, own)
     figures.legend(figure)
     points = labelled(ax)
     assert {k: tuple(v.get_ydata()) for k, v in points.items()} == {
@@ -153,9 +153,9 @@ def test_figures_have_the_widths_of_a_venue():
 
 
 def test_sizes_that_most_share_tell_nothing():
-    def tell(*sizes, floor=None):
-        frame = pd.DataFrame({"trained_parameters": sizes, "f1": 0.5})
-        return bool(figures.sizes_tell(frame if floor is None else frame.assign(floor=floor), "f1"))
+    def tell(*trained, floor=None):
+        frame = pd.DataFrame({"trained_parameters": trained, "f1": 0.5})
+        return bool(sizes.sizes_tell(frame if floor is None else frame.assign(floor=floor), "f1"))
 
     assert tell(10, 20) and tell(10, 20, 20, 30) and not tell(10, 10) and not tell(10, 20, 20, 20)
     assert tell(10, 20, 20, 20, floor=[None, None, "SLU-F1", "SLU-F1"])  # the wrong audio is no system

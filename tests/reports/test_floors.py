@@ -14,7 +14,7 @@ from speechllm_bench.evaluation import score
 from speechllm_bench.evaluation_config import EvaluationConfig
 from speechllm_bench.experiments import load_study
 from speechllm_bench.reported import ClaimConfig
-from speechllm_bench.reports import claims, figures, floors, study, tables
+from speechllm_bench.reports import claims, figures, floors, measured, tables
 from speechllm_bench.tasks import TASKS
 
 
@@ -56,7 +56,7 @@ def test_who_clears_the_floors(rows):
 
 
 def test_the_table_marks_rows_below_and_the_caption_names_the_floors(rows):
-    frame = tables.study_table(rows, "mlp", {})
+    frame = measured.study_table(rows, "mlp", {})
     assert frame.set_index("variant")["above_floors"].dropna().to_dict() == {
         **{"mlp": True, "cnn": False, "no_audio": False}
     }
@@ -70,14 +70,14 @@ def test_the_table_marks_rows_below_and_the_caption_names_the_floors(rows):
     assert "marks the 2 of 3 rows that are not above the floors" in caption
     rows[4] |= {"status": "NOT RUN", "record": None, "score": None}
     assert "whole_transcript NOT RUN" in tables.caption(
-        tables.study_table(rows, "mlp", {}), "T", "mlp", "mini"
+        measured.study_table(rows, "mlp", {}), "T", "mlp", "mini"
     )
 
 
 def test_a_claim_is_not_testable_here_where_the_side_ahead_is_below(rows):
     def judged(better, worse):
         entry = ClaimConfig(claim="It helps.", source="ours", better=better, worse=worse)
-        return study.verdicts(SimpleNamespace(claims=[entry]), rows).iloc[0]
+        return claims.verdicts(SimpleNamespace(claims=[entry]), rows).iloc[0]
 
     found = judged("cnn", "no_audio")
     assert (found["verdict"], found["below"]) == (claims.BELOW_FLOOR, "whole_transcript, chance")
@@ -86,21 +86,21 @@ def test_a_claim_is_not_testable_here_where_the_side_ahead_is_below(rows):
     assert (contradicted["verdict"], contradicted["below"]) == ("weak contradiction", "")
     assert judged("no_audio", "cnn")["verdict"] == claims.BELOW_FLOOR
     gains = ClaimConfig(claim="C", source="ours", better="cnn", worse="no_audio", beyond=["mlp", "no_audio"])
-    (of_gains,) = study.verdicts(SimpleNamespace(claims=[gains]), rows)["verdict"]
+    (of_gains,) = claims.verdicts(SimpleNamespace(claims=[gains]), rows)["verdict"]
     assert of_gains == "weak contradiction"  # the mlp gains more, and is above
 
 
 def test_holm_counts_the_claims_that_can_be_tested(rows):
     pairs = [("mlp", "cnn"), ("mlp", "no_audio"), ("mlp", "missing")]
     entries = [ClaimConfig(claim="C", source="ours", better=a, worse=b) for a, b in pairs]
-    found = study.verdicts(
+    found = claims.verdicts(
         SimpleNamespace(claims=[*entries, entries[0].model_copy(update={"scale": "8 B"})]), rows
     )
-    first, second = (tables.gain(rows, better, worse).p for better, worse in pairs[:2])
+    first, second = (measured.gain(rows, better, worse).p for better, worse in pairs[:2])
     assert found["p"].tolist()[:2] == stats.holm([first, second])
     assert found["p"][0] == pytest.approx(max(first, 2 * second)) or found["p"][0] == 2 * first
     assert found["p"].isna().tolist() == [False, False, True, True]
-    shown = study.show_verdicts(found)
+    shown = claims.show_verdicts(found)
     assert shown["verdict"].tolist()[2:] == ["not run", "not testable here"]
     assert "†" in shown["difference"][0]  # one seed
 
@@ -118,7 +118,7 @@ def test_figures_have_a_line_a_floor(rows):
     floors.draw_on_validation(right, validated)
     assert [line.get_label() for line in right.lines] == ["floor: chance copier"]
     right.clear()
-    frame = tables.study_table(rows, "mlp", {})
+    frame = measured.study_table(rows, "mlp", {})
     answerers = {row["variant"]: row["run"].config.evaluation.answerer for row in rows}
     floors.draw_of_table(right, frame, answerers)
     assert {line.get_label() for line in right.lines} == set(drawn)

@@ -10,7 +10,7 @@ import pytest
 from speechllm_bench import cli, numbers, paths, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.numbers import Cell, Row
-from speechllm_bench.reports import cells, columns, ledger
+from speechllm_bench.reports import cells, ledger, tables
 from speechllm_bench.strict import load_yaml
 
 LEDGER = load_yaml(ledger.Ledger, paths.PROJECT / "experiments" / "papers" / "claims.yaml")
@@ -47,7 +47,7 @@ def test_figures_are_measured_in_rows_that_reports_write():
             assert row in study.variants or f"{name}/{row}" in CLAIMS, key
             assert test_set == cells.test_set(study, variant), key
             assert column == "difference" or column in {
-                metric.name for metric in columns.of_task(study.variant(variant).evaluation.task)
+                metric.name for metric in tables.of_task(study.variant(variant).evaluation.task)
             }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from speechllm_bench import studies
 from speechllm_bench.evaluation import score
-from speechllm_bench.reports import generalisation, stability, sweep
+from speechllm_bench.reports import breakdown, progress, sizes
 from speechllm_bench.schema import Prediction
 
 RIGHT, WRONG = (json.dumps({"city": city}) for city in ("rome", "oslo"))
@@ -55,7 +55,7 @@ def wild():
 
 
 def test_spikes_norms_and_divergence_are_counted(wild):
-    table = stability.gradients(*wild).set_index("variant")
+    table = progress.gradients(*wild).set_index("variant")
     full, half = table.loc["full_20"], table.loc["half_20"]
     assert (full["seeds run"], full["diverged"], full["largest gradient norm"]) == (2, 1, 70.0)
     assert full["spikes a seed"] == 5.0 and full["steps a seed"] == 20
@@ -65,10 +65,10 @@ def test_spikes_norms_and_divergence_are_counted(wild):
 
 def test_gradients_are_drawn_on_a_log_scale_and_nothing_without_a_curve(wild):
     study, curves = studies.load("stability", "mini")[0], wild[1]
-    figure = stability.gradients_figure(study, curves)
+    figure = progress.gradients_figure(study, curves)
     assert figure.axes[0].get_yscale() == "log" and len(figure.axes[0].lines) > 0
     plt.close(figure)
-    assert stability.gradients_figure(study, curves[:0]) is None
+    assert progress.gradients_figure(study, curves[:0]) is None
 
 
 def family_row(variant: str, kind: str, size: int, right: int, share: float | None) -> dict:
@@ -91,16 +91,16 @@ def test_families_are_lines_of_growing_size_for_all_and_for_few_turns():
     rows[-1]["run"].config.adapter = None
     values = {("train", "loss"): [2.0, 1.0], ("validation", "loss"): [2.0, 1.5]}
     curves = pd.concat([curve(row["variant"], 0, values) for row in rows[:3]])
-    frame = sweep.families(rows, curves)
+    frame = sizes.families(rows, curves)
     assert frame["variant"].tolist() == ["mlp", "mlp_large", "mlp_large_few"]
     assert frame["few"].tolist() == [False, False, True]
     assert frame["gap"].tolist() == [0.5] * 3 and frame["f1"].tolist() == pytest.approx([0.6, 0.8, 0.2])
     study = studies.load("adapter_sweep", "mini")[0]
-    figure = sweep.families_figure(study, rows, curves)
+    figure = sizes.families_figure(study, rows, curves)
     assert figure.axes[0].get_xscale() == "log"
     assert {len(line.get_xdata()) for line in figure.axes[1].lines} == {1, 2}
     plt.close(figure)
-    assert sweep.families_figure(study, rows[3:4], curves) is None
+    assert sizes.families_figure(study, rows[3:4], curves) is None
 
 
 def test_a_system_loses_a_share_of_its_f1_on_other_sets():
@@ -117,13 +117,13 @@ def test_a_system_loses_a_share_of_its_f1_on_other_sets():
         {"variant": v, "axes": study.place(v).axes, "seed": 0, "score": None if n is None else scored(n)}
         for v, n in right.items()
     ]
-    table = generalisation.losses(rows).set_index("system")
+    table = breakdown.losses(rows).set_index("system")
     assert list(table.index) == ["cascade", "gold"]  # what hears other audio has no other set
     assert table.loc["cascade", "lost on B-ID"] == pytest.approx(0.25)
     assert table.loc["cascade", "lost on B-OOD"] == pytest.approx(0.75)
     assert math.isnan(table.loc["gold", "lost on B-OOD"])
-    figure = generalisation.systems_figure(study, rows)
+    figure = breakdown.systems_figure(study, rows)
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["A", "B-ID", "B-OOD"]
     assert len(figure.axes[0].patches) == 4
     plt.close(figure)
-    assert generalisation.systems_figure(study, rows[3:4]) is None
+    assert breakdown.systems_figure(study, rows[3:4]) is None

@@ -15,7 +15,7 @@ from stored_runs import store
 
 from speechllm_bench import cli, numbers, paths, studies
 from speechllm_bench.cite import check
-from speechllm_bench.reports import cells, columns, page
+from speechllm_bench.reports import cells, page, tables
 from speechllm_bench.reports import study as reports
 from speechllm_bench.tasks import TASKS
 
@@ -34,7 +34,7 @@ def points(text: str) -> float:
 def widest(name: str) -> tuple[studies.Study, pd.DataFrame]:
     """A study's table with every cell as wide as it can be."""
     study = studies.load(name, "mini")[0]
-    frame = pd.DataFrame(index=range(len(study.variants)), columns=columns.named(study.tasks), dtype=float)
+    frame = pd.DataFrame(index=range(len(study.variants)), columns=tables.named(study.tasks), dtype=float)
     frame["variant"], frame["status"] = list(study.variants), "ok"
     frame[["n", "speakers", "seeds"]] = 1000, 32, 3
     for i, variant in enumerate(study.variants):

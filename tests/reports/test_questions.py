@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from speechllm_bench.evaluation import score
-from speechllm_bench.reports import instructions, levels, show, tables
+from speechllm_bench.reports import levels, measured, show, tables
 from speechllm_bench.schema import Prediction
 
 
@@ -73,17 +73,17 @@ def test_accuracy_by_question_stands_beside_the_commonest_answer():
         row("sit_asked_sit", answered(True, False, True, False), seed=1, task="sit"),
         row("all_asked_sit", None, task="sit"),
     ]
-    table = instructions.answers(rows).set_index("variant")
+    table = levels.by_question(rows).set_index("variant")
     assert list(table.index) == ["sit_asked_sit", "commonest answer"]
     assert table.loc["sit_asked_sit", "accuracy"] == pytest.approx(5 / 8)
     assert table.loc["sit_asked_sit", ["number", "person"]].tolist() == [0.75, 0.5]
     assert table.loc["commonest answer", ["number", "person"]].tolist() == [0.5, 1.0]
-    assert instructions.answers(rows[:1]).empty
+    assert levels.by_question(rows[:1]).empty
 
 
 def test_other_questions_have_columns_of_their_own_and_are_not_compared():
     rows = [row("slots", filled(3)), row("sit_asked_sit", answered(True, True, True), task="sit")]
-    frame = tables.study_table(rows, "slots", {}, ["slots", "sit", "sqit"]).set_index("variant")
+    frame = measured.study_table(rows, "slots", {}, ["slots", "sit", "sqit"]).set_index("variant")
     assert frame.loc["slots", "f1"] == pytest.approx(0.15) and frame.loc["sit_asked_sit", "accuracy"] == 1
     assert frame.loc["sit_asked_sit", ["f1", "precision", "difference"]].isna().all()
     assert frame.loc["slots", ["accuracy", "difference"]].isna().all()
@@ -91,7 +91,7 @@ def test_other_questions_have_columns_of_their_own_and_are_not_compared():
     shown = tables.display(frame.reset_index()).set_index("Variant")
     assert shown.loc["sit_asked_sit", "Accuracy"] == "1.000 [0.978, 1.000]"
     assert "Accuracy: of answers" in tables.caption(frame, "T", "slots", "mini")
-    assert tables.main_metric(rows, "sit_asked_sit").value == 1
+    assert measured.main_metric(rows, "sit_asked_sit").value == 1
     assert show.best_run(rows).name == "slots" and show.best_run(rows[1:]).name == "sit_asked_sit"
 
 
@@ -113,7 +113,7 @@ def test_levels_are_lines_over_context_and_over_distractors():
     rows += [row(f"context_{c}", filled(10 + c), context=c, distractors=3) for c in (3, 0, 2)]
     rows += [row(f"distractors_{d}", filled(18 - d), context=2, distractors=d) for d in (5, 1)]
     rows += [row("no_audio", filled(1), audio="other"), row("context_1", None, context=1, distractors=3)]
-    frame = levels.levels(rows).set_index("variant")
+    frame = levels.by_level(rows).set_index("variant")
     assert "no_audio" not in frame.index and "context_1" not in frame.index
     assert math.isnan(frame.loc["drawn", "context"]) and frame.loc["context_3", "context"] == 3
     assert frame.loc["taught", "described in training"] == 0.5

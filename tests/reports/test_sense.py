@@ -10,7 +10,7 @@ import pytest
 
 from speechllm_bench import studies
 from speechllm_bench.evaluation import score, seeds
-from speechllm_bench.reports import boundaries, sense, show, slue, tables, tags
+from speechllm_bench.reports import measured, named_entities, sense, show
 from speechllm_bench.schema import Prediction, Utterance, Voice
 from speechllm_bench.tasks import ner
 
@@ -83,18 +83,18 @@ def test_one_model_of_all_tasks_is_counted_once():
 def test_a_relative_gain_is_drawn_with_its_baseline():
     """Against drawing speakers one by one: numerator and denominator are of the same speakers."""
     rows = [row("ner", "ner", 8, n=16), row("ner", "ner_lora", 11, n=16)]
-    found = tables.relative_gain(rows, "ner_lora", "ner")
+    found = measured.relative_gain(rows, "ner_lora", "ner")
     assert found.value == pytest.approx(11 / 8 - 1)
     for one in rows:
         one["score"] = seeds.marked(one["score"], None, "own")  # speakers alone
-    found = tables.relative_gain(rows, "ner_lora", "ner")
+    found = measured.relative_gain(rows, "ner_lora", "ner")
     own, base = (np.bincount(np.arange(right) % 4) for right in (11, 8))  # right answers of each speaker
     drawn = np.random.default_rng(3).integers(0, 4, (5000, 4))
     naive = own[drawn].sum(axis=1) / base[drawn].sum(axis=1) - 1
     error = np.sqrt(((naive - found.value) ** 2).mean() * 4 / 3)
     assert found.standard_error == pytest.approx(error, rel=0.03) and found.low < naive.min()
     second = {**row("ner", "ner", 0, n=16), "seed": 1}  # a seed that the other does not have
-    assert tables.relative_gain([*rows, second], "ner_lora", "ner") == found
+    assert measured.relative_gain([*rows, second], "ner_lora", "ner") == found
 
 
 def test_what_both_bring_is_over_lora_and_nothing_is_over_next_to_nothing():
@@ -130,20 +130,23 @@ def test_settings_stand_in_a_panel_a_task():
 def test_the_slue_score_and_its_gain():
     rows = [row(task, task, right) for task, right in (("transcription", 4), ("ner", 4), ("sentiment", 8))]
     rows += [row(task, f"{task}_lora", 8) for task in sense.TASKS]
-    frame = slue.slue(STUDY, among_all([*rows, row("ner", "ner_all", 8)]))  # of `all` one task alone
+    frame = sense.slue_scores(STUDY, among_all([*rows, row("ner", "ner_all", 8)]))  # of `all` one task alone
     bare, lora = frame.to_dict("records")
     assert (bare["setting"], lora["setting"]) == ("adapter", "+ LoRA")
     assert bare["SLUE score"].startswith("75.000 [") and bare["gain"] == "–"  # 100 (0.75 + 0.5 + 1) / 3
     assert lora["SLUE score"].startswith("100.000 [") and lora["SLUE score"].endswith(", 100.000]")
     assert lora["gain"].startswith("+25.000 [")
-    assert slue.slue(STUDY, among_all(rows[:2])).empty
+    assert sense.slue_scores(STUDY, among_all(rows[:2])).empty
 
 
 def test_speakers_are_drawn_once_for_one_test_set_and_apart_for_others():
     def score(speakers, own=False):
         right = [i for i in range(8) if i % 4 < speakers]
         rows = [row(task, task, right, speaker=task if own else "s") for task in sense.TASKS]
-        return [float(x) for x in re.findall(r"-?[\d.]+", slue.slue(STUDY, among_all(rows))["SLUE score"][0])]
+        return [
+            float(x)
+            for x in re.findall(r"-?[\d.]+", sense.slue_scores(STUDY, among_all(rows))["SLUE score"][0])
+        ]
 
     # Speakers who are lucky in all three tasks at once spread the score by the root of 3 more.
     assert score(2, own=True)[0] == score(2)[0]
@@ -155,12 +158,12 @@ def test_f1_by_tag_shows_rare_ones_apart(monkeypatch):
     gold = ['{"place": ["rome"], "person": ["ann"]}', *['{"place": ["rome"]}'] * 3]
     said = ['{"place": ["rome"], "person": ["bob"]}', *['{"place": ["rome"]}'] * 2, "{}"]
     answers = [prediction("ner", i, g, s) for i, (g, s) in enumerate(zip(gold, said, strict=True))]
-    monkeypatch.setattr(tags, "predictions", lambda run: answers)
-    found = tags.f1_by_tag([row("ner", "ner", 4), row("sentiment", "sentiment", 4)])
+    monkeypatch.setattr(named_entities, "predictions", lambda run: answers)
+    found = named_entities.f1_by_tag([row("ner", "ner", 4), row("sentiment", "sentiment", 4)])
     assert list(found.columns) == ["PERSON (1)", "PLACE (4)"]
     assert found.loc["ner"].tolist() == [0.0, pytest.approx(2 * 3 / 7)]
-    assert tags.table([row("ner", "ner", 4)]).values.tolist() == [["ner", "0.000", "0.857"]]
-    assert tags.table([row("sentiment", "sentiment", 4)]).empty
+    assert named_entities.tags_table([row("ner", "ner", 4)]).values.tolist() == [["ner", "0.000", "0.857"]]
+    assert named_entities.tags_table([row("sentiment", "sentiment", 4)]).empty
 
 
 def test_rare_tags_are_taken_together_and_compared_within_speakers(monkeypatch):
@@ -171,18 +174,18 @@ def test_rare_tags_are_taken_together_and_compared_within_speakers(monkeypatch):
         name: [prediction("ner", i, g, s) for i, (g, s) in enumerate(zip(gold, texts, strict=True))]
         for name, texts in said.items()
     }
-    monkeypatch.setattr(tags, "predictions", lambda run: answers[run.variant])
+    monkeypatch.setattr(named_entities, "predictions", lambda run: answers[run.variant])
     rows = [row("ner", "a", 4), row("ner", "b", 4), row("sentiment", "sentiment", 4)]
-    found = tags.f1_of_rare_tags(rows, "a").set_index("variant")
+    found = named_entities.f1_of_rare_tags(rows, "a").set_index("variant")
     f1 = "F1 of LAW, NORP: 2 entities"
     assert list(found.columns) == ["labels said", f1, "difference to a"] and list(found.index) == ["a", "b"]
     assert found.loc["a"].tolist() == [0, "0.000 [0.000, 0.025]", "–"]
     assert found.loc["b", f1].startswith(f"{2 / 3:.3f} [") and found.loc["b"].iloc[2].startswith("+0.667 [")
     assert found.loc["b", "labels said"] == 1
     answers["b"] = answers["a"]  # neither says a rare tag: that no difference was found means nothing
-    assert tags.f1_of_rare_tags(rows, "a").set_index("variant").loc["b", "difference to a"] == "–"
-    monkeypatch.setattr(tags, "predictions", lambda run: answers["a"][:60])
-    assert tags.f1_of_rare_tags(rows, "a").empty  # places alone
+    assert named_entities.f1_of_rare_tags(rows, "a").set_index("variant").loc["b", "difference to a"] == "–"
+    monkeypatch.setattr(named_entities, "predictions", lambda run: answers["a"][:60])
+    assert named_entities.f1_of_rare_tags(rows, "a").empty  # places alone
 
 
 def test_the_best_run_of_each_task_and_what_decoding_cost():
@@ -217,13 +220,13 @@ def test_the_best_run_of_each_task_and_what_decoding_cost():
 def test_how_an_entity_ends(said, ended):
     gold = [("PLACE", "new york"), ("WHEN", "may")]
     raw = "no JSON" if said is None else ner.target((t, p) for t, p in said)
-    found = boundaries.ends(prediction("ner", 0, ner.target(gold), raw))
+    found = named_entities.ends(prediction("ner", 0, ner.target(gold), raw))
     assert found == list(zip(["new york", "may"], ended, strict=True))
 
 
 def test_one_wrong_phrase_excuses_one_entity_alone():
     gold = ner.target([("PLACE", "new york"), ("PLACE", "york road")])
-    found = boundaries.ends(prediction("ner", 0, gold, ner.target([("PLACE", "york")])))
+    found = named_entities.ends(prediction("ner", 0, gold, ner.target([("PLACE", "york")])))
     assert [end for _, end in found] == ["boundary", "missed"]
 
 
@@ -236,8 +239,8 @@ def test_boundary_errors_by_length_and_rate(monkeypatch):
     gold = ner.target([("PLACE", "new york"), ("WHEN", "may")])
     raw = [gold, ner.target([("PLACE", "york"), ("WHEN", "may")]), "{}"]
     said = [prediction("ner", i, gold, one) for i, one in enumerate(raw)]
-    monkeypatch.setattr(boundaries, "predictions", lambda run: said)
-    frame = boundaries.boundary_errors(
+    monkeypatch.setattr(named_entities, "predictions", lambda run: said)
+    frame = named_entities.boundary_errors(
         [row("ner", "ner", 1), row("transcription", "transcription", 1)], utterances
     )
     found = frame.set_index("group")

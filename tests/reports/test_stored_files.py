@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.reports import curves, predictions
+from speechllm_bench.reports import progress, stored_runs
 from speechllm_bench.schema import CURVE_COLUMNS, Prediction
 
 LINE = "slots,8,64,validation,loss,0.25\n"
@@ -41,10 +41,10 @@ def test_damaged_predictions_are_told(tmp_path, damage):
     (tmp_path / "run.json").write_text("{}")
     file = tmp_path / "predictions.jsonl.gz"
     file.write_bytes(PACKED)
-    assert predictions.predictions(run) == [SAID]
+    assert stored_runs.predictions(run) == [SAID]
     file.write_bytes(PREDICTIONS[damage])
     with pytest.raises(UserError, match="gz is damaged; delete its folder and run lora mlp seed 0 again"):
-        predictions.predictions(run)
+        stored_runs.predictions(run)
 
 
 def test_a_curve_gives_the_plain_name_to_the_version_asked_for(tmp_path):
@@ -52,10 +52,10 @@ def test_a_curve_gives_the_plain_name_to_the_version_asked_for(tmp_path):
     later = LINE.replace("loss,0.25", "f1,0.5") + LINE.replace("loss,0.25", "f1_v2,0.75")
     file.write_bytes(CURVE + later.encode())
     for version, value in ((1, 0.5), (2, 0.75)):
-        curve = curves.read_curve(file, version)
+        curve = stored_runs.read_curve(file, version)
         assert list(zip(curve["metric"], curve["value"])) == [("loss", 0.25), ("f1", value)]
     file.write_bytes(CURVE)
-    assert curves.read_curve(file, 2)["metric"].tolist() == ["loss"]
+    assert stored_runs.read_curve(file, 2)["metric"].tolist() == ["loss"]
 
 
 def test_a_later_metric_tells_no_two_trainings_apart(tmp_path):
@@ -66,19 +66,19 @@ def test_a_later_metric_tells_no_two_trainings_apart(tmp_path):
         (tmp_path / variant / "curve.csv").write_bytes(CURVE + more.encode())
         run = SimpleNamespace(folder=tmp_path / variant, stages=["d"], config=config)
         rows.append({"record": {}, "variant": variant, "run": run})
-    assert curves.trained_again(rows) == []
+    assert progress.trained_again(rows) == []
     (tmp_path / "cnn" / "curve.csv").write_bytes(CURVE.replace(b"0.25", b"0.5"))
-    assert len(curves.trained_again(rows)) == 1
+    assert len(progress.trained_again(rows)) == 1
 
 
 @pytest.mark.parametrize("damage", CURVES)
 def test_a_damaged_curve_is_told(tmp_path, damage):
     file = tmp_path / "curve.csv"
     file.write_bytes(CURVE)
-    assert curves.read_curve(file)["value"].tolist() == [0.25]
+    assert stored_runs.read_curve(file)["value"].tolist() == [0.25]
     file.write_bytes(CURVES[damage])
     with pytest.raises(UserError, match="curve.csv is damaged.*; delete its folder and run again"):
-        curves.read_curve(file)
+        stored_runs.read_curve(file)
     config = SimpleNamespace(stages=[SimpleNamespace(name="slots")])
     row = {
         "record": {},
@@ -87,4 +87,4 @@ def test_a_damaged_curve_is_told(tmp_path, damage):
     }
     if not CURVES[damage].endswith(b"\n"):
         with pytest.raises(UserError, match="curve.csv is damaged or cut short"):
-            curves.trained_again([row])
+            progress.trained_again([row])

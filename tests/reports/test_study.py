@@ -10,7 +10,7 @@ import pytest
 
 from speechllm_bench.experiments import Study
 from speechllm_bench.reported import ClaimConfig
-from speechllm_bench.reports import study
+from speechllm_bench.reports import claims, figures, progress
 from speechllm_bench.schema import CURVE_COLUMNS
 
 
@@ -28,7 +28,7 @@ def curve():
 
 
 def test_examples_to_reach_takes_the_first_point_at_the_level(curve):
-    found = study.examples_to_reach(curve, 0.4)
+    found = progress.examples_to_reach(curve, 0.4)
     assert list(found.index) == ["early", "late"]
     assert found.loc["early"].tolist() == [200, 100]
     assert math.isnan(found.loc["late", 0]) and found.loc["late", 1] == 300
@@ -38,12 +38,13 @@ def test_other_metrics_and_splits_do_not_count(curve):
     loss = curve.assign(metric="loss", value=9.0)
     train = curve.assign(split="train", value=9.0)
     mixed = pd.concat([loss, train, curve])
-    pd.testing.assert_frame_equal(study.examples_to_reach(mixed, 0.4), study.examples_to_reach(curve, 0.4))
+    reached = progress.examples_to_reach
+    pd.testing.assert_frame_equal(reached(mixed, 0.4), reached(curve, 0.4))
 
 
 def test_last_f1_is_the_mean_over_seeds_of_the_last_point(curve):
-    assert study.last_f1(curve, "early") == pytest.approx(0.5)
-    assert math.isnan(study.last_f1(curve, "neither"))
+    assert progress.last_f1(curve, "early") == pytest.approx(0.5)
+    assert math.isnan(progress.last_f1(curve, "neither"))
 
 
 def run(variant: str, seed: int, status: str) -> dict:
@@ -61,8 +62,8 @@ def run(variant: str, seed: int, status: str) -> dict:
 
 def judged(rows: list[dict], **claim) -> pd.Series:
     entry = ClaimConfig(claim="Half the rate tames it.", source="ours", better="half", worse="full", **claim)
-    found = study.verdicts(SimpleNamespace(claims=[entry]), rows)
-    assert len(study.show_verdicts(found)) == 1
+    found = claims.verdicts(SimpleNamespace(claims=[entry]), rows)
+    assert len(claims.show_verdicts(found)) == 1
     return found.iloc[0]
 
 
@@ -72,7 +73,7 @@ def test_divergence_is_judged_and_told_and_no_survivor_is():
     found = judged(rows)
     assert (found["verdict"], found["diverged"]) == ("agrees", "full diverged on 2")
     assert pd.isna(found["difference"])
-    assert study.show_verdicts(pd.DataFrame([found]))["difference"].item() == "full diverged on 2"
+    assert claims.show_verdicts(pd.DataFrame([found]))["difference"].item() == "full diverged on 2"
     assert judged(rows, beyond=["half", "full"])["verdict"] == "inconclusive"
     assert judged(rows, scale="8 B")["verdict"] == "not testable here"
 
@@ -85,7 +86,7 @@ def test_divergence_beside_a_variant_that_was_not_run_is_no_verdict():
 def test_of_too_many_curves_the_telling_ones_are_drawn(tmp_path, curve):
     one = curve[(curve["variant"] == "early") & (curve["seed"] == 0)]
     rows = []
-    for i in range(study.MOST_LINES + 1):
+    for i in range(figures.MOST_LINES + 1):
         folder = tmp_path / str(i)
         folder.mkdir()
         one[list(CURVE_COLUMNS)].to_csv(folder / "curve.csv", index=False)
@@ -96,12 +97,12 @@ def test_of_too_many_curves_the_telling_ones_are_drawn(tmp_path, curve):
     chosen = Study(**about, variants={f"v{i}": {} for i in range(13)})
 
     def drawn(some: list[dict]) -> list[list[str]]:
-        panels = study.curves_figure(chosen, some).axes
+        panels = progress.curves_figure(chosen, some).axes
         named = [[line.get_label() for line in ax.lines if line.get_label()[0] != "_"] for ax in panels]
         return list(map(list, dict.fromkeys(map(tuple, named))))
 
-    names = [f"v{i}" for i in range(study.MOST_LINES)]
+    names = [f"v{i}" for i in range(figures.MOST_LINES)]
     assert drawn(rows[:-1]) == [names[:6], names[6:]]  # a row of panels for each six
     assert drawn(rows[:6]) == [names[:6]] and drawn(rows[:7]) == [names[:4], names[4:7]]
     assert drawn(rows) == [["v2", "v12"]]
-    assert study.curves_figure(chosen, []) is None
+    assert progress.curves_figure(chosen, []) is None

@@ -6,7 +6,7 @@ import pytest
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
-from speechllm_bench.reports import tables
+from speechllm_bench.reports import measured, tables
 from speechllm_bench.schema import Prediction
 
 GOLD = {"city": "york"}
@@ -50,7 +50,7 @@ def rows():
 
 
 def test_one_row_a_variant_with_intervals_and_paired_difference(rows):
-    frame = tables.study_table(rows, "mlp", {"cnn": 0.4017}).set_index("variant")
+    frame = measured.study_table(rows, "mlp", {"cnn": 0.4017}).set_index("variant")
     cnn, mlp, missing = (frame.loc[v] for v in ("cnn", "mlp", "new_one"))
     assert list(frame.index) == ["cnn", "mlp", "new_one"]
     assert cnn["recall"] == pytest.approx((5 + 7) / 40)
@@ -66,14 +66,14 @@ def test_one_row_a_variant_with_intervals_and_paired_difference(rows):
 def test_there_is_no_difference_between_answers_to_other_questions(rows):
     rows.append(row("other_test_set", 9))
     rows[-1]["score"] = scored(9, n=30)
-    line = tables.study_table(rows, "mlp", {}).set_index("variant").loc["other_test_set"]
+    line = measured.study_table(rows, "mlp", {}).set_index("variant").loc["other_test_set"]
     assert line["recall"] == pytest.approx(9 / 30) and pd.isna(line["difference"])
 
 
 def test_failures_are_shown_and_leave_the_other_seeds(rows):
     rows += [row("new_one", 9, seed=1), row("cnn", seed=2, status="FAILED")]
     rows.append(row("big", 0) | {"status": "diverged", "score": None})
-    frame = tables.study_table(rows, "mlp", {}).set_index("variant")
+    frame = measured.study_table(rows, "mlp", {}).set_index("variant")
     assert frame.loc["cnn", "status"] == "2 ok, 1 FAILED"
     assert frame.loc["new_one", "status"] == "1 NOT RUN, 1 ok"
     assert frame.loc["new_one", "difference"] == pytest.approx(18 / 29 - 34 / 37)  # seed 1 alone
@@ -82,7 +82,7 @@ def test_failures_are_shown_and_leave_the_other_seeds(rows):
 
 
 def test_nothing_run_is_still_a_table(tmp_path):
-    frame = tables.study_table([row("cnn", status="NOT RUN"), row("mlp", status="NOT RUN")], "mlp", {})
+    frame = measured.study_table([row("cnn", status="NOT RUN"), row("mlp", status="NOT RUN")], "mlp", {})
     caption = tables.caption(frame, "Adapter size", "mlp", "paper")
     paths = tables.write(frame, tmp_path, "adapter_size", caption)
     assert all("NOT RUN" in path.read_text() for path in paths)
@@ -90,11 +90,11 @@ def test_nothing_run_is_still_a_table(tmp_path):
 
 
 def test_a_caption_tells_how_many_recordings_a_corpus_is_without(rows, tmp_path):
-    whole = tables.caption(tables.study_table(rows, "mlp", {}), "Adapter size", "mlp", "paper")
+    whole = tables.caption(measured.study_table(rows, "mlp", {}), "Adapter size", "mlp", "paper")
     assert "Left out" not in whole
     for of_run, ids in ((rows[0], ["a"]), (rows[1], ["a"]), (rows[2], ["a", "b"])):
         of_run["record"]["data"] = {"excluded": ids}
-    frame = tables.study_table(rows, "mlp", {})
+    frame = measured.study_table(rows, "mlp", {})
     told = "The corpus lacks 1 to 2 recordings that cannot be read."
     caption = tables.caption(frame, "Adapter size", "mlp", "paper")
     assert told in caption and told in tables.heading(frame, "Adapter size", "paper")
@@ -107,7 +107,7 @@ def test_a_caption_tells_how_many_recordings_a_corpus_is_without(rows, tmp_path)
 def test_unlike_runs_are_refused(rows, key, value):
     rows[2] = row("mlp", 15, **{key: value})
     with pytest.raises(UserError, match=f"cannot mix runs of different {key.replace('_', ' ')} .*{value}"):
-        tables.study_table(rows, "mlp", {})
+        measured.study_table(rows, "mlp", {})
 
 
 @pytest.mark.parametrize("what", ["partial_match", "task slots"])
@@ -115,15 +115,15 @@ def test_unlike_versions_of_metric_or_task_are_refused(rows, what):
     for i in (0, 1):
         rows[i]["score"]["versions"] = {**rows[i]["score"]["versions"], what: 2 + i}
     with pytest.raises(UserError, match=f"version of {what}"):
-        tables.study_table(rows, "mlp", {})
+        measured.study_table(rows, "mlp", {})
 
 
 def test_a_profile_that_shows_version_2_says_so_and_has_version_1_beside(rows, tmp_path):
-    older = tables.study_table(rows, "mlp", {})
+    older = measured.study_table(rows, "mlp", {})
     assert not [column for column in older if column.startswith("f1_v")]
     for one in rows:
         one["score"] = one["score"] and versions.shown(one["score"], "paper")
-    frame = tables.study_table(rows, "mlp", {})
+    frame = measured.study_table(rows, "mlp", {})
     assert frame["f1"].tolist()[:2] == frame["f1_v1"].tolist()[:2] == older["f1"].tolist()[:2]
     assert pd.isna(frame["f1_v1"].iloc[2])
     assert frame["partial_match_version"].dropna().unique().tolist() == [2]
@@ -132,7 +132,7 @@ def test_a_profile_that_shows_version_2_says_so_and_has_version_1_beside(rows, t
     assert "F1, version 1" in tables.display(frame) and "F1, version 1" not in tables.display(older)
     rows[0]["score"] = scored(5)
     with pytest.raises(UserError, match=r"version of partial_match \(1, 2\)"):
-        tables.study_table(rows, "mlp", {})
+        measured.study_table(rows, "mlp", {})
 
 
 def test_a_digit_error_rate_has_a_column_where_all_scores_of_a_variant_have_it():
@@ -141,19 +141,19 @@ def test_a_digit_error_rate_has_a_column_where_all_scores_of_a_variant_have_it()
         return row(variant, 1) | {"score": score.score_task("transcription", said)}
 
     rows = [transcribed("cnn", "2 5"), transcribed("mlp", "24")]
-    frame = tables.study_table(rows, "mlp", {}, tasks=("transcription",))
+    frame = measured.study_table(rows, "mlp", {}, tasks=("transcription",))
     assert frame["digit_error_rate"].tolist() == [0.5, 0]
     assert "Digit error rate: edits" in " ".join(tables.columns.how(frame))
     del rows[0]["score"]["metrics"]["digit_error_rate"]  # stored before there was one
-    frame = tables.study_table(rows, "mlp", {}, tasks=("transcription",))
+    frame = measured.study_table(rows, "mlp", {}, tasks=("transcription",))
     assert pd.isna(frame["digit_error_rate"][0]) and frame["digit_error_rate"][1] == 0
     del rows[1]["score"]["metrics"]["digit_error_rate"]
-    frame = tables.study_table(rows, "mlp", {}, tasks=("transcription",))
+    frame = measured.study_table(rows, "mlp", {}, tasks=("transcription",))
     assert "digit_error_rate" not in frame and "Digit" not in " ".join(tables.columns.how(frame))
 
 
 def test_caption_says_what_the_numbers_rest_on(rows):
-    frame = tables.study_table(rows, "mlp", {})
+    frame = measured.study_table(rows, "mlp", {})
     caption = tables.caption(frame, "Adapter size", "mlp", "smoke")
     assert caption.startswith(tables.SMOKE_MARK)
     assert "n = 20 utterances of 10 speakers; 2 seeds per variant" in caption
@@ -163,7 +163,7 @@ def test_caption_says_what_the_numbers_rest_on(rows):
 
 def test_files_are_the_same_bytes_each_time(rows, tmp_path):
     def written(folder):
-        frame = tables.study_table(rows, "mlp", {"cnn": 0.4017})
+        frame = measured.study_table(rows, "mlp", {"cnn": 0.4017})
         paths = tables.write(frame, folder, "adapter_size", "50 % of A_B & C")
         return {path.name: path.read_bytes() for path in paths}
 
@@ -177,16 +177,16 @@ def test_files_are_the_same_bytes_each_time(rows, tmp_path):
 
 
 def test_gain_of_two_variants(rows):
-    found = tables.gain(rows, "mlp", "cnn")
+    found = measured.gain(rows, "mlp", "cnn")
     assert found.value > 0.4 and found.n_seeds == 2
-    assert tables.gain(rows, "mlp", "new_one") is None
+    assert measured.gain(rows, "mlp", "new_one") is None
 
 
 def test_gain_beyond_another_pair(rows):
-    one = tables.gain(rows, "mlp", "cnn")
-    assert tables.gain(rows, "mlp", "cnn", ["mlp", "mlp"]).value == pytest.approx(one.value)
-    assert tables.gain(rows, "mlp", "cnn", ["mlp", "cnn"]).value == 0
-    assert tables.gain(rows, "mlp", "cnn", ["mlp", "new_one"]) is None
+    one = measured.gain(rows, "mlp", "cnn")
+    assert measured.gain(rows, "mlp", "cnn", ["mlp", "mlp"]).value == pytest.approx(one.value)
+    assert measured.gain(rows, "mlp", "cnn", ["mlp", "cnn"]).value == 0
+    assert measured.gain(rows, "mlp", "cnn", ["mlp", "new_one"]) is None
 
 
 def of_task(task, variant, pairs, seed=0):
@@ -214,7 +214,7 @@ def mixed():
 
 def test_the_columns_follow_the_tasks_and_each_variant_its_own_baseline(mixed):
     tasks = ["transcription", "ner"]
-    table = tables.study_table(mixed, "asr", {"asr": 0.052}, tasks, ["ner"])
+    table = measured.study_table(mixed, "asr", {"asr": 0.052}, tasks, ["ner"])
     frame = table.set_index("variant")
     assert not {"f1", "precision", "partial_match_version", "macro_f1"} & set(frame.columns)
     assert frame.loc["asr", ["wer", "cer"]].tolist() == [0.5, pytest.approx(1 / 3)]
@@ -232,19 +232,20 @@ def test_the_columns_follow_the_tasks_and_each_variant_its_own_baseline(mixed):
 
 def test_the_table_says_that_sentiment_is_a_text_task(mixed):
     mixed.append(of_task("sentiment", "sentiment", enumerate([("neutral", "neutral")] * 20), seed=1))
-    frame = tables.study_table(mixed[-1:], "sentiment", {}, ["sentiment"])
+    frame = measured.study_table(mixed[-1:], "sentiment", {}, ["sentiment"])
     assert frame.loc[0, ["macro_f1", "weighted_f1", "parse_failures"]].tolist() == [1, 1, 0]
     assert "On synthetic voices sentiment is a text task" in tables.caption(frame, "T", "sentiment", "mini")
 
 
 def test_a_gain_is_above_0_where_the_better_one_is_better(mixed):
-    assert tables.gain(mixed, "asr_beams", "asr").value == 0.5
-    assert tables.gain(mixed, "ner_all", "ner").value == pytest.approx(1 / 3)
-    assert tables.main_metric(mixed, "asr").value == 0.5 and tables.main_metric(mixed, "sentiment") is None
+    assert measured.gain(mixed, "asr_beams", "asr").value == 0.5
+    assert measured.gain(mixed, "ner_all", "ner").value == pytest.approx(1 / 3)
+    assert measured.main_metric(mixed, "asr").value == 0.5
+    assert measured.main_metric(mixed, "sentiment") is None
 
 
 def test_slot_tables_have_the_columns_they_always_had():
-    table = tables.study_table([row("mlp", status="NOT RUN")], "mlp", {})
+    table = measured.study_table([row("mlp", status="NOT RUN")], "mlp", {})
     assert ",".join(table.columns) == (
         "variant,status,n,speakers,seeds,trained_parameters,llm_share,total_parameters,speech_hours,text_tokens,"
         "precision,precision_low,precision_high,recall,recall_low,recall_high,f1,f1_low,f1_high,"
@@ -257,9 +258,9 @@ def test_slot_tables_have_the_columns_they_always_had():
 
 def test_what_an_audio_llm_heard_before_is_a_column_where_there_is_one(rows):
     before = {"pretraining_speech_hours": 150.5, "pretraining_text_tokens": 7_000_000}
-    assert not set(before) & set(tables.study_table(rows, "mlp", {}).columns)
+    assert not set(before) & set(measured.study_table(rows, "mlp", {}).columns)
     rows.append(row("audio_llm", 9, speech_hours=6.0, **before))
-    shown = tables.display(tables.study_table(rows, "mlp", {})).set_index("Variant")
+    shown = tables.display(measured.study_table(rows, "mlp", {})).set_index("Variant")
     assert shown.loc["audio_llm", "Hours of speech before"] == "150.5"
     assert shown.loc["audio_llm", "Text tokens before"] == "7,000,000"
     assert shown.loc["mlp", "Hours of speech before"] == "–"

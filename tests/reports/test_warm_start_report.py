@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from speechllm_bench import studies
-from speechllm_bench.reports import warm_start
+from speechllm_bench.reports import progress
 from speechllm_bench.schema import CURVE_COLUMNS
 
 WARM = [("warm_start", 4, 64, "train", "seconds", 2.0), ("warm_start", 4, 64, "validation", "wer", 0.3)]
@@ -41,11 +41,11 @@ def test_each_training_ends_where_its_stages_end(tmp_path):
         run(tmp_path, "no_audio", 0, WARM + SLOTS, audio="other"),
         {"variant": "cnn", "seed": 0, "run": None, "record": None},
     ]
-    table = warm_start.alignment(rows).set_index("variant")
+    table = progress.alignment(rows).set_index("variant")
     assert list(table.index) == ["mlp_ctc", "mlp"]
     assert list(table.loc["mlp_ctc"]) == ["0.350", "–", "0.500", "96", "20"]  # ten seconds of two threads
     assert list(table.loc["mlp"]) == ["–", "0.900", "0.500", "96", "20"]
-    assert warm_start.alignment([]).empty
+    assert progress.alignment([]).empty
 
 
 def curve(rows: list[dict]) -> pd.DataFrame:
@@ -62,7 +62,7 @@ def test_points_have_the_mean_core_seconds_of_their_seeds(tmp_path):
         run(tmp_path, "mlp_ctc", 1, changed(WARM, 1.0) + SLOTS),
         run(tmp_path, "old", 0, [line for line in SLOTS if line[4] != "seconds"]),  # made without a clock
     ]
-    found = warm_start.timed(rows, curve(rows))
+    found = progress.timed(rows, curve(rows))
     assert set(found["variant"]) == {"mlp_ctc"}
     f1 = found[found["metric"].isin(["wer", "f1"])].groupby(["metric", "seed"])["seconds"].last()
     assert f1.to_dict() == pytest.approx(
@@ -80,11 +80,11 @@ def test_the_figure_is_of_one_adapter_and_none_without_a_curve(tmp_path):
         run(tmp_path, "chance", 0, [], kind=""),
     ]
     study = studies.load("warm_start", "mini")[0]
-    figure = warm_start.cost_figure(study, rows, curve(rows))
+    figure = progress.seconds_figure(study, rows, curve(rows))
     assert len(figure.axes) == 2
     labels = {line.get_label() for ax in figure.axes for line in ax.lines if line.get_label()[0] != "_"}
     assert labels == {"MLP, CTC for transcription", "MLP, slots alone"}
     assert figure.axes[1].get_xlabel() == "training (core-seconds)"
     plt.close(figure)
-    assert warm_start.cost_figure(study, rows, curve(rows)[:0]) is None
-    assert warm_start.cost_figure(study, [], curve(rows)[:0]) is None
+    assert progress.seconds_figure(study, rows, curve(rows)[:0]) is None
+    assert progress.seconds_figure(study, [], curve(rows)[:0]) is None

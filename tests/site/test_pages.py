@@ -13,8 +13,9 @@ from speechllm_bench import numbers, stats, studies
 from speechllm_bench.cite import bib, forms
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.reports import study as reports
-from speechllm_bench.reports.answered import answered, flipped
-from speechllm_bench.reports.predictions import predictions
+from speechllm_bench.reports.comparing import answers_of as answered
+from speechllm_bench.reports.comparing import flipped
+from speechllm_bench.reports.stored_runs import predictions
 from speechllm_bench.site import build, payload
 from speechllm_bench.tasks import METRICS
 

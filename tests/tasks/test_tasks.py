@@ -310,7 +310,7 @@ OTHER_MEANINGS = {
     "evaluation/answerers.py": {"sentiment"},
     "training/regulariser.py": {"sentiment"},
     "profiles.py": {"slots", "transcription"},  # budgets
-    "reports/warm_start.py": {"slots", "transcription"},  # stages
+    "reports/progress.py": {"slots", "transcription"},  # stages
     "zoo/recipes.py": {"transcription"},  # kinds of items that an audio LLM learns from
     "zoo/audio_llm_mini.py": {"transcription"},
 }

@@ -11,8 +11,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from speechllm_bench import jobs, paths, runs, studies
+from speechllm_bench.reports import progress, sizes
 from speechllm_bench.reports import study as reports
-from speechllm_bench.reports.predictions import predictions
+from speechllm_bench.reports.stored_runs import predictions
 
 STUDY, PROFILE = "counting", "tiny"
 
@@ -39,8 +40,8 @@ def main() -> None:
         "csv": (results / "tables" / f"{STUDY}.csv").read_text(),
         "markdown": (results / "tables" / f"{STUDY}.md").read_text(),
         "claims": (results / "tables" / f"{STUDY}_claims.md").read_text(),
-        "curves": labels(reports.curves_figure(study, rows)),
-        "parameters": labels(reports.parameters_figure(study, reports.table(study, rows))),
+        "curves": labels(progress.curves_figure(study, rows)),
+        "parameters": labels(sizes.parameters_figure(study, reports.table(study, rows))),
         "figures": sorted(file.name for file in (results / "figures").iterdir()),
     }
     print(json.dumps(found))

@@ -16,7 +16,7 @@ from speechllm_bench.data.audio import to_int16
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.errors import UserError
-from speechllm_bench.reports.curves import read_curve
+from speechllm_bench.reports.stored_runs import read_curve
 from speechllm_bench.status import Status
 
 DROPPED = "delete its folder; the stage starts anew"

@@ -11,7 +11,7 @@ import pandas as pd
 from speechllm_bench import identity, numbers, stats
 from speechllm_bench.experiments import Study
 from speechllm_bench.numbers import Cell, Row
-from speechllm_bench.reports import columns
+from speechllm_bench.reports import tables
 from speechllm_bench.studies import Result
 
 NO_CELLS = (
@@ -134,7 +134,7 @@ def _cell(line: Mapping, column: str) -> Cell | None:
         return None
     if isinstance(value, str | bool):
         return Cell(str(value))
-    if column in columns.WHOLE:
+    if column in tables.WHOLE:
         return Cell(f"{int(value):,}", int(value))
     value = numbers.rounded(float(value))
     if f"{column}_low" in line and pd.notna(line[f"{column}_low"]):

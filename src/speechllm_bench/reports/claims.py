@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import pandas as pd
+
+from speechllm_bench import stats, studies
+from speechllm_bench.experiments import Study
+from speechllm_bench.overrides import base_profile
 from speechllm_bench.reported import ClaimConfig
-from speechllm_bench.reports import floors
+from speechllm_bench.reports import floors, measured, tables
+from speechllm_bench.reports.tables import ONE_SEED_NOTE
 from speechllm_bench.schema import Interval
-from speechllm_bench.stats import ALPHA, alike, differ
+from speechllm_bench.stats import ALPHA, ONE_SEED, alike, differ, with_interval
 from speechllm_bench.studies import Result
 
 BELOW_FLOOR: Literal["not testable here: below the floor"] = "not testable here: below the floor"
@@ -86,3 +92,80 @@ def diverged(rows: Sequence[Result], claim: ClaimConfig) -> dict[str, int]:
     if not set(named) <= {variant for variant, _ in done}:
         return {}
     return {name: n for name in named if (n := done.count((name, "diverged")))}
+
+
+CAPTION = (
+    "Differences are paired, with 95 % intervals. p is two-sided, after Holm's correction over the claims of "
+    "the study that can be tested. What each verdict means: docs/glossary.md."
+)
+
+
+CLAIM_COLUMNS = [
+    *("claim", "source", "compared", "difference", "low", "high", "p", "se", "seeds", "below", "diverged"),
+    "verdict",
+]
+
+
+def verdicts(study: Study, rows: Sequence[studies.Result]) -> pd.DataFrame:
+    """Each claim of the paper with its source, the paired difference that tests it, and the verdict.
+
+    Where a variant diverged, that is what is judged and told in `diverged`, and there is no difference.
+    """
+    lines: list[dict] = []
+    without_meaning = {row["variant"] for row in rows if row["status"] == studies.NOT_TESTABLE}
+    for entry in study.claims:
+        testable = entry.scale is None or all(base_profile(row["profile"]) == "paper" for row in rows)
+        testable &= without_meaning.isdisjoint({entry.better, entry.worse, *(entry.beyond or ())})
+        ended = diverged(rows, entry) if testable else {}
+        difference = None if ended else measured.gain(rows, entry.better, entry.worse, entry.beyond)
+        lines.append(
+            {
+                "claim": entry.claim,
+                "source": entry.source,
+                "compared": entry.compared,
+                "tested": difference,
+                "testable": testable,
+                "seeds_diverged": (ended.get(entry.better, 0), ended.get(entry.worse, 0)),
+                "beyond": entry.beyond,
+                "below": below(rows, entry, difference) if difference else [],
+                "diverged": ", ".join(f"{name} diverged on {n}" for name, n in ended.items()),
+            }
+        )
+    judged = [line for line in lines if line["tested"] and line["testable"]]
+    corrected = stats.holm([line["tested"].p for line in judged])
+    for line, p in zip(judged, corrected, strict=True):
+        line["p"] = p
+    return pd.DataFrame([line | _judged(line) for line in lines], columns=CLAIM_COLUMNS)
+
+
+def _judged(line: dict) -> dict:
+    """Numbers and verdict of a claim, whose p stands after Holm's correction over the study's claims."""
+    found, diverged = line["tested"], any(line["seeds_diverged"]) or bool(line["diverged"])
+    if diverged:
+        on = verdict_on_divergence
+        said = "inconclusive" if line["beyond"] else on(*line["seeds_diverged"])
+    else:
+        said = verdict(found, line.get("p", 1.0), line["testable"], not line["below"])
+    numbers = {"difference": found.value, "low": found.low, "high": found.high} if found else {}
+    tested = {"se": found.standard_error, "seeds": found.n_seeds} if found else {}
+    return numbers | tested | {"below": ", ".join(line["below"]), "verdict": said}
+
+
+def notes(found: pd.DataFrame) -> list[str]:
+    """Sentences on the claims' own comparisons: those of one seed, and what the test set can show."""
+    alone = (
+        [f"{ONE_SEED} marks differences of one seed: {ONE_SEED_NOTE}"] if found["seeds"].eq(1).any() else []
+    )
+    return [*alone, *tables.smallest_shown(found["se"].dropna())]
+
+
+def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts as they are read: the difference with its interval in one column, or what diverged."""
+    shown, p_values = [], []
+    for row in found.itertuples():
+        mark = ONE_SEED if row.seeds == 1 else ""
+        number = pd.notna(row.difference) and with_interval(row.difference, row.low, row.high, "+", mark)
+        shown.append(number or row.diverged or "–")
+        p_values.append(stats.p_shown(row.p) if pd.notna(row.p) else "–")
+    columns = found[["claim", "source", "compared"]]
+    return columns.assign(difference=shown, **{"p (Holm)": p_values}, verdict=found["verdict"])

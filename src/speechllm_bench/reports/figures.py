@@ -34,6 +34,7 @@ VENUES = {
     "isca": {"column": 3.15, "page": 6.69},
 }
 """Inches of a column and of the page in proceedings: ACL 77 and 160 mm, IEEE 89 and 182, ISCA 80 and 170."""
+MOST_LINES = 12  # of learning curves, or points with a look of their own, that can be read
 LINES_A_PANEL = 6
 """Of learning curves; more are small multiples."""
 LEGEND_SHARE = 1 / 3
@@ -173,46 +174,6 @@ def learning_curves(
         ax.set_ylim(bottom=0)
     ax.xaxis.set_major_formatter(FuncFormatter(_count))
     return ax
-
-
-@mpl.rc_context(STYLE)
-def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metric: str = "f1") -> Axes:
-    """Our F1 with its interval by trained parameters (log scale), and the paper's in the label.
-
-    frame: of `tables.study_table`; what trains nothing has no place on the axis and is left out. Reported
-    figures have no marker: the paper's models have other sizes, and its scale would press ours flat. metric:
-    one of `tasks.MAIN_METRICS`.
-    """
-    for row in that_learn(frame).to_dict("records"):
-        style, size = looks[row["variant"]], row["trained_parameters"]
-        value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
-        if pd.isna(value) and metric != "f1":
-            continue  # it is asked something else
-        if pd.notna(value):
-            paper = f" (paper: {row['reported']:.3g})" if pd.notna(row["reported"]) else ""
-            ax.plot(size, value, color=style.colour, marker=style.marker, ls="", label=style.label + paper)
-            bars = [[value - low], [high - value]]
-            ax.errorbar(size, value, bars, color=style.colour, ls="", lw=1, capsize=2)
-    ax.set_ylim(0, None)
-    ax.set_ylabel(METRIC_LABELS[metric])
-    parameters_axis(ax)
-    return ax
-
-
-def sizes_tell(frame: pd.DataFrame, metric: str) -> bool:
-    """Whether parameters tell points apart: about half of those that hear have one size, or fewer.
-
-    frame: of `tables.study_table`. Where they do not, all points would stand above each other.
-    """
-    learned = that_learn(frame)
-    hear = learned[learned["floor"].isna()] if "floor" in learned else learned
-    sizes = hear.loc[hear[metric].notna(), "trained_parameters"].value_counts()
-    return len(sizes) > 1 and sizes.iloc[0] <= (sizes.sum() + 1) // 2
-
-
-def that_learn(frame: pd.DataFrame) -> pd.DataFrame:
-    """The variants of a `tables.study_table` that were run and train something."""
-    return frame[frame["trained_parameters"].fillna(0) > 0]
 
 
 @mpl.rc_context(STYLE)

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.evaluation_config import EvaluationConfig
+from speechllm_bench.reports.stored_runs import comparable, scores_of
 from speechllm_bench.schema import Interval
 from speechllm_bench.status import Status
 from speechllm_bench.studies import Result
@@ -66,7 +67,7 @@ def scored(rows: Sequence[Result]) -> dict[Questions, dict[str, Interval]]:
     """By questions, the main metric of each answerer that has a score."""
     found: dict[Questions, dict[str, Interval]] = {}
     for variant, asked in _floors(rows):
-        scores = list(_scores(rows, variant).values())
+        scores = list(scores_of(rows, variant).values())
         if scores:
             by_answerer = found.setdefault(questions(asked), {})
             by_answerer[asked.answerer] = score.interval(scores, score.main_metric(scores[0]))
@@ -170,9 +171,8 @@ def names(rows: Sequence[Result]) -> set[str]:
 
 
 def _above(rows: Sequence[Result], variant: str, floor: str) -> bool | None:
-    own, base = _scores(rows, variant), _scores(rows, floor)
-    shared = [s for s in own if s in base and own[s]["items"] == base[s]["items"]]
-    if not shared:
+    own, base = scores_of(rows, variant), scores_of(rows, floor)
+    if not (shared := comparable(own, base)):
         return None
     metric = score.main_metric(own[shared[0]])
     found = score.difference([own[s] for s in shared], [base[s] for s in shared], metric)
@@ -192,7 +192,3 @@ def _evaluation(row: Mapping) -> EvaluationConfig | None:
     config = getattr(row.get("run"), "config", None)
     asked = getattr(config, "evaluation", None)
     return asked if isinstance(asked, EvaluationConfig) else None
-
-
-def _scores(rows: Sequence[Result], variant: str) -> dict[int, dict]:
-    return {row["seed"]: row["score"] for row in rows if row["variant"] == variant and row["score"]}

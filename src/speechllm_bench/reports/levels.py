@@ -1,4 +1,4 @@
-"""One model at fixed levels of what stands around a question: F1 by turns of context and by distractors."""
+"""Scores by what was asked: context and distractors, noise of labels, language, single questions."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from speechllm_bench.evaluation import score
-from speechllm_bench.reports import figures, floors
+from speechllm_bench.experiments import Study
+from speechllm_bench.reports import figures, floors, looks, measured
+from speechllm_bench.stats import with_interval
 from speechllm_bench.studies import Result
+from speechllm_bench.tasks import ner
 
 AXES = {"context": "turns of context", "distractors": "distractors"}
 COLOURS = ("#0072B2", "#D55E00")
-COLUMNS = ["variant", *AXES, "wording", "slot_types", "described in training", "f1", "low", "high"]
+LEVELS = ["variant", *AXES, "wording", "slot_types", "described in training", "f1", "low", "high"]
 
 
-def levels(rows: Sequence[Result]) -> pd.DataFrame:
+def by_level(rows: Sequence[Result]) -> pd.DataFrame:
     """One row a variant that was scored on its own audio: how its questions were put, and F1 with interval.
 
     rows: of `studies.records`. NaN in `context` and `distractors` where numbers are drawn as in training.
@@ -32,7 +35,7 @@ def levels(rows: Sequence[Result]) -> pd.DataFrame:
         taught = next((s.described for s in config.stages if s.described), 0.0)
         put = (asked.context, asked.distractors, asked.wording or "named", asked.slot_types)
         lines.append((variant, *put, taught, f1.value, f1.low, f1.high))
-    return pd.DataFrame(lines, columns=COLUMNS).astype(dict.fromkeys(AXES, float))
+    return pd.DataFrame(lines, columns=LEVELS).astype(dict.fromkeys(AXES, float))
 
 
 def levels_figure(rows: Sequence[Result]) -> Figure | None:
@@ -40,7 +43,7 @@ def levels_figure(rows: Sequence[Result]) -> Figure | None:
 
     A line joins the levels of one number at one level of the other.
     """
-    frame = levels(rows).dropna(subset=list(AXES))
+    frame = by_level(rows).dropna(subset=list(AXES))
     if frame.empty:
         return None
     figure, axes = figures.panels(len(AXES), "page")
@@ -62,7 +65,7 @@ def levels_figure(rows: Sequence[Result]) -> Figure | None:
 
 def _draw_floors(ax: Axes, rows: Sequence[Result], varied: str, held: str) -> None:
     """The floors of the questions asked: they depend on the number of distractors and on no context."""
-    drawn = levels(rows).dropna(subset=list(AXES))
+    drawn = by_level(rows).dropna(subset=list(AXES))
     found = {
         asked[2]: of_group
         for asked, of_group in floors.scored(rows).items()
@@ -75,3 +78,107 @@ def _draw_floors(ax: Axes, rows: Sequence[Result], varied: str, held: str) -> No
         for level in drawn[held].unique() if varied == "context" else ():
             if level in known:
                 floors.line(ax, known[level], label, dash)
+
+
+NOISES = ["variant", "labels", "noise", "ner_f1", "low", "high"]
+
+
+def by_noise(rows: Sequence[Result]) -> pd.DataFrame:
+    """One row a variant that was scored on its own audio and had gold of all turns or of none, with F1.
+
+    rows: of `studies.records`. `labels` is unfiltered or filtered (gold follows) or alone (none does). Labels
+    without noise are gold: twice it stands under both, since there is nothing to filter, once under alone.
+    """
+    lines = []
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        mine = [row for row in rows if row["variant"] == variant and row["score"]]
+        if not mine:
+            continue
+        config = mine[0]["run"].config
+        if config.evaluation.audio == "other" or config.stages[-1].train_share:
+            continue
+        annotation = next((s.annotation for s in config.stages if s.annotation), None)
+        if annotation and annotation.noise is None:
+            continue
+        f1 = score.interval([row["score"] for row in mine], "ner_f1")
+        noise = annotation.noise if annotation else 0.0
+        if config.stages[-1].annotation or sum(ner.NAME in stage.tasks for stage in config.stages) == 1:
+            labels = ["alone"]
+        elif not annotation:
+            labels = ["unfiltered", "filtered"]
+        else:
+            labels = ["filtered" if annotation.filtered else "unfiltered"]
+        lines += [(variant, name, noise, f1.value, f1.low, f1.high) for name in labels]
+    return pd.DataFrame(lines, columns=NOISES).sort_values(["labels", "noise"])
+
+
+def noise_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
+    """F1 with intervals over noise, a line for each kind of labels; None where none was scored."""
+    frame = by_noise(rows)
+    if frame.empty:
+        return None
+    figure, (ax,) = figures.panels(1)
+    kinds = looks.of_axis(study, "labels", frame["labels"])
+    for labels, points in frame.groupby("labels"):
+        style = kinds[labels]
+        bars = [points["ner_f1"] - points["low"], points["high"] - points["ner_f1"]]
+        line = {"color": style.colour, "marker": style.marker, "ls": style.dash, "ms": 4}
+        line |= {"label": style.label, "elinewidth": 1, "capsize": 2}
+        ax.errorbar(100 * points["noise"], points["ner_f1"], bars, **line)
+    ax.set_xlabel("noise of the labels (%)")
+    ax.set_ylabel(figures.METRIC_LABELS["ner_f1"])
+    ax.set_ylim(0, 1.1 * frame["high"].max() or 1)
+    figures.legend(figure)
+    return figure
+
+
+NAMES = {"en": "English", "es": "Spanish", "fr": "French"}
+
+
+def by_language(rows: Sequence[Result]) -> pd.DataFrame:
+    """One row a system: its metric and the value in each language, "" where it has no score.
+
+    rows: of `studies.records`. Test sets differ between languages in more than the language: values stand
+    beside each other, and are not to be subtracted.
+    """
+    systems: dict[str, list[Result]] = {}
+    for row in rows:
+        system = ", ".join(key for axis, key in row["axes"].items() if axis != "language")
+        systems.setdefault(system, []).append(row)
+    lines = []
+    for system, own in systems.items():
+        mine = [row["score"] for row in own if row["score"]]
+        line = {"system": system, "metric": score.main_metric(mine[0]) if mine else ""}
+        said = {row["axes"].get("language"): row["variant"] for row in own}
+        for language, name in NAMES.items():
+            found = measured.main_metric(own, said[language]) if language in said else None
+            line[name] = with_interval(found.value, found.low, found.high) if found else ""
+        lines.append(line)
+    return pd.DataFrame(lines, columns=["system", "metric", *NAMES.values()])
+
+
+def by_question(rows: Sequence[Result]) -> pd.DataFrame:
+    """One row a variant that was asked such questions: accuracy with its interval, and accuracy by question.
+
+    rows: of `studies.records`. A last row a task, `commonest answer`, says how often the commonest gold
+    answer to each question is the right one. Shares over all seeds; empty where nothing was asked.
+    """
+    lines, guesses = [], {}
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        mine = [row for row in rows if row["variant"] == variant and "answers" in (row["score"] or ())]
+        if not mine:
+            continue
+        found, task = [row["score"] for row in mine], mine[0]["run"].config.evaluation.task
+        accuracy = score.interval(found, "accuracy")
+        lines.append(
+            {"variant": variant, "task": task, "accuracy": accuracy.value, "low": accuracy.low}
+            | {"high": accuracy.high, **_shares(found, "right")}
+        )
+        guesses[task] = {"variant": "commonest answer", "task": task, **_shares(found, "commonest")}
+    return pd.DataFrame([*lines, *guesses.values()])
+
+
+def _shares(scores: list[dict], what: str) -> dict[str, float]:
+    """By question, of all its answers."""
+    kinds = {asks: [s["answers"][asks] for s in scores] for asks in scores[0]["answers"]}
+    return {asks: sum(k[what] for k in some) / sum(k["n"] for k in some) for asks, some in kinds.items()}

@@ -15,7 +15,7 @@ from speechllm_bench import runs, stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import Study
 from speechllm_bench.numbers import Row, escaped
-from speechllm_bench.reports import columns, tables
+from speechllm_bench.reports import tables
 from speechllm_bench.tasks import MAIN_METRICS, TASKS
 
 COLUMN, PAGE = 240, 500  # points, of the narrowest of IEEE, ISCA and ACL
@@ -64,13 +64,13 @@ def latex(
     """
     metrics = [name for name in MAIN_METRICS if name in frame and frame[name].notna().any()]
     metrics = metrics or [TASKS[study.tasks[0]].main.name]  # nothing is scored yet: a column that says so
-    named = columns.headings(frame)
+    named = tables.headings(frame)
     shown = {name: named[name] for name in metrics}
     for name, heading in (("difference", "Difference"), ("difference_p", "p"), ("reported", "Paper")):
         if frame[name].notna().any():
             shown[name] = heading
     if chosen:
-        shown = {name: named[name] for name in columns.chosen(frame, chosen)}
+        shown = {name: named[name] for name in tables.refuse_unknown(frame, chosen)}
         metrics = [name for name in shown if f"{name}_low" in frame]
     keys = {row.name: row.key for row in rows}
     lines = frame.to_dict("records")
@@ -126,9 +126,9 @@ def _cell(line: Mapping, name: str, metrics: Sequence[str]) -> str:
         return stats.p_shown(value)
     if isinstance(value, str):
         return value
-    if name in columns.SHOWN_PER_CENT:
+    if name in tables.SHOWN_PER_CENT:
         return f"{100 * value:.1f} %"
-    if name in columns.WHOLE:
+    if name in tables.WHOLE:
         return f"{value:,}"
     if pd.isna(line.get(f"{name}_low")):
         return f"{value:.0f}" if name == "seconds" else f"{value:.3f}"

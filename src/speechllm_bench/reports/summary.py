@@ -17,10 +17,9 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import intervals, versions
 from speechllm_bench.experiments import Study
 from speechllm_bench.profiles import Profile
-from speechllm_bench.reports import captions, stamps, tables
-from speechllm_bench.reports import study as reports
+from speechllm_bench.reports import claims, measured, stamps, tables
 from speechllm_bench.reports.claims import Verdict
-from speechllm_bench.reports.curves import trained_again
+from speechllm_bench.reports.progress import trained_again
 from speechllm_bench.schema import Interval
 from speechllm_bench.stats import with_interval
 from speechllm_bench.status import Status
@@ -106,10 +105,10 @@ def _found(name: str, profile: str) -> tuple[stamps.States, dict]:
         rows = studies.records(name, profile)
         studies.refuse_untold(rows)
         read = stamps.of_rows(rows, profile)
-        tables.refuse_mixtures(rows)
+        measured.refuse_mixtures(rows)
         # Not the whole table, which takes a bootstrap a metric: that of F1 alone gives the same F1.
-        f1 = {variant: found for variant in study.variants if (found := tables.main_metric(rows, variant))}
-        verdicts = reports.verdicts(study, rows)
+        f1 = {variant: found for variant in study.variants if (found := measured.main_metric(rows, variant))}
+        verdicts = claims.verdicts(study, rows)
     except UserError as error:
         raise UserError(f"study '{name}': {error}") from None
     lacking = [row for row in rows if row["status"] != Status.OK]
@@ -121,10 +120,10 @@ def _found(name: str, profile: str) -> tuple[stamps.States, dict]:
         "Claims": _counted(sorted(verdicts["verdict"], key=get_args(Verdict).index)),
     }
     lines = [f"{ok} runs ok", *_named(lacking), _size(_sizes(f1))]
-    lines += [*trained_again(rows), *captions.not_testable(rows)]
+    lines += [*trained_again(rows), *tables.not_testable(rows)]
     section = [f"## {title}", f"{study.question} ({_paper(study)})", "\n".join(f"- {line}" for line in lines)]
     section += [_markdown(_scores(study, f1))] if f1 else []
-    section += [_markdown(reports.show_verdicts(verdicts))] if study.claims else []
+    section += [_markdown(claims.show_verdicts(verdicts))] if study.claims else []
     holds = {
         "overview": overview,
         "sizes": _sizes(f1),
@@ -198,7 +197,7 @@ def _sizes(f1: Mapping[str, Interval]) -> list[list[int]]:
 
 
 def _size(sizes: Sequence[Sequence[int]]) -> str:
-    return captions.size(*zip(*sizes)) if sizes else "Nothing has been scored."
+    return tables.size(*zip(*sizes)) if sizes else "Nothing has been scored."
 
 
 def _paper(study: Study) -> str:

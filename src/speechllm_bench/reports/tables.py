@@ -6,25 +6,99 @@ bytes.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from speechllm_bench import stats
 from speechllm_bench.errors import UserError
-from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.overrides import base_profile
-from speechllm_bench.reports import captions, columns, floors
+from speechllm_bench.reports import floors
 from speechllm_bench.runs import write_text
-from speechllm_bench.schema import Interval
-from speechllm_bench.stats import ALPHA, LEAST_DIFFERENCE, ONE_SEED, Comparison, differ, with_interval
+from speechllm_bench.stats import ALPHA, LEAST_DIFFERENCE, ONE_SEED, with_interval
 from speechllm_bench.status import Status
 from speechllm_bench.studies import Result
-from speechllm_bench.tasks import METRICS, USUAL
+from speechllm_bench.tasks import METRICS, TASKS, Metric
+from speechllm_bench.tasks.metric import PER_CENT
+
+FLOORS = ("floor", "above_floors")
+"""What a row is the floor of, and whether a row is above its floors; where a table has floors."""
+EXCLUDED = "excluded"
+"""Recordings of a row's corpus that were left out since they cannot be read; where a table has any."""
+_BEFORE = [metric for metric in METRICS.values() if metric.column in ("with interval", "plain")]
+_BEHIND = sorted((m for m in METRICS.values() if m.column == "later"), key=lambda metric: metric.always)
+HEADINGS = {
+    "variant": "Variant",
+    "status": "Status",
+    "trained_parameters": "Trained parameters",
+    "llm_share": "Share of LLM",
+    "total_parameters": "All parameters",
+    "speech_hours": "Hours of speech",
+    "text_tokens": "Text tokens",
+    "pretraining_speech_hours": "Hours of speech before",
+    "pretraining_text_tokens": "Text tokens before",
+    **{metric.name: metric.heading for metric in _BEFORE},
+    "difference": "F1 difference to baseline",
+    "difference_p": "p (Holm)",
+    **{metric.name: metric.heading for metric in _BEHIND},
+    "seconds": "Seconds",
+    "reported": "Reported F1",
+}
+"""What columns are called, in the order in which tables show them."""
+_OTHER_TASKS = {"difference": "Difference to baseline", "reported": "Reported"}
+WHOLE = (
+    *("n", "speakers", "seeds", "trained_parameters", "total_parameters", "text_tokens"),
+    *("pretraining_text_tokens", "partial_match_version", "difference_seeds", EXCLUDED),
+)
+UNEQUAL = ("total_parameters", "speech_hours", "text_tokens")  # each shown where it differs
+TESTED = ("difference_p", "difference_se", "difference_seeds")
+"""Of the difference: p after Holm, standard error over speakers, and the seeds that both have."""
+BEFORE = ("pretraining_speech_hours", "pretraining_text_tokens")  # of audio LLMs; where there is one
+WITH_INTERVAL = (*(m.name for m in _BEFORE if m.column == "with interval"), "difference")
+SHOWN_PER_CENT = ("llm_share", *(metric.name for metric in METRICS.values() if metric.unit == PER_CENT))
+
+
+def of_task(task: str) -> list[Metric]:
+    """The metrics of a task that tables show."""
+    return [metric for metric in TASKS[task].metrics if metric.column]
+
+
+def named(tasks: Sequence[str]) -> list[str]:
+    """The columns of a table of variants that are asked these tasks, in order."""
+    metrics = list(dict.fromkeys(metric.name for task in tasks for metric in of_task(task)))
+    columns = ["variant", "status", "n", "speakers", "seeds", "trained_parameters", "llm_share"]
+    columns += [*UNEQUAL, *BEFORE]
+    for name in (*(n for n in metrics if n in WITH_INTERVAL), "difference"):
+        columns += [name, f"{name}_low", f"{name}_high"]
+    columns += [*TESTED, "differs"]
+    for name in (n for n in metrics if n not in WITH_INTERVAL):
+        columns += [name, f"{name}_low", f"{name}_high"]
+    columns += ["seconds", "reported", *(["partial_match_version"] if "f1" in metrics else [])]
+    return [*columns, *FLOORS, EXCLUDED]
+
+
+def refuse_unknown(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """The named columns, each once, without the variant's own; UserError names those that the table has."""
+    there = [name for name in HEADINGS if name in frame and name != "variant"]
+    for name in names:
+        if name not in there:
+            raise UserError(f"the table has no column '{name}'; its columns are: {', '.join(there)}")
+    return list(dict.fromkeys(names))
+
+
+def headings(frame: pd.DataFrame) -> dict[str, str]:
+    """What the columns are called; of slots the main metric is F1, and the table says so."""
+    return HEADINGS if "f1" in frame else HEADINGS | _OTHER_TASKS
+
+
+def how(frame: pd.DataFrame) -> list[str]:
+    """How the table's metrics are made: a sentence a task, then those that single metrics have."""
+    versions = frame["partial_match_version"].dropna().unique() if "f1" in frame else []
+    slots = [f"P, R, F1: partial match, version {version}, this suite's own." for version in versions]
+    shown = [task.how for task in TASKS.values() if task.main.name in frame]
+    return slots + list(filter(None, [*shown, *(m.how for m in METRICS.values() if m.name in frame)]))
+
 
 SMOKE_MARK = "SMOKE PROFILE: these numbers say little."
 
@@ -37,133 +111,17 @@ def smoke_mark(profile: str) -> str | None:
 NOT_RUN = Status.MISSING.shown
 
 
-def study_table(
-    rows: Sequence[Result],
-    baseline: str,
-    reported: Mapping[str, float],
-    tasks: Sequence[str] = (USUAL,),
-    other_baselines: Sequence[str] = (),
-) -> pd.DataFrame:
-    """One row a variant, in the order of `rows`; every number unrounded, NaN where there is none.
-
-    rows: one dict a variant and seed, with `variant`, `seed`, `status` ("ok", or what went wrong, or
-    "NOT RUN"), `record` (run.json) and `score` (score.json), the last two None where there is none.
-    Metrics are over the seeds that have a score; differences, in the main metric of the task, over those that
-    the baseline has as well, and only where both answered the same questions.
-    reported: the paper's main metric by variant. tasks: what the variants are asked, which decides the
-    columns. other_baselines: for variants that answer other questions than the baseline.
-
-    Raises UserError where rows differ in version of metric or task, device kind or precision (rule 11).
-    """
-    refuse_mixtures(rows)
-    by_variant: dict[str, list[Result]] = {}
-    for row in rows:
-        by_variant.setdefault(row["variant"], []).append(row)
-    baselines = {name: _scores(by_variant.get(name, [])) for name in (baseline, *other_baselines)}
-    lines = []
-    for variant, runs in by_variant.items():
-        line = {"variant": variant, "status": _status(runs), **_cost(runs)}
-        if scores := _scores(runs):
-            line |= _quality(scores)
-            for base in baselines.values() if variant not in baselines else ():
-                if shared := _comparable(scores, base):
-                    line |= _difference(scores, base, shared)
-                    break
-            line["above_floors"] = floors.above(rows, variant)
-        line["floor"] = floors.named(rows, variant)
-        line["reported"] = reported.get(variant)
-        lines.append(line)
-    _test(lines)
-    frame = pd.DataFrame(lines, columns=columns.named(tasks))
-    not_always = [metric.name for metric in METRICS.values() if not metric.always]
-    later = [f"{name}{end}" for name in not_always for end in ("", "_low", "_high")]
-    sometimes = [
-        column for column in (*columns.BEFORE, *columns.FLOORS, columns.EXCLUDED, *later) if column in frame
-    ]
-    frame = frame.drop(columns=[column for column in sometimes if frame[column].isna().all()])
-    return frame.astype({column: "Int64" for column in columns.WHOLE if column in frame})
-
-
-def refuse_mixtures(rows: Sequence[Result]) -> None:
-    """UserError where rows differ in version of metric or task, device kind or precision (rule 11)."""
-    found: dict[str, set] = {}
-    for row in rows:
-        for key in ("device_kind", "precision") if row["record"] else ():
-            found.setdefault(key.replace("_", " "), set()).add(row["record"][key])
-        for metric, version in row["score"]["versions"].items() if row["score"] else ():
-            found.setdefault(f"version of {metric}", set()).add(version)
-    for what, values in found.items():
-        if len(values) > 1:
-            raise UserError(
-                f"one table cannot mix runs of different {what} ({', '.join(sorted(map(str, values)))}); "
-                "run the older ones again"
-            )
-
-
-def main_metric(rows: Sequence[Result], variant: str) -> Comparison | None:
-    """The table's main metric of one variant, without the table; None where it has no score."""
-    scores = list(_scores([row for row in rows if row["variant"] == variant]).values())
-    return score.interval(scores, score.main_metric(scores[0])) if scores else None
-
-
-def gain(
-    rows: Sequence[Result], better: str, worse: str, beyond: Sequence[str] | None = None
-) -> Comparison | None:
-    """F1(better) - F1(worse), less the same of the pair `beyond`; over the seeds that all of them have.
-
-    Of other tasks than slots in their main metric, and the other way round where lower is better. None where
-    there is no such seed.
-    """
-    variants = (better, worse, *(beyond or ()))
-    scores = [_scores([r for r in rows if r["variant"] == name]) for name in variants]
-    shared = sorted(set.intersection(*(set(some) for some in scores)))
-    if not shared:
-        return None
-    metric = score.main_metric(scores[0][shared[0]])
-    sign = -1 if METRICS[metric].lower_is_better else 1
-    weights = [sign * weight for weight in (1, -1, -1, 1)[: len(variants)]]
-    return score.contrast([[s[i] for i in shared] for s in scores], weights, metric)
-
-
-def relative_gain(rows: Sequence[Result], variant: str, over: str) -> Comparison | None:
-    """The difference of two variants' main metrics over the second's, above 0 where the first is better, on
-    the seeds that both have.
-
-    None where there is no such seed, or over an F1 below `LEAST_DIFFERENCE`: hundreds of per cent of
-    nothing.
-    """
-    own, base = (_scores([row for row in rows if row["variant"] == name]) for name in (variant, over))
-    if not (shared := sorted(own.keys() & base.keys())):
-        return None
-    metric = score.main_metric(own[shared[0]])
-    of = METRICS[metric].rule
-    pair = [stats.stack_seeds([score.speaker_sums(one[s], metric) for s in shared]) for one in (own, base)]
-    sign = -1 if METRICS[metric].lower_is_better else 1
-    first, second = (float(of(part.sums.sum(axis=1)).mean()) for part in pair)
-    if sign > 0 and second < LEAST_DIFFERENCE:
-        return None
-    # A quotient varies between seeds as its two sides do, each over the denominator (first order).
-    weights = [1 / max(second, 1e-9), -first / max(second, 1e-9) ** 2]
-    between = seeds.variance([own[shared[0]], base[shared[0]]], weights, metric)
-
-    def relative(sums: np.ndarray) -> np.ndarray:
-        found, before = (of(part) for part in np.split(sums, 2, axis=-1))
-        return sign * (found / np.maximum(before, 1e-9) - 1)  # a draw may hold nothing that was right
-
-    return stats.contrast([stats.side_by_side(pair)], [1], relative, score.rng(), between)
-
-
 def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str:
     """What the table shows and rests on: questions, speakers and seeds (protocol, rule 13)."""
-    reported = columns.headings(frame)["reported"]
+    reported = headings(frame)["reported"]
     if frame["n"].isna().all():
         return f"{title}, profile {profile}: nothing has been scored. {reported}: the paper's, at its scale."
     parts = [
         *filter(None, [smoke_mark(profile)]),
         heading(frame, title, profile),
-        *columns.how(frame),
+        *how(frame),
         "In brackets: 95 % interval by bootstrap over speakers, with the variance between seeds.",
-        *captions.one_seed(frame),
+        *one_seed(frame),
         f"Differences are paired, over shared seeds, to {baseline}. p is two-sided, after Holm's correction",
         "over the table's differences.",
         f"An asterisk marks differences of at least {LEAST_DIFFERENCE} with p below {ALPHA}.",
@@ -180,9 +138,9 @@ def heading(frame: pd.DataFrame, title: str, profile: str, power: bool = True) -
     """
     parts = [f"{title}, profile {profile}."]
     if frame["n"].notna().any():
-        parts.append(captions.size(*(frame[column].dropna() for column in ("n", "speakers", "seeds"))))
-        parts += captions.left_out(frame[columns.EXCLUDED].dropna()) if columns.EXCLUDED in frame else []
-        parts += captions.smallest_shown(frame["difference_se"].dropna()) if power else []
+        parts.append(size(*(frame[column].dropna() for column in ("n", "speakers", "seeds"))))
+        parts += left_out(frame[EXCLUDED].dropna()) if EXCLUDED in frame else []
+        parts += smallest_shown(frame["difference_se"].dropna()) if power else []
     return " ".join(parts)
 
 
@@ -214,75 +172,11 @@ def display(frame: pd.DataFrame, chosen: Sequence[str] | None = None) -> pd.Data
 
     chosen: its columns, None: those that tell something.
     """
-    left_out = [column for column in columns.UNEQUAL if frame[column].nunique() < 2]
-    shown = [column for column in columns.HEADINGS if column in frame and column not in left_out]
-    shown = ["variant", *columns.chosen(frame, chosen)] if chosen else shown
+    left_out = [column for column in UNEQUAL if frame[column].nunique() < 2]
+    shown = [column for column in HEADINGS if column in frame and column not in left_out]
+    shown = ["variant", *refuse_unknown(frame, chosen)] if chosen else shown
     cells = {column: [_cell(row, column) for row in frame.to_dict("records")] for column in shown}
-    return pd.DataFrame(cells).rename(columns=columns.headings(frame))
-
-
-def _scores(runs: Sequence[Result]) -> dict[int, dict]:
-    """Scores by seed, of the runs that have one."""
-    return {run["seed"]: run["score"] for run in runs if run["score"]}
-
-
-def _comparable(scores: dict[int, dict], base: dict[int, dict]) -> list[int]:
-    """Seeds that both have, if both answered the same questions."""
-    return sorted(s for s in scores.keys() & base.keys() if scores[s]["items"] == base[s]["items"])
-
-
-def _status(runs: Sequence[Result]) -> str:
-    """What became of a variant's seeds: "ok", or "2 ok, 1 diverged"."""
-    found = Counter(run["status"] for run in runs)
-    return next(iter(found)) if len(found) == 1 else ", ".join(f"{n} {s}" for s, n in found.items())
-
-
-def _cost(runs: Sequence[Result]) -> dict:
-    """Parameters, and wall seconds as the mean over seeds."""
-    records = [run["record"] for run in runs if run["record"]]
-    if not records:
-        return {}
-    trained, llm = (records[0][key] for key in ("trained_parameters", "llm_parameters"))
-    seconds = sum(record["wall_seconds"] for record in records) / len(records)
-    record = records[0]
-    seen = {key: record[key] for key in columns.UNEQUAL} | {key: record.get(key) for key in columns.BEFORE}
-    seen[columns.EXCLUDED] = len(record.get("data", {}).get("excluded", ())) or None
-    return {"trained_parameters": trained, "llm_share": trained / llm, **seen, "seconds": seconds}
-
-
-def _quality(scores: dict[int, dict]) -> dict:
-    one = next(iter(scores.values()))
-    main = score.main_metric(one)
-    in_all = set.intersection(*(set(s["metrics"]) for s in scores.values()))
-    held = [m.name for m in columns.of_task(score.task_of(one)) if m.name in in_all or m.always]
-    found = {name: score.interval(list(scores.values()), name) for name in held}
-    line: dict[str, Any] = {
-        "n": found[main].n,
-        "speakers": found[main].n_speakers,
-        "seeds": found[main].n_seeds,
-    }
-    line["partial_match_version"] = one["versions"].get("partial_match")
-    for name, interval in found.items():
-        line |= _three(name, interval)
-    return line
-
-
-def _difference(scores: dict[int, dict], base: dict[int, dict], shared: list[int]) -> dict:
-    metric = score.main_metric(scores[shared[0]])
-    found = score.difference([scores[s] for s in shared], [base[s] for s in shared], metric)
-    tested = {"difference_p": found.p, "difference_se": found.standard_error}
-    return {**_three("difference", found), **tested, "difference_seeds": found.n_seeds, "compared": found}
-
-
-def _test(lines: list[dict]) -> None:
-    """Holm's correction over the differences of a table, and whether each counts as one."""
-    tested = [line for line in lines if "compared" in line]
-    for line, p in zip(tested, stats.holm([line["difference_p"] for line in tested]), strict=True):
-        line |= {"difference_p": p, "differs": differ(line.pop("compared"), p)}
-
-
-def _three(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return pd.DataFrame(cells).rename(columns=headings(frame))
 
 
 def _cell(row: dict, column: str) -> str:
@@ -297,11 +191,11 @@ def _cell(row: dict, column: str) -> str:
         return f"{value:.0f}"
     if column in ("speech_hours", "pretraining_speech_hours"):
         return f"{value:.1f}"
-    if column in columns.SHOWN_PER_CENT:
+    if column in SHOWN_PER_CENT:
         return f"{100 * value:.1f} %"
     if column == "difference_p":
         return stats.p_shown(value)
-    if column not in columns.WITH_INTERVAL:
+    if column not in WITH_INTERVAL:
         return f"{value:.3f}"
     of_difference = column == "difference"
     sign = "+" if of_difference else ""
@@ -311,3 +205,55 @@ def _cell(row: dict, column: str) -> str:
     star += ONE_SEED if alone else ""
     star += floors.BELOW if column == "f1" and row.get("above_floors") is False else ""
     return with_interval(value, row[f"{column}_low"], row[f"{column}_high"], sign, star)
+
+
+ONE_SEED_NOTE = "the variance between seeds is estimated from the records of mini."
+
+
+def one_seed(frame: pd.DataFrame) -> list[str]:
+    """The sentence on rows of one seed, where a table has any that was trained."""
+    if not (_trained(frame) & (frame["seeds"].eq(1) | frame["difference_seeds"].eq(1))).any():
+        return []
+    return [f"{ONE_SEED} marks rows of one seed: {ONE_SEED_NOTE}"]
+
+
+def smallest_shown(errors: Iterable[float]) -> list[str]:
+    """The sentence on power, from the standard errors of paired differences; none without any."""
+    if not (found := sorted(error for error in errors if error > 0)):
+        return []
+    shown = [f"{stats.smallest_shown(error):.3f}" for error in (found[0], found[-1])]
+    between = shown[0] if len(set(shown)) == 1 else " to ".join(shown)
+    return [f"The smallest difference that the test set can show (power 0.8, alpha {ALPHA}) is {between}."]
+
+
+def size(n: Iterable[int], speakers: Iterable[int], seeds: Iterable[int]) -> str:
+    """What numbers rest on, of one entry a variant."""
+    of_seeds = _range(seeds)
+    each = "1 seed" if of_seeds == "1" else f"{of_seeds} seeds"
+    return f"n = {_range(n)} utterances of {_range(speakers)} speakers; {each} per variant."
+
+
+def left_out(excluded: Iterable[int]) -> list[str]:
+    """The sentence on recordings that cannot be read, of one number a variant; none without any."""
+    if not (found := list(excluded)):
+        return []
+    return [f"The corpus lacks {_range(found)} recordings that cannot be read."]
+
+
+def not_testable(rows: Sequence[Result]) -> list[str]:
+    """A sentence for each reason why variants mean nothing on the corpus, from rows of `studies.records`."""
+    variants: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get("why") and row["variant"] not in variants.setdefault(row["why"], []):
+            variants[row["why"]].append(row["variant"])
+    return [f"{', '.join(names)}: {why}." for why, names in variants.items()]
+
+
+def _trained(frame: pd.DataFrame) -> pd.Series:
+    """Whether a row's models were trained: those of one seed have no variance of their own."""
+    return frame["trained_parameters"].fillna(0) > 0
+
+
+def _range(values: Iterable[int]) -> str:
+    found = sorted(set(values))
+    return f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"

@@ -15,7 +15,7 @@ from speechllm_bench.evaluation import score, versions
 from speechllm_bench.experiments import Study
 from speechllm_bench.metrics import partial_match
 from speechllm_bench.reports import figures, floors, looks
-from speechllm_bench.reports.predictions import predictions
+from speechllm_bench.reports.stored_runs import predictions
 from speechllm_bench.schema import Interval, Prediction
 from speechllm_bench.stats import with_interval
 from speechllm_bench.studies import Result

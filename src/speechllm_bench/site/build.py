@@ -16,7 +16,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.numbers import Row
 from speechllm_bench.overrides import base_profile
 from speechllm_bench.profiles import known_profiles
-from speechllm_bench.reports import cells, ledger, on_disk
+from speechllm_bench.reports import cells, ledger, stored_runs, study
 from speechllm_bench.site import draws, packed, payload, recordings
 from speechllm_bench.strict import load_yaml
 
@@ -45,7 +45,7 @@ def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
         raise UserError(f"there are no stored runs of {lacking}; `make` writes some")
     _claim(folder)
     loaded = {name: studies.load(name, names[0])[0] for name in studies.known_studies()}
-    rows = {p: {name: on_disk.rows(name, p) for name in loaded} for p in names}
+    rows = {p: {name: study.rows_of(name, p) for name in loaded} for p in names}
     kept = {folder / MARKER, *_assets(folder)}
     for profile in names:
         for name, found in loaded.items():
@@ -108,7 +108,7 @@ def _answers(folder: Path, profile: str, rows: Sequence[Row]) -> set[Path]:
     sets: dict = {}
     found: dict = {}
     for row in rows:
-        if row.table == row.study and (some := on_disk.alike(on_disk.runs_of(row, profile))):
+        if row.table == row.study and (some := stored_runs.alike(stored_runs.runs_of(row, profile))):
             texts.add(some[0].digest)
             found |= {one.digest: one for one in some}
     # A bar at a terminal alone: the first time this takes a while.

@@ -9,8 +9,8 @@ from speechllm_bench.evaluation import score, seeds, versions
 from speechllm_bench.experiments import Study
 from speechllm_bench.numbers import Row
 from speechllm_bench.overrides import base_profile
-from speechllm_bench.reports import columns, looks, on_disk
-from speechllm_bench.reports.curves import read_curve
+from speechllm_bench.reports import comparing, looks, stored_runs, tables
+from speechllm_bench.reports.stored_runs import read_curve
 from speechllm_bench.site import packed
 from speechllm_bench.tasks import MAIN_METRICS, TASKS, Metric
 
@@ -22,7 +22,7 @@ FURTHER = {"precision_v2", "recall_v2", "f1_v2"}  # in no table: the version tha
 def payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
     """All that the page shows of a study at a profile, but single answers."""
     own = [row for row in rows if row.table == study.study]
-    found = {row.name: on_disk.runs_of(row, profile) for row in own}
+    found = {row.name: stored_runs.runs_of(row, profile) for row in own}
     systems, groups, metrics = _systems(own, found)
     shown = looks.of(study)
     order = {name: i for i, name in enumerate(study.variants)}
@@ -34,7 +34,7 @@ def payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
         "paper": study.paper,
         "baseline": study.baseline,
         "smoke": base_profile(profile) == "smoke",
-        "headings": columns.HEADINGS,
+        "headings": tables.HEADINGS,
         "rows": [_row(row) for row in sorted(rows, key=lambda row: order.get(row.name, len(order)))],
         "looks": {row.name: _look(shown[row.name]) for row in own},
         "systems": systems,
@@ -45,9 +45,9 @@ def payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
     }
 
 
-def answers(one: on_disk.StoredRun, profile: str, texts: bool) -> dict:
+def answers(one: stored_runs.StoredRun, profile: str, texts: bool) -> dict:
     """One run's counts by slice and speaker, and which answers are right; with `texts` what was answered."""
-    from speechllm_bench.reports.answered import answered
+    from speechllm_bench.reports.comparing import answers_of as answered
 
     found = answered(one.predictions(), one.config, profile)
     made = {
@@ -58,7 +58,7 @@ def answers(one: on_disk.StoredRun, profile: str, texts: bool) -> dict:
     return made | ({"raw": [p.raw for p in found.predictions]} if texts else {})
 
 
-def turns(one: on_disk.StoredRun) -> dict:
+def turns(one: stored_runs.StoredRun) -> dict:
     """What the turns of a run's test set say, and what is wanted of each."""
     found = one.predictions()
     return {
@@ -70,7 +70,7 @@ def turns(one: on_disk.StoredRun) -> dict:
     }
 
 
-def turns_name(one: on_disk.StoredRun) -> str:
+def turns_name(one: stored_runs.StoredRun) -> str:
     """What tells test sets of questions apart: the questions, and in which words their answers are."""
     asked = one.config["evaluation"]
     return "-".join(filter(None, [one.score["items"], asked["task"], asked.get("wording")]))
@@ -101,7 +101,7 @@ def _systems(own: Sequence[Row], found: Mapping[str, list]) -> tuple[dict, list,
     groups: dict[tuple, dict] = {}
     metrics: dict[str, dict] = {}
     for row in own:
-        some = on_disk.alike(found[row.name])
+        some = stored_runs.alike(found[row.name])
         if not some:
             continue
         first = some[0]
@@ -127,7 +127,7 @@ def _systems(own: Sequence[Row], found: Mapping[str, list]) -> tuple[dict, list,
                 for counts in dict.fromkeys(m.counts for m in shown)
             },
         }
-    labels = on_disk.told_apart(f"{group['set']} ({group['task']})" for group in groups.values())
+    labels = comparing.told_apart(f"{group['set']} ({group['task']})" for group in groups.values())
     shown_groups = [group | {"label": label} for group, label in zip(groups.values(), labels, strict=True)]
     return systems, shown_groups, metrics
 

@@ -1,0 +1,190 @@
+"""What was measured of each variant: metrics with intervals, paired differences, gains."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from speechllm_bench import stats
+from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation import score, seeds
+from speechllm_bench.reports import floors, tables
+from speechllm_bench.reports.stored_runs import comparable, scores_of
+from speechllm_bench.schema import Interval
+from speechllm_bench.stats import LEAST_DIFFERENCE, Comparison, differ
+from speechllm_bench.studies import Result
+from speechllm_bench.tasks import METRICS, USUAL
+
+
+def study_table(
+    rows: Sequence[Result],
+    baseline: str,
+    reported: Mapping[str, float],
+    tasks: Sequence[str] = (USUAL,),
+    other_baselines: Sequence[str] = (),
+) -> pd.DataFrame:
+    """One row a variant, in the order of `rows`; every number unrounded, NaN where there is none.
+
+    rows: one dict a variant and seed, with `variant`, `seed`, `status` ("ok", or what went wrong, or
+    "NOT RUN"), `record` (run.json) and `score` (score.json), the last two None where there is none.
+    Metrics are over the seeds that have a score; differences, in the main metric of the task, over those that
+    the baseline has as well, and only where both answered the same questions.
+    reported: the paper's main metric by variant. tasks: what the variants are asked, which decides the
+    tables. other_baselines: for variants that answer other questions than the baseline.
+
+    Raises UserError where rows differ in version of metric or task, device kind or precision (rule 11).
+    """
+    refuse_mixtures(rows)
+    by_variant: dict[str, list[Result]] = {}
+    for row in rows:
+        by_variant.setdefault(row["variant"], []).append(row)
+    baselines = {name: scores_of(rows, name) for name in (baseline, *other_baselines)}
+    lines = []
+    for variant, runs in by_variant.items():
+        line = {"variant": variant, "status": _status(runs), **_cost(runs)}
+        if scores := scores_of(rows, variant):
+            line |= _quality(scores)
+            for base in baselines.values() if variant not in baselines else ():
+                if shared := comparable(scores, base):
+                    line |= _difference(scores, base, shared)
+                    break
+            line["above_floors"] = floors.above(rows, variant)
+        line["floor"] = floors.named(rows, variant)
+        line["reported"] = reported.get(variant)
+        lines.append(line)
+    _test(lines)
+    frame = pd.DataFrame(lines, columns=tables.named(tasks))
+    not_always = [metric.name for metric in METRICS.values() if not metric.always]
+    later = [f"{name}{end}" for name in not_always for end in ("", "_low", "_high")]
+    sometimes = [
+        column for column in (*tables.BEFORE, *tables.FLOORS, tables.EXCLUDED, *later) if column in frame
+    ]
+    frame = frame.drop(columns=[column for column in sometimes if frame[column].isna().all()])
+    return frame.astype({column: "Int64" for column in tables.WHOLE if column in frame})
+
+
+def refuse_mixtures(rows: Sequence[Result]) -> None:
+    """UserError where rows differ in version of metric or task, device kind or precision (rule 11)."""
+    found: dict[str, set] = {}
+    for row in rows:
+        for key in ("device_kind", "precision") if row["record"] else ():
+            found.setdefault(key.replace("_", " "), set()).add(row["record"][key])
+        for metric, version in row["score"]["versions"].items() if row["score"] else ():
+            found.setdefault(f"version of {metric}", set()).add(version)
+    for what, values in found.items():
+        if len(values) > 1:
+            raise UserError(
+                f"one table cannot mix runs of different {what} ({', '.join(sorted(map(str, values)))}); "
+                "run the older ones again"
+            )
+
+
+def main_metric(rows: Sequence[Result], variant: str) -> Comparison | None:
+    """The table's main metric of one variant, without the table; None where it has no score."""
+    scores = list(scores_of(rows, variant).values())
+    return score.interval(scores, score.main_metric(scores[0])) if scores else None
+
+
+def gain(
+    rows: Sequence[Result], better: str, worse: str, beyond: Sequence[str] | None = None
+) -> Comparison | None:
+    """F1(better) - F1(worse), less the same of the pair `beyond`; over the seeds that all of them have.
+
+    Of other tasks than slots in their main metric, and the other way round where lower is better. None where
+    there is no such seed.
+    """
+    variants = (better, worse, *(beyond or ()))
+    scores = [scores_of(rows, name) for name in variants]
+    shared = sorted(set.intersection(*(set(some) for some in scores)))
+    if not shared:
+        return None
+    metric = score.main_metric(scores[0][shared[0]])
+    sign = -1 if METRICS[metric].lower_is_better else 1
+    weights = [sign * weight for weight in (1, -1, -1, 1)[: len(variants)]]
+    return score.contrast([[s[i] for i in shared] for s in scores], weights, metric)
+
+
+def relative_gain(rows: Sequence[Result], variant: str, over: str) -> Comparison | None:
+    """The difference of two variants' main metrics over the second's, above 0 where the first is better, on
+    the seeds that both have.
+
+    None where there is no such seed, or over an F1 below `LEAST_DIFFERENCE`: hundreds of per cent of
+    nothing.
+    """
+    own, base = (scores_of(rows, name) for name in (variant, over))
+    if not (shared := sorted(own.keys() & base.keys())):
+        return None
+    metric = score.main_metric(own[shared[0]])
+    of = METRICS[metric].rule
+    pair = [stats.stack_seeds([score.speaker_sums(one[s], metric) for s in shared]) for one in (own, base)]
+    sign = -1 if METRICS[metric].lower_is_better else 1
+    first, second = (float(of(part.sums.sum(axis=1)).mean()) for part in pair)
+    if sign > 0 and second < LEAST_DIFFERENCE:
+        return None
+    # A quotient varies between seeds as its two sides do, each over the denominator (first order).
+    weights = [1 / max(second, 1e-9), -first / max(second, 1e-9) ** 2]
+    between = seeds.variance([own[shared[0]], base[shared[0]]], weights, metric)
+
+    def relative(sums: np.ndarray) -> np.ndarray:
+        found, before = (of(part) for part in np.split(sums, 2, axis=-1))
+        return sign * (found / np.maximum(before, 1e-9) - 1)  # a draw may hold nothing that was right
+
+    return stats.contrast([stats.side_by_side(pair)], [1], relative, score.rng(), between)
+
+
+def _status(runs: Sequence[Result]) -> str:
+    """What became of a variant's seeds: "ok", or "2 ok, 1 diverged"."""
+    found = Counter(run["status"] for run in runs)
+    return next(iter(found)) if len(found) == 1 else ", ".join(f"{n} {s}" for s, n in found.items())
+
+
+def _cost(runs: Sequence[Result]) -> dict:
+    """Parameters, and wall seconds as the mean over seeds."""
+    records = [run["record"] for run in runs if run["record"]]
+    if not records:
+        return {}
+    trained, llm = (records[0][key] for key in ("trained_parameters", "llm_parameters"))
+    seconds = sum(record["wall_seconds"] for record in records) / len(records)
+    record = records[0]
+    seen = {key: record[key] for key in tables.UNEQUAL} | {key: record.get(key) for key in tables.BEFORE}
+    seen[tables.EXCLUDED] = len(record.get("data", {}).get("excluded", ())) or None
+    return {"trained_parameters": trained, "llm_share": trained / llm, **seen, "seconds": seconds}
+
+
+def _quality(scores: dict[int, dict]) -> dict:
+    one = next(iter(scores.values()))
+    main = score.main_metric(one)
+    in_all = set.intersection(*(set(s["metrics"]) for s in scores.values()))
+    held = [m.name for m in tables.of_task(score.task_of(one)) if m.name in in_all or m.always]
+    found = {name: score.interval(list(scores.values()), name) for name in held}
+    line: dict[str, Any] = {
+        "n": found[main].n,
+        "speakers": found[main].n_speakers,
+        "seeds": found[main].n_seeds,
+    }
+    line["partial_match_version"] = one["versions"].get("partial_match")
+    for name, interval in found.items():
+        line |= _three(name, interval)
+    return line
+
+
+def _difference(scores: dict[int, dict], base: dict[int, dict], shared: list[int]) -> dict:
+    metric = score.main_metric(scores[shared[0]])
+    found = score.difference([scores[s] for s in shared], [base[s] for s in shared], metric)
+    tested = {"difference_p": found.p, "difference_se": found.standard_error}
+    return {**_three("difference", found), **tested, "difference_seeds": found.n_seeds, "compared": found}
+
+
+def _test(lines: list[dict]) -> None:
+    """Holm's correction over the differences of a table, and whether each counts as one."""
+    tested = [line for line in lines if "compared" in line]
+    for line, p in zip(tested, stats.holm([line["difference_p"] for line in tested]), strict=True):
+        line |= {"difference_p": p, "differs": differ(line.pop("compared"), p)}
+
+
+def _three(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}

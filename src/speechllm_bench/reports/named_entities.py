@@ -1,0 +1,269 @@
+"""Named entities: F1 by tag, boundaries that are missed, and how good the labels of an annotator are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from speechllm_bench import metrics, stats
+from speechllm_bench.data.annotators.entities import FILTERS, Labels
+from speechllm_bench.evaluation import score, seeds
+from speechllm_bench.metrics import f1, ner_f1
+from speechllm_bench.reports.stored_runs import predictions
+from speechllm_bench.schema import ENTITY_TAGS, Prediction, Utterance
+from speechllm_bench.studies import Result
+from speechllm_bench.tasks import ner
+from speechllm_bench.tasks.prompt import contains
+
+RARE = 0.02  # of all gold entities: a tag that has fewer is rare
+
+
+TAGS_CAPTION = (
+    "F1 of named entities by tag, rarest first, with how often gold has each, over the answers of all "
+    "seeds. 0.000: a tag that is never found."
+)
+
+
+class _Answer(NamedTuple):
+    """One answer's entities, parsed once for all tags."""
+
+    id: str
+    speaker: str
+    gold: list[tuple[str, str]]
+    said: list[tuple[str, str]]
+
+    def counts(self, tags: set[str]) -> tuple[float, ...]:
+        """`ner_f1.counts` of the entities with these tags."""
+        return ner_f1.counts(*([e for e in some if e[0] in tags] for some in (self.gold, self.said)))
+
+
+def f1_by_tag(rows: Sequence[Result]) -> pd.DataFrame:
+    """One row a variant, one column a tag with how often it is gold, rarest first; seeds are summed.
+
+    rows: of `studies.records`; those that were asked for entities and have a score. Entities match as in
+    `metrics.ner_f1`, within their tag.
+    """
+    answers = _answers(rows)
+    often = _often(answers)
+    lines = {}
+    for variant, own in answers.items():
+        said = [answer for of_seed in own.values() for answer in of_seed]
+        lines[variant] = {
+            f"{tag} ({n})": float(f1(np.sum([one.counts({tag}) for one in said], axis=0)))
+            for tag, n in reversed(often.most_common())
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def tags_table(rows: Sequence[Result]) -> pd.DataFrame:
+    """`f1_by_tag` as text, with the variants in a column; empty where nothing was asked for entities."""
+    found = f1_by_tag(rows)
+    return found.map("{:.3f}".format).rename_axis("variant").reset_index() if len(found) else found
+
+
+def f1_of_rare_tags(rows: Sequence[Result], baseline: str) -> pd.DataFrame:
+    """One row a variant: how often it says a rare tag, F1 over the entities of all these tags together, and
+    its paired difference to the baseline, with intervals. With a handful of entities they are wide, which is
+    the point of them. Two variants that never say such a tag have no difference: nothing was tested.
+
+    rows: as of `f1_by_tag`. Empty where no tag is rare.
+    """
+    answers = _answers(rows)
+    often = _often(answers)
+    rare = {tag for tag, n in often.items() if n < RARE * often.total()}
+    if not rare:
+        return pd.DataFrame()
+    named = f"{', '.join(sorted(rare))}: {sum(often[tag] for tag in rare)} entities"
+    sums = {
+        variant: {seed: _by_speaker(said, rare) for seed, said in seeds.items()}
+        for variant, seeds in answers.items()
+    }
+    labelled = {  # counts are (found, said, gold)
+        variant: int(sum(seed.sums[..., 1].sum() for seed in own.values())) for variant, own in sums.items()
+    }
+    lines = []
+    for variant, own in sums.items():
+        between = seeds.pooled("ner_f1")
+        found = stats.contrast([stats.stack_seeds(list(own.values()))], [1], f1, score.rng(), between)
+        found = stats.within(found, 0, 1)
+        line = {"variant": variant, "labels said": labelled[variant]}
+        line |= {f"F1 of {named}": stats.with_interval(found.value, found.low, found.high)}
+        both = sorted(own.keys() & sums.get(baseline, {}).keys())
+        line[f"difference to {baseline}"] = "–"
+        if both and variant != baseline and labelled[variant] + labelled[baseline]:
+            pair = [stats.stack_seeds([one[seed] for seed in both]) for one in (own, sums[baseline])]
+            found = stats.contrast(pair, [1, -1], f1, score.rng(), between and 2 * between)
+            line[f"difference to {baseline}"] = stats.with_interval(found.value, found.low, found.high, "+")
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _answers(rows: Sequence[Result]) -> dict[str, dict[int, list[_Answer]]]:
+    """By variant and seed: answers of the runs that were asked for entities and have a score."""
+    found: dict[str, dict[int, list[_Answer]]] = {}
+    for row in rows:
+        if row["score"] and row["run"].config.evaluation.task == ner.NAME:
+            found.setdefault(row["variant"], {})[row["seed"]] = [
+                _Answer(p.example_id, p.speaker, ner.parse(p.gold) or [], ner.parse(p.raw) or [])
+                for p in predictions(row["run"])
+            ]
+    return found
+
+
+def _often(answers: dict[str, dict[int, list[_Answer]]]) -> Counter[str]:
+    """How often each tag is gold in one run's answers: all runs were asked the same."""
+    first = next((said for seeds in answers.values() for said in seeds.values()), [])
+    return Counter(tag for answer in first for tag, _ in answer.gold)
+
+
+def _by_speaker(said: list[_Answer], tags: set[str]) -> stats.SpeakerSums:
+    counts = np.array([one.counts(tags) for one in said], float)
+    return stats.sum_by_speaker([one.id for one in said], [one.speaker for one in said], counts)
+
+
+ENDS = ("found", "boundary", "missed")
+
+
+def boundary_errors(rows: Sequence[Result], utterances: Sequence[Utterance]) -> pd.DataFrame:
+    """One row a variant and group of gold entities: how many, and the share of each end.
+
+    rows: of `studies.records`; utterances: of the split that they answered. Groups are an entity's words, and
+    about thirds of the speaking rate where there are voices. Seeds are summed.
+    """
+    spoken = {u.id: u for u in utterances}
+    lines = []
+    for row in rows:
+        if not row["score"] or row["run"].config.evaluation.task != ner.NAME:
+            continue
+        for prediction in predictions(row["run"]):
+            voice = spoken[prediction.utterance_id].voice
+            for phrase, end in ends(prediction):
+                rate = voice.rate if voice else float("nan")
+                lines.append((row["variant"], len(phrase.split()), rate, end))
+    frame = pd.DataFrame(lines, columns=["variant", "words", "rate", "end"])
+    length = frame["words"].clip(upper=4).map({1: "1 word", 2: "2 words", 3: "3 words", 4: "4 words or more"})
+    parts = [frame.assign(group=length)]
+    slow, fast = frame["rate"].quantile([1 / 3, 2 / 3])
+    if slow < fast:  # by the rate's own value: entities said alike stand together, in every variant's rows
+        cuts = [float("-inf"), slow, fast, float("inf")]
+        thirds = pd.cut(frame["rate"], cuts, labels=["slow", "medium", "fast"]).astype(str)
+        parts.append(frame.assign(group=thirds))
+    both = pd.concat(parts, ignore_index=True)
+    shares = pd.crosstab([both["variant"], both["group"]], both["end"], normalize="index")
+    counted = both.groupby(["variant", "group"]).size().rename("entities")
+    return shares.reindex(columns=list(ENDS), fill_value=0.0).join(counted).reset_index()
+
+
+def ends(prediction: Prediction) -> list[tuple[str, str]]:
+    """Each gold entity's phrase, and what became of it.
+
+    found: said with its tag. boundary: its tag was said with a phrase that shares words with it and is no
+    gold entity. missed: anything else. An answer that cannot be parsed misses all.
+    """
+    gold, said = ner.parse(prediction.gold) or [], Counter(ner.parse(prediction.raw) or ())
+    wrong = said - Counter(gold)
+    found = []
+    for tag, phrase in gold:
+        near = [e for e in wrong.elements() if e[0] == tag and set(e[1].split()) & set(phrase.split())]
+        if said[tag, phrase]:
+            said[tag, phrase] -= 1
+            found.append((phrase, "found"))
+        elif near:
+            wrong[near[0]] -= 1
+            found.append((phrase, "boundary"))
+        else:
+            found.append((phrase, "missed"))
+    return found
+
+
+LABEL_KINDS = ("right", "wrong tag", "wrong boundary", "meaningless tag", "not said", "no entity", "omitted")
+"""What becomes of an entity: one that was labelled, or one that was not (omitted)."""
+
+_STEPS = ("as written", *FILTERS)
+_RATES = {"precision": metrics.precision, "recall": metrics.recall, "F1": metrics.f1}
+
+Written = Mapping[str, Sequence[Labels | None]]
+"""An annotator's labels of some turns, by its name; None: its answer could not be read."""
+
+
+def label_quality(written: Written, gold: Sequence[Labels], turns: Sequence[Utterance]) -> pd.DataFrame:
+    """One row an annotator and filter, each filter on top of the ones before it.
+
+    Entities match as `metrics.ner_f1` matches them. F1 has a 95 % interval over the turns' speakers.
+    """
+    lines = []
+    for name, labels in written.items():
+        for step, kept in _after_each_filter(labels, turns):
+            counts = np.array([ner_f1.counts(*pair) for pair in zip(gold, kept, strict=True)])
+            alone = np.array([ner_f1.label_counts(*pair) for pair in zip(gold, kept, strict=True)])
+            line = {"annotator": name, "filter": step, "unreadable answers": sum(a is None for a in labels)}
+            line |= {"labels": int(counts[:, 1].sum())}
+            line |= {rate: float(of(counts.sum(axis=0))) for rate, of in _RATES.items()}
+            interval = _interval(turns, counts)
+            line |= {"F1, low": interval.low, "F1, high": interval.high}
+            lines.append(line | {"label-F1": float(metrics.f1(alone.sum(axis=0)))})
+    return pd.DataFrame(lines)
+
+
+def label_errors(written: Written, gold: Sequence[Labels], turns: Sequence[Utterance]) -> pd.DataFrame:
+    """One row an annotator and filter: how many entities met which of `LABEL_KINDS`."""
+    lines = []
+    for name, labels in written.items():
+        for step, kept in _after_each_filter(labels, turns):
+            ends: Counter[str] = Counter()
+            for wanted, found, turn in zip(gold, kept, turns, strict=True):
+                ends += label_kinds(wanted, found, turn.transcript)
+            lines.append({"annotator": name, "filter": step} | {kind: ends[kind] for kind in LABEL_KINDS})
+    return pd.DataFrame(lines, columns=["annotator", "filter", *LABEL_KINDS])
+
+
+def label_kinds(gold: Labels, labels: Labels | None, transcript: str) -> Counter[str]:
+    """Counts of what became of one turn's entities, by `LABEL_KINDS`.
+
+    Each label has one kind, the first that holds: meaningless tag; phrase not said; the phrase of a gold
+    entity; words shared with a gold entity of its tag; no entity. A gold entity that no label has used up is
+    omitted; those with a meaningless tag come last, so that a filter leaves the other labels' kinds alone.
+    """
+    left, wrong = Counter(gold), Counter(labels or ()) - Counter(gold)
+    left -= Counter(labels or ())
+    found = Counter({"right": len(gold) - left.total()})
+
+    def use_up(tag: str | None, phrase: str | None = None, words: str = "") -> bool:
+        for entity in left.elements():
+            same = phrase == entity[1] or bool(set(words.split()) & set(entity[1].split()))
+            if same and tag in (None, entity[0]):
+                left[entity] -= 1
+                return True
+        return False
+
+    for tag, phrase in sorted(wrong.elements(), key=lambda label: label[0] not in ENTITY_TAGS):
+        if tag not in ENTITY_TAGS:
+            use_up(None, phrase)
+            found["meaningless tag"] += 1
+        elif not contains(transcript, phrase):
+            found["not said"] += 1
+        elif use_up(None, phrase):
+            found["wrong tag"] += 1
+        elif use_up(tag, words=phrase):
+            found["wrong boundary"] += 1
+        else:
+            found["no entity"] += 1
+    return found + Counter(omitted=left.total())
+
+
+def _after_each_filter(labels: Sequence[Labels | None], turns: Sequence[Utterance]):
+    """The labels as written, and after each filter on top of the ones before it, by name."""
+    kept = [labels_of_turn or () for labels_of_turn in labels]
+    yield _STEPS[0], kept
+    for name, keep in FILTERS.items():
+        kept = [keep(some, turn.transcript) for some, turn in zip(kept, turns, strict=True)]
+        yield name, kept
+
+
+def _interval(turns: Sequence[Utterance], counts: np.ndarray):
+    summed = stats.sum_by_speaker([turn.id for turn in turns], [turn.speaker for turn in turns], counts)
+    return stats.bootstrap(summed, metrics.f1, np.random.default_rng(0), n_boot=1000)

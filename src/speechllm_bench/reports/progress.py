@@ -1,0 +1,261 @@
+"""How runs trained: learning curves over examples and time, trainings that differ, gradients, warm starts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from speechllm_bench import studies
+from speechllm_bench.evaluation import versions
+from speechllm_bench.experiments import Study
+from speechllm_bench.reports import figures, floors, looks
+from speechllm_bench.reports.stored_runs import LATER, curve_text, read_curve
+from speechllm_bench.schema import CURVE_COLUMNS, SECONDS
+from speechllm_bench.status import Status
+from speechllm_bench.studies import Result
+from speechllm_bench.tasks import MAIN_METRICS
+
+
+def curves(rows: Sequence[studies.Result]) -> pd.DataFrame:
+    """The curve of every run, with `variant` and `seed`; a training that runs share comes once."""
+    frames, seen = [], set()
+    for row in rows:
+        if row["record"] is None or row["run"].stages in seen:
+            continue
+        file = row["run"].folder / "curve.csv"
+        if not file.is_file():
+            continue
+        seen.add(row["run"].stages)
+        curve = read_curve(file, versions.shown_version(row["profile"]))
+        frames.append(curve.assign(variant=row["variant"], seed=row["seed"]))
+    empty = pd.DataFrame(columns=[*CURVE_COLUMNS, "variant", "seed"])
+    return pd.concat(frames, ignore_index=True) if frames else empty
+
+
+def examples_to_reach(curve: pd.DataFrame, level: float) -> pd.DataFrame:
+    """After how many examples, those of all stages, each run's validation F1 first reached `level`.
+
+    One row a variant, one column a seed; NaN where it never did.
+    """
+    f1 = curve[(curve["metric"] == "f1") & (curve["split"] == "validation")]
+    found = f1.groupby(["variant", "seed"], sort=False)[["examples", "value"]].apply(
+        lambda points: points.loc[points["value"] >= level, "examples"].min()
+    )
+    return found.unstack("seed").reindex(f1["variant"].unique())
+
+
+def last_f1(curve: pd.DataFrame, variant: str) -> float:
+    """A variant's F1 on validation at the end of training, its mean over seeds; NaN without a curve."""
+    chosen = curve[(curve["metric"] == "f1") & (curve["split"] == "validation")]
+    chosen = chosen[chosen["variant"] == variant]
+    return chosen.groupby("seed").last()["value"].mean()
+
+
+def curves_figure(study: Study, rows: Sequence[studies.Result]) -> Figure | None:
+    """Validation loss and the decoded tasks' metrics over examples seen; None without a curve.
+
+    Where there are more lines than can be read it is those of the study's telling variants, and of more than
+    six a panel there is a row for each six. A panel in which all variants share one training tells nothing
+    and is left out. A training has the name of the first variant that it made, on whatever test set.
+    """
+    curve = curves(rows)
+    if curve["variant"].nunique() > figures.MOST_LINES:
+        telling = {row["run"].stages for row in rows if row["record"] and row["variant"] in study.telling}
+        curve = curves([row for row in rows if row["record"] and row["run"].stages in telling])
+    names = ("loss", *MAIN_METRICS)
+    n_lines = {metric: trainings(curve, metric) for metric in names}
+    panels = [m for m in names if n_lines[m] > 1] or [m for m in names if n_lines[m]]
+    if not panels:
+        return None
+    rows_of = figures.groups(list(curve["variant"].unique()))
+    figure, axes = figures.panels(len(panels), "page", rows=len(rows_of))
+    for ax, (shown, metric) in zip(axes, itertools.product(rows_of, panels), strict=True):
+        figures.learning_curves(curve[curve["variant"].isin(shown)], ax, metric, looks=looks.of(study))
+        if metric == "f1":
+            floors.draw_on_validation(ax, rows)
+    for column in range(len(panels)):
+        figures.same_limits(axes[column :: len(panels)])
+    figures.legend(figure)
+    return figure
+
+
+def trained_again(rows: Sequence[Result]) -> list[str]:
+    """A sentence a stage that was trained more than once for one seed and ended elsewhere: for whom.
+
+    Weights of stages are not kept with the records. Where a later run finds none the stage is trained again,
+    by the same settings; on another machine it ends a little elsewhere, and so do the rows that stand on it.
+    Trainings are told apart by their curves. rows: of `studies.records`.
+    """
+    ends: dict[tuple[str, str], dict[tuple, tuple[list[str], str]]] = {}  # by stage, by its curve
+    for row in rows:
+        if row["record"] is None or not (file := row["run"].folder / "curve.csv").is_file():
+            continue
+        lines = curve_text(file).splitlines()  # as text: this is done for all studies at once
+        for digest, stage in zip(row["run"].stages, row["run"].config.stages, strict=True):
+            mine = (line for line in lines if line.startswith(f"{stage.name},"))
+            # No two trainings take as long, and older curves lack the later metric.
+            told_apart = (f",train,{SECONDS},", f",{LATER},")
+            own = tuple(line for line in mine if not any(part in line for part in told_apart))
+            trainings = ends.setdefault((stage.name, digest), {})
+            trainings.setdefault(own, ([], _last(own)))[0].append(row["variant"])
+    sentences: dict[tuple, list[str]] = {}
+    for (name, _), trainings in ends.items():
+        if len({end for _, end in trainings.values()}) > 1:
+            who = tuple(tuple(variants) for variants, _ in trainings.values())
+            sentences.setdefault((name, who), []).append(" against ".join(x for _, x in trainings.values()))
+    return [
+        f"The stage {name} was trained {len(who)} times: for "
+        f"{', and again for '.join(', '.join(variants) for variants in who)} "
+        f"(where they ended apart on validation, seed by seed: {'; '.join(found)})."
+        for (name, who), found in sentences.items()
+    ]
+
+
+def _last(lines: Sequence[str]) -> str:
+    """The last value of each metric of validation among lines of a curve."""
+    parts = [line.split(",") for line in lines if ",validation," in line]
+    last = {metric: float(value) for *_, metric, value in parts}
+    return ", ".join(f"{metric} {value:.3f}" for metric, value in last.items())
+
+
+def trainings(curve: pd.DataFrame, metric: str) -> int:
+    """How many different trainings a metric's curves on validation are of; variants may share one.
+
+    curve: the runs' curve.csv, one below the other, with `variant`. Two are one training where all values of
+    the stages that have the metric are the same.
+    """
+    chosen = curve[(curve["metric"] == metric) & (curve["split"] == "validation")]
+    whole = curve[curve["stage"].isin(chosen["stage"]) & curve["variant"].isin(chosen["variant"])]
+    return len({tuple(points["value"]) for _, points in whole.groupby("variant")})
+
+
+def gradients(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
+    """One row a variant: seeds run and diverged, the largest gradient norm before clipping, spikes counted.
+
+    rows: of `studies.records`; curve: of `curves`. A spike is a step whose gradient norm is
+    above `training.loop.SPIKE` times the median of its part of the curve. Norms are the largest over
+    seeds, spikes and steps the mean a seed; NaN where no seed is run, or where another variant has the curve
+    of a training that both share.
+    """
+    lines = []
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        found = [row for row in rows if row["variant"] == variant and row["record"]]
+        drawn = curve[(curve["variant"] == variant) & (curve["split"] == "train")]
+        spikes = drawn[drawn["metric"] == "gradient_spikes"]["value"].sum()
+        steps = drawn.groupby(["seed", "stage"])["step"].max().groupby("seed").sum().mean()
+        lines.append(
+            {
+                "variant": variant,
+                "seeds run": len(found),
+                "diverged": sum(row["status"] == Status.DIVERGED for row in found),
+                "largest gradient norm": drawn[drawn["metric"] == "gradient_norm_max"]["value"].max(),
+                "spikes a seed": spikes / drawn["seed"].nunique() if len(drawn) else float("nan"),
+                "steps a seed": steps,
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def gradients_figure(study: Study, curve: pd.DataFrame) -> Figure | None:
+    """The largest gradient norm, log scale, and the training loss over examples; None without a curve."""
+    if not (curve["metric"] == "gradient_norm_max").any():
+        return None
+    figure, axes = figures.panels(2, "page")
+    own = looks.of(study)
+    figures.learning_curves(curve, axes[0], "gradient_norm_max", "train", looks=own)
+    axes[0].set_yscale("log")
+    axes[0].set_ylabel("largest gradient norm")
+    figures.learning_curves(curve, axes[1], "loss", "train", looks=own)
+    figures.legend(figure)
+    return figure
+
+
+FAMILY = "mlp"  # the adapter whose variants are drawn: all of them would be too many lines
+ALIGNMENT_CAPTION = (
+    "At the end of each stage, on validation, means over seeds. WER, CTC: of greedy decoding by the CTC head "
+    "at the end of the warm start. WER, LLM: of the LLM's answers at the end of transcription. "
+    "Core-seconds: seconds of training steps times threads; on a GPU seconds alone."
+)
+
+
+def alignment(rows: Sequence[Result]) -> pd.DataFrame:
+    """One row a variant that was trained and hears its own audio; "–" where a training has no such stage.
+
+    rows: of `studies.records`.
+    """
+    found: dict[str, list[dict]] = {}
+    for row in rows:
+        file = row["run"].folder / "curve.csv" if row["record"] else None
+        if file and file.is_file() and row["run"].stages and row["run"].config.evaluation.audio == "own":
+            found.setdefault(row["variant"], []).append(_end(read_curve(file), row["record"]))
+    ends = {variant: pd.DataFrame(some).mean() for variant, some in found.items()}
+    return pd.DataFrame([{"variant": variant} | _shown(end) for variant, end in ends.items()])
+
+
+def _end(curve: pd.DataFrame, record: dict) -> dict[str, float]:
+    """The last values on validation of one training, and what it took; NaN where it has no such stage."""
+    validated = curve[curve["split"] == "validation"]
+    last = validated.groupby(["stage", "metric"])["value"].last()
+    return {
+        "wer_ctc": last.get(("warm_start", "wer"), math.nan),
+        "wer_llm": last.get(("transcription", "wer"), math.nan),
+        "f1": last.get(("slots", "f1"), math.nan),
+        "examples": curve["examples"].max(),
+        "seconds": curve[curve["metric"] == SECONDS]["value"].max() * _cores(record),
+    }
+
+
+def _shown(end: pd.Series) -> dict[str, str]:
+    def shown(name: str, form: str) -> str:
+        return "–" if pd.isna(end[name]) else format(end[name], form)
+
+    return {
+        "WER, CTC": shown("wer_ctc", ".3f"),
+        "WER, LLM": shown("wer_llm", ".3f"),
+        "validation F1": shown("f1", ".3f"),
+        "examples": shown("examples", ",.0f"),
+        "core-seconds": shown("seconds", ",.0f"),
+    }
+
+
+def _cores(record: dict) -> int:
+    """The factor from seconds to core-seconds; 1 on a GPU."""
+    return record["threads"] if record["device_kind"] == "cpu" else 1
+
+
+def timed(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
+    """The curve with a column `seconds`: core-seconds of training at each point, the mean over seeds.
+
+    rows: of `studies.records`; curve: of `curves`. Points of a curve without a clock are left
+    out.
+    """
+    threads = {(row["variant"], row["seed"]): _cores(row["record"]) for row in rows if row["record"]}
+    clock = curve[curve["metric"] == SECONDS].copy()
+    pairs = zip(clock["variant"], clock["seed"], strict=True)
+    clock["seconds"] = clock["value"] * [threads[pair] for pair in pairs]
+    by = ["variant", "stage", "step"]
+    mean = clock.groupby(by, sort=False)["seconds"].mean().reset_index()
+    mean["seconds"] += 1e-6 * mean["step"]  # a clock of hundredths may not tell two points apart
+    return curve.merge(mean, on=by)
+
+
+def seconds_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
+    """Validation WER and F1 of one adapter's variants over core-seconds; None without a curve."""
+    adapters = {row["variant"]: row["run"].config.adapter for row in rows if row["record"]}
+    chosen = [name for name, adapter in adapters.items() if adapter and adapter.kind == FAMILY]
+    drawn = timed(rows, curve[curve["variant"].isin(chosen)])
+    validated = drawn[drawn["split"] == "validation"]
+    panels = [metric for metric in ("wer", "f1") if (validated["metric"] == metric).any()]
+    if not panels:
+        return None
+    figure, axes = figures.panels(len(panels), "page")
+    for metric, ax in zip(panels, axes, strict=True):
+        figures.learning_curves(drawn, ax, metric, x="seconds", looks=looks.of(study))
+        if metric == "f1":
+            floors.draw_on_validation(ax, rows)
+    figures.legend(figure)
+    return figure

@@ -1,0 +1,228 @@
+"""Scores against sizes: trained parameters, families of adapters, and LLMs by their supervision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from speechllm_bench.experiments import Study
+from speechllm_bench.reports import figures, floors, looks, measured
+from speechllm_bench.reports.looks import Looks
+from speechllm_bench.stats import with_interval
+from speechllm_bench.studies import Result
+from speechllm_bench.tasks import MAIN_METRICS
+
+
+def parameters_figure(study: Study, frame: pd.DataFrame) -> Figure | None:
+    """Each task's main metric with intervals against trained parameters; None where nothing that learns was
+    scored, where most train as many, and where there are more points than can be told apart.
+    """
+    if len(that_learn(frame)) > figures.MOST_LINES:
+        return None
+    scored = [m for m in MAIN_METRICS if m in frame and sizes_tell(frame, m)]
+    if not scored:
+        return None
+    figure, axes = figures.panels(len(scored), "column" if len(scored) == 1 else "page")
+    answerers = {name: study.variant(name).evaluation.answerer for name in study.variants}
+    for metric, ax in zip(scored, axes, strict=True):
+        metric_against_parameters(frame, ax, looks.of(study), metric)
+        if metric == "f1":
+            floors.draw_of_table(ax, frame, answerers)
+    figures.legend(figure)
+    return figure
+
+
+@mpl.rc_context(figures.STYLE)
+def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metric: str = "f1") -> Axes:
+    """Our F1 with its interval by trained parameters (log scale), and the paper's in the label.
+
+    frame: of `measured.study_table`; what trains nothing has no place on the axis and is left out. Reported
+    figures have no marker: the paper's models have other sizes, and its scale would press ours flat. metric:
+    one of `tasks.MAIN_METRICS`.
+    """
+    for row in that_learn(frame).to_dict("records"):
+        style, size = looks[row["variant"]], row["trained_parameters"]
+        value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
+        if pd.isna(value) and metric != "f1":
+            continue  # it is asked something else
+        if pd.notna(value):
+            paper = f" (paper: {row['reported']:.3g})" if pd.notna(row["reported"]) else ""
+            ax.plot(size, value, color=style.colour, marker=style.marker, ls="", label=style.label + paper)
+            bars = [[value - low], [high - value]]
+            ax.errorbar(size, value, bars, color=style.colour, ls="", lw=1, capsize=2)
+    ax.set_ylim(0, None)
+    ax.set_ylabel(figures.METRIC_LABELS[metric])
+    figures.parameters_axis(ax)
+    return ax
+
+
+def sizes_tell(frame: pd.DataFrame, metric: str) -> bool:
+    """Whether parameters tell points apart: about half of those that hear have one size, or fewer.
+
+    frame: of `measured.study_table`. Where they do not, all points would stand above each other.
+    """
+    learned = that_learn(frame)
+    hear = learned[learned["floor"].isna()] if "floor" in learned else learned
+    sizes = hear.loc[hear[metric].notna(), "trained_parameters"].value_counts()
+    return len(sizes) > 1 and sizes.iloc[0] <= (sizes.sum() + 1) // 2
+
+
+def that_learn(frame: pd.DataFrame) -> pd.DataFrame:
+    """The variants of a `measured.study_table` that were run and train something."""
+    return frame[frame["trained_parameters"].fillna(0) > 0]
+
+
+FEW = {False: "many turns", True: "few turns"}
+
+
+def families(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
+    """One row a run with an adapter that was scored on the turns' own audio.
+
+    `kind` of adapter, `few` training turns or many, `parameters`, `f1` with `low` and `high`, and `gap`.
+
+    The gap is validation loss less training loss at the end, in nats per target token: overfitting. Of runs
+    that share their training the first alone has one.
+    """
+    lines = []
+    for row in rows:
+        config = row["run"].config if row["score"] else None
+        if config is None or config.adapter is None or config.evaluation.audio == "other":
+            continue
+        f1 = row["score"]["metrics"]["f1"]
+        mine = curve[(curve["variant"] == row["variant"]) & (curve["seed"] == row["seed"])]
+        last = mine[mine["metric"] == "loss"].groupby("split")["value"].last()
+        lines.append(
+            {
+                "variant": row["variant"],
+                "kind": config.adapter.kind,
+                "few": config.stages[-1].train_share is not None,
+                "parameters": row["record"]["adapter_parameters"],
+                "f1": f1["value"],
+                "low": f1["low"],
+                "high": f1["high"],
+                "gap": last.get("validation", math.nan) - last.get("train", math.nan),
+            }
+        )
+    columns = ["variant", "kind", "few", "parameters", "f1", "low", "high", "gap"]
+    return pd.DataFrame(lines, columns=columns).sort_values(["kind", "few", "parameters"])
+
+
+def families_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
+    """F1 with intervals, and the gap, over the adapter's parameters; None where nothing was scored.
+
+    A family is a line; filled markers have seen many training turns, hollow ones few.
+    """
+    frame = families(rows, curve)
+    if frame.empty:
+        return None
+    figure, axes = figures.panels(2, "page")
+    adapters = looks.of_axis(study, "adapter", frame["kind"])
+    for (kind, few), points in frame.groupby(["kind", "few"]):
+        style = adapters[kind]
+        drawn = {"color": style.colour, "marker": style.marker, "ls": style.dash, "lw": 0.7 if few else 1.3}
+        drawn |= {"mfc": "none"} if few else {}
+        bars = [points["f1"] - points["low"], points["high"] - points["f1"]]
+        label = f"{style.label}, {FEW[few]}" if few else style.label
+        axes[0].plot(points["parameters"], points["f1"], label=label, **drawn)
+        axes[0].errorbar(points["parameters"], points["f1"], bars, color=style.colour, ls="", lw=1, capsize=2)
+        axes[1].plot(points["parameters"], points["gap"], **drawn)
+    for ax, label in zip(axes, ("F1 (partial match)", "validation loss − training loss"), strict=True):
+        ax.set_ylabel(label)
+        figures.parameters_axis(ax)
+    floors.draw(axes[0], rows)
+    axes[0].set_ylim(0, None)
+    figures.legend(figure)
+    return figure
+
+
+USUAL = "regular"  # the supervision that changes are from
+CHANGES = ["foundation", "supervision", "llm_parameters", "f1", "low", "high"]
+CHANGES += ["change", "change_low", "change_high", "relative", "relative_low", "relative_high"]
+CHANGES_CAPTION = (
+    "Changes are paired differences to regular supervision of the same LLM. Relative changes are shares of "
+    "its F1; there is none where that F1 is below 0.05. In brackets: 95 % interval by bootstrap over "
+    "speakers and seeds."
+)
+
+
+def changes(rows: Sequence[Result]) -> pd.DataFrame:
+    """One row a foundation and supervision that was scored: F1 with its interval, and what it changes.
+
+    rows: of `studies.records`. `change` is the paired difference to regular supervision of the same
+    foundation, `relative` that over regular supervision's F1, on the seeds that both have, with their
+    intervals; NaN without it, and `relative` over next to nothing.
+    """
+    taught = {
+        (row["axes"]["llm"], row["axes"]["supervision"]): row["variant"]
+        for row in rows
+        if {"llm", "supervision"} == row["axes"].keys()
+    }
+    lines = []
+    for (foundation, supervision), variant in taught.items():
+        if (f1 := measured.main_metric(rows, variant)) is None:
+            continue
+        record = next(row["record"] for row in rows if row["variant"] == variant and row["record"])
+        line = [foundation, supervision, record["llm_parameters"], f1.value, f1.low, f1.high]
+        regular = taught.get((foundation, USUAL))
+        for of in (measured.gain, measured.relative_gain):
+            found = of(rows, variant, regular) if regular and supervision != USUAL else None
+            line += [found.value, found.low, found.high] if found else [float("nan")] * 3
+        lines.append(line)
+    return pd.DataFrame(lines, columns=CHANGES)
+
+
+def changes_display(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
+    """`changes` as they are read: a dash where there is nothing to compare with."""
+    supervisions = looks.of_axis(study, "supervision")
+
+    def interval(row, value: str, low: str, high: str, sign: str = "") -> str:
+        if pd.isna(row[value]):
+            return "–"
+        return with_interval(row[value], row[low], row[high], sign)
+
+    lines = [
+        {
+            "Foundation": row["foundation"].replace("_", " "),
+            "Supervision": supervisions[row["supervision"]].label,
+            "F1": interval(row, "f1", "low", "high"),
+            "Change": interval(row, "change", "change_low", "change_high", "+"),
+            "Relative": interval(row, "relative", "relative_low", "relative_high", "+"),
+        }
+        for row in frame.to_dict("records")
+    ]
+    return pd.DataFrame(lines, columns=["Foundation", "Supervision", "F1", "Change", "Relative"])
+
+
+def types_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
+    """F1 with intervals, a group of bars a foundation, a bar a supervision; None where nothing was scored."""
+    frame = changes(rows)
+    if frame.empty:
+        return None
+    own = looks.of_axis(study, "supervision")
+    by = {"foundation": list(frame["foundation"].unique()), "supervision": list(own)}
+    return figures.bars_figure(frame, by, own, lambda ax: floors.draw(ax, rows))
+
+
+def scale_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
+    """F1 with intervals over the LLM's parameters, a line a supervision; None where nothing was scored."""
+    frame = changes(rows)
+    if frame.empty:
+        return None
+    figure, (ax,) = figures.panels(1, "column")
+    for supervision, style in looks.of_axis(study, "supervision").items():
+        drawn = frame[frame["supervision"] == supervision].sort_values("llm_parameters")
+        bars = [drawn["f1"] - drawn["low"], drawn["high"] - drawn["f1"]]
+        look = {"color": style.colour, "marker": style.marker, "ls": style.dash, "elinewidth": 1}
+        ax.errorbar(drawn["llm_parameters"], drawn["f1"], bars, label=style.label, capsize=2, **look)
+    floors.draw(ax, rows)
+    figures.parameters_axis(ax)
+    ax.set_xlabel("parameters of the LLM")
+    ax.set_ylabel("F1 (partial match)")
+    ax.set_ylim(0, None)
+    figures.legend(figure)
+    return figure

@@ -1,0 +1,146 @@
+"""What is stored of runs, as reports read it: scores by seed, answers, curves, and runs named by digest."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from speechllm_bench import places, runs, sealed, studies
+from speechllm_bench.errors import UserError
+from speechllm_bench.numbers import Row
+from speechllm_bench.schema import CURVE_COLUMNS, Prediction
+from speechllm_bench.studies import Result, Run
+
+LATER = "f1_v2"
+"""A metric that older curves lack, which tells no two trainings apart."""
+
+Scores = dict[int, dict]
+"""By seed, the score of each run of a variant that has one."""
+
+
+def scores_of(rows: Sequence[Result], variant: str) -> Scores:
+    return {row["seed"]: row["score"] for row in rows if row["variant"] == variant and row["score"]}
+
+
+def scored_variants(rows: Sequence[Result]) -> dict[str, list[Result]]:
+    """The rows of each variant that have a score, in the study's order; variants without any are left out."""
+    found: dict[str, list[Result]] = {}
+    for row in rows:
+        if row["score"]:
+            found.setdefault(row["variant"], []).append(row)
+    return found
+
+
+def comparable(own: Scores, base: Scores) -> list[int]:
+    """Seeds that both have, if both answered the same questions."""
+    return sorted(seed for seed in own.keys() & base.keys() if own[seed]["items"] == base[seed]["items"])
+
+
+def predictions(run: Run) -> list[Prediction]:
+    """All answers of a run, in the order of its test set."""
+    file = run.folder / "predictions.jsonl.gz"
+    if not file.is_file():
+        raise UserError(f"{run.name} has no predictions; delete its folder and run it again")
+    remedy = f"delete its folder and run {run.name} again"
+    if (record := run.folder / "run.json").is_file():
+        sealed.read(record, remedy)
+    return read_predictions(file, remedy)
+
+
+def read_predictions(file: Path, remedy: str) -> list[Prediction]:
+    """All answers in a file; UserError, with the remedy, where it is missing or damaged."""
+    if not file.is_file():
+        raise UserError(f"{file} is missing; {remedy}")
+    try:
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            found = [Prediction.from_json(json.loads(line)) for line in lines]
+    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, TypeError, KeyError):
+        found = []  # cut short, another file, or damaged: of the packing, the JSON or a record
+    if not found:
+        raise UserError(f"{file} is damaged; {remedy}")
+    return found
+
+
+def read_curve(file: Path, version: int = 1) -> pd.DataFrame:
+    """A run's curve, in which `f1` is partial match of this version.
+
+    UserError where its file is damaged or is another.
+    """
+    try:
+        curve = pd.read_csv(io.StringIO(curve_text(file)))
+    except ValueError:  # as pandas' own errors are
+        raise UserError(f"{file} is damaged; delete its folder and run again") from None
+    if tuple(curve.columns) != CURVE_COLUMNS:
+        raise UserError(
+            f"{file} is not a curve (its columns are {list(curve.columns)}); delete its folder and run again"
+        )
+    other = "f1" if version == 2 else LATER
+    return curve[curve["metric"] != other].replace({"metric": {LATER: "f1"}}).reset_index(drop=True)
+
+
+def curve_text(file: Path) -> str:
+    """Whole lines: one that is cut would show another value, or none, and nobody would see it."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        text = ""
+    if not text.endswith("\n"):
+        raise UserError(f"{file} is damaged or cut short; delete its folder and run again")
+    return text
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRun:
+    """A run's record, and its score as reports read it; None of a run that diverged."""
+
+    digest: str
+    folder: Path
+    record: dict
+    score: Any  # score.json as it is shown; None where there is none
+
+    @property
+    def config(self) -> dict:
+        return self.record["config"]
+
+    @property
+    def seed(self) -> int:
+        return self.config["seed"]
+
+    @property
+    def stage(self) -> str | None:
+        """The digest of the last stage that made the model."""
+        return self.record["stages"][-1] if self.record.get("stages") else None
+
+    def predictions(self) -> list[Prediction]:
+        return read_predictions(self.folder / "predictions.jsonl.gz", runs.DELETE_FOLDER)
+
+
+def runs_of(row: Row, profile: str) -> list[StoredRun]:
+    """The runs of a row that are on disk, in the order of their seeds."""
+    folders = {digest: places.run_folder(profile, digest) for digest in row.runs}
+    found = [_stored(d, f, profile) for d, f in folders.items() if (f / "run.json").is_file()]
+    return sorted(found, key=lambda one: one.seed)
+
+
+def alike(some: Sequence[StoredRun]) -> list[StoredRun]:
+    """Those with a score that answered what the first of them did."""
+    scored = [one for one in some if one.score]
+    return [one for one in scored if one.score["items"] == scored[0].score["items"]]
+
+
+def _stored(digest: str, folder: Path, profile: str) -> StoredRun:
+    record = sealed.read(folder / "run.json", runs.DELETE_FOLDER)
+    found = StoredRun(digest, folder, record, None)
+    if record["status"] != "ok":
+        return found
+    asked = record["config"]["evaluation"]
+    score = studies.shown_score(folder, found.stage, asked["audio"], asked["task"], profile)
+    return StoredRun(digest, folder, record, score)
