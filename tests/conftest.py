@@ -154,7 +154,7 @@ def tiny_backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_backbones: Path):
     """`tiny_run(adapter="mlp", ...)`: a RunConfig of 6 steps; other keywords replace whole fields."""
-    from speechllm_bench.adapter_config import adapter_config
+    from speechllm_bench.adapter_config import validated
     from speechllm_bench.config import (
         CorpusConfig,
         EncoderConfig,
@@ -170,7 +170,7 @@ def tiny_run(tiny_backbones: Path):
             ),
             "encoder": EncoderConfig(path=str(tiny_backbones / "whisper"), padding="trimmed"),
             "llm": str(tiny_backbones / "llm"),
-            "adapter": adapter_config(**ADAPTERS[adapter]),
+            "adapter": validated(**ADAPTERS[adapter]),
             "lora": None,
             "stages": [
                 StageConfig(

@@ -9,7 +9,7 @@ import yaml
 from conftest import ADAPTERS
 
 from speechllm_bench import identity, paths, profiles, studies
-from speechllm_bench.adapter_config import adapter_config
+from speechllm_bench.adapter_config import validated
 from speechllm_bench.errors import UserError
 
 RECORDS = sorted((paths.PROJECT / "results" / "mini" / "runs").glob("*/run.json"))
@@ -83,7 +83,7 @@ def test_stored_records_have_the_adapter_that_goes_into_their_digest(tiny_run):
         settings = {key: value for key, value in stored.items() if value or key == "kind"}  # 0, False: unused
         if stored["kind"] in ("linear", "pooling"):
             del settings["width"]
-        config = tiny_run().model_copy(update={"adapter": adapter_config(**settings)})
+        config = tiny_run().model_copy(update={"adapter": validated(**settings)})
         assert identity._used(config)["adapter"] == stored, file
         seen.add(stored["kind"])
     assert seen == set(ADAPTERS)

@@ -70,54 +70,57 @@ def test_hashes_find_a_changed_file(run, capsys, file):
 
 def test_a_score_is_recomputed_where_no_hash_was_kept(run):
     unsealed(run)
-    assert not audit.audit(paths.results("mini")).wrong
+    assert not audit.audit_results(paths.results("mini")).wrong
     changed_digit(run)
-    assert not audit.audit(paths.results("mini"), quick=True).wrong  # nothing records what it was
-    (wrong,) = audit.audit(paths.results("mini")).wrong
+    assert not audit.audit_results(paths.results("mini"), quick=True).wrong  # nothing records what it was
+    (wrong,) = audit.audit_results(paths.results("mini")).wrong
     assert "score.json does not agree with the predictions beside it" in wrong
 
 
 def test_a_score_that_was_sealed_wrong_is_found_too(run):
     changed_digit(run)
     sealed.write(run / "run.json", sealed.without(runs.read_json(run / "run.json")))
-    assert not audit.audit(paths.results("mini"), quick=True).wrong
-    assert "does not agree with the predictions" in audit.audit(paths.results("mini")).wrong[0]
+    assert not audit.audit_results(paths.results("mini"), quick=True).wrong
+    assert "does not agree with the predictions" in audit.audit_results(paths.results("mini")).wrong[0]
 
 
 def test_a_run_in_the_folder_of_another_and_one_without_its_files(run):
     other = run.rename(run.with_name("fedcba9876543210"))
-    assert "is of another run (0123456789abcdef)" in audit.audit(paths.results("mini"), quick=True).wrong[0]
+    assert (
+        "is of another run (0123456789abcdef)"
+        in audit.audit_results(paths.results("mini"), quick=True).wrong[0]
+    )
     unsealed(other.rename(run))
     (run / "score.json").unlink()
-    assert "score.json is missing" in audit.audit(paths.results("mini"), quick=True).wrong[0]
+    assert "score.json is missing" in audit.audit_results(paths.results("mini"), quick=True).wrong[0]
 
 
 def test_older_records_of_sound_runs_get_a_seal_and_others_none(run):
     whole = (run / "run.json").read_text()
     unsealed(run)
-    audit.audit(paths.results("mini"), seal=True)
+    audit.audit_results(paths.results("mini"), seal=True)
     assert (run / "run.json").read_text() == whole  # the same bytes: one key at the end
     unsealed(run)
     changed_digit(run)
-    assert audit.audit(paths.results("mini"), seal=True).wrong
+    assert audit.audit_results(paths.results("mini"), seal=True).wrong
     assert sealed.SEAL not in runs.read_json(run / "run.json")
     with pytest.raises(UserError, match="leave out --quick or --seal"):
-        audit.audit(quick=True, seal=True)
+        audit.audit_results(quick=True, seal=True)
 
 
 def test_a_folder_without_results_is_refused(home):
     with pytest.raises(UserError, match="holds no results"):
-        audit.audit(home)
+        audit.audit_results(home)
 
 
 def test_a_changed_table_is_found_and_the_stored_ones_stay(suite):
     (paths.results("smoke") / "runs").mkdir(parents=True)
     written = study.write("adapter_size", "smoke")
-    assert not audit.audit(paths.results("smoke")).wrong
+    assert not audit.audit_results(paths.results("smoke")).wrong
     (table,) = [file for file in written if file.suffix == ".csv"]
     changed = table.read_text().replace("NOT RUN", "ok", 1)
     table.write_text(changed)
-    (wrong,) = audit.audit(paths.results("smoke")).wrong
+    (wrong,) = audit.audit_results(paths.results("smoke")).wrong
     assert wrong.startswith(f"{table} is not what its scores give now; draw it again")
     assert table.read_text() == changed
 
@@ -127,7 +130,7 @@ def test_a_changed_number_is_found(suite):
     study.write("adapter_size", "smoke")
     file = numbers.file("smoke")
     file.write_text(file.read_text().replace("0.402", "0.502", 1))
-    (wrong,) = audit.audit(paths.results("smoke")).wrong
+    (wrong,) = audit.audit_results(paths.results("smoke")).wrong
     assert wrong.startswith(f"{file} is not what its scores give now; draw it again")
 
 
@@ -162,7 +165,7 @@ def test_a_notebook_that_did_not_run_to_its_end_is_found(home, cells, papermill,
     file = home / "results" / "mini" / "study.ipynb"
     metadata = {"papermill": papermill} if papermill else {}
     runs.write_json(file, {"cells": cells, "metadata": metadata})
-    (found,) = notebooks.check(file.parent)
+    (found,) = notebooks.check_notebooks(file.parent)
     if fault is None:
         assert found.wrong is None
     else:
@@ -183,11 +186,11 @@ def test_a_notebooks_status_counts(home, status, fault):
     runs.write_json(file, {"cells": [cell()], "metadata": {}})
     if status:
         sealed.write(file.with_suffix(".json"), status)
-    (found,) = notebooks.check(file.parents[1])
+    (found,) = notebooks.check_notebooks(file.parents[1])
     assert (found.wrong is None) if fault is None else (fault in found.wrong)
 
 
 def test_the_curve_of_a_run_has_the_columns_that_reports_read(run):
     (run / "curve.csv").write_text(",".join(CURVE_COLUMNS[:-1]) + "\n")
     unsealed(run)
-    assert "is not a curve" in audit.audit(paths.results("mini")).wrong[0]
+    assert "is not a curve" in audit.audit_results(paths.results("mini")).wrong[0]

@@ -59,9 +59,9 @@ def test_frames_are_of_each_corpus(tiny_run, monkeypatch):
 
 def test_floors_are_those_of_the_same_test_set(study, paper):
     asked = {name: resolve(paper, study.variant(name), 0).evaluation for name in study.variants}
-    same = floors.questions(asked["harper_harper_whole_transcript"])
-    assert floors.questions(asked["slurp_harper"]) == floors.questions(asked["harper_harper"]) == same
-    assert floors.questions(asked["slurp_slurp"]) != same
+    same = floors.questions_of(asked["harper_harper_whole_transcript"])
+    assert floors.questions_of(asked["slurp_harper"]) == floors.questions_of(asked["harper_harper"]) == same
+    assert floors.questions_of(asked["slurp_slurp"]) != same
     chosen = study.chosen(["extremes"])
     assert {"slurp_slurp_whole_transcript", "harper_harper_chance"} < set(chosen)
     assert "fluent_fluent_chance" not in chosen

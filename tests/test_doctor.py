@@ -12,7 +12,7 @@ def test_a_home_that_is_not_there_is_as_free_as_the_folder_above_it(suite, monke
     (suite / "a_file").touch()
     monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(suite / home))
     free = shutil.disk_usage(suite).free / 2**30
-    [told] = [line for line in doctor.machine() if line.startswith("disk")]
+    [told] = [line for line in doctor.about_machine() if line.startswith("disk")]
     assert float(told.split()[1]) == pytest.approx(free, abs=2)
     assert any("disk     1 GiB" in line for line in doctor.profile_lines("smoke"))
     assert not (suite / "not").exists()

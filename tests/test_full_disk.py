@@ -98,6 +98,6 @@ def test_a_file_that_cannot_be_written_for_another_reason_is_no_full_disk(starte
     def forbidden(*_):
         raise PermissionError(errno.EACCES, "no")
 
-    monkeypatch.setattr(cli, "doctor", forbidden)
+    monkeypatch.setattr(cli, "tell_machine", forbidden)
     with pytest.raises(PermissionError):
         cli.main(["doctor"])

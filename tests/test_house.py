@@ -224,6 +224,18 @@ def test_what_needs_no_torch_loads_none(modules, refused):
 
 def test_no_two_modules_have_one_name():
     """`api`: the front door in Python and OpenAI's protocol; `languages`: a corpus and its table."""
-    modules = Counter(path.stem for path in SOURCES if path.stem != "__init__")
-    modules.update(path.parent.name for path in SOURCES if path.stem == "__init__")
+    modules = Counter(map(_module, SOURCES))
     assert {name for name, n in modules.items() if n > 1} <= {"api", "languages"}
+
+
+def test_no_function_has_the_name_of_a_module():
+    """Else `score.score` and `from ... import score` cannot be told apart where they are read."""
+    modules = set(map(_module, SOURCES))
+    for path in SOURCES:
+        functions = (n for n in ast.parse(path.read_text("utf-8")).body if isinstance(n, ast.FunctionDef))
+        taken = sorted({function.name for function in functions} & modules)
+        assert not taken, f"{_relative(path)} defines {', '.join(taken)}, which are modules too"
+
+
+def _module(path: Path) -> str:
+    return path.parent.name if path.stem == "__init__" else path.stem

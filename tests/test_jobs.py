@@ -379,7 +379,7 @@ def test_a_corrupt_frame_file_gives_one_sentence(done, own_cache):
 
 
 def test_prepare_returns_at_once_when_all_is_there(done, own_cache, monkeypatch):
-    monkeypatch.setattr(store, "build", lambda *a: pytest.fail("spoken again"))
+    monkeypatch.setattr(store, "build_corpus", lambda *a: pytest.fail("spoken again"))
     monkeypatch.setattr(preparation, "_encode", lambda *a: pytest.fail("encoded again"))
     jobs.prepare(done.config, "smoke", 1)
 

@@ -227,5 +227,5 @@ def test_tables_figures_and_pages_are_drawn(odd):
     page = "".join(show.answer("", p).data for p in said)
     assert "&lt;b&gt;angle" in page and "<b>" not in page
     corpus = preparation.ensure_corpus(odd["mlp"].config.corpus, 1)
-    assert show.splits(corpus).notna().all(axis=None)
+    assert show.split_table(corpus).notna().all(axis=None)
     assert show.distributions(corpus, "A-test")

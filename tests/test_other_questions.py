@@ -36,7 +36,7 @@ def few_voices(monkeypatch):
     few = {asks: texts[:1] for asks, texts in sit.WORDINGS.items()}
     monkeypatch.setattr(sit, "WORDINGS", few)
     said = [text for asks, texts in few.items() for text in texts if asks != "detail"]
-    monkeypatch.setattr(spoken_instructions, "texts", lambda: said)
+    monkeypatch.setattr(spoken_instructions, "instruction_texts", lambda: said)
     spoken_instructions.recipe.cache_clear()
     yield
     spoken_instructions.recipe.cache_clear()
@@ -68,7 +68,7 @@ def test_instructions_are_spoken_once_and_only_for_runs_that_hear_them(
         assert np.isfinite(frames[name]).all() and len(corpus.audio(split, i)) > 8000
 
     with monkeypatch.context() as patch:  # and not again
-        patch.setattr("speechllm_bench.data.corpora.store.build", None)
+        patch.setattr("speechllm_bench.data.corpora.store.build_corpus", None)
         jobs.execute(evaluated(asked, audio="other"), "aloud", silent)
     stages = paths.results("aloud") / "stages"
     seen = [runs.read_json(file) for file in sorted(stages.glob("*/stage.json"))]

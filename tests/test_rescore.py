@@ -62,13 +62,13 @@ def test_a_score_becomes_that_of_today_and_then_stays(home, task):
     (folder.parent / ".b.xyz.tmp").mkdir()
     runs.write_json(folder.parent / "diverged" / "run.json", {"status": "diverged"})
     before = (folder / "score.json").read_text()
-    first = rescore.rescore("mini")
+    first = rescore.rescore_runs("mini")
     text = (folder / "score.json").read_text()
     assert json.loads(text) == today
     runs.write_json(home / "today.json", today)
     assert text == (home / "today.json").read_text()  # in the same order as well
     assert (first.changed, first.same) == ((0, 1) if text == before else (1, 0))
-    assert str(rescore.rescore("mini")) == "1 scores: 0 brought up to date, 1 were so before"
+    assert str(rescore.rescore_runs("mini")) == "1 scores: 0 brought up to date, 1 were so before"
     assert (folder / "score.json").read_text() == text
     kept = json.loads(before)
     assert older(json.loads(text)) == kept
@@ -77,7 +77,7 @@ def test_a_score_becomes_that_of_today_and_then_stays(home, task):
 
 def test_slots_asked_by_other_names_are_read_by_them(home):
     folder, _ = store("a", "slots", PARAPHRASED, "paraphrased")
-    rescore.rescore("mini")
+    rescore.rescore_runs("mini")
     scored = runs.read_json(folder / "score.json")
     assert scored["totals"]["partial_match"] == scored["totals"]["partial_match_v2"] == [1, 1, 1]
 
@@ -87,7 +87,7 @@ def test_older_scores_without_the_tasks_version_stay_without(home):
     stored = runs.read_json(folder / "score.json")
     del stored["versions"]["task slots"]
     runs.write_json(folder / "score.json", stored)
-    rescore.rescore("mini")
+    rescore.rescore_runs("mini")
     versions = runs.read_json(folder / "score.json")["versions"]
     assert versions == {"partial_match": 1, "partial_match_v2": 2, "exact_match": 1, "slu_f1": 1}
 
@@ -97,7 +97,7 @@ def test_a_later_metric_that_is_wrong_is_put_right(home):
     wrong = copy.deepcopy(today)
     wrong["metrics"]["f1_v2"]["value"] = wrong["sums"]["partial_match_v2"][0][0] = 0.9
     runs.write_json(folder / "score.json", wrong)
-    assert rescore.rescore("mini").changed == 1 and runs.read_json(folder / "score.json") == today
+    assert rescore.rescore_runs("mini").changed == 1 and runs.read_json(folder / "score.json") == today
 
 
 def changed(score: dict, *keys, value):
@@ -132,7 +132,7 @@ def test_a_score_that_differs_from_its_predictions_is_told_and_left(home, keys, 
     runs.write_json(folder / "score.json", stored)
     before = (folder / "score.json").read_bytes()
     with pytest.raises(UserError) as error:
-        rescore.rescore("mini")
+        rescore.rescore_runs("mini")
     assert f"a/score.json does not agree with the predictions beside it ({told}); delete" in str(error.value)
     assert (folder / "score.json").read_bytes() == before
 
@@ -143,7 +143,7 @@ def test_a_score_that_lacks_a_part_is_told(home):
     del stored["totals"]
     runs.write_json(folder / "score.json", stored)
     with pytest.raises(UserError, match="totals is another"):
-        rescore.rescore("mini")
+        rescore.rescore_runs("mini")
 
 
 def test_a_difference_within_rounding_is_none(home):
@@ -151,7 +151,7 @@ def test_a_difference_within_rounding_is_none(home):
     stored = runs.read_json(folder / "score.json")
     changed(stored, "metrics", "f1", "value", value=5e-13)
     runs.write_json(folder / "score.json", stored)
-    assert rescore.rescore("mini").changed == 1
+    assert rescore.rescore_runs("mini").changed == 1
     assert runs.read_json(folder / "score.json")["metrics"]["f1"]["value"] == 5e-13  # it stays as it was
 
 

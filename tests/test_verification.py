@@ -73,7 +73,7 @@ def elsewhere(trained, home, tmp_path_factory, monkeypatch):
 def test_shipped_turns_are_the_samples_that_were_spoken(spoken, home):
     utterances = corpora.utterances(CORPUS)["A-test"]
     shipped.write(CORPUS, ["A-test"], spoken, home / "turns")
-    assert shipped.shipped(CORPUS, home / "turns") == {"A-test": utterances}
+    assert shipped.shipped_utterances(CORPUS, home / "turns") == {"A-test": utterances}
     read = shipped.recording(home / "turns")
     for utterance, samples in synthesis.speak_all(utterances, 1, False, preparation.clips_folder()):
         assert np.array_equal(read(utterance), samples)

@@ -82,6 +82,6 @@ AdapterConfig = Annotated[
 ]
 
 
-def adapter_config(**settings) -> AdapterConfig:
+def validated(**settings) -> AdapterConfig:
     """Settings of one adapter from plain data; ValueError for wrong ones."""
     return TypeAdapter(AdapterConfig).validate_python(settings)

@@ -47,16 +47,16 @@ def seed(text: str) -> int:
     return int(text)
 
 
-def seeds(text: str) -> list[int]:
+def seed_list(text: str) -> list[int]:
     return list(dict.fromkeys(seed(part) for part in text.split(",")))
 
 
-def names(text: str) -> list[str]:
+def name_list(text: str) -> list[str]:
     return list(dict.fromkeys(text.split(",")))
 
 
 def trackers(text: str) -> list[str]:
-    chosen = names(text)
+    chosen = name_list(text)
     if unknown := [name for name in chosen if name not in TRACKERS]:
         raise argparse.ArgumentTypeError(f"'{unknown[0]}' is no tracker; there are {', '.join(TRACKERS)}")
     return chosen
@@ -106,10 +106,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "format": {"choices": ("text", "jsonl"), "default": "text", "help": "text, or one JSON object a line"},
     "seed": {"type": seed, "default": 0, "help": "seed of the run (default: 0)"},
-    "seeds": {"type": seeds, "metavar": "0,1,2", "help": "default: the profile's"},
+    "seeds": {"type": seed_list, "metavar": "0,1,2", "help": "default: the profile's"},
     "study": {"help": "a study of experiments/, where the notebook asks for one"},
     "variant": {"help": "a variant of that study"},
-    "variants": {"type": names, "metavar": "A,B", "help": "default: all of the study"},
+    "variants": {"type": name_list, "metavar": "A,B", "help": "default: all of the study"},
     "jobs": {
         "type": count,
         "metavar": "N",
@@ -174,7 +174,7 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     told.add_argument("study", **STUDIES)
     of_table = "columns of the tables in Markdown and LaTeX, by their names in the CSV, as f1,recall,seconds"
     told.add_argument("--venue", choices=VENUES, help="figures in the column widths of its proceedings")
-    told.add_argument("--columns", type=names, metavar="A,B", help=of_table)
+    told.add_argument("--columns", type=name_list, metavar="A,B", help=of_table)
     add("rescore", "add later metrics to stored scores, from stored predictions", "profile")
     landed = add("verify", "whether numbers land again inside their intervals", "profile", "threads", "jobs")
     landed.add_argument(
@@ -216,7 +216,7 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     pages.add_argument(
         "--profile",
         dest="profiles",
-        type=names,
+        type=name_list,
         default=(),
         metavar="A,B",
         help="default: all with stored runs",

@@ -232,7 +232,9 @@ def _slot(text: str) -> tuple[str, str]:
     name, colon, description = (part.strip() for part in text.partition(":"))
     if not name:
         raise UserError(f"'{text}' names no slot; write name, or name: description")
-    return slots.written(name), f"{slots.spoken(name)} ({description})" if colon else slots.spoken(name)
+    return slots.written_name(
+        name
+    ), f"{slots.spoken_name(name)} ({description})" if colon else slots.spoken_name(name)
 
 
 def _samples(source: Source) -> np.ndarray:

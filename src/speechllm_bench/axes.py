@@ -90,7 +90,7 @@ def unfolded(
     return list(found.values())
 
 
-def written(place: Place, base: Mapping, key: Sequence[str | int]) -> tuple[str | int, ...]:
+def written_at(place: Place, base: Mapping, key: Sequence[str | int]) -> tuple[str | int, ...]:
     """Where in the file a key of a variant is written: in the last of what it changes, or in the base."""
     for where, own in reversed(place.sources):
         replaced = bool(key) and isinstance(own.get(key[0]), list)  # the list below

@@ -18,7 +18,7 @@ from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.fetch import folders
 from speechllm_bench.fetch.hub import HASHED, INDEX, SINGLE
 from speechllm_bench.fetch.pinned import pins
-from speechllm_bench.fetch.sources import sources
+from speechllm_bench.fetch.sources import load_sources
 
 RECORD = "training.json"
 RECORDS = {RECORD, "evaluation.json", "fetched.json"}
@@ -66,7 +66,7 @@ def _indexed(folder: Path) -> dict[str, set[str]]:
     return shards
 
 
-def check(name: str) -> None:
+def refuse_changed(name: str) -> None:
     """Compare a backbone's files with what its folder records of them, once a process.
 
     UserError with the remedy where one was changed. What records nothing, or is not there, passes.
@@ -141,7 +141,7 @@ def _folder(name: str) -> Path:
             return Path(there)
         known = (
             f"speechllm-bench fetch paper --only {name}"
-            if name in sources().models
+            if name in load_sources().models
             else f"hf download {name}"
         )
         raise MissingInput(

@@ -25,14 +25,17 @@ def profile_files() -> dict[str, Path]:
 
 def notebook_files() -> dict[str, Path]:
     """Stored notebooks by name: of this checkout, and beside the studies of the user's own folder."""
-    folders = (*paths.experiments()[1:], paths.NOTEBOOKS)  # the checkout's last, so that none hides one of it
+    folders = (
+        *paths.experiment_folders()[1:],
+        paths.NOTEBOOKS,
+    )  # the checkout's last, so that none hides one of it
     found = {file.stem: file for folder in folders for file in folder.glob("*.ipynb")}
     return dict(sorted(found.items()))
 
 
 def _files(kind: str, part: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for folder in paths.experiments():
+    for folder in paths.experiment_folders():
         if not folder.is_dir():
             raise UserError(
                 f"there is no folder {folder}, which --experiments or {paths.OWN_EXPERIMENTS} names; "

@@ -105,7 +105,7 @@ def plan(chosen: argparse.Namespace) -> None:
             print(probes.told(plan))
 
 
-def study(chosen: argparse.Namespace) -> int:
+def run_studies(chosen: argparse.Namespace) -> int:
     from speechllm_bench import listing, runner, studies
 
     names = _studies(chosen.study, chosen.profile)
@@ -139,10 +139,10 @@ def report(chosen: argparse.Namespace) -> None:
         study.draw_for(name, chosen.profile, chosen.venue, chosen.seeds)
 
 
-def rescore(chosen: argparse.Namespace) -> None:
+def rescore_profile(chosen: argparse.Namespace) -> None:
     from speechllm_bench import rescore
 
-    print(rescore.rescore(chosen.profile))
+    print(rescore.rescore_runs(chosen.profile))
 
 
 def verify(chosen: argparse.Namespace) -> int:
@@ -158,15 +158,15 @@ def verify(chosen: argparse.Namespace) -> int:
     return 0 if all(one.lands for one in found) else 1
 
 
-def audit(chosen: argparse.Namespace) -> int:
+def audit_stored(chosen: argparse.Namespace) -> int:
     from speechllm_bench import audit
 
-    report = audit.audit(chosen.folder, chosen.quick, chosen.seal)
+    report = audit.audit_results(chosen.folder, chosen.quick, chosen.seal)
     print(report)
     return 1 if report.wrong else 0
 
 
-def notebook(chosen: argparse.Namespace) -> int:
+def execute_notebooks(chosen: argparse.Namespace) -> int:
     """Of several, one that cannot be executed is told and keeps none of the others from it."""
     from speechllm_bench import notebook
 
@@ -193,7 +193,7 @@ def annotate(chosen: argparse.Namespace) -> None:
     print(annotating.annotate(chosen.what, chosen.profile, chosen.turns))
 
 
-def fetch(chosen: argparse.Namespace) -> None:
+def fetch_files(chosen: argparse.Namespace) -> None:
     """What is whole is kept, so that a second call takes up where the first was stopped."""
     if chosen.profile == "paper":
         return commands.fetch_paper(chosen)
@@ -212,17 +212,17 @@ def fetch(chosen: argparse.Namespace) -> None:
             if not at_terminal and not done:
                 print(step, file=sys.stderr)
 
-        made = list(folders.fetch(names, chosen.to, tell=tell))
+        made = list(folders.fetch_folders(names, chosen.to, tell=tell))
     print(*map(paths.shown, made), sep="\n")
 
 
-def doctor(chosen: argparse.Namespace) -> None:
+def tell_machine(chosen: argparse.Namespace) -> None:
     from speechllm_bench import doctor
 
     print(doctor.report())
 
 
-def zoo(chosen: argparse.Namespace) -> None:
+def make_backbones(chosen: argparse.Namespace) -> None:
     from speechllm_bench import runner
     from speechllm_bench.zoo import making, measuring
 
@@ -254,17 +254,17 @@ def _commands() -> dict[str, Callable]:
         "plan": plan,
         "prepare": prepare,
         "run": run,
-        "study": study,
+        "study": run_studies,
         "export-slurm": export_slurm,
         "report": report,
-        "rescore": rescore,
+        "rescore": rescore_profile,
         "verify": verify,
-        "audit": audit,
-        "notebook": notebook,
+        "audit": audit_stored,
+        "notebook": execute_notebooks,
         "annotate": annotate,
-        "fetch": fetch,
-        "doctor": doctor,
-        "zoo": zoo,
+        "fetch": fetch_files,
+        "doctor": tell_machine,
+        "zoo": make_backbones,
         **commands.COMMANDS,
     }
 

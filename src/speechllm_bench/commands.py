@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from speechllm_bench.asking import Answer
 
 
-def cite(chosen: argparse.Namespace) -> None:
+def cite_numbers(chosen: argparse.Namespace) -> None:
     """Numbers in the form asked for; BibTeX of the papers and the suite where none is named."""
     from speechllm_bench import numbers
     from speechllm_bench.cite import bib, forms
@@ -25,19 +25,19 @@ def cite(chosen: argparse.Namespace) -> None:
     elif not found:
         raise UserError("name at least one id, as mini/lora/mlp_lora/A/f1, or a pattern, as 'mini/lora/*/f1'")
     else:
-        print(forms.cited(found, getattr(forms, chosen.form)))
+        print(forms.cited(found, forms.FORMS[chosen.form]))
 
 
-def check(chosen: argparse.Namespace) -> int:
+def check_papers(chosen: argparse.Namespace) -> int:
     """What is wrong with the numbers of a paper; returns 1 where anything is."""
     from speechllm_bench.cite import check
 
-    found = check.check(chosen.paper)
+    found = check.check_papers(chosen.paper)
     print(check.told(found))
     return 1 if found.faults else 0
 
 
-def why(chosen: argparse.Namespace) -> None:
+def tell_why(chosen: argparse.Namespace) -> None:
     """What made a number stale."""
     from speechllm_bench import numbers
     from speechllm_bench.cite import why
@@ -83,11 +83,11 @@ def fetch_paper(chosen: argparse.Namespace) -> None:
     found = list(paper.items(models, corpora, doctor.model_lacks, doctor.corpus_lacks))
     print(paper.table(found), flush=True)
     if not chosen.dry_run:
-        for name in paper.fetch(found, lambda step: print(step, file=sys.stderr, flush=True)):
+        for name in paper.fetch_items(found, lambda step: print(step, file=sys.stderr, flush=True)):
             print(f"{name} is there.", flush=True)
 
 
-def site(chosen: argparse.Namespace) -> None:
+def write_site(chosen: argparse.Namespace) -> None:
     """The results as a folder of pages that opens from disk."""
     from speechllm_bench import paths
     from speechllm_bench.site import build
@@ -96,10 +96,10 @@ def site(chosen: argparse.Namespace) -> None:
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
-    "cite": cite,
-    "check": check,
-    "why": why,
-    "site": site,
+    "cite": cite_numbers,
+    "check": check_papers,
+    "why": tell_why,
+    "site": write_site,
     "ask": ask,
     "export": export,
 }

@@ -13,7 +13,7 @@ from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch import folders
 from speechllm_bench.fetch.pinned import pins
-from speechllm_bench.fetch.sources import sources
+from speechllm_bench.fetch.sources import load_sources
 from speechllm_bench.profiles import known_profiles
 from speechllm_bench.runner import cores, free_disk
 
@@ -41,13 +41,16 @@ NEEDS = {
 
 def report() -> str:
     """The whole report, as text."""
-    sections = [("This machine", machine()), ("Fetched by `speechllm-bench fetch small`", fetched_lines())]
+    sections = [
+        ("This machine", about_machine()),
+        ("Fetched by `speechllm-bench fetch small`", fetched_lines()),
+    ]
     for name in known_profiles():
         sections.append((f"Profile {name}", profile_lines(name)))
     return "\n\n".join("\n".join([title, *(f"  {line}" for line in lines)]) for title, lines in sections)
 
 
-def machine() -> list[str]:
+def about_machine() -> list[str]:
     """One line a fact."""
     data = os.environ.get("SPEECHLLM_BENCH_DATA")
     return [
@@ -103,7 +106,7 @@ def _need_lines(need: Need, models: Iterable[str], used: Iterable[str]) -> list[
 
 def _disk_line(own: float, models: Iterable[str], used: Iterable[str]) -> str:
     """The whole need, of which what is fetched already takes nothing more."""
-    told = sources()
+    told = load_sources()
     known = [(told.models[name].gib, model_lacks(name) is None) for name in models if name in told.models]
     known += [(told.corpora[name].gib, corpus_lacks(name) is None) for name in used if name in told.corpora]
     fetched, to_come = sum(gib for gib, _ in known), sum(gib for gib, there in known if not there)
@@ -130,7 +133,7 @@ def corpus_lacks(corpus: str) -> str | None:
 
 
 def _corpus_line(corpus: str) -> str:
-    source = sources().corpora.get(corpus)
+    source = load_sources().corpora.get(corpus)
     terms = source.terms if source else "licence unknown to this suite"
     why = corpus_lacks(corpus)
     told = why or _other_than_published(corpus)
@@ -151,7 +154,7 @@ def _model_line(kind: str, name: str) -> str:
     """Present where it is whole and what its folder records; of what is there in part, what is wrong."""
     try:
         backbones.backbone_folder(name)
-        backbones.check(name)
+        backbones.refuse_changed(name)
         lacking = ""
     except UserError as error:
         lacking = f": {error}"
@@ -159,7 +162,7 @@ def _model_line(kind: str, name: str) -> str:
 
 
 def _model_terms(name: str) -> str:
-    if source := sources().models.get(name):
+    if source := load_sources().models.get(name):
         return source.terms
     pinned = pins().folders.get(name.removeprefix("fetched/"))
     if pinned and name.startswith("fetched/"):

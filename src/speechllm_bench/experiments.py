@@ -104,7 +104,10 @@ class Study(Strict):
         except ValueError as error:
             raise UserError(f"{self.named(name)}: {error}") from None
         variant = checked(
-            Variant, whole, f"{self.study}.yaml", lambda key: axes_.written(self.place(name), self.base, key)
+            Variant,
+            whole,
+            f"{self.study}.yaml",
+            lambda key: axes_.written_at(self.place(name), self.base, key),
         )
         refuse_fixed(variant.override, f"{self.named(name)}, override")
         return variant

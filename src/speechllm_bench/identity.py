@@ -148,7 +148,7 @@ def backbone_hash(name: str) -> str:
     if pinned := backbones.pinned_hashes(name):
         return runs.digest(pinned)
     files = backbones.hashed_files(backbone_folder(name))
-    backbones.check(name)
+    backbones.refuse_changed(name)
     return runs.digest({p.name: backbones.file_sha256(p) for p in files})
 
 

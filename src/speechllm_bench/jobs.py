@@ -131,7 +131,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "prompt_tokens": {"stages": [r.get("prompt_tokens") for r in stage_records], "evaluation": None},
         "text_tokens": sum(r["text_tokens"] for r in stage_records),
         "stored_traces": sum(r.get("stored_traces", 0) for r in stage_records),
-        "annotators": stored.annotators(config),
+        "annotators": stored.annotators_of(config),
         **_before(config),
         "device_kind": model.llm.device.type,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

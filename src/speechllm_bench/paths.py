@@ -28,7 +28,7 @@ def shown(path: Path) -> str:
     return str(path.relative_to(home())) if path.is_relative_to(home()) else str(path)
 
 
-def experiments() -> list[Path]:
+def experiment_folders() -> list[Path]:
     """Folders of studies and profiles: this checkout's, then the user's own where one is named."""
     own = os.environ.get(OWN_EXPERIMENTS)
     return [EXPERIMENTS, *([Path(own).resolve()] if own else [])]
@@ -43,7 +43,7 @@ def results(profile: str) -> Path:
     return home() / "results" / profile
 
 
-def shipped(pattern: str) -> list[Path]:
+def result_files(pattern: str) -> list[Path]:
     """Files of the results that match a pattern below `results/`: of the home, then of this checkout.
 
     A home elsewhere has none of what the repository ships. Of the same place below both, the home's counts.

@@ -132,7 +132,7 @@ def ensure_shipped(corpus: CorpusConfig, turns: Path) -> Corpus:
     """The test splits that the repository ships the audio of, as a corpus on disk."""
     from speechllm_bench.data.corpora import shipped
 
-    utterances = shipped.shipped(corpus, turns)
+    utterances = shipped.shipped_utterances(corpus, turns)
     recipe = corpora.recipe(corpus.name)
     texts = {split: shipped.texts_digest(some) for split, some in utterances.items()}
     folder = paths.cache() / "corpora" / f"shipped-{runs.digest(recipe, texts)}"
@@ -165,9 +165,9 @@ def _ensure_spoken(
             from speechllm_bench.data.corpora import store
 
             if clips:
-                Clips(clips).unpack(paths.shipped("*/clips/*.parquet"))
+                Clips(clips).unpack(paths.result_files("*/clips/*.parquet"))
                 _tell_synthesis(utterances(), clips, n_workers)
-            store.build(utterances(), folder, recipe(), n_workers, recording=recording, clips=clips)
+            store.build_corpus(utterances(), folder, recipe(), n_workers, recording=recording, clips=clips)
     return Corpus.load(folder)
 
 

@@ -41,7 +41,7 @@ class Outcome:
         return f"{n} scores: {self.changed} brought up to date, {self.same} were so before"
 
 
-def rescore(profile: str) -> Outcome:
+def rescore_runs(profile: str) -> Outcome:
     """Bring every stored score of a profile up to date; doing it again changes nothing.
 
     UserError, and that score stays as it is, where one is damaged or differs from what its predictions give.

@@ -26,10 +26,10 @@ def write(path: Path, record: dict, files: Mapping[str, str] | None = None) -> N
 
     files: sha256 by name, relative to the record's folder; None is every other file of that folder.
     """
-    runs.write_json(path, sealed(record, hashes(path) if files is None else files))
+    runs.write_json(path, with_seal(record, hashes(path) if files is None else files))
 
 
-def sealed(record: dict, files: Mapping[str, str]) -> dict:
+def with_seal(record: dict, files: Mapping[str, str]) -> dict:
     """The record with a seal over it and over `files`; an older seal is replaced."""
     record = without(record) | {SEAL: {"files": dict(files)}}
     record[SEAL]["record"] = _own_sha256(record)

@@ -225,7 +225,7 @@ def smallest_shown(standard_error: float) -> float:
     return POWER_FACTOR * standard_error
 
 
-def draws(n_speakers: int, rng: np.random.Generator, n_boot: int) -> tuple[np.ndarray, np.ndarray]:
+def bootstrap_draws(n_speakers: int, rng: np.random.Generator, n_boot: int) -> tuple[np.ndarray, np.ndarray]:
     """What `contrast` draws of one test set before it draws seeds: how often each speaker is drawn (n_boot,
     n_speakers), and by how much each deviation is widened (n_boot,).
     """

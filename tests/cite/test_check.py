@@ -24,7 +24,7 @@ def faults(stored, tmp_path):
     def found(*lines: str) -> list[str]:
         paper = tmp_path / "paper.tex"
         paper.write_text("\n".join(lines) + "\n")
-        return [str(fault).removeprefix(f"{paper}:") for fault in check.check([paper]).faults]
+        return [str(fault).removeprefix(f"{paper}:") for fault in check.check_papers([paper]).faults]
 
     return found
 

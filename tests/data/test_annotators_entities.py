@@ -9,7 +9,7 @@ import pytest
 from speechllm_bench.config import AnnotationConfig
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators import Question, drawn, entities
-from speechllm_bench.data.annotators.labels import labels
+from speechllm_bench.data.annotators.labels import train_labels
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.errors import UserError
 from speechllm_bench.metrics import f1, ner_f1, total
@@ -79,13 +79,13 @@ def test_the_filters_take_out_what_was_not_said_and_what_has_no_tag():
 
 
 def test_without_noise_labels_are_gold():
-    assert labels(TRAIN, AnnotationConfig(noise=0, filtered=False), 0) == GOLD
-    assert labels(TRAIN, AnnotationConfig(noise=0, filtered=True), 0) == GOLD
+    assert train_labels(TRAIN, AnnotationConfig(noise=0, filtered=False), 0) == GOLD
+    assert train_labels(TRAIN, AnnotationConfig(noise=0, filtered=True), 0) == GOLD
 
 
 def test_drawn_errors_are_of_every_kind_and_the_filters_do_not_see_all():
-    written = labels(TRAIN, AnnotationConfig(noise=0.4, filtered=False), 0)
-    kept = labels(TRAIN, AnnotationConfig(noise=0.4, filtered=True), 0)
+    written = train_labels(TRAIN, AnnotationConfig(noise=0.4, filtered=False), 0)
+    kept = train_labels(TRAIN, AnnotationConfig(noise=0.4, filtered=True), 0)
     before, after = ends(written), ends(kept)
     n = sum(map(len, GOLD.values()))
     assert all(before[kind] > 0.02 * n for kind in KINDS)
@@ -102,7 +102,7 @@ def test_drawn_errors_are_of_every_kind_and_the_filters_do_not_see_all():
 
 
 def test_noise_costs_more_the_more_of_it_and_adds_to_the_same_errors():
-    levels = [labels(TRAIN, AnnotationConfig(noise=n, filtered=False), 3) for n in (0, 0.1, 0.2, 0.4)]
+    levels = [train_labels(TRAIN, AnnotationConfig(noise=n, filtered=False), 3) for n in (0, 0.1, 0.2, 0.4)]
     scores = [f1_of(labels) for labels in levels]
     assert scores == sorted(scores, reverse=True) and scores[1] - scores[3] > 0.2
     for u in TRAIN:

@@ -53,12 +53,12 @@ def test_the_letter_a_is_no_article(transcript, read):
 
 def test_missing_weights_are_told_with_the_command_that_brings_them(home):
     with pytest.raises(MissingInput, match="kokoro.onnx is missing.*speechllm-bench fetch small"):
-        neural_voices.weights()
+        neural_voices.voice_files()
     changed = home / "fetched" / "kokoro-82m" / "kokoro.onnx"
     changed.parent.mkdir(parents=True)
     changed.write_bytes(b"other")
     with pytest.raises(MissingInput, match="kokoro.onnx has changed"):
-        neural_voices.weights()
+        neural_voices.voice_files()
 
 
 def test_clips_that_are_there_are_not_spoken_again(home):
@@ -129,10 +129,10 @@ def test_shipped_clips_are_found_from_a_home_elsewhere(home, tmp_path, monkeypat
     spoken.keep(utterance.transcript, utterance.voice, np.zeros(800, np.int16), 16000)
     in_checkout = paths.PROJECT / "results" / "small" / "clips"
     spoken.pack([(utterance.transcript, utterance.voice)], in_checkout)
-    assert paths.shipped("*/clips/*.parquet") == [in_checkout / "0.parquet"]
+    assert paths.result_files("*/clips/*.parquet") == [in_checkout / "0.parquet"]
     own = home / "results" / "small" / "clips" / "0.parquet"
     own.parent.mkdir(parents=True)
     own.write_bytes((in_checkout / "0.parquet").read_bytes())
-    assert paths.shipped("*/clips/*.parquet") == [own]
+    assert paths.result_files("*/clips/*.parquet") == [own]
     monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(paths.PROJECT))
-    assert paths.shipped("*/clips/*.parquet") == [in_checkout / "0.parquet"]
+    assert paths.result_files("*/clips/*.parquet") == [in_checkout / "0.parquet"]

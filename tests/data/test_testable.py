@@ -111,7 +111,7 @@ def test_a_table_says_not_testable_and_why_and_so_do_its_claims(without_backbone
 
 @pytest.mark.parametrize(("name", "module"), [("slurp", slurp), ("librispeech_slue", librispeech_slue)])
 def test_a_published_corpus_has_the_splits_that_its_reader_reads(name, module):
-    assert corpora.scope(name) is module.SCOPE and module.SCOPE.splits == tuple(module.SPLITS)
+    assert corpora.scope_of(name) is module.SCOPE and module.SCOPE.splits == tuple(module.SPLITS)
 
 
 @pytest.mark.parametrize(

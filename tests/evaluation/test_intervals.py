@@ -20,7 +20,7 @@ def system(right: float) -> stats.SpeakerSums:
 
 
 def drawn(systems, weights=(1,), rule=f1, variance=None) -> Comparison:
-    return intervals.drawn(
+    return intervals.interval_of(
         systems, weights, rule, variance,
         lambda: stats.contrast(systems, weights, rule, np.random.default_rng(0), variance, 100),
     )  # fmt: skip

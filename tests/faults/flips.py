@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from speechllm_bench import identity, jobs, notebook, paths, preparation, runs, sealed
-from speechllm_bench.adapter_config import adapter_config
+from speechllm_bench.adapter_config import validated
 from speechllm_bench.audit import notebooks as audited
 from speechllm_bench.audit import run_files
 from speechllm_bench.config import (
@@ -194,7 +194,7 @@ def run_config() -> RunConfig:
         corpus=CorpusConfig(name="call_centre", sizes={"train": 8, "validation": 2, "A-test": 4}),
         encoder=EncoderConfig(path="zoo/whisper", padding="trimmed"),
         llm="zoo/llm",
-        adapter=adapter_config(kind="pooling", steps_per_30s=750, scaled=True),
+        adapter=validated(kind="pooling", steps_per_30s=750, scaled=True),
         lora=None,
         stages=[stage],
         evaluation=EvaluationConfig(split="A-test", batch_size=4, max_new_tokens=4),
@@ -302,7 +302,9 @@ def _notebook(home: Path) -> Kind:
             raise UserError("it is executed again")
         return json.dumps(runs.read_json(folder / "study.ipynb"))
 
-    return Kind("executed notebook", folder, _files(folder), use, lambda f: _wrong(audited.check(f)))
+    return Kind(
+        "executed notebook", folder, _files(folder), use, lambda f: _wrong(audited.check_notebooks(f))
+    )
 
 
 LOADERS = {

@@ -25,7 +25,7 @@ def told(monkeypatch, capsys, error: Exception) -> str:
     def fail(chosen):
         raise error
 
-    monkeypatch.setattr(cli, "doctor", fail)
+    monkeypatch.setattr(cli, "tell_machine", fail)
     assert cli.main(["doctor"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     return line

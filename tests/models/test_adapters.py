@@ -7,7 +7,7 @@ import torch
 from conftest import ADAPTERS
 
 from speechllm_bench import paths
-from speechllm_bench.adapter_config import adapter_config
+from speechllm_bench.adapter_config import validated
 from speechllm_bench.models import adapters
 from speechllm_bench.profiles import load_profile
 
@@ -16,7 +16,7 @@ KINDS = list(ADAPTERS)
 
 def build(kind: str, d_in: int = 6, d_out: int = 10) -> adapters.Adapter:
     torch.manual_seed(1)
-    return adapters.build_adapter(adapter_config(**ADAPTERS[kind]), d_in, d_out).eval()
+    return adapters.build_adapter(validated(**ADAPTERS[kind]), d_in, d_out).eval()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -31,7 +31,7 @@ def test_out_length_is_the_real_length(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_scaled_outputs_have_one_norm_and_padding_changes_nothing(kind):
     torch.manual_seed(1)
-    config = adapter_config(**ADAPTERS[kind], scaled=True)
+    config = validated(**ADAPTERS[kind], scaled=True)
     adapter = adapters.build_adapter(config, 6, 10, norm=3.5).eval()
     assert adapters.n_parameters(adapter) == adapters.n_parameters(build(kind))
     frames, lengths = torch.randn(2, 24, 6), torch.tensor([24, 13])
@@ -53,7 +53,7 @@ def test_the_mean_norm_is_that_of_the_rows():
 def test_pre_norm_is_another_transformer_whose_output_is_bounded():
     torch.manual_seed(1)
     plain, pre = (
-        adapters.build_adapter(adapter_config(**ADAPTERS["transformer"], pre_norm=pre_norm), 6, 10)
+        adapters.build_adapter(validated(**ADAPTERS["transformer"], pre_norm=pre_norm), 6, 10)
         for pre_norm in (False, True)
     )
     assert adapters.n_parameters(pre) == adapters.n_parameters(plain) + 2 * ADAPTERS["transformer"]["width"]

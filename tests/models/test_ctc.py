@@ -82,7 +82,7 @@ def test_an_utterance_that_is_too_short_counts_for_nothing():
 def test_greedy_takes_out_repetitions_then_blanks():
     paths = torch.tensor([[0, 3, 3, 0, 3, 1], [2, 2, 0, 0, 0, 4], [0, 0, 0, 0, 0, 0]])
     scores = nn.functional.one_hot(paths, 5).float()
-    assert ctc.greedy(scores, torch.tensor([6, 5, 6])) == [[3, 3, 1], [2], []]
+    assert ctc.best_path(scores, torch.tensor([6, 5, 6])) == [[3, 3, 1], [2], []]
 
 
 class Spelled(Adapter):

@@ -7,7 +7,7 @@ import torch
 
 from speechllm_bench.config import LoraConfig
 from speechllm_bench.models import greedy as greedy_module
-from speechllm_bench.models.greedy import greedy
+from speechllm_bench.models.greedy import decode_greedily
 from speechllm_bench.models.llm import load_llm
 
 N_ROWS, LONGEST, NEW = 6, 9, 14
@@ -49,7 +49,7 @@ def test_answers_are_those_of_transformers(llm, prompts, leave, monkeypatch):
     ends = sorted({int(free[row, step]) for row, step in ((0, 0), (2, 3), (4, 7))})
     expected = by_transformers(llm, prompts, ends)
     assert len({int((row != PAD).sum()) for row in expected}) > 2, "rows end at different steps"
-    assert torch.equal(greedy(llm, *prompts, NEW, ends, PAD), expected)
+    assert torch.equal(decode_greedily(llm, *prompts, NEW, ends, PAD), expected)
 
 
 @torch.inference_mode()
@@ -82,5 +82,5 @@ def test_rows_that_ended_are_not_computed(llm, prompts, monkeypatch):
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(type(llm), "forward", counted)
-    greedy(llm, *prompts, NEW, [int(free[0, 0]), int(free[1, 2])], PAD)
+    decode_greedily(llm, *prompts, NEW, [int(free[0, 0]), int(free[1, 2])], PAD)
     assert sizes[0] == N_ROWS and sizes == sorted(sizes, reverse=True) and sizes[-1] < N_ROWS

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import ADAPTERS
 
-from speechllm_bench.adapter_config import adapter_config
+from speechllm_bench.adapter_config import validated
 from speechllm_bench.config import LoraConfig
 from speechllm_bench.models import speech_llm
 from speechllm_bench.models.adapters import build_adapter
@@ -26,7 +26,7 @@ def model(request, tiny_backbones) -> SpeechLLM:
     for name, parameter in llm.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
-    model = SpeechLLM(llm, build_adapter(adapter_config(**ADAPTERS["mlp"]), WIDTH, llm.config.hidden_size))
+    model = SpeechLLM(llm, build_adapter(validated(**ADAPTERS["mlp"]), WIDTH, llm.config.hidden_size))
     model.trained_parameters(["adapter", *(["lora"] if request.param else [])])
     return model
 

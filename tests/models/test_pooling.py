@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from speechllm_bench.adapter_config import adapter_config
+from speechllm_bench.adapter_config import validated
 from speechllm_bench.config import LoraConfig
 from speechllm_bench.models import adapters
 from speechllm_bench.models.llm import load_llm
@@ -14,7 +14,7 @@ from speechllm_bench.models.llm import load_llm
 
 def build(steps: int) -> adapters.Adapter:
     torch.manual_seed(1)
-    config = adapter_config(kind="pooling", steps_per_30s=steps)
+    config = validated(kind="pooling", steps_per_30s=steps)
     return adapters.build_adapter(config, 6, 10).eval()
 
 
@@ -40,8 +40,8 @@ def test_each_row_of_a_batch_is_torchs_adaptive_pooling_of_it_alone(steps):
 
 
 def test_it_is_a_norm_and_a_linear_layer_at_the_papers_widths():
-    config = adapter_config(kind="pooling", steps_per_30s=250)
-    sizes = adapters.sizes({"pooling": config}, 768, 2048)  # Whisper-small, TinyLlama
+    config = validated(kind="pooling", steps_per_30s=250)
+    sizes = adapters.parameters_of({"pooling": config}, 768, 2048)  # Whisper-small, TinyLlama
     assert sizes == {"pooling": 2 * 768 + 768 * 2048 + 2048}
 
 
@@ -55,7 +55,7 @@ def test_it_is_a_norm_and_a_linear_layer_at_the_papers_widths():
 )
 def test_a_rate_without_pooling_or_pooling_without_a_rate_is_refused(settings):
     with pytest.raises(ValueError, match="steps_per_30s"):
-        adapter_config(**settings)
+        validated(**settings)
 
 
 def test_lora_on_queries_keys_and_values_alone(tiny_backbones):

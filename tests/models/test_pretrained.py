@@ -136,11 +136,11 @@ def test_what_the_hub_sent_is_compared_with_its_hashes(tiny_backbones, tmp_path)
         name = backbones.file_sha256(file) if large else backbones._git_sha1(file)
         file.rename(blobs / name)
         file.symlink_to(blobs / name)
-    backbones.check(str(folder))
+    backbones.refuse_changed(str(folder))
     for file in ("model.safetensors", "tokenizer.json"):
         blob = (folder / file).resolve()
         content = blob.read_bytes()
         blob.write_bytes(content[:-1] + b" ")
         with pytest.raises(UserError, match=f"{file} is not what the hub sent"):
-            backbones.check(str(folder))
+            backbones.refuse_changed(str(folder))
         blob.write_bytes(content)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from transformers import LlamaForCausalLM
 
 from speechllm_bench import paths
-from speechllm_bench.adapter_config import adapter_config
+from speechllm_bench.adapter_config import validated
 from speechllm_bench.config import LoraConfig
 from speechllm_bench.models import speech_llm
 from speechllm_bench.models.adapters import Adapter, build_adapter, n_parameters
@@ -23,7 +23,7 @@ from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.profiles import load_profile
 from speechllm_bench.schema import Example
-from speechllm_bench.zoo.llm_mini import build
+from speechllm_bench.zoo.llm_mini import untrained
 from speechllm_bench.zoo.recipes import load_recipe
 
 D = 6
@@ -48,7 +48,7 @@ def make(tiny_backbones):
     def model(kind: str = "mlp", lora: LoraConfig | None = None) -> SpeechLLM:
         llm = load_llm(str(tiny_backbones / "llm"), lora)
         torch.manual_seed(3)
-        return SpeechLLM(llm, build_adapter(adapter_config(**ADAPTERS[kind]), D, 16)).eval()
+        return SpeechLLM(llm, build_adapter(validated(**ADAPTERS[kind]), D, 16)).eval()
 
     return model
 
@@ -290,7 +290,7 @@ def test_lora_trains_two_to_five_percent_of_the_zoos_llm(profile, tmp_path):
         def __len__(self):
             return recipe.vocabulary
 
-    llm = build(recipe, Sizes())
+    llm = untrained(recipe, Sizes())
     assert isinstance(llm, LlamaForCausalLM)
     llm.save_pretrained(tmp_path)
     lora = load_profile(paths.EXPERIMENTS / "profiles" / f"{profile}.yaml").lora

@@ -23,7 +23,9 @@ def predicted(answer) -> list[Prediction]:
     found = []
     for turn in TURNS:
         example = questions.evaluation_example(turn, TYPES, "slots")
-        raw = json.dumps({slots.spoken(s): v for s, v in answer(turn, slots.parse(example.target)).items()})
+        raw = json.dumps(
+            {slots.spoken_name(s): v for s, v in answer(turn, slots.parse(example.target)).items()}
+        )
         found.append(
             Prediction(example.id, turn.id, turn.speaker, "slots", raw, example.target, example.asked, 3,
                        turn.transcript)

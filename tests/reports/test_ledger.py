@@ -121,12 +121,12 @@ def test_table_and_picture_show_both_sides(home, monkeypatch):
     assert frame.loc["f", "number"] == "mini/lora/cnn/A/f1" and frame.loc["f", "high"] == 0.3
     before = [path.read_bytes() for path in written.values()]
     assert [path.read_bytes() for path in ledger.write(["mini"])] == before
-    picture = ledger.drawn(small(), ledger.judged(small(), {"mini": rows()}))
+    picture = ledger.picture_of(small(), ledger.judged(small(), {"mini": rows()}))
     reported, measured = picture.axes
     assert reported.lines[0].get_xdata().tolist() == [0.4]
     assert measured.lines[0].get_xdata().tolist() == [0.2] and measured.get_xlim()[1] < 0.4
     other = {"mini": {key: row for key, row in rows().items() if row.table != "lora"}}
-    assert ledger.drawn(small(), ledger.judged(small(), other)) is None
+    assert ledger.picture_of(small(), ledger.judged(small(), other)) is None
 
 
 def test_without_any_numbers_there_is_a_ledger_and_no_picture(home):

@@ -79,9 +79,9 @@ def test_numbers_are_those_of_the_report_and_pass_the_check(suite, tmp_path):
     assert lines["cnn"].endswith(r"\\ % mini/adapter_size/cnn/A/f1")
     assert rf"{cell.value:.3f} $\pm$ {(cell.high - cell.low) / 2:.3f}" in lines["cnn"]
     assert "0.402" in lines["cnn"] and lines["no\\_audio"].startswith(r"no\_audio & NOT RUN & --")
-    assert check.check([file]) == check.Checked(2, ())
+    assert check.check_papers([file]) == check.Checked(2, ())
     file.write_text(text.replace(f"{cell.value:.3f}", "0.999"))
-    assert len(check.check([file]).faults) == 1
+    assert len(check.check_papers([file]).faults) == 1
     assert text.startswith("% Written by `speechllm-bench report adapter_size --profile mini`")
 
 
@@ -106,7 +106,7 @@ def test_columns_can_be_chosen(stored, capsys):
     markdown = (folder / "adapter_size.md").read_text().split("\n\n")[1]
     assert markdown.splitlines()[0].count("|") == len(headings) + 1
     assert (folder / "adapter_size.csv").read_bytes() == csv
-    assert check.check([folder / "adapter_size.tex"]).faults == ()
+    assert check.check_papers([folder / "adapter_size.tex"]).faults == ()
     capsys.readouterr()
     every = "f1,precision,recall,exact_f1,slu_f1,parse_failures,difference,trained_parameters,seconds"
     for columns_, told in {

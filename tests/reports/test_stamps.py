@@ -37,7 +37,7 @@ def run_of(variant: str, seed: int = 0) -> studies.Run:
 
 
 def edit_the_study() -> None:
-    file = paths.experiments()[0] / f"{STUDY}.yaml"
+    file = paths.experiment_folders()[0] / f"{STUDY}.yaml"
     file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"title": "Another title"}))
 
 

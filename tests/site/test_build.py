@@ -53,7 +53,7 @@ def test_the_draws_are_those_of_our_intervals():
     summed = stats.sum_by_speaker([str(i) for i in range(40)], speakers, counts)
     rule = lambda sums: 2 * sums[..., 0] / (sums[..., 1] + sums[..., 2])  # noqa: E731
     ours = stats.contrast([summed], [1], rule, score.rng(), 0.0)
-    times, widths = stats.draws(7, score.rng(), stats.N_BOOT)
+    times, widths = stats.bootstrap_draws(7, score.rng(), stats.N_BOOT)
     of_seeds = np.stack([rule(times @ sums) for sums in summed.sums])
     deviations = (of_seeds.mean(axis=0) - ours.value) * np.sqrt(7 / 6) * widths
     assert ours.value + np.quantile(deviations, [0.025, 0.975]) == pytest.approx(

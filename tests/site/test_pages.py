@@ -123,8 +123,8 @@ def _cited_by_keyboard(browser: Browser, page: Path) -> None:
     browser.until("!!document.querySelector('dialog[open] code')")
     number = numbers.find(id)
     wanted = {
-        "LaTeX": forms.latex(number),
-        "Markdown": forms.markdown(number),
+        "LaTeX": forms.as_latex(number),
+        "Markdown": forms.as_markdown(number),
         "BibTeX": bib.of_numbers([number]),
     }
     for form, text in wanted.items():

@@ -140,7 +140,7 @@ class TestWordings:
 def test_a_description_stands_behind_each_name():
     for (_, plain), (_, example) in zip(asked("A-test"), asked("A-test", wording="described"), strict=True):
         if plain.asked == example.asked:  # nothing left out since its description gives a value away
-            names = [f"{slots.spoken(n)} ({TYPES[n].description})" for n in example.asked]
+            names = [f"{slots.spoken_name(n)} ({TYPES[n].description})" for n in example.asked]
             assert shown(example) == names and example.target == plain.target
             assert example.prompt.split("fill in")[0] == plain.prompt.split("fill in")[0]
 
@@ -158,7 +158,7 @@ def test_paraphrases_are_asked_and_answered_by_and_the_names_are_not():
 def test_a_paraphrase_belongs_to_one_slot_and_is_no_slots_name():
     every = [text for t in TYPES.values() for text in t.paraphrases]
     assert len(slots.paraphrases(TYPES)) == len(every) == len(set(every))
-    assert not set(every) & {slots.spoken(name) for name in TYPES}
+    assert not set(every) & {slots.spoken_name(name) for name in TYPES}
 
 
 def test_an_answer_under_the_slots_own_name_counts_too():

@@ -35,7 +35,7 @@ def asked(split: str, task: str = "sit") -> list[tuple[Utterance, Example, str]]
         text = (
             example.prompt.split("\n")[-1]
             if task == "sit"
-            else spoken_instructions.words(example.instruction)
+            else spoken_instructions.instruction_words(example.instruction)
         )
         found.append((utterance, example, text))
     return found

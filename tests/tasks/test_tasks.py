@@ -40,7 +40,7 @@ def asked(split: str, ood: bool = False, style: PromptStyle | None = None) -> li
 def gold(utterance: Utterance, ood: bool = False) -> dict[str, str]:
     """Slots of one kind, but one whose name says a wanted value ("home city", policy type "home")."""
     all_of_it = {s.slot: s.value for s in utterance.slots if TYPES[s.slot].ood == ood}
-    named = {k: words(slots.spoken(k)) for k in all_of_it}
+    named = {k: words(slots.spoken_name(k)) for k in all_of_it}
     return {k: v for k, v in all_of_it.items() if not any(words(x) in named[k] for x in all_of_it.values())}
 
 
@@ -100,7 +100,7 @@ class TestSlotsOverTheCorpus:
     def test_the_prompt_names_the_slots_in_the_order_of_the_answer(self, split, ood, style):
         for _, example in asked(split, ood, style):
             listed = example.prompt.split(f"\n{ASKS[style][1]}")[1].split(", ")
-            assert listed == [slots.spoken(name) for name in example.asked]
+            assert listed == [slots.spoken_name(name) for name in example.asked]
             filled = list(json.loads(example.target))
             assert filled == [name for name in listed if name in filled]
 

@@ -44,7 +44,7 @@ def batch(turns, tiny_run, tiny_data):
 
 
 def test_labels_are_the_tags_there_are_and_the_sentiment(turns):
-    found = regulariser.labels(turns)
+    found = regulariser.label_matrix(turns)
     assert found.shape == (4, 10)
     named = [{n for n, has in zip(regulariser.LABELS, row, strict=True) if has} for row in found.tolist()]
     assert named == [{"PLACE", "neutral"}, {"PLACE", "WHEN", "neutral"}, {"WHEN", "neutral"}, {"negative"}]
@@ -67,7 +67,7 @@ def test_the_terms_are_each_loss_times_its_share(batch, turns, alpha):
     assert terms["classifier_share_of_loss"].item() == pytest.approx(alpha * classified)
     speech = model.speech(inputs)
     logits = made[0].classifier(speech, model.adapter.out_length(inputs.n_frames)).sigmoid()
-    wanted = regulariser.labels(turns).to(logits.device)
+    wanted = regulariser.label_matrix(turns).to(logits.device)
     by_hand = -(wanted * logits.log() + (1 - wanted) * (1 - logits).log()).mean()
     assert classified == pytest.approx(by_hand.item(), rel=1e-4)
 

@@ -29,7 +29,7 @@ PHASE = {"batch_size": 4, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "poin
 def build(encoder: str, llm: str, blocks: int):
     hears, reads, tokenizer = load_encoder(encoder), load_llm(llm), load_tokenizer(llm)
     made = audio_llm_mini.processor(tokenizer, hears.config.num_mel_bins)
-    return hears, reads, made, audio_llm_mini.build(hears, reads, blocks, made, seed=0)
+    return hears, reads, made, audio_llm_mini.untrained(hears, reads, blocks, made, seed=0)
 
 
 @pytest.fixture(scope="module")

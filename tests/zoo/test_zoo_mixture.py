@@ -284,7 +284,7 @@ def test_a_missing_base_is_told_in_a_sentence(trained, tiny_backbones):
 
 
 def test_questions_are_held_out_and_the_right_answers_count(tiny_backbones, tokenizer, monkeypatch):
-    asked = skills.questions()
+    asked = skills.plain_questions()
     assert list(asked) == list(skills.EXACT) and {len(some) for some in asked.values()} == {6}
     assert all(said == example.target for example, said in asked["repetition"])
     model, recipe = SpeechLLM(load_llm(str(tiny_backbones / "llm")), None), recipe_of(tiny_backbones)

@@ -10,7 +10,7 @@ import pytest
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.names import name_lists
 from speechllm_bench.data.corpora.call_centre.splits import FORMANT, split_named
-from speechllm_bench.zoo.texts import readings, records, vocabulary
+from speechllm_bench.zoo.texts import readings, small_worlds, vocabulary
 
 
 @pytest.fixture(scope="module", params=[readings.SHORT, readings.LONG], ids=["short", "long"])
@@ -55,12 +55,12 @@ def test_no_name_of_another_split_is_read(read):
     others = {name for name in names if FORMANT.share_of(name) != "zoo"}
     known = {
         word
-        for line in (*records.LINKS, *vocabulary.WORDS.values(), *vocabulary.NOUNS)
+        for line in (*small_worlds.LINKS, *vocabulary.WORDS.values(), *vocabulary.NOUNS)
         for word in line.split()
     }
     wordings = {
         w
-        for world in records.worlds().values()
+        for world in small_worlds.worlds().values()
         for f, ws in world.items()
         for line in (f, *ws)
         for w in line.split()

@@ -107,7 +107,7 @@ def test_no_slot_and_no_word_of_an_unseen_slot_is_in_a_problem(problems):
     texts = [" ".join([p.text, *p.steps]) for some in problems.values() for p in some]
     words = set(re.findall(r"[a-z]+", " ".join(texts)))
     assert len(words) > 150 and not words & unseen_words()
-    names = {slots.spoken(name) for name in call_centre.slot_types()}
+    names = {slots.spoken_name(name) for name in call_centre.slot_types()}
     assert not words & {name for name in names if " " not in name}
 
 

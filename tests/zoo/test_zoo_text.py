@@ -10,12 +10,12 @@ import pytest
 
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.tasks import AUDIO, slots
-from speechllm_bench.zoo.texts import records, written
+from speechllm_bench.zoo.texts import small_worlds, written
 from speechllm_bench.zoo.texts.vocabulary import TYPES as TYPES_OF_NAMES
 from speechllm_bench.zoo.texts.vocabulary import typed_name, unseen_words
 
 TYPES = call_centre.slot_types()
-SLOT_NAMES = {slots.spoken(name) for name in TYPES}
+SLOT_NAMES = {slots.spoken_name(name) for name in TYPES}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def extractions(utterances):
     return [written.extraction(i, 7, utterances) for i in range(1500)]
 
 
-WORLDS = {**records.worlds(), **records.relations()}
+WORLDS = {**small_worlds.worlds(), **small_worlds.relations()}
 
 
 def test_no_field_shares_its_name_with_a_slot():
@@ -38,7 +38,7 @@ def test_no_field_shares_its_name_with_a_slot():
 
 
 def test_related_fields_are_of_one_kind_and_named_without_the_words_of_unseen_slots():
-    for name, world in records.relations().items():
+    for name, world in small_worlds.relations().items():
         kinds = [kind for kind, *_ in world.values()]
         assert len(set(kinds)) < len(kinds), f"{name} has nothing to tell apart"
         assert not unseen_words() & {word for field in world for word in field.split()}
@@ -47,15 +47,15 @@ def test_related_fields_are_of_one_kind_and_named_without_the_words_of_unseen_sl
 def test_a_related_record_says_some_fields_of_a_world_and_names_the_others():
     rng = random.Random(0)
     for _ in range(500):
-        said, fields, unsaid = records.related_record(rng)
+        said, fields, unsaid = small_worlds.related_record(rng)
         assert fields and not set(fields) & set(unsaid)
-        assert {*fields, *unsaid} in [set(world) for world in records.relations().values()]
+        assert {*fields, *unsaid} in [set(world) for world in small_worlds.relations().values()]
         assert all(f" {value} " in f" {said} " for value in fields.values())
 
 
 def test_no_field_made_of_nouns_is_a_slot():
     """Fields made up at random are one or two of NOUNS."""
-    nouns = set(records.NOUNS)
+    nouns = set(small_worlds.NOUNS)
     assert not [name for name in SLOT_NAMES if len(name.split()) <= 2 and set(name.split()) <= nouns]
 
 
@@ -79,10 +79,10 @@ def test_no_extraction_example_asks_with_a_word_that_only_unseen_slots_are_named
 def test_every_wording_has_a_place_for_the_value_and_a_kind_that_exists():
     for world in WORLDS.values():
         for kind, *wordings in world.values():
-            assert kind in records.KINDS or kind in records.WORDS
+            assert kind in small_worlds.KINDS or kind in small_worlds.WORDS
             assert all(wording.count("{v}") == 1 for wording in wordings)
-    assert all(link.count("{v}") == link.count("{f}") == 1 for link in records.RENAMED_LINKS)
-    assert all(link.count("{v}") == 1 and "{f}" not in link for link in records.BARE_LINKS)
+    assert all(link.count("{v}") == link.count("{f}") == 1 for link in small_worlds.RENAMED_LINKS)
+    assert all(link.count("{v}") == 1 and "{f}" not in link for link in small_worlds.BARE_LINKS)
 
 
 def test_every_answer_stands_verbatim_in_the_text(extractions):
@@ -122,7 +122,7 @@ def test_a_typed_name_ends_in_what_its_value_is_and_names_no_slot():
     assert {name.split()[-1] for name, _ in drawn} == set(TYPES_OF_NAMES)
     assert all(kind in TYPES_OF_NAMES[name.split()[-1]] for name, kind in drawn)
     assert not {name for name, _ in drawn} & SLOT_NAMES
-    assert {kind for kinds in TYPES_OF_NAMES.values() for kind in kinds} <= set(records.KINDS)
+    assert {kind for kinds in TYPES_OF_NAMES.values() for kind in kinds} <= set(small_worlds.KINDS)
     assert not set(TYPES_OF_NAMES) & unseen_words()
 
 
@@ -154,7 +154,7 @@ def test_post_training_extracts_and_repeats(utterances):
 
 def test_pre_training_describes_unseen_slots_in_plain_text(utterances):
     lines = list(itertools.islice(written.pre_training(7, utterances), 8000))
-    described = [name for name in TYPES if any(f"{slots.spoken(name)} " in f"{line} " for line in lines)]
+    described = [name for name in TYPES if any(f"{slots.spoken_name(name)} " in f"{line} " for line in lines)]
     assert len(described) == len(TYPES)
     for line in lines:
         if '{"' in line:  # the extraction examples among them

@@ -53,7 +53,7 @@ def model():
         "decoder_ffn_dim": 32,
     }
     return whisper_mini.WhisperCTC(
-        whisper_mini.build(load_recipe("whisper-mini").model_copy(update=sizes), Tokens())
+        whisper_mini.untrained(load_recipe("whisper-mini").model_copy(update=sizes), Tokens())
     ).eval()
 
 
@@ -69,7 +69,7 @@ def losses(model, rows=(0, 1)):
 
 def test_sound_enters_the_encoder_as_loud_as_the_positions():
     """With transformers' own start it enters at about a thirtieth of their spread."""
-    encoder = whisper_mini.build(load_recipe("whisper-mini"), Tokens()).model.encoder
+    encoder = whisper_mini.untrained(load_recipe("whisper-mini"), Tokens()).model.encoder
     sound = torch.randn(1, 80, 200) * 0.5  # about a log-mel's spread
     with torch.no_grad():
         entered = torch.nn.functional.gelu(encoder.conv2(torch.nn.functional.gelu(encoder.conv1(sound))))

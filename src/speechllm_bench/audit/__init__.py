@@ -42,7 +42,7 @@ class Report:
         return "\n".join([table, *(f"wrong: {sentence}" for sentence in self.wrong)])
 
 
-def audit(folder: Path | None = None, quick: bool = False, seal: bool = False) -> Report:
+def audit_results(folder: Path | None = None, quick: bool = False, seal: bool = False) -> Report:
     """Check a folder, or all results, backbones and caches of the home.
 
     folder: the results of one profile, or a folder of several such. quick: hashes and notebooks alone. seal:
@@ -56,7 +56,7 @@ def audit(folder: Path | None = None, quick: bool = False, seal: bool = False) -
 
 def _all(folder: Path | None, quick: bool, seal: bool) -> Iterator[Found]:
     if folder is None:
-        yield from run_files.backbones()
+        yield from run_files.check_backbones()
         yield from run_files.caches(paths.cache(), quick)
     for results in _results(folder or paths.home() / "results", required=folder is not None):
         yield from _profile(results, quick, seal)
@@ -69,9 +69,9 @@ def _profile(results: Path, quick: bool, seal: bool) -> Iterator[Found]:
             yield from looked
             if seal and not any(one.wrong for one in looked):
                 run_files.seal(folder / kind.record)
-    yield from notebooks.check(results)
+    yield from notebooks.check_notebooks(results)
     if not quick:
-        yield from report_files.check(results)
+        yield from report_files.check_reports(results)
 
 
 def _results(folder: Path, required: bool) -> Iterable[Path]:

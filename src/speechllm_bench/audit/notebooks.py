@@ -20,7 +20,7 @@ PART = "executed notebooks"
 REMEDY = "execute it again with `speechllm-bench notebook`"
 
 
-def check(results: Path) -> Iterator[Found]:
+def check_notebooks(results: Path) -> Iterator[Found]:
     """Every notebook in a folder of results but those in `failed`, which are there for being faulty."""
     for file in sorted(results.rglob("*.ipynb")):
         if {"failed", ".ipynb_checkpoints"} & set(file.relative_to(results).parts):

@@ -20,7 +20,7 @@ NUMBERS = ("numbers.json", "numbers.tex")
 HOME = "SPEECHLLM_BENCH_HOME"
 
 
-def check(results: Path) -> Iterator[Found]:
+def check_reports(results: Path) -> Iterator[Found]:
     """Each stored table, the numbers and the summary; those that a notebook draws are left unchecked."""
     profile = _profile(results)
     stored = sorted(p for p in (results / "tables").glob("[!.]*") if p.is_file())

@@ -57,7 +57,7 @@ RUN = Kind("runs", "run.json", check_run)
 STAGE = Kind("stages", "stage.json", check_stage)
 
 
-def backbones() -> Iterator[Found]:
+def check_backbones() -> Iterator[Found]:
     """Folders of the zoo and fetched ones: whole, and what they record."""
     for kind, place in (("zoo", paths.PROJECT / "zoo"), ("fetched", paths.fetched())):
         for folder in sorted(p for p in place.glob("[!.]*") if p.is_dir()):
@@ -71,7 +71,7 @@ def backbones() -> Iterator[Found]:
             if kind == "zoo" and record.is_file() and sealed.unsealed(_raw(record)):
                 yield Found(part, unchecked=True)
                 continue
-            yield from _told(part, partial(folders.check, name))
+            yield from _told(part, partial(folders.refuse_changed, name))
 
 
 def caches(cache: Path, quick: bool) -> Iterator[Found]:

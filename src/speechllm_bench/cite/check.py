@@ -50,7 +50,7 @@ class Checked:
     untold: frozenset[str] = frozenset()  # why some numbers could not be compared with today's plan
 
 
-def check(files: Sequence[Path]) -> Checked:
+def check_papers(files: Sequence[Path]) -> Checked:
     """Check papers with all that they read in; UserError for a file that is not there."""
     lines = [line for file in files for line in _lines(file, set())]
     defined = {m[1]: (file, n, m) for file, n, text in lines if (m := DEFINITION.match(text))}

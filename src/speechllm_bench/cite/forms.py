@@ -9,7 +9,7 @@ from speechllm_bench.numbers import Number, escaped
 SHORT = 12  # hex digits of a commit
 
 
-def text(number: Number) -> str:
+def as_text(number: Number) -> str:
     """The number and all that it rests on, a line each."""
     row = number.row
     lines = [f"{number.id} = {number.cell.shown}", f"  table: results/{number.profile}/tables/{row.table}.md"]
@@ -20,18 +20,21 @@ def text(number: Number) -> str:
     return "\n".join(lines)
 
 
-def latex(number: Number) -> str:
+def as_latex(number: Number) -> str:
     """The number as text with its id in a comment, which `speechllm-bench check` reads."""
     return f"{escaped(number.cell.shown).replace(' [', '~[')} % {number.id}"
 
 
-def markdown(number: Number) -> str:
+def as_markdown(number: Number) -> str:
     """The number with a link to its table."""
     row = number.row
     commits = ", ".join(commit[:SHORT] for commit in row.commits)
     about = "; ".join(filter(None, [rests_on(number), commits and f"commit {commits}"]))
     place = f"results/{number.profile}/tables/{row.table}.md"
     return f"{number.cell.shown} ([{number.id}]({place}); {about})"
+
+
+FORMS = {"text": as_text, "latex": as_latex, "markdown": as_markdown}
 
 
 def rests_on(number: Number) -> str:

@@ -51,7 +51,7 @@ def is_neural(voice: Voice) -> bool:
     return voice.accent.partition("-")[0] in ENGINES
 
 
-def weights() -> dict[str, Path]:
+def voice_files() -> dict[str, Path]:
     """The files that speak, by role; MissingInput where one is not on this machine or is another."""
     files = {role: Path(paths.backbone(name)) for role, name in FILES.items()}
     for role, file in files.items():
@@ -107,7 +107,7 @@ class _Engines:
     """Both engines, loaded on one thread. `speak` may be called once in the life of a process."""
 
     def __init__(self) -> None:
-        files = weights()
+        files = voice_files()
         try:
             import onnxruntime
             import scipy.signal  # noqa: F401, here and not in every child
@@ -163,7 +163,7 @@ def recipe() -> dict:
     return {"neural_voices": VERSION, "weights": SHA256, "espeakng_loader": version("espeakng-loader")}
 
 
-def versions() -> dict[str, str | None]:
+def library_versions() -> dict[str, str | None]:
     """The libraries that speak, by name; None where one is not installed, as where all clips are there."""
     found: dict[str, str | None] = {}
     for name in ("kokoro-onnx", "piper-tts", "onnxruntime"):

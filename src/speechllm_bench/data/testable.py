@@ -18,10 +18,10 @@ CLASSIFIED = {"entities", "sentiment"}  # what a stage's classifier learns
 
 def untestable(config: RunConfig) -> str | None:
     """Why a run is not testable on its corpus, as part of a sentence; None where it is."""
-    corpus, scope = config.corpus.name, corpora.scope(config.corpus.name)
+    corpus, scope = config.corpus.name, corpora.scope_of(config.corpus.name)
     evaluation = config.evaluation
     tested = evaluation.corpus.name if evaluation.corpus else corpus
-    asked_of = corpora.scope(tested)
+    asked_of = corpora.scope_of(tested)
     synthesised_apart = LANGUAGES if evaluation.corpus is None else ()
     if evaluation.split not in (*asked_of.splits, *synthesised_apart):
         return f"'{tested}' has no split {evaluation.split}"

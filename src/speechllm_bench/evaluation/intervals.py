@@ -20,7 +20,7 @@ _known: dict[str, Comparison] = {}  # by the digest of what each rests on
 _used: set[str] = set()
 
 
-def drawn(
+def interval_of(
     systems: Sequence[SpeakerSums],
     weights: Sequence[float],
     rule: Statistic,

@@ -104,7 +104,7 @@ def contrast(systems: Sequence[Sequence[dict]], weights: Sequence[float], metric
     stacked = [stats.stack_seeds([speaker_sums(s, metric) for s in scores]) for scores in systems]
     between = seeds.variance([scores[0] for scores in systems], weights, metric)
     rule = METRICS[metric].rule
-    return intervals.drawn(
+    return intervals.interval_of(
         stacked, weights, rule, between, lambda: stats.contrast(stacked, weights, rule, rng(), between)
     )
 

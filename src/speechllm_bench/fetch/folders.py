@@ -25,7 +25,7 @@ def known(names: list[str] | None) -> list[str]:
     return list(dict.fromkeys(names or pinned))
 
 
-def fetch(
+def fetch_folders(
     names: list[str],
     to: Path | None = None,
     download: Download = pip_download,

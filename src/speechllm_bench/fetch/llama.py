@@ -47,7 +47,7 @@ def convert(model: Path, folder: Path) -> None:
 
 def _write(metadata: dict, stored: Tensors, folder: Path) -> None:
     write_safetensors(folder / "model.safetensors", tensors(metadata, stored))
-    write_json(folder / "config.json", config(metadata, stored))
+    write_json(folder / "config.json", llama_config(metadata, stored))
     write_json(folder / "generation_config.json", _special(metadata))
     write_json(folder / "tokenizer.json", tokenizer(metadata))
     write_json(folder / "tokenizer_config.json", tokenizer_config(metadata))
@@ -97,7 +97,7 @@ def _special(metadata: dict) -> dict[str, int]:
     return {f"{name}_token_id": metadata[key.format(stored)] for name, stored in named.items()}
 
 
-def config(metadata: dict, stored: Tensors) -> dict:
+def llama_config(metadata: dict, stored: Tensors) -> dict:
     """transformers' `config.json`."""
     heads = metadata["llama.attention.head_count"]
     return {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch import archives, hub, hub_data
-from speechllm_bench.fetch.sources import Archive, Corpus, sources
+from speechllm_bench.fetch.sources import Archive, Corpus, load_sources
 
 GIB = 2**30
 DATA = "SPEECHLLM_BENCH_DATA"  # variable that names the folder of the corpora
@@ -40,7 +40,7 @@ def chosen(models: Iterable[str], corpora: Iterable[str], only: list[str] | None
 
     Models of the zoo, and a folder of the user's, are not fetched. UserError for a name that is unknown.
     """
-    known = sources()
+    known = load_sources()
     if not only:
         fetched = [name for name in corpora if name in known.corpora and known.corpora[name].gib]
         return [name for name in models if name in known.models], fetched
@@ -59,7 +59,7 @@ def items(
     model_lacks, corpus_lacks: what is missing of a name on this machine, None where nothing is.
     """
     for name in models:
-        source, lacking = sources().models[name], model_lacks(name)
+        source, lacking = load_sources().models[name], model_lacks(name)
         if lacking is None:
             yield Item(name, source.licence, source.gated, source.gib, None)
         else:
@@ -67,7 +67,7 @@ def items(
             licence = f"{source.licence} (on the hub: {found.licence})" if found.licence else source.licence
             yield Item(name, licence, found.gated, found.size / GIB, lacking, found)
     for name in corpora:
-        corpus = sources().corpora[name]
+        corpus = load_sources().corpora[name]
         yield Item(name, corpus.licence, corpus.gated, corpus.gib, corpus_lacks(name))
 
 
@@ -77,7 +77,7 @@ def table(found: list[Item]) -> str:
     return "\n".join([*(item.line() for item in found), f"{rest:.1f} GiB are to be fetched."])
 
 
-def fetch(found: list[Item], tell: Tell) -> Iterator[str]:
+def fetch_items(found: list[Item], tell: Tell) -> Iterator[str]:
     """The names of what has been fetched, each as soon as it is whole. Smaller things come first.
 
     What is gated and not accepted, or fetched by hand, is left to the end, where UserError tells it: so it
@@ -87,7 +87,7 @@ def fetch(found: list[Item], tell: Tell) -> Iterator[str]:
     _refuse_full_disk(missing)
     pages, by_hand = [], []
     for item in missing:
-        corpus = None if item.model else sources().corpora[item.name]
+        corpus = None if item.model else load_sources().corpora[item.name]
         if item.model and not hub.admitted(item.model):
             pages.append(f"https://huggingface.co/{item.name}")
             continue

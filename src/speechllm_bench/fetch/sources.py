@@ -79,5 +79,5 @@ class Sources(Strict):
 
 
 @cache
-def sources() -> Sources:
+def load_sources() -> Sources:
     return load_yaml(Sources, SOURCES)

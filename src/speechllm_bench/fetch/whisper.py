@@ -44,7 +44,7 @@ def convert(model: Path, settings: Path, tokenizer: Path, folder: Path) -> None:
 
 def _write(variables: Variables, told: dict, ids: dict[str, int], folder: Path) -> None:
     write_safetensors(folder / "model.safetensors", tensors(variables))
-    write_json(folder / "config.json", config(variables, told, ids))
+    write_json(folder / "config.json", whisper_config(variables, told, ids))
     write_json(folder / "generation_config.json", generation_config(variables, told, ids))
     write_json(folder / "preprocessor_config.json", preprocessor_config(variables))
     write_json(folder / "tokenizer_config.json", tokenizer_config(ids))
@@ -106,7 +106,7 @@ def n_layers(variables: Variables, side: str) -> int:
     return len({name.split("/")[1] for name in variables if name.startswith(prefix)} - {"layer_norm"})
 
 
-def config(variables: Variables, told: dict, ids: dict[str, int]) -> dict:
+def whisper_config(variables: Variables, told: dict, ids: dict[str, int]) -> dict:
     """transformers' `config.json`: sizes from the weights, token ids from the tokenizer."""
     tokens, width = variables["decoder/embeddings/weight"].shape
     text_end = ids["<|endoftext|>"]

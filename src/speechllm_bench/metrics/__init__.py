@@ -57,7 +57,7 @@ def f1(sums: ArrayLike) -> np.ndarray:
     return ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2])
 
 
-def score(counts: Counts) -> dict[str, float]:
+def rates(counts: Counts) -> dict[str, float]:
     """precision, recall and f1 of summed counts, each in 0 to 1; 0 where nothing was counted."""
     return {"precision": float(precision(counts)), "recall": float(recall(counts)), "f1": float(f1(counts))}
 

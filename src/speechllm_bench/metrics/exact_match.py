@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from speechllm_bench.metrics import Counts, pairs, score
+from speechllm_bench.metrics import Counts, pairs
 
-__all__ = ["VERSION", "counts", "same", "score"]
+__all__ = ["VERSION", "counts", "same"]
 
 VERSION = 1
 

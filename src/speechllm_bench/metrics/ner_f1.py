@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 
-from speechllm_bench.metrics import Counts, score
+from speechllm_bench.metrics import Counts
 
-__all__ = ["VERSION", "counts", "label_counts", "score"]
+__all__ = ["VERSION", "counts", "label_counts"]
 
 VERSION = 1
 

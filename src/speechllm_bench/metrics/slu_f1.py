@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from rapidfuzz.distance import Levenshtein
 
-from speechllm_bench.metrics import Counts, f1, score, total
+from speechllm_bench.metrics import Counts, f1, rates, total
 
 __all__ = [
     "VERSION",
@@ -24,7 +24,6 @@ __all__ = [
     "intent_counts",
     "macro",
     "micro",
-    "score",
     "slu_counts",
     "span_counts",
     "word_distance",
@@ -110,7 +109,7 @@ def add(tables: Iterable[ByLabel]) -> ByLabel:
 
 def micro(table: ByLabel) -> dict[str, float]:
     """precision, recall and f1 of all labels' counts together."""
-    return score(total(table.values()))
+    return rates(total(table.values()))
 
 
 def macro(table: ByLabel) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 Share = TypeVar("Share", float, np.ndarray)
 
 
-def slue_score(wers: Sequence[Share], ner_f1: Share, sentiment_f1: Share) -> Share:
+def mean_of_tasks(wers: Sequence[Share], ner_f1: Share, sentiment_f1: Share) -> Share:
     """The score in per cent; the arguments are shares, 1 being 100 %, each a number or an array of draws.
 
     `ner_f1` is micro, `sentiment_f1` macro.

@@ -53,7 +53,7 @@ def rate(sums: ArrayLike) -> np.ndarray:
     return sums[..., 0] / np.maximum(sums[..., 1], 1)
 
 
-def score(total: Errors) -> float:
+def error_rate(total: Errors) -> float:
     """The error rate of summed counts."""
     return float(rate(total))
 

@@ -201,7 +201,7 @@ def build_adapter(config: AdapterConfig, d_in: int, d_out: int, norm: float = 1.
     return Scaled(adapter, norm) if config.scaled else adapter
 
 
-def sizes(configs: Mapping[str, AdapterConfig], d_in: int, d_out: int) -> dict[str, int]:
+def parameters_of(configs: Mapping[str, AdapterConfig], d_in: int, d_out: int) -> dict[str, int]:
     """Parameters of adapters by name; none is made."""
     with torch.device("meta"):
         return {name: n_parameters(build_adapter(c, d_in, d_out)) for name, c in configs.items()}

@@ -27,7 +27,7 @@ _SAME_DAY = "{% macro strftime_now(form) %}{{ form" + _TOLD + " }}{% endmacro %}
 _ANSWER = "answer"
 
 
-def chat(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
+def chat_prompt(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
     """The prompt up to the answer, with `AUDIO` once in it; of a base LLM without a template, plain lines.
 
     The system turn is the template's own. Where that has none, it stands before the user's message. A thought

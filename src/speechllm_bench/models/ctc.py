@@ -105,7 +105,7 @@ def loss(scores: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) -> T
     return nats / sizes[fits].sum().clamp(min=1)
 
 
-def greedy(scores: Tensor, lengths: Tensor) -> list[list[int]]:
+def best_path(scores: Tensor, lengths: Tensor) -> list[list[int]]:
     """The best path's places, one list an utterance, repetitions and blanks taken out."""
     paths = scores.argmax(-1).tolist()  # (B, L)
     return [_collapsed(path[:n]) for path, n in zip(paths, lengths.tolist(), strict=True)]
@@ -133,7 +133,7 @@ def transcribe(
         padded, lengths = (x.to(head.table.device) for x in pad_frames(frames[start : start + batch_size]))
         assert model.adapter is not None
         scores = head(model.adapter(padded, lengths))
-        found = greedy(scores, model.adapter.out_length(lengths))
+        found = best_path(scores, model.adapter.out_length(lengths))
         said += [tokenizer.decode([head.tokens[place - 1] for place in places]).strip() for places in found]
     model.train(training)
     return said

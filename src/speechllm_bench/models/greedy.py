@@ -17,7 +17,7 @@ LEAVE = 0.75
 """Finished rows go where at most this share is left: it takes a copy of the others' cache."""
 
 
-def greedy(
+def decode_greedily(
     llm: PreTrainedModel,
     embedded: Tensor,
     attended: Tensor,

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.models.chat import chat, text_begin, turn_end
+from speechllm_bench.models.chat import chat_prompt, text_begin, turn_end
 from speechllm_bench.schema import Example
 from speechllm_bench.tasks.prompt import AUDIO
 
@@ -85,7 +85,7 @@ def prompt_halves(
     them, once, whether the chat format writes that token or not. UserError as `chat` has it.
     """
     refuse_marks(tokenizer, example.prompt.replace(AUDIO, "", 1), f"the prompt of {example.id}")
-    before, after = chat(tokenizer, example).split(AUDIO)
+    before, after = chat_prompt(tokenizer, example).split(AUDIO)
     begin, end = speech_marks(tokenizer) if spoken else ("", "")
     first, second = (
         tokenizer(half, add_special_tokens=False)["input_ids"] for half in (before + begin, end + after)

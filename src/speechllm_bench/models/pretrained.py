@@ -59,7 +59,7 @@ def loaded(load: Callable, name: str, **settings):
 
     Raises UserError, with the remedy, for whatever is wrong with them.
     """
-    backbones.check(name)
+    backbones.refuse_changed(name)
     try:
         return load(paths.backbone(name), local_files_only=True, **settings)
     except (MemoryError, torch.OutOfMemoryError):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from speechllm_bench.models.adapters import Adapter
-from speechllm_bench.models.greedy import greedy
+from speechllm_bench.models.greedy import decode_greedily
 from speechllm_bench.models.inputs import Batch
 
 SHORTEST_SHARED = 16
@@ -116,7 +116,8 @@ class SpeechLLM(nn.Module):
                 embedded, attended = self.embeddings(batch), batch.attended.long()
                 shared = shared_positions(batch)
                 shared = shared if shared >= SHORTEST_SHARED else 0
-                return greedy(self.llm, embedded, attended, max_new_tokens, ends, pad_token_id, shared)
+                limits = (max_new_tokens, ends, pad_token_id, shared)
+                return decode_greedily(self.llm, embedded, attended, *limits)
             return self.llm.generate(
                 inputs_embeds=self.embeddings(batch),
                 attention_mask=batch.attended.long(),

@@ -148,7 +148,7 @@ def slots_figure(frames: Mapping[str, pd.DataFrame], looks: Looks) -> Figure:
     table = table.loc[table.mean(axis=1).sort_values(ascending=False).index]
     figure, (ax,) = figures.panels(1, "page", height=0.5 + 0.13 * len(table))
     seaborn.heatmap(
-        table.rename(index=slots.spoken), vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".2f", ax=ax,
+        table.rename(index=slots.spoken_name), vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".2f", ax=ax,
         annot_kws={"size": 5}, yticklabels=True, cbar_kws={"label": "F1 (partial match)"},
     )  # fmt: skip
     ax.tick_params(axis="y", labelsize=5)

@@ -34,7 +34,7 @@ Questions = tuple[str | None, str, str, int | None, str]
 metric: what a floor has to share."""
 
 
-def questions(evaluation: EvaluationConfig) -> Questions:
+def questions_of(evaluation: EvaluationConfig) -> Questions:
     return (
         evaluation.corpus.name if evaluation.corpus else None,
         evaluation.split,
@@ -52,7 +52,9 @@ def of(rows: Sequence[Result], variant: str) -> list[str]:
     asked = next((_evaluation(row) for row in rows if row["variant"] == variant and _evaluation(row)), None)
     if asked is None or asked.answerer != "model":
         return []
-    return list(dict.fromkeys(name for name, floor in _floors(rows) if questions(floor) == questions(asked)))
+    return list(
+        dict.fromkeys(name for name, floor in _floors(rows) if questions_of(floor) == questions_of(asked))
+    )
 
 
 def cleared(rows: Sequence[Result], variant: str) -> dict[str, bool | None]:
@@ -69,7 +71,7 @@ def scored(rows: Sequence[Result]) -> dict[Questions, dict[str, Interval]]:
     for variant, asked in _floors(rows):
         scores = list(scores_of(rows, variant).values())
         if scores:
-            by_answerer = found.setdefault(questions(asked), {})
+            by_answerer = found.setdefault(questions_of(asked), {})
             by_answerer[asked.answerer] = score.interval(scores, score.main_metric(scores[0]))
     return found
 
@@ -165,7 +167,7 @@ def above(rows: Sequence[Result], variant: str) -> bool | None:
     return all(known) if known else None
 
 
-def names(rows: Sequence[Result]) -> set[str]:
+def floor_names(rows: Sequence[Result]) -> set[str]:
     """The variants that are floors: answerers without a model."""
     return {variant for variant, _ in _floors(rows)}
 

@@ -112,7 +112,7 @@ def write(names: Sequence[str]) -> list[Path]:
     runs.write_text(
         folder / "claims.csv", frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     )
-    picture = drawn(ledger, frame)
+    picture = picture_of(ledger, frame)
     pages = {"md": _markdown, "html": _html}
     for ending, page in pages.items():
         runs.write_text(folder / f"claims.{ending}", page(ledger, frame, names, picture is not None))
@@ -144,7 +144,7 @@ def judged(ledger: Ledger, found: Mapping[str, Mapping[str, Row]]) -> pd.DataFra
     return pd.DataFrame(lines, columns=COLUMNS).astype(dict.fromkeys(_NUMBERS, float))
 
 
-def drawn(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
+def picture_of(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
     """Reported F1, and that measured with its interval, in panels with an axis each: ours is the lower."""
     of_f1 = frame["number"].map(lambda id: str(id).endswith("/f1")) & frame["measured"].notna()
     shown = frame[of_f1].drop_duplicates(["id", "profile"])

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from speechllm_bench import stats
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.experiments import Study
-from speechllm_bench.metrics.slue_score import slue_score
+from speechllm_bench.metrics.slue_score import mean_of_tasks
 from speechllm_bench.reports import figures, looks, measured
 from speechllm_bench.reports.stored_runs import scores_of
 from speechllm_bench.schema import Interval
@@ -37,7 +37,7 @@ GAINS_CAPTION = (
 )
 
 
-def variants(rows: Sequence[Result]) -> dict[tuple[str, str], dict[str, str]]:
+def by_setting(rows: Sequence[Result]) -> dict[tuple[str, str], dict[str, str]]:
     """By model and setting, the variant of each task that is asked of it; those of controls are left out."""
     found: dict[tuple[str, str], dict[str, str]] = {}
     for axes, variant in ((row["axes"], row["variant"]) for row in rows):
@@ -48,7 +48,7 @@ def variants(rows: Sequence[Result]) -> dict[tuple[str, str], dict[str, str]]:
 
 def compared(rows: Sequence[Result]) -> dict[tuple[str, str], dict[str, str]]:
     """The same of models that have a bare adapter, which the other settings can be compared with."""
-    found = variants(rows)
+    found = by_setting(rows)
     return {pair: some for pair, some in found.items() if (pair[0], BARE) in found}
 
 
@@ -76,7 +76,7 @@ def gains(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
 def settings(rows: Sequence[Result], task: str) -> pd.DataFrame:
     """One row a model and setting that was scored: the task's main metric with `low` and `high`."""
     lines = []
-    for (model, setting), asked in variants(rows).items():
+    for (model, setting), asked in by_setting(rows).items():
         if found := measured.main_metric(rows, asked[task]):
             lines.append((model, setting, found.value, found.low, found.high))
     return pd.DataFrame(lines, columns=["model", "setting", MAIN[task].name, "low", "high"])
@@ -228,6 +228,6 @@ def _counted(
         split = zip(order, np.split(sums, ends, axis=-1), strict=True)
         found = {metric: METRICS[metric].rule(part) for metric, part in split}
         wer, ner_f1, macro_f1 = (found[metric] for metric in metrics)
-        return slue_score([wer], ner_f1, macro_f1)
+        return mean_of_tasks([wer], ner_f1, macro_f1)
 
     return [stats.side_by_side([part for _, part in parts]) for parts in test_sets.values()], rule

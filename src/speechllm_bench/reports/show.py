@@ -35,7 +35,7 @@ def full(frame: pd.DataFrame) -> Styler:
     return style.set_properties(**{"text-align": "left", "white-space": "pre-wrap"})
 
 
-def reported(study: Study) -> pd.DataFrame:
+def reported_figures(study: Study) -> pd.DataFrame:
     """Figures that the paper reports, one row a figure."""
     return pd.DataFrame([entry.model_dump() for entry in study.reported])
 
@@ -89,7 +89,7 @@ def answers(found: Sequence[Prediction], n: int = 20) -> pd.DataFrame:
     )
 
 
-def errors(rows: Sequence[Result]) -> pd.DataFrame:
+def error_table(rows: Sequence[Result]) -> pd.DataFrame:
     """How many slots met which end, summed over a variant's seeds; one row a variant that is asked."""
     counts = {
         (row["variant"], row["seed"]): row["score"]["error_kinds"]
@@ -153,7 +153,7 @@ def curve_figure(run: Run) -> Figure:
     return figure
 
 
-def metrics(score_record: dict) -> pd.DataFrame:
+def metric_table(score_record: dict) -> pd.DataFrame:
     """Every metric of a stored score with its interval; one row a metric."""
     found = pd.DataFrame.from_dict(score_record["metrics"], orient="index")
     return found[["value", "low", "high", "n", "n_speakers"]].round(3)
@@ -197,7 +197,7 @@ def _sheet(lines: dict[str, str]) -> HTML:
     return HTML(f"<table>{''.join(rows)}</table>")
 
 
-def splits(corpus: Corpus) -> pd.DataFrame:
+def split_table(corpus: Corpus) -> pd.DataFrame:
     """Sizes, one row a split."""
     lines = {}
     for split in corpus.splits:

@@ -85,7 +85,9 @@ def intervals_file(profile: str, study: str) -> Path:
 def common() -> str:
     """State of what every report rests on."""
     package = [Path(place) for place, _, _ in os.walk(Path(__file__).parents[1]) if COMPILED not in place]
-    others = [place for top in paths.experiments() for place in (top, top / "papers", top / "profiles")]
+    others = [
+        place for top in paths.experiment_folders() for place in (top, top / "papers", top / "profiles")
+    ]
     for backbones in (paths.PROJECT / "zoo", paths.fetched()):
         others += sorted(backbones.glob("*/"))
     return runs.digest(sys.version, _versions(), of([*package, *others]))

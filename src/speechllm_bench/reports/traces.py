@@ -10,10 +10,10 @@ from hashlib import sha256
 import pandas as pd
 from matplotlib.figure import Figure
 
+from speechllm_bench import metrics
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.experiments import Study
-from speechllm_bench.metrics import partial_match
 from speechllm_bench.reports import figures, floors, looks
 from speechllm_bench.reports.stored_runs import predictions
 from speechllm_bench.schema import Interval, Prediction
@@ -130,7 +130,7 @@ def ends(frame: pd.DataFrame, n: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def cost_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     """F1 over the tokens that an answer takes, floors as lines; None where no tokens were counted."""
-    frame = costs([row for row in rows if row["variant"] not in floors.names(rows)])
+    frame = costs([row for row in rows if row["variant"] not in floors.floor_names(rows)])
     frame = frame[frame["tokens"].map(lambda tokens: tokens is not None)]
     if frame.empty:
         return None
@@ -192,7 +192,7 @@ def _f1(prediction: Prediction, version: int) -> float:
     counts = versions.counts(gold, said, version)
     if said is not None and counts.predicted == counts.gold == 0:
         return 1.0
-    return partial_match.score(counts)["f1"]
+    return float(metrics.f1(counts))
 
 
 def _cell(value: Interval | None, name: str) -> str:

@@ -49,7 +49,7 @@ def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
     kept = {folder / MARKER, *_assets(folder)}
     for profile in names:
         for name, found in loaded.items():
-            made = payload.payload(found, profile, rows[profile][name])
+            made = payload.study_payload(found, profile, rows[profile][name])
             kept |= _put(folder, f"{profile}/{name}", made)
         kept |= _answers(folder, profile, [row for some in rows[profile].values() for row in some])
     kept |= _draws(folder, names, rows)

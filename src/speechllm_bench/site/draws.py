@@ -20,7 +20,7 @@ def of(n_speakers: int, most_seeds: int) -> dict:
     of freedom the draws of a t distribution, for up to so many seeds.
     """
     rng = score.rng()
-    times, widths = stats.draws(n_speakers, rng, stats.N_BOOT)
+    times, widths = stats.bootstrap_draws(n_speakers, rng, stats.N_BOOT)
     freedom = {n - 1 + more for n in range(1, most_seeds + 1) for more in (0, stats.POOLED_DF)} - {0}
     return {
         "speakers": n_speakers,

@@ -19,7 +19,7 @@ RULES = {"f1", "precision", "recall", "quotient", "rate", "macro", "weighted"}
 FURTHER = {"precision_v2", "recall_v2", "f1_v2"}  # in no table: the version that is shown has the plain names
 
 
-def payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
+def study_payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
     """All that the page shows of a study at a profile, but single answers."""
     own = [row for row in rows if row.table == study.study]
     found = {row.name: stored_runs.runs_of(row, profile) for row in own}

@@ -27,7 +27,7 @@ from speechllm_bench.metrics import exact_match, quotient
 from speechllm_bench.schema import Example, Gold, Prediction, SlotType, Utterance
 from speechllm_bench.tasks.metric import Metric
 from speechllm_bench.tasks.prompt import DIALOGUE, Wordings, user_message
-from speechllm_bench.tasks.slots import spoken
+from speechllm_bench.tasks.slots import spoken_name
 from speechllm_bench.tasks.task import Counted, Draw, Parse, Task
 
 NAME = "sit"
@@ -84,10 +84,10 @@ def question(
         return Question(kind, rng.choice(WORDINGS[kind]), "yes" if there else "no")
     if kind == "detail":
         name, there = _there_or_not(given, rng)
-        return Question(kind, rng.choice(WORDINGS[kind]).format(spoken(name)), "yes" if there else "no")
+        return Question(kind, rng.choice(WORDINGS[kind]).format(spoken_name(name)), "yes" if there else "no")
     answers = {
-        "domain": spoken(utterance.domain),
-        "intent": spoken(utterance.intent),
+        "domain": spoken_name(utterance.domain),
+        "intent": spoken_name(utterance.intent),
         "number": num2words(len(utterance.slots)) if utterance.slots else "none",
         "ending": " ".join(utterance.transcript.split()[-LAST_WORDS:]),
     }

@@ -97,7 +97,7 @@ def question(texts: Iterable[str], turns: Iterable = (), style: PromptStyle | No
 
 
 def target(answer: Mapping[str, str]) -> str:
-    return json.dumps({spoken(name): value for name, value in answer.items()}, ensure_ascii=False)
+    return json.dumps({spoken_name(name): value for name, value in answer.items()}, ensure_ascii=False)
 
 
 def parse(raw: str, names: Mapping[str, str] | None = None) -> Answer | None:
@@ -114,18 +114,18 @@ def parse(raw: str, names: Mapping[str, str] | None = None) -> Answer | None:
         return None
 
     def slot(name: str) -> str:
-        return (names or {}).get(name) or written(name)
+        return (names or {}).get(name) or written_name(name)
 
     values = {slot(name): value for name, value in answer.items()}
     return Answer(values, ((slot(name), value) for name, value in answer.given))
 
 
-def spoken(name: str) -> str:
+def spoken_name(name: str) -> str:
     """A slot's name as prompts and answers write it: words the LLM knows, not an identifier."""
     return name.replace("_", " ")
 
 
-def written(name: str) -> str:
+def written_name(name: str) -> str:
     """A slot's name as the corpora write it, of one in a prompt or an answer."""
     return name.replace(" ", "_")
 
@@ -139,12 +139,12 @@ def _shown(slot: SlotType, wording: Wording | None) -> tuple[str, ...]:
     """All that a question may show of a slot."""
     if wording == "paraphrased":
         return slot.paraphrases
-    return (spoken(slot.name) if wording is None else f"{spoken(slot.name)} ({slot.description})",)
+    return (spoken_name(slot.name) if wording is None else f"{spoken_name(slot.name)} ({slot.description})",)
 
 
 def _asked_by(slot: SlotType, wording: Wording | None, rng: random.Random) -> str:
     """How one question asks for a slot."""
-    shown = _shown(slot, wording) or (spoken(slot.name),)
+    shown = _shown(slot, wording) or (spoken_name(slot.name),)
     return shown[0] if len(shown) == 1 else rng.choice(shown)
 
 

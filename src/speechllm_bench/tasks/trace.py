@@ -61,7 +61,7 @@ def write(trace: Trace) -> str:
     lines = [] if trace.transcript is None else [f"{HEARD}: {trace.transcript}"]
     if trace.mentions is not None:
         lines.append(f"{FOUND}: {', '.join(trace.mentions) or NOTHING}")
-    lines += [f"{slots.spoken(name)}: {why}" for name, why in (trace.reasons or {}).items()]
+    lines += [f"{slots.spoken_name(name)}: {why}" for name, why in (trace.reasons or {}).items()]
     return tagged("\n".join(lines), answer)
 
 
@@ -156,7 +156,7 @@ def _parts(thought: str, wrong: list[str]) -> tuple[str | None, tuple[str, ...] 
         elif label in (HEARD, FOUND) or label.startswith(("{", '"')):
             wrong.append("stray line")  # said twice, or an answer that was begun in the thought
         else:
-            name = slots.written(label)
+            name = slots.written_name(label)
             if name in reasons:
                 wrong.append("stray line")  # a second reason for one slot: the first one stays
             reasons.setdefault(name, content)

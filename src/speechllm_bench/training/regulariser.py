@@ -49,7 +49,7 @@ class Regulariser:
         assert model.adapter is not None
         speech = model.speech(batch)  # (B, L, E)
         logits = self.classifier(speech, model.adapter.out_length(batch.n_frames))  # (B, K)
-        wanted = labels(utterances).to(logits.device)  # (B, K)
+        wanted = label_matrix(utterances).to(logits.device)  # (B, K)
         weight = known(utterances).to(logits.device)  # (B, K)
         classified = nn.functional.binary_cross_entropy_with_logits(
             logits.float(), wanted, weight, pos_weight=self.weights, reduction="sum"
@@ -65,7 +65,7 @@ def n_parameters(stages: Sequence[StageConfig]) -> int:
     return adapters.n_parameters(Classifier(len(LABELS))) if any(s.classifier for s in stages) else 0
 
 
-def labels(utterances: Sequence[Utterance]) -> Tensor:
+def label_matrix(utterances: Sequence[Utterance]) -> Tensor:
     """(B, K) of 0 and 1: which labels each utterance has."""
     having = [{*(entity.tag for entity in u.entities), u.sentiment} for u in utterances]
     return torch.tensor([[float(label in has) for label in LABELS] for has in having])
@@ -84,6 +84,6 @@ def label_weights(utterances: Sequence[Utterance]) -> Tensor:
     """(K,): of tags all tags over those of each, of sentiments likewise; of a label that there is not, as if
     there were one.
     """
-    counted = labels(utterances).sum(dim=0)
+    counted = label_matrix(utterances).sum(dim=0)
     parts = counted.split([len(ENTITY_TAGS), len(SENTIMENTS)])
     return torch.cat([part.sum() / part.clamp(min=1) for part in parts])

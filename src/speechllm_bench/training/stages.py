@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
-from speechllm_bench.data.annotators.labels import labels as annotated
+from speechllm_bench.data.annotators.labels import train_labels as annotated
 from speechllm_bench.data.corpora import spoken_instructions
 from speechllm_bench.evaluation import score
 from speechllm_bench.models.adapters import build_adapter, mean_norm
@@ -313,5 +313,5 @@ def _reference_length(example: Example, utterance: Utterance) -> float:
     plain = TASKS[example.task].plain
     example = plain(example) if plain else example
     text = (len(example.prompt) + len(example.target)) / CHARACTERS_A_TOKEN
-    spoken = len(utterance.transcript) + len(spoken_instructions.words(example.instruction))
+    spoken = len(utterance.transcript) + len(spoken_instructions.instruction_words(example.instruction))
     return text + spoken / SPOKEN_CHARACTERS_A_TOKEN

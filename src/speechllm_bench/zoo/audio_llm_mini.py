@@ -64,7 +64,7 @@ def processor(tokenizer: PreTrainedTokenizerBase, n_mels: int) -> Qwen2AudioProc
     )
 
 
-def build(
+def untrained(
     encoder: WhisperEncoder, llm: LlamaForCausalLM, blocks: int, made: Qwen2AudioProcessor, seed: int
 ) -> Qwen2AudioForConditionalGeneration:
     """The untrained model: it reads as `llm` does and its tower hears as `encoder`; the projector is drawn.
@@ -131,7 +131,7 @@ def train(
     """Model, processor, the fits, and what was heard and read; from nothing or where it was stopped."""
     encoder, llm = load_encoder(recipe.encoder), load_llm(recipe.llm)
     made = processor(load_tokenizer(recipe.llm), encoder.config.num_mel_bins)
-    model = build(encoder, llm, recipe.blocks, made, recipe.seed)
+    model = untrained(encoder, llm, recipe.blocks, made, recipe.seed)
     if not recipe.pre_training:
         return model, made, {}, {"speech_hours": 0.0, "text_tokens": 0}
     material = items(recipe)

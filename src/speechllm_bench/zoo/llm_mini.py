@@ -59,7 +59,7 @@ def train_tokenizer(recipe: LLMRecipe, utterances: list[Utterance]) -> PreTraine
     )
 
 
-def build(recipe: LLMRecipe | SmallerRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+def untrained(recipe: LLMRecipe | SmallerRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     torch.manual_seed(recipe.seed)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -91,7 +91,7 @@ def train(
     """
     utterances = call_centre.utterances("zoo", recipe.utterances)
     tokenizer = train_tokenizer(recipe, utterances)
-    model = build(recipe, tokenizer)
+    model = untrained(recipe, tokenizer)
     course = Course(recipe, checkpoints, progress)
     fits = {"pre_training": pre_train(course, recipe, model, tokenizer, utterances)}
     yield f"{recipe.name}-base" if recipe.post_training else recipe.name, model, tokenizer, fits
@@ -110,7 +110,7 @@ def pre_train(
 ) -> Fit:
     """Pre-training on plain text, in place."""
     config = recipe.pre_training
-    rows = packed(recipe, tokenizer, utterances, config.examples + HELD_OUT_ROWS)
+    rows = pack(recipe, tokenizer, utterances, config.examples + HELD_OUT_ROWS)
     held_out = rows[config.examples :]
 
     def loss(some: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -124,7 +124,7 @@ def pre_train(
     return course.fit(config, "pre_training", dict(model.named_parameters()), batches, loss, validate)
 
 
-def packed(
+def pack(
     recipe: LLMRecipe | MixtureRecipe,
     tokenizer: PreTrainedTokenizerBase,
     utterances: list[Utterance],

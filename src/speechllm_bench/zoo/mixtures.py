@@ -51,7 +51,7 @@ def train(
     course = Course(recipe, checkpoints, progress)
     fits = {}
     if isinstance(recipe, SmallerRecipe):
-        model = llm_mini.build(recipe, tokenizer)
+        model = llm_mini.untrained(recipe, tokenizer)
         fits["pre_training"] = llm_mini.pre_train(course, recipe, model, tokenizer, utterances)
     else:
         model = load_llm(recipe.base).requires_grad_(True)
@@ -117,7 +117,7 @@ def batched(
         wanted = round(share * recipe.tokens)
         if kind == "general":
             n = -(-wanted // recipe.sequence_tokens)
-            rows = llm_mini.packed(recipe, tokenizer, utterances, n, _seed(recipe))
+            rows = llm_mini.pack(recipe, tokenizer, utterances, n, _seed(recipe))
             formed += rows.split(recipe.batch_size)
             tokens = n * recipe.sequence_tokens
             seen[kind] = {"examples": n, "tokens": tokens, "answer_tokens": tokens - n}
@@ -137,7 +137,7 @@ def held_out(
 ) -> Rows:
     """`HELD_OUT` examples of a kind that are not trained on."""
     if kind == "general":
-        return llm_mini.packed(recipe, tokenizer, utterances, HELD_OUT, _seed(recipe) + 1)
+        return llm_mini.pack(recipe, tokenizer, utterances, HELD_OUT, _seed(recipe) + 1)
     source = items_of(recipe, kind, utterances, True)
     return [next(source) for _ in range(HELD_OUT)]
 

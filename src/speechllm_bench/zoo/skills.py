@@ -52,7 +52,7 @@ def measure(
     modes = {PLAIN: ""}
     if isinstance(recipe, MixtureRecipe) and recipe.switched:
         modes = {switch: f"\n{switch}" for switch in problems.SWITCH.values()}
-    held_out = {skill: asked[:n] for skill, asked in questions().items()}
+    held_out = {skill: asked[:n] for skill, asked in plain_questions().items()}
     plain = perplexity(model, tokenizer, recipe)  # of text without a prompt: the same in every mode
     found: dict[str, dict] = {}
     for mode, ending in modes.items():
@@ -68,7 +68,7 @@ def measure(
     return found
 
 
-def questions() -> dict[str, list[Asked]]:
+def plain_questions() -> dict[str, list[Asked]]:
     """`QUESTIONS` of each skill, without a switch; their targets are the answers alone."""
     turns = call_centre.utterances("validation", TURNS)
     asked = {
@@ -96,7 +96,7 @@ def perplexity(
 ) -> dict:
     """Perplexity of a token of plain text, without marks, in the tokens of the LLM's own tokenizer."""
     turns = call_centre.utterances("validation", TURNS)
-    rows = llm_mini.packed(recipe.model_copy(update={"marked": 0.0}), tokenizer, turns, ROWS, SEED)
+    rows = llm_mini.pack(recipe.model_copy(update={"marked": 0.0}), tokenizer, turns, ROWS, SEED)
     nats = [llm_mini.language_loss(model.llm, row[None]).item() for row in rows]
     return {name: float(np.exp(v)) if name != "n" else v for name, v in _interval(np.array(nats)).items()}
 

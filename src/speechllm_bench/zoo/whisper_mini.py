@@ -146,7 +146,7 @@ def train_tokenizer(recipe: WhisperRecipe, utterances: list[Utterance]) -> PreTr
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, bos_token=START)
 
 
-def build(recipe: WhisperRecipe, tokenizer: PreTrainedTokenizerFast) -> WhisperForConditionalGeneration:
+def untrained(recipe: WhisperRecipe, tokenizer: PreTrainedTokenizerFast) -> WhisperForConditionalGeneration:
     torch.manual_seed(recipe.seed)
     sizes = recipe.model_dump(include=_SIZES)
     config = WhisperConfig(
@@ -175,7 +175,7 @@ def train(
     """Model, tokenizer and the fit, from nothing or from where a killed training stopped."""
     short = read_aloud(recipe.utterances, recipe.seed, SHORT)
     tokenizer = train_tokenizer(recipe, short)
-    model = WhisperCTC(build(recipe, tokenizer))
+    model = WhisperCTC(untrained(recipe, tokenizer))
     course = Course(recipe, checkpoints, progress)
     fits = {phase: train_phase(course, recipe, phase, model, tokenizer, n_workers) for phase in PHASES}
     return model.whisper, tokenizer, fits

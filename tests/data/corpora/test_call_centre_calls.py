@@ -8,7 +8,7 @@ from itertools import combinations, groupby
 import pytest
 
 from speechllm_bench.data.corpora.call_centre import recipe_hash, slot_types, utterances
-from speechllm_bench.data.corpora.call_centre.grammar import grammar
+from speechllm_bench.data.corpora.call_centre.grammar import embedded_grammar
 from speechllm_bench.data.corpora.call_centre.splits import ACCENTS, FORMANT, NEURAL, VARIANTS
 from speechllm_bench.data.corpora.call_centre.values import SMALL
 from speechllm_bench.data.neural_voices import parse_variant
@@ -62,7 +62,7 @@ def test_gold_values_and_entities_are_spans(everything):
 
 
 def test_closed_class_values_are_those_of_the_grammar(everything):
-    slots = grammar().slots
+    slots = embedded_grammar().slots
     for utterance in everything:
         for slot in utterance.slots:
             assert slots[slot.slot].type.open_class or slot.value in slots[slot.slot].values
@@ -138,7 +138,9 @@ def test_neural_speakers_are_disjoint_mixtures():
 
 
 def _open_values(turns) -> set[str]:
-    open_class = {name for name, slot in grammar().slots.items() if slot.kind and slot.kind not in SMALL}
+    open_class = {
+        name for name, slot in embedded_grammar().slots.items() if slot.kind and slot.kind not in SMALL
+    }
     return {slot.value for utterance in turns for slot in utterance.slots if slot.slot in open_class}
 
 

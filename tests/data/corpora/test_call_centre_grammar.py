@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from speechllm_bench.data.corpora.call_centre.grammar import WORDINGS, grammar, load_grammar, parse_wording
+from speechllm_bench.data.corpora.call_centre.grammar import WORDINGS, load_grammar, parse_wording
 from speechllm_bench.errors import UserError
 
 FIXTURE = Path(__file__).with_name("call_centre_fixture")
@@ -76,7 +76,7 @@ def test_a_mistake_is_named_with_file_and_key(tmp_path, old, new, named):
 
 
 def test_the_embedded_grammar_is_as_large_as_promised():
-    rules = grammar()
+    rules = load_grammar()
     slots = [slot.type for slot in rules.slots.values()]
     assert len(rules.domains) >= 12
     assert sum(not slot.ood for slot in slots) >= 60
@@ -86,7 +86,7 @@ def test_the_embedded_grammar_is_as_large_as_promised():
 
 
 def test_a_and_b_share_no_wording():
-    rules = grammar()
+    rules = load_grammar()
     texts = {w: set() for w in WORDINGS}
     sources = [lines for topic in rules.caller.values() for lines in [topic]]
     for domain in rules.domains:

@@ -176,14 +176,14 @@ def test_context_is_shown_in_a_question(published):
 )  # fmt: skip
 def test_values_are_found_as_they_are_said(pattern, value, said):
     text = f"it is {said} please"
-    start, end = spoken.found(pattern, value, text)
+    start, end = spoken.find_value(pattern, value, text)
     assert text[start:end] == said
-    assert spoken.found(pattern, value, "it is seven please") is None
+    assert spoken.find_value(pattern, value, "it is seven please") is None
 
 
 def test_a_value_of_another_form_is_not_found_and_harms_nothing():
-    assert spoken.found(spoken.clock, "8:30 am to 5:00 pm", "eight thirty") is None
-    assert spoken.found(spoken.amount, "much", "much") is None
+    assert spoken.find_value(spoken.clock, "8:30 am to 5:00 pm", "eight thirty") is None
+    assert spoken.find_value(spoken.amount, "much", "much") is None
 
 
 def test_what_is_missing_or_damaged_is_named(published, monkeypatch):

@@ -59,7 +59,7 @@ def test_what_there_is_gold_for_is_stored_and_changes_no_hash():
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("corpus") / "hand"
-    store.build(SPLITS, folder, RECIPE, n_workers=2, progress=False)
+    store.build_corpus(SPLITS, folder, RECIPE, n_workers=2, progress=False)
     return folder
 
 
@@ -163,8 +163,8 @@ def test_the_card_of_other_languages_is_not_that_of_the_call_centre(built):
 def test_identity_rests_on_recipe_and_utterances(built, tmp_path):
     fingerprint = Corpus.load(built).fingerprint
     one = {"A-test": SPLITS["A-test"]}
-    again = store.build(one, tmp_path / "one", RECIPE, 1, progress=False)
-    twice = store.build(one, tmp_path / "two", RECIPE, 1, progress=False)
+    again = store.build_corpus(one, tmp_path / "one", RECIPE, 1, progress=False)
+    twice = store.build_corpus(one, tmp_path / "two", RECIPE, 1, progress=False)
     other_recipe = store._record({**RECIPE, "version": 2}, again.info["versions"], again.info["splits"])
     assert again.fingerprint == twice.fingerprint != fingerprint
     assert other_recipe["fingerprint"] != again.fingerprint
@@ -175,7 +175,9 @@ def test_identity_rests_on_recipe_and_utterances(built, tmp_path):
 def test_a_failed_build_leaves_nothing(tmp_path):
     mute = replace(utterance("train", 0), transcript=" ")
     with pytest.raises(UserError, match="empty transcript"):
-        store.build({"train": [utterance("train", 1), mute]}, tmp_path / "hand", RECIPE, 1, progress=False)
+        store.build_corpus(
+            {"train": [utterance("train", 1), mute]}, tmp_path / "hand", RECIPE, 1, progress=False
+        )
     assert list(tmp_path.iterdir()) == []
 
 

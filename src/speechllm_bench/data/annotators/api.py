@@ -46,7 +46,7 @@ _SYSTEM = (
 
 def messages(question: Question) -> list[dict]:
     """The conversation that asks for a question's trace."""
-    asked = ", ".join(slots.spoken(name) for name in question.example.asked)
+    asked = ", ".join(slots.spoken_name(name) for name in question.example.asked)
     told = (
         f"transcript: {question.utterance.transcript}\nasked: {asked}\n"
         f"right answer: {question.example.target}"

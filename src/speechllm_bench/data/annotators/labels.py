@@ -14,7 +14,7 @@ from speechllm_bench.schema import Utterance
 from speechllm_bench.tasks import ner
 
 
-def labels(train: Sequence[Utterance], annotation: AnnotationConfig, seed: int) -> dict[str, Labels]:
+def train_labels(train: Sequence[Utterance], annotation: AnnotationConfig, seed: int) -> dict[str, Labels]:
     """By utterance id: drawn for every training turn that has gold, or of the turns that an annotator has
     labelled, with gold or without.
 

@@ -111,7 +111,7 @@ def learned_traces(config: RunConfig) -> dict[str, tuple[Example, Trace]]:
     return {id: found for name in names for id, found in read_traces(name).items()}
 
 
-def annotators(config: RunConfig) -> dict[str, dict | None]:
+def annotators_of(config: RunConfig) -> dict[str, dict | None]:
     """Who wrote the stored traces and labels that a run learns from, by their name."""
     named: dict[str, Kind] = {stage.traces: "traces" for stage in config.stages if stage.traces}
     named |= {s.annotation.stored: "labels" for s in config.stages if s.annotation and s.annotation.stored}

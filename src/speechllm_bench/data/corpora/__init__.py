@@ -72,7 +72,7 @@ def languages_recipe() -> dict:
     return {"corpus": "languages", "text": languages.recipe_hash(), **speech_recipe()}
 
 
-def scope(name: str) -> Scope:
+def scope_of(name: str) -> Scope:
     """What can be asked of a corpus; none of its files are read."""
     if name in RECORDED:
         return RECORDED[name].SCOPE

@@ -22,7 +22,7 @@ import numpy as np
 
 from speechllm_bench.config import LANGUAGES
 from speechllm_bench.data.audio import read_audio
-from speechllm_bench.data.corpora.published import file_hash, published
+from speechllm_bench.data.corpora.published import file_hash, published_file
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Gold, SlotType, Utterance
@@ -62,7 +62,9 @@ def counts() -> dict[str, tuple[int, None]]:
 
 def recording(utterance: Utterance) -> np.ndarray:
     """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
-    return read_audio(published(NAME, f"{utterance.split}/clips") / f"{utterance.id.rpartition('/')[2]}.mp3")
+    return read_audio(
+        published_file(NAME, f"{utterance.split}/clips") / f"{utterance.id.rpartition('/')[2]}.mp3"
+    )
 
 
 def clean(text: str) -> str:
@@ -72,7 +74,7 @@ def clean(text: str) -> str:
 
 
 def _table(split: str) -> Path:
-    return published(NAME, f"{split}/test.tsv")
+    return published_file(NAME, f"{split}/test.tsv")
 
 
 @cache

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from speechllm_bench.data.audio import SAMPLE_RATE, read_audio, seconds
-from speechllm_bench.data.corpora.published import file_hash, published
+from speechllm_bench.data.corpora.published import file_hash, published_file
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.schema import SENTIMENTS, Entity, Gold, SlotType, Utterance
@@ -85,7 +85,7 @@ def recipe() -> dict:
     """What the utterances depend on: transcripts and annotations by hash; `corpus.json` has the audio's."""
     files = {
         split: {
-            "librispeech": _transcripts_hash(published(NAME, f"LibriSpeech/{subset}")),
+            "librispeech": _transcripts_hash(published_file(NAME, f"LibriSpeech/{subset}")),
             **{source: file_hash(_table(source, part)) for source in ("voxpopuli", "voxceleb")},
         }
         for split, (subset, part) in SPLITS.items()
@@ -99,7 +99,7 @@ def counts() -> dict[str, tuple[int, int]]:
     def found(source: str, split: str) -> int:
         subset, part = SPLITS[split]
         if source == "LibriSpeech":
-            files = _transcripts(published(NAME, f"LibriSpeech/{subset}"))
+            files = _transcripts(published_file(NAME, f"LibriSpeech/{subset}"))
             return sum(len(file.read_text("utf-8").splitlines()) for file in files)
         return len(_rows(_table(source.rpartition("-")[2].lower(), part)))
 
@@ -150,8 +150,8 @@ def _file(utterance: Utterance) -> Path:
     if source == "librispeech":
         return _chapter(subset, name) / f"{name}.flac"
     if source == "voxpopuli":
-        return published(NAME, f"slue-voxpopuli/{part}") / f"{name}.ogg"
-    return published(NAME, f"slue-voxceleb/{part}_raw") / f"{name}.flac"
+        return published_file(NAME, f"slue-voxpopuli/{part}") / f"{name}.ogg"
+    return published_file(NAME, f"slue-voxceleb/{part}_raw") / f"{name}.flac"
 
 
 def _part(utterance: Utterance) -> tuple[float, float]:
@@ -166,7 +166,7 @@ def _part(utterance: Utterance) -> tuple[float, float]:
 
 
 def _librispeech(split: str) -> Iterator[Utterance]:
-    for file in _transcripts(published(NAME, f"LibriSpeech/{SPLITS[split][0]}")):
+    for file in _transcripts(published_file(NAME, f"LibriSpeech/{SPLITS[split][0]}")):
         for line in filter(None, file.read_text(encoding="utf-8").split("\n")):
             name, _, text = line.partition(" ")
             speaker = name.split("-")[0]
@@ -252,11 +252,11 @@ def _transcripts_hash(folder: Path) -> str:
 
 def _chapter(subset: str, name: str) -> Path:
     speaker, chapter, _ = name.split("-")
-    return published(NAME, f"LibriSpeech/{subset}") / speaker / chapter
+    return published_file(NAME, f"LibriSpeech/{subset}") / speaker / chapter
 
 
 def _table(source: str, part: str) -> Path:
-    return published(NAME, f"slue-{source}/slue-{source}_{part}.tsv")
+    return published_file(NAME, f"slue-{source}/slue-{source}_{part}.tsv")
 
 
 @cache

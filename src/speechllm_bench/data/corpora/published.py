@@ -10,7 +10,7 @@ from speechllm_bench import runs
 from speechllm_bench.errors import MissingInput
 
 
-def published(corpus: str, name: str) -> Path:
+def published_file(corpus: str, name: str) -> Path:
     """A file or folder of a corpus; MissingInput where it is not there."""
     data = os.environ.get("SPEECHLLM_BENCH_DATA")
     if not data:

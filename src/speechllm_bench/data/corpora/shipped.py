@@ -40,7 +40,7 @@ def write(corpus: CorpusConfig, splits: list[str], clips: Clips, folder: Path) -
         runs.write_bytes(folder / f"{split}.parquet", buffer.getvalue())
 
 
-def shipped(corpus: CorpusConfig, folder: Path) -> dict[str, list[Utterance]]:
+def shipped_utterances(corpus: CorpusConfig, folder: Path) -> dict[str, list[Utterance]]:
     """The utterances of every split that `folder` has turns of; UserError where they are other ones."""
     found = {}
     for split, utterances in corpora.utterances(corpus).items():

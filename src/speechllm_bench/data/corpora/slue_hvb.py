@@ -21,7 +21,7 @@ import numpy as np
 
 from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora.harper_valley import COMPANY, LONGEST, NOT_UNDERSTOOD, clean
-from speechllm_bench.data.corpora.published import file_hash, published
+from speechllm_bench.data.corpora.published import file_hash, published_file
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Gold, SlotType, Turn, Utterance
@@ -63,11 +63,13 @@ def counts() -> dict[str, tuple[int, int]]:
 
 def recording(utterance: Utterance) -> np.ndarray:
     """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
-    return read_audio(published(NAME, SPLITS[utterance.split]) / f"{utterance.id.rpartition('/')[2]}.wav")
+    return read_audio(
+        published_file(NAME, SPLITS[utterance.split]) / f"{utterance.id.rpartition('/')[2]}.wav"
+    )
 
 
 def _table(split: str) -> Path:
-    return published(NAME, f"slue-hvb_{SPLITS[split]}.tsv")
+    return published_file(NAME, f"slue-hvb_{SPLITS[split]}.tsv")
 
 
 @cache

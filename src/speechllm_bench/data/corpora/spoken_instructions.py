@@ -31,7 +31,7 @@ def voiced(text: str, split: str, rng: random.Random) -> str:
     return _id(SPLITS[split], rng.choice(speakers(SPLITS[split])), text)
 
 
-def words(instruction: str) -> str:
+def instruction_words(instruction: str) -> str:
     """The words of a spoken instruction, by its id; nothing where there is none."""
     return instruction.rpartition("/")[2]
 
@@ -42,7 +42,7 @@ def speakers(split: str) -> list[tuple[str, str]]:
     return [known[i * len(known) // VOICES] for i in range(VOICES)]
 
 
-def texts() -> list[str]:
+def instruction_texts() -> list[str]:
     """Their texts, by every task that asks aloud."""
     return list(dict.fromkeys(text for task in TASKS.values() for text in task.instructions))
 
@@ -50,7 +50,7 @@ def texts() -> list[str]:
 def utterances() -> dict[str, list[Utterance]]:
     """All spoken instructions by split, as utterances without gold, at the rates and noise of callers."""
     return {
-        split: [_spoken(split, speaker, text) for speaker in speakers(split) for text in texts()]
+        split: [_spoken(split, speaker, text) for speaker in speakers(split) for text in instruction_texts()]
         for split in dict.fromkeys(SPLITS.values())
     }
 

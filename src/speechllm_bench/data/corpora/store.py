@@ -75,7 +75,7 @@ _SCHEMA = pa.schema(
 )
 
 
-def build(
+def build_corpus(
     utterances_by_split: dict[str, list[Utterance]],
     folder: Path,
     recipe: dict,
@@ -119,7 +119,7 @@ def _versions(utterances: Iterable[Utterance]) -> dict[str, str | int | None]:
     """Versions of what speaks."""
     versions: dict[str, str | int | None] = {"espeak": espeak_version(), "synthesis": SYNTHESIS_VERSION}
     if any(u.voice and neural_voices.is_neural(u.voice) for u in utterances):
-        versions |= neural_voices.versions()
+        versions |= neural_voices.library_versions()
     return versions
 
 

@@ -1,7 +1,8 @@
 """Utterances of the zoo split's voices: readings that whisper-mini learns from, and records to ask about.
 
 Half of the readings are caller turns. The rest is there so that the model learns to spell what it hears and
-not only the corpus's wordings: agent turns, records (`records.py`), and common English words in no order.
+not only the corpus's wordings: agent turns, records of `small_worlds.py`, and common English words in no
+order.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from itertools import count
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.splits import Split, split_named
 from speechllm_bench.schema import Example, Utterance
-from speechllm_bench.zoo.texts.records import record
+from speechllm_bench.zoo.texts.small_worlds import record
 from speechllm_bench.zoo.texts.vocabulary import common_words, words_in_no_order
 from speechllm_bench.zoo.texts.written import extraction
 

@@ -92,7 +92,7 @@ def unseen_words() -> set[str]:
 
 
 @cache
-def vocabulary() -> list[str]:
+def field_words() -> list[str]:
     """Words that fields can be named after at random: common ones of the zoo split's calls and of English."""
     spoken = call_centre.utterances("zoo", 2000)
     texts = [text for u in spoken for text in (u.transcript, *(t.text for t in u.context))]
@@ -120,7 +120,7 @@ def typed_name(rng: random.Random, rare: float = 0.0) -> tuple[str, str]:
 
 
 def _word(rng: random.Random, rare: float) -> str:
-    return rng.choice(rare_words() if rare and rng.random() < rare else vocabulary())
+    return rng.choice(rare_words() if rare and rng.random() < rare else field_words())
 
 
 def _free(rng: random.Random, draw: Callable[[], str]) -> str:

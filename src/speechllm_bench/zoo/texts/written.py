@@ -22,7 +22,7 @@ from speechllm_bench.schema import Example, Utterance
 from speechllm_bench.tasks import slots, transcription
 from speechllm_bench.tasks.prompt import AUDIO, user_message
 from speechllm_bench.tasks.task import Draw
-from speechllm_bench.zoo.texts.records import record, related_record
+from speechllm_bench.zoo.texts.small_worlds import record, related_record
 from speechllm_bench.zoo.texts.vocabulary import (
     NOUNS,
     drawn_name,
@@ -144,7 +144,7 @@ def pre_training(seed: int, utterances: list[Utterance], marked: float = 0.0) ->
 
 def _description(rng: random.Random) -> str:
     slot = rng.choice(sorted(call_centre.slot_types().values(), key=lambda t: t.name))
-    return describe(slots.spoken(slot.name), slot.description, slot.paraphrases, rng)
+    return describe(slots.spoken_name(slot.name), slot.description, slot.paraphrases, rng)
 
 
 def describe(name: str, description: str, paraphrases: tuple[str, ...], rng: random.Random) -> str:

@@ -22,7 +22,7 @@ from speechllm_bench.data.corpora.call_centre.grammar import (
     Grammar,
     Intent,
     Wording,
-    grammar,
+    embedded_grammar,
 )
 from speechllm_bench.data.corpora.call_centre.names import names_file
 from speechllm_bench.data.corpora.call_centre.splits import FORMANT, Edition, Split
@@ -39,14 +39,14 @@ _MAX_TRIES = 12  # draws of a value before another wording is taken
 
 def utterances(split: str, n: int, edition: Edition = FORMANT) -> list[Utterance]:
     """The first n caller turns of a split; fewer are a prefix of more. UserError: unknown split."""
-    definition, rules = edition.split(split), grammar()
+    definition, rules = edition.split(split), embedded_grammar()
     calls = (_Call(definition, rules, index).turns() for index in count())
     return list(islice((utterance for call in calls for utterance in call), n))
 
 
 def slot_types() -> dict[str, SlotType]:
     """All slot types of the corpus by name, in- and out-of-domain."""
-    return {name: slot.type for name, slot in grammar().slots.items()}
+    return {name: slot.type for name, slot in embedded_grammar().slots.items()}
 
 
 @cache

@@ -153,7 +153,7 @@ def load_grammar(folder: Path = DOMAINS, agent_file: Path = AGENT_FILE) -> Gramm
 
 
 @lru_cache(1)
-def grammar() -> Grammar:
+def embedded_grammar() -> Grammar:
     """The grammar of the embedded corpus."""
     return load_grammar()
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora import slot_file
-from speechllm_bench.data.corpora.published import file_hash, published
+from speechllm_bench.data.corpora.published import file_hash, published_file
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Gold, SlotType, SlotValue, Utterance
@@ -75,11 +75,11 @@ def counts() -> dict[str, tuple[int, int]]:
 def recording(utterance: Utterance) -> np.ndarray:
     """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
     row = _rows(_table(utterance.split))[utterance.id.rpartition("/")[2]]
-    return read_audio(published(NAME, "wavs").parent / row["path"])
+    return read_audio(published_file(NAME, "wavs").parent / row["path"])
 
 
 def _table(split: str) -> Path:
-    return published(NAME, f"data/{SPLITS[split]}_data.csv")
+    return published_file(NAME, f"data/{SPLITS[split]}_data.csv")
 
 
 @cache

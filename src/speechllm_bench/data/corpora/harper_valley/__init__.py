@@ -28,7 +28,7 @@ from speechllm_bench import runs
 from speechllm_bench.data.audio import SAMPLE_RATE, read_audio
 from speechllm_bench.data.corpora import slot_file
 from speechllm_bench.data.corpora.harper_valley import spoken
-from speechllm_bench.data.corpora.published import file_hash, published
+from speechllm_bench.data.corpora.published import file_hash, published_file
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Gold, SlotType, SlotValue, Turn, Utterance
@@ -48,17 +48,17 @@ LONGEST = 30  # seconds, of what Whisper hears
 NOT_UNDERSTOOD = "[unintelligible]"
 
 KEYS = {
-    "first and last name": ("caller_name", spoken.words),
-    "replacement card type": ("card_type", spoken.words),
-    "balance check account type": ("balance_account", spoken.words),
-    "transfer source account": ("source_account", spoken.words),
-    "transfer destination account": ("destination_account", spoken.words),
+    "first and last name": ("caller_name", spoken.as_written),
+    "replacement card type": ("card_type", spoken.as_written),
+    "balance check account type": ("balance_account", spoken.as_written),
+    "transfer source account": ("source_account", spoken.as_written),
+    "transfer destination account": ("destination_account", spoken.as_written),
     "transfer amount": ("transfer_amount", spoken.amount),
-    "day": ("appointment_day", spoken.words),
+    "day": ("appointment_day", spoken.as_written),
     "time": ("appointment_time", spoken.clock),
     "phone": ("phone_number", spoken.digits),
     "home address": ("home_address", spoken.address),
-    "company name": ("company_name", spoken.words),
+    "company name": ("company_name", spoken.as_written),
     "money amount": ("bill_amount", spoken.amount),
     "company address": ("company_address", spoken.address),
 }
@@ -93,14 +93,14 @@ def recipe() -> dict:
 
 def counts() -> dict[str, tuple[int, int]]:
     """How many calls there are, and how many their authors tell."""
-    return {"calls": (len(list(published(NAME, "transcript").glob("*.json"))), PUBLISHED)}
+    return {"calls": (len(list(published_file(NAME, "transcript").glob("*.json"))), PUBLISHED)}
 
 
 def recording(utterance: Utterance) -> np.ndarray:
     """Samples (n,) at 16 kHz; UserError for a file that is missing, cannot be read or is too short."""
     sid, index = utterance.id.rpartition("/")[2].split("-")
     segment = next(s for s in _segments(sid) if s["index"] == int(index))
-    file = published(NAME, "audio") / "caller" / f"{sid}.wav"
+    file = published_file(NAME, "audio") / "caller" / f"{sid}.wav"
     whole = read_audio(file)
     start = round(segment["start_ms"] * SAMPLE_RATE / 1000)
     end = start + round(segment["duration_ms"] * SAMPLE_RATE / 1000)
@@ -114,11 +114,11 @@ def recording(utterance: Utterance) -> np.ndarray:
 
 @cache
 def _sids() -> list[str]:
-    return sorted(file.stem for file in published(NAME, "transcript").glob("*.json"))
+    return sorted(file.stem for file in published_file(NAME, "transcript").glob("*.json"))
 
 
 def _json(folder: str, sid: str) -> Path:
-    return published(NAME, folder) / f"{sid}.json"
+    return published_file(NAME, folder) / f"{sid}.json"
 
 
 @cache
@@ -200,7 +200,7 @@ def filled(told: dict[str, str], text: str) -> tuple[SlotValue, ...] | None:
         if key not in KEYS:
             continue
         slot, pattern = KEYS[key]
-        if (span := spoken.found(pattern, value, text)) is None:
+        if (span := spoken.find_value(pattern, value, text)) is None:
             if spoken.told_otherwise(value, text):
                 return None
             continue

@@ -16,7 +16,7 @@ TEENS = {num2words(n) for n in range(10, 20)} | {num2words(n) for n in range(20,
 NUMBERS = TEENS | {num2words(n) for n in range(10)} | {"oh", "hundred", "thousand"}
 
 
-def words(text: str) -> str:
+def as_written(text: str) -> str:
     """Names, kinds of accounts, days: as they are written."""
     return r"\s+".join(re.escape(word) for word in re.findall(r"[a-z0-9']+", text.lower()))
 
@@ -71,7 +71,7 @@ def address(value: str) -> str:
     return r"\s+".join(parts)
 
 
-def found(pattern: Callable[[str], str], value: str, transcript: str) -> tuple[int, int] | None:
+def find_value(pattern: Callable[[str], str], value: str, transcript: str) -> tuple[int, int] | None:
     """Where a value stands in a transcript; None where it is not said in a way that is known, or at all."""
     try:
         match = re.search(rf"(?<![\w'])(?:{pattern(value)})(?![\w'])", transcript)

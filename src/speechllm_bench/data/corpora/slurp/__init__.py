@@ -24,7 +24,7 @@ import numpy as np
 from speechllm_bench import runs
 from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora import slot_file
-from speechllm_bench.data.corpora.published import file_hash, published
+from speechllm_bench.data.corpora.published import file_hash, published_file
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.data.corpora.slurp import files
 from speechllm_bench.errors import UserError
@@ -77,7 +77,7 @@ def _n_recordings(file: Path) -> int:
 
 
 def _file(name: str) -> Path:
-    return published("slurp", name)
+    return published_file("slurp", name)
 
 
 @cache
