@@ -68,7 +68,7 @@ def test_what_prompts_begin_with_is_computed_once(llm, prompts, monkeypatch):
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(type(llm), "forward", counted)
-    assert torch.equal(greedy(llm, embedded, attended, NEW, ends, PAD, shared=5), expected)
+    assert torch.equal(decode_greedily(llm, embedded, attended, NEW, ends, PAD, shared=5), expected)
     assert sum(read) == 5 + N_ROWS * LONGEST + N_ROWS * (NEW - 1)
 
 
