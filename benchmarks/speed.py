@@ -3,20 +3,21 @@
     python benchmarks/speed.py
 
 Needs the zoo and takes about two minutes on one core. Each pair is run `ROUNDS` times in alternation
-and the median of the rounds' ratios is reported with their range.
+and the median of the rounds' ratios is reported with their range. A profile says what limits a step.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from unittest import mock
 
 import torch
 from hf_loop import PlainLoop
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from speechllm_bench import preparation, runs, studies
 from speechllm_bench.config import LoraConfig
@@ -30,6 +31,36 @@ from speechllm_bench.training.stages import build_model
 from speechllm_bench.zoo.llm_mini import ATTENTION, language_loss
 
 ROUNDS = 5
+PRODUCTS = "products of matrices"
+KINDS = {
+    PRODUCTS: {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::convolution"},
+    "attention": {
+        "aten::_scaled_dot_product_flash_attention_for_cpu",
+        "aten::_scaled_dot_product_flash_attention_for_cpu_backward",
+    },
+    "elementwise": {
+        f"aten::{name}"
+        for name in (
+            *(
+                "add",
+                "add_",
+                "sub",
+                "mul",
+                "mul_",
+                "div",
+                "neg",
+                "pow",
+                "rsqrt",
+                "mean",
+                "sum",
+                "silu",
+                "gelu",
+            ),
+            *("silu_backward", "gelu_backward", "_softmax", "_log_softmax", "_log_softmax_backward_data"),
+            *("copy_", "cat", "fill_", "index", "where", "masked_scatter", "native_layer_norm"),
+        )
+    },
+}
 PEERS = """
 ## Beside other programs
 
@@ -57,6 +88,55 @@ def compare(slow: Callable[[], object], fast: Callable[[], object]) -> tuple[flo
             taken.append(time.perf_counter() - began)
         ratios.append(taken[0] / taken[1])
     return statistics.median(ratios), min(ratios), max(ratios)
+
+
+def shares(side: Callable[[], object]) -> tuple[dict[str, float], float]:
+    """Shares of the time of `side` by kind of operation, and the rate of its matrix products in FLOP/s."""
+    with profile(activities=[ProfilerActivity.CPU], with_flops=True) as measured:
+        began = time.perf_counter()
+        for _ in range(ROUNDS):
+            side()
+        whole = time.perf_counter() - began
+    spent = dict.fromkeys((*KINDS, "other operations"), 0.0)
+    flops = 0
+    for event in measured.key_averages():
+        kind = next((kind for kind, names in KINDS.items() if event.key in names), "other operations")
+        spent[kind] += event.self_cpu_time_total / 1e6
+        flops += event.flops if kind == PRODUCTS else 0
+    spent["between operations"] = whole - sum(spent.values())
+    return {kind: seconds / whole for kind, seconds in spent.items()}, flops / spent[PRODUCTS]
+
+
+def own_rate() -> float:
+    """FLOP/s of this core in a large product of matrices in fp32, the best of several."""
+    x = torch.randn(1024, 1024)
+    seconds = []
+    for _ in range(2 * ROUNDS):
+        began = time.perf_counter()
+        x @ x
+        seconds.append(time.perf_counter() - began)
+    return 2 * 1024**3 / min(seconds)
+
+
+def where(sides: Mapping[str, Callable[[], object]]) -> list[str]:
+    """The table of `shares`, in lines."""
+    found = {name: shares(side) for name, side in sides.items()}
+    kinds = list(next(iter(found.values()))[0])
+    rate = own_rate()
+    lines = [
+        "## Where the time goes",
+        "",
+        "Shares of the time of our side, by torch's profiler, which slows what lies between operations most.",
+        f"A product of two matrices of 1024 x 1024 runs at {rate / 1e9:.0f} GFLOP/s on this core.",
+        "",
+        f"| what | {' | '.join(kinds)} | rate of the products, share of the core's own |",
+        f"|---|{'---|' * len(kinds)}---|",
+    ]
+    for name, (parts, reached) in found.items():
+        cells = [f"{parts[kind]:.0%}" for kind in kinds]
+        lines.append(f"| {name} | {' | '.join(cells)} | {reached / rate:.0%} |")
+        print(lines[-1], flush=True)
+    return lines
 
 
 def main() -> None:
@@ -130,6 +210,20 @@ def main() -> None:
 
         return step
 
+    compiled, _ = build_model(config, frames.dim)
+    compiled.trained_parameters(["adapter"])
+    for layer in compiled.llm.model.layers:
+        layer.compile(dynamic=True)
+
+    def loss_of(some: speech_llm.SpeechLLM) -> None:
+        speech = {"frames": their_frames, "speech_tokens": some.speech_tokens}
+        some.loss(collate(tokenizer, eight, **speech, with_answer=True)).backward()
+
+    began = time.perf_counter()
+    loss_of(compiled)
+    loss_of(compiled)  # of the second step some is compiled again
+    compiling = time.perf_counter() - began
+
     def whole_last_layer() -> None:
         with mock.patch.object(speech_llm, "last_feed_forward", lambda llm: None):
             model.loss(batch).backward()
@@ -180,6 +274,10 @@ def main() -> None:
             tuned_with(0.05),
             tuned_with(0.0),
         ),
+        f"loss and gradients of 8 turns as they are / with torch.compile, which takes {compiling:.0f} s": (
+            lambda: loss_of(model),
+            lambda: loss_of(compiled),
+        ),
         "loss and gradients of 32 x 160 tokens of text in bf16 with fused attention / without": (
             reads_with("sdpa"),
             reads_with(ATTENTION),
@@ -199,6 +297,11 @@ def main() -> None:
         median, low, high = compare(*sides)
         lines.append(f"| {claim} | {median:.1f} | {low:.1f} to {high:.1f} |")
         print(lines[-1], flush=True)
+    sides = {
+        "training step of 8 turns, adapter alone": step(our_loss),
+        "32 answers of 24 tokens at most": lambda: decode_in(32),
+    }
+    lines += ["", *where(sides)]
     runs.write_text(Path(__file__).with_name("speed.md"), "\n".join(lines) + "\n" + PEERS)
 
 
