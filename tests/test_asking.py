@@ -229,3 +229,31 @@ def test_without_lora_there_is_nothing_for_peft(home, tiny_run, tmp_path):
     run = studies.Run("lora", "mlp", 0, "mini", config, "d", ("s",), "missing")
     with pytest.raises(UserError, match="has no LoRA"):
         exporting.export(run, tmp_path / "export")
+
+
+def test_one_of_several_channels_is_heard(trained, samples, tmp_path):
+    model = asking.Model(trained())
+    soundfile.write(tmp_path / "two.wav", np.stack([0 * samples + 0.01, samples], axis=1), 16000)
+    soundfile.write(tmp_path / "one.wav", samples, 16000)
+    with pytest.raises(UserError, match="pick one"):
+        model.ask(tmp_path / "two.wav", ["city"])
+    assert (
+        model.ask(tmp_path / "two.wav", ["city"], channel=1).raw
+        == model.ask(tmp_path / "one.wav", ["city"]).raw
+    )
+
+
+def test_weights_of_the_repository_answer_for_another_home(trained, home, tmp_path, monkeypatch):
+    run = trained()
+    stored = asking._weights(run)
+    monkeypatch.setattr(paths, "PROJECT", home)
+    monkeypatch.setenv(paths.HOME, str(tmp_path / "other"))
+    assert asking._weights(run) == stored
+
+
+def test_missing_weights_name_a_model_that_is_there(trained, monkeypatch):
+    run = trained()
+    other = studies.Run("lora", "cnn_lora", 0, "mini", run.config, "1", ("2",), "missing")
+    monkeypatch.setattr(studies, "plan", lambda *_: studies.Plan(None, (other, run)))
+    with pytest.raises(MissingInput, match=r"weights are there \(lora mlp_lora\)"):
+        asking._weights(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
@@ -9,10 +10,12 @@ import pytest
 from nbclient import NotebookClient
 
 from speechllm_bench import paths
+from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.exploring import Explorer
 from speechllm_bench.reports.comparing import ALL, KINDS, Comparing
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NOTEBOOK = paths.NOTEBOOKS / "explore.ipynb"
 STORED = paths.PROJECT / "results" / "mini" / "runs"
 CHOICES = """
@@ -66,3 +69,21 @@ def test_a_study_without_scores_is_told(home: Path):
     )
     explorer.kind.value = "both wrong"
     assert explorer.turn.value == ""
+
+
+def test_a_file_that_is_named_or_uploaded_is_asked_about(mini: Path):
+    explorer = Explorer("sense_pooling", "mini")
+    with pytest.raises(UserError, match="name or upload a recording"):
+        explorer._recording()
+    explorer.upload.value = (
+        {
+            "name": "a.wav",
+            "type": "audio/wav",
+            "size": 4,
+            "content": memoryview(b"RIFF"),
+            "last_modified": NOW,
+        },
+    )
+    assert explorer._recording() == b"RIFF"
+    explorer.file.value = "call.wav"
+    assert explorer._recording() == "call.wav"

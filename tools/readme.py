@@ -1,4 +1,5 @@
-"""Writes the generated parts of README.md and docs/: first figure, maps of studies, findings, tables, keys.
+"""Writes the generated parts of README.md and docs/: first figure, maps of studies, findings, tables,
+keys, and what the examples print.
 
 python tools/readme.py            rewrites what stands between the markers
 python tools/readme.py --check    fails when one of the parts is out of date
@@ -9,6 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import examples
 import findings
 import front
 import papers
@@ -18,6 +20,7 @@ import schema
 PROJECT = Path(__file__).resolve().parents[1]
 PARTS = {
     "README.md": {"answer": front.answer, "map": papers.cited, "found": front.found},
+    "docs/examples.md": examples.PARTS,
     "docs/findings.md": {
         "slot_filling": findings.slot_filling,
         "reasoning": findings.reasoning,

@@ -198,12 +198,13 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     recorded.add_argument(
         "--slots", metavar="A,B", help='as "name: the caller\'s name, city", or with ; between'
     )
+    recorded.add_argument("--channel", type=int, metavar="N", help="of files with several, from 0")
     recorded.add_argument("--alone", action="store_true", help="without what a cascade says")
     target = exported.add_mutually_exclusive_group(required=True)
     target.add_argument("--peft", type=Path, metavar="FOLDER", help="a new folder")
     target.add_argument("--hub", metavar="OWNER/MODEL", help="a repository of the Hugging Face hub")
     quoted = add("cite", "a number of the tables by its id, as text, LaTeX, Markdown or BibTeX")
-    ids = "as mini/lora/mlp_lora/A/f1, or a pattern in quotes, as 'mini/lora/*/A/f1'"
+    ids = "as mini/lora/mlp_lora/A/f1, or a pattern in quotes, as 'mini/lora/*/A/f1'; @slice may follow"
     quoted.add_argument("id", nargs="*", metavar="ID", help=ids)
     forms = quoted.add_mutually_exclusive_group()
     for form, flag in (("latex", "latex"), ("markdown", "md"), ("bib", "bib")):

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from speechllm_bench import identity, places, studies
+from speechllm_bench import identity, paths, studies
 from speechllm_bench.config import RunConfig
 from speechllm_bench.data import audio, corpora, questions
 from speechllm_bench.errors import MissingInput, UserError
@@ -27,8 +27,8 @@ from speechllm_bench.tasks import TASKS, slots
 from speechllm_bench.tasks.prompt import SYSTEM
 from speechllm_bench.tasks.traced_slots import FORMS
 
-Source = str | Path | np.ndarray | tuple[np.ndarray, int]
-"""A file of any format that soundfile reads; samples at 16 kHz; or samples and their rate."""
+Source = str | Path | bytes | np.ndarray | tuple[np.ndarray, int]
+"""A file of any format that soundfile reads, or its content; samples at 16 kHz; or samples and their rate."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Answer:
     raw: str  # as it was decoded
     value: dict | list | str | None  # as its task reads it; None where it cannot be parsed
     transcript: str  # what the encoder's own decoder hears
-    seconds: float  # of encoding and answering, or of recognition and answering
+    seconds: float  # of encoding and answering, or of recognition and answering, once the model is loaded
     audio_seconds: float
     cascade: Answer | None = None  # of a text LLM that reads the transcript; None where none is trained
 
@@ -68,15 +68,18 @@ class Model:
         slots: Sequence[str] = (),
         context: Sequence[Turn] = (),
         cascade: Model | None = None,
+        channel: int | None = None,
     ) -> Answer:
         """The answer to one question about one recording.
 
         slots: names, or `name: description`. A variant of another task puts its own question and takes none.
         context: earlier turns of the dialogue. cascade: a model that reads, asked beside.
+        channel: which one of a file with several is heard, from 0.
         Raises UserError for audio that cannot be read or is longer than the encoder's 30 s.
         """
-        samples = _samples(source)
+        samples = _samples(source, channel)
         example = self._question(slots, context)
+        self._ready()
         began = time.perf_counter()
         heard = None if self.config.hears else self.hear(samples)
         raw = self._decode(example, samples, heard)
@@ -126,6 +129,10 @@ class Model:
         how: dict[str, Any] = {"batch_size": 1, "max_new_tokens": limit, "beams": asked.beams or 1}
         return decode(model, tokenizer, [example], [_utterance(heard or "")], **given, **how)[0].raw
 
+    def _ready(self) -> None:
+        """Loads what a first answer needs, so that its seconds are those of a second one."""
+        _ = self._model, self._hearing if self.config.hears else self._recogniser
+
     def _frames(self, samples: np.ndarray) -> np.ndarray:
         from speechllm_bench.models import audio_llm, encoder
 
@@ -156,6 +163,11 @@ class Model:
     def _model(self):
         """The SpeechLLM with the trained weights, and its tokenizer."""
         return trained(self.run, self._weights)
+
+
+def listed(slots: str) -> list[str]:
+    """Slots of a text with commas between them, or semicolons where descriptions have commas."""
+    return [slot.strip() for slot in slots.split(";" if ";" in slots else ",") if slot.strip()]
 
 
 def load(study: str, variant: str, profile: str = "smoke", seed: int | None = None) -> Model:
@@ -193,27 +205,50 @@ def _weights(run: Run) -> list[Path]:
     """Files with what a run trained, one a stage; none where nothing is trained."""
     if run.config.evaluation.answerer != "model":
         raise UserError(f"{run.name} is a floor: it reads gold transcripts and has no model to ask")
-    files = [places.stage_folder(run.profile, digest) / "weights.safetensors" for digest in run.stages]
-    if not all(file.is_file() for file in files):
+    files = _stored(run)
+    if files is None:
         train = f"speechllm-bench run {run.study} {run.variant} --seed {run.seed} --profile {run.profile}"
+        there = ", ".join(_askable(run)) or "none"
         raise MissingInput(
-            f"the weights of {run.name} are not in results/{run.profile}/stages; train them by `{train}`"
+            f"the weights of {run.name} are not in results/{run.profile}/stages; train them by `{train}`, "
+            f"or ask a model whose weights are there ({there})"
         )
     return files
 
 
+def _stored(run: Run) -> list[Path] | None:
+    """Files with what a run trained, of this machine's results or of those that the repository ships."""
+    found = [
+        paths.result_files(f"{run.profile}/stages/{digest}/weights.safetensors") for digest in run.stages
+    ]
+    return [files[0] for files in found] if all(found) else None
+
+
+def _askable(like: Run) -> list[str]:
+    """Trained variants of a run's profile and seed, as `study variant`; one of those that share stages."""
+    there: dict[tuple[str, ...], str] = {}
+    planned = _planned(studies.known_studies(), like)
+    for run in sorted(planned, key=lambda run: run.config.evaluation.split):  # of A-test before others
+        if run.stages and _stored(run):
+            there.setdefault(run.stages, f"{run.study} {run.variant}")
+    return list(there.values())
+
+
 def _reading(study: str, of: Run) -> Iterator[Run]:
     """Runs of a study that read what a recogniser heard, of the same encoder and seed."""
-    try:
-        loaded = studies.load(study, of.profile)[0]
-        names = [name for name in loaded.variants if loaded.variant(name).evaluation.text == "asr"]
-        runs = [studies.run(study, name, of.seed, of.profile) for name in names]
-    except UserError:  # a study of the user's own, or a backbone that is not on this machine
-        return
-    for run in runs:
-        fills = run.config.evaluation.task == slots.NAME and run.stages
+    for run in _planned([study], of):
+        asked = run.config.evaluation
+        fills = asked.text == "asr" and asked.task == slots.NAME and run.stages
         if fills and run.config.encoder == of.config.encoder:
             yield run
+
+
+def _planned(names: Sequence[str], like: Run) -> Sequence[Run]:
+    """Runs of studies at a run's profile and seed; none where nothing can be planned on this machine."""
+    try:
+        return studies.plan(names, like.profile, ["all"], [like.seed]).runs
+    except UserError:  # a study of the user's own, or a backbone that is not on this machine
+        return ()
 
 
 def _width(config: RunConfig) -> int | None:
@@ -237,9 +272,9 @@ def _slot(text: str) -> tuple[str, str]:
     ), f"{slots.spoken_name(name)} ({description})" if colon else slots.spoken_name(name)
 
 
-def _samples(source: Source) -> np.ndarray:
-    if isinstance(source, str | Path):
-        return audio.read_audio(Path(source))
+def _samples(source: Source, channel: int | None = None) -> np.ndarray:
+    if isinstance(source, str | Path | bytes):
+        return audio.read_audio(source, channel)
     samples, rate = source if isinstance(source, tuple) else (source, audio.SAMPLE_RATE)
     samples = np.asarray(samples, np.float32)
     if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():

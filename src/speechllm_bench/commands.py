@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 def cite_numbers(chosen: argparse.Namespace) -> None:
     """Numbers in the form asked for; BibTeX of the papers and the suite where none is named."""
-    from speechllm_bench import numbers
-    from speechllm_bench.cite import bib, forms
+    from speechllm_bench.cite import bib, forms, sliced
 
-    found = [number for pattern in chosen.id for number in numbers.matching(pattern)]
+    found = [number for pattern in chosen.id for number in sliced.matching(pattern)]
     if chosen.form == "bib":
         print(bib.of_numbers(found) if found else bib.references())
     elif not found:
@@ -39,22 +38,20 @@ def check_papers(chosen: argparse.Namespace) -> int:
 
 def tell_why(chosen: argparse.Namespace) -> None:
     """What made a number stale."""
-    from speechllm_bench import numbers
-    from speechllm_bench.cite import why
+    from speechllm_bench.cite import sliced, why
 
-    print(why.told(numbers.find(chosen.id)))
+    print(why.told(sliced.find(chosen.id)))
 
 
 def ask(chosen: argparse.Namespace) -> None:
     """What a trained model says of each file, and beside it what a cascade says."""
     from speechllm_bench import asking
 
-    told = chosen.slots or ""  # descriptions with commas are divided by semicolons
-    wanted = [slot.strip() for slot in told.split(";" if ";" in told else ",") if slot.strip()]
+    wanted = asking.listed(chosen.slots or "")
     model = asking.load(chosen.study, chosen.variant, chosen.profile, chosen.seed)
     beside = asking.cascade(model.run) if wanted and not chosen.alone else None
     for file in chosen.file:
-        answer = model.ask(file, wanted, cascade=beside)
+        answer = model.ask(file, wanted, cascade=beside, channel=chosen.channel)
         print(_jsonl(file, answer) if chosen.format == "jsonl" else _text(file, answer), flush=True)
 
 

@@ -22,7 +22,7 @@ from speechllm_bench.data.corpora import shipped
 from speechllm_bench.errors import UserError
 from speechllm_bench.profiles import known_profiles
 from speechllm_bench.reports import looks
-from speechllm_bench.reports.comparing import KINDS, Comparing
+from speechllm_bench.reports.comparing import KINDS, Comparing, slice_label
 from speechllm_bench.schema import Prediction
 from speechllm_bench.stats import p_shown, with_interval
 from speechllm_bench.studies import Run
@@ -44,6 +44,7 @@ class Explorer:
         self.hear = widgets.Button(description="Hear the turn", icon="volume-up")
         self.sound = widgets.VBox()
         self.file = widgets.Text(description="Recording", placeholder="call.wav", value="")
+        self.upload = widgets.FileUpload(description="or upload one", accept="audio/*,.flac,.ogg")
         self.slots = widgets.Text(description="Slots", placeholder="name: the caller's name, city")
         self.ask = widgets.Button(description="Ask the second variant", layout=widgets.Layout(width="auto"))
         self.answer = widgets.HTML()
@@ -71,7 +72,7 @@ class Explorer:
                 _row(self.kind, self.place, self.hear),
                 self.turn,
                 self.sound,
-                _row(self.file, self.slots, self.ask),
+                _row(self.file, self.upload, self.slots, self.ask),
                 self.answer,
             ]
         )
@@ -106,12 +107,12 @@ class Explorer:
         names, own = self._found.test_sets()[self.test_set.value], looks.of(self._found.study)
         told = [(f"{name}: {label}" if (label := own[name].label) != name else name, name) for name in names]
         base = self._found.study.baseline
-        first = base if base in names else names[0]
+        first = base if base in names else self._asked(names)[0]
         self._options(self.first, told, first)
         others = [name for name in names if name != first]
         self._options(self.second, told, self._best(others) if others else first)
         self._options(self.metric, [(METRICS[m].heading, m) for m in self._found.metrics(first)])
-        self._options(self.slice, self._found.slices(first))
+        self._options(self.slice, [(slice_label(s), s) for s in self._found.slices(first)])
         self._choose_variants()
 
     def _choose_variants(self) -> None:
@@ -133,7 +134,8 @@ class Explorer:
             )
         rests = values[first]
         seeds = f"{rests.n_seeds} seed{'s' if rests.n_seeds > 1 else ''}"
-        lines.append(f"{rests.n} turns of {rests.n_speakers} speakers, {seeds}; 95 % intervals")
+        turns = self._found.turns_in(first, self.slice.value)
+        lines.append(f"{turns} turns of {rests.n_speakers} speakers, {seeds}; 95 % intervals")
         self.said.value = "".join(map(_paragraph, lines))
 
     def _choose_kind(self) -> None:
@@ -167,18 +169,24 @@ class Explorer:
         self.sound.children = (widgets.Audio(value=samples, format="wav", autoplay=False, loop=False),)
 
     def _ask(self) -> None:
-        """The second variant, as `bench.load(...).ask`."""
+        """The second variant, as `bench.load(...).ask`, and a cascade where one is trained."""
         from speechllm_bench import asking
 
         self.answer.value = _paragraph("The model listens …")
         model = asking.load(self.study.value, self.second.value, self.profile.value, self._seed())
-        if not self.file.value.strip():
-            raise UserError("name a recording, as call.wav: wav, FLAC, Ogg or MP3, up to 30 s")
-        told = self.slots.value
-        wanted = [part.strip() for part in told.split(";" if ";" in told else ",") if part.strip()]
-        found = model.ask(self.file.value.strip(), wanted)
-        lines = {"heard": found.transcript, found.model: found.raw, "seconds": f"{found.seconds:.2f}"}
-        self.answer.value = _sheet(lines)
+        wanted = asking.listed(self.slots.value)
+        beside = asking.cascade(model.run) if wanted else None
+        found = model.ask(self._recording(), wanted, cascade=beside)
+        answers = {one.model: f"{one.raw}  {one.seconds:.2f} s" for one in (found, found.cascade) if one}
+        self.answer.value = _sheet({"heard": found.transcript} | answers)
+
+    def _recording(self) -> str | bytes:
+        """The file that is named, or else the content of the one that was uploaded."""
+        if named := self.file.value.strip():
+            return named
+        if not self.upload.value:
+            raise UserError("name or upload a recording: wav, FLAC, Ogg or MP3, up to 30 s")
+        return bytes(self.upload.value[0]["content"])
 
     def _seed(self) -> int:
         return self._found.runs[self.second.value][0].seed
@@ -187,9 +195,13 @@ class Explorer:
         """The best of those that a model answers, by the main metric."""
         main = self._found.metrics(names[0])[0]
         sign = -1 if METRICS[main].lower_is_better else 1
-        asked = [n for n in names if self._found.runs[n][0].config["evaluation"]["answerer"] == "model"]
-        value = {n: self._found.runs[n][0].score["metrics"][main]["value"] for n in asked or names}
+        value = {n: self._found.runs[n][0].score["metrics"][main]["value"] for n in self._asked(names)}
         return max(value, key=lambda name: sign * value[name])
+
+    def _asked(self, names: Sequence[str]) -> Sequence[str]:
+        """Those that a model answers; all of them where none does."""
+        asked = [n for n in names if self._found.runs[n][0].config["evaluation"]["answerer"] == "model"]
+        return asked or names
 
     def _options(self, dropdown: widgets.Dropdown, options: Sequence, value: object = None) -> None:
         """Set options, names or (label, name) pairs, and choose one: the first where none is named."""

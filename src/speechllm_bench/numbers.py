@@ -149,6 +149,8 @@ def matching(pattern: str) -> list[Number]:
     ids = {number.id: number for row in rows.values() for number in of_row(profile, row)}
     found = [number for id, number in ids.items() if fnmatch.fnmatchcase(id, pattern)]
     if not found:
+        if n := sum(id.startswith(f"{pattern}/") for id in ids):
+            raise UserError(f"'{pattern}' begins {n} ids and is none; '{pattern}/*' names them all")
         near = difflib.get_close_matches(pattern, ids, 3, 0.5)
         raise UserError(f"there is no number '{pattern}'; the nearest ids are: {', '.join(near) or 'none'}")
     return found
@@ -156,7 +158,11 @@ def matching(pattern: str) -> list[Number]:
 
 def find(id: str) -> Number:
     """The number of an id; UserError where there is none, or several."""
-    found = matching(id)
+    return one_of(id, matching(id))
+
+
+def one_of(id: str, found: Sequence[Number]) -> Number:
+    """The one number found for an id; UserError for several."""
     if len(found) > 1:
         raise UserError(f"'{id}' names {len(found)} numbers; name one, as {found[0].id}")
     return found[0]

@@ -54,11 +54,11 @@ def test_wrong_literals_are_told_with_line_and_value(faults):
     value, interval = written()
     right = f"{value} {interval}"
     off = f"{float(value) + 0.001:.3f}"
-    assert faults("", f"F1 is {off} {interval} % {F1}") == [f"2: {F1} is written as {off}, it is {right}"]
+    assert faults("", f"F1 is {off} {interval} % {F1}") == [f"2: {F1} is written as {off}; it is {right}"]
     (said,) = faults(f"F1 is {value} % {F1}")
-    assert said == f"1: {F1} stands without its interval, or with another, it is {right}"
+    assert said == f"1: {F1} does not stand with its interval; it is {right}"
     assert faults(f"F1 is {value} [0.001, 0.999] % {F1}") == [said]
-    assert faults(f"Nothing here % {F1}") == [f"1: {F1} is not in the line, it is {right}"]
+    assert faults(f"Nothing here % {F1}") == [f"1: {F1} is not in the line; it is {right}"]
     assert faults("3,703,702 parameters % mini/adapter_size/mlp/A/trained_parameters") != []
     assert faults("3{,}703{,}701 parameters % mini/adapter_size/mlp/A/trained_parameters") == []
     assert "it is agrees" in faults("It disagreed % mini/adapter_size/mlp-cnn/A/verdict")[0]

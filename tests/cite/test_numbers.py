@@ -125,7 +125,7 @@ def test_the_tex_file_has_a_macro_for_each_id(stored):
         ("", "n = 20 utterances of 10 speakers, 2 seeds"),
         ("--latex", "0.300~[0."),
         ("--md", "](results/mini/tables/adapter_size.md); n = 20"),
-        ("--bib", r"note    = {Numbers mini/adapter\_size/cnn/A/recall; commit abc123},"),
+        ("--bib", r"note         = {Numbers mini/adapter\_size/cnn/A/recall; commit abc123},"),
     ],
 )
 def test_cite_in_each_form(stored, capsys, form, said):

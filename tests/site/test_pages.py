@@ -20,7 +20,7 @@ from speechllm_bench.site import build, payload
 from speechllm_bench.tasks import METRICS
 
 STUDY = "#/study/mini/adapter_size"
-SLICE = "turns of 6–9 words"
+SLICE = "words=6-9"
 
 
 @pytest.fixture

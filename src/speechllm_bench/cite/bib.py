@@ -45,11 +45,11 @@ def _suite(cff: Mapping, note: str | None = None) -> str:
         "title": f"{{{cff['title']}}}: {cff['abstract'].rstrip('.')}",
         "author": " and ".join(f"{{{one['name']}}}" for one in cff["authors"]),
         "year": str(cff["date-released"])[:4],
-        "version": cff["version"],
+        "howpublished": f"Software, version {cff['version']}",
         "url": cff.get("url") or cff.get("repository-code"),
         "note": note and escaped(note),
     }
-    return _entry("software", SUITE, fields)
+    return _entry(SUITE, fields)
 
 
 def _paper(entry: Mapping) -> str:
@@ -62,7 +62,7 @@ def _paper(entry: Mapping) -> str:
         "archiveprefix": "arXiv",
         "url": entry["url"],
     }
-    return _entry("article", _key(entry), fields)
+    return _entry(_key(entry), fields)
 
 
 def _key(entry: Mapping) -> str:
@@ -77,7 +77,8 @@ def _arxiv(entry: Mapping) -> str | None:
     return found and found[1]
 
 
-def _entry(kind: str, key: str, fields: Mapping[str, object]) -> str:
+def _entry(key: str, fields: Mapping[str, object]) -> str:
+    """An entry of the kind misc, as arXiv has them: every style knows it, and none misses a journal."""
     width = max(map(len, fields))
     lines = [f"  {name:{width}} = {{{value}}}," for name, value in fields.items() if value]
-    return "\n".join([f"@{kind}{{{key},", *lines, "}", ""])
+    return "\n".join([f"@misc{{{key},", *lines, "}", ""])

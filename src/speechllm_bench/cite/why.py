@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from speechllm_bench import identity, paths, places, runs, studies
+from speechllm_bench.cite import sliced
 from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import Study
@@ -34,7 +35,10 @@ class Cause:
 
 def told(number: Number) -> str:
     """A sentence, and a line for each cause."""
-    if not (found := causes(number.profile, number.row) or _recomputed(number)):
+    found = causes(number.profile, number.row)
+    if not found and sliced.SIGN not in number.column:  # that of a slice was made just now
+        found = _recomputed(number)
+    if not found:
         return f"{number.id} = {number.cell.shown} is what this checkout and its records give."
     lines = [f"  {cause}" for cause in found]
     return "\n".join([f"{number.id} = {number.cell.shown} is stale:", *lines])

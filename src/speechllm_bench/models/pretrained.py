@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
+from transformers.utils import logging
 
 from speechllm_bench import backbones, paths
 from speechllm_bench.config import Precision
 from speechllm_bench.errors import UserError
 from speechllm_bench.models import four_bit
 from speechllm_bench.models.kept_memory import keep_freed_memory
+
+logging.disable_progress_bar()  # of the tensors of each model, which load within seconds
+warnings.filterwarnings(
+    "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
+)  # peft asks for it
 
 DTYPES = {"fp32": "float32", "mixed": "float32", "bf16": "bfloat16", "nf4": "bfloat16"}
 

@@ -1,16 +1,19 @@
 """Two variants of a study side by side, from stored records: values, difference, turns that flipped.
 
-A slice keeps some turns of a test set, or some slots of every turn. All speakers of the test set stay in its
-sums, those without a turn in it with zeros, so that intervals of all slices rest on the same draws.
+A slice has an id. `words=6-9` keeps turns by their words, `voice=en-gb` those of some speakers, and
+`class=open` and `slot=home_city` keep some slots of every turn. The sums of a slice have all speakers of the
+test set, those without a turn in it with zeros, so that its intervals rest on the draws of the whole. Those
+of a voice have its own speakers alone.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,12 +27,27 @@ from speechllm_bench.evaluation import score, seeds, versions
 from speechllm_bench.reports import breakdown, figures, looks, stored_runs
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.stored_runs import StoredRun, read_curve
-from speechllm_bench.schema import Prediction
+from speechllm_bench.schema import Prediction, SlotType
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS, Metric, slots
 
 ALL = "all turns"
-OPEN, CLOSED = "slots of an open class", "slots of a closed class"
-_WORDS = [f"turns of {label} words" for label in breakdown.bucket_labels(breakdown.TURN_WORDS)]
+LEAST_TURNS = 10  # that want a slot, or it makes no slice
+LEAST_SPEAKERS = 3  # of a voice, likewise
+_EDGES = (0, *breakdown.TURN_WORDS)
+_WORDS = [f"words={low}-{high - 1}" for low, high in pairwise(_EDGES)] + [f"words={_EDGES[-1]}+"]
+_CLASSES = {"class=open": True, "class=closed": False}
+_SHOWN = {"class=open": "slots of an open class", "class=closed": "slots of a closed class"}
+_SHOWN |= {
+    name: f"turns of {label} words"
+    for name, label in zip(_WORDS, breakdown.bucket_labels(breakdown.TURN_WORDS), strict=True)
+}
+
+
+def slice_label(slice_: str) -> str:
+    """A slice in words, of its id."""
+    kind, _, what = slice_.partition("=")
+    forms = {"slot": f"the slot {slots.spoken_name(what)}", "voice": f"speakers of {what}"}
+    return _SHOWN.get(slice_) or forms.get(kind, slice_)
 
 
 @dataclass(frozen=True)
@@ -46,8 +64,13 @@ class Answered:
         """Counts of a slice summed over each speaker's turns; UserError names the slices there are."""
         if slice_ not in self.counts:
             raise UserError(f"there is no slice '{slice_}'; the slices are: {', '.join(self.counts)}")
-        ids, speakers = zip(*((p.example_id, p.speaker) for p in self.predictions), strict=True)
-        return stats.sum_by_speaker(ids, speakers, self.counts[slice_])
+        kept = [
+            (p.example_id, p.speaker, counts)
+            for p, counts in zip(self.predictions, self.counts[slice_], strict=True)
+            if not slice_.startswith("voice=") or _voice(p.speaker) == slice_
+        ]
+        ids, speakers, counted = zip(*kept, strict=True)
+        return stats.sum_by_speaker(ids, speakers, np.array(counted))
 
 
 def answers_of(predictions: Sequence[Prediction], config: dict, profile: str) -> Answered:
@@ -66,16 +89,16 @@ def answers_of(predictions: Sequence[Prediction], config: dict, profile: str) ->
         whole = np.array([versions.counts(gold, said, version) for gold, said in found], float)
     else:
         whole = np.array(task.count(predictions, parse).counts[task.main.counts], float)
-    counts = {ALL: whole} | _by_words(predictions, whole)
-    turns = {ALL: len(whole)} | {
-        name: sum(_words(p) == name for p in predictions) for name in counts if name != ALL
-    }
+    counts, turns = {ALL: whole}, {ALL: len(whole)}
+    speakers = [p.speaker for p in predictions]
+    lengths, by_voice = list(map(_words, predictions)), list(map(_voice, speakers))
+    for slices, names in ((lengths, _WORDS), (by_voice, voices(speakers))):
+        for name in names:
+            inside = np.array(slices) == name
+            counts[name], turns[name] = whole * inside[:, None], int(inside.sum())
     if of_slots:
-        for name, is_open in ((OPEN, True), (CLOSED, False)):
-            kept = {t.name for t in slot_types.values() if t.open_class == is_open}
-            parts: list[Any] = [[some and breakdown.of_slots(some, kept) for some in pair] for pair in found]
-            counts[name] = np.array([versions.counts(pair[0], pair[1], version) for pair in parts], float)
-            turns[name] = sum(bool(gold) for gold, _ in parts)
+        for name, kept in _slots(found, slot_types).items():
+            counts[name], turns[name] = _of_slots(found, kept, version)
     counts = {name: c for name, c in counts.items() if name == ALL or c[:, 1:].any()}
     parsed = np.array([said is not None for _, said in found])
     return Answered(list(predictions), task.main, counts, turns, _right(whole, task.main) & parsed)
@@ -88,9 +111,33 @@ def flipped(a: Answered, b: Answered) -> list[int]:
     return np.flatnonzero(a.right != b.right).tolist()
 
 
-def _by_words(predictions: Sequence[Prediction], whole: np.ndarray) -> dict[str, np.ndarray]:
-    of = np.array([_words(p) for p in predictions])
-    return {name: whole * (of == name)[:, None] for name in _WORDS}
+def _slots(found: Sequence[tuple], slot_types: Mapping[str, SlotType]) -> dict[str, set[str]]:
+    """Slices of slots, and the names of the slots that each has."""
+    wanted = Counter(slot for gold, _ in found for slot in gold or ())
+    made = {
+        n: {t.name for t in slot_types.values() if t.open_class == is_open} for n, is_open in _CLASSES.items()
+    }
+    return made | {f"slot={slot}": {slot} for slot in sorted(wanted) if wanted[slot] >= LEAST_TURNS}
+
+
+def _of_slots(found: Sequence[tuple], kept: set[str], version: int) -> tuple[np.ndarray, int]:
+    """Counts (n_turns, 3) of some slots alone, and how many turns want one of them."""
+    parts: list[Any] = [[some and breakdown.of_slots(some, kept) for some in pair] for pair in found]
+    counts = [versions.counts(gold, said, version) if gold or said else (0, 0, 0) for gold, said in parts]
+    return np.array(counts, float), sum(bool(gold) for gold, _ in parts)
+
+
+def voices(speakers: Collection[str]) -> dict[str, int]:
+    """Slices by voice, where a test set has several, and how many speakers each has.
+
+    Speakers of the embedded corpora are called `voice+variant`.
+    """
+    n = Counter(map(_voice, sorted(set(speakers))))
+    return {name: n[name] for name in n if n[name] >= LEAST_SPEAKERS} if len(n) > 1 else {}
+
+
+def _voice(speaker: str) -> str:
+    return f"voice={speaker.partition('+')[0]}"
 
 
 def _words(prediction: Prediction) -> str:
@@ -146,8 +193,12 @@ class Comparing:
         return [main, *(m for m in held["metrics"] if m in METRICS and METRICS[m].column and m != main)]
 
     def slices(self, variant: str) -> list[str]:
-        """The slices of the variant's test set, the whole first."""
+        """Ids of the slices of the variant's test set, the whole first; `slice_label` has their words."""
         return list(self._answered(self.runs[variant][0]).counts)
+
+    def turns_in(self, variant: str, slice_: str) -> int:
+        """How many turns a slice of the variant's test set has."""
+        return self._answered(self.runs[variant][0]).turns[slice_]
 
     def value(self, variant: str, metric: str, slice_: str = ALL) -> stats.Comparison:
         """A variant's metric over its seeds; of a slice the main metric alone."""

@@ -20,7 +20,7 @@ from speechllm_bench.reports import cells, ledger, stored_runs, study
 from speechllm_bench.site import draws, packed, payload, recordings
 from speechllm_bench.strict import load_yaml
 
-FORMAT = 1  # of the data: raised when the page needs it otherwise
+FORMAT = 2  # of the data: raised when the page needs it otherwise
 NOTE = "@NOTE@"  # stands in entries of BibTeX where the page puts the ids
 SCRIPTS = ("core", "stats", "cite", "table", "charts", "flips", "study", "claims", "main")
 PARTS = ("assets", "audio", "data", "vendor")  # folders whose files are all written here
@@ -47,12 +47,15 @@ def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
     loaded = {name: studies.load(name, names[0])[0] for name in studies.known_studies()}
     rows = {p: {name: study.rows_of(name, p) for name in loaded} for p in names}
     kept = {folder / MARKER, *_assets(folder)}
+    sizes: dict[int, int] = {}
     for profile in names:
         for name, found in loaded.items():
             made = payload.study_payload(found, profile, rows[profile][name])
+            for n_speakers, n_seeds in payload.sizes(made):
+                sizes[n_speakers] = max(sizes.get(n_speakers, 1), n_seeds)
             kept |= _put(folder, f"{profile}/{name}", made)
         kept |= _answers(folder, profile, [row for some in rows[profile].values() for row in some])
-    kept |= _draws(folder, names, rows)
+    kept |= _draws(folder, sizes)
     kept |= _put(folder, "index", _index(names, loaded, rows))
     for old in (old for part in PARTS for old in (folder / part).rglob("*")):
         if old.is_file() and old not in kept:
@@ -130,15 +133,10 @@ def _answers(folder: Path, profile: str, rows: Sequence[Row]) -> set[Path]:
     return kept | {folder / name for name in audio.values()}
 
 
-def _draws(folder: Path, profiles: Sequence[str], rows: Mapping) -> set[Path]:
-    """One file a number of speakers."""
-    most: dict[int, int] = {}
-    for profile in profiles:
-        for row in (row for some in rows[profile].values() for row in some):
-            if row.speakers and row.table == row.study:
-                most[row.speakers] = max(most.get(row.speakers, 1), len(row.seeds))
+def _draws(folder: Path, sizes: Mapping[int, int]) -> set[Path]:
+    """One file a number of speakers, with the draws for up to so many seeds."""
     kept = set()
-    for n_speakers, n_seeds in most.items():
+    for n_speakers, n_seeds in sizes.items():
         kept |= _put(folder, f"draws/{n_speakers}", draws.of(n_speakers, n_seeds))
     return kept
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from speechllm_bench.evaluation import score, seeds, versions
@@ -12,7 +12,7 @@ from speechllm_bench.overrides import base_profile
 from speechllm_bench.reports import comparing, looks, stored_runs, tables
 from speechllm_bench.reports.stored_runs import read_curve
 from speechllm_bench.site import packed
-from speechllm_bench.tasks import MAIN_METRICS, TASKS, Metric
+from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS, Metric
 
 RULES = {"f1", "precision", "recall", "quotient", "rate", "macro", "weighted"}
 """Rules of metrics that the page can compute (assets/stats.js); variants with another are in tables alone."""
@@ -40,18 +40,25 @@ def study_payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
         "systems": systems,
         "groups": groups,
         "metrics": metrics,
+        "labels": {"loss": "loss"} | {name: METRICS[name].shown for name in MAIN_METRICS},
         "curves": _curves(found, profile),
         "share": seeds.table()["share_of_an_evaluation"],
     }
 
 
+def sizes(made: Mapping) -> Iterator[tuple[int, int]]:
+    """Numbers of speakers and of seeds that intervals of a study's payload rest on, of slices too."""
+    for system in made["systems"].values():
+        for n_speakers in made["groups"][system["group"]]["sizes"]:
+            yield n_speakers, len(system["seeds"])
+
+
 def answers(one: stored_runs.StoredRun, profile: str, texts: bool) -> dict:
     """One run's counts by slice and speaker, and which answers are right; with `texts` what was answered."""
-    from speechllm_bench.reports.comparing import answers_of as answered
-
-    found = answered(one.predictions(), one.config, profile)
+    found = comparing.answers_of(one.predictions(), one.config, profile)
     made = {
         "slices": {name: packed.counts(found.sums(name).sums[0]) for name in found.counts},
+        "labels": {name: comparing.slice_label(name) for name in found.counts},
         "turns": found.turns,
         "right": "".join("01"[bool(right)] for right in found.right),
     }
@@ -112,7 +119,11 @@ def _systems(own: Sequence[Row], found: Mapping[str, list]) -> tuple[dict, list,
         metrics |= {m.name: _metric(m) for m in shown}
         key = (first.score["items"], task.main.name)
         group = groups.setdefault(key, {"set": row.test_set, "task": task.name, "main": task.main.name})
-        group |= {"speakers": len(first.score["speakers"]), "n": first.score["n"]}
+        speakers = first.score["speakers"]
+        group |= {
+            "sizes": sorted({len(speakers), *comparing.voices(speakers).values()}),
+            "n": first.score["n"],
+        }
         systems[row.name] = {
             "group": list(groups).index(key),
             "seeds": [one.seed for one in some],

@@ -23,7 +23,7 @@ Bench.charts = (() => {
     const colour = (row) => `var(--${{ good: "good", bad: "bad", mixed: "mixed", none: "quiet" }[row.kind] ?? "series"})`;
     return fitting((wide) => {
       const plot = Plot.plot({
-        width: wide, height: 66 + 34 * rows.length, marginLeft: 12, marginRight: 16, marginTop: 46, marginBottom: 14,
+        width: wide, height: 74 + 34 * rows.length, marginLeft: 24, marginRight: 24, marginTop: 46, marginBottom: 14, insetTop: 8,
         style: { background: "transparent", fontSize: "12px" },
         x: { axis: "top", label: axis, grid: true, nice: true, labelAnchor: "center", labelOffset: 40 },
         y: { axis: null, domain: rows.map((_, i) => i), padding: 0.2 },
@@ -47,19 +47,23 @@ Bench.charts = (() => {
   }
 
   // lines: {variant, seed, metric, points}; a panel a metric. looks: variant -> [label, colour].
-  function curves(lines, metrics, looks, shown) {
+  // floors: {metric, value, label}; a dashed line each, right across the panel of its metric.
+  function curves(lines, metrics, looks, shown, floors) {
     const colour = (variant) => (looks[variant]?.[1] === "#000000" ? "currentColor" : looks[variant]?.[1] ?? "currentColor");
     const panels = metrics.map(([metric, label]) => {
       const points = lines.filter((line) => line.metric === metric && shown.has(line.variant)).flatMap((line) =>
         line.points.map(([examples, value]) => ({ examples, value, variant: line.variant, seed: line.seed, label: looks[line.variant]?.[0] ?? line.variant })));
       if (!points.length) return null;
+      const under = floors.filter((floor) => floor.metric === metric);
       return fitting((wide) => Plot.plot({
-        width: Math.min(wide, 620), height: 300, marginLeft: 50, style: { background: "transparent", fontSize: "12px" },
+        width: Math.min(wide, 620), height: 306, marginLeft: 50, marginRight: 28, marginBottom: 42, style: { background: "transparent", fontSize: "12px" },
         x: { label: "examples seen", ticks: 5, grid: false }, y: { label, grid: true, zero: metric !== "loss", nice: true },
         marks: [
           ...[...new Set(points.map((d) => d.variant))].map((variant) => Plot.line(points.filter((d) => d.variant === variant), {
             x: "examples", y: "value", z: "seed", stroke: colour(variant), strokeWidth: 1.6, strokeDasharray: looks[variant]?.[2] || null,
           })),
+          Plot.ruleY(under, { y: "value", stroke: "currentColor", strokeOpacity: 0.6, strokeDasharray: "2 3" }),
+          Plot.text(under, { y: "value", text: "label", frameAnchor: "right", textAnchor: "end", dy: -6, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3 }),
           Plot.dot(points, { x: "examples", y: "value", fill: (d) => colour(d.variant), r: 2 }),
           Plot.tip(points, Plot.pointer({ x: "examples", y: "value", fill: "var(--paper)", title: (d) => `${d.label}, seed ${d.seed}\n${d.value.toPrecision(3)} after ${d.examples.toLocaleString("en")} examples` })),
         ],

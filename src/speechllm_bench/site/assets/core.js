@@ -58,5 +58,8 @@ const Bench = (() => {
 
   const signed = (value, sign) => (value < 0 ? "-" : sign ? "+" : "") + Math.abs(value).toFixed(3);
 
-  return { load, received, bytes, h, choice, told, signed, doubles: (text) => new Float64Array(bytes(text).buffer) };
+  // The first of some variants that a model answers, or else the first of them.
+  const first = (data, names) => names.find((name) => !data.systems[name].floor) ?? names[0];
+
+  return { first, load, received, bytes, h, choice, told, signed, doubles: (text) => new Float64Array(bytes(text).buffer) };
 })();

@@ -17,7 +17,7 @@ Bench.flips = (() => {
     if (!groups.length) return h("p", {}, "No two variants of this study answered the same questions.");
     const group = groups.some(([i]) => i === Number(state.set)) ? Number(state.set) : groups[0][0];
     const names = Object.keys(systems).filter((name) => systems[name].group === group);
-    const first = names.includes(state.first) ? state.first : names.includes(data.baseline) ? data.baseline : names[0];
+    const first = names.includes(state.first) ? state.first : names.includes(data.baseline) ? data.baseline : Bench.first(data, names);
     const second = names.includes(state.second) && state.second !== first ? state.second : best(data, names, first);
     const kind = KINDS[state.kind] ? state.kind : "gained";
     const named = names.map((name) => [name, data.looks[name][0] === name ? name : `${name}: ${data.looks[name][0]}`]);

@@ -65,7 +65,7 @@ Bench.study = (() => {
 
   // Intervals of a test set by one metric: each variant's, and that of its difference to the baseline.
   async function compared(data, group, baseline, metric, slice) {
-    const { speakers } = data.groups[group], made = await stats.draws(speakers), about = data.metrics[metric];
+    const about = data.metrics[metric];
     const names = Object.keys(data.systems).filter((name) => data.systems[name].group === group && data.systems[name].metrics.includes(metric));
     const sums = {}, turns = {};
     await Promise.all(names.map(async (name) => {
@@ -75,6 +75,7 @@ Bench.study = (() => {
       if (runs.every((run) => run.slices[slice])) sums[name] = runs.map((run) => run.slices[slice]);
       turns[name] = runs[0].turns[slice];
     }));
+    const speakers = Object.values(sums)[0][0].length, made = await stats.draws(speakers);
     const of = (chosen, weights, only = chosen.map((name) => sums[name])) => stats.contrast(
       only, weights, about.rule, made, stats.variance(chosen.map((name) => data.systems[name]), weights, about.pooled, data.share));
     const rows = names.filter((name) => sums[name]).map((name) => {
@@ -95,8 +96,8 @@ Bench.study = (() => {
     const groups = data.groups.map((group, i) => [i, group.label]);
     const group = data.groups[state.set] ? Number(state.set) : 0;
     const names = Object.keys(data.systems).filter((name) => data.systems[name].group === group);
-    const baseline = names.includes(state.baseline) ? state.baseline : names.includes(data.baseline) ? data.baseline : names[0];
-    const { slices } = await load(`${data.profile}/runs/${data.systems[baseline].runs[0]}`);
+    const baseline = names.includes(state.baseline) ? state.baseline : names.includes(data.baseline) ? data.baseline : Bench.first(data, names);
+    const { slices, labels } = await load(`${data.profile}/runs/${data.systems[baseline].runs[0]}`);
     const slice = slices[state.slice] ? state.slice : ALL, main = data.groups[group].main;
     const known = slice === ALL ? data.systems[baseline].metrics : [main];
     const metric = known.includes(state.metric) ? state.metric : main, about = data.metrics[metric];
@@ -104,11 +105,14 @@ Bench.study = (() => {
     const set = (key) => (value) => again({ ...state, set: group, baseline, metric, slice, [key]: value });
     const label = (name) => data.looks[name][0];
     const shown = (one, sign) => `${signed(one.value, sign)} [${signed(one.low, sign)}, ${signed(one.high, sign)}]`;
-    const where = `test set ${data.groups[group].label}, ${slice}`;
+    const where = `test set ${data.groups[group].label}, ${labels[slice]}`;
     const cell = (one, name, what, sign) => {
-      const id = `${data.profile}/${data.study}: ${what} of ${name}${sign ? ` − ${baseline}` : ""}, ${where}`, text = shown(one, sign);
-      const forms = { LaTeX: `${cite.escaped(text).replaceAll(" [", "~[")} % ${id}`, Markdown: `${text} (${id})` };
-      const lines = [["what", id], ["rests on", `${found.turns} turns, ${found.speakers} speakers, ${one.seeds} seed${one.seeds === 1 ? "" : "s"}`]];
+      const row = data.rows.find((row) => row.table === data.study && row.name === name), text = shown(one, sign);
+      const column = !sign ? metric : baseline === data.baseline && metric === main ? "difference" : null;
+      const id = row && column ? `${data.profile}/${row.key}/${column}${slice === ALL ? "" : `@${slice}`}` : null;
+      const told = `${data.profile}/${data.study}: ${what} of ${name}${sign ? ` − ${baseline}` : ""}, ${where}`;
+      const forms = { LaTeX: `${cite.escaped(text).replaceAll(" [", "~[")} % ${id ?? told}`, Markdown: `${text} (${id ?? told})` };
+      const lines = [...(id ? [["id", id]] : []), ["what", told], ["rests on", `${found.turns} turns, ${found.speakers} speakers, ${one.seeds} seed${one.seeds === 1 ? "" : "s"}`]];
       return h("button", { class: "number", type: "button", "data-value": one.value, "data-low": one.low, "data-high": one.high,
         click: () => cite.open(text, lines, forms) }, signed(one.value, sign), h("span", { class: "range" }, text.slice(text.indexOf(" ["))));
     };
@@ -125,7 +129,7 @@ Bench.study = (() => {
     })).sort((a, b) => b.value - a.value);
     return h("div", {},
       h("div", { class: "choices" }, choice("Test set", groups, group, set("set")), choice("Baseline", names.map((name) => [name, name === label(name) ? name : `${name}: ${label(name)}`]), baseline, set("baseline")),
-        choice("Metric", known.map((name) => [name, data.metrics[name].heading]), metric, set("metric")), choice("Slice", Object.keys(slices), slice, set("slice"))),
+        choice("Metric", known.map((name) => [name, data.metrics[name].heading]), metric, set("metric")), choice("Slice", Object.entries(labels), slice, set("slice"))),
       h("p", { class: "quiet small" }, `${found.turns} turns of ${found.speakers} speakers. Intervals and p are computed here, from sums by speaker on the stored draws. `,
         `* marks p below 0.05 after Holm's correction over this table where the difference is at least ${stats.LEAST_DIFFERENCE}. `, slice !== ALL && "A slice has the main metric alone."),
       table({ caption: `${data.title}: ${about.heading}, ${where}`, columns, rows: found.rows, sort: { key: "value", down: !about.lower }, marked: (row) => row.name === baseline }),
@@ -133,20 +137,28 @@ Bench.study = (() => {
         caption: `Paired differences with 95 % intervals, ${where}. Within the band a difference is too small to be called one.` }));
   }
 
+  // Floors of the main metric, of validation turns where they were scored there, or else of test set A.
+  function floors(data) {
+    const found = data.rows.filter((row) => row.table === data.study && data.systems[row.name]?.floor).map((row) => {
+      const { set, main } = data.groups[data.systems[row.name].group], name = data.looks[row.name][0];
+      return { set, metric: main, value: row.cells[main]?.[1], label: set === "A" ? `${name}, on test set A` : name };
+    });
+    const of = (set) => found.filter((floor) => floor.set === set && floor.value !== undefined);
+    return of("validation").length ? of("validation") : of("A");
+  }
+
   async function curves(data, state, again) {
     const lines = data.curves;
     if (!lines.length) return h("p", {}, "Nothing was trained in this study.");
     const variants = [...new Set(lines.map((line) => line.variant))], chosen = new Set(state.lines ?? variants.slice(0, 8));
-    const labels = { loss: "loss" };
-    for (const [name, metric] of Object.entries(data.metrics)) labels[name] = metric.label;
-    const present = [...new Set(lines.map((line) => line.metric))].map((name) => [name, labels[name] ?? name]);
+    const present = [...new Set(lines.map((line) => line.metric))].map((name) => [name, data.labels[name]]);
     const toggle = (name) => () => { if (!chosen.delete(name)) chosen.add(name); again({ ...state, lines: [...chosen] }); };
     return h("div", {},
       h("p", { class: "quiet small" }, "One line a seed. A training that variants share is shown once, under the first of them."),
       h("div", { class: "legend", role: "group", "aria-label": "Variants shown" }, variants.map((name) => h("label", {},
         h("input", { type: "checkbox", name, checked: chosen.has(name), change: toggle(name) }),
         charts.sample(data.looks[name]), data.looks[name][0]))),
-      charts.curves(lines, present, data.looks, chosen));
+      charts.curves(lines, present, data.looks, chosen, floors(data)));
   }
 
   const PARTS = { table: tables, compare, curves, answers: (data, state, again) => Bench.flips.view(data, state, again) };

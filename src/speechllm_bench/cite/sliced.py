@@ -1,0 +1,66 @@
+"""Numbers of slices, whose ids end in `@slice`, as `mini/lora/mlp_lora/A/f1@slot=home_city`.
+
+They stand in no table: they are made from the stored answers when they are asked for. A slice has its task's
+main metric, and the difference in it to the study's baseline.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import replace
+from functools import cache
+
+from speechllm_bench import numbers
+from speechllm_bench.errors import UserError
+from speechllm_bench.numbers import Cell, Number
+from speechllm_bench.reports.comparing import Comparing
+from speechllm_bench.stats import Comparison, with_interval
+
+SIGN = "@"
+
+
+def matching(pattern: str) -> list[Number]:
+    """The numbers of an id or a pattern, of slices or of tables; UserError where there is none."""
+    whole, sign, slice_ = pattern.partition(SIGN)
+    if not sign:
+        return numbers.matching(pattern)
+    return [one for number in numbers.matching(whole) for one in _of(number, slice_)]
+
+
+def find(id: str) -> Number:
+    """The number of an id, of a slice or of a table; UserError where there is none, or several."""
+    return numbers.one_of(id, matching(id))
+
+
+def _of(number: Number, pattern: str) -> list[Number]:
+    """A number's like in each slice that a pattern names."""
+    row = number.row
+    known = _comparing(row.study, number.profile)
+    if row.table != row.study or row.name not in known.runs:
+        raise UserError(f"{number.id} has no slices; only variants with scores have them")
+    main, baseline = known.metrics(row.name)[0], known.study.baseline
+    differs = number.column == "difference" and row.name != baseline
+    if number.column != main and not differs:
+        raise UserError(f"a slice has {main} and difference alone, not {number.column}: {number.id}")
+    slices = known.slices(row.name)
+    found = [one for one in slices if fnmatch.fnmatchcase(one, pattern)]
+    if not found:
+        raise UserError(f"{number.id} has no slice '{pattern}'; its slices are: {', '.join(slices[1:])}")
+    made = []
+    for one in found:
+        gap = known.difference(baseline, row.name, main, one) if differs else None
+        value = gap or known.value(row.name, main, one)
+        rests = replace(row, n=known.turns_in(row.name, one), speakers=value.n_speakers)
+        column = f"{number.column}{SIGN}{one}"
+        made.append(Number(number.profile, replace(rests, cells={column: _cell(value, differs)}), column))
+    return made
+
+
+def _cell(value: Comparison, differs: bool) -> Cell:
+    ends = (value.value, value.low, value.high)
+    return Cell(with_interval(*ends, "+" if differs else ""), *map(numbers.rounded, ends))
+
+
+@cache
+def _comparing(study: str, profile: str) -> Comparing:
+    return Comparing(study, profile)
