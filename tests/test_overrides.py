@@ -42,7 +42,8 @@ def changed_paths(before, after, prefix=""):
     [
         ({"training.batch_size": 16}, {"stages.0.batch_size": (4, 16), "stages.1.batch_size": (4, 16)}),
         ({"decoding.max_new_tokens": 40, "decoding.beams": 3},
-         {"evaluation.max_new_tokens": (16, 40), "evaluation.beams": (None, 3)}),
+         {"evaluation.max_new_tokens": (16, 40), "evaluation.beams": (None, 3),
+          "stages.0.decoded_tokens": (None, 40), "stages.1.decoded_tokens": (None, 40)}),
         ({"adapters.mlp.width": 64}, {"adapter.width": (16, 64)}),
         ({"adapters.mlp": {"width": 64}}, {"adapter.width": (16, 64)}),
         ({"adapters.mlp": {"kind": "linear"}},
@@ -58,6 +59,20 @@ def test_an_override_changes_its_setting_and_nothing_else(suite, override, chang
     before = config("mlp").model_dump()
     put(other={"adapter": "mlp", "override": override})
     assert changed_paths(before, config("other").model_dump()) == changes
+
+
+def test_a_curve_decoded_otherwise_is_that_of_another_stage(suite):
+    before = studies.run("adapter_size", "mlp", 0, "smoke")
+    put(
+        other={"adapter": "mlp", "override": {"decoding.max_new_tokens": 40}},
+        same={"adapter": "mlp", "override": {"decoding.max_new_tokens": 16}},
+        beams={"adapter": "mlp", "override": {"decoding.beams": 3}},
+    )
+    other, same, beams = (
+        studies.run("adapter_size", name, 0, "smoke") for name in ("other", "same", "beams")
+    )
+    assert not {*before.stages} & {*other.stages} and same.digest == before.digest
+    assert beams.stages == before.stages and beams.digest != before.digest  # curves are decoded greedily
 
 
 def test_lora_is_overridden_where_a_variant_has_it(suite):

@@ -20,8 +20,11 @@ def annotate(what: Literal["traces", "labels"], named: str, n_turns: int) -> str
     UserError where no server is named or it does not answer.
     """
     server = Server.from_environment()
-    reader = {"traces": "reasoning_mode", "labels": "synthetic_ner"}[what]
-    _, profile = studies.load(reader, named)  # as its paper has it: its corpus
+    profile = next(  # as the paper of the study that reads them has it: its corpus
+        profile
+        for study, profile in (studies.load(name, named) for name in studies.known_studies())
+        if study.annotates == what
+    )
     request: Request[Any]
     write: Callable[[Sequence[Question], Annotated, str], str]
     train = preparation.ensure_corpus(profile.corpus, runner.cores()).utterances("train")

@@ -164,6 +164,9 @@ class StageConfig(Stage, FitConfig):
     decoded_turns: int = Field(ge=0)  # validation turns decoded for the F1 curve
     adapter_lr: float | None = Field(default=None, gt=0)  # peak, beside LoRA; None: `lr` for both
     trace_tokens: int | None = Field(default=None, gt=0)  # where it trains on traces: decoded at most
+    # Of an answer on its curve, at most; None: as many as the profile's file has for evaluations. It is the
+    # stage's own, so that runs that decode otherwise share no curve.
+    decoded_tokens: int | None = Field(default=None, gt=0)
     traces: str | None = None  # of `annotate`; None: written from gold
     frame_dropout: float | None = Field(default=None, gt=0, lt=1)  # of the frames, under the objective ctc
     # Before a turn stand fewer zero frames than this, a number drawn each time it is seen; None: none do.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -13,25 +13,18 @@ from speechllm_bench.adapter_config import AdapterConfig
 from speechllm_bench.config import CorpusConfig, LoraConfig, RunConfig, StageConfig
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation_config import LANGUAGES, EvaluationConfig, TaskName
+from speechllm_bench.extras import FIGURES, TABLES
 from speechllm_bench.profiles import Budget, Profile, refuse_fixed
 from speechllm_bench.reported import ClaimConfig, Reported
 from speechllm_bench.strict import Name, Prose, Strict, checked, load_yaml, overlay, refuse_repeated
 from speechllm_bench.tasks import TASKS, USUAL, transcription
 from speechllm_bench.variants import StageRecipe, Variant
 
-FigureName = Literal[
-    "systems",
-    "cost",
-    "gradients",
-    "families",
-    "levels",
-    "types",
-    "scale",
-    "settings",
-    "noise",
-    "seconds",
-]
-TableName = Literal["traces", "changes", "slue", "tags", "gains", "decoding", "alignment"]
+if TYPE_CHECKING:  # the names stand in a list, which a type checker does not run
+    FigureName = str
+    TableName = str
+else:
+    FigureName, TableName = Literal[FIGURES], Literal[TABLES]
 VARIANT_SETS = ("all", "telling", "extremes")  # names for several variants of a study at once
 
 
@@ -59,6 +52,7 @@ class Study(Strict):
     variants: dict[Name, dict] = Field(default_factory=dict)  # further ones by name, and what each changes
     figures: list[FigureName] = Field(default_factory=list)  # beside learning curves and parameters
     tables: list[TableName] = Field(default_factory=list)  # beside its own and that of its claims
+    annotates: Literal["traces", "labels"] | None = None  # `annotate` writes these for it
     reported: list[Reported] = Field(default_factory=list)
     claims: list[ClaimConfig] = Field(default_factory=list)
 
@@ -156,9 +150,11 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
     `named`: what a UserError calls the variant where its choices are in conflict.
     """
     where = f"{named} at profile '{profile.profile}'"
+    filed = profile.decoding.max_new_tokens
     profile = profile.overridden(variant.override, f"{where}, override")
     decoding = profile.decoding.model_dump()
     trace_tokens = decoding.pop("trace_tokens")
+    decoded_tokens = None if decoding["max_new_tokens"] == filed else decoding["max_new_tokens"]
     asked = variant.evaluation.model_dump()
     beams = asked.pop("beams") or profile.decoding.beams
     # A model that has learned to think may do so whatever it is asked for.
@@ -184,7 +180,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         "audio_llm": _audio_llm(profile, variant.audio_llm),
         "lora": _lora(profile, variant),
         "stages": [
-            _stage(profile, variant, stage, where)
+            _stage(profile, variant, stage, decoded_tokens, where)
             for stage in variant.aligned(profile)
             if _examples(profile, stage.budget)
         ],
@@ -240,14 +236,18 @@ def _audio_llm(profile: Profile, named: bool | str) -> str | None:
     return found
 
 
-def _stage(profile: Profile, variant: Variant, stage: StageRecipe, where: str) -> StageConfig:
-    """A stage at the profile's scale, with what the variant changes of every stage."""
+def _stage(
+    profile: Profile, variant: Variant, stage: StageRecipe, decoded_tokens: int | None, where: str
+) -> StageConfig:
+    """A stage at the profile's scale; `decoded_tokens` are its curve's where the variant overrides them."""
     training = profile.training.model_dump()
     factor = variant.lr_factor * stage.lr_factor
     lr, lora_lr = (factor * training.pop(name) for name in ("lr", "lora_lr"))
     asked = stage.decoded_task or (transcription.NAME if stage.objective == "ctc" else USUAL)
     if not training.pop("decoded_early") and asked not in stage.taught:
         training["decoded_turns"] = 0
+    if training["decoded_turns"] and stage.objective is None:  # CTC's curve is of its head, without the LLM
+        training["decoded_tokens"] = decoded_tokens
     if variant.adapter is None or variant.audio_llm or stage.reads:  # no encoder's frames
         training["frame_shift"] = None
     training["lr"] = variant.lora_factor * lora_lr if "lora" in stage.train else lr

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from test_tables import row
 
 from speechllm_bench import cli, notebook, paths, places, runs, studies
 from speechllm_bench.errors import UserError
-from speechllm_bench.experiments import FigureName, TableName
+from speechllm_bench.extras import EXTRAS
 from speechllm_bench.reports import study, summary, tables
 from speechllm_bench.reports import study as reports
 
@@ -141,13 +141,15 @@ def test_what_an_earlier_report_left_and_this_one_does_not_make_is_removed(store
 
 
 def test_every_figure_and_table_that_a_study_may_name_is_made_and_has_a_link(suite):
-    assert get_args(FigureName) == tuple(study.FIGURES) and get_args(TableName) == tuple(study.TABLES)
+    for extra in filter(lambda extra: extra.made_by, EXTRAS.values()):
+        assert inspect.signature(study.named(extra.made_by)).parameters.keys() <= {"study", "rows", "curve"}
+        assert (extra.kind == "table") == bool(extra.caption and study.named(extra.caption))
     file = suite / "experiments" / "adapter_size.yaml"
     file.write_text(file.read_text() + "figures: [sistems]\n")
-    with pytest.raises(UserError, match=r"key 'figures.0' has value 'sistems': .* 'systems', 'cost'"):
+    with pytest.raises(UserError, match=r"key 'figures.0' has value 'sistems': .* 'gradients', 'families'"):
         studies.load("adapter_size", "smoke")
     endings = {Path(file.format("")).stem for file in summary.FILES.values()}
-    assert {f"_{ending}" for ending in (*study.FIGURES, *study.TABLES)} <= endings
+    assert {f"_{ending}" for ending in EXTRAS} <= endings
 
 
 def test_smoke_is_marked_and_other_profiles_are_not(suite):

@@ -19,7 +19,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.tasks import ner
 from speechllm_bench.tasks.trace import Trace
-from speechllm_bench.training import stages
+from speechllm_bench.training import schedule, stages
 
 LORA = LoraConfig(rank=2, alpha=8, dropout=0.5)
 
@@ -144,7 +144,7 @@ def test_batches_are_formed_by_what_every_adapter_shares(tiny_data):
     """Characters, not an adapter's or a tokenizer's own lengths; close to the real positions of speech."""
     example = questions.training_example(tiny_data.train[0], tiny_data.slot_types, {"slots": 1.0}, 0, 0)
     written = len(example.prompt + example.target) / 4
-    speech = [stages._reference_length(example, u) - written for u in tiny_data.train]
+    speech = [schedule.reference_length(example, u) - written for u in tiny_data.train]
     real = [tiny_data.frames.n_frames(u.id) / 8 for u in tiny_data.train]
     assert sum(speech) / sum(real) == pytest.approx(1, abs=0.15)
 

@@ -147,6 +147,11 @@ def decoding_cost(rows: Sequence[Result]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def decoding_table(rows: Sequence[Result]) -> pd.DataFrame:
+    """`decoding_cost` as it is read."""
+    return decoding_cost(rows).round(3)
+
+
 def _trained(rows: Sequence[Result], variants: list[str]) -> str:
     """Trained parameters of every model that answers for these variants, each training counted once; "–"
     unless all were run.

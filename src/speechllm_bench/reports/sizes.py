@@ -198,6 +198,10 @@ def changes_display(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["Foundation", "Supervision", "F1", "Change", "Relative"])
 
 
+def changes_table(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
+    return changes_display(study, changes(rows))
+
+
 def types_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     """F1 with intervals, a group of bars a foundation, a bar a supervision; None where nothing was scored."""
     frame = changes(rows)

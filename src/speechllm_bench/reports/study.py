@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib
+import inspect
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -11,54 +14,21 @@ from matplotlib.figure import Figure
 
 from speechllm_bench import numbers, paths, runs, studies
 from speechllm_bench.evaluation import intervals
-from speechllm_bench.experiments import FigureName, Study, TableName
+from speechllm_bench.experiments import Study
+from speechllm_bench.extras import EXTRAS, FIGURES, TABLES
 from speechllm_bench.reports import (
-    breakdown,
     cells,
     claims,
     figures,
-    levels,
     measured,
-    named_entities,
     page,
     progress,
-    sense,
     sizes,
     stamps,
     tables,
-    traces,
 )
 from speechllm_bench.studies import Result
 from speechllm_bench.tasks import TASKS
-
-Draw = Callable[[Study, Sequence[Result], pd.DataFrame], Figure | None]
-Make = Callable[[Study, Sequence[Result]], pd.DataFrame]
-FIGURES: Mapping[FigureName, Draw] = {
-    "systems": lambda study, rows, _: breakdown.systems_figure(study, rows),
-    "cost": lambda study, rows, _: traces.cost_figure(study, rows),
-    "gradients": lambda study, _, curve: progress.gradients_figure(study, curve),
-    "families": sizes.families_figure,
-    "levels": lambda _, rows, __: levels.levels_figure(rows),
-    "types": lambda study, rows, _: sizes.types_figure(study, rows),
-    "scale": lambda study, rows, _: sizes.scale_figure(study, rows),
-    "settings": lambda study, rows, _: sense.settings_figure(study, rows),
-    "noise": lambda study, rows, _: levels.noise_figure(study, rows),
-    "seconds": progress.seconds_figure,
-}
-"""By ending of the file: of a study, its rows and their curves the figure, or None where there is nothing."""
-TABLES: Mapping[TableName, tuple[Make, str]] = {
-    "traces": (lambda _, rows: traces.table(rows), traces.CAPTION),
-    "changes": (
-        lambda study, rows: sizes.changes_display(study, sizes.changes(rows)),
-        sizes.CHANGES_CAPTION,
-    ),
-    "slue": (sense.slue_scores, sense.SLUE_CAPTION),
-    "tags": (lambda _, rows: named_entities.tags_table(rows), named_entities.TAGS_CAPTION),
-    "gains": (sense.gains, sense.GAINS_CAPTION),
-    "decoding": (lambda _, rows: sense.decoding_cost(rows).round(3), sense.DECODING_CAPTION),
-    "alignment": (lambda _, rows: progress.alignment(rows), progress.ALIGNMENT_CAPTION),
-}
-"""By ending of the file: of a study and its rows the table, with its caption; an empty one is not written."""
 
 
 def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: bool = True) -> list[Path]:
@@ -125,8 +95,20 @@ def numbered(name: str, profile: str, seeds: Sequence[int] | None = None) -> lis
 
 def _further(study: Study, rows: Sequence[Result]) -> dict[str, tuple[pd.DataFrame, str]]:
     """The tables beside a study's own by their ending, with their captions; some have no rows."""
-    made = {ending: TABLES[ending] for ending in study.tables}
-    return {ending: (make(study, rows), caption) for ending, (make, caption) in made.items()}
+    return {name: (_made(name, study, rows), named(str(EXTRAS[name].caption))) for name in study.tables}
+
+
+def _made(name: str, study: Study, rows: Sequence[Result]) -> Any:
+    """One of `EXTRAS`, of what its function names."""
+    function = named(str(EXTRAS[name].made_by))
+    given = {"study": lambda: study, "rows": lambda: rows, "curve": lambda: progress.curves(rows)}
+    return function(**{key: given[key]() for key in inspect.signature(function).parameters})
+
+
+def named(place: str) -> Any:
+    """What stands at `module.name` in this package."""
+    module, _, name = place.partition(".")
+    return getattr(importlib.import_module(f"speechllm_bench.reports.{module}"), name)
 
 
 def figures_of(study: Study, rows: Sequence[Result], frame: pd.DataFrame) -> dict[str, Figure | None]:
@@ -135,7 +117,7 @@ def figures_of(study: Study, rows: Sequence[Result], frame: pd.DataFrame) -> dic
         "curves": progress.curves_figure(study, rows),
         "parameters": sizes.parameters_figure(study, frame),
     }
-    return drawn | {name: FIGURES[name](study, rows, progress.curves(rows)) for name in study.figures}
+    return drawn | {name: _made(name, study, rows) for name in study.figures}
 
 
 def _remove_others(name: str, folder: Path, written: list[Path]) -> None:

@@ -16,6 +16,7 @@ from speechllm_bench import catalogue, paths, runs, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import intervals, versions
 from speechllm_bench.experiments import Study
+from speechllm_bench.extras import EXTRAS
 from speechllm_bench.profiles import Profile
 from speechllm_bench.reports import claims, measured, stamps, tables
 from speechllm_bench.reports.claims import Verdict
@@ -26,32 +27,13 @@ from speechllm_bench.status import Status
 from speechllm_bench.studies import Result
 from speechllm_bench.tasks import TASKS
 
+FOLDERS = {"figure": "figures/{}_%s.png", "table": "tables/{}_%s.md"}
 FILES = {
     "table": "tables/{}.md",
     "claims": "tables/{}_claims.md",
     "learning curves": "figures/{}_curves.png",
     "F1 against parameters": "figures/{}_parameters.png",
-    "gradients": "figures/{}_gradients.png",
-    "families": "figures/{}_families.png",
-    "systems on three test sets": "figures/{}_systems.png",
-    "levels": "figures/{}_levels.png",
-    "traces": "tables/{}_traces.md",
-    "F1 against tokens of an answer": "figures/{}_cost.png",
-    "types": "figures/{}_types.png",
-    "scale": "figures/{}_scale.png",
-    "settings": "figures/{}_settings.png",
-    "noise of labels": "figures/{}_noise.png",
-    "alignment": "tables/{}_alignment.md",
-    "curves over core-seconds": "figures/{}_seconds.png",
-    "changes": "tables/{}_changes.md",
-    "skills left": "tables/{}_retention.md",
-    "SLUE score": "tables/{}_slue.md",
-    "relative gains": "tables/{}_gains.md",
-    "cost of decoding": "tables/{}_decoding.md",
-    "F1 by tag": "tables/{}_tags.md",
-    "boundaries of entities": "tables/{}_boundaries.md",
-    "labels by filter": "tables/{}_labels.md",
-    "errors of labels": "tables/{}_errors.md",
+    **{extra.link: FOLDERS[extra.kind] % name for name, extra in EXTRAS.items()},
     "executed notebook": "notebooks/{}.ipynb",
 }
 READING = (

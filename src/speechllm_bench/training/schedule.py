@@ -8,8 +8,13 @@ from typing import TypeVar
 
 import numpy as np
 
-BUCKET = 32  # batches sorted together by length: little padding, still well mixed
+from speechllm_bench.data.corpora import spoken_instructions
+from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.tasks import TASKS
 
+BUCKET = 32  # batches sorted together by length: little padding, still well mixed
+CHARACTERS_A_TOKEN = 4  # of text
+SPOKEN_CHARACTERS_A_TOKEN = 2.1  # of speech: 13 characters and 6.25 speech tokens a second
 
 Item = TypeVar("Item")
 Pair = tuple[int, int]
@@ -61,3 +66,15 @@ def learning_rate(step: int, n_steps: int, peak: float, warmup: float) -> float:
         return peak * (step + 1) / n_warmup
     done = (step - n_warmup) / max(1, n_steps - n_warmup)
     return peak * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def reference_length(example: Example, utterance: Utterance) -> float:
+    """About how many positions an example takes, whatever the adapter, the tokenizer, speech or text.
+
+    A trace is left out, so that every form of slot filling is taught in the same batches.
+    """
+    plain = TASKS[example.task].plain
+    example = plain(example) if plain else example
+    text = (len(example.prompt) + len(example.target)) / CHARACTERS_A_TOKEN
+    spoken = len(utterance.transcript) + len(spoken_instructions.instruction_words(example.instruction))
+    return text + spoken / SPOKEN_CHARACTERS_A_TOKEN

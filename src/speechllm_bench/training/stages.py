@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators.labels import train_labels as annotated
-from speechllm_bench.data.corpora import spoken_instructions
+from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.evaluation import score
 from speechllm_bench.models.adapters import build_adapter, mean_norm
 from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
@@ -36,9 +36,6 @@ from speechllm_bench.training.regulariser import Regulariser
 from speechllm_bench.training.seen import Seen
 from speechllm_bench.training.tracking import Follower
 
-CHARACTERS_A_TOKEN = 4  # of text
-SPOKEN_CHARACTERS_A_TOKEN = 2.1  # of speech: 13 characters and 6.25 speech tokens a second
-
 Asked = tuple[schedule.Pair, dict[TaskName, float]]
 """A turn in an epoch, and the shares of the tasks of which one is put to it."""
 
@@ -50,9 +47,9 @@ class Data:
     train: list[Utterance]
     validation: list[Utterance]
     slot_types: dict[str, SlotType]
-    frames: Any  # a FrameStore; None: text is read
+    frames: FrameStore | None  # None: text is read
     recognised: Mapping[str, str] = field(default_factory=dict)  # utterance id -> what a recogniser heard
-    instructions: Any = None  # a FrameStore of the spoken ones, where a task has them
+    instructions: FrameStore | None = None  # of the spoken ones, where a task has them
     traces: Mapping[str, tuple[Example, Trace]] = field(default_factory=dict)  # utterance id -> stored one
 
     def heard(
@@ -71,16 +68,22 @@ class Data:
 
     def _frames(self, utterance_id: str, instruction: str) -> np.ndarray:
         """(T, D), of the turn and then of the instruction, if there is one."""
-        frames = self.frames[utterance_id]
-        return np.concatenate([frames, self.instructions[instruction]]) if instruction else frames
+        frames = present(self.frames)[utterance_id]
+        return np.concatenate([frames, present(self.instructions)[instruction]]) if instruction else frames
 
     def n_frames(self, utterance: Utterance, example: Example) -> int:
         """How many frames `heard` gives of this one."""
-        spoken = self.instructions.n_frames(example.instruction) if example.instruction else 0
-        return self.frames.n_frames(utterance.id) + spoken
+        spoken = present(self.instructions).n_frames(example.instruction) if example.instruction else 0
+        return present(self.frames).n_frames(utterance.id) + spoken
 
 
-def build_model(config: RunConfig, d_encoder: Any) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
+def present(store: FrameStore | None) -> FrameStore:
+    """The frames of a model that hears, or of instructions that are heard."""
+    assert store is not None, "frames are asked of what hears alone"
+    return store
+
+
+def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
     """The untrained SpeechLLM of a run; LoRA and the adapter each start from the run's seed alone.
 
     An audio LLM brings its adapter with it. `d_encoder`, the width of frames, is None for a text LLM.
@@ -94,6 +97,7 @@ def build_model(config: RunConfig, d_encoder: Any) -> tuple[SpeechLLM, PreTraine
         llm = load_llm(config.llm, config.lora, config.precision)
     torch.manual_seed(config.seed)  # the same adapter with LoRA and without
     if config.adapter:
+        assert d_encoder is not None, "an adapter is made for frames"
         embeddings = llm.get_input_embeddings().weight
         norm = mean_norm(embeddings) if config.adapter.scaled else 1.0
         adapter = build_adapter(config.adapter, d_encoder, embeddings.shape[1], norm)
@@ -156,14 +160,14 @@ def train_stage(
     regulariser = Regulariser(stage.classifier, train, config.seed, place) if stage.classifier else None
     warm_start = None
     if stage.objective == "ctc":
-        warm_start = WarmStart(stage, model, tokenizer, train, data.frames.n_frames, config.seed)
+        warm_start = WarmStart(stage, model, tokenizer, train, present(data.frames).n_frames, config.seed)
     rng = np.random.default_rng([config.seed, index])
     asked = _asked(stage, train, config.seed, index, rng)
     turns = [train[item] for (item, _), _ in asked]
     examples = [example(one) for one in asked]
     # By gold, so that stages are taught in the same batches whatever labels they learn from.
     by_gold = [example(one, gold=True) for one in asked] if labels else examples
-    lengths = list(map(_reference_length, by_gold, turns))
+    lengths = list(map(schedule.reference_length, by_gold, turns))
     batches = schedule.batches(range(len(asked)), lengths, stage.batch_size, rng)
     parameters = model.trained_parameters(stage.train)
     besides: list[Any] = [one for one in (regulariser, warm_start) if one]
@@ -180,7 +184,7 @@ def train_stage(
         return not whole and parts.halve(stage.batch_size)
 
     if warm_start:
-        validate = warm_start.validation(data.validation, data.frames)
+        validate = warm_start.validation(data.validation, present(data.frames))
     else:
         validate = _validation(config, stage, model, tokenizer, data)
     fitted = fit(
@@ -294,24 +298,12 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
             targets += n
         values = {"loss": nats / targets}
         if turns:
-            decoding = config.evaluation
-            said = decode(model, tokenizer, asked, turns, **heard, batch_size=decoding.batch_size,
-                          max_new_tokens=stage.trace_tokens or decoding.max_new_tokens)  # fmt: skip
+            size = config.evaluation.batch_size
+            most = stage.trace_tokens or stage.decoded_tokens or config.evaluation.max_new_tokens
+            said = decode(model, tokenizer, asked, turns, **heard, batch_size=size, max_new_tokens=most)
             main = TASKS[task].main.name
             found = score.score_task(task, said)["metrics"]
             values |= {name: found[name]["value"] for name in (main, f"{main}_v2") if name in found}
         return values
 
     return validate
-
-
-def _reference_length(example: Example, utterance: Utterance) -> float:
-    """About how many positions an example takes, whatever the adapter, the tokenizer, speech or text.
-
-    A trace is left out, so that every form of slot filling is taught in the same batches.
-    """
-    plain = TASKS[example.task].plain
-    example = plain(example) if plain else example
-    text = (len(example.prompt) + len(example.target)) / CHARACTERS_A_TOKEN
-    spoken = len(utterance.transcript) + len(spoken_instructions.instruction_words(example.instruction))
-    return text + spoken / SPOKEN_CHARACTERS_A_TOKEN

@@ -1,0 +1,45 @@
+"""Figures and tables that a study's YAML may name beside those that every study has: one line each, here."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+
+class Extra(NamedTuple):
+    """A figure or a table of a study, kept as `<study>_<name>`.
+
+    Its function takes what it names: `study`, `rows` (of `studies.records`), `curve` (of `progress.curves`).
+    It returns a Figure, or None where there is nothing to draw; or a table, which is not written if empty.
+    """
+
+    kind: Literal["figure", "table"]
+    link: str  # what the summary of a profile calls it
+    made_by: str | None  # module and function of `reports`; None: by a notebook
+    caption: str | None = None  # of a table: module and constant of `reports`
+
+
+EXTRAS = {  # in the order of the summary
+    "gradients": Extra("figure", "gradients", "progress.gradients_figure"),
+    "families": Extra("figure", "families", "sizes.families_figure"),
+    "systems": Extra("figure", "systems on three test sets", "breakdown.systems_figure"),
+    "levels": Extra("figure", "levels", "levels.levels_figure"),
+    "traces": Extra("table", "traces", "traces.table", "traces.CAPTION"),
+    "cost": Extra("figure", "F1 against tokens of an answer", "traces.cost_figure"),
+    "types": Extra("figure", "types", "sizes.types_figure"),
+    "scale": Extra("figure", "scale", "sizes.scale_figure"),
+    "settings": Extra("figure", "settings", "sense.settings_figure"),
+    "noise": Extra("figure", "noise of labels", "levels.noise_figure"),
+    "alignment": Extra("table", "alignment", "progress.alignment", "progress.ALIGNMENT_CAPTION"),
+    "seconds": Extra("figure", "curves over core-seconds", "progress.seconds_figure"),
+    "changes": Extra("table", "changes", "sizes.changes_table", "sizes.CHANGES_CAPTION"),
+    "retention": Extra("table", "skills left", None),
+    "slue": Extra("table", "SLUE score", "sense.slue_scores", "sense.SLUE_CAPTION"),
+    "gains": Extra("table", "relative gains", "sense.gains", "sense.GAINS_CAPTION"),
+    "decoding": Extra("table", "cost of decoding", "sense.decoding_table", "sense.DECODING_CAPTION"),
+    "tags": Extra("table", "F1 by tag", "named_entities.tags_table", "named_entities.TAGS_CAPTION"),
+    "boundaries": Extra("table", "boundaries of entities", None),
+    "labels": Extra("table", "labels by filter", None),
+    "errors": Extra("table", "errors of labels", None),
+}
+FIGURES = tuple(name for name, extra in EXTRAS.items() if extra.kind == "figure")
+TABLES = tuple(name for name, extra in EXTRAS.items() if extra.kind == "table" and extra.made_by)
