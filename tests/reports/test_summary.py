@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -47,42 +48,26 @@ def cells(line):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def roles(text):
-    """Variant, F1 and seeds by role, as the first table of the study says."""
-    lines = text[text.index("| best") :].split("\n\n")[0].splitlines()
-    return {role: rest for role, *rest in map(cells, lines)}
-
-
 def test_the_numbers_are_those_of_the_table_and_the_claims(stored):
     reports.write("adapter_size", "mini")
     table = (paths.results("mini") / "tables" / "adapter_size.md").read_text("utf-8")
-    f1 = {line[0]: line[6].replace("†", "") for line in map(cells, table.splitlines()[2:])}
-    said = roles(text())
-    assert said == {
-        "best": ["mlp", f1["mlp"], "2"],
-        "worst": ["linear", f1["linear"], "1"],
-        "baseline": ["mlp", f1["mlp"], "2"],
-        "audio: other": ["no_audio", f1["no_audio"], "2"],  # the lowest, but no worst variant
-    }
-    assert re.fullmatch(r"0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", f1["mlp"]) and f1["mlp"] != f1["linear"]
+    f1 = {line[0]: f"F1 {line[6].replace('†', '')}" for line in map(cells, table.splitlines()[2:])}
+    said = text()
+    for role, variant in {"Best": "mlp", "Worst": "linear", "Baseline": "mlp"}.items():
+        assert f" {role}: {variant}, {f1[variant]}. " in said  # the lowest, no_audio, is no worst variant
+    assert re.fullmatch(r"F1 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", f1["mlp"]) and f1["mlp"] != f1["linear"]
     claims = (paths.results("mini") / "tables" / "adapter_size_claims.md").read_text("utf-8")
-    assert claims.split("\n\n")[1] in text() and "| agrees" in claims
-    assert "n = 20 utterances of 10 speakers; 1 to 2 seeds per variant." in text()
+    verdicts = Counter(cells(line)[-1] for line in claims.split("\n\n")[1].splitlines()[2:])
+    assert verdicts == {"agrees": 1, "inconclusive": 1, "not run": 2}
+    told = "Claims: agrees: 1, inconclusive: 1, not run: 2."
+    assert f"\n**{told}** Best" in said
+    assert "n = 20 utterances of 10 speakers; 1 to 2 seeds per variant." in said
     assert table.splitlines()[0].count("n = 20 utterances of 10 speakers; 1 to 2 seeds per variant.") == 1
 
 
 def test_what_is_not_ok_is_named_with_its_seeds(stored):
-    said = text().splitlines()
-    assert "- 9 of 12 runs ok" in said
-    assert "- diverged: linear (seeds: 1)" in said
-    assert "- FAILED: transformer (seeds: 0)" in said
-    assert "- NOT RUN: transformer (seeds: 1)" in said
-    (overview,) = [cells(line) for line in said if line.startswith("| adapter_size")]
-    assert overview[1:] == [
-        "9 of 12",
-        "1 diverged, 1 FAILED, 1 NOT RUN",
-        "1 agrees, 1 inconclusive, 2 not run",
-    ]
+    told = "9 of 12 runs ok. diverged: linear (seeds: 1). FAILED: transformer (seeds: 0). 1 NOT RUN."
+    assert f" {told}\n" in text()
 
 
 def test_a_study_without_any_run_is_one_line(stored):
@@ -99,7 +84,6 @@ def test_a_study_without_any_run_is_one_line(stored):
     ]
     (line,) = re.findall("^- other_size.*", said, re.M)
     assert line.startswith("- other_size: Adapter size with a frozen LLM, 12 runs (paper: [2510.15851](")
-    assert "| other_size   | 0 of 12   | 12 NOT RUN" in said
 
 
 def test_nothing_run_at_all(suite):
@@ -110,8 +94,24 @@ def test_nothing_run_at_all(suite):
 def test_a_baseline_that_diverged_has_no_number(suite):
     store("mlp", 0)
     store("cnn", 0, 5)
-    said = roles(text())
-    assert said["baseline"] == ["mlp", "–", "–"] and said["best"][0] == "cnn" and "worst" not in said
+    said = text()
+    assert " Baseline: mlp, no number. " in said and " Best: cnn, F1 0." in said and "Worst" not in said
+
+
+def test_a_study_of_which_floors_alone_were_run_is_not_begun(suite):
+    file = suite / "experiments" / "adapter_size.yaml"
+    floor = "  no_audio: {evaluation: {answerer: chance_copier}}\n"
+    file.write_text(file.read_text().replace("  no_audio: {evaluation: {audio: other}}\n", floor))
+    store("no_audio", 0, 3)
+    said = text()
+    assert "## adapter_size" not in said and "- adapter_size: " in said.split("## NOT RUN")[1]
+
+
+def test_a_study_takes_six_lines_at_most(stored):
+    reports.write("adapter_size", "mini")
+    line, figure = text().split("## adapter_size: Adapter size with a frozen LLM\n\n")[1].split("\n")[:2]
+    assert line.endswith("(figures/adapter_size_parameters.png)")
+    assert figure == '<img src="figures/adapter_size_parameters.png" width="520" alt="adapter_size">'
 
 
 def test_the_bytes_are_the_same_each_time_and_name_no_place(stored):
@@ -121,10 +121,11 @@ def test_the_bytes_are_the_same_each_time_and_name_no_place(stored):
 
 
 def test_links_lead_to_files_that_are_there(stored):
-    assert "](" not in text().replace("](https://", "")
+    assert "](" not in text().replace("](https://", "").replace("](../../docs/", "")
     reports.write("adapter_size", "mini")
     runs.write_text(paths.results("mini") / "notebooks" / "adapter_size.ipynb", "{}")
-    linked = set(re.findall(r"\]\((?!https)([^)]+)\)", text()))
+    linked = set(re.findall(r"\]\((?!https|\.\.)([^)]+)\)|img src=\"([^\"]+)\"", text()))
+    linked = {one or other for one, other in linked}
     assert {"tables/adapter_size.md", "tables/adapter_size_claims.md"} <= linked
     assert {"figures/adapter_size_parameters.png", "notebooks/adapter_size.ipynb"} <= linked
     assert all((paths.results("mini") / link).is_file() for link in linked)

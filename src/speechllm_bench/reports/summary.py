@@ -1,16 +1,15 @@
-"""What a profile has found, study by study, as `results/<profile>/README.md`; from stored records alone.
+"""What a profile has found, as `results/<profile>/README.md`: a line and a figure per study, verdicts first.
 
-The same records give the same bytes, so it names no dates and no places on a machine.
+It is made from stored records alone. The same records give the same bytes, so it names no dates and no
+places on a machine.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
-
-import pandas as pd
 
 from speechllm_bench import catalogue, paths, runs, studies
 from speechllm_bench.errors import UserError
@@ -20,7 +19,6 @@ from speechllm_bench.extras import EXTRAS
 from speechllm_bench.profiles import Profile
 from speechllm_bench.reports import claims, measured, stamps, tables
 from speechllm_bench.reports.claims import Verdict
-from speechllm_bench.reports.progress import trained_again
 from speechllm_bench.schema import Interval
 from speechllm_bench.stats import with_interval
 from speechllm_bench.status import Status
@@ -36,11 +34,18 @@ FILES = {
     **{extra.link: FOLDERS[extra.kind] % name for name, extra in EXTRAS.items()},
     "executed notebook": "notebooks/{}.ipynb",
 }
+FIGURES = (
+    *("systems", "types", "scale", "settings", "families", "levels", "noise", "cost"),
+    *("parameters", "curves"),
+)
+"""Endings of figures, the one that answers a study first."""
 READING = (
-    "F1 is of slots, by partial match{version}; brackets hold its 95 % interval. Other tasks show their main "
-    "metric in its place, by name. A claim's difference is paired. Claims were made at the paper's scale, on "
-    "its own data. Best and worst are of the variants that are evaluated as the baseline is. "
-    "docs/glossary.md explains the words, and docs/protocol.md the rules (12 to 14)."
+    "A study's line begins with the verdicts on its claims. Its page of claims has their differences and p. "
+    "F1 is of slots, by partial match{version}. Brackets hold its 95 % interval. Other tasks show their main "
+    "metric, by name. Best and worst are of the variants that are evaluated as the baseline is. Floors hear "
+    "and read nothing. Claims were made at the paper's scale, on its own data. The "
+    "[glossary](../../docs/glossary.md) explains the words, and the [protocol](../../docs/protocol.md) the "
+    "rules (12 to 14)."
 )
 
 
@@ -62,7 +67,9 @@ def write(profile: str) -> Path:
     holds = {name: kept.holds for name, kept in found.items()}
     blocks = _head(studies.profile_named(profile), list(holds.values()))
     for name, told in holds.items():
-        blocks += [*told["section"], *_links(name, folder)] if told["begun"] else []
+        if told["begun"]:
+            line = " ".join([told["line"], *_links(name, folder)])
+            blocks += [f"## {told['title']}", "\n".join([line, *_figure(name, folder)])]
     if waiting := [told["waiting"] for told in holds.values() if not told["begun"]]:
         blocks += [f"## {tables.NOT_RUN}", "\n".join(waiting)]
     runs.write_text(file, "\n\n".join(blocks) + "\n")
@@ -94,24 +101,18 @@ def _found(name: str, profile: str) -> tuple[stamps.States, dict]:
     except UserError as error:
         raise UserError(f"study '{name}': {error}") from None
     lacking = [row for row in rows if row["status"] != Status.OK]
-    ok, title = f"{len(rows) - len(lacking)} of {len(rows)}", f"{name}: {study.title}"
-    overview = {
-        "Study": name,
-        "Runs ok": ok,
-        "Others": _counted(row["status"] for row in lacking),
-        "Claims": _counted(sorted(verdicts["verdict"], key=get_args(Verdict).index)),
-    }
-    lines = [f"{ok} runs ok", *_named(lacking), _size(_sizes(f1))]
-    lines += [*trained_again(rows), *tables.not_testable(rows)]
-    section = [f"## {title}", f"{study.question} ({_paper(study)})", "\n".join(f"- {line}" for line in lines)]
-    section += [_markdown(_scores(study, f1))] if f1 else []
-    section += [_markdown(claims.show_verdicts(verdicts))] if study.claims else []
+    asked = {name: study.variant(name).evaluation.answerer for name in study.variants}
+    trained = [row for row in rows if asked[row["variant"]] == "model"]
+    judged = Counter(sorted(verdicts["verdict"], key=get_args(Verdict).index))
+    told = ", ".join(f"{verdict.replace(': ', ', ')}: {n}" for verdict, n in judged.items())
+    verdict = [f"**Claims: {told}.**"] if told else []
+    parts = [*_scores(study, f1), f"{len(rows) - len(lacking)} of {len(rows)} runs ok", *_named(lacking)]
     holds = {
-        "overview": overview,
+        "title": f"{name}: {study.title}",
         "sizes": _sizes(f1),
-        "section": section,
-        "begun": any(row["status"] not in (tables.NOT_RUN, studies.NOT_TESTABLE) for row in rows),
-        "waiting": f"- {title}, {len(rows)} runs ({_paper(study)})",
+        "line": " ".join([*verdict, *(f"{part}." for part in parts)]),
+        "begun": any(row["status"] not in (tables.NOT_RUN, studies.NOT_TESTABLE) for row in trained),
+        "waiting": f"- {name}: {study.title}, {len(rows)} runs ({_paper(study)})",
     }
     return read, holds
 
@@ -121,57 +122,56 @@ def _head(profile: Profile, found: Sequence[dict]) -> list[str]:
     size = _size([size for one in found for size in one["sizes"]])
     version = versions.shown_version(profile.profile)
     reading = READING.format(version="" if version == 1 else f", version {version}")
-    overview = _markdown([one["overview"] for one in found])
-    return [f"# Profile {profile.profile}: {profile.note}", *mark, size, reading, overview]
+    return [f"# Profile {profile.profile}: {profile.note}", *mark, size, reading]
 
 
 def _links(name: str, folder: Path) -> list[str]:
-    """One line with links to those of a study's files that are there."""
+    """Links to those of a study's files that are there, as one part of its line."""
     files = {what: file.format(name) for what, file in FILES.items()}
     links = [f"[{what}]({file})" for what, file in files.items() if (folder / file).is_file()]
     return [", ".join(links)] if links else []
 
 
+def _figure(name: str, folder: Path) -> list[str]:
+    """The figure of a study that answers its question first; none where none is drawn."""
+    files = [f"figures/{name}_{ending}.png" for ending in FIGURES]
+    shown = [f'<img src="{file}" width="520" alt="{name}">' for file in files if (folder / file).is_file()]
+    return shown[:1]
+
+
 def _named(rows: Sequence[Result]) -> list[str]:
-    """Variants and seeds, a line for those of one status and the same seeds."""
+    """How many runs were not made; variants and seeds of those that were and are not ok."""
+    missing = [row["status"] for row in rows if row["status"] in (tables.NOT_RUN, studies.NOT_TESTABLE)]
     seeds: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         seeds.setdefault((row["status"], row["variant"]), []).append(str(row["seed"]))
-    alike: dict[tuple[str, str], list[str]] = {}
-    for (status, variant), some in seeds.items():
-        alike.setdefault((status, ", ".join(some)), []).append(variant)
-    return [f"{status}: {', '.join(names)} (seeds: {some})" for (status, some), names in alike.items()]
+    named = [
+        f"{status}: {variant} (seeds: {', '.join(some)})"
+        for (status, variant), some in seeds.items()
+        if status not in missing
+    ]
+    return [*named, *(f"{n} {status}" for status, n in Counter(missing).items())]
 
 
-def _scores(study: Study, f1: Mapping[str, Interval]) -> list[dict]:
-    """Best, worst and baseline; then the variants that are evaluated otherwise, and in what."""
-    usual = study.variant(study.baseline).evaluation.model_dump()
-    other = {
-        name: ", ".join(f"{key}: {value}" for key, value in asked.items() if value != usual[key])
-        for name in f1
-        if (asked := study.variant(name).evaluation.model_dump()) != usual
-    }
-    sign = -1 if TASKS[usual["task"]].main.lower_is_better else 1
-    ranked = sorted(f1.keys() - other.keys(), key=lambda name: (-sign * f1[name].value, name))
+def _scores(study: Study, f1: Mapping[str, Interval]) -> list[str]:
+    """Best, worst and baseline; then the floors that are asked what the baseline is."""
+    usual = study.variant(study.baseline).evaluation
+    asked = {name: study.variant(name).evaluation for name in f1}
+    alike = [name for name in f1 if asked[name] == usual]
+    answered = [name for name in f1 if asked[name].answerer != "model"]
+    floors = [name for name in answered if asked[name].model_copy(update={"answerer": "model"}) == usual]
+    sign = -1 if TASKS[usual.task].main.lower_is_better else 1
+    ranked = sorted(alike, key=lambda name: (-sign * f1[name].value, name))
     ranked = [] if ranked == [study.baseline] else ranked  # alone it is neither
     roles = [("best", name) for name in ranked[:1]] + [("worst", name) for name in ranked[1:][-1:]]
-    roles += [("baseline", study.baseline), *((what, name) for name, what in other.items())]
-    return [
-        {"": role, "Variant": name} | _cells(f1.get(name), _metric_name(study, name)) for role, name in roles
-    ]
+    roles += [("baseline", study.baseline), *(("floor", name) for name in floors)]
+    return [f"{role.capitalize()}: {name}, {_shown(study, name, f1.get(name))}" for role, name in roles]
 
 
-def _metric_name(study: Study, variant: str) -> str:
-    """What a number of another task than slots has to be called, with a space behind it."""
+def _shown(study: Study, variant: str, found: Interval | None) -> str:
+    """A variant's main metric, by name, with its interval."""
     metric = TASKS[study.variant(variant).evaluation.task].main
-    return "" if metric.name == "f1" else f"{metric.heading} "
-
-
-def _cells(found: Interval | None, named: str) -> dict:
-    if found is None:
-        return {"F1": "–", "Seeds": "–"}
-    shown = named + with_interval(found.value, found.low, found.high)
-    return {"F1": shown, "Seeds": found.n_seeds}
+    return f"{metric.heading} {with_interval(found.value, found.low, found.high)}" if found else "no number"
 
 
 def _sizes(f1: Mapping[str, Interval]) -> list[list[int]]:
@@ -185,11 +185,3 @@ def _size(sizes: Sequence[Sequence[int]]) -> str:
 def _paper(study: Study) -> str:
     known = study.paper != "none"
     return "paper: " + (f"[{study.paper}](https://arxiv.org/abs/{study.paper})" if known else "none")
-
-
-def _counted(values: Iterable[str]) -> str:
-    return ", ".join(f"{n} {value}" for value, n in Counter(values).items()) or "–"
-
-
-def _markdown(table: pd.DataFrame | list[dict]) -> str:
-    return pd.DataFrame(table).to_markdown(index=False, disable_numparse=True)
