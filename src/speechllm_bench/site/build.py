@@ -51,7 +51,7 @@ def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
     for profile in names:
         for name, found in loaded.items():
             made = payload.study_payload(found, profile, rows[profile][name])
-            for n_speakers, n_seeds in payload.sizes(made):
+            for n_speakers, n_seeds in payload.draw_sizes(made):
                 sizes[n_speakers] = max(sizes.get(n_speakers, 1), n_seeds)
             kept |= _put(folder, f"{profile}/{name}", made)
         kept |= _answers(folder, profile, [row for some in rows[profile].values() for row in some])

@@ -46,7 +46,7 @@ def study_payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
     }
 
 
-def sizes(made: Mapping) -> Iterator[tuple[int, int]]:
+def draw_sizes(made: Mapping) -> Iterator[tuple[int, int]]:
     """Numbers of speakers and of seeds that intervals of a study's payload rest on, of slices too."""
     for system in made["systems"].values():
         for n_speakers in made["groups"][system["group"]]["sizes"]:
