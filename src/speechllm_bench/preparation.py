@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -139,8 +139,8 @@ def ensure_shipped(corpus: CorpusConfig, turns: Path) -> Corpus:
     return _ensure_spoken(folder, lambda: utterances, lambda: recipe, 1, shipped.recording(turns))
 
 
-def ensure_shipped_frames(config: RunConfig, corpus: Corpus) -> FrameStore:
-    """Encoder frames of a shipped corpus."""
+def ensure_shipped_frames(config: RunConfig, corpus: Corpus, split: str) -> FrameStore:
+    """Encoder frames of a split of a shipped corpus."""
     encoder = config.encoder
     made_by = (
         identity.backbone_hash(encoder.path),
@@ -148,8 +148,8 @@ def ensure_shipped_frames(config: RunConfig, corpus: Corpus) -> FrameStore:
         identity.FRAMES_VERSION,
         config.precision,
     )
-    folder = paths.cache() / "frames" / runs.digest("shipped frames", corpus.fingerprint, *made_by)
-    return _ensure_encoded(config, corpus, folder)
+    folder = paths.cache() / "frames" / runs.digest("shipped frames", corpus.fingerprint, split, *made_by)
+    return _ensure_encoded(config, corpus, folder, [split])
 
 
 def _ensure_spoken(
@@ -188,10 +188,13 @@ def _tell_synthesis(utterances: dict[str, list[Utterance]], clips: Path, n_worke
         print(told, file=sys.stderr, flush=True)
 
 
-def _ensure_encoded(config: RunConfig, corpus: Corpus, folder: Path) -> FrameStore:
+def _ensure_encoded(
+    config: RunConfig, corpus: Corpus, folder: Path, splits: Sequence[str] | None = None
+) -> FrameStore:
+    """splits: what to encode of the corpus; None: all of it."""
     with runs.lock(folder):
         if not folder.is_dir():
-            _encode(config, corpus, folder)
+            _encode(config, corpus, folder, splits or corpus.splits)
     store = FrameStore.open(folder)
     store.verify()
     return store
@@ -217,7 +220,7 @@ def _recognise(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
     return said
 
 
-def _encode(config: RunConfig, corpus: Corpus, folder: Path) -> None:
+def _encode(config: RunConfig, corpus: Corpus, folder: Path, splits: Sequence[str]) -> None:
     import torch
     from tqdm import tqdm
 
@@ -240,12 +243,12 @@ def _encode(config: RunConfig, corpus: Corpus, folder: Path) -> None:
         "corpus": corpus.fingerprint,
         **({"bf16": True} if in_bf16 else {}),
     }
-    total = sum(len(corpus.n_samples(split)) for split in corpus.splits)
+    total = sum(len(corpus.n_samples(split)) for split in splits)
     with (
         FrameWriter(folder, model.config.d_model, key) as writer,
         tqdm(total=total, desc="encoder frames", unit="utt", mininterval=1) as bar,
     ):
-        for split in corpus.splits:
+        for split in splits:
             utterances = corpus.utterances(split)
             for start in range(0, len(utterances), CHUNK):
                 chunk = range(start, min(start + CHUNK, len(utterances)))

@@ -175,6 +175,8 @@ def _answer(
 
     stages: digests of what the run was trained in. loaded: keeps their model for the next run.
     """
+    from tqdm import tqdm
+
     from speechllm_bench.training import loop
     from speechllm_bench.training.stages import Data, build_model
 
@@ -183,7 +185,7 @@ def _answer(
     corpus = preparation.ensure_shipped(config.corpus, turns_folder(profile))
     if split not in corpus.splits:
         return None
-    frames = preparation.ensure_shipped_frames(config, corpus) if config.hears else None
+    frames = preparation.ensure_shipped_frames(config, corpus, split) if config.hears else None
     if (trained := tuple(stages)) not in loaded:
         loaded.clear()
         model, tokenizer = build_model(config, frames.dim if frames else None)
@@ -197,7 +199,10 @@ def _answer(
     recognised = preparation.ensure_transcripts(config, corpus, split) if asr else {}
     data = Data([], [], corpora.slot_types(config.corpus.name), frames, recognised)
     tell(split)
-    jobs.evaluate(config, model, tokenizer, corpus, data, again, lambda phase, share: None)
+    with tqdm(total=100, desc="answers", unit="%", leave=False, mininterval=1) as bar:
+        jobs.evaluate(
+            config, model, tokenizer, corpus, data, again, lambda _, share: bar.update(100 * share - bar.n)
+        )
     return model.llm.device.type
 
 
