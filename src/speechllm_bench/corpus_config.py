@@ -17,6 +17,7 @@ CorpusName = Literal[
     "fluent_speech",
     "slue_hvb",
     "common_voice",
+    "own",
 ]
 
 

@@ -22,6 +22,7 @@ from speechllm_bench.data.corpora import (
     harper_valley,
     languages,
     librispeech_slue,
+    own_recordings,
     slue_hvb,
     slurp,
 )
@@ -38,8 +39,9 @@ RECORDED = {
     "fluent_speech": fluent_speech,
     "slue_hvb": slue_hvb,
     "common_voice": common_voice,
+    "own": own_recordings,
 }
-"""Published corpora, by their names in CorpusConfig; the others are synthesised."""
+"""Recorded corpora, by their names in CorpusConfig; the others are synthesised."""
 
 EDITIONS = {edition.corpus: edition for edition in (FORMANT, NEURAL)}
 """Editions of the embedded call centre, by their names in CorpusConfig."""
@@ -87,7 +89,7 @@ def slot_types(name: str) -> dict[str, SlotType]:
 def utterances(corpus: CorpusConfig) -> dict[str, list[Utterance]]:
     """Every split's caller turns, as many as the profile asks for."""
     if recorded := RECORDED.get(corpus.name):
-        sizes = corpus.sizes or dict.fromkeys(recorded.SPLITS)
+        sizes = _sizes(corpus)
         left_out = exclusions.known(corpus.name, recorded.recipe())
         return {
             split: [u for u in recorded.utterances(split, n) if u.id not in left_out]
@@ -97,12 +99,19 @@ def utterances(corpus: CorpusConfig) -> dict[str, list[Utterance]]:
     return {split: call_centre.utterances(split, n, edition) for split, n in corpus.sizes.items()}
 
 
+def _sizes(corpus: CorpusConfig) -> dict[str, int | None]:
+    """How many recordings are taken of each split of a recorded corpus, None: all."""
+    splits = RECORDED[corpus.name].SPLITS
+    named: dict[str, int | None] = {split: n for split, n in corpus.sizes.items() if split in splits}
+    return named or dict.fromkeys(splits)
+
+
 def skip_missing(corpus: CorpusConfig) -> dict[str, str]:
     """Leave out from now on what recordings of a published corpus cannot be read; returns why, by id."""
     recorded = RECORDED.get(corpus.name)
     if recorded is None:
         return {}
-    sizes = corpus.sizes or dict.fromkeys(recorded.SPLITS)
+    sizes = _sizes(corpus)
     turns = (turn for split, n in sizes.items() for turn in recorded.utterances(split, n))
     return exclusions.find(corpus.name, recorded.recipe(), sizes, turns, recorded.recording)
 

@@ -1,0 +1,133 @@
+"""Recordings of the user's own: a folder of audio files and a JSONL file for each split, and no code.
+
+    $SPEECHLLM_BENCH_DATA/own/train.jsonl  validation.jsonl  A-test.jsonl
+
+A line is a recording of up to 30 s: where it lies beside these files, what is said, the slots that it fills,
+and who speaks. `slots` and `speaker` may be left out.
+
+    {"audio": "wavs/7.wav", "transcript": "from Omaha", "slots": {"origin_city": "Omaha"}, "speaker": "anna"}
+
+A slot's value is words of its transcript. Slot types are those that the three files name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from speechllm_bench.data.audio import read_audio
+from speechllm_bench.data.corpora.published import file_hash, published_file
+from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.schema import Gold, SlotType, SlotValue, Utterance
+from speechllm_bench.strict import Strict, checked
+
+NAME = "own"
+READER_VERSION = "1"
+"""To be raised with every change of this module that changes an utterance."""
+
+GOLD: tuple[Gold, ...] = ("transcript", "slots")
+SPLITS = ("train", "validation", "A-test")
+SCOPE = Scope(SPLITS, (frozenset(GOLD),), dialogue=False, recorded=True)
+
+
+Slot = Annotated[str, Field(pattern="^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]  # as origin_city
+
+
+class Line(Strict):
+    """A recording."""
+
+    audio: str
+    transcript: str = Field(min_length=1)
+    slots: dict[Slot, str] = Field(default_factory=dict)
+    speaker: str | None = None  # None: a speaker of this recording alone
+
+
+def utterances(split: str, n: int | None = None) -> list[Utterance]:
+    """The first n recordings of a split, None: all. UserError: unknown split; MissingInput: no such file."""
+    if split not in SPLITS:
+        raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
+    file = _file(split)
+    lines = enumerate(_lines(file), 1)
+    return list(islice((_utterance(line, split, f"{file.name}, line {i}") for i, line in lines), n))
+
+
+def slot_types() -> dict[str, SlotType]:
+    """All slots that a line names, by name."""
+    names = sorted({name for split in SPLITS for line in _lines(_file(split)) for name in line.slots})
+    return {name: SlotType(name, name.replace("_", " "), True, False, NAME) for name in names}
+
+
+def recipe() -> dict:
+    """What the utterances depend on: the files by hash; `corpus.json` has the audio's."""
+    return {"corpus": NAME, "reader": READER_VERSION, "files": {s: file_hash(_file(s)) for s in SPLITS}}
+
+
+def counts() -> dict[str, tuple[int, int | None]]:
+    """How many recordings a split has; nobody tells how many there should be."""
+    return {split: (len(_lines(_file(split))), None) for split in SPLITS}
+
+
+def recording(utterance: Utterance) -> np.ndarray:
+    """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
+    return read_audio(published_file(NAME, utterance.id.split("/", 2)[2]))
+
+
+def _file(split: str) -> Path:
+    try:
+        return published_file(NAME, f"{split}.jsonl")
+    except MissingInput:
+        where = "the folder that SPEECHLLM_BENCH_DATA names"
+        raise MissingInput(f"{where} has no {NAME}/{split}.jsonl (docs/add.md, A corpus)") from None
+
+
+@cache
+def _lines(file: Path) -> list[Line]:
+    with open(file, encoding="utf-8") as lines:
+        return [_line(line, f"{file.name}, line {i}") for i, line in enumerate(lines, 1)]
+
+
+def _line(text: str, where: str) -> Line:
+    try:
+        return checked(Line, json.loads(text), where)
+    except ValueError:
+        raise UserError(f"{where}: this is no JSON object of one line") from None
+
+
+def _utterance(line: Line, split: str, where: str) -> Utterance:
+    text = clean(line.transcript)
+    slots = []
+    for slot, value in line.slots.items():
+        said = clean(value)
+        if not said or not (found := re.search(rf"(?<!\S){re.escape(said)}(?!\S)", text)):
+            raise UserError(f"{where}: the value of {slot}, '{value}', is not in the transcript")
+        slots.append(SlotValue(slot, said, value, *found.span()))
+    id = f"{NAME}/{split}/{line.audio}"
+    return Utterance(
+        id=id,
+        split=split,
+        call_id=id,
+        turn_index=0,
+        domain=NAME,
+        company="",
+        intent="",
+        transcript=text,
+        slots=tuple(sorted(slots, key=lambda slot: slot.start)),
+        entities=(),
+        sentiment="",
+        context=(),
+        speaker=f"{NAME}/{line.speaker or line.audio}",
+        gold=GOLD,
+    )
+
+
+def clean(text: str) -> str:
+    """Lower case, without punctuation but the apostrophe."""
+    return " ".join(re.sub(r"[^\w' ]|_", " ", text.lower().replace("’", "'")).split())

@@ -1,0 +1,82 @@
+"""A folder of recordings and three JSONL files are a corpus, without code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechllm_bench.config import CorpusConfig
+from speechllm_bench.data import corpora
+from speechllm_bench.data.corpora import own_recordings
+from speechllm_bench.errors import MissingInput, UserError
+
+OMAHA = {
+    "audio": "wavs/7.wav",
+    "transcript": "From Omaha, please.",
+    "slots": {"origin_city": "Omaha"},
+    "speaker": "anna",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """$SPEECHLLM_BENCH_DATA/own with a recording of one second, that is of every split."""
+    monkeypatch.setenv("SPEECHLLM_BENCH_DATA", str(tmp_path))
+    made = tmp_path / own_recordings.NAME
+    (made / "wavs").mkdir(parents=True)
+    soundfile.write(made / "wavs" / "7.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 8000)
+    for split in own_recordings.SPLITS:
+        (made / f"{split}.jsonl").write_text(json.dumps(OMAHA) + "\n")
+    own_recordings._lines.cache_clear()
+    return made
+
+
+def test_a_line_is_an_utterance(folder: Path):
+    sizes = {"train": 5, "validation": 1, "A-test": 1, "B-test": 9}  # a profile's own, of another corpus
+    found = corpora.utterances(CorpusConfig(name="own", sizes=sizes))
+    assert list(found) == list(own_recordings.SPLITS)
+    (turn,) = found["A-test"]
+    assert (turn.id, turn.transcript, turn.speaker) == (
+        "own/A-test/wavs/7.wav", "from omaha please", "own/anna"
+    )  # fmt: skip
+    (slot,) = turn.slots
+    assert turn.transcript[slot.start : slot.end] == slot.value == "omaha" and slot.slot == "origin_city"
+    assert own_recordings.recording(turn).shape == (16000,)
+    assert list(own_recordings.slot_types()) == ["origin_city"]
+    before = own_recordings.recipe()
+    (folder / "train.jsonl").write_text(json.dumps({"audio": "a.wav", "transcript": "no"}) + "\n")
+    own_recordings.file_hash.cache_clear()
+    assert own_recordings.recipe() != before
+    own_recordings._lines.cache_clear()
+    (turn,) = own_recordings.utterances("train")
+    assert (turn.slots, turn.speaker) == ((), "own/a.wav")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ({"slots": {"origin_city": "Boston"}}, "line 1: the value of origin_city, 'Boston', is not in"),
+        ({"slots": {"origin_city": "oma"}}, "'oma', is not in the transcript"),
+        ({"slots": {"Origin City": "Omaha"}}, "train.jsonl, line 1"),
+        ({"text": "from omaha"}, "text"),
+    ],
+)
+def test_a_wrong_line_is_told_with_its_place(folder: Path, line: dict, said: str):
+    (folder / "train.jsonl").write_text(json.dumps(OMAHA | line) + "\n")
+    with pytest.raises(UserError, match=said):
+        own_recordings.utterances("train")
+
+
+def test_what_is_missing_is_told(folder: Path):
+    (folder / "train.jsonl").write_text("from omaha\n")
+    with pytest.raises(UserError, match=r"train\.jsonl, line 1: this is no JSON object of one line"):
+        own_recordings.utterances("train")
+    (folder / "train.jsonl").unlink()
+    with pytest.raises(MissingInput, match=r"has no own/train\.jsonl"):
+        own_recordings.recipe()
+    with pytest.raises(UserError, match="has no split 'B-test'"):
+        own_recordings.utterances("B-test")
