@@ -61,7 +61,12 @@ def learned_and_answered() -> dict[str, list[tuple[int, float]]]:
     data = Data(corpus.utterances("train"), turns, types, frames)
     found: dict[str, list[tuple[int, float]]] = {"examples": [], "answers": []}
     for times in TIMES:
-        changed = {"examples": times * EXAMPLES, "points": 1, "validation_examples": 8, "decoded_turns": 0}
+        changed = {
+            "examples": times * EXAMPLES,
+            "evaluations": 1,
+            "validation_examples": 8,
+            "decoded_turns": 0,
+        }
         stage = config.stages[-1].model_copy(update=changed)
         own = config.model_copy(update={"stages": [stage]})
         model, tokenizer = build_model(own, frames.dim)

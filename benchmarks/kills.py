@@ -52,8 +52,8 @@ PROFILE = {
     "lora_qkv": {"rank": 2, "alpha": 2, "dropout": 0.0, "targets": "qkv"},
     "budgets": {"alignment": 16, "slots": 16, "transcription": 0, "understanding": 0},
     "training": {
-        "batch_size": 4, "lr": 0.001, "lora_lr": 0.002, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0,
-        "points": 2, "validation_examples": 4, "decoded_turns": 4,
+        "batch_size": 4, "lr": 0.001, "lora_lr": 0.002, "warmup_ratio": 0.1, "weight_decay": 0.0,
+        "max_grad_norm": 1.0, "evaluations": 2, "validation_examples": 4, "decoded_turns": 4,
     },
     "decoding": {"batch_size": 4, "max_new_tokens": 8, "trace_tokens": 8},
     "precision": "fp32",

@@ -137,7 +137,7 @@ def n_trained(config: RunConfig, model) -> int:
 
 def train(config: RunConfig, model, tokenizer, data: stages.Data) -> Measured:
     """The last stage of `config`, `STEPS` steps of it."""
-    few = {"examples": STEPS * config.stages[-1].batch_size, "points": 1, "beside": None}
+    few = {"examples": STEPS * config.stages[-1].batch_size, "evaluations": 1, "beside": None}
     stage = config.stages[-1].model_copy(update=few | {"validation_examples": VALIDATED, "decoded_turns": 0})
     config, moments = config.model_copy(update={"stages": [stage]}), []
     gc.collect()  # the last variant's model

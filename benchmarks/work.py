@@ -41,8 +41,8 @@ def of_stage(stage: StageConfig) -> Counter[str]:
     traced = any(TASKS[task].traced for task in stage.taught)
     kind = "examples with traces" if traced else "examples with LoRA" if "lora" in stage.train else "examples"
     asked = TASKS[stage.decoded_task].traced if stage.decoded_task else False
-    turns = Counter({"answers with traces" if asked else "answers": stage.points * stage.decoded_turns})
-    return Counter({kind: stage.examples, "losses": stage.points * stage.validation_examples}) + turns
+    turns = Counter({"answers with traces" if asked else "answers": stage.evaluations * stage.decoded_turns})
+    return Counter({kind: stage.examples, "losses": stage.evaluations * stage.validation_examples}) + turns
 
 
 def of_answers(config: RunConfig) -> Counter[str]:

@@ -93,10 +93,10 @@ def toy_profile(name: str) -> dict:
             "batch_size": 4,
             "lr": 0.001,
             "lora_lr": 0.002,
-            "warmup": 0.1,
+            "warmup_ratio": 0.1,
             "weight_decay": 0.0,
-            "clip": 1.0,
-            "points": 2,
+            "max_grad_norm": 1.0,
+            "evaluations": 2,
             "validation_examples": 8,
             "decoded_turns": 4,
         },
@@ -175,8 +175,8 @@ def tiny_run(tiny_backbones: Path):
             "stages": [
                 StageConfig(
                     name="slots", tasks={"slots": 1.0}, train=["adapter"], examples=24, batch_size=4,
-                    lr=0.003, warmup=0.2, weight_decay=0.01, clip=1.0, points=2, validation_examples=8,
-                    decoded_turns=3,
+                    lr=0.003, warmup_ratio=0.2, weight_decay=0.01, max_grad_norm=1.0, evaluations=2,
+                    validation_examples=8, decoded_turns=3,
                 )
             ],
             "evaluation": EvaluationConfig(split="A-test", batch_size=4, max_new_tokens=6),

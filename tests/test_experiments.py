@@ -67,7 +67,7 @@ def test_a_budget_is_the_sum_of_those_named_and_a_variant_may_scale_the_learning
     changed(suite / "experiments" / "adapter_size.yaml", change)
     study, profile = studies.load("adapter_size", "smoke")
     stage = experiments.resolve(profile, study.variant("mlp"), 0).stages[0]
-    assert (stage.examples, stage.lr, stage.warmup) == (96, 0.01, 0.1)
+    assert (stage.examples, stage.lr, stage.warmup_ratio) == (96, 0.01, 0.1)
 
 
 def test_tasks_beside_a_stages_own_add_to_its_examples(suite):
@@ -223,11 +223,11 @@ def test_a_warm_start_has_the_profiles_size_whatever_the_variant_changes(suite):
     sizes = {"examples": 96, "batch_size": 16, "lr": 0.02, "dropout": 0.1}
     changed(toy(suite), lambda p: p.update(warm_start=sizes))
     study, profile = studies.load("adapter_size", "smoke")
-    fast = study.variant("mlp").model_copy(update={"lr_factor": 3, "warmup": 0.4})
+    fast = study.variant("mlp").model_copy(update={"lr_factor": 3, "warmup_ratio": 0.4})
     runs = [experiments.resolve(profile, variant, 0) for variant in (study.variant("mlp"), fast)]
     warm, after = runs[0].stages[:2]
     assert (warm.objective, warm.examples, warm.batch_size, warm.lr) == ("ctc", 96, 16, 0.02)
-    assert (warm.frame_dropout, warm.warmup, warm.points) == (0.1, 0.1, 2)
+    assert (warm.frame_dropout, warm.warmup_ratio, warm.evaluations) == (0.1, 0.1, 2)
     assert (after.objective, after.batch_size, after.lr, after.frame_dropout) == (None, 4, 0.001, None)
     assert runs[1].stages[0] == warm and runs[1].stages[1].lr == 0.003
     shared = [{stages[0] for stages in [r.stages]} for r in studies.plan(["adapter_size"], "smoke").runs]
@@ -308,7 +308,7 @@ def test_an_unknown_key_of_a_variant_names_the_variant(suite):
         ("variants.mlp", {"evaluation": {"task": "slot"}}, "variants.mlp.evaluation.task"),
         ("variants.no_audio", {"stages": [SLOTS | {"times": 0.0}]}, "variants.no_audio.stages.0.times"),
         ("base", {"evaluation": {"task": "slot"}}, "base.evaluation.task"),
-        ("base", {"warmup": "much"}, "base.warmup"),
+        ("base", {"warmup_ratio": "much"}, "base.warmup_ratio"),
     ],
 )
 def test_a_wrong_setting_is_told_by_its_path_in_the_file(suite, block, change, key):

@@ -8,7 +8,7 @@ import pytest
 
 from speechllm_bench import backbones as backbones_module
 from speechllm_bench import identity, paths, runs, studies
-from speechllm_bench.config import ClassifierConfig, DistillationConfig, LoraConfig, RunConfig
+from speechllm_bench.config import STORED, ClassifierConfig, DistillationConfig, LoraConfig, RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import spoken_instructions
 from speechllm_bench.errors import MissingInput, UserError
@@ -90,7 +90,17 @@ def test_what_a_run_does_not_use_is_not_in_its_digest(config):
         *("split", "task", "slot_types", "audio", "answerer", "text", "batch_size", "max_new_tokens")
     }
     assert set(used["stages"][0]) == {
-        *("examples", "batch_size", "lr", "warmup", "weight_decay", "clip", "points", "name", "tasks"),
+        *(
+            "examples",
+            "batch_size",
+            "lr",
+            "warmup_ratio",
+            "weight_decay",
+            "max_grad_norm",
+            "evaluations",
+            "name",
+            "tasks",
+        ),
         *("train", "validation_examples", "decoded_turns", "text"),
     }
 
@@ -256,8 +266,8 @@ def test_settings_that_came_later_leave_older_configs_what_they_were(monkeypatch
     monkeypatch.setattr(identity, "_surroundings", lambda config, heard: ())
     stage = {
         "name": "slots", "tasks": {"slots": 1.0}, "train": ["adapter", "lora"], "examples": 8,
-        "batch_size": 4, "lr": 0.1, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "points": 1,
-        "validation_examples": 4, "decoded_turns": 2,
+        "batch_size": 4, "lr": 0.1, "warmup_ratio": 0.1, "weight_decay": 0.0,
+        "max_grad_norm": 1.0, "evaluations": 1, "validation_examples": 4, "decoded_turns": 2,
     }  # fmt: skip
     config = RunConfig(
         corpus={"name": "call_centre"},
@@ -290,3 +300,11 @@ def test_settings_that_came_later_leave_older_configs_what_they_were(monkeypatch
 def test_what_the_later_settings_change(config, path, value, changes):
     pairs = zip(digests(config)[:2], digests(changed(config, path, value))[:2], strict=True)
     assert tuple(a != b for a, b in pairs) == changes
+
+
+def test_records_and_digests_have_the_first_words_of_a_setting(config):
+    """So that what is stored keeps its digest, and is read back as it was."""
+    stored = config.as_stored()
+    words = stored["stages"][0].keys()
+    assert set(STORED.values()) <= words and not STORED.keys() & words
+    assert config.from_stored(stored) == config

@@ -74,7 +74,7 @@ def test_who_hears_nothing_runs_without_speech_and_of_the_same_corpus(tiny_run, 
     """Gold transcripts need no audio: neither to be learned from nor for the floors."""
     spoken = preparation.ensure_corpus(tiny_run().corpus, 1)
     monkeypatch.setattr(preparation, "ensure_corpus", lambda *_, **__: pytest.fail("a corpus was spoken"))
-    stage = tiny_run().stages[0].model_copy(update={"train": ["lora"], "points": 1, "decoded_turns": 0})
+    stage = tiny_run().stages[0].model_copy(update={"train": ["lora"], "evaluations": 1, "decoded_turns": 0})
     untuned = tiny_run().model_copy(update={"adapter": None, "stages": []})
     lora = {"lora": LoraConfig(rank=2, alpha=8, dropout=0.0), "stages": [stage]}
     for config in (untuned.model_copy(update=lora), evaluated(untuned, answerer="chance_copier")):
@@ -86,7 +86,7 @@ def test_who_hears_nothing_runs_without_speech_and_of_the_same_corpus(tiny_run, 
 
 
 def test_a_cascade_reads_what_the_decoder_heard_and_shares_its_training_with_gold_text(tiny_run, tiny_data):
-    train = tiny_run().stages[0].model_copy(update={"train": ["lora"], "points": 1, "decoded_turns": 0})
+    train = tiny_run().stages[0].model_copy(update={"train": ["lora"], "evaluations": 1, "decoded_turns": 0})
     lora = LoraConfig(rank=2, alpha=8, dropout=0.0)
     gold = tiny_run().model_copy(update={"adapter": None, "lora": lora, "stages": [train]})
     cascade = evaluated(gold, text="asr")

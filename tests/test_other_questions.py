@@ -45,7 +45,7 @@ def few_voices(monkeypatch):
 def test_instructions_are_spoken_once_and_only_for_runs_that_hear_them(
     few_voices, tiny_run, tiny_data, monkeypatch
 ):
-    stage = tiny_run().stages[0].model_copy(update={"points": 1, "decoded_turns": 0})
+    stage = tiny_run().stages[0].model_copy(update={"evaluations": 1, "decoded_turns": 0})
     plain = tiny_run().model_copy(update={"stages": [stage]})
     aloud = plain.model_copy(
         update={"stages": [stage.model_copy(update={"examples": 32, "beside": {"sqit": 8}})]}

@@ -37,7 +37,7 @@ SMALL = {
     "lora_qkv": {"rank": 2, "alpha": 2, "dropout": 0.05, "targets": "qkv"},
     "decoding": {"batch_size": 8, "max_new_tokens": 3, "trace_tokens": 4},
 }
-TRAINING = {"batch_size": 4, "points": 1, "validation_examples": 2, "decoded_turns": 1}
+TRAINING = {"batch_size": 4, "evaluations": 1, "validation_examples": 2, "decoded_turns": 1}
 WIDTHS = {"width": 16, "heads": 2, "feed_forward": 16}
 
 

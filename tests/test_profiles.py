@@ -53,9 +53,9 @@ def test_blocks_of_papers_are_extended_too(suite):
     training = yaml.safe_load(base.read_text())["training"]
     own = {"papers": {"2510.15851": {"llm": "zoo/other", "training": training | {"lr": 0.5}}}}
     base.write_text(yaml.safe_dump(yaml.safe_load(base.read_text()) | own))
-    write(suite, "mine", extend="mini", papers={"2510.15851": {"training": {"points": 1}}})
+    write(suite, "mine", extend="mini", papers={"2510.15851": {"training": {"evaluations": 1}}})
     seen = studies.load("adapter_size", "mine")[1]
-    assert (seen.llm, seen.training.lr, seen.training.points) == ("zoo/other", 0.5, 1)
+    assert (seen.llm, seen.training.lr, seen.training.evaluations) == ("zoo/other", 0.5, 1)
 
 
 def test_an_adapter_of_another_kind_takes_nothing_over(suite):

@@ -143,7 +143,9 @@ def test_a_run_in_another_language_hears_its_turns_and_depends_on_their_recipe(
     tiny_run, tiny_data, monkeypatch
 ):
     monkeypatch.setattr(languages, "TURNS", 4)
-    base = tiny_run("pooling").stages[0].model_copy(update={"examples": 8, "points": 1, "decoded_turns": 0})
+    base = (
+        tiny_run("pooling").stages[0].model_copy(update={"examples": 8, "evaluations": 1, "decoded_turns": 0})
+    )
     stage = base.model_copy(update={"name": "ner", "tasks": {"ner": 1.0}})
     config = tiny_run("pooling", stages=[stage])
 
@@ -165,7 +167,9 @@ def test_a_run_in_another_language_hears_its_turns_and_depends_on_their_recipe(
 
 
 def test_a_run_from_end_to_end_counts_its_classifier_and_leaves_it_behind(tiny_run, tiny_data):
-    base = tiny_run("pooling").stages[0].model_copy(update={"examples": 8, "points": 1, "decoded_turns": 2})
+    base = (
+        tiny_run("pooling").stages[0].model_copy(update={"examples": 8, "evaluations": 1, "decoded_turns": 2})
+    )
     first = base.model_copy(update={"name": "transcription", "tasks": {"transcription": 1.0},
                                     "decoded_task": "transcription"})  # fmt: skip
     shares = {"transcription": 0.4, "ner": 0.3, "sentiment": 0.3}

@@ -68,15 +68,19 @@ class DistillationConfig(Strict):
     weight: float = Field(gt=0)  # below 1 an answer that the examples settle stays the likeliest
 
 
+STORED = {"warmup_ratio": "warmup", "max_grad_norm": "clip", "evaluations": "points"}
+"""The words that records and digests have for these settings of a stage: those of the first of them."""
+
+
 class Fit(Strict):
     """How an optimisation runs, however long."""
 
     batch_size: int = Field(gt=0)
     lr: float = Field(gt=0)  # peak
-    warmup: float = Field(ge=0, lt=1)  # share of the steps
+    warmup_ratio: float = Field(ge=0, lt=1)  # share of the steps
     weight_decay: float = Field(ge=0)
-    clip: float = Field(gt=0)  # gradient norm
-    points: int = Field(gt=0)  # validations on the way, evenly spaced, the last at the end
+    max_grad_norm: float = Field(gt=0)  # gradients are scaled down to it
+    evaluations: int = Field(gt=0)  # on validation on the way, evenly spaced, the last at the end
 
 
 class FitConfig(Fit):
@@ -254,6 +258,19 @@ class RunConfig(Strict):
     def frames_a_second(self) -> int:
         """Frames of Whisper's encoder; an audio LLM's tower has pooled them by two."""
         return 25 if self.audio_llm else 50
+
+    def as_stored(self, **how: Any) -> dict:
+        """As records and digests have it; how: see `model_dump`."""
+        plain = self.model_dump(**how)
+        stages = [{STORED.get(k, k): value for k, value in stage.items()} for stage in plain["stages"]]
+        return plain | {"stages": stages}
+
+    @classmethod
+    def from_stored(cls, plain: dict) -> Self:
+        """The config of a record; pydantic's ValidationError where it is of other code."""
+        words = {old: new for new, old in STORED.items()}
+        stages = [{words.get(k, k): value for k, value in stage.items()} for stage in plain.get("stages", ())]
+        return cls.model_validate(plain | {"stages": stages})
 
     def tasks(self, n_stages: int, evaluated: bool = True) -> set[TaskName]:
         """The tasks of the first `n_stages` stages and of the evaluation."""

@@ -253,7 +253,8 @@ def _stage(
     training["lr"] = variant.lora_factor * lora_lr if "lora" in stage.train else lr
     if variant.separate_rates and {"adapter", "lora"} == set(stage.train):
         training["adapter_lr"] = lr
-    training["warmup"] = training["warmup"] if variant.warmup is None else variant.warmup
+    if variant.warmup_ratio is not None:
+        training["warmup_ratio"] = variant.warmup_ratio
     if stage.objective == "ctc":
         training |= _warm_start(profile)
     if any(TASKS[task].traced for task in stage.taught):
@@ -282,9 +283,9 @@ def _stage(
 
 def _warm_start(profile: Profile) -> dict:
     """What a warm start has of its own. No variant changes it, so that all of one adapter share it."""
-    own, warmup = profile.warm_start, profile.training.warmup
+    own, ratio = profile.warm_start, profile.training.warmup_ratio
     assert own, "a stage has this objective only where the profile has a warm start"
-    return {"batch_size": own.batch_size, "lr": own.lr, "frame_dropout": own.dropout, "warmup": warmup}
+    return {"batch_size": own.batch_size, "lr": own.lr, "frame_dropout": own.dropout, "warmup_ratio": ratio}
 
 
 def _examples(profile: Profile, budget: Sequence[Budget]) -> int:

@@ -132,7 +132,7 @@ def extra_frames_digest(config: RunConfig, name: str) -> str:
 def _settings(file: Path, written: int) -> RunConfig | None:
     """The settings of a stored run; None where they are of other code. `written` is for the cache alone."""
     try:
-        return RunConfig.model_validate(runs.read_json(file, runs.DELETE_FOLDER)["config"])
+        return RunConfig.from_stored(runs.read_json(file, runs.DELETE_FOLDER)["config"])
     except ValidationError:
         return None
 
@@ -209,7 +209,7 @@ def _used(config: RunConfig) -> dict:
     What is None is not used; left out, so that a setting that comes later leaves older runs what they are.
     """
     instead = {"encoder", "llm"} if config.audio_llm else set()
-    used = config.model_dump(exclude=instead, exclude_none=True)
+    used = config.as_stored(exclude=instead, exclude_none=True)
     for stage in used["stages"]:
         stage.pop("micro_batch", None)  # changes numbers by no more than their rounding
     if config.adapter and config.adapter.kind in ONE_CLASS_KINDS:

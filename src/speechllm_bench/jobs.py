@@ -118,7 +118,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "profile": profile,
         "overrides": overrides.split(profile)[1],  # of --set
         "status": Status.DIVERGED if diverged else Status.OK,
-        "config": config.model_dump(),
+        "config": config.as_stored(),
         "seed": config.seed,
         "stages": [r["digest"] for r in stage_records],
         "adapter_parameters": n_parameters(model.adapter) if model.adapter else 0,
@@ -239,7 +239,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             fitted, seen = stages.train_stage(config, index, model, tokenizer, data, checkpoint, told, follow)
         record = {
             "digest": digest,
-            "stage": stage.model_dump(),
+            "stage": config.as_stored()["stages"][index],
             "status": fitted.status,
             "examples": fitted.curve[-1].examples,  # seen: the budget, or fewer where it diverged
             "seconds": round(fitted.seconds, 2),

@@ -129,7 +129,7 @@ def answers(run: Run, stages: Iterable) -> int:
     """About how many a run decodes: its test set, and turns at each point of the stages it trains."""
     sizes = run.config.corpus.sizes
     tested = sizes.get(run.config.evaluation.split) or TEST_TURNS
-    return tested + sum(stage.points * stage.decoded_turns for stage in stages)
+    return tested + sum(stage.evaluations * stage.decoded_turns for stage in stages)
 
 
 TEST_TURNS = 5000  # of a published test set, where the profile takes all of it; about

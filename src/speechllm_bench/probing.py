@@ -49,7 +49,7 @@ def shortened(config: RunConfig) -> RunConfig:
     for stage in config.stages[-1:]:
         plain: dict[str, Any] = {
             "examples": STEPS * stage.batch_size,
-            "points": 1,
+            "evaluations": 1,
             "decoded_turns": 0,
             "validation_examples": 1,
         }

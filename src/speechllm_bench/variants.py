@@ -53,7 +53,7 @@ class Variant(Strict):
     lr_factor: float = Field(default=1.0, gt=0)  # times the profile's learning rates
     lora_factor: float = Field(default=1.0, gt=0)  # times `lora_lr`, besides
     separate_rates: bool = False  # beside LoRA the adapter keeps the profile's `lr`, and not `lora_lr`
-    warmup: float | None = None  # None: the profile's
+    warmup_ratio: float | None = None  # None: the profile's
     width_factor: float = Field(default=1.0, gt=0)  # times the width of the profile's adapter
     scaled: bool = False  # the adapter's outputs, as in `adapter_config.py`; False: as the profile has it
     train_share: float | None = Field(

@@ -146,7 +146,7 @@ def _verify_run(
     loaded: Loaded,
     tell: Callable[[str], None],
 ) -> Iterator[Verified]:
-    config = RunConfig.model_validate(record["config"])
+    config = RunConfig.from_stored(record["config"])
     if identity.run_digest(config) != record["digest"]:
         raise UserError(
             f"run {record['digest']} of {profile} was made by other code, backbones or corpus than this "

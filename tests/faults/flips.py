@@ -187,8 +187,8 @@ def run_config() -> RunConfig:
     """A warm start of 3 steps, of which a CTC head is left, then an evaluation of 4 turns."""
     stage = StageConfig(
         name="warm_start", tasks={"transcription": 1.0}, train=["adapter"], objective="ctc", examples=6,
-        batch_size=2, lr=0.003, warmup=0.2, weight_decay=0.01, clip=1.0, points=1, validation_examples=2,
-        decoded_turns=0,
+        batch_size=2, lr=0.003, warmup_ratio=0.2, weight_decay=0.01, max_grad_norm=1.0, evaluations=1,
+        validation_examples=2, decoded_turns=0,
     )  # fmt: skip
     return RunConfig(
         corpus=CorpusConfig(name="call_centre", sizes={"train": 8, "validation": 2, "A-test": 4}),
@@ -273,8 +273,8 @@ def _toy(stop_at: int = -1) -> SimpleNamespace:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
     batches = list(torch.randn(8, 3, 4, generator=torch.Generator().manual_seed(1)))
-    settings = {"examples": 24, "batch_size": 3, "lr": 0.05, "warmup": 0.25, "weight_decay": 0.01}
-    config = FitConfig(**settings, clip=0.5, points=3)
+    settings = {"examples": 24, "batch_size": 3, "lr": 0.05, "warmup_ratio": 0.25, "weight_decay": 0.01}
+    config = FitConfig(**settings, max_grad_norm=0.5, evaluations=3)
 
     def loss(batch):
         if stop_at >= 0 and torch.equal(batch, batches[stop_at]):

@@ -123,7 +123,7 @@ def test_the_divergence_falls_where_it_is_all_that_is_learned(both):
 
 def test_a_stage_learns_from_it_and_is_otherwise_what_it_was(tiny_run, tiny_data, tmp_path):
     """Dropout is drawn as without a teacher, and validation asks for nothing new."""
-    base = stage(tiny_run(lora=LORA), train=["adapter", "lora"], points=2)
+    base = stage(tiny_run(lora=LORA), train=["adapter", "lora"], evaluations=2)
     curves, weights, tokens = {}, {}, {}
     for name, changes in {
         "plain": {"lr": 1e-12},

@@ -18,8 +18,8 @@ from speechllm_bench.training import learning_curve, loop
 
 
 def config(**changes) -> FitConfig:
-    settings = {"examples": 24, "batch_size": 3, "lr": 0.05, "warmup": 0.25, "weight_decay": 0.01,
-                "clip": 0.5, "points": 3}  # fmt: skip
+    settings = {"examples": 24, "batch_size": 3, "lr": 0.05, "warmup_ratio": 0.25, "weight_decay": 0.01,
+                "max_grad_norm": 0.5, "evaluations": 3}  # fmt: skip
     return FitConfig(**settings | changes)
 
 
@@ -105,7 +105,7 @@ def test_it_learns_and_the_rate_matters(tmp_path):
     assert Toy().fit(tmp_path / "a", lr=0.05).curve != Toy().fit(tmp_path / "b", lr=0.01).curve
     toy = Toy()
     toy.batches = [toy.batches[0]] * 200
-    fit = toy.fit(tmp_path / "c", points=10)
+    fit = toy.fit(tmp_path / "c", evaluations=10)
     errors = values(fit, "train", "error")
     assert errors[-1] < 0.5 * errors[0]
 
@@ -129,7 +129,7 @@ def test_a_parameter_may_learn_at_a_share_of_the_rate(tmp_path):
         toy = Toy()
         before = {name: parameter.clone() for name, parameter in toy.parameters().items()}
         toy.batches = toy.batches[:1]  # the one step, of which Adam makes the rate itself
-        toy.fit(tmp_path / str(shares), shares=shares, weight_decay=0.0, points=1)
+        toy.fit(tmp_path / str(shares), shares=shares, weight_decay=0.0, evaluations=1)
         return {n: (p - before[n]).abs().max().item() for n, p in toy.parameters().items()}
 
     whole, part = moved(None), moved({"0.weight": 0.25, "2.bias": 1.0})

@@ -99,7 +99,7 @@ def test_its_loss_falls_and_reaches_the_adapter(batch, turns):
 
 
 def test_a_stage_learns_with_it_and_leaves_it_behind(tiny_run, tiny_data, tmp_path):
-    asked = {"tasks": {"ner": 1.0}, "decoded_task": "ner", "points": 1}
+    asked = {"tasks": {"ner": 1.0}, "decoded_task": "ner", "evaluations": 1}
     plain, regularised = stage(tiny_run("pooling"), **asked), stage(
         tiny_run("pooling"), **asked, classifier=config()
     )  # fmt: skip

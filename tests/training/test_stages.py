@@ -57,7 +57,7 @@ def test_every_variant_trains_on_the_same_examples_in_the_same_order(tiny_run, t
     learned = {}
     for adapter in ADAPTERS:
         collated.clear()
-        config = stage(tiny_run(adapter), examples=36, decoded_turns=0, points=1)
+        config = stage(tiny_run(adapter), examples=36, decoded_turns=0, evaluations=1)
         _, fit, amounts = train(config, tiny_data, tmp_path / adapter)
         assert fit.status == "ok" and 0 <= amounts.padding_share < 0.5
         hours = sum(tiny_data.frames.n_frames(u.id) for u in tiny_data.train) / 50 / 3600
@@ -79,7 +79,7 @@ def test_an_annotators_labels_are_learned_in_the_batches_of_gold_and_validated_a
     learned, validated = {}, {}
     for noise, filtered in ((None, False), (0.0, False), (1.0, False), (1.0, True)):
         annotation = None if noise is None else AnnotationConfig(noise=noise, filtered=filtered)
-        changes = {"tasks": {"ner": 1.0}, "annotation": annotation, "decoded_turns": 0, "points": 1}
+        changes = {"tasks": {"ner": 1.0}, "annotation": annotation, "decoded_turns": 0, "evaluations": 1}
         collated.clear()
         train(stage(tiny_run(), **changes), tiny_data, tmp_path / f"{noise}-{filtered}")
         seen = [e for batch, _ in collated for e in batch]
@@ -106,7 +106,7 @@ def test_a_stage_on_stored_labels_learns_from_the_turns_that_have_some(
     labels = [[("PERSON", "nobody said this")] for _ in asked[:4]] + [[], None]
     name = stored.write_labels(asked, Annotated(labels), "a test")
     annotation = AnnotationConfig(noise=None, filtered=filtered, stored=name)
-    changes = {"tasks": {"ner": 1.0}, "annotation": annotation, "decoded_turns": 0, "points": 1}
+    changes = {"tasks": {"ner": 1.0}, "annotation": annotation, "decoded_turns": 0, "evaluations": 1}
     # What was labelled is learned, though there be no gold: as LibriSpeech in 2509.04473.
     bare = [replace(u, gold=("transcript",)) for u in tiny_data.train[:3]]
     mixed = replace(tiny_data, train=[*bare, *tiny_data.train[3:]])
@@ -184,9 +184,9 @@ def test_dropout_is_off_in_validation_and_on_again_after(tiny_run, tiny_data, tm
 def test_validation_does_not_change_training(tiny_run, tiny_data, tmp_path, parts):
     """However often and on whatever is validated, with dropout on, the weights are the same bits."""
     config = stage(tiny_run(lora=LORA), train=parts)
-    often, *_ = train(stage(config, points=6, decoded_turns=2), tiny_data, tmp_path / "often")
+    often, *_ = train(stage(config, evaluations=6, decoded_turns=2), tiny_data, tmp_path / "often")
     once, *_ = train(
-        stage(config, points=1, decoded_turns=0, validation_examples=3), tiny_data, tmp_path / "once"
+        stage(config, evaluations=1, decoded_turns=0, validation_examples=3), tiny_data, tmp_path / "once"
     )
     for (name, one), (_, other) in zip(often.named_parameters(), once.named_parameters(), strict=True):
         assert torch.equal(one, other), name
@@ -196,7 +196,9 @@ def test_the_validation_loss_is_that_of_all_targets(tiny_run, tiny_data, tmp_pat
     """The same whatever the batch size: a mean over target tokens."""
     losses = []
     for batch_size in (1, 3, 8):
-        config = stage(tiny_run(), batch_size=batch_size, lr=1e-12, points=1, decoded_turns=0, examples=2)
+        config = stage(
+            tiny_run(), batch_size=batch_size, lr=1e-12, evaluations=1, decoded_turns=0, examples=2
+        )
         _, fit, _ = train(config, tiny_data, tmp_path / str(batch_size))
         losses += values(fit, "validation", "loss")
     assert losses == pytest.approx([losses[0]] * 3, abs=1e-5)
@@ -212,7 +214,7 @@ def test_f1_on_the_curve_is_in_range_and_absent_if_nothing_is_decoded(tiny_run, 
 
 
 def test_it_learns(tiny_run, tiny_data, tmp_path):
-    config = stage(tiny_run(), examples=288, lr=0.03, decoded_turns=0, points=4)
+    config = stage(tiny_run(), examples=288, lr=0.03, decoded_turns=0, evaluations=4)
     _, fit, _ = train(config, tiny_data, tmp_path)
     losses = values(fit, "train", "loss")
     assert losses[-1] < losses[0] - 0.02
@@ -238,7 +240,7 @@ def asked(config, data, folder, collated):
 def test_again_puts_the_stages_own_questions_once_more(tiny_run, tiny_data, tmp_path, collated):
     """2510.19326: both sets merged, each turn in both modes."""
     modes = {"tasks": {"slots_no_think": 1.0}, "again": "slots_think", "trace_tokens": 8}
-    config = stage(tiny_run(), examples=24, decoded_turns=0, points=1, **modes)
+    config = stage(tiny_run(), examples=24, decoded_turns=0, evaluations=1, **modes)
     assert config.stages[0].own_examples == 12
     pairs, *_ = asked(config, tiny_data, tmp_path, collated)
     both = {task: [e for e, _ in pairs if e.task == task] for task in ("slots_no_think", "slots_think")}
@@ -251,7 +253,7 @@ def test_validation_asks_for_each_tasks_share_where_the_first_turns_are_of_one_t
     tiny_run, tiny_data, tmp_path, collated
 ):
     """A corpus of several sources holds them one behind the other."""
-    config = stage(tiny_run(), tasks={"transcription": 0.75, "slots": 0.25}, points=1, decoded_turns=0)
+    config = stage(tiny_run(), tasks={"transcription": 0.75, "slots": 0.25}, evaluations=1, decoded_turns=0)
     turns = tiny_data.validation
     one_task = [replace(u, gold=("transcript",)) for u in turns] + [
         replace(u, gold=("slots",)) for u in turns
@@ -264,7 +266,7 @@ def test_validation_asks_for_each_tasks_share_where_the_first_turns_are_of_one_t
 
 def test_tasks_beside_leave_a_stages_own_examples_what_they_are(tiny_run, tiny_data, tmp_path, collated):
     """Protocol, rule 8: the same slot examples in every variant, exactly as many of each other task."""
-    once = {"points": 1, "decoded_turns": 0, "batch_size": 1}
+    once = {"evaluations": 1, "decoded_turns": 0, "batch_size": 1}
     mixtures = {
         "alone": {"examples": 36},
         "ast": {"examples": 56, "beside": {"transcription": 20}},
@@ -316,7 +318,7 @@ def test_a_spoken_instruction_is_heard_behind_the_turn(tiny_run, tiny_data, tmp_
             return 5
 
     data = replace(tiny_data, instructions=Spoken())
-    config = stage(tiny_run(), examples=36, beside={"sqit": 12}, points=1, decoded_turns=0)
+    config = stage(tiny_run(), examples=36, beside={"sqit": 12}, evaluations=1, decoded_turns=0)
     pairs, fit, amounts = asked(config, data, tmp_path / "aloud", collated)
     assert fit.status == "ok" and sum(bool(e.instruction) for e, _ in pairs) == 12
     n_frames = 0
@@ -333,7 +335,7 @@ def test_every_form_is_taught_in_the_same_batches(tiny_run, tiny_data, tmp_path,
     taught = []
     for tasks in ({"slots": 1.0}, {"slots_reasoning": 1.0}, {"slots_think": 0.5, "slots_no_think": 0.5}):
         collated.clear()
-        config = stage(tiny_run(), tasks=tasks, trace_tokens=8, examples=12, decoded_turns=0, points=1)
+        config = stage(tiny_run(), tasks=tasks, trace_tokens=8, examples=12, decoded_turns=0, evaluations=1)
         train(config, tiny_data, tmp_path / "+".join(tasks))
         taught.append([[(e.utterance_id, e.asked) for e in batch] for batch, _ in collated])
     assert taught[0] == taught[1] == taught[2] and len(taught[0]) > 3
@@ -346,7 +348,7 @@ def test_a_stage_that_names_stored_traces_learns_from_them(tiny_run, tiny_data, 
     for named, n in (("a name", 5), (None, 0)):
         collated.clear()
         tasks = {"slots_think": 1.0}
-        config = stage(tiny_run(), tasks=tasks, trace_tokens=8, traces=named, decoded_turns=0, points=1)
+        config = stage(tiny_run(), tasks=tasks, trace_tokens=8, traces=named, decoded_turns=0, evaluations=1)
         _, _, seen = train(config, data, tmp_path / str(named))
         found = [e.utterance_id for batch, _ in collated for e in batch if "as it was stored" in e.target]
         assert len(set(found)) == n and set(found) <= set(written)
@@ -386,7 +388,7 @@ def test_an_adapter_stage_is_the_same_with_untrained_lora_and_without(tiny_run, 
     """What lets a stage be shared across LoRA on and off, dropout of LoRA's path included."""
     weights = []
     for name, lora in (("off", None), ("on", LORA)):
-        config = stage(tiny_run("mlp"), examples=16, decoded_turns=0, points=1)
+        config = stage(tiny_run("mlp"), examples=16, decoded_turns=0, evaluations=1)
         model, _, _ = train(config.model_copy(update={"lora": lora}), tiny_data, tmp_path / name)
         weights.append(model.adapter.state_dict())
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
@@ -397,7 +399,7 @@ def test_a_batch_in_parts_gives_the_same_numbers_and_is_the_same_run(
     tiny_run, tiny_data, tmp_path, collated, monkeypatch, memory
 ):
     """Parts hold as many examples, not as many target tokens; where memory is short they are halved."""
-    whole = stage(tiny_run(), examples=16, decoded_turns=0, points=2)
+    whole = stage(tiny_run(), examples=16, decoded_turns=0, evaluations=2)
     _, expected, _ = train(whole, tiny_data, tmp_path / "whole")
     config = stage(whole, micro_batch=1) if memory == "asked for" else whole
     assert identity._used(config) == identity._used(whole)

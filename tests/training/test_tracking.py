@@ -13,7 +13,14 @@ from speechllm_bench.studies import load
 from speechllm_bench.training import tracking
 from speechllm_bench.training.loop import Point, fit
 
-SETTINGS = {"batch_size": 1, "lr": 0.1, "warmup": 0.1, "weight_decay": 0, "clip": 1, "points": 2}
+SETTINGS = {
+    "batch_size": 1,
+    "lr": 0.1,
+    "warmup_ratio": 0.1,
+    "weight_decay": 0,
+    "max_grad_norm": 1,
+    "evaluations": 2,
+}
 
 
 class Accelerator:

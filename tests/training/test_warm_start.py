@@ -22,7 +22,7 @@ from speechllm_bench.models.adapters import mean_norm
 from speechllm_bench.training import loop, stages
 from speechllm_bench.training.ctc_stage import WarmStart, padding
 
-WARM = {"name": "warm_start", "tasks": {"transcription": 1.0}, "objective": "ctc", "points": 1}
+WARM = {"name": "warm_start", "tasks": {"transcription": 1.0}, "objective": "ctc", "evaluations": 1}
 LORA = LoraConfig(rank=2, alpha=8, dropout=0.0)
 
 
@@ -73,7 +73,7 @@ def values(fit, split, metric):
 def test_it_learns_to_transcribe_a_handful_of_turns_without_the_llm(warm_run, few, tmp_path, monkeypatch):
     monkeypatch.setattr(stages.SpeechLLM, "answer_logits", lambda *a: pytest.fail("the LLM was asked"))
     monkeypatch.setattr(stages.SpeechLLM, "generate", lambda *a: pytest.fail("the LLM was asked"))
-    config = warm_run(examples=1200, lr=0.03, points=4, validation_examples=4, decoded_turns=4)
+    config = warm_run(examples=1200, lr=0.03, evaluations=4, validation_examples=4, decoded_turns=4)
     model, fit, seen = train(config, few, tmp_path)
     assert values(fit, "train", "loss")[-1] < 0.3 < 1 < values(fit, "train", "loss")[0]
     assert values(fit, "validation", "loss")[-1] < 0.3 and values(fit, "validation", "wer")[-1] == 0
@@ -136,7 +136,7 @@ def test_lora_changes_nothing_of_it(warm_run, short_data, tmp_path):
 def test_killed_and_resumed_it_ends_with_the_same_numbers_to_the_last_bit(
     warm_run, short_data, tmp_path, monkeypatch
 ):
-    config = warm_run(frame_dropout=0.3, points=3)
+    config = warm_run(frame_dropout=0.3, evaluations=3)
     expected, fit, seen = train(config, short_data, tmp_path / "whole")
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
     loss, left = WarmStart.loss, iter(range(3))
@@ -159,7 +159,10 @@ def test_killed_and_resumed_it_ends_with_the_same_numbers_to_the_last_bit(
 
 
 def test_validation_does_not_change_training(warm_run, short_data, tmp_path):
-    changes = {"points": 6, "decoded_turns": 2}, {"points": 1, "decoded_turns": 0, "validation_examples": 3}
+    changes = (
+        {"evaluations": 6, "decoded_turns": 2},
+        {"evaluations": 1, "decoded_turns": 0, "validation_examples": 3},
+    )
     often, once = (
         train(warm_run(frame_dropout=0.2, **change), short_data, tmp_path / str(i))[0]
         for i, change in enumerate(changes)
@@ -168,7 +171,7 @@ def test_validation_does_not_change_training(warm_run, short_data, tmp_path):
 
 
 def test_dropout_of_frames_is_for_training_alone(warm_run, short_data, tmp_path):
-    tiny = {"lr": 1e-12, "points": 1}
+    tiny = {"lr": 1e-12, "evaluations": 1}
     plain, dropped = (
         train(warm_run(frame_dropout=p, **tiny), short_data, tmp_path / str(p))[1] for p in (None, 0.5)
     )

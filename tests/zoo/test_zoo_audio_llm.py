@@ -23,7 +23,14 @@ from speechllm_bench.zoo.fitting import Item
 from speechllm_bench.zoo.recipes import PreTraining, load_recipe
 from speechllm_bench.zoo.texts.vocabulary import unseen_words
 
-PHASE = {"batch_size": 4, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "points": 2, "lr": 0.01}
+PHASE = {
+    "batch_size": 4,
+    "warmup_ratio": 0.1,
+    "weight_decay": 0.0,
+    "max_grad_norm": 1.0,
+    "evaluations": 2,
+    "lr": 0.01,
+}
 
 
 def build(encoder: str, llm: str, blocks: int):

@@ -17,7 +17,7 @@ from speechllm_bench.zoo.recipes import PostTraining, load_recipe
 
 PHASE = PostTraining(
     name="phase", first=0, repeated=0.5, renamed=0.5, rare=0.5, soft=False,
-    examples=32, batch_size=8, lr=0.01, warmup=0.1, weight_decay=0.0, clip=1.0, points=2,
+    examples=32, batch_size=8, lr=0.01, warmup_ratio=0.1, weight_decay=0.0, max_grad_norm=1.0, evaluations=2,
 )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def plain(tmp_path, monkeypatch):
     monkeypatch.setattr(making.paths, "cache", lambda: tmp_path / "cache")
     recipe = load_recipe("llm-mini-plain")
     assert recipe.marked > 0 == load_recipe("llm-mini").marked
-    phase = recipe.pre_training.model_copy(update={"examples": 8, "batch_size": 4, "points": 1})
+    phase = recipe.pre_training.model_copy(update={"examples": 8, "batch_size": 4, "evaluations": 1})
     small = {"utterances": 50, "vocabulary": 400, "hidden_size": 8, "num_hidden_layers": 1}
     small |= {"num_attention_heads": 2, "intermediate_size": 16, "sequence_tokens": 20, "pre_training": phase}
     recipe = recipe.model_copy(update=small)

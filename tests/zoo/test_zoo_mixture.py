@@ -35,7 +35,7 @@ def recipe_of(tiny_backbones, shares=HYBRID, **changes) -> MixtureRecipe:
         "sequence_tokens": 40,
         "batch_size": 4,
         "lr": 0.01,
-        "points": 2,
+        "evaluations": 2,
         "autocast": False,
     }
     kind = SmallerRecipe if "hidden_size" in changes else MixtureRecipe
@@ -240,9 +240,16 @@ def test_a_smaller_one_is_pre_trained_first_and_goes_on_learning_its_words(
 
     monkeypatch.setattr(fitting, "fit", watched)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    phase = {"examples": 16, "batch_size": 4, "lr": 0.01, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0}
+    phase = {
+        "examples": 16,
+        "batch_size": 4,
+        "lr": 0.01,
+        "warmup_ratio": 0.1,
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+    }
     recipe = recipe_of(
-        tiny_backbones, tokens=2000, pre_training=phase | {"points": 2}, autocast=True, **SIZES
+        tiny_backbones, tokens=2000, pre_training=phase | {"evaluations": 2}, autocast=True, **SIZES
     )
     folder = trained(recipe, "nano")
     record = runs.read_json(folder / "training.json")

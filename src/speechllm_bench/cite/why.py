@@ -115,7 +115,7 @@ def _nearest(
     before = _leaves(_settings(record["config"]))
     compared = {}
     for other, run in planned.items():
-        now = _leaves(_settings(run.config.model_dump()))
+        now = _leaves(run.config.model_dump())
         names = [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
         compared[other] = [Cause(f"setting {n}", before.get(n, NONE), now.get(n, NONE)) for n in names]
     if not compared:
@@ -140,7 +140,7 @@ def _components(row: Row, planned: Mapping[str, Run]) -> list[Cause]:
 def _settings(config: dict) -> dict:
     """Settings as this checkout writes them; those of another one's as they are."""
     try:
-        return RunConfig.model_validate(config).model_dump(exclude_none=True)
+        return RunConfig.from_stored(config).model_dump(exclude_none=True)
     except ValidationError:
         return config
 

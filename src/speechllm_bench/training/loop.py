@@ -80,7 +80,7 @@ def fit(
     """Train `parameters` on `batches`, in order, once.
 
     `loss(batch)` returns named terms that are summed for the gradient; `validate()` returns named
-    values, recorded at `config.points` evenly spaced steps. A checkpoint in `checkpoint` is resumed
+    values, recorded at `config.evaluations` evenly spaced steps. A checkpoint in `checkpoint` is resumed
     from; on the CPU a killed and resumed training gives the same losses to the last bit. Random
     numbers (dropout) depend on seed and step alone. `shares` are what some parameters' learning rates are
     of `config.lr`; all others have the whole. `parts(batch)` cuts a batch into smaller ones, each with its
@@ -100,7 +100,7 @@ def fit(
     )
     device = next(iter(parameters.values())).device
     n_steps = len(batches)
-    marks = {round(n_steps * (i + 1) / config.points) for i in range(config.points)}
+    marks = {round(n_steps * (i + 1) / config.evaluations) for i in range(config.evaluations)}
     state = _resume(checkpoint, parameters, optimizer)
     started = saved = time.perf_counter()
     earlier, validating = state.seconds, state.validation_seconds
@@ -119,11 +119,11 @@ def fit(
 
     def step() -> bool:
         """One step; False where it diverged."""
-        rate = learning_rate(state.step, n_steps, config.lr, config.warmup)
+        rate = learning_rate(state.step, n_steps, config.lr, config.warmup_ratio)
         for share, group in zip(groups, optimizer.param_groups, strict=True):
             group["lr"] = share * rate
         terms = _in_memory(gradients, optimizer, lighten, len(batches[state.step]))
-        norm = nn.utils.clip_grad_norm_(parameters.values(), config.clip)
+        norm = nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
         state.examples += len(batches[state.step])
         state.step += 1
         values = {**terms, "gradient_norm": norm.item()}

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from speechllm_bench import paths
-from speechllm_bench.config import FitConfig
+from speechllm_bench.config import Fit, FitConfig
 from speechllm_bench.errors import UserError
 from speechllm_bench.strict import Strict, load_yaml
 
@@ -135,7 +135,7 @@ Kind = Literal["instruct", "think", "no_think", "general"]
 """What a mixture is made of: extraction and repetition, problems with and without their steps, plain text."""
 
 
-class MixtureRecipe(Strict):
+class MixtureRecipe(Fit):
     """A post-training of a published base on one mixture, all of it at once.
 
     Post-trainings of one base are compared at equal tokens (protocol, rule 9): `tokens` are those of
@@ -152,12 +152,6 @@ class MixtureRecipe(Strict):
     # Settings of the extraction examples as `PostTraining` has them; every example draws one of these.
     instructions: list[dict[Literal["repeated", "renamed", "rare", "typed", "closed", "related"], float]]
     sequence_tokens: int  # of one packed row of plain text
-    batch_size: int = Field(gt=0)
-    lr: float = Field(gt=0)
-    warmup: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
-    clip: float = Field(gt=0)
-    points: int = Field(gt=0)
     autocast: bool = False
 
     @model_validator(mode="after")
@@ -173,8 +167,8 @@ class MixtureRecipe(Strict):
 
     def fit(self, examples: int) -> Phase:
         """The post-training as `training.loop.fit` takes it, once its tokens are counted in examples."""
-        names = ("batch_size", "lr", "warmup", "weight_decay", "clip", "points", "autocast")
-        return Phase(examples=examples, **{name: getattr(self, name) for name in names})
+        of_phase = self.model_dump(include={*Phase.model_fields})
+        return Phase(examples=examples, **of_phase)
 
 
 class SmallerRecipe(MixtureRecipe):
