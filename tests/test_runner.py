@@ -17,7 +17,7 @@ import psutil
 import pytest
 from stand_ins import WELL, events, prepare, run, stand_in
 
-from speechllm_bench import estimate, paths, places, runner, runs, studies
+from speechllm_bench import estimate, paths, places, runner, runs, sealed, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.executors import machine
 
@@ -35,13 +35,20 @@ def test_what_is_missing_is_run_and_then_there_is_nothing_to_do(suite, capsys):
 
 
 @pytest.mark.parametrize(
-    ("gib", "gpus", "jobs"), [(64, 0, 16), (9, 0, 4), (1, 0, 1), (64, 1, 4), (64, 8, 16), (9, 8, 4)]
+    ("gib", "gpus", "recorded", "jobs"),
+    [
+        *((64, 0, (), 16), (9, 0, (), 4), (1, 0, (), 1), (64, 1, (), 4), (64, 8, (), 16), (9, 8, (), 4)),
+        *((64, 0, (900, 6000), 10), (9, 0, (900,), 10), (9, 8, (3000,), 3)),
+    ],
 )
-def test_as_many_runs_go_on_as_cores_memory_and_gpus_allow(monkeypatch, gib, gpus, jobs):
+def test_as_many_runs_go_on_as_cores_memory_and_gpus_allow(suite, monkeypatch, gib, gpus, recorded, jobs):
+    for i, mib in enumerate(recorded):
+        file = paths.results("smoke") / "runs" / str(i) / "run.json"
+        sealed.write(file, {"peak_memory_mib": mib}, {})
     monkeypatch.setattr(machine, "cores", lambda: 16)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=gib * 2**30))
     monkeypatch.setattr(machine, "gpus", lambda: [machine.Gpu(str(i), 80) for i in range(gpus)])
-    assert runner.at_once() == jobs
+    assert runner.at_once("smoke") == jobs
 
 
 def test_expected_time_comes_from_recorded_runs(suite):

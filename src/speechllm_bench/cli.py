@@ -100,7 +100,7 @@ def plan(chosen: argparse.Namespace) -> None:
     if chosen.format == "jsonl":
         print(listing.jsonl(listing.would_run(plan)))
     else:
-        print(listing.would_run_text(plan, chosen.jobs or runner.at_once()))
+        print(listing.would_run_text(plan, chosen.jobs or runner.at_once(chosen.profile)))
         if chosen.probe or probes.known(chosen.profile):
             print(probes.told(plan))
 
@@ -112,7 +112,7 @@ def run_studies(chosen: argparse.Namespace) -> int:
     _leave_out(names, chosen)
     plan = studies.plan(names, chosen.profile, chosen.variants, chosen.seeds)
     if chosen.dry_run:
-        print(listing.would_run_text(plan, chosen.jobs or runner.at_once()))
+        print(listing.would_run_text(plan, chosen.jobs or runner.at_once(chosen.profile)))
         return 0
     outcome = runner.run_missing(plan, chosen.jobs, executor=chosen.runner)
     _report(names, chosen)

@@ -72,6 +72,12 @@ def run_seconds(plan: Plan) -> dict[str, float]:
     return expected
 
 
+def run_memory(profile: str) -> int | None:
+    """Bytes that the largest recorded run of a profile took; None where nothing is recorded."""
+    records = _records(paths.results(profile), "runs/[!.]*/run.json")
+    return max((record["peak_memory_mib"] for record in records), default=0) * 2**20 or None
+
+
 def work(examples: int, objective: str | None) -> float:
     """A stage's examples, as the examples through the LLM that take as long."""
     return examples * (CTC_EXAMPLE if objective == "ctc" else 1)

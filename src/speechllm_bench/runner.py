@@ -19,7 +19,7 @@ from pathlib import Path
 from speechllm_bench import executors, lifeline, paths, places, runs
 from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import BUSY, UserError
-from speechllm_bench.estimate import clock, describe, gpu_gib, run_seconds
+from speechllm_bench.estimate import clock, describe, gpu_gib, run_memory, run_seconds
 from speechllm_bench.executors import Executor, Job, Task, local, machine
 from speechllm_bench.executors.machine import cores
 from speechllm_bench.status import Status
@@ -79,6 +79,8 @@ def run_missing(
         print(describe(plan, jobs or 1), flush=True)
         return Outcome((), (), 0.0)
     _check_disk()
+    if jobs is None and executor == "local":
+        jobs = at_once(plan.profile.profile)
     place = executors.executor(executor, jobs)
     try:
         print(describe(plan, place.at_once), flush=True)
@@ -97,9 +99,9 @@ def run_missing(
     return Outcome(tuple(finished), tuple(failures), seconds)
 
 
-def at_once() -> int:
-    """How many runs go on together on this machine by default."""
-    return machine.at_once(machine.gpus())
+def at_once(profile: str) -> int:
+    """How many runs of a profile go on together on this machine by default."""
+    return machine.at_once(machine.gpus(), run_memory(profile))
 
 
 def free_disk() -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psutil
 
-MEMORY_OF_A_RUN = 2 * 2**30  # of the embedded backbones: 1.6 GiB by the records of `mini`, the largest 2.9
+MEMORY_OF_A_RUN = 2 * 2**30  # of the embedded backbones at smoke, where no run is on record
 JOBS_A_GPU = 4  # at most, where nobody says how many: beyond it they take each other's time
 QUERY = ["nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
 USABLE = 0.95  # of the memory: the driver keeps some
@@ -44,7 +44,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def at_once(found: list[Gpu]) -> int:
-    """One job a core, as far as memory goes; where there are GPUs, `JOBS_A_GPU` on each at most."""
-    memory = psutil.virtual_memory().available // MEMORY_OF_A_RUN
+def at_once(found: list[Gpu], run_memory: int | None = None) -> int:
+    """One job a core, as far as memory goes; where there are GPUs, `JOBS_A_GPU` on each at most.
+
+    run_memory: bytes that a run takes (None: `MEMORY_OF_A_RUN`).
+    """
+    memory = psutil.virtual_memory().available // (run_memory or MEMORY_OF_A_RUN)
     return max(1, min(cores(), memory, JOBS_A_GPU * len(found) or cores()))
