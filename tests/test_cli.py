@@ -170,7 +170,7 @@ def test_of_several_notebooks_the_executed_ones_are_summed_up_once_and_a_failed_
 def test_term_ends_a_command_as_ctrl_c_does(tmp_path):
     program = (
         "import sys, time, speechllm_bench.cli as cli\n"
-        "cli.doctor = lambda _: (print('on', flush=True), time.sleep(60))\n"
+        "cli.tell_machine = lambda _: (print('on', flush=True), time.sleep(60))\n"
         "sys.exit(cli.main(['doctor']))"
     )
     process = subprocess.Popen(
