@@ -79,9 +79,8 @@ def run_missing(
         print(describe(plan, jobs or 1), flush=True)
         return Outcome((), (), 0.0)
     _check_disk()
-    if jobs is None and executor == "local":
-        jobs = at_once(plan.profile.profile)
-    place = executors.executor(executor, jobs)
+    here = at_once(plan.profile.profile) if executor == "local" else None
+    place = executors.executor(executor, jobs or here)
     try:
         print(describe(plan, place.at_once), flush=True)
         hearing = [run for run in plan.missing if run.config.needs_audio]

@@ -51,7 +51,7 @@ def test_a_real_memory_limit_is_told(home):
     code = (
         "import resource, sys\nfrom speechllm_bench import cli\n"
         "def fill(chosen):\n    return bytearray(2**33)\n"
-        "cli.doctor = fill\n"
+        "cli.tell_machine = fill\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))\nsys.exit(cli.main(['doctor']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

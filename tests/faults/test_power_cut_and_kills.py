@@ -301,7 +301,7 @@ def test_an_interrupt_within_a_callback_is_not_lost(home):
         "def speak(chosen):\n"
         "    CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGTERM))()\n"
         "    time.sleep(600)\n"
-        "cli.doctor = speak\nsys.exit(cli.main(['doctor']))"
+        "cli.tell_machine = speak\nsys.exit(cli.main(['doctor']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=WAIT)
     assert done.returncode == 130 and "Traceback" not in done.stderr
@@ -311,7 +311,7 @@ def test_a_lost_terminal_stops_a_command_as_ctrl_c_does(home):
     code = (
         "import sys, time\nfrom speechllm_bench import cli\n"
         "def wait(chosen):\n    print('ready', flush=True)\n    time.sleep(600)\n"
-        "cli.doctor = wait\nsys.exit(cli.main(['doctor']))"
+        "cli.tell_machine = wait\nsys.exit(cli.main(['doctor']))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
