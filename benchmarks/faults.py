@@ -1,7 +1,10 @@
-"""Faults tried at random, in full: `python benchmarks/faults.py flips --number 2000`.
+"""Faults tried at random, in full; writes faults.md.
 
-Writes to faults.md how each ended; silently different, lost, false ok and traceback have to read 0.
-The trials themselves are those of tests/faults, one file a kind of fault.
+    python benchmarks/faults.py [flips|kills|answers] [--number N] [--seed 0] [--again]
+
+Outcomes are added up in faults.csv, so one that was stopped goes on there;
+--again forgets what was found before. The columns silently different, lost, false ok and traceback have to
+read 0, and the exit code is 1 where they do not. The trials are those of tests/faults, which makes a few.
 """
 
 from __future__ import annotations
@@ -10,64 +13,148 @@ import argparse
 import os
 import sys
 import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
-TESTS = Path(__file__).resolve().parents[1] / "tests"
-SHOWN = 20  # bad flips that are told one by one
-EVERY = 100  # flips between two writings of the page
+FOLDER = Path(__file__).resolve().parent
+TESTS = FOLDER.parent / "tests"
+STORED, PAGE = FOLDER / "faults.csv", FOLDER / "faults.md"
+BAD = ("silently different", "lost", "false ok", "traceback")
+OTHER = ("left", "refused", "harmless", "another digest")
+COLUMNS = ("tried", *BAD, *OTHER)
+SECONDS = 5  # between two writings of the outcomes
+TITLES = {"flips": "Flipped bits", "kills": "Kills", "answers": "Damaged answers"}
+HOW = {
+    "flips": """Each bit is flipped in a copy of what is stored, which is then read as a new process reads it.
+Refused: in one sentence. Harmless: what is read is the same. Another digest: it counts as another thing.
+Kinds of files: [stored_kinds.py](../tests/faults/stored_kinds.py).""",
+    "kills": """A toy study is prepared, run and reported. Each command gets a signal at a random time and is
+started again. What ends has to equal what nobody killed. Left: temporaries that the last start has not swept.
+What else is counted: [kills.py](kills.py).""",
+    "answers": """Right answers are damaged at random, then parsed and scored. What is counted:
+[fuzz.py](fuzz.py).""",
+}
+NUMBERS = {"flips": 2000, "kills": 200, "answers": 1_000_000}
 
 
-def flips(number: int, seed: int, home: Path) -> int:
-    """Flip `number` bits in stored files; writes the table and returns how many flips ended badly."""
+def flips(number: int, seed: int, done: Mapping[str, int], home: Path) -> Iterator[tuple[str, Counter]]:
+    """Flip bits in stored files, each time in one."""
     import flips
+    import stored_kinds
 
     from speechllm_bench import paths
 
     paths.PROJECT = home
-    kinds = flips.build(home)
+    kinds = stored_kinds.build(home)
     scratch = home / "scratch"
     scratch.mkdir()
-    found = []
-    tried = flips.flips(kinds, number, seed, scratch)
-    for flip in tqdm(tried, total=number, unit=" flips", mininterval=5):
-        found.append(flip)
-        if len(found) % EVERY == 0 or len(found) == number:
-            command = f"python benchmarks/faults.py flips --number {len(found)} --seed {seed}"
-            table = pd.DataFrame(flips.table(found)).to_markdown(index=False)
-            Path(__file__).with_suffix(".md").write_text(page(table, len(found), command), "utf-8")
-    bad = [flip for flip in found if flip.outcome in flips.BAD]
-    print(*bad[:SHOWN], sep="\n")
-    return len(bad)
+    for flip in flips.flips(kinds, number, seed, scratch, first=sum(done.values())):
+        yield (
+            flip.kind,
+            Counter({"tried": 1, flip.outcome: 1} | ({str(flip): 1} if flip.outcome in BAD else {})),
+        )
 
 
-def page(table: str, n: int, command: str) -> str:
-    """The table, and what stands above it."""
-    return f"""# Damage in stored files
+def kills(number: int, seed: int, done: Mapping[str, int], home: Path) -> Iterator[tuple[str, Counter]]:
+    """Kill commands, in a home at a time."""
+    import kills
+    import tiny
 
-{n:,} bits, each flipped in a copy of what is stored, which is then read as a new process reads it. Refused: \
-in one sentence. Harmless: what is read is the same. Another digest: it counts as another thing. Written by \
-`{command}`.
+    tiny.write_backbones(home / "zoo")
+    backbones = (str(home / "zoo" / name) for name in ("whisper", "llm"))
+    for found in kills.kills(home, *backbones, number, seed, sum(done.values())):
+        for command, *_ in kills.COMMANDS:
+            own = [(column, told) for column, name, told in found.faults if name == command]
+            counts = Counter({"tried": sum(n for (name, _), n in found.kills.items() if name == command)})
+            for column, told in own:
+                counts += Counter({column: 1, told: 1})
+            yield command, counts
 
-{table}
-"""
+
+def answers(number: int, seed: int, done: Mapping[str, int], home: Path) -> Iterator[tuple[str, Counter]]:
+    """Damage answers, a batch of one task at a time."""
+    import fuzz
+
+    yield from fuzz.fuzz(number, seed, done)
 
 
-KINDS = {"flips": flips}
+KINDS = {"flips": flips, "kills": kills, "answers": answers}
+
+
+Outcomes = dict[tuple[str, str], Counter]  # by harness and kind of thing tried
+
+
+def add(harness: str, number: int, seed: int) -> None:
+    """Try what is left of `number`, add its outcomes to those stored, and tell each fault."""
+    found, written = stored(), time.monotonic()
+    done = {kind: counts["tried"] for (name, kind), counts in found.items() if name == harness}
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"SPEECHLLM_BENCH_HOME": folder, "HF_HUB_OFFLINE": "1"}
+        for kind, counts in KINDS[harness](number, seed, done, Path(folder).resolve()):
+            own = found.setdefault((harness, kind), Counter())
+            own.update({column: counts[column] for column in COLUMNS})
+            for told in counts.keys() - {*COLUMNS}:
+                print(f"{harness}, {kind}: {told}", flush=True)
+            if time.monotonic() > written + SECONDS:
+                written = time.monotonic()
+                write(found)
+    write(found)
+
+
+def stored() -> Outcomes:
+    if not STORED.is_file():
+        return {}
+    table = pd.read_csv(STORED, index_col=["harness", "kind"])
+    return {key: Counter(row) for key, row in table.to_dict("index").items()}
+
+
+def write(found: Outcomes) -> None:
+    """Store the outcomes and renew the page."""
+    index = pd.MultiIndex.from_tuples(found, names=["harness", "kind"])
+    table = pd.DataFrame(list(found.values()), index=index, columns=COLUMNS).fillna(0).astype(int)
+    STORED.write_text(table.to_csv(), "utf-8")
+    PAGE.write_text(page(table), "utf-8")
+
+
+def page(table: pd.DataFrame) -> str:
+    """One table of all, and for each harness what it does and a table by kind."""
+    total = table.groupby("harness", sort=False).sum()
+    total = total.reindex([name for name in KINDS if name in total.index])
+    shown = _markdown(total.rename(TITLES)[["tried", *BAD]])
+    parts = [f"# Faults tried at random\n\nWritten by `python benchmarks/faults.py`.\n\n{shown}"]
+    for harness in total.index:
+        own = table.loc[harness]
+        columns = ["tried", *BAD, *(name for name in OTHER if own[name].any())]
+        parts.append(f"## {TITLES[harness]}\n\n{' '.join(HOW[harness].split())}\n\n{_markdown(own[columns])}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    shown = table.map("{:,}".format)
+    return shown.to_markdown(disable_numparse=True, colalign=("left", *["right"] * len(table.columns)))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=KINDS)
-    parser.add_argument("--number", type=int, default=2000)
+    parser.add_argument("harness", choices=[*KINDS, "all"], nargs="?", default="all")
+    parser.add_argument(
+        "--number", type=int, help="of trials; left out: 2,000 flips, 200 kills, 10^6 answers"
+    )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--again", action="store_true", help="forget the outcomes of this harness")
     chosen = parser.parse_args()
-    sys.path[:0] = [str(TESTS), str(TESTS / "faults")]
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ |= {"SPEECHLLM_BENCH_HOME": folder, "HF_HUB_OFFLINE": "1"}
-        return 1 if KINDS[chosen.kind](chosen.number, chosen.seed, Path(folder).resolve()) else 0
+    names = list(KINDS) if chosen.harness == "all" else [chosen.harness]
+    sys.path[:0] = [str(TESTS), str(TESTS / "faults"), str(FOLDER)]
+    if chosen.again:
+        write({key: counts for key, counts in stored().items() if key[0] not in names})
+    for name in names:
+        add(name, chosen.number or NUMBERS[name], chosen.seed)
+    print(PAGE.read_text("utf-8"))
+    return 1 if any(counts[column] for counts in stored().values() for column in BAD) else 0
 
 
 if __name__ == "__main__":

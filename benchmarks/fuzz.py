@@ -1,29 +1,26 @@
-"""Fuzzing: answers that a model may give, and worse, through every task's parser and scorer; writes fuzz.md.
-
-    python benchmarks/fuzz.py [--answers 1000000] [--seed 0]
+"""Fuzzing: answers that a model may give, and worse, through every task's parser and scorer.
 
 Right answers are damaged at random: cut, doubled, nested, mixed with marks, brackets, half letters and other
-scripts. The table counts, by task, what must not be:
+scripts. What must not be is counted by task:
 
+    silently different  a metric that is no number or outside 0 to 1 (an error rate may be above 1); a right
+                        answer that does not score as one
+    lost                an answer that no score counts
+    false ok            answers that cannot be read, and score above 0
     traceback           a parser, a scorer or the JSON of a record that raises
-    out of range        a metric that is no number, or outside 0 to 1 (an error rate may be above 1)
-    silently different  a right answer that does not score as one
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import random
-import sys
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from speechllm_bench import runs
 from speechllm_bench.data import corpora
 from speechllm_bench.data.annotators import entities
 from speechllm_bench.data.corpora import call_centre
@@ -32,8 +29,9 @@ from speechllm_bench.evaluation import score
 from speechllm_bench.schema import Prediction
 from speechllm_bench.tasks import METRICS, TASKS, trace
 
-TRACEBACK, RANGE, DIFFERENT = COLUMNS = ("traceback", "out of range", "silently different")
+TRIED, DIFFERENT, LOST, FALSE_OK, TRACEBACK = "tried", "silently different", "lost", "false ok", "traceback"
 BATCH = 1000  # answers that are scored together, since most of a score's time is its intervals
+SOME = 100  # of a batch, that annotators read as well; those of them that cannot be read are scored alone
 GROUP = 20  # of these, as a speaker's: the range is that of each speaker
 EXACT = {"slots": "f1", "ner": "ner_f1", "sentiment": "macro_f1", "sit": "accuracy", "transcription": "wer"}
 PIECES = (
@@ -86,31 +84,33 @@ def questions(n: int = 40) -> dict[str, list[Prediction]]:
     return found
 
 
-def fuzz(answers: int, seed: int = 0, ended=lambda found: None) -> dict[str, Counter]:
-    """Faults by task and column, and an example of each as a key; `answers`: of all tasks together.
+def fuzz(answers: int, seed: int = 0, done: Mapping[str, int] | None = None) -> Iterator[tuple[str, Counter]]:
+    """Batch by batch a task and what was found there; a key that is no column tells of one fault.
 
-    `ended` is called with what was found so far, after each task.
+    answers: of all tasks together. done: those of each task that were tried before, and are left out.
     """
-    rng, found = random.Random(seed), {}
-    right = questions()
+    right, types = questions(), corpora.slot_types("call_centre")
     each = math.ceil(answers / len(right))
-    types = corpora.slot_types("call_centre")
     for task, predictions in right.items():
-        parse = score.parser(task, None, types)
-        found[task] = Counter()
-        _score(task, predictions, parse, found[task], exact=True)
-        while found[task]["answers"] < each:
-            size = min(BATCH, each - found[task]["answers"])
+        parse, tried = score.parser(task, None, types), (done or {}).get(task, 0)
+        while tried < each:
+            found = Counter({TRIED: min(BATCH, each - tried)})
+            if tried == 0:
+                _score(task, predictions, parse, found, wanted=1)
+            rng = random.Random(f"{seed}/{task}/{tried}")
             batch = []
-            for i, prediction in enumerate(rng.choices(predictions, k=size)):
+            for i, prediction in enumerate(rng.choices(predictions, k=found[TRIED])):
                 raw = damaged(prediction.raw, rng)
-                _annotator(raw, found[task])
                 own = {"raw": raw, "example_id": str(i), "speaker": str(i // GROUP)}
                 batch.append(replace(prediction, **own))
-            _score(task, batch, parse, found[task])
-            found[task]["answers"] += size
-        ended(found)
-    return found
+            _score(task, batch, parse, found)
+            for answer in batch[:SOME]:
+                _annotator(answer.raw, found)
+            unreadable = [answer for answer in batch[:SOME] if parse(answer.raw) is None]
+            if unreadable:
+                _score(task, unreadable, parse, found, wanted=0)
+            tried += found[TRIED]
+            yield task, found
 
 
 def _annotator(raw: str, found: Counter) -> None:
@@ -118,70 +118,38 @@ def _annotator(raw: str, found: Counter) -> None:
         try:
             read(raw)
         except Exception as error:
-            found[TRACEBACK] += 1
-            found[f"raised {type(error).__name__} in {read.__module__} on {raw[:200]!r}"] += 1
+            _fault(found, TRACEBACK, f"raised {type(error).__name__} in {read.__module__} on {raw[:200]!r}")
 
 
-def _score(task: str, predictions: list[Prediction], parse, found: Counter, exact: bool = False) -> None:
+def _score(task: str, answers: list[Prediction], parse, found: Counter, wanted: int | None = None) -> None:
+    """Score answers, and count what must not be; wanted: 1 for right answers, 0 for unreadable ones."""
     try:
-        scored = score.score_task(task, predictions, parse)
+        scored = score.score_task(task, answers, parse)
         json.dumps(scored, allow_nan=False)
     except Exception as error:
-        if len(predictions) > 1:  # the others of the batch are tried all the same
-            half = len(predictions) // 2
-            for some in (predictions[:half], predictions[half:]):
-                _score(task, some, parse, found, exact)
+        if len(answers) > 1:  # the others of the batch are tried all the same
+            half = len(answers) // 2
+            for some in (answers[:half], answers[half:]):
+                _score(task, some, parse, found, wanted)
             return
-        found[TRACEBACK] += 1
-        found[f"raised {type(error).__name__}: {str(error)[:200]}"] += 1
+        _fault(found, TRACEBACK, f"raised {type(error).__name__}: {str(error)[:200]}")
         return
+    if scored["n"] != len(answers):
+        _fault(found, LOST, f"{len(answers)} answers, of which {scored['n']} count")
     for name, interval in scored["metrics"].items():
         metric = METRICS[name]
         of_speakers = metric.rule(np.asarray(scored["sums"][metric.counts], float))
         for value in (interval["value"], interval["low"], interval["high"], *of_speakers.tolist()):
             if not (0 <= value <= metric.most) or math.isinf(value):
-                found[RANGE] += 1
-                found[f"{name} is {value}"] += 1
+                _fault(found, DIFFERENT, f"{name} is {value}")
     named = EXACT.get("slots" if task.startswith("slots") else task)
-    value = scored["metrics"][named]["value"] if named else None
-    if exact and named and abs(value - (not METRICS[named].lower_is_better)) > 1e-9:
-        found[DIFFERENT] += 1
-        found[f"right answers, but {named} is {value}"] += 1
+    if named and wanted is not None:
+        value = scored["metrics"][named]["value"]
+        if abs(value - (not wanted if METRICS[named].lower_is_better else wanted)) > 1e-9:
+            right = f"{'right' if wanted else 'unreadable'} answers"
+            _fault(found, DIFFERENT if wanted else FALSE_OK, f"{right}, but {named} is {value}")
 
 
-def table(found: dict[str, Counter]) -> str:
-    lines = [f"| task | answers | {' | '.join(COLUMNS)} |", "|---|" + "---:|" * (len(COLUMNS) + 1)]
-    for task, counted in found.items():
-        lines.append(f"| {task} | {counted['answers']:,} | {' | '.join(str(counted[c]) for c in COLUMNS)} |")
-    return "\n".join(lines)
-
-
-def page(found: dict[str, Counter], command: str) -> str:
-    """The table, and what stands above it."""
-    n = sum(counted["answers"] for counted in found.values())
-    return f"""# Damaged answers through parsers and scorers
-
-{n:,} answers, right ones damaged at random; what the columns count: [fuzz.py](fuzz.py). Written by \
-`{command}`.
-
-{table(found)}
-"""
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--answers", type=int, default=1_000_000)
-    parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args()
-    command = f"python benchmarks/fuzz.py --answers {chosen.answers} --seed {chosen.seed}"
-    file = Path(__file__).with_suffix(".md")
-    found = fuzz(chosen.answers, chosen.seed, lambda found: runs.write_text(file, page(found, command)))
-    print(table(found))
-    for task, counted in found.items():
-        for told in [key for key in counted if key not in (*COLUMNS, "answers")][:5]:
-            print(f"\n{task}: {told} ({counted[told]} times)")
-    return 1 if any(counted[column] for counted in found.values() for column in COLUMNS) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _fault(found: Counter, column: str, told: str) -> None:
+    found[column] += 1
+    found[told] += 1

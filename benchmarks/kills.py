@@ -1,9 +1,7 @@
-"""Kills: a small run is killed at random times and started again, until it ends; writes kills.md.
-
-    python benchmarks/kills.py [--kills 200] [--seed 0] [--encoder DIR --llm DIR]
+"""Kills: a small run is killed at random times and started again, until it ends.
 
 Each trial has a home of its own. `prepare`, `run` and `report` are started in turn, each in a forked process
-that gets a signal after a random time, and is started again. The table counts what must not be:
+that gets a signal after a random time, and is started again. What must not be is counted by command:
 
     lost                what was finished before a kill (corpus, frames, stage, run), gone or changed after it
     false ok            exit code 0, or a record, without all that belongs to it
@@ -14,27 +12,30 @@ that gets a signal after a random time, and is started again. The table counts w
 
 from __future__ import annotations
 
-import argparse
 import csv
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
-COLUMNS = ("silently different", "lost", "false ok", "traceback", "left")
-TRIES = 5  # kills of one command before it is let go on to its end
+DIFFERENT, LOST, FALSE_OK, TRACEBACK, LEFT = (
+    "silently different", "lost", "false ok", "traceback", "left",
+)  # fmt: skip
+TRIES = 8  # kills of one command before it is let go on to its end
 COMMANDS = (
     ("prepare", "adapter_size", "mlp", "--jobs", "1"),
     ("run", "adapter_size", "mlp", "--threads", "1"),
@@ -82,17 +83,11 @@ claims: []
 
 @dataclass
 class Found:
-    """What the trials found: kills by signal, and sentences on each fault by its column."""
+    """Kills of one trial by command and signal, and its faults: column, command, what happened."""
 
     kills: Counter = field(default_factory=Counter)
-    runs: int = 0
-    faults: dict[str, list[str]] = field(default_factory=lambda: {column: [] for column in COLUMNS})
-
-    def table(self) -> str:
-        columns = ["kills", "runs ended", *COLUMNS]
-        cells = [self.kills.total(), self.runs, *(len(self.faults[column]) for column in COLUMNS)]
-        lines = [columns, ["---:"] * len(columns), map(str, cells)]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    faults: list[tuple[str, str, str]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)  # that each command took at its last start
 
 
 def write_experiments(folder: Path, encoder: str, llm: str) -> None:
@@ -131,40 +126,50 @@ def start(command: tuple[str, ...], experiments: Path, home: Path, log: Path) ->
         os._exit(code)
 
 
-def trial(experiments: Path, home: Path, rng: random.Random, seconds: float, found: Found, most: int) -> None:
-    """One home from nothing to its tables, with at most `most` kills on the way; `seconds`: what a command
-    may take.
+def trial(experiments: Path, home: Path, rng: random.Random, seconds: dict[str, float], most: int) -> Found:
+    """One home from nothing to its tables, with at most `most` kills on the way.
+
+    seconds: how long each command takes that nobody kills.
     """
+    found = Found()
     done: dict[str, str] = {}
     for command in COMMANDS:
         killed = 0
+
+        def fault(column: str, told: str, name: str = command[0]) -> None:
+            found.faults.append((column, name, f"{home.name}: {told}"))
+
         while True:
+            began = time.monotonic()
             child = start(command, experiments, home, home / "log")
-            number, code = _wait(child, rng, seconds, killed < TRIES and found.kills.total() < most)
-            killed += number is not None
-            found.kills[number] += number is not None
+            kill = killed < TRIES and found.kills.total() < most
+            number, code = _wait(child, rng, seconds.get(command[0], 0), kill)
+            found.seconds[command[0]] = time.monotonic() - began
             text = (home / "log").read_text("utf-8", "replace")
-            where = f"{home.name}, {command[0]} after {killed} kills ({number})"
             if "Traceback" in text and number != signal.SIGHUP:
-                found.faults["traceback"].append(f"{where}: {text[-2000:]}")
+                fault(TRACEBACK, f"{number}: {text[-2000:]}")
             now = finished(home)
-            lost = [name for name, content in done.items() if now.get(name) != content]
-            found.faults["lost"] += [f"{where}: {name}" for name in lost]
-            found.faults["false ok"] += [f"{where}: {name}" for name in torn(home)]
+            for name in (name for name, content in done.items() if now.get(name) != content):
+                fault(LOST, name)
+            for name in torn(home):
+                fault(FALSE_OK, name)
             done = now
             if number is None:
                 break
+            killed += 1
+            found.kills[command[0], number] += 1
         if code != 0:
-            found.faults["false ok"].append(f"{where}: ended with {code}: {text[-2000:]}")
-            return
-    found.runs += 1
+            fault(FALSE_OK, f"ended with {code}: {text[-2000:]}")
+            return found
     if not any(name.startswith("runs/") for name in done):
-        found.faults["false ok"].append(f"{home.name}: no run, though all commands ended with 0")
-    found.faults["left"] += [str(p) for p in home.rglob(".*") if p.suffix in (".tmp", ".old")]
+        fault(FALSE_OK, "no run, though all commands ended with 0")
+    for file in (p for p in home.rglob(".*") if p.suffix in (".tmp", ".old")):
+        fault(LEFT, str(file))
+    return found
 
 
 def _wait(child: int, rng: random.Random, seconds: float, kill: bool) -> tuple[int | None, int]:
-    """The signal that was sent, None where it ended before; and the exit code."""
+    """The signal that was sent within `seconds`, None where the process ended before; and the exit code."""
     deadline = time.monotonic() + rng.uniform(0, seconds)
     while kill and time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)
@@ -239,71 +244,35 @@ def outcome(home: Path) -> dict[str, str]:
     return found
 
 
-def kills(folder: Path, encoder: str, llm: str, most: int, seed: int = 0, ended=lambda found: None) -> Found:
-    """Trials in `folder` until `most` kills have been made; `ended` is called after each."""
+def kills(folder: Path, encoder: str, llm: str, most: int, seed: int = 0, done: int = 0) -> Iterator[Found]:
+    """Trials in `folder` until `most` kills are made, `done` of them before, or a fault is found."""
     import transformers  # noqa: F401, here and not in every fork
 
     from speechllm_bench import cli, jobs, preparation  # noqa: F401
-    from speechllm_bench.reports import study, summary  # noqa: F401
+    from speechllm_bench.data.corpora.call_centre import grammar
+    from speechllm_bench.reports import figures, study, summary  # noqa: F401
     from speechllm_bench.training import stages  # noqa: F401
 
-    write_experiments(folder / "experiments", encoder, llm)
-    found, rng = Found(), random.Random(seed)
-    reference = folder / "reference"
-    reference.mkdir()
-    began = time.monotonic()
-    trial(folder / "experiments", reference, rng, 1e9, found, most=0)
-    seconds = (time.monotonic() - began) / len(COMMANDS)
-    wanted = outcome(reference)
-    n = 0
-    while found.kills.total() < most and not found.faults["false ok"]:
-        home = folder / f"home-{n}"
-        home.mkdir()
-        trial(folder / "experiments", home, rng, 1.2 * seconds, found, most)
-        if (came := outcome(home)) != wanted:
-            names = [name for name in wanted.keys() | came.keys() if wanted.get(name) != came.get(name)]
-            found.faults["silently different"].append(f"{home.name}: {', '.join(sorted(names))}")
-        n += 1
-        ended(found)
-    return found
-
-
-def page(found: Found, command: str) -> str:
-    """The table, and what stands above it."""
-    sent = sorted((number, n) for number, n in found.kills.items() if n)
-    named = ", ".join(f"{n} by {signal.Signals(number).name}" for number, n in sent)
-    return f"""# Runs that are killed and started again
-
-Kills at random times, of the preparation, the run and the report of a toy study: {named}. What the columns \
-count: [kills.py](kills.py). Written by `{command}`.
-
-{found.table()}
-"""
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--encoder", default="zoo/whisper-mini")
-    parser.add_argument("--llm", default="zoo/llm-nano-hybrid")
-    chosen = parser.parse_args()
+    grammar.embedded_grammar()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
-
-    def tell(found: Found) -> None:
-        print(f"{found.kills.total()} of {chosen.kills} kills", flush=True)
-        command = f"python benchmarks/kills.py --kills {chosen.kills} --seed {chosen.seed}"
-        Path(__file__).with_suffix(".md").write_text(page(found, command), "utf-8")
-
-    with tempfile.TemporaryDirectory() as folder:
-        found = kills(Path(folder), chosen.encoder, chosen.llm, chosen.kills, chosen.seed, tell)
-    print(found.table())
-    for column, faults in found.faults.items():
-        for fault in faults[:5]:
-            print(f"\n{column}: {fault}")
-    return 1 if any(found.faults.values()) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    write_experiments(folder / "experiments", encoder, llm)
+    reference = folder / "reference"
+    reference.mkdir()
+    found = trial(folder / "experiments", reference, random.Random(seed), {}, most=0)
+    if found.faults:
+        yield found
+        return
+    seconds, wanted = found.seconds, outcome(reference)
+    for number in itertools.count(done):
+        if done >= most or found.faults:
+            return
+        home = folder / f"home-{number}"
+        home.mkdir()
+        found = trial(folder / "experiments", home, random.Random(f"{seed}/{number}"), seconds, most - done)
+        if not found.faults and (came := outcome(home)) != wanted:
+            names = [name for name in wanted.keys() | came.keys() if wanted.get(name) != came.get(name)]
+            found.faults.append((DIFFERENT, "run", f"{home.name}: {', '.join(sorted(names))}"))
+        done += found.kills.total()
+        yield found
+        shutil.rmtree(home)

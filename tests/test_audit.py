@@ -129,7 +129,11 @@ def test_a_changed_number_is_found(suite):
     (paths.results("smoke") / "runs").mkdir(parents=True)
     study.write("adapter_size", "smoke")
     file = numbers.file("smoke")
-    file.write_text(file.read_text().replace("0.402", "0.502", 1))
+    whole = file.read_text()
+    file.write_text(whole.replace("0.402", "0.502", 1))
+    (wrong,) = audit.audit_results(paths.results("smoke")).wrong
+    assert wrong.startswith(f"{file} is damaged: it does not agree with its own seal; delete it")
+    runs.write_json(file, sealed.without(json.loads(whole.replace("0.402", "0.502", 1))))
     (wrong,) = audit.audit_results(paths.results("smoke")).wrong
     assert wrong.startswith(f"{file} is not what its scores give now; draw it again")
 

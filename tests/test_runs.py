@@ -40,10 +40,11 @@ def test_a_missing_or_broken_json_says_what_to_do(tmp_path):
     for remedy, told in ((None, "run again"), (runs.DELETE_FOLDER, "delete its folder and run again")):
         with pytest.raises(UserError, match=f"kept.json is missing; {told}$"):
             runs.read_json(file, remedy)
-    file.write_text('{"a": ')
-    for remedy, told in ((None, "delete this file and run again"), ("fetch it again", "fetch it again")):
-        with pytest.raises(UserError, match=f"kept.json is not readable JSON; {told}$"):
-            runs.read_json(file, remedy)
+    for text in ('{"a": ', "[" * 100_000):
+        file.write_text(text)
+        for remedy, told in ((None, "delete this file and run again"), ("fetch it again", "fetch it again")):
+            with pytest.raises(UserError, match=f"kept.json is not readable JSON; {told}$"):
+                runs.read_json(file, remedy)
 
 
 def test_a_folder_appears_whole(tmp_path):

@@ -51,7 +51,7 @@ def fault(folder: Path) -> str | None:
     else:
         try:
             shards = _indexed(folder)
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             return f"{folder / INDEX} is damaged"
     if not (folder / "config.json").is_file():
         return f"config.json is not in {folder}"
@@ -163,7 +163,7 @@ def _broken(file: Path, tensors: set[str]) -> str | None:
         whole = 8 + length + max(ends) == size
     except FileNotFoundError:
         return f"{file.name} is not in {file.parent}"
-    except (OSError, struct.error, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, struct.error, ValueError, RecursionError, LookupError, TypeError, AttributeError):
         whole = False
     if not whole:
         return f"{file} is damaged or cut short"

@@ -17,11 +17,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from speechllm_bench import paths, runs
+from speechllm_bench import paths, runs, sealed
 from speechllm_bench.errors import UserError
 
 FORMAT = 1
-REPORT = "write it anew by `speechllm-bench report all --profile {}`"
+REPORT = "delete it and write it anew by `speechllm-bench report all --profile {}`"
 INTERVAL = re.compile(r"(.*?) (\[[^\]]*\])")
 PREAMBLE = r"""% Numbers of profile {profile}, written by `speechllm-bench report`; do not edit.
 % \bench{{ID}}: a number with its 95 % interval; \benchvalue{{ID}} and \benchinterval{{ID}}: either alone.
@@ -194,7 +194,7 @@ def rounded(value: float) -> float:
 @lru_cache(8)
 def _read(place: Path, profile: str, stamp: tuple[int, ...]) -> dict[str, Row]:
     """Rows of a file; `stamp` tells one that was written since."""
-    stored = runs.read_json(place, REPORT.format(profile))
+    stored = sealed.read(place, REPORT.format(profile))
     if stored.get("format") != FORMAT:
         raise UserError(f"{place} has another format; {REPORT.format(profile)}")
     return {key: _row(key, row, stored["made_of"]) for key, row in stored["rows"].items()}
@@ -220,7 +220,10 @@ def _json(profile: str, rows: Mapping[str, Row]) -> str:
         stored[key] = {"about": about, "cells": cells}
     parts = {"format": FORMAT, "profile": profile, "made_of": dict(sorted(made_of.items())), "rows": stored}
     depths = {"rows": 4, "made_of": 2}
-    lines = [f" {json.dumps(name)}: {_lines(part, depths.get(name, 1), 1)}" for name, part in parts.items()]
+    lines = [
+        f" {json.dumps(name)}: {_lines(part, depths.get(name, 1), 1)}"
+        for name, part in sealed.with_seal(parts, {}).items()
+    ]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 import yaml
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.strict import overlay
+from speechllm_bench.strict import overlay, parse_yaml
 
 Settings = Mapping[str, object]
 KEY = re.compile(r"[\w.-]+")
@@ -71,10 +71,10 @@ def split(name: str) -> tuple[str, dict[str, object]]:
 def _parsed(value: str) -> object:
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     try:
-        found = yaml.safe_load(value)
+        found = parse_yaml(value)
         json.dumps(found)
     except (yaml.YAMLError, TypeError):  # TypeError: a date, and the like
         return value
@@ -92,7 +92,7 @@ def _read(told: str) -> object:
     text = unquote(told)
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

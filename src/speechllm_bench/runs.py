@@ -93,7 +93,7 @@ def read_json(path: Path, remedy: str | None = None) -> dict:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {remedy or 'run again'}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(
             f"{path} is not readable JSON; {remedy or 'delete this file and run again'}"
         ) from None

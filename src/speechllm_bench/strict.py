@@ -60,7 +60,11 @@ class Strict(BaseModel):
 
 def read_yaml(path: Path):
     """What a YAML file says, as plain data; yaml.YAMLError where it is not readable."""
-    text = path.read_text(encoding="utf-8")
+    return parse_yaml(path.read_text(encoding="utf-8"))
+
+
+def parse_yaml(text: str):
+    """What a text in YAML says, as `read_yaml`."""
     _refuse_depth(text)
     loader = _LOADER(text)
     try:

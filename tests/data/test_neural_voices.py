@@ -80,8 +80,13 @@ def test_a_damaged_clip_is_spoken_again(home):
     clips = Clips(home / "clips")
     clips.keep("hello", VOICE, np.ones(800, np.int16), 16000)
     (file,) = (home / "clips").rglob("*.opus")
-    file.write_bytes(file.read_bytes()[:20])
-    assert clips.read("hello", VOICE) is None
+    whole = file.read_bytes()
+    assert clips.read("hello", VOICE) is not None
+    damaged = bytes([*whole[:-9], whole[-9] ^ 1, *whole[-8:]])  # of which libsndfile drops a page in silence
+    last_page_lost = whole[: whole.rindex(b"OggS")]
+    for content in (damaged, last_page_lost, whole[:20], b""):
+        file.write_bytes(content)
+        assert clips.read("hello", VOICE) is None
 
 
 def test_packed_clips_are_taken_in_elsewhere(home):
@@ -90,6 +95,9 @@ def test_packed_clips_are_taken_in_elsewhere(home):
     samples = [here.keep(*one, (3000 * rng.standard_normal(800)).astype(np.int16), 16000) for one in said]
     (pack,) = here.pack(said, home / "packs")
     there.keep(*said[0], np.ones(400, np.int16), 16000)
+    there.keep(*said[1], np.ones(400, np.int16), 16000)
+    half = there._file(*said[1])
+    half.write_bytes(half.read_bytes()[:100])  # what a power cut left is taken in again
     there.unpack([pack])
     heard = [there.read(*one) for one in said]
     assert len(heard[0]) == 400  # what is there is kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import flips
 import pytest
+import stored_kinds
 
 from speechllm_bench import paths
 
@@ -14,7 +15,7 @@ def kinds(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPEECHLLM_BENCH_HOME", str(home))
         patch.setattr(paths, "PROJECT", home)
-        yield flips.build(home)
+        yield stored_kinds.build(home)
 
 
 def test_no_flip_is_computed_with_and_none_is_a_traceback(kinds, tmp_path):
@@ -22,6 +23,7 @@ def test_no_flip_is_computed_with_and_none_is_a_traceback(kinds, tmp_path):
     assert not [str(flip) for flip in found if flip.outcome in flips.BAD]
     assert {flip.kind for flip in found if flip.outcome == flips.REFUSED} >= {
         *("run", "stage", "corpus", "encoder frames", "transcripts", "executed notebook", "zoo llm"),
+        *("clips", "shipped turns", "annotator's replies", "annotator's labels", "cited numbers"),
     }
 
 

@@ -46,6 +46,12 @@ def test_a_bomb_is_refused(tmp_path, loader, text, sentence):
         strict.load_yaml(Anything, file)
 
 
+@pytest.mark.parametrize("value", ["[" * 50_000, "{a: " * 50_000, "{" + BOMB.replace("\n", ", ") + "}"])
+def test_a_bomb_on_the_command_line_is_refused_too(home, capsys, value):
+    assert cli.main(["plan", "lora", "--set", f"lora.rank={value}"]) == 2
+    assert "--set has too many settings for the name of a folder" in capsys.readouterr().err
+
+
 def test_aliases_and_blocks_as_studies_have_them_are_read(tmp_path, loader):
     file = tmp_path / "study.yaml"
     file.write_text("a:\n  - &x {b: [1, 2]}\n  - *x\n  - {<<: *x, c: 3}\n")

@@ -69,6 +69,7 @@ def _profile(results: Path, quick: bool, seal: bool) -> Iterator[Found]:
             yield from looked
             if seal and not any(one.wrong for one in looked):
                 run_files.seal(folder / kind.record)
+    yield from run_files.check_shipped(results)
     yield from notebooks.check_notebooks(results)
     if not quick:
         yield from report_files.check_reports(results)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from speechllm_bench import paths, runs, studies
+from speechllm_bench import numbers, paths, runs, sealed, studies
 from speechllm_bench.audit.found import Found
 from speechllm_bench.errors import UserError
 from speechllm_bench.overrides import split
@@ -31,13 +31,29 @@ def check_reports(results: Path) -> Iterator[Found]:
         yield from (Found(PART, unchecked=True) for _ in stored)
         return
     names = [name for name in studies.known_studies() if (results / "tables" / f"{name}.csv").is_file()]
-    with _home(results, profile) as drawn:
+    left_out: tuple[str, ...] = ()
+    if damaged := _damaged_numbers(results, profile):
+        yield Found(PART, damaged)
+        left_out = NUMBERS
+        stored = [file for file in stored if file.name not in left_out]
+    with _home(results, profile, left_out) as drawn:
         for name in names:
             yield from _told(lambda name=name: study.write(name, profile, draw=False), results)
         if (results / "README.md").is_file():
             yield from _told(lambda: summary.write(profile), results)
         for file in stored:
             yield from _compared(file, drawn / file.relative_to(results), profile)
+
+
+def _damaged_numbers(results: Path, profile: str) -> str | None:
+    """What is wrong with numbers.json, on which what is drawn of single studies rests."""
+    file = results / NUMBERS[0]
+    try:
+        if file.is_file():
+            sealed.read(file, numbers.REPORT.format(profile))
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _compared(file: Path, drawn: Path, profile: str) -> Iterator[Found]:
@@ -77,7 +93,7 @@ def _is_profile(name: object) -> bool:
 
 
 @contextlib.contextmanager
-def _home(results: Path, profile: str) -> Iterator[Path]:
+def _home(results: Path, profile: str, left_out: tuple[str, ...] = ()) -> Iterator[Path]:
     """A temporary home whose results of one profile are links to the stored ones; yields its results.
 
     A file that is drawn replaces its link, and nothing stored changes.
@@ -92,7 +108,7 @@ def _home(results: Path, profile: str) -> Iterator[Path]:
                 (own / entry.name).mkdir()
                 for file in entry.iterdir():
                     (own / entry.name / file.name).symlink_to(file)
-            else:
+            elif entry.name not in left_out:
                 (own / entry.name).symlink_to(entry)
         (home / paths.cache().name).mkdir()
         drawn = stamps.folder(profile).parent  # what is kept of reports is left behind: all is drawn anew

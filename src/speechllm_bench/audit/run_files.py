@@ -12,7 +12,9 @@ from pathlib import Path
 from speechllm_bench import backbones as folders
 from speechllm_bench import paths, rescore, runs, sealed
 from speechllm_bench.audit.found import Found
+from speechllm_bench.data import clips
 from speechllm_bench.data.audio import to_int16
+from speechllm_bench.data.corpora import shipped
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.errors import UserError
@@ -55,6 +57,14 @@ def check_stage(folder: Path, quick: bool) -> Iterator[Found]:
 
 RUN = Kind("runs", "run.json", check_run)
 STAGE = Kind("stages", "stage.json", check_stage)
+
+
+def check_shipped(results: Path) -> Iterator[Found]:
+    """Test turns and packs of clips that the repository has of a profile."""
+    if any((results / "turns").glob("*.parquet")):
+        yield from sealed_record(results / "turns" / shipped.RECORD, "shipped turns", shipped.BRING_BACK)
+    for pack in sorted((results / "clips").glob("*.parquet")):
+        yield from _told("shipped clips", partial(clips.clips_in, pack))
 
 
 def check_backbones() -> Iterator[Found]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from speechllm_bench import runs
 from speechllm_bench.errors import UserError
 from speechllm_bench.schema import Voice
 
+MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # each byte with its bits reversed
 COMPRESSION = 0.96  # of libsndfile's scale for Opus, 18 kbit/s at 16 kHz
 _PACK_BYTES = 10_000_000  # of a pack's clips, about
 
@@ -34,7 +36,8 @@ class Clips:
     def read(self, transcript: str, voice: Voice) -> np.ndarray | None:
         """int16 samples; None where the clip is missing or damaged, so that it is spoken again."""
         try:
-            return soundfile.read(self._file(transcript, voice), dtype="int16")[0]
+            content = self._file(transcript, voice).read_bytes()
+            return soundfile.read(io.BytesIO(content), dtype="int16")[0] if is_whole(content) else None
         except (OSError, soundfile.LibsndfileError):
             return None
 
@@ -69,28 +72,62 @@ class Clips:
         return written
 
     def unpack(self, packs: Iterable[Path]) -> None:
-        """Take in what packs of the same speech recipe hold and this folder does not.
+        """Take in what packs of the same speech recipe hold and this folder does not have whole.
 
         UserError for a pack that is damaged.
         """
         for pack in packs:
-            try:
-                about = pq.read_schema(pack).metadata or {}
-                if about.get(b"speech", b"").decode() != self._folder.name:
-                    continue
-                clips = pq.read_table(pack, columns=["name", "sha256", "opus"]).to_pylist()
-                if any(hashlib.sha256(clip["opus"]).hexdigest() != clip["sha256"] for clip in clips):
-                    raise ValueError("a clip has another hash")
-            except (OSError, ValueError, pa.ArrowException) as error:
-                told = str(error).partition("\n")[0]
-                raise UserError(f"{pack} is damaged ({told}); bring it back with `git checkout`") from None
-            for clip in clips:
-                if not (file := self._named(clip["name"])).is_file():
+            for name, opus in clips_in(pack, self._folder.name).items():
+                file = self._named(name)
+                if not (file.is_file() and is_whole(file.read_bytes())):
                     file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_bytes(clip["opus"])
+                    file.write_bytes(opus)
 
     def _file(self, transcript: str, voice: Voice) -> Path:
         return self._named(runs.digest(transcript, voice.speaker, voice.rate, voice.pitch))
 
     def _named(self, name: str) -> Path:
         return self._folder / name[:2] / f"{name}.opus"
+
+
+def clips_in(pack: Path, speech: str | None = None) -> dict[str, bytes]:
+    """Clips of a pack by name, none where it is of another speech recipe than `speech`.
+
+    UserError where it is damaged.
+    """
+    try:
+        about = pq.read_schema(pack).metadata or {}
+        if speech is not None and about.get(b"speech", b"").decode() != speech:
+            return {}
+        clips = pq.read_table(pack, columns=["name", "sha256", "opus"]).to_pylist()
+        if any(hashlib.sha256(clip["opus"]).hexdigest() != clip["sha256"] for clip in clips):
+            raise ValueError("a clip has another hash")
+    except (OSError, ValueError, pa.ArrowException) as error:
+        told = str(error).partition("\n")[0]
+        raise UserError(f"{pack} is damaged ({told}); bring it back with `git checkout`") from None
+    return {clip["name"]: clip["opus"] for clip in clips}
+
+
+def is_whole(ogg: bytes) -> bool:
+    """Whether every page of an Ogg file has its checksum, and the last one is there (RFC 3533, section 6).
+
+    libsndfile drops a damaged page in silence, and a second of speech with it.
+    """
+    at, last = 0, False
+    while at < len(ogg):
+        n_segments = ogg[at + 26] if at + 26 < len(ogg) else 0
+        end = at + 27 + n_segments + sum(ogg[at + 27 : at + 27 + n_segments])
+        page = bytearray(ogg[at:end])
+        if page[:4] != b"OggS" or end > len(ogg):
+            return False
+        stored, page[22:26] = int.from_bytes(page[22:26], "little"), bytes(4)
+        if _ogg_crc(page) != stored:
+            return False
+        at, last = end, bool(page[5] & 4)
+    return last
+
+
+def _ogg_crc(page: bytes | bytearray) -> int:
+    """CRC-32 as Ogg has it: from 0, with the highest bit first, where zlib begins with the lowest."""
+    found = zlib.crc32(page.translate(MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{found:032b}"[::-1], 2)

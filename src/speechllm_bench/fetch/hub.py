@@ -83,7 +83,7 @@ def download(model: Model) -> Path:
 def _check_index(model: Model, index: Path) -> None:
     try:
         shards = set(json.loads(index.read_bytes())["weight_map"].values())
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         raise UserError(f"{INDEX} of {model.name} is damaged on the hub; nothing was downloaded") from None
     if lacking := sorted(shards - set(model.files)):
         raise UserError(

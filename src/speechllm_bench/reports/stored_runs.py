@@ -62,7 +62,7 @@ def read_predictions(file: Path, remedy: str) -> list[Prediction]:
     try:
         with gzip.open(file, "rt", encoding="utf-8") as lines:
             found = [Prediction.from_json(json.loads(line)) for line in lines]
-    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, TypeError, KeyError):
+    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, RecursionError, TypeError, KeyError):
         found = []  # cut short, another file, or damaged: of the packing, the JSON or a record
     if not found:
         raise UserError(f"{file} is damaged; {remedy}")

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 import openai
 from openai.types.chat import ChatCompletion
 
-from speechllm_bench import runs
+from speechllm_bench import runs, sealed
 from speechllm_bench.data.annotators.bounded import bounded_client
 from speechllm_bench.errors import UserError
 
@@ -97,13 +97,13 @@ class Client:
         request = {"model": self.server.model, "messages": messages, "temperature": 0.7, "seed": seed}
         file = self.folder / f"{runs.digest('chat', self.where, request)}.json"
         if file.is_file():
-            return _whole_letters(Reply(**runs.read_json(file)["reply"], kept=True))
+            return _whole_letters(_kept(file))
         reply = self._request(request)
         if not reply.whole:
             return reply
         with self._lock:
             kept = {"text": reply.text, "tokens_in": reply.tokens_in, "tokens_out": reply.tokens_out}
-            runs.write_json(file, {"request": request, "reply": kept})
+            sealed.write(file, {"request": request, "reply": kept}, {})
         return reply
 
     def close(self) -> None:
@@ -184,6 +184,15 @@ def _reply(answer: ChatCompletion) -> Reply:
         raise TypeError("no text")
     tokens = (usage and usage.prompt_tokens) or 0, (usage and usage.completion_tokens) or 0
     return Reply(text, *tokens, kept=False, whole=getattr(choice, "finish_reason", None) != "length")
+
+
+def _kept(file: Path) -> Reply:
+    """A reply from disk; UserError where it is damaged."""
+    remedy = "delete this file, and the server is asked once more"
+    try:
+        return Reply(**sealed.read(file, remedy)["reply"], kept=True)
+    except (LookupError, TypeError):  # kept before replies had seals
+        raise UserError(f"{file} is damaged; {remedy}") from None
 
 
 def _whole_letters(reply: Reply) -> Reply:

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-from speechllm_bench import paths, runs
+from speechllm_bench import paths, runs, sealed
 from speechllm_bench.config import RunConfig
 from speechllm_bench.data.annotators import Annotated, Question
 from speechllm_bench.data.annotators.entities import Labels
@@ -59,7 +59,7 @@ def about(kind: Kind, name: str) -> dict | None:
     """Who wrote it, how many were asked for and came, what was rejected and what it cost; None: not known."""
     beside = file(kind, name).with_suffix(".json")
     remedy = f"delete this file and write it again with `speechllm-bench annotate {kind}`"
-    return runs.read_json(beside, remedy) if beside.is_file() else None
+    return sealed.read(beside, remedy) if beside.is_file() else None
 
 
 def _question(example: Example) -> dict:
@@ -85,7 +85,7 @@ def _write(kind: Kind, records: list[dict], about: dict) -> str:
     runs.write_text(file(kind, name), text)
     beside = file(kind, name).with_suffix(".json")
     if not beside.is_file():  # what is asked for again costs nothing: the first record has the price
-        runs.write_json(beside, about)
+        sealed.write(beside, about, {})
     return name
 
 
@@ -96,10 +96,15 @@ def _read(kind: Kind, name: str) -> list[dict]:
             f"the {kind} '{name}' that the profile names are not in {stored.parent}; write them with "
             f"`speechllm-bench annotate {kind}` and give the profile the name it tells"
         )
-    text = stored.read_text(encoding="utf-8")
-    if sha256(text.encode()).hexdigest()[:16] != name:
-        raise UserError(f"{stored} has been changed since it was written; write it again")
-    return [json.loads(line) for line in text.split("\n") if line]  # JSON may hold other line ends
+    content = stored.read_bytes()
+    if sha256(content).hexdigest()[:16] != name:
+        raise UserError(
+            f"{stored} has been changed since it was written; delete it and write it again with "
+            f"`speechllm-bench annotate {kind}`"
+        )
+    return [
+        json.loads(line) for line in content.decode().split("\n") if line
+    ]  # JSON may hold other line ends
 
 
 def learned_traces(config: RunConfig) -> dict[str, tuple[Example, Trace]]:

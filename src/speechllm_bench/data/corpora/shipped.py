@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 
-from speechllm_bench import runs
+from speechllm_bench import runs, sealed
 from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import corpora, neural_voices
 from speechllm_bench.data.audio import SAMPLE_RATE, resample, to_float32, to_int16
@@ -25,6 +25,9 @@ from speechllm_bench.data.channel import TELEPHONE_RATE, transmit
 from speechllm_bench.data.clips import Clips
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.schema import Utterance
+
+RECORD = "turns.json"  # written last, with the hashes of the files
+BRING_BACK = "bring it back with `git checkout`"
 
 
 def write(corpus: CorpusConfig, splits: list[str], clips: Clips, folder: Path) -> None:
@@ -38,10 +41,18 @@ def write(corpus: CorpusConfig, splits: list[str], clips: Clips, folder: Path) -
         buffer = io.BytesIO()
         pq.write_table(pa.table(table).replace_schema_metadata(metadata), buffer, compression="none")
         runs.write_bytes(folder / f"{split}.parquet", buffer.getvalue())
+    about = {"corpus": corpus.name, "splits": splits}
+    sealed.write(folder / RECORD, about, sealed.present(*(folder / f"{split}.parquet" for split in splits)))
 
 
 def shipped_utterances(corpus: CorpusConfig, folder: Path) -> dict[str, list[Utterance]]:
-    """The utterances of every split that `folder` has turns of; UserError where they are other ones."""
+    """The utterances of every split that `folder` has turns of.
+
+    UserError where they are other ones or damaged; MissingInput where there are none.
+    """
+    if not any(folder.glob("*.parquet")):
+        raise MissingInput(f"no test turns are shipped in {folder}; `make` the profile itself")
+    sealed.read(folder / RECORD, BRING_BACK, stamped=True)
     found = {}
     for split, utterances in corpora.utterances(corpus).items():
         file = folder / f"{split}.parquet"
@@ -50,12 +61,10 @@ def shipped_utterances(corpus: CorpusConfig, folder: Path) -> dict[str, list[Utt
         known = pq.read_schema(file).metadata or {}
         if known.get(b"utterances", b"").decode() != texts_digest(utterances):
             raise UserError(
-                f"{file} holds other turns than the corpus {corpus.name} has today; bring it back with "
-                "`git checkout`, or check out the commit that wrote it"
+                f"{file} holds other turns than the corpus {corpus.name} has today; {BRING_BACK}, or check "
+                "out the commit that wrote it"
             )
         found[split] = utterances
-    if not found:
-        raise MissingInput(f"no test turns are shipped in {folder}; `make` the profile itself")
     return found
 
 
