@@ -26,7 +26,7 @@ def record(run: studies.Run, status: str, trained_parameters: int) -> dict:
     return {
         "digest": run.digest,
         "status": status,
-        "config": run.config.model_dump(),
+        "config": run.config.as_stored(),
         "seed": run.seed,
         "device_kind": "cpu",
         "precision": "fp32",
