@@ -75,7 +75,7 @@ def run_seconds(plan: Plan) -> dict[str, float]:
 def run_memory(profile: str) -> int | None:
     """Bytes that the largest recorded run of a profile took; None where nothing is recorded."""
     records = _records(paths.results(profile), "runs/[!.]*/run.json")
-    return max((record["peak_memory_mib"] for record in records), default=0) * 2**20 or None
+    return max((record.get("peak_memory_mib", 0) for record in records), default=0) * 2**20 or None
 
 
 def work(examples: int, objective: str | None) -> float:
