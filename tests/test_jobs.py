@@ -151,12 +151,8 @@ def test_run_json_says_what_was_run_and_where(done):
     record = done.record
     assert record["digest"] == done.folder.name and record["profile"] == "done" and record["status"] == "ok"
     assert record["overrides"] == {}
-<<<<<<< HEAD
     assert record["arithmetic"] == record["precision"] == "fp32"
-    assert record["config"] == json.loads(json.dumps(done.config.model_dump()))
-=======
     assert record["config"] == json.loads(json.dumps(done.config.as_stored()))
->>>>>>> d32b3bf (Records of tests have the words of records; the changelog names the settings' new terms)
     assert record["stages"] == [identity.stage_digest(done.config, 0)]
     # MLP: 8 x 16 frames -> 16 -> 16, with biases.
     assert record["adapter_parameters"] == record["trained_parameters"] == 128 * 16 + 16 + 16 * 16 + 16
