@@ -7,6 +7,7 @@ python tools/readme.py --check    fails when one of the parts is out of date
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def renewed(page: str, parts: dict) -> str:
 
 
 if __name__ == "__main__":
+    os.environ.pop("SPEECHLLM_BENCH_HOME", None)  # these pages are of this checkout's results
     stale = []
     for name, parts in PARTS.items():
         old = (PROJECT / name).read_text("utf-8")

@@ -207,6 +207,7 @@ def grouped_bars(
         ax.bar(places, drawn[metric], width * 0.9, label=style.label, **fill)
         ax.errorbar(places, drawn[metric], around, color="0.2", ls="", lw=0.8, capsize=2)
     ax.set_xticks(range(len(groups)), [name.replace("_", " ") for name in groups])
+    ax.set_xlim(-0.5, max(map(groups.index, frame[group])) + 0.5)  # a group with one bar keeps its name
     ax.set_ylabel(METRIC_LABELS[metric])
     return ax
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -16,6 +17,8 @@ from speechllm_bench.reports.looks import Looks
 from speechllm_bench.stats import with_interval
 from speechllm_bench.studies import Result
 from speechllm_bench.tasks import MAIN_METRICS
+
+BESIDE = 1.06  # of variants of one size, each is drawn so many times as far right as the one before
 
 
 def parameters_figure(study: Study, frame: pd.DataFrame) -> Figure | None:
@@ -43,14 +46,17 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
 
     frame: of `measured.study_table`; what trains nothing has no place on the axis and is left out. Reported
     figures have no marker: the paper's models have other sizes, and its scale would press ours flat. metric:
-    one of `tasks.MAIN_METRICS`.
+    one of `tasks.MAIN_METRICS`. Variants of one size stand side by side.
     """
+    drawn: Counter[float] = Counter()
     for row in that_learn(frame).to_dict("records"):
         style, size = looks[row["variant"]], row["trained_parameters"]
         value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
         if pd.isna(value) and metric != "f1":
             continue  # it is asked something else
         if pd.notna(value):
+            drawn[size] += 1
+            size *= BESIDE ** (drawn[size] - 1)
             paper = f" (paper: {row['reported']:.3g})" if pd.notna(row["reported"]) else ""
             ax.plot(size, value, color=style.colour, marker=style.marker, ls="", label=style.label + paper)
             bars = [[value - low], [high - value]]
@@ -58,6 +64,8 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
     ax.set_ylim(0, None)
     ax.set_ylabel(figures.METRIC_LABELS[metric])
     figures.parameters_axis(ax)
+    if max(drawn.values(), default=1) > 1:
+        ax.set_xlabel("trained parameters; variants of one size stand side by side")
     return ax
 
 
