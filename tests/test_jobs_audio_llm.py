@@ -173,7 +173,7 @@ def test_a_config_without_one_keeps_the_digest_that_it_had(tiny_run):
         recipe,
         runs.NUMERICS_VERSION,
     )
-    plain = config.model_dump(exclude={"audio_llm"}, exclude_none=True)
+    plain = config.as_stored(exclude={"audio_llm"}, exclude_none=True)
     plain["adapter"] = identity.UNUSED_SIZES | plain["adapter"]  # all kinds of adapter were one class then
     assert identity.run_digest(config) == runs.digest("run", plain, *surroundings)
     plain.pop("evaluation")

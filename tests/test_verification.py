@@ -109,7 +109,7 @@ def test_shipped_weights_answer_again_into_another_home(elsewhere, tmp_path):
     (again,) = other.rglob("run.json")
     assert again.relative_to(other) == (run.folder / "run.json").relative_to(paths.home())
     record = sealed.read(again)  # of the new files
-    assert record["config"] == elsewhere.model_dump() and record["device_kind"] == "cpu"
+    assert record["config"] == elsewhere.as_stored() and record["device_kind"] == "cpu"
     assert runs.read_json(again.with_name("score.json"))["n"] == 6
 
 

@@ -46,7 +46,7 @@ def test_an_llm_is_loaded_in_nf4_and_computes_in_bf16(monkeypatch):
             told.update(settings)
             return "model", {"missing_keys": [], "unexpected_keys": [], "mismatched_keys": []}
 
-    monkeypatch.setattr(pretrained.backbones, "check", lambda name: None)
+    monkeypatch.setattr(pretrained.backbones, "refuse_changed", lambda name: None)
     assert pretrained.load_pretrained(Kind, "an/llm", "nf4") == "model"
     quantized = told["quantization_config"]
     assert quantized.load_in_4bit and quantized.bnb_4bit_quant_type == "nf4"

@@ -143,13 +143,13 @@ def test_a_digit_error_rate_has_a_column_where_all_scores_of_a_variant_have_it()
     rows = [transcribed("cnn", "2 5"), transcribed("mlp", "24")]
     frame = measured.study_table(rows, "mlp", {}, tasks=("transcription",))
     assert frame["digit_error_rate"].tolist() == [0.5, 0]
-    assert "Digit error rate: edits" in " ".join(tables.columns.how(frame))
+    assert "Digit error rate: edits" in " ".join(tables.how(frame))
     del rows[0]["score"]["metrics"]["digit_error_rate"]  # stored before there was one
     frame = measured.study_table(rows, "mlp", {}, tasks=("transcription",))
     assert pd.isna(frame["digit_error_rate"][0]) and frame["digit_error_rate"][1] == 0
     del rows[1]["score"]["metrics"]["digit_error_rate"]
     frame = measured.study_table(rows, "mlp", {}, tasks=("transcription",))
-    assert "digit_error_rate" not in frame and "Digit" not in " ".join(tables.columns.how(frame))
+    assert "digit_error_rate" not in frame and "Digit" not in " ".join(tables.how(frame))
 
 
 def test_caption_says_what_the_numbers_rest_on(rows):

@@ -209,7 +209,7 @@ def test_it_is_not_asked_for_what_it_has_no_gold_for(slurp_files, tiny_run, home
 def test_the_published_test_set(bench_data, tmp_path, monkeypatch):
     shutil.copy(bench_data / "slurp" / "test.jsonl", tmp_path)
     gold = slurp_answers.read_gold(tmp_path / "test.jsonl")
-    monkeypatch.setattr(slurp, "published", lambda corpus, name: tmp_path / name)
+    monkeypatch.setattr(slurp, "published_file", lambda corpus, name: tmp_path / name)
     monkeypatch.setattr(slurp, "_speakers", lambda file: dict.fromkeys(gold, "FE-1"))
     turns = slurp.utterances("A-test") + slurp.utterances("B-test")
     assert len(gold) == 13078 and len(turns) == len({u.id for u in turns}) > 13000
