@@ -80,7 +80,10 @@ def test_shipped_turns_are_the_samples_that_were_spoken(spoken, home):
 
 
 def test_numbers_land_on_a_machine_that_has_spoken_and_trained_nothing(elsewhere):
-    found = verification.verify("tiny", tell=lambda said: None)
+    said: list[str] = []
+    found = verification.verify("tiny", tell=said.append)
+    assert [line for line in said if line.startswith("  ")] == [f"  {one}" for one in found]
+    assert all(str(one).endswith(f"on record: {one.verdict}") for one in found)
     assert len(found) == 2 and all(one.lands and one.n == 6 for one in found)
     assert {one.run for one in found} == {folder.name for folder in paths.results("tiny").glob("runs/*")}
     assert all(one.same_answers == one.n for one in found), "weights were rounded before the run read them"

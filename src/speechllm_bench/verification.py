@@ -53,6 +53,17 @@ class Verified:
     def lands(self) -> bool:
         return self.low <= self.again <= self.high
 
+    @property
+    def shown(self) -> str:
+        return f"{self.stored:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    @property
+    def verdict(self) -> str:
+        return "lands" if self.lands else "DOES NOT LAND"
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.again:.3f} here, {self.shown} on record: {self.verdict}"
+
 
 @dataclass(frozen=True)
 class Remade:
@@ -92,7 +103,12 @@ def verify(profile: str, tell: Callable[[str], None] = print) -> list[Verified]:
     named = _names(profile)
     recorded.sort(key=lambda one: one[1]["stages"])  # runs of one training stand together
     loaded: Loaded = {}
-    return [found for one in recorded for found in _verify_run(profile, *one, named, loaded, tell)]
+    verified = []
+    for one in recorded:
+        for found in _verify_run(profile, *one, named, loaded, tell):
+            tell(f"  {found}")
+            verified.append(found)
+    return verified
 
 
 def verify_number(number: Number, n_jobs: int | None = None, tell: Callable[[str], None] = print) -> Remade:
@@ -128,10 +144,9 @@ def told(found: list[Verified]) -> str:
     from tabulate import tabulate
 
     rows = [
-        (v.variant, v.split, v.metric, f"{v.stored:.3f} [{v.low:.3f}, {v.high:.3f}]", f"{v.again:.3f}",
-         f"{v.same_answers} of {v.n}", "lands" if v.lands else "DOES NOT LAND")
+        (v.variant, v.split, v.metric, v.shown, f"{v.again:.3f}", f"{v.same_answers} of {v.n}", v.verdict)
         for v in found
-    ]  # fmt: skip
+    ]
     columns = ("run", "test set", "metric", "on record", "here", "same answers", "verdict")
     landed = sum(v.lands for v in found)
     closing = f"{landed} of {len(found)} numbers land inside the interval on record."
