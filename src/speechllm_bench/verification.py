@@ -59,7 +59,7 @@ class Verified:
 
     @property
     def verdict(self) -> str:
-        return "lands" if self.lands else "DOES NOT LAND"
+        return _verdict(self.lands)
 
     def __str__(self) -> str:
         return f"{self.metric} {self.again:.3f} here, {self.shown} on record: {self.verdict}"
@@ -83,8 +83,12 @@ class Remade:
     def __str__(self) -> str:
         made = {"decoded again": self.answered, "made again": self.trained}
         how = ", ".join(f"{n} run{'s' * (n > 1)} {what}" for what, n in made.items() if n)
-        verdict = "lands" if self.lands else "DOES NOT LAND"
-        return f"{self.id} = {self.stored.shown} on record, {self.again.shown} here ({how}): {verdict}."
+        shown = f"{self.stored.shown} on record, {self.again.shown} here ({how})"
+        return f"{self.id} = {shown}: {_verdict(self.lands)}."
+
+
+def _verdict(lands: bool) -> str:
+    return "lands" if lands else "DOES NOT LAND"
 
 
 def turns_folder(profile: str) -> Path:

@@ -77,13 +77,11 @@ class SpeechLLM(nn.Module):
         """
         base = self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm
         embedded, attended = self.embeddings(batch, speech), batch.attended.long()
-        shared = shared_positions(batch)
+        shared = 0 if self.recomputes else computed_once(batch)  # recomputing keeps no cache
         before = None
-        if shared >= SHORTEST_SHARED and not self.recomputes:  # which keeps no cache
+        if shared:
             before = base.model(inputs_embeds=embedded[:1, :shared], use_cache=True).past_key_values
             before.batch_repeat_interleave(len(embedded))
-        else:
-            shared = 0
         answered = nn.functional.pad(batch.answer[:, shared + 1 :], (0, 1))  # (B, N - shared)
         last = None if self.recomputes else last_feed_forward(base)  # computed again, it would be whole
         with positions_alone(last, answered) if last else contextlib.nullcontext():
@@ -114,9 +112,7 @@ class SpeechLLM(nn.Module):
             if beams == 1 and self.in_fp32:
                 ends = [eos_token_id] if isinstance(eos_token_id, int) else eos_token_id
                 embedded, attended = self.embeddings(batch), batch.attended.long()
-                shared = shared_positions(batch)
-                shared = shared if shared >= SHORTEST_SHARED else 0
-                limits = (max_new_tokens, ends, pad_token_id, shared)
+                limits = (max_new_tokens, ends, pad_token_id, computed_once(batch))
                 return decode_greedily(self.llm, embedded, attended, *limits)
             return self.llm.generate(
                 inputs_embeds=self.embeddings(batch),
@@ -194,6 +190,12 @@ def shared_positions(batch: Batch) -> int:
     """How many positions at the start are the same tokens in every example, none of them speech or answer."""
     alike = (batch.tokens == batch.tokens[:1]) & batch.attended & ~batch.speech & ~batch.answer  # (B, N)
     return int(alike.all(0).long().cumprod(0).sum()) if len(batch.tokens) > 1 else 0
+
+
+def computed_once(batch: Batch) -> int:
+    """`shared_positions` where they are computed once for the batch; 0 where they are too few to pay."""
+    shared = shared_positions(batch)
+    return shared if shared >= SHORTEST_SHARED else 0
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
