@@ -267,9 +267,8 @@ def _slot(text: str) -> tuple[str, str]:
     name, colon, description = (part.strip() for part in text.partition(":"))
     if not name:
         raise UserError(f"'{text}' names no slot; write name, or name: description")
-    return slots.written_name(
-        name
-    ), f"{slots.spoken_name(name)} ({description})" if colon else slots.spoken_name(name)
+    spoken = slots.spoken_name(name)
+    return slots.written_name(name), f"{spoken} ({description})" if colon else spoken
 
 
 def _samples(source: Source, channel: int | None = None) -> np.ndarray:

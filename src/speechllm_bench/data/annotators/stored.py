@@ -102,9 +102,8 @@ def _read(kind: Kind, name: str) -> list[dict]:
             f"{stored} has been changed since it was written; delete it and write it again with "
             f"`speechllm-bench annotate {kind}`"
         )
-    return [
-        json.loads(line) for line in content.decode().split("\n") if line
-    ]  # JSON may hold other line ends
+    lines = content.decode().split("\n")  # and not `splitlines`: JSON may hold other line ends
+    return [json.loads(line) for line in lines if line]
 
 
 def learned_traces(config: RunConfig) -> dict[str, tuple[Example, Trace]]:
