@@ -8,7 +8,14 @@ import pytest
 
 from speechllm_bench import backbones as backbones_module
 from speechllm_bench import identity, paths, runs, studies
-from speechllm_bench.config import STORED, ClassifierConfig, DistillationConfig, LoraConfig, RunConfig
+from speechllm_bench.config import (
+    STORED,
+    ClassifierConfig,
+    DistillationConfig,
+    LoraConfig,
+    RunConfig,
+    from_stored,
+)
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import spoken_instructions
 from speechllm_bench.errors import MissingInput, UserError
@@ -307,4 +314,4 @@ def test_records_and_digests_have_the_first_words_of_a_setting(config):
     stored = config.as_stored()
     words = stored["stages"][0].keys()
     assert set(STORED.values()) <= words and not STORED.keys() & words
-    assert config.from_stored(stored) == config
+    assert from_stored(type(config), stored) == config

@@ -7,9 +7,9 @@ Nothing here rewrites what was asked for: the resolved config is what runs, and 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from speechllm_bench.adapter_config import AdapterConfig
 from speechllm_bench.corpus_config import CorpusConfig
@@ -18,6 +18,7 @@ from speechllm_bench.strict import Name, Strict, refuse_repeated
 from speechllm_bench.tasks import TASKS, transcription
 from speechllm_bench.tasks.prompt import PromptStyle
 
+Model = TypeVar("Model", bound=Strict)
 Part = Literal["adapter", "lora"]
 Precision = Literal["fp32", "bf16", "mixed", "nf4"]
 """Of the frozen backbones and of training; what learns is kept in fp32.
@@ -81,6 +82,19 @@ class Fit(Strict):
     weight_decay: float = Field(ge=0)
     max_grad_norm: float = Field(gt=0)  # gradients are scaled down to it
     evaluations: int = Field(gt=0)  # on validation on the way, evenly spaced, the last at the end
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stored_words(cls, plain: Any, info: ValidationInfo) -> Any:
+        if info.context is not STORED or not isinstance(plain, dict):
+            return plain
+        words = {old: new for new, old in STORED.items()}
+        return {words.get(k, k): value for k, value in plain.items()}
+
+
+def from_stored(kind: type[Model], plain: dict) -> Model:
+    """The config or recipe of a record; pydantic's ValidationError where it is of other code."""
+    return kind.model_validate(plain, context=STORED)
 
 
 class FitConfig(Fit):
@@ -264,13 +278,6 @@ class RunConfig(Strict):
         plain = self.model_dump(**how)
         stages = [{STORED.get(k, k): value for k, value in stage.items()} for stage in plain["stages"]]
         return plain | {"stages": stages}
-
-    @classmethod
-    def from_stored(cls, plain: dict) -> Self:
-        """The config of a record; pydantic's ValidationError where it is of other code."""
-        words = {old: new for new, old in STORED.items()}
-        stages = [{words.get(k, k): value for k, value in stage.items()} for stage in plain.get("stages", ())]
-        return cls.model_validate(plain | {"stages": stages})
 
     def tasks(self, n_stages: int, evaluated: bool = True) -> set[TaskName]:
         """The tasks of the first `n_stages` stages and of the evaluation."""

@@ -18,7 +18,7 @@ from safetensors import safe_open
 
 from speechllm_bench import backbones, runs
 from speechllm_bench.backbones import backbone_folder
-from speechllm_bench.config import CorpusConfig, RunConfig, heard_tasks
+from speechllm_bench.config import CorpusConfig, RunConfig, from_stored, heard_tasks
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import languages, spoken_instructions
 from speechllm_bench.evaluation_config import LANGUAGES, TaskName
@@ -132,7 +132,7 @@ def extra_frames_digest(config: RunConfig, name: str) -> str:
 def _settings(file: Path, written: int) -> RunConfig | None:
     """The settings of a stored run; None where they are of other code. `written` is for the cache alone."""
     try:
-        return RunConfig.from_stored(runs.read_json(file, runs.DELETE_FOLDER)["config"])
+        return from_stored(RunConfig, runs.read_json(file, runs.DELETE_FOLDER)["config"])
     except ValidationError:
         return None
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from speechllm_bench import identity, jobs, paths, places, preparation, runner, runs, sealed, studies
 from speechllm_bench.cite import why
-from speechllm_bench.config import RunConfig
+from speechllm_bench.config import RunConfig, from_stored
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import versions
@@ -165,7 +165,7 @@ def _verify_run(
     loaded: Loaded,
     tell: Callable[[str], None],
 ) -> Iterator[Verified]:
-    config = RunConfig.from_stored(record["config"])
+    config = from_stored(RunConfig, record["config"])
     if identity.run_digest(config) != record["digest"]:
         raise UserError(
             f"run {record['digest']} of {profile} was made by other code, backbones or corpus than this "

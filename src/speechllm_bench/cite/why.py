@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from speechllm_bench import identity, paths, places, runs, studies
 from speechllm_bench.cite import sliced
-from speechllm_bench.config import RunConfig
+from speechllm_bench.config import RunConfig, from_stored
 from speechllm_bench.errors import UserError
 from speechllm_bench.experiments import Study
 from speechllm_bench.numbers import Number, Row
@@ -140,7 +140,7 @@ def _components(row: Row, planned: Mapping[str, Run]) -> list[Cause]:
 def _settings(config: dict) -> dict:
     """Settings as this checkout writes them; those of another one's as they are."""
     try:
-        return RunConfig.from_stored(config).model_dump(exclude_none=True)
+        return from_stored(RunConfig, config).model_dump(exclude_none=True)
     except ValidationError:
         return config
 
