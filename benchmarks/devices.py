@@ -12,9 +12,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechllm_bench import runs, studies
+from speechllm_bench.planning import studies
 from speechllm_bench.reports.stored_runs import predictions, read_curve
 from speechllm_bench.stats import with_interval
+from speechllm_bench.storage import runs
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def flips(number: int, seed: int, done: Mapping[str, int], home: Path) -> Iterat
     import flips
     import stored_kinds
 
-    from speechllm_bench import paths
+    from speechllm_bench.storage import paths
 
     paths.PROJECT = home
     kinds = stored_kinds.build(home)

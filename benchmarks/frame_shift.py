@@ -13,8 +13,10 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
-from speechllm_bench import preparation, runs, studies
 from speechllm_bench.data import corpora
+from speechllm_bench.planning import studies
+from speechllm_bench.running import preparation
+from speechllm_bench.storage import runs
 from speechllm_bench.training import stages
 
 LIMITS = (None, 8)

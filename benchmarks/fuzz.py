@@ -26,7 +26,7 @@ from speechllm_bench.data.annotators import entities
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.questions import evaluation_example, with_gold
 from speechllm_bench.evaluation import score
-from speechllm_bench.schema import Prediction
+from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import METRICS, TASKS, trace
 
 TRIED, DIFFERENT, LOST, FALSE_OK, TRACEBACK = "tried", "silently different", "lost", "false ok", "traceback"

@@ -24,9 +24,11 @@ import matplotlib.pyplot as plt
 import torch
 from tabulate import tabulate
 
-from speechllm_bench import paths, preparation, runs, studies
 from speechllm_bench.data import corpora, questions
 from speechllm_bench.models.decoding import decode
+from speechllm_bench.planning import studies
+from speechllm_bench.running import preparation
+from speechllm_bench.storage import paths, runs
 from speechllm_bench.training.stages import Data, build_model, train_stage
 
 TIMES = (1, 2, 4)

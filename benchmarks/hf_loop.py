@@ -19,7 +19,7 @@ from speechllm_bench.models.chat import turn_end
 from speechllm_bench.models.encoder import encode
 from speechllm_bench.models.inputs import pad_frames, prompt_halves
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import Example
+from speechllm_bench.storage.schema import Example
 
 NO_LABEL = -100
 

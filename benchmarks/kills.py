@@ -110,7 +110,8 @@ def start(command: tuple[str, ...], experiments: Path, home: Path, log: Path) ->
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.environ["SPEECHLLM_BENCH_HOME"] = str(home)
-        from speechllm_bench import cli, paths
+        from speechllm_bench import cli
+        from speechllm_bench.storage import paths
         from speechllm_bench.training import loop
 
         paths.EXPERIMENTS, loop.CHECKPOINT_SECONDS = experiments, -1  # a checkpoint at each step
@@ -248,9 +249,10 @@ def kills(folder: Path, encoder: str, llm: str, most: int, seed: int = 0, done: 
     """Trials in `folder` until `most` kills are made, `done` of them before, or a fault is found."""
     import transformers  # noqa: F401, here and not in every fork
 
-    from speechllm_bench import cli, jobs, preparation  # noqa: F401
+    from speechllm_bench import cli  # noqa: F401
     from speechllm_bench.data.corpora.call_centre import grammar
     from speechllm_bench.reports import figures, study, summary  # noqa: F401
+    from speechllm_bench.running import jobs, preparation  # noqa: F401
     from speechllm_bench.training import stages  # noqa: F401
 
     grammar.embedded_grammar()

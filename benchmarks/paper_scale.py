@@ -22,17 +22,17 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from speechllm_bench import runs
-from speechllm_bench.config import RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.frames import FrameStore, FrameWriter
 from speechllm_bench.errors import UserError
-from speechllm_bench.experiments import resolve
 from speechllm_bench.models.encoder import SAMPLE_RATE, encode
 from speechllm_bench.models.llm import device, load_tokenizer
-from speechllm_bench.schema import Utterance
-from speechllm_bench.studies import load
+from speechllm_bench.planning.studies import load
+from speechllm_bench.settings.config import RunConfig
+from speechllm_bench.settings.experiments import resolve
+from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.training import stages
 
 STEPS = 12  # of training

@@ -24,13 +24,15 @@ from torch import nn
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from speechllm_bench import probes, probing, runs
-from speechllm_bench.config import EncoderConfig, RunConfig
 from speechllm_bench.data import questions
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.encoder import SAMPLE_RATE, encode
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.llm import device
+from speechllm_bench.planning import probes
+from speechllm_bench.running import probing
+from speechllm_bench.settings.config import EncoderConfig, RunConfig
+from speechllm_bench.storage import runs
 
 PAGE = Path(__file__).with_name("plain_loop.md")
 STUDY, VARIANT, BATCH = "lora", "mlp_lora", 16

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from speechllm_bench import places, preparation, runs, studies
 from speechllm_bench.evaluation import score
-from speechllm_bench.schema import Utterance
+from speechllm_bench.planning import places, studies
+from speechllm_bench.running import preparation
 from speechllm_bench.stats import with_interval
+from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import Utterance
 
 PAGE = """# What the recogniser hears
 

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from speechllm_bench import asking, runs
+from speechllm_bench.commands import asking
 from speechllm_bench.data import audio
 from speechllm_bench.metrics import wer
+from speechllm_bench.storage import runs
 
 PROFILE = "small"
 ASKED = {"one digit": ["digit"], "five digits": ["account number"]}

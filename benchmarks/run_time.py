@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from speechllm_bench import paths, runs, studies
+from speechllm_bench.planning import studies
+from speechllm_bench.storage import paths, runs
 
 PAGE = Path(__file__).with_name("README.md")
 PHASES = ("startup", "train", "validate", "decode", "score", "total")

@@ -19,14 +19,16 @@ from hf_loop import PlainLoop
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from speechllm_bench import preparation, runs, studies
-from speechllm_bench.config import LoraConfig
 from speechllm_bench.data import corpora, questions
 from speechllm_bench.models import speech_llm
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.encoder import encode, load_encoder
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.llm import load_llm
+from speechllm_bench.planning import studies
+from speechllm_bench.running import preparation
+from speechllm_bench.settings.config import LoraConfig
+from speechllm_bench.storage import runs
 from speechllm_bench.training.stages import build_model
 from speechllm_bench.zoo.llm_mini import ATTENTION, language_loss
 

@@ -12,8 +12,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from speechllm_bench import runs, studies
-from speechllm_bench.config import RunConfig, StageConfig
+from speechllm_bench.planning import studies
+from speechllm_bench.settings.config import RunConfig, StageConfig
+from speechllm_bench.storage import runs
 from speechllm_bench.tasks import TASKS
 
 PAGE = Path(__file__).with_name("work.md")

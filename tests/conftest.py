@@ -17,7 +17,8 @@ for _threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg"}
 
-from speechllm_bench import identity, paths  # noqa: E402
+from speechllm_bench.planning import identity  # noqa: E402
+from speechllm_bench.storage import paths  # noqa: E402
 
 FETCHED = paths.home() / "fetched"  # before tests move the home elsewhere
 
@@ -154,8 +155,8 @@ def tiny_backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_backbones: Path):
     """`tiny_run(adapter="mlp", ...)`: a RunConfig of 6 steps; other keywords replace whole fields."""
-    from speechllm_bench.adapter_config import validated
-    from speechllm_bench.config import (
+    from speechllm_bench.settings.adapter_config import validated
+    from speechllm_bench.settings.config import (
         CorpusConfig,
         EncoderConfig,
         EvaluationConfig,
@@ -191,8 +192,8 @@ def tiny_run(tiny_backbones: Path):
 @pytest.fixture(scope="session")
 def tiny_data(tiny_run):
     """The tiny corpus, spoken and encoded once in the session's home: what a stage learns from."""
-    from speechllm_bench import preparation
     from speechllm_bench.data import corpora
+    from speechllm_bench.running import preparation
     from speechllm_bench.training.stages import Data
 
     config = tiny_run()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sys
 
-from speechllm_bench import paths, runner, studies
+from speechllm_bench.planning import studies
+from speechllm_bench.running import heartbeat, runner
+from speechllm_bench.storage import paths
 
 PREAMBLE = """
 import json, os, signal, sys, time
@@ -38,7 +40,7 @@ def stand_in(**bodies):
 
     def command(run, threads):
         names = {"variant": run.variant, "folder": run.folder, "events": paths.home() / "events"}
-        status = runner.status_file(run.digest)
+        status = heartbeat.status_file(run.digest)
         preamble = PREAMBLE.format(stages=list(run.stages), status=status, **names)
         return [sys.executable, "-c", preamble + bodies.get(run.variant, WELL)]
 

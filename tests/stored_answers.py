@@ -10,9 +10,10 @@ from pathlib import Path
 
 from stored_runs import record
 
-from speechllm_bench import paths, runs, studies
 from speechllm_bench.evaluation import score
-from speechllm_bench.schema import CURVE_COLUMNS, Prediction
+from speechllm_bench.planning import studies
+from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage.schema import CURVE_COLUMNS, Prediction
 
 VARIANTS, SEEDS, TURNS, SPEAKERS = ("mlp", "cnn", "linear", "no_audio"), (0, 1), 60, 8
 LEDGER = paths.PROJECT / "experiments" / "papers" / "claims.yaml"

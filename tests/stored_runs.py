@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
-from speechllm_bench import runs, studies
 from speechllm_bench.evaluation import score
-from speechllm_bench.schema import Prediction
+from speechllm_bench.planning import studies
+from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import Prediction
 
 GOLD = {"city": "york"}
 ENVIRONMENT = {"commit": "abc123", "uncommitted_changes": False, "processor": "a chip"}

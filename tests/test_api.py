@@ -9,9 +9,9 @@ import pytest
 from stored_runs import store
 
 import speechllm_bench as bench
-from speechllm_bench import numbers
 from speechllm_bench.errors import UserError
 from speechllm_bench.reports import study as reports
+from speechllm_bench.storage import numbers
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-from speechllm_bench import cli, places, runs, studies
+from speechllm_bench import cli
+from speechllm_bench.planning import places, studies
+from speechllm_bench.storage import runs
 
 
 @pytest.fixture
@@ -24,11 +26,11 @@ def jobs(suite, monkeypatch):
         runs.write_json(places.run_folder(profile, digest) / "run.json", {"status": "diverged"})
         return places.run_folder(profile, digest)
 
-    module = types.ModuleType("speechllm_bench.jobs")
+    module = types.ModuleType("speechllm_bench.running.jobs")
     module.execute = execute
     module.prepare = lambda config, profile, n: done.prepared.append((config.corpus.name, profile, n))
-    monkeypatch.setitem(sys.modules, "speechllm_bench.jobs", module)
-    monkeypatch.setattr("speechllm_bench.jobs", module, raising=False)
+    monkeypatch.setitem(sys.modules, "speechllm_bench.running.jobs", module)
+    monkeypatch.setattr("speechllm_bench.running.jobs", module, raising=False)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELISM"):
         monkeypatch.setenv(name, "1")
     return done
@@ -110,7 +112,7 @@ def test_ctrl_c_is_one_sentence_and_exit_code_130(suite, jobs, capsys, monkeypat
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["speechllm_bench.jobs"], "execute", interrupted)
+    monkeypatch.setattr(sys.modules["speechllm_bench.running.jobs"], "execute", interrupted)
     assert cli.main(["run", "adapter_size", "mlp"]) == 130
     assert (
         told(capsys) == "speechllm-bench: Stopped; what is finished stays, the next start goes on from there."
@@ -126,8 +128,8 @@ def test_report_without_runs_says_not_run(suite, capsys):
 
 
 def test_a_report_without_the_backbones_shows_every_row_as_not_run(suite, monkeypatch, capsys):
-    from speechllm_bench import identity
     from speechllm_bench.errors import MissingInput
+    from speechllm_bench.planning import identity
 
     def missing(config, heard):
         raise MissingInput("backbone 'big' is not on this machine")

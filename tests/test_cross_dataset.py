@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from speechllm_bench import identity, paths, profiles, studies
-from speechllm_bench.config import CorpusConfig, EvaluationConfig
 from speechllm_bench.data.testable import untestable
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.experiments import load_study, resolve
+from speechllm_bench.planning import identity, studies
 from speechllm_bench.reports import floors
+from speechllm_bench.settings import profiles
+from speechllm_bench.settings.config import CorpusConfig, EvaluationConfig
+from speechllm_bench.settings.experiments import load_study, resolve
+from speechllm_bench.storage import paths
 
 OTHER = CorpusConfig(name="call_centre_neural", sizes={"A-test": 5})
 

@@ -9,11 +9,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from speechllm_bench import paths
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.exploring import Explorer
 from speechllm_bench.reports.comparing import ALL, KINDS, Comparing
+from speechllm_bench.storage import paths
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NOTEBOOK = paths.NOTEBOOKS / "explore.ipynb"

@@ -6,12 +6,14 @@ import shutil
 
 import pytest
 
-from speechllm_bench import experiments, identity, paths, studies
-from speechllm_bench.config import LoraConfig
 from speechllm_bench.errors import MissingInput
-from speechllm_bench.experiments import resolve
-from speechllm_bench.profiles import load_profile
+from speechllm_bench.planning import identity, studies
 from speechllm_bench.reports import claims
+from speechllm_bench.settings import experiments
+from speechllm_bench.settings.config import LoraConfig
+from speechllm_bench.settings.experiments import resolve
+from speechllm_bench.settings.profiles import load_profile
+from speechllm_bench.storage import paths
 from speechllm_bench.zoo.recipes import load_recipe
 
 NAMES = ("foundation_type", "reasoning_scale", "reasoning_ood", "reasoning_mode")

@@ -15,8 +15,9 @@ import pytest
 import yaml
 from conftest import toy_profile
 
-from speechllm_bench import cli, paths
+from speechllm_bench import cli
 from speechllm_bench.data.frames import FrameWriter
+from speechllm_bench.storage import paths
 from speechllm_bench.training import loop
 
 PREPARE = ("prepare", "--jobs", "1")

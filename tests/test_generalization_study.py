@@ -6,8 +6,9 @@ import shutil
 
 import pytest
 
-from speechllm_bench import identity, paths, studies
 from speechllm_bench.errors import MissingInput
+from speechllm_bench.planning import identity, studies
+from speechllm_bench.storage import paths
 
 OTHERS = {
     "baselines": {

@@ -19,12 +19,12 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from speechllm_bench.paths import EXPERIMENTS, NOTEBOOKS, PROJECT
-from speechllm_bench.profiles import known_profiles, load_profile, profile_file
+from speechllm_bench.settings.profiles import known_profiles, load_profile, profile_file
+from speechllm_bench.storage.paths import EXPERIMENTS, NOTEBOOKS, PROJECT
 
 SOURCES = sorted((PROJECT / "src").rglob("*.py"))
 NOTEBOOK_FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
-QUICK = ("cli", "studies", "runner")  # what a command needs before its own work begins
+QUICK = ("cli", "planning.studies", "running.runner")  # what a command needs before its own work begins
 HEAVY = ("torch", "transformers", "whisper", "peft")
 WHOLE = ("pandas", "matplotlib", "papermill", "datasets")  # beside `HEAVY`: a second of start-up each
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from speechllm_bench.paths import PROJECT
+from speechllm_bench.storage.paths import PROJECT
 
 STUDIES = ["a", "b", "c"]
 OUTSIDE = ("MAKE", "MFLAGS", "SPEECHLLM_BENCH_HOME")

@@ -11,8 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from speechllm_bench import notebook, paths, runs, studies
+from speechllm_bench import notebook
 from speechllm_bench.errors import UserError
+from speechllm_bench.planning import studies
+from speechllm_bench.storage import paths, runs
 
 PARAMETERS = 'profile: str = "smoke"\nseeds: list = []\nlr: float = 1.0e-3'
 STORED = sorted(paths.NOTEBOOKS.glob("*.ipynb"))

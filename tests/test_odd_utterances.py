@@ -16,17 +16,19 @@ import torch
 import yaml
 from conftest import toy_profile
 
-from speechllm_bench import jobs, paths, places, preparation, runs, studies
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import store
 from speechllm_bench.evaluation import score
-from speechllm_bench.identity import run_digest
 from speechllm_bench.models import decoding, inputs
 from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.planning import places, studies
+from speechllm_bench.planning.identity import run_digest
 from speechllm_bench.reports import show
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.stored_runs import read_curve
-from speechllm_bench.schema import Prediction, SlotValue, Utterance
+from speechllm_bench.running import jobs, preparation
+from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage.schema import Prediction, SlotValue, Utterance
 from speechllm_bench.tasks import slots
 from speechllm_bench.training import loop
 

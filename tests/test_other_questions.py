@@ -9,10 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from speechllm_bench import identity, jobs, paths, preparation, runs
-from speechllm_bench.config import RunConfig
 from speechllm_bench.data.corpora import spoken_instructions
-from speechllm_bench.schema import Prediction
+from speechllm_bench.planning import identity
+from speechllm_bench.running import jobs, preparation
+from speechllm_bench.settings.config import RunConfig
+from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import sit, slots
 
 

@@ -23,10 +23,13 @@ from published import (
 from transformers.models.whisper.modeling_whisper import WhisperDecoder
 from true_classes import write_audio_llm, write_llm, write_whisper
 
-from speechllm_bench import jobs, overrides, paths, studies
 from speechllm_bench.errors import MissingInput
 from speechllm_bench.models import decoding, speech_llm
 from speechllm_bench.models.chat import text_begin
+from speechllm_bench.planning import studies
+from speechllm_bench.running import jobs
+from speechllm_bench.settings import overrides
+from speechllm_bench.storage import paths
 from speechllm_bench.training import stages
 
 SEED = [0]

@@ -12,12 +12,13 @@ from typing import get_args
 import pytest
 import yaml
 
-from speechllm_bench import cli, studies
-from speechllm_bench.experiments import load_study
-from speechllm_bench.paths import EXPERIMENTS, PROJECT
-from speechllm_bench.profiles import known_profiles
+from speechllm_bench import cli
+from speechllm_bench.planning import studies
 from speechllm_bench.reports.claims import Verdict
 from speechllm_bench.reports.tables import NOT_RUN
+from speechllm_bench.settings.experiments import load_study
+from speechllm_bench.settings.profiles import known_profiles
+from speechllm_bench.storage.paths import EXPERIMENTS, PROJECT
 
 README = (PROJECT / "README.md").read_text("utf-8")
 FIRST_SCREEN = README[: README.index("\n## ")]

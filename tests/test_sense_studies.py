@@ -9,10 +9,12 @@ import shutil
 import pytest
 from safetensors.numpy import load_file
 
-from speechllm_bench import identity, jobs, paths, runs, studies
-from speechllm_bench.config import ClassifierConfig, LoraConfig
 from speechllm_bench.data.corpora import languages
-from speechllm_bench.experiments import resolve
+from speechllm_bench.planning import identity, studies
+from speechllm_bench.running import jobs
+from speechllm_bench.settings.config import ClassifierConfig, LoraConfig
+from speechllm_bench.settings.experiments import resolve
+from speechllm_bench.storage import paths, runs
 from speechllm_bench.training import regulariser
 
 

@@ -5,7 +5,7 @@ from scipy import stats as scipy_stats
 from speechllm_bench import stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.metrics import f1
-from speechllm_bench.schema import Interval
+from speechllm_bench.storage.schema import Interval
 
 
 def mean(sums):

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from speechllm_bench import catalogue, paths
+from speechllm_bench.settings import catalogue
+from speechllm_bench.storage import paths
 
 TOOLS = paths.PROJECT / "tools"
 

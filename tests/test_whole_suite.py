@@ -13,7 +13,9 @@ import pytest
 import yaml
 from conftest import toy_profile
 
-from speechllm_bench import jobs, paths, studies
+from speechllm_bench.planning import studies
+from speechllm_bench.running import jobs
+from speechllm_bench.storage import paths
 
 STUDIES = {  # and the variants whose notebook is executed
     "baselines": "asr,whole_transcript",

@@ -13,7 +13,8 @@ import json
 import sys
 from pathlib import Path
 
-from speechllm_bench import catalogue, experiments, paths
+from speechllm_bench.settings import catalogue, experiments
+from speechllm_bench.storage import paths
 
 TEMPLATE = Path(__file__).with_name("study_notebook.ipynb")
 STUDY, TITLE, PAPER = "STUDY", "TITLE", "PAPER"  # what the template leaves open

@@ -9,8 +9,8 @@ import re
 
 from front import PROFILES, PROJECT, rows_of
 
-from speechllm_bench import catalogue, experiments
-from speechllm_bench.experiments import Study
+from speechllm_bench.settings import catalogue, experiments
+from speechllm_bench.settings.experiments import Study
 
 PAPERS = {"2510.15851": "Slot filling", "2510.19326": "Reasoning", "2509.04473": "SENSE", "none": "ours"}
 

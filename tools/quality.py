@@ -6,7 +6,7 @@ import csv
 import json
 from pathlib import Path
 
-from speechllm_bench.experiments import load_study
+from speechllm_bench.settings.experiments import load_study
 from speechllm_bench.stats import with_interval
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -12,7 +12,15 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from speechllm_bench import adapter_config, axes, config, evaluation_config, experiments, profiles, variants
+from speechllm_bench.settings import (
+    adapter_config,
+    axes,
+    config,
+    evaluation_config,
+    experiments,
+    profiles,
+    variants,
+)
 
 STUDY: dict[type[BaseModel], str] = {
     experiments.Study: "The file",

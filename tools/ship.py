@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import sys
 
-from speechllm_bench import paths, preparation, studies, verification
+from speechllm_bench.commands import verification
 from speechllm_bench.data import corpora
 from speechllm_bench.data.clips import Clips
 from speechllm_bench.data.corpora import shipped
+from speechllm_bench.planning import studies
+from speechllm_bench.running import preparation
+from speechllm_bench.storage import paths
 
 TEST_SPLITS = ("A-test", "B-test", "C-test")
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from speechllm_bench import numbers
-from speechllm_bench.numbers import Row
+from speechllm_bench.storage import numbers
+from speechllm_bench.storage.numbers import Row
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from speechllm_bench.asking import Model
+    from speechllm_bench.commands.asking import Model
 
 COLUMNS = (
     *("id", "study", "variant", "test_set", "metric", "value", "low", "high", "shown"),
@@ -42,7 +42,7 @@ def results(study: str, profile: str = "smoke", table: str | None = None) -> pd.
 
 def load(study: str, variant: str, profile: str = "smoke", seed: int | None = None) -> Model:
     """A trained model that can be asked about recordings (`asking.Model`)."""
-    from speechllm_bench import asking
+    from speechllm_bench.commands import asking
 
     return asking.load(study, variant, profile, seed)
 

@@ -13,12 +13,12 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from speechllm_bench import paths, sealed
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.fetch import folders
 from speechllm_bench.fetch.hub import HASHED, INDEX, SINGLE
 from speechllm_bench.fetch.pinned import pins
 from speechllm_bench.fetch.sources import load_sources
+from speechllm_bench.storage import paths, sealed
 
 RECORD = "training.json"
 RECORDS = {RECORD, "evaluation.json", "fetched.json"}

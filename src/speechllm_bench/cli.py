@@ -17,9 +17,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from speechllm_bench import catalogue, commands, lifeline, paths, runs, trouble
-from speechllm_bench.arguments import parser, settle
+from speechllm_bench.commands import handlers as commands
+from speechllm_bench.commands.arguments import parser, settle
 from speechllm_bench.errors import UserError
+from speechllm_bench.running import lifeline, trouble
+from speechllm_bench.settings import catalogue
+from speechllm_bench.storage import paths, runs
 
 INTERRUPTED = 130
 WRITES_NOTHING = ("doctor", "list", "plan", "export-slurm", "cite", "check", "why", "ask", "export")
@@ -36,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = parser(_commands()).parse_args(sys.argv[1:] if arguments is None else arguments)
         settle(chosen)
         if chosen.name_of_command not in WRITES_NOTHING:
-            from speechllm_bench import housekeeping
+            from speechllm_bench.commands import housekeeping
 
             runs.make_home()
             housekeeping.tidy()
@@ -61,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def prepare(chosen: argparse.Namespace) -> None:
     """As the named run needs them, or the study's baseline, or that of the profile's first headline study."""
-    from speechllm_bench import jobs, runner, studies
+    from speechllm_bench.planning import studies
+    from speechllm_bench.running import jobs, runner
 
     profile = studies.profile_named(chosen.profile)
     study = studies.load(chosen.study or profile.headline[0], chosen.profile)[0]
@@ -72,7 +76,8 @@ def prepare(chosen: argparse.Namespace) -> None:
 
 
 def run(chosen: argparse.Namespace) -> None:
-    from speechllm_bench import runner, single, studies
+    from speechllm_bench.planning import studies
+    from speechllm_bench.running import runner, single
 
     _leave_out([chosen.study], chosen)
     run = studies.run(chosen.study, chosen.variant, chosen.seed, chosen.profile)
@@ -81,7 +86,7 @@ def run(chosen: argparse.Namespace) -> None:
 
 
 def list_(chosen: argparse.Namespace) -> None:
-    from speechllm_bench import listing
+    from speechllm_bench.planning import listing
 
     rows = listing.there_are(chosen.what, chosen.profile)
     print(listing.jsonl(rows) if chosen.format == "jsonl" else listing.there_are_text(rows))
@@ -89,12 +94,13 @@ def list_(chosen: argparse.Namespace) -> None:
 
 def plan(chosen: argparse.Namespace) -> None:
     """What `study` would run; nothing is started but, where they are asked for, short trials."""
-    from speechllm_bench import listing, probes, runner, studies
+    from speechllm_bench.planning import listing, probes, studies
+    from speechllm_bench.running import runner
 
     names = _studies(chosen.study, chosen.profile)
     plan = studies.plan(names, chosen.profile, chosen.variants, chosen.seeds)
     if chosen.probe:
-        from speechllm_bench import probing
+        from speechllm_bench.running import probing
 
         probing.probe_missing(plan, lambda step: print(step, file=sys.stderr, flush=True))
     if chosen.format == "jsonl":
@@ -106,7 +112,8 @@ def plan(chosen: argparse.Namespace) -> None:
 
 
 def run_studies(chosen: argparse.Namespace) -> int:
-    from speechllm_bench import listing, runner, studies
+    from speechllm_bench.planning import listing, studies
+    from speechllm_bench.running import runner
 
     names = _studies(chosen.study, chosen.profile)
     _leave_out(names, chosen)
@@ -120,7 +127,8 @@ def run_studies(chosen: argparse.Namespace) -> int:
 
 
 def export_slurm(chosen: argparse.Namespace) -> None:
-    from speechllm_bench import runner, slurm_script, studies
+    from speechllm_bench.planning import studies
+    from speechllm_bench.running import runner, slurm_script
 
     names = _studies(chosen.study, chosen.profile)
     plan = studies.plan(names, chosen.profile, chosen.variants, chosen.seeds)
@@ -140,13 +148,15 @@ def report(chosen: argparse.Namespace) -> None:
 
 
 def rescore_profile(chosen: argparse.Namespace) -> None:
-    from speechllm_bench import rescore
+    from speechllm_bench.commands import rescore
 
     print(rescore.rescore_runs(chosen.profile))
 
 
 def verify(chosen: argparse.Namespace) -> int:
-    from speechllm_bench import numbers, runner, verification
+    from speechllm_bench.commands import verification
+    from speechllm_bench.running import runner
+    from speechllm_bench.storage import numbers
 
     _set_threads(chosen.threads or runner.cores())
     if chosen.id:
@@ -188,7 +198,7 @@ def execute_notebooks(chosen: argparse.Namespace) -> int:
 
 
 def annotate(chosen: argparse.Namespace) -> None:
-    from speechllm_bench import annotating
+    from speechllm_bench.commands import annotating
 
     print(annotating.annotate(chosen.what, chosen.profile, chosen.turns))
 
@@ -217,13 +227,13 @@ def fetch_files(chosen: argparse.Namespace) -> None:
 
 
 def tell_machine(chosen: argparse.Namespace) -> None:
-    from speechllm_bench import doctor
+    from speechllm_bench.commands import doctor
 
     print(doctor.report())
 
 
 def make_backbones(chosen: argparse.Namespace) -> None:
-    from speechllm_bench import runner
+    from speechllm_bench.running import runner
     from speechllm_bench.zoo import making, measuring
 
     act = {"train": making.train_backbones, "evaluate": measuring.evaluate_backbones}[chosen.action]
@@ -232,7 +242,8 @@ def make_backbones(chosen: argparse.Namespace) -> None:
 
 
 def _leave_out(names: list[str], chosen: argparse.Namespace) -> None:
-    from speechllm_bench import preparation, studies
+    from speechllm_bench.planning import studies
+    from speechllm_bench.running import preparation
 
     loaded = [studies.load(name, chosen.profile) for name in names]
     used = [corpus for study, profile in loaded for corpus in preparation.heard(study, profile)]
@@ -240,7 +251,7 @@ def _leave_out(names: list[str], chosen: argparse.Namespace) -> None:
 
 
 def _studies(names: list[str], profile: str) -> list[str]:
-    from speechllm_bench import studies
+    from speechllm_bench.planning import studies
 
     if not names:
         return studies.profile_named(profile).headline
@@ -270,8 +281,8 @@ def _commands() -> dict[str, Callable]:
 
 
 def _report(names: list[str], chosen: argparse.Namespace) -> None:
-    from speechllm_bench.executors import machine
     from speechllm_bench.reports import writing
+    from speechllm_bench.running.executors import machine
 
     for path in writing.write(names, chosen.profile, chosen.seeds, machine.cores()):
         print(paths.shown(path))

@@ -16,16 +16,17 @@ import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import soundfile
 
-from speechllm_bench import paths, studies
 from speechllm_bench.data import audio, corpora, synthesis
 from speechllm_bench.data.corpora import shipped
 from speechllm_bench.errors import UserError
-from speechllm_bench.profiles import known_profiles
+from speechllm_bench.planning import studies
+from speechllm_bench.planning.studies import Run
 from speechllm_bench.reports import looks
 from speechllm_bench.reports.comparing import KINDS, Comparing, slice_label
-from speechllm_bench.schema import Prediction
+from speechllm_bench.settings.profiles import known_profiles
 from speechllm_bench.stats import p_shown, with_interval
-from speechllm_bench.studies import Run
+from speechllm_bench.storage import paths
+from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import METRICS
 
 
@@ -170,7 +171,7 @@ class Explorer:
 
     def _ask(self) -> None:
         """The second variant, as `bench.load(...).ask`, and a cascade where one is trained."""
-        from speechllm_bench import asking
+        from speechllm_bench.commands import asking
 
         self.answer.value = _paragraph("The model listens …")
         model = asking.load(self.study.value, self.second.value, self.profile.value, self._seed())

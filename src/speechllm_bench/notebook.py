@@ -12,7 +12,6 @@ import ast
 import contextlib
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -20,15 +19,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from speechllm_bench import catalogue, executors, identity, leftovers, lifeline, paths, runs, sealed, studies
-from speechllm_bench.config import LARGEST_SEED
 from speechllm_bench.errors import UserError
-from speechllm_bench.experiments import VARIANT_SETS
-from speechllm_bench.status import Status
+from speechllm_bench.planning import identity, studies
+from speechllm_bench.running import executors, lifeline
+from speechllm_bench.settings import catalogue
+from speechllm_bench.settings.config import LARGEST_SEED
+from speechllm_bench.settings.experiments import VARIANT_SETS
+from speechllm_bench.storage import leftovers, notebook_copy, paths, runs, sealed
+from speechllm_bench.storage.status import Status
 
 GRACE_SECONDS = 10  # between asking the processes of a notebook to stop and killing them
-WIDGET = "application/vnd.jupyter.widget-view+json"
-AUDIO_TAG = re.compile(r"<audio.*?</audio>", re.DOTALL)
 ENDINGS = {
     Status.KILLED: "its process was killed",
     Status.TIMEOUT: "it took longer than its time limit and was stopped",
@@ -112,21 +112,6 @@ def _declared(file: Path) -> dict[str, tuple[str, object]]:
     (cell,) = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
     lines: list[Any] = ast.parse("".join(cell["source"])).body
     return {line.target.id: (ast.unparse(line.annotation), ast.literal_eval(line.value)) for line in lines}
-
-
-def clean(notebook: dict) -> dict:
-    """An executed notebook as it is stored, in place: figures in; audio, widgets and machine paths out.
-
-    Papermill's own metadata goes too: it calls cells completed that never ran.
-    """
-    notebook["metadata"].pop("papermill", None)
-    notebook["metadata"].pop("widgets", None)
-    for cell in notebook["cells"]:
-        cell["metadata"].pop("papermill", None)
-        if cell["cell_type"] == "code":
-            shown = [output for output in cell["outputs"] if WIDGET not in output.get("data", {})]
-            cell["outputs"] = [_clean_output(output) for output in shown]
-    return notebook
 
 
 def _check_values(name: str, values: dict) -> None:
@@ -226,38 +211,11 @@ def _outcome(work: Path, log: Path, limit: float) -> dict:
 def _store(executed: Path, target: Path) -> bool:
     """False where there is nothing to store: never written, or cut short by a kill or a full disk."""
     try:
-        notebook = clean(json.loads(executed.read_text(encoding="utf-8")))
+        notebook = notebook_copy.clean(json.loads(executed.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
         return False
     runs.write_text(target, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
     return True
-
-
-def _clean_output(output: dict) -> dict:
-    if "data" in output:
-        return output | {"data": {kind: _clean_data(kind, data) for kind, data in output["data"].items()}}
-    return {k: _without_paths(v) for k, v in output.items()}
-
-
-def _clean_data(kind: str, data):
-    if kind == "text/html":
-        html = "".join(data)
-        return AUDIO_TAG.sub("<em>[audio: run the notebook to hear it]</em>", html)
-    return data if kind.startswith("image/") else _without_paths(data)
-
-
-def _without_paths(value):
-    if isinstance(value, list):
-        return [_without_paths(entry) for entry in value]
-    if not isinstance(value, str):
-        return value
-    value = re.sub(r"\S*/ipykernel_\d+/", "ipykernel/", value)
-    places = {sys.prefix: "python", paths.home(): ".", paths.PROJECT: "."}
-    with contextlib.suppress(RuntimeError):  # a user of a container may have no home
-        places[Path.home()] = "~"
-    for place, name in places.items():
-        value = value.replace(str(place), name)
-    return value
 
 
 def record_killed(record: Path) -> None:

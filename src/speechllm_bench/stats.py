@@ -21,7 +21,7 @@ from functools import lru_cache
 import numpy as np
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Interval
+from speechllm_bench.storage.schema import Interval
 
 LEAST_DIFFERENCE = 0.05
 """Of F1: a smaller difference is not called one, however sure (protocol, rule 13)."""

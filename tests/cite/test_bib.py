@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from speechllm_bench import cli, paths
+from speechllm_bench import cli
 from speechllm_bench.cite import bib
-from speechllm_bench.strict import read_yaml
+from speechllm_bench.settings.strict import read_yaml
+from speechllm_bench.storage import paths
 
 
 def test_references_are_those_of_the_citation_file(capsys):

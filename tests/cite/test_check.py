@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from stored_runs import store
 
-from speechllm_bench import cli, identity, numbers
+from speechllm_bench import cli
 from speechllm_bench.cite import check, why
+from speechllm_bench.planning import identity
 from speechllm_bench.reports import study as reports
+from speechllm_bench.storage import numbers
 
 F1 = "mini/adapter_size/mlp/A/f1"
 

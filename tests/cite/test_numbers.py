@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 from stored_runs import store
 
-from speechllm_bench import cli, numbers, paths, runs, studies
+from speechllm_bench import cli
 from speechllm_bench.errors import UserError
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import cells, claims
 from speechllm_bench.reports import study as reports
+from speechllm_bench.storage import numbers, paths, runs
 
 
 def test_cells_are_those_of_the_table(stored):

@@ -12,7 +12,7 @@ from speechllm_bench.data import questions
 from speechllm_bench.data.annotators import Annotated, Question, checks, stored
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Example, SlotValue, Utterance
+from speechllm_bench.storage.schema import Example, SlotValue, Utterance
 from speechllm_bench.tasks import slots, trace
 from speechllm_bench.tasks.trace import Trace
 

@@ -14,12 +14,13 @@ import pytest
 from embedded_annotator import Embedded
 from test_annotators import QUESTION, RIGHT, asked
 
-from speechllm_bench import cli, preparation
+from speechllm_bench import cli
 from speechllm_bench.data import annotators, questions
 from speechllm_bench.data.annotators import Question, api, checks, drawn, entities, stored
 from speechllm_bench.data.annotators.client import READINGS, Client, Server
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.errors import UserError
+from speechllm_bench.running import preparation
 from speechllm_bench.tasks import ner, trace
 
 KEY = "sk-secret-0123456789"

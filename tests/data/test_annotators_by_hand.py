@@ -8,7 +8,7 @@ import pytest
 
 from speechllm_bench.data.annotators import by_hand
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Utterance
+from speechllm_bench.storage.schema import Utterance
 
 SAID = ("from rome to new york on monday", 'she said "thanks", twice', "it's ann")
 TURNS = [Utterance(f"u{i}", "train", "c", i, "d", "", "", said, (), (), "neutral", (), "s")

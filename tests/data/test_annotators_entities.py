@@ -6,7 +6,6 @@ from collections import Counter
 
 import pytest
 
-from speechllm_bench.config import AnnotationConfig
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators import Question, drawn, entities
 from speechllm_bench.data.annotators.labels import train_labels
@@ -15,7 +14,8 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.metrics import f1, ner_f1, total
 from speechllm_bench.reports.named_entities import LABEL_KINDS as KINDS
 from speechllm_bench.reports.named_entities import label_kinds as kinds
-from speechllm_bench.schema import ENTITY_TAGS, Entity, Utterance
+from speechllm_bench.settings.config import AnnotationConfig
+from speechllm_bench.storage.schema import ENTITY_TAGS, Entity, Utterance
 from speechllm_bench.tasks import AUDIO, ner
 
 TYPES = call_centre.slot_types()

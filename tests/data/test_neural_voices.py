@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speechllm_bench import paths
 from speechllm_bench.data import clips as clips_module
 from speechllm_bench.data import neural_voices, synthesis
 from speechllm_bench.data.clips import Clips
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.splits import NEURAL
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.schema import Voice
+from speechllm_bench.storage import paths
+from speechllm_bench.storage.schema import Voice
 
 VOICE = Voice("kokoro-us", "jf_alpha:6+jm_kumo:4@96", 100, 100, 35.0, 7)
 

@@ -12,7 +12,7 @@ import pytest
 
 from speechllm_bench.data import espeak, synthesis
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Utterance, Voice
+from speechllm_bench.storage.schema import Utterance, Voice
 
 VOICE = Voice("en-us", "m3", 170, 50, 20.0, 7)
 WORDS = (

@@ -7,14 +7,16 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from speechllm_bench import cli, identity, listing, paths, studies
+from speechllm_bench import cli
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import librispeech_slue, slurp
 from speechllm_bench.data.testable import untestable
 from speechllm_bench.errors import MissingInput, NotTestable
-from speechllm_bench.experiments import resolve
+from speechllm_bench.planning import identity, listing, studies
 from speechllm_bench.reports import claims
 from speechllm_bench.reports import study as reports
+from speechllm_bench.settings.experiments import resolve
+from speechllm_bench.storage import paths
 
 NONE_BEFORE = "turns of context, and in 'slurp' none come before"
 ESPEAK = "are spoken by a synthesiser, and the turns of"

@@ -6,7 +6,7 @@ import pytest
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
-from speechllm_bench.schema import Prediction
+from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import TASKS, ner, slots
 
 SAID = "fly from york to new york on monday"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from speechllm_bench.evaluation import seeds
-from speechllm_bench.paths import PROJECT
+from speechllm_bench.storage.paths import PROJECT
 from speechllm_bench.tasks import MAIN_METRICS, METRICS
 
 OWN, APART = seeds.pooled("f1"), seeds.table()["share_of_an_evaluation"]

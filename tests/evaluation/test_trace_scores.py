@@ -7,7 +7,7 @@ import json
 import pytest
 
 from speechllm_bench.evaluation import score
-from speechllm_bench.schema import Prediction
+from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import trace, traced_slots
 from speechllm_bench.tasks.trace import Trace
 

@@ -10,7 +10,7 @@ import pytest
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.metrics import Counts
-from speechllm_bench.schema import Prediction
+from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import slots
 
 

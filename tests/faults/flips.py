@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechllm_bench import identity, sealed
 from speechllm_bench.errors import UserError
+from speechllm_bench.planning import identity
+from speechllm_bench.storage import sealed
 
 REFUSED, HARMLESS, NOTICED = "refused", "harmless", "another digest"
 SILENT, LOST, FALSE_OK, TRACEBACK = "silently different", "lost", "false ok", "traceback"

@@ -16,18 +16,9 @@ from flips import Audit, Kind
 from safetensors.torch import load_file
 from torch import nn
 
-from speechllm_bench import identity, jobs, notebook, numbers, paths, preparation, runs, sealed
-from speechllm_bench.adapter_config import validated
+from speechllm_bench import notebook
 from speechllm_bench.audit import notebooks as audited
 from speechllm_bench.audit import run_files
-from speechllm_bench.config import (
-    CorpusConfig,
-    EncoderConfig,
-    EvaluationConfig,
-    FitConfig,
-    RunConfig,
-    StageConfig,
-)
 from speechllm_bench.data import corpora
 from speechllm_bench.data.annotators import Annotated, stored
 from speechllm_bench.data.annotators.client import Client, Reply, Server
@@ -42,9 +33,21 @@ from speechllm_bench.models import ctc
 from speechllm_bench.models.asr import load_asr
 from speechllm_bench.models.audio_llm import load_audio_llm
 from speechllm_bench.models.llm import load_llm, load_tokenizer
+from speechllm_bench.planning import identity
 from speechllm_bench.reports.stored_runs import read_curve, read_predictions
-from speechllm_bench.schema import Voice
+from speechllm_bench.running import jobs, preparation
+from speechllm_bench.settings.adapter_config import validated
+from speechllm_bench.settings.config import (
+    CorpusConfig,
+    EncoderConfig,
+    EvaluationConfig,
+    FitConfig,
+    RunConfig,
+    StageConfig,
+)
 from speechllm_bench.stats import Comparison, SpeakerSums, contrast
+from speechllm_bench.storage import numbers, paths, runs, sealed
+from speechllm_bench.storage.schema import Voice
 from speechllm_bench.training import loop
 
 VOICE = Voice("kokoro-us", "jf_alpha:6+jm_kumo:4@96", 100, 100, 35.0, 7)

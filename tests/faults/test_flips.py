@@ -6,7 +6,7 @@ import flips
 import pytest
 import stored_kinds
 
-from speechllm_bench import paths
+from speechllm_bench.storage import paths
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from test_annotators import QUESTION, RIGHT
 from test_annotators_api import KEY, annotator, client, said, serve, waited  # noqa: F401
 
-from speechllm_bench import sealed
 from speechllm_bench.data.annotators import api, bounded, entities, stored
 from speechllm_bench.data.annotators.client import Client, Server
 from speechllm_bench.errors import UserError
+from speechllm_bench.storage import sealed
 from speechllm_bench.tasks import trace
 
 ASKED = [{"role": "user", "content": "x"}]

@@ -7,12 +7,16 @@ import pytest
 import yaml
 from conftest import toy_profile
 
-from speechllm_bench import arguments, cli, notebook, numbers, strict, studies
-from speechllm_bench.config import LARGEST_SEED
+from speechllm_bench import cli, notebook
+from speechllm_bench.commands import arguments
 from speechllm_bench.errors import UserError
-from speechllm_bench.experiments import load_study
-from speechllm_bench.profiles import Profile
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import tables
+from speechllm_bench.settings import strict
+from speechllm_bench.settings.config import LARGEST_SEED
+from speechllm_bench.settings.experiments import load_study
+from speechllm_bench.settings.profiles import Profile
+from speechllm_bench.storage import numbers
 
 NINE = ", ".join(["x"] * 9)
 BOMB = f"a0: &a0 [{NINE}]\n" + "".join(

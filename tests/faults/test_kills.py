@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from speechllm_bench.paths import PROJECT
+from speechllm_bench.storage.paths import PROJECT
 
 sys.path.insert(0, str(PROJECT / "benchmarks"))
 

@@ -10,7 +10,7 @@ import pytest
 
 from speechllm_bench.data import neural_voices, synthesis
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Voice
+from speechllm_bench.storage.schema import Voice
 
 VOICE = Voice("en-us", "m3", 170, 50, 20.0, 7)
 

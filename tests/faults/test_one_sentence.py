@@ -11,11 +11,14 @@ from dataclasses import replace
 import pytest
 from transformers import AutoTokenizer
 
-from speechllm_bench import cli, identity, notebook, paths, runs, trouble
+from speechllm_bench import cli
 from speechllm_bench.data.annotators import Annotated, Question, stored
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.models.inputs import collate, prompt_halves
-from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.planning import identity
+from speechllm_bench.running import trouble
+from speechllm_bench.storage import notebook_copy, paths, runs
+from speechllm_bench.storage.schema import Example, Utterance
 from speechllm_bench.tasks.prompt import AUDIO
 
 EXAMPLE = Example("u/slots", "u", "slots", f"caller:{AUDIO}\nslots: city", "{}")
@@ -84,7 +87,7 @@ def no_home(monkeypatch):
 
 def test_without_a_home_folder_a_notebook_is_cleaned_all_the_same(monkeypatch):
     no_home(monkeypatch)
-    assert notebook._without_paths(f"{paths.PROJECT}/src") == "./src"
+    assert notebook_copy._without_paths(f"{paths.PROJECT}/src") == "./src"
 
 
 def test_without_a_home_folder_a_hub_model_is_missing(monkeypatch):

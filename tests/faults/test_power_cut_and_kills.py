@@ -17,8 +17,10 @@ import filelock
 import psutil
 import pytest
 
-from speechllm_bench import housekeeping, leftovers, lifeline, paths, runner, runs
+from speechllm_bench.commands import housekeeping
 from speechllm_bench.errors import UserError
+from speechllm_bench.running import heartbeat, lifeline
+from speechllm_bench.storage import leftovers, paths, runs
 
 WAIT = 60  # seconds at most, for what takes a moment
 
@@ -77,14 +79,14 @@ def test_a_group_shares_what_the_umask_lets_it(home, umask, mode):
     try:
         with runs.whole_folder(home / "runs" / "d") as folder:
             (folder / "a").write_text("1")
-        runner.write_status("0" * 16, "train", 0.5)
+        heartbeat.write_status("0" * 16, "train", 0.5)
         with runs.lock(home / "runs" / "d"):
             pass
     finally:
         os.umask(before)
     made = [home / "runs" / "d", *(paths.cache() / name for name in ("locks", "status"))]
     assert [p.stat().st_mode & 0o777 for p in made] == [mode] * 3
-    files = [home / "runs" / "d" / "a", runner.status_file("0" * 16), runs.lock_file(home / "runs" / "d")]
+    files = [home / "runs" / "d" / "a", heartbeat.status_file("0" * 16), runs.lock_file(home / "runs" / "d")]
     assert [p.stat().st_mode & 0o777 for p in files] == [mode & 0o666] * 3
 
 
@@ -199,12 +201,12 @@ def test_checkpoints_of_finished_stages_are_swept(home):
 
 
 def test_a_status_whose_process_is_gone_is_swept_though_its_number_lives_on(home):
-    runner.write_status("alive", "train", 0.5)
-    own = json.loads(runner.status_file("alive").read_text())
-    runs.write_json(runner.status_file("dead"), own | {"born": own["born"] - 1})  # another process's number
-    runs.write_json(runner.status_file("elsewhere"), own | {"host": "another", "pid": 2**22 + 1})
-    assert runner.read_status("dead", 1)["phase"] == "starting"
-    assert runner.read_status("alive", 1)["phase"] == "waiting"
+    heartbeat.write_status("alive", "train", 0.5)
+    own = json.loads(heartbeat.status_file("alive").read_text())
+    runs.write_json(heartbeat.status_file("dead"), own | {"born": own["born"] - 1})  # another's number
+    runs.write_json(heartbeat.status_file("elsewhere"), own | {"host": "another", "pid": 2**22 + 1})
+    assert heartbeat.read_status("dead", 1)["phase"] == "starting"
+    assert heartbeat.read_status("alive", 1)["phase"] == "waiting"
     housekeeping.tidy()
     assert sorted(p.stem for p in (paths.cache() / "status").iterdir()) == ["alive", "elsewhere"]
 
@@ -228,7 +230,7 @@ def test_a_notebook_that_nobody_executes_any_more_is_not_running(home):
 CHILD = """
 import os, subprocess, sys, time
 from pathlib import Path
-from speechllm_bench import lifeline
+from speechllm_bench.running import lifeline
 below = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 lifeline.watch(lambda: Path("{told}").write_text("orphaned"))
 Path("{pids}.part").write_text(f"{{os.getpid()}} {{below.pid}}")
@@ -237,7 +239,7 @@ time.sleep(600)
 """
 PARENT = """
 import os, sys, time
-from speechllm_bench import lifeline
+from speechllm_bench.running import lifeline
 child = lifeline.start([sys.executable, "-c", {child!r}], os.environ)
 time.sleep(600)
 """

@@ -15,12 +15,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "data" / "corpora"))
 
 from test_librispeech_slue import published, sense  # noqa: F401
 
-from speechllm_bench import arguments, cli, identity, jobs, preparation, runs, studies
-from speechllm_bench.config import CorpusConfig
+from speechllm_bench import cli
+from speechllm_bench.commands import arguments
 from speechllm_bench.data import corpora
 from speechllm_bench.data.audio import decode_flac, encode_flac, read_audio
 from speechllm_bench.data.corpora import exclusions, librispeech_slue
 from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.planning import identity, studies
+from speechllm_bench.running import jobs, preparation
+from speechllm_bench.settings.config import CorpusConfig
+from speechllm_bench.storage import runs
 
 TONE = (0.5 * np.sin(np.arange(16000) / 10)).astype(np.float32)
 CORPUS = CorpusConfig(name="librispeech_slue")

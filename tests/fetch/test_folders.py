@@ -14,11 +14,14 @@ import yaml
 from model_files import write_wheel
 from tiny_whisper import write_tiny_whisper
 
-from speechllm_bench import cli, doctor, identity, paths
+from speechllm_bench import cli
+from speechllm_bench.commands import doctor
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.fetch import folders, pinned, whisper
 from speechllm_bench.fetch.pinned import Pins, Wheel
-from speechllm_bench.strict import load_yaml
+from speechllm_bench.planning import identity
+from speechllm_bench.settings.strict import load_yaml
+from speechllm_bench.storage import paths
 
 IMPORTED = "raise AssertionError('a wheel was imported')\n"
 

@@ -14,11 +14,13 @@ import huggingface_hub
 import pytest
 from huggingface_hub import errors
 
-from speechllm_bench import backbones, cli, doctor, paths
+from speechllm_bench import backbones, cli
+from speechllm_bench.commands import doctor
 from speechllm_bench.data.corpora import librispeech_slue
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch import archives, hub, hub_data, paper, sources
 from speechllm_bench.fetch.sources import Archive, HubData
+from speechllm_bench.storage import paths
 
 INDEX = json.dumps({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}})
 SHARDS = {

@@ -12,10 +12,10 @@ import torch
 from model_files import write_ctranslate2
 from tiny_whisper import TinyWhisper, write_tiny_whisper
 
-from speechllm_bench import paths
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch import whisper
 from speechllm_bench.fetch.ctranslate2 import read_variables
+from speechllm_bench.storage import paths
 
 REAL_HOME = os.environ.get("SPEECHLLM_BENCH_HOME", str(paths.PROJECT))  # before a test's home replaces it
 

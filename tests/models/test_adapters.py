@@ -6,10 +6,10 @@ import pytest
 import torch
 from conftest import ADAPTERS
 
-from speechllm_bench import paths
-from speechllm_bench.adapter_config import validated
 from speechllm_bench.models import adapters
-from speechllm_bench.profiles import load_profile
+from speechllm_bench.settings.adapter_config import validated
+from speechllm_bench.settings.profiles import load_profile
+from speechllm_bench.storage import paths
 
 KINDS = list(ADAPTERS)
 

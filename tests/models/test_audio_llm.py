@@ -7,7 +7,6 @@ import pytest
 import torch
 from transformers import AutoProcessor, GenerationConfig
 
-from speechllm_bench.config import LoraConfig
 from speechllm_bench.errors import UserError
 from speechllm_bench.models import audio_llm
 from speechllm_bench.models.chat import answer_ends
@@ -15,7 +14,8 @@ from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.inputs import collate, prompt_halves
 from speechllm_bench.models.llm import load_tokenizer, with_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.settings.config import LoraConfig
+from speechllm_bench.storage.schema import Example, Utterance
 
 PROMPT = "agent: hello\ncaller:<|audio|>\nfill in as json: city"
 EXAMPLE = Example("0", "0", "slots", PROMPT, '{"city": "paris"}')

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from speechllm_bench.config import LoraConfig
 from speechllm_bench.models import bf16, llm
 from speechllm_bench.models.bf16 import Fp32Linear, computes_in_bf16
+from speechllm_bench.settings.config import LoraConfig
 
 
 @pytest.mark.parametrize(

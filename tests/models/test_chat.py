@@ -14,11 +14,11 @@ import yaml
 from chats import CHATS, PHI_4, Chat
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
-from speechllm_bench import paths
 from speechllm_bench.errors import UserError
 from speechllm_bench.models.chat import answer_ends, text_begin, turn_end
 from speechllm_bench.models.inputs import collate, prompt_halves
-from speechllm_bench.schema import Example
+from speechllm_bench.storage import paths
+from speechllm_bench.storage.schema import Example
 from speechllm_bench.tasks import AUDIO
 from speechllm_bench.tasks.prompt import SYSTEM
 

@@ -11,7 +11,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.models.adapters import Adapter
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.llm import load_tokenizer
-from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.storage.schema import Example, Utterance
 
 
 @pytest.fixture(scope="module")

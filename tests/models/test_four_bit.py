@@ -3,13 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from speechllm_bench import cli, identity
+from speechllm_bench import cli
 from speechllm_bench.data.testable import untestable
 from speechllm_bench.errors import UserError
-from speechllm_bench.estimate import gpu_gib
-from speechllm_bench.experiments import resolve
 from speechllm_bench.models import four_bit, pretrained
-from speechllm_bench.studies import load, profile_named
+from speechllm_bench.planning import identity
+from speechllm_bench.planning.estimate import gpu_gib
+from speechllm_bench.planning.studies import load, profile_named
+from speechllm_bench.settings.experiments import resolve
 
 
 def config(variant="mlp", study="adapter_size", **settings):
@@ -21,7 +22,7 @@ def config(variant="mlp", study="adapter_size", **settings):
 def test_without_a_cuda_gpu_it_is_refused_in_one_sentence(suite, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="needs a CUDA GPU, and there is none here"):
-        four_bit.settings()
+        four_bit.packing()
     assert cli.main(["run", "adapter_size", "mlp", "--set", "precision=nf4"]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "needs a CUDA GPU" in told
@@ -31,7 +32,7 @@ def test_without_its_package_it_is_refused_in_one_sentence(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(four_bit.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"`pip install 'speechllm-bench\[bitsandbytes\]'`"):
-        four_bit.settings()
+        four_bit.packing()
 
 
 def test_an_llm_is_loaded_in_nf4_and_computes_in_bf16(monkeypatch):

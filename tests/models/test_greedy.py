@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from speechllm_bench.config import LoraConfig
 from speechllm_bench.models import greedy as greedy_module
 from speechllm_bench.models.greedy import decode_greedily
 from speechllm_bench.models.llm import load_llm
+from speechllm_bench.settings.config import LoraConfig
 
 N_ROWS, LONGEST, NEW = 6, 9, 14
 PAD = 0

@@ -14,7 +14,7 @@ from speechllm_bench.models.adapters import Adapter
 from speechllm_bench.models.inputs import PromptTokens, collate, pad_frames, prompt_halves, prompt_tokens
 from speechllm_bench.models.llm import load_tokenizer
 from speechllm_bench.models.speech_llm import shared_positions
-from speechllm_bench.schema import Example
+from speechllm_bench.storage.schema import Example
 
 SYSTEM_TEMPLATE = (
     "<s>system: be brief{% for message in messages %}<|{{ message['role'] }}|>"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from speechllm_bench.config import LoraConfig
 from speechllm_bench.models.llm import load_llm, merged_lora
+from speechllm_bench.settings.config import LoraConfig
 
 TOKENS = torch.tensor([[5, 9, 7, 3]])
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from speechllm_bench.adapter_config import validated
-from speechllm_bench.config import LoraConfig
 from speechllm_bench.models import adapters
 from speechllm_bench.models.llm import load_llm
+from speechllm_bench.settings.adapter_config import validated
+from speechllm_bench.settings.config import LoraConfig
 
 
 def build(steps: int) -> adapters.Adapter:

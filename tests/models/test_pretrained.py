@@ -7,12 +7,13 @@ import shutil
 
 import pytest
 
-from speechllm_bench import backbones, sealed
+from speechllm_bench import backbones
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.models.asr import load_asr
 from speechllm_bench.models.audio_llm import load_audio_llm
 from speechllm_bench.models.encoder import load_encoder
 from speechllm_bench.models.llm import load_llm, load_tokenizer
+from speechllm_bench.storage import sealed
 
 
 @pytest.mark.parametrize(("part", "load"), [("llm", load_llm), ("whisper", load_encoder)])

@@ -13,16 +13,16 @@ from conftest import ADAPTERS
 from torch.nn import functional
 from transformers import LlamaForCausalLM
 
-from speechllm_bench import paths
-from speechllm_bench.adapter_config import validated
-from speechllm_bench.config import LoraConfig
 from speechllm_bench.models import speech_llm
 from speechllm_bench.models.adapters import Adapter, build_adapter, n_parameters
 from speechllm_bench.models.inputs import collate, prompt_halves
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.profiles import load_profile
-from speechllm_bench.schema import Example
+from speechllm_bench.settings.adapter_config import validated
+from speechllm_bench.settings.config import LoraConfig
+from speechllm_bench.settings.profiles import load_profile
+from speechllm_bench.storage import paths
+from speechllm_bench.storage.schema import Example
 from speechllm_bench.zoo.llm_mini import untrained
 from speechllm_bench.zoo.recipes import load_recipe
 

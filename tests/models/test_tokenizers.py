@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tokenizers import pre_tokenizers
 
-from speechllm_bench import paths
 from speechllm_bench.errors import UserError
 from speechllm_bench.models.llm import load_tokenizer
+from speechllm_bench.storage import paths
 
 SENTENCE = 'i said "no"; it was not {"city": "salt lake"} , but rome .'
 ZOO = sorted(file.parent.name for file in (paths.PROJECT / "zoo").glob("*/tokenizer.json"))

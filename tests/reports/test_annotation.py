@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 from test_sense import row
 
-from speechllm_bench import studies
-from speechllm_bench.config import AnnotationConfig
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import levels, named_entities
-from speechllm_bench.schema import Utterance
+from speechllm_bench.settings.config import AnnotationConfig
+from speechllm_bench.storage.schema import Utterance
 
 SAID = "from rome to new york on monday"
 GOLD = [("PLACE", "rome"), ("PLACE", "new york"), ("WHEN", "monday")]

@@ -11,7 +11,7 @@ import pytest
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.reports import breakdown, looks
-from speechllm_bench.schema import Prediction
+from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import slots
 
 TYPES = call_centre.slot_types()

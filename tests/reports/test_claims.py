@@ -1,7 +1,7 @@
 import pytest
 
 from speechllm_bench.reports.claims import BELOW_FLOOR, verdict, verdict_on_divergence
-from speechllm_bench.schema import Interval
+from speechllm_bench.storage.schema import Interval
 
 
 def difference(low, value, high, seeds=3, speakers=30):

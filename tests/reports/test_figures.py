@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speechllm_bench import arguments, studies
-from speechllm_bench.experiments import Study
+from speechllm_bench.commands import arguments
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import figures, floors, looks, sizes, tables
+from speechllm_bench.settings.experiments import Study
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 from test_tables import row
 
-from speechllm_bench import paths, stats
+from speechllm_bench import stats
 from speechllm_bench.evaluation import score
-from speechllm_bench.evaluation_config import EvaluationConfig
-from speechllm_bench.experiments import load_study
-from speechllm_bench.reported import ClaimConfig
 from speechllm_bench.reports import claims, figures, floors, measured, tables
+from speechllm_bench.settings.evaluation_config import EvaluationConfig
+from speechllm_bench.settings.experiments import load_study
+from speechllm_bench.settings.reported import ClaimConfig
+from speechllm_bench.storage import paths
 from speechllm_bench.tasks import TASKS
 
 

@@ -7,11 +7,13 @@ import re
 import pandas as pd
 import pytest
 
-from speechllm_bench import cli, numbers, paths, studies
+from speechllm_bench import cli
 from speechllm_bench.errors import UserError
-from speechllm_bench.numbers import Cell, Row
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import cells, ledger, tables
-from speechllm_bench.strict import load_yaml
+from speechllm_bench.settings.strict import load_yaml
+from speechllm_bench.storage import numbers, paths
+from speechllm_bench.storage.numbers import Cell, Row
 
 LEDGER = load_yaml(ledger.Ledger, paths.PROJECT / "experiments" / "papers" / "claims.yaml")
 STUDIES = {name: studies.load(name, "mini")[0] for name in studies.known_studies()}

@@ -10,10 +10,10 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from speechllm_bench import studies
 from speechllm_bench.evaluation import score
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import breakdown, progress, sizes
-from speechllm_bench.schema import Prediction
+from speechllm_bench.storage.schema import Prediction
 
 RIGHT, WRONG = (json.dumps({"city": city}) for city in ("rome", "oslo"))
 

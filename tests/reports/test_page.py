@@ -13,10 +13,12 @@ import pytest
 from matplotlib.ft2font import FT2Font
 from stored_runs import store
 
-from speechllm_bench import cli, numbers, paths, studies
+from speechllm_bench import cli
 from speechllm_bench.cite import check
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import cells, page, tables
 from speechllm_bench.reports import study as reports
+from speechllm_bench.storage import numbers, paths
 from speechllm_bench.tasks import TASKS
 
 FONT = FT2Font(f"{matplotlib.get_data_path()}/fonts/ttf/cmr10.ttf")  # the letters of LaTeX

@@ -11,7 +11,7 @@ import pytest
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.reports import levels, measured, show, tables
-from speechllm_bench.schema import Prediction
+from speechllm_bench.storage.schema import Prediction
 
 
 def prediction(i: int, task: str, gold: str, raw: str, asks: str) -> Prediction:

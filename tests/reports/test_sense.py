@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from speechllm_bench import studies
 from speechllm_bench.evaluation import score, seeds
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import measured, named_entities, sense, show
-from speechllm_bench.schema import Prediction, Utterance, Voice
+from speechllm_bench.storage.schema import Prediction, Utterance, Voice
 from speechllm_bench.tasks import ner
 
 STUDY = studies.load("sense", "mini")[0]
@@ -114,7 +114,7 @@ def test_what_both_bring_is_over_lora_and_nothing_is_over_next_to_nothing():
 
 def test_settings_stand_in_a_panel_a_task():
     rows = [row("ner", "ner", 2), row("ner", "ner_all", 4), row("ner", "unified_long_ner_all", 6)]
-    frame = sense.settings(among_all(rows), "ner")
+    frame = sense.settings_table(among_all(rows), "ner")
     assert frame[["model", "setting"]].values.tolist() == [
         ["single", "bare"],
         ["single", "all"],

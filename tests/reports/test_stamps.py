@@ -6,9 +6,10 @@ import pytest
 import yaml
 from stored_runs import store
 
-from speechllm_bench import numbers, paths, places, runs, studies
+from speechllm_bench.planning import places, studies
 from speechllm_bench.reports import stamps, summary, writing
 from speechllm_bench.reports import study as reports
+from speechllm_bench.storage import numbers, paths, runs
 
 STUDY, PROFILE = "adapter_size", "mini"
 

@@ -10,7 +10,7 @@ import pytest
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.reports import progress, stored_runs
-from speechllm_bench.schema import CURVE_COLUMNS, Prediction
+from speechllm_bench.storage.schema import CURVE_COLUMNS, Prediction
 
 LINE = "slots,8,64,validation,loss,0.25\n"
 CURVE = (",".join(CURVE_COLUMNS) + "\n" + LINE).encode()

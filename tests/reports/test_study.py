@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from speechllm_bench.experiments import Study
-from speechllm_bench.reported import ClaimConfig
 from speechllm_bench.reports import claims, figures, progress
-from speechllm_bench.schema import CURVE_COLUMNS
+from speechllm_bench.settings.experiments import Study
+from speechllm_bench.settings.reported import ClaimConfig
+from speechllm_bench.storage.schema import CURVE_COLUMNS
 
 
 @pytest.fixture

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from test_tables import row
 
-from speechllm_bench import cli, notebook, paths, places, runs, studies
+from speechllm_bench import cli, notebook
 from speechllm_bench.errors import UserError
-from speechllm_bench.extras import EXTRAS
+from speechllm_bench.planning import places, studies
 from speechllm_bench.reports import study, summary, tables
 from speechllm_bench.reports import study as reports
+from speechllm_bench.settings.extras import EXTRAS
+from speechllm_bench.storage import paths, runs
 
 
 def store(variant, seed, right=None, profile="mini", **record):

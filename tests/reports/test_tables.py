@@ -7,7 +7,7 @@ import pytest
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.reports import measured, tables
-from speechllm_bench.schema import Prediction
+from speechllm_bench.storage.schema import Prediction
 
 GOLD = {"city": "york"}
 

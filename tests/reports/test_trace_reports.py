@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import pytest
 
-from speechllm_bench import studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import show, traces
-from speechllm_bench.schema import Prediction
+from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import slots, trace
 from speechllm_bench.tasks.trace import Trace
 from speechllm_bench.tasks.traced_slots import FORMS

@@ -8,9 +8,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from speechllm_bench import studies
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import progress
-from speechllm_bench.schema import CURVE_COLUMNS
+from speechllm_bench.storage.schema import CURVE_COLUMNS
 
 WARM = [("warm_start", 4, 64, "train", "seconds", 2.0), ("warm_start", 4, 64, "validation", "wer", 0.3)]
 SLOTS = [("slots", 8, 96, "train", "seconds", 10.0), ("slots", 8, 96, "validation", "f1", 0.5)]

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from chromium import Browser
 
-from speechllm_bench import numbers, stats, studies
+from speechllm_bench import stats
 from speechllm_bench.cite import bib, forms
 from speechllm_bench.evaluation import score, seeds
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.comparing import answers_of as answered
 from speechllm_bench.reports.comparing import flipped
 from speechllm_bench.reports.stored_runs import predictions
 from speechllm_bench.site import build, payload
+from speechllm_bench.storage import numbers
 from speechllm_bench.tasks import METRICS
 
 STUDY = "#/study/mini/adapter_size"

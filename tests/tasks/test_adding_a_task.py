@@ -17,7 +17,7 @@ import pytest
 import yaml
 from conftest import toy_profile
 
-from speechllm_bench import paths
+from speechllm_bench.storage import paths
 from speechllm_bench.tasks import TASKS, by_name, metrics_of
 from speechllm_bench.tasks.metric import Metric
 

@@ -9,11 +9,11 @@ from functools import cache
 
 import pytest
 
-from speechllm_bench import paths
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.evaluation_config import EvaluationConfig
-from speechllm_bench.schema import Example, SlotType, SlotValue, Turn, Utterance
+from speechllm_bench.settings.evaluation_config import EvaluationConfig
+from speechllm_bench.storage import paths
+from speechllm_bench.storage.schema import Example, SlotType, SlotValue, Turn, Utterance
 from speechllm_bench.tasks import AUDIO, slots
 from speechllm_bench.tasks.task import Draw
 

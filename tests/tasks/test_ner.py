@@ -10,7 +10,7 @@ import pytest
 
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.schema import ENTITY_TAGS, SENTIMENTS, Entity, Utterance
+from speechllm_bench.storage.schema import ENTITY_TAGS, SENTIMENTS, Entity, Utterance
 from speechllm_bench.tasks import AUDIO, ner, sentiment
 from speechllm_bench.tasks.task import Draw
 

@@ -10,11 +10,11 @@ from typing import get_args
 
 import pytest
 
-from speechllm_bench.config import PromptStyle, RunConfig
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre, spoken_instructions
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.settings.config import PromptStyle, RunConfig
+from speechllm_bench.storage.schema import Example, Utterance
 from speechllm_bench.tasks import AUDIO, TASKS, sit, sqit
 from speechllm_bench.tasks.prompt import SYSTEM
 

@@ -12,12 +12,12 @@ from typing import get_args
 
 import pytest
 
-from speechllm_bench import paths
-from speechllm_bench.config import PromptStyle
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.splits import FORMANT, NEURAL
-from speechllm_bench.schema import ALL_GOLD, Example, SlotType, SlotValue, Turn, Utterance
+from speechllm_bench.settings.config import PromptStyle
+from speechllm_bench.storage import paths
+from speechllm_bench.storage.schema import ALL_GOLD, Example, SlotType, SlotValue, Turn, Utterance
 from speechllm_bench.tasks import AUDIO, METRICS, TASKS, slots, transcription
 from speechllm_bench.tasks.prompt import contains, draw_context
 from speechllm_bench.tasks.task import Draw
@@ -298,7 +298,7 @@ def test_every_task_has_its_parts():
 
 
 OTHER_MEANINGS = {
-    "schema.py": {"slots", "sentiment"},  # fields of utterances, here and in corpora
+    "storage/schema.py": {"slots", "sentiment"},  # fields of utterances, here and in corpora
     "data/corpora/call_centre/calls.py": {"slots", "sentiment"},
     "data/corpora/call_centre/grammar.py": {"slots", "sentiment"},  # keys of its YAML
     "data/corpora/fluent_speech/__init__.py": {"slots", "transcription"},  # a column of its files, too
@@ -310,7 +310,7 @@ OTHER_MEANINGS = {
     "data/testable.py": {"sentiment"},
     "evaluation/answerers.py": {"sentiment"},
     "training/regulariser.py": {"sentiment"},
-    "profiles.py": {"slots", "transcription"},  # budgets
+    "settings/profiles.py": {"slots", "transcription"},  # budgets
     "reports/progress.py": {"slots", "transcription"},  # stages
     "zoo/recipes.py": {"transcription"},  # kinds of items that an audio LLM learns from
     "zoo/audio_llm_mini.py": {"transcription"},

@@ -8,14 +8,14 @@ from typing import get_args
 
 import pytest
 
-from speechllm_bench import paths
-from speechllm_bench.config import PromptStyle
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.evaluation_config import TaskName
-from speechllm_bench.experiments import load_study
-from speechllm_bench.profiles import load_profile
-from speechllm_bench.schema import Utterance
+from speechllm_bench.settings.config import PromptStyle
+from speechllm_bench.settings.evaluation_config import TaskName
+from speechllm_bench.settings.experiments import load_study
+from speechllm_bench.settings.profiles import load_profile
+from speechllm_bench.storage import paths
+from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.tasks import TASKS, slots, trace
 from speechllm_bench.tasks.trace import MALFORMED, Trace
 from speechllm_bench.tasks.traced_slots import ABSENT, FORMS

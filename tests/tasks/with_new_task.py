@@ -10,10 +10,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from speechllm_bench import jobs, paths, runs, studies
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import progress, sizes
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.stored_runs import predictions
+from speechllm_bench.running import jobs
+from speechllm_bench.storage import paths, runs
 
 STUDY, PROFILE = "counting", "tiny"
 
@@ -32,7 +34,7 @@ def main() -> None:
     reports.write(STUDY, PROFILE)
     results = paths.results(PROFILE)
     found = {
-        "package": str(Path(paths.__file__).parent),
+        "package": str(Path(paths.__file__).parents[1]),
         "status": [row["status"] for row in rows],
         "predictions": [p.to_json() for p in predictions(first)],
         "score": runs.read_json(first.folder / "score.json"),

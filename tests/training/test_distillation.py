@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from speechllm_bench.config import ClassifierConfig, DistillationConfig, LoraConfig, RunConfig, StageConfig
 from speechllm_bench.data import questions
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.llm import load_llm
 from speechllm_bench.models.speech_llm import SpeechLLM, cross_entropy
+from speechllm_bench.settings.config import (
+    ClassifierConfig,
+    DistillationConfig,
+    LoraConfig,
+    RunConfig,
+    StageConfig,
+)
 from speechllm_bench.training import distillation, stages
 
 LORA = LoraConfig(rank=2, alpha=8, dropout=0.5)

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from speechllm_bench.config import FitConfig
 from speechllm_bench.errors import UserError
+from speechllm_bench.settings.config import FitConfig
 from speechllm_bench.training import learning_curve, loop
 
 

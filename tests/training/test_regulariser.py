@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from speechllm_bench.config import ClassifierConfig, StageConfig
 from speechllm_bench.errors import UserError
 from speechllm_bench.models.inputs import collate
-from speechllm_bench.schema import Entity, Example
+from speechllm_bench.settings.config import ClassifierConfig, StageConfig
+from speechllm_bench.storage.schema import Entity, Example
 from speechllm_bench.training import regulariser, stages
 
 

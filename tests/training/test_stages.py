@@ -10,13 +10,14 @@ import pytest
 import torch
 from conftest import ADAPTERS
 
-from speechllm_bench import identity, preparation
-from speechllm_bench.config import AnnotationConfig, LoraConfig, StageConfig
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators import Annotated, Question, stored
 from speechllm_bench.data.annotators.labels import train_labels as annotated
 from speechllm_bench.errors import UserError
 from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.planning import identity
+from speechllm_bench.running import preparation
+from speechllm_bench.settings.config import AnnotationConfig, LoraConfig, StageConfig
 from speechllm_bench.tasks import ner
 from speechllm_bench.tasks.trace import Trace
 from speechllm_bench.training import schedule, stages

@@ -5,11 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from speechllm_bench import arguments, cli, paths
-from speechllm_bench.config import FitConfig
+from speechllm_bench import cli
+from speechllm_bench.commands import arguments
 from speechllm_bench.errors import UserError
-from speechllm_bench.experiments import resolve
-from speechllm_bench.studies import load
+from speechllm_bench.planning.studies import load
+from speechllm_bench.settings.config import FitConfig
+from speechllm_bench.settings.experiments import resolve
+from speechllm_bench.storage import paths
 from speechllm_bench.training import tracking
 from speechllm_bench.training.loop import Point, fit
 

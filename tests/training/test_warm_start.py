@@ -7,8 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from speechllm_bench import identity, jobs, paths, runs
-from speechllm_bench.config import (
+from speechllm_bench.errors import UserError
+from speechllm_bench.models import ctc
+from speechllm_bench.models.adapters import mean_norm
+from speechllm_bench.planning import identity
+from speechllm_bench.running import jobs
+from speechllm_bench.settings.config import (
     AnnotationConfig,
     ClassifierConfig,
     DistillationConfig,
@@ -16,9 +20,7 @@ from speechllm_bench.config import (
     RunConfig,
     StageConfig,
 )
-from speechllm_bench.errors import UserError
-from speechllm_bench.models import ctc
-from speechllm_bench.models.adapters import mean_norm
+from speechllm_bench.storage import paths, runs
 from speechllm_bench.training import loop, stages
 from speechllm_bench.training.ctc_stage import WarmStart, padding
 

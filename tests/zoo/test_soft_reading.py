@@ -10,7 +10,7 @@ import torch
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import Example
+from speechllm_bench.storage.schema import Example
 from speechllm_bench.zoo.texts.soft_reading import Pieces, SoftReader
 
 SAID = "it broke down on friday the seventeenth in mayshaven"

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from speechllm_bench import runs
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.splits import split_named
 from speechllm_bench.data.frames import FrameStore, FrameWriter
@@ -16,7 +15,8 @@ from speechllm_bench.models import audio_llm as models
 from speechllm_bench.models.adapters import n_parameters
 from speechllm_bench.models.encoder import load_encoder
 from speechllm_bench.models.llm import load_llm, load_tokenizer
-from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import Example, Utterance
 from speechllm_bench.training import loop
 from speechllm_bench.zoo import audio_llm_mini, making, measuring, recipes
 from speechllm_bench.zoo.fitting import Item

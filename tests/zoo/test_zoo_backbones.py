@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from speechllm_bench import paths, runs
-from speechllm_bench.config import from_stored
 from speechllm_bench.errors import UserError
-from speechllm_bench.profiles import load_profile
+from speechllm_bench.settings.config import from_stored
+from speechllm_bench.settings.profiles import load_profile
+from speechllm_bench.storage import paths, runs
 from speechllm_bench.tasks import AUDIO
 from speechllm_bench.tasks.task import Draw
 from speechllm_bench.zoo import recipes
@@ -79,7 +79,7 @@ def test_llm_mini_loads_and_answers_in_json():
     from speechllm_bench.models.inputs import collate
     from speechllm_bench.models.llm import load_llm, load_tokenizer
     from speechllm_bench.models.speech_llm import SpeechLLM
-    from speechllm_bench.schema import Example
+    from speechllm_bench.storage.schema import Example
 
     folder("llm-mini")
     tokenizer, llm = load_tokenizer("zoo/llm-mini"), load_llm("zoo/llm-mini")

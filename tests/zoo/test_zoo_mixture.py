@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from speechllm_bench import identity, runs
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.models import decoding
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.strict import checked
+from speechllm_bench.planning import identity
+from speechllm_bench.settings.strict import checked
+from speechllm_bench.storage import runs
 from speechllm_bench.tasks import AUDIO, trace
 from speechllm_bench.training import loop
 from speechllm_bench.zoo import fitting, making, measuring, mixtures, recipes, skills

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from speechllm_bench import paths
 from speechllm_bench.audit import found, notebooks, report_files, run_files
 from speechllm_bench.audit.found import Found
 from speechllm_bench.errors import UserError
+from speechllm_bench.storage import paths
 
 
 @dataclass(frozen=True)

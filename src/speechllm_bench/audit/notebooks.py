@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from speechllm_bench import runs, sealed
 from speechllm_bench.audit.found import Found
 from speechllm_bench.errors import UserError
-from speechllm_bench.status import Status
+from speechllm_bench.storage import runs, sealed
+from speechllm_bench.storage.status import Status
 
 PART = "executed notebooks"
 REMEDY = "execute it again with `speechllm-bench notebook`"

@@ -8,12 +8,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from speechllm_bench import numbers, paths, runs, sealed, studies
 from speechllm_bench.audit.found import Found
 from speechllm_bench.errors import UserError
-from speechllm_bench.overrides import split
-from speechllm_bench.profiles import known_profiles
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import stamps, study, summary
+from speechllm_bench.settings.overrides import split
+from speechllm_bench.settings.profiles import known_profiles
+from speechllm_bench.storage import numbers, paths, runs, sealed
 
 PART = "tables and summary from scores"
 NUMBERS = ("numbers.json", "numbers.tex")

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from speechllm_bench import backbones as folders
-from speechllm_bench import paths, rescore, runs, sealed
 from speechllm_bench.audit.found import Found
+from speechllm_bench.commands import rescore
 from speechllm_bench.data import clips
 from speechllm_bench.data.audio import to_int16
 from speechllm_bench.data.corpora import shipped
@@ -19,7 +19,8 @@ from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.errors import UserError
 from speechllm_bench.reports.stored_runs import read_curve
-from speechllm_bench.status import Status
+from speechllm_bench.storage import paths, runs, sealed
+from speechllm_bench.storage.status import Status
 
 DROPPED = "delete its folder; the stage starts anew"
 

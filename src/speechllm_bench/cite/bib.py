@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 
-from speechllm_bench import paths, studies
-from speechllm_bench.numbers import Number, escaped
-from speechllm_bench.strict import read_yaml
+from speechllm_bench.planning import studies
+from speechllm_bench.settings.strict import read_yaml
+from speechllm_bench.storage import paths
+from speechllm_bench.storage.numbers import Number, escaped
 
 ARXIV = re.compile(r"https://arxiv\.org/abs/(\d{4}\.\d{5})")
 SUITE = "speechllm_bench"

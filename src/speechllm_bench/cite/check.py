@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from speechllm_bench import numbers
 from speechllm_bench.cite import sliced, why
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.numbers import Cell, Number, escaped
-from speechllm_bench.overrides import base_profile
-from speechllm_bench.profiles import known_profiles
+from speechllm_bench.settings.overrides import base_profile
+from speechllm_bench.settings.profiles import known_profiles
+from speechllm_bench.storage import numbers
+from speechllm_bench.storage.numbers import Cell, Number, escaped
 
 ID = re.compile(r"(?<![\w/.])[A-Za-z0-9][\w.+=,%-]*(?:/[\w.:+-]+){4}(?:@[\w.:+=-]+)?(?![\w/])")
 MACRO = re.compile(r"\\(bench(?:value|interval)?)\{([^{}]*)\}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from speechllm_bench.numbers import Number, escaped
+from speechllm_bench.storage.numbers import Number, escaped
 
 SHORT = 12  # hex digits of a commit
 

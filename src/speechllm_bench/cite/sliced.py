@@ -10,11 +10,11 @@ import fnmatch
 from dataclasses import replace
 from functools import cache
 
-from speechllm_bench import numbers
 from speechllm_bench.errors import UserError
-from speechllm_bench.numbers import Cell, Number
 from speechllm_bench.reports.comparing import Comparing
 from speechllm_bench.stats import Comparison, with_interval
+from speechllm_bench.storage import numbers
+from speechllm_bench.storage.numbers import Cell, Number
 
 SIGN = "@"
 

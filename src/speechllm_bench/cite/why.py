@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from speechllm_bench import identity, paths, places, runs, studies
 from speechllm_bench.cite import sliced
-from speechllm_bench.config import RunConfig, from_stored
 from speechllm_bench.errors import UserError
-from speechllm_bench.experiments import Study
-from speechllm_bench.numbers import Number, Row
+from speechllm_bench.planning import identity, places, studies
+from speechllm_bench.planning.studies import Run
 from speechllm_bench.reports import cells
-from speechllm_bench.status import Status
-from speechllm_bench.studies import Run
+from speechllm_bench.settings.config import RunConfig, from_stored
+from speechllm_bench.settings.experiments import Study
+from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage.numbers import Number, Row
+from speechllm_bench.storage.status import Status
 
 NONE = "none"
 

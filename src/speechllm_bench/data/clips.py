@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 
-from speechllm_bench import runs
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Voice
+from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import Voice
 
 MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # each byte with its bits reversed
 COMPRESSION = 0.96  # of libsndfile's scale for Opus, 18 kbit/s at 16 kHz

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from speechllm_bench.data import forked
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Voice
+from speechllm_bench.storage.schema import Voice
 
 ESPEAK_RATE = 22050  # Hz, of all espeak-ng voices
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Voice
+from speechllm_bench.storage.schema import Voice
 
 
 class Speaker(Protocol):

@@ -13,8 +13,8 @@ from types import TracebackType
 
 import numpy as np
 
-from speechllm_bench import runs, sealed
 from speechllm_bench.errors import UserError
+from speechllm_bench.storage import runs, sealed
 
 _FRAMES, _INDEX = "frames.bin", "index.json"
 _DTYPE = np.dtype("<f2")

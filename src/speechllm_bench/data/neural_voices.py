@@ -18,11 +18,11 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from speechllm_bench import paths, runs
 from speechllm_bench.data import forked
 from speechllm_bench.data.audio import resample, to_int16
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.schema import Voice
+from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage.schema import Voice
 
 LONGEST_PATH = 140  # bytes; the 160 that espeak-ng has hold a file's name besides
 RATE = 16000  # Hz, of what `serve` answers

@@ -9,7 +9,7 @@ from itertools import islice
 
 from speechllm_bench.data.corpora import spoken_instructions
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Example, SlotType, Utterance
+from speechllm_bench.storage.schema import Example, SlotType, Utterance
 from speechllm_bench.tasks import TASKS
 from speechllm_bench.tasks.prompt import SYSTEM, PromptStyle
 from speechllm_bench.tasks.task import Draw

@@ -27,7 +27,7 @@ from speechllm_bench.data.clips import Clips
 from speechllm_bench.data.espeak import ESPEAK_RATE
 from speechllm_bench.data.forked import end_with_the_asker
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Utterance, Voice
+from speechllm_bench.storage.schema import Utterance, Voice
 
 SYNTHESIS_VERSION = 1
 """Part of a corpus's identity: raised when a change here, in espeak.py or in channel.py changes samples."""

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from speechllm_bench.config import RunConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora.scope import Scope
-from speechllm_bench.evaluation_config import LANGUAGES
-from speechllm_bench.schema import Gold
+from speechllm_bench.settings.config import RunConfig
+from speechllm_bench.settings.evaluation_config import LANGUAGES
+from speechllm_bench.storage.schema import Gold
 from speechllm_bench.tasks import TASKS
 
 CLASSIFIED = {"entities", "sentiment"}  # what a stage's classifier learns

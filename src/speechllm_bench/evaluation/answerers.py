@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from speechllm_bench.schema import Example, Prediction, Utterance
+from speechllm_bench.storage.schema import Example, Prediction, Utterance
 from speechllm_bench.tasks import slots
 from speechllm_bench.tasks.slots import MAX_DISTRACTORS
 

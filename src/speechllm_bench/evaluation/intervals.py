@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from speechllm_bench import metrics, runs, sealed, stats
+from speechllm_bench import metrics, stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.stats import Comparison, SpeakerSums, Statistic
+from speechllm_bench.storage import runs, sealed
 
 _known: dict[str, Comparison] = {}  # by the digest of what each rests on
 _used: set[str] = set()

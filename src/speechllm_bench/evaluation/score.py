@@ -16,7 +16,7 @@ import numpy as np
 from speechllm_bench import stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import intervals, seeds
-from speechllm_bench.schema import Prediction, SlotType, Utterance
+from speechllm_bench.storage.schema import Prediction, SlotType, Utterance
 from speechllm_bench.tasks import METRICS, TASKS, slots, transcription
 from speechllm_bench.tasks.task import Parse
 

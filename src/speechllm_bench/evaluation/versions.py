@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.metrics import Counts, partial_match
-from speechllm_bench.overrides import base_profile
+from speechllm_bench.settings.overrides import base_profile
 from speechllm_bench.tasks.slots import given
 
 VERSION_1_PROFILES = ("smoke", "mini")

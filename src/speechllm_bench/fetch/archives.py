@@ -12,9 +12,9 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from speechllm_bench import paths, runs
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch.sources import Archive
+from speechllm_bench.storage import paths, runs
 
 CHUNK = 2**20  # bytes
 SECONDS = 60  # without a byte

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from speechllm_bench import runs
 from speechllm_bench.fetch.pinned import Folder, Wheel
 from speechllm_bench.fetch.weights import write_json
+from speechllm_bench.storage import runs
 
 RECORD = "fetched.json"
 RECORD_VERSION = 1

@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from speechllm_bench import leftovers, paths, runs
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch import folder_card, llama, whisper
 from speechllm_bench.fetch.pinned import Folder, pins
 from speechllm_bench.fetch.wheels import Download, extract, pip_download, wheel_file
+from speechllm_bench.storage import leftovers, paths, runs
 
 Tell = Callable[[str, float], None]
 """What is being done, and the mebibytes of it that are now done."""

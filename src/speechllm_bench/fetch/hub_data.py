@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from speechllm_bench import runs
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch.hub import told
 from speechllm_bench.fetch.sources import HubData
+from speechllm_bench.storage import runs
 
 Load = Callable[[HubData, str], Iterable[dict]]
 """The rows of a split, each recording under `audio` with its `bytes`."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from speechllm_bench.strict import Strict, load_yaml
+from speechllm_bench.settings.strict import Strict, load_yaml
 
 PINS = Path(__file__).with_name("pinned.yaml")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from speechllm_bench.strict import Strict, load_yaml
+from speechllm_bench.settings.strict import Strict, load_yaml
 
 SOURCES = Path(__file__).with_name("sources.yaml")
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-from speechllm_bench import leftovers, paths, runs
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch.pinned import Payload, Wheel
+from speechllm_bench.storage import leftovers, paths, runs
 
 Download = Callable[[str, Wheel, Path], Path]
 """Package, its pins and a folder to download into -> the wheel's file there."""

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from speechllm_bench import runs
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch.ctranslate2 import read_variables
 from speechllm_bench.fetch.weights import write_json, write_safetensors
+from speechllm_bench.storage import runs
 
 Variables = dict[str, np.ndarray]
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from speechllm_bench.adapter_config import (
+from speechllm_bench.settings.adapter_config import (
     FRAMES_PER_30S,
     AdapterConfig,
     CNNConfig,

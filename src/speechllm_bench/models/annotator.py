@@ -10,7 +10,7 @@ from speechllm_bench.data.annotators import Annotated, Question, entities
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import Utterance
+from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.tasks import ner
 
 MAX_NEW_TOKENS = 72

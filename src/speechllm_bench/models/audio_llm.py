@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2AudioEncoder
 from transformers import Qwen2AudioForConditionalGeneration as Qwen2Audio
 
-from speechllm_bench.config import Precision
 from speechllm_bench.models.adapters import Adapter
 from speechllm_bench.models.encoder import (
     MAX_SAMPLES,
@@ -28,6 +27,7 @@ from speechllm_bench.models.encoder import (
 )
 from speechllm_bench.models.llm import plain_decoding
 from speechllm_bench.models.pretrained import load_pretrained
+from speechllm_bench.settings.config import Precision
 
 FRAMES_A_SECOND = 25
 SILENCE = 4 * SAMPLES_PER_FRAME  # samples behind the audio that its last frame can see

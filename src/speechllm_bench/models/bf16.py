@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from speechllm_bench.config import Precision
+from speechllm_bench.settings.config import Precision
 
 INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 PAYS = 1.3

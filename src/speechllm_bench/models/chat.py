@@ -12,7 +12,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Example
+from speechllm_bench.storage.schema import Example
 from speechllm_bench.tasks.prompt import AUDIO
 
 DATE = "26 Jul 2024"

@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from speechllm_bench import runs, sealed
 from speechllm_bench.errors import UserError
 from speechllm_bench.models.inputs import pad_frames
 from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.storage import runs, sealed
 
 BLANK = 0  # its place among the scores; token i of the head has place i + 1
 BLANK_DEVIATION = 0.05  # of the blank's initial values

@@ -15,7 +15,7 @@ from speechllm_bench.models.chat import answer_ends
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.llm import merged_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import Example, Prediction, Utterance
+from speechllm_bench.storage.schema import Example, Prediction, Utterance
 
 
 def decode(

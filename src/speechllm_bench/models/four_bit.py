@@ -15,7 +15,7 @@ from speechllm_bench.errors import UserError
 PACKAGE = "bitsandbytes"
 
 
-def settings() -> dict:
+def packing() -> dict:
     """Keywords of `from_pretrained`; UserError where there is no CUDA GPU, or no bitsandbytes."""
     if not torch.cuda.is_available():
         raise UserError(

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.models.chat import chat_prompt, text_begin, turn_end
-from speechllm_bench.schema import Example
+from speechllm_bench.storage.schema import Example
 from speechllm_bench.tasks.prompt import AUDIO
 
 SPEECH_BEGINS, SPEECH_ENDS = "<|audio_bos|>", "<|audio_eos|>"  # of Qwen2-Audio's tokenizer

@@ -18,10 +18,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from speechllm_bench.config import LoraConfig, Precision
 from speechllm_bench.errors import UserError
 from speechllm_bench.models.bf16 import computes_in_bf16, keep_linears_in_bf16
 from speechllm_bench.models.pretrained import load_pretrained, loaded
+from speechllm_bench.settings.config import LoraConfig, Precision
 
 _KEPT = {
     *("bos_token_id", "eos_token_id", "pad_token_id"),

@@ -11,11 +11,12 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from speechllm_bench import backbones, paths
-from speechllm_bench.config import Precision
+from speechllm_bench import backbones
 from speechllm_bench.errors import UserError
 from speechllm_bench.models import four_bit
 from speechllm_bench.models.kept_memory import keep_freed_memory
+from speechllm_bench.settings.config import Precision
+from speechllm_bench.storage import paths
 
 logging.disable_progress_bar()  # of the tensors of each model, which load within seconds
 warnings.filterwarnings(
@@ -36,7 +37,7 @@ def load_pretrained(
     random numbers.
     """
     keep_freed_memory()  # whoever loads a backbone computes with it
-    packed = four_bit.settings() if precision == "nf4" else {}
+    packed = four_bit.packing() if precision == "nf4" else {}
     model, found = loaded(
         kind.from_pretrained,
         name,

@@ -21,12 +21,12 @@ from matplotlib.figure import Figure
 from speechllm_bench import metrics, stats
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.evaluation import score, versions
-from speechllm_bench.experiments import Study
+from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, floors, looks
 from speechllm_bench.reports.looks import Looks
 from speechllm_bench.reports.stored_runs import predictions
-from speechllm_bench.schema import Prediction, SlotType, Utterance
-from speechllm_bench.studies import Result
+from speechllm_bench.settings.experiments import Study
+from speechllm_bench.storage.schema import Prediction, SlotType, Utterance
 from speechllm_bench.tasks import slots
 
 COLUMNS = ["bucket", "metric", "value", "low", "high", "pairs", "turns"]

@@ -1,4 +1,4 @@
-"""Cells of a study's tables with their ids: what `numbers.json` holds of it (`speechllm_bench.numbers`)."""
+"""Cells of a study's tables with their ids: what `numbers.json` holds of it (`storage.numbers`)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from speechllm_bench import identity, numbers, stats
-from speechllm_bench.experiments import Study
-from speechllm_bench.numbers import Cell, Row
+from speechllm_bench import stats
+from speechllm_bench.planning import identity
+from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import tables
-from speechllm_bench.studies import Result
+from speechllm_bench.settings.experiments import Study
+from speechllm_bench.storage import numbers
+from speechllm_bench.storage.numbers import Cell, Row
 
 NO_CELLS = (
     "variant",

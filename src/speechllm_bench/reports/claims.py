@@ -7,15 +7,16 @@ from typing import Literal
 
 import pandas as pd
 
-from speechllm_bench import stats, studies
-from speechllm_bench.experiments import Study
-from speechllm_bench.overrides import base_profile
-from speechllm_bench.reported import ClaimConfig
+from speechllm_bench import stats
+from speechllm_bench.planning import studies
+from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import floors, measured, tables
 from speechllm_bench.reports.tables import ONE_SEED_NOTE
-from speechllm_bench.schema import Interval
+from speechllm_bench.settings.experiments import Study
+from speechllm_bench.settings.overrides import base_profile
+from speechllm_bench.settings.reported import ClaimConfig
 from speechllm_bench.stats import ALPHA, ONE_SEED, alike, differ, with_interval
-from speechllm_bench.studies import Result
+from speechllm_bench.storage.schema import Interval
 
 BELOW_FLOOR: Literal["not testable here: below the floor"] = "not testable here: below the floor"
 Verdict = Literal[

@@ -20,14 +20,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechllm_bench import stats, studies
+from speechllm_bench import stats
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, seeds, versions
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import breakdown, figures, looks, stored_runs
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.stored_runs import StoredRun, read_curve
-from speechllm_bench.schema import Prediction, SlotType
+from speechllm_bench.storage.schema import Prediction, SlotType
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS, Metric, slots
 
 ALL = "all turns"

@@ -23,7 +23,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from speechllm_bench.reports import tables
 from speechllm_bench.reports.looks import Looks, of_names
-from speechllm_bench.runs import write_bytes
+from speechllm_bench.storage.runs import write_bytes
 from speechllm_bench.tasks import MAIN_METRICS, METRICS
 
 WIDTHS = {"column": 3.35, "page": 7.0}

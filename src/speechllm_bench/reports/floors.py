@@ -12,11 +12,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from speechllm_bench.evaluation import score
-from speechllm_bench.evaluation_config import EvaluationConfig
+from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports.stored_runs import comparable, scores_of
-from speechllm_bench.schema import Interval
-from speechllm_bench.status import Status
-from speechllm_bench.studies import Result
+from speechllm_bench.settings.evaluation_config import EvaluationConfig
+from speechllm_bench.storage.schema import Interval
+from speechllm_bench.storage.status import Status
 from speechllm_bench.tasks import METRICS, TASKS
 
 LINES = {

@@ -18,11 +18,11 @@ import pandas as pd
 from matplotlib import figure as mpl_figure
 from pydantic import Field, model_validator
 
-from speechllm_bench import numbers, paths, runs
-from speechllm_bench.numbers import Cell, Row
-from speechllm_bench.overrides import base_profile
 from speechllm_bench.reports import figures, tables
-from speechllm_bench.strict import Name, Prose, Strict, load_yaml, refuse_repeated
+from speechllm_bench.settings.overrides import base_profile
+from speechllm_bench.settings.strict import Name, Prose, Strict, load_yaml, refuse_repeated
+from speechllm_bench.storage import numbers, paths, runs
+from speechllm_bench.storage.numbers import Cell, Row
 
 NOT_TESTED = "no study tests it"
 OTHER_SCALE = "another scale"

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from speechllm_bench.evaluation import score
-from speechllm_bench.experiments import Study
+from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, floors, looks, measured
+from speechllm_bench.settings.experiments import Study
 from speechllm_bench.stats import with_interval
-from speechllm_bench.studies import Result
 from speechllm_bench.tasks import ner
 
 AXES = {"context": "turns of context", "distractors": "distractors"}

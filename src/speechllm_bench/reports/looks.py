@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple, cast, get_args
 
-from speechllm_bench import axes
-from speechllm_bench.axes import Colour, Marker, Value
-from speechllm_bench.experiments import Study
+from speechllm_bench.settings import axes
+from speechllm_bench.settings.axes import Colour, Marker, Value
+from speechllm_bench.settings.experiments import Study
 
 FIRST = "control"
 """The axis that goes before others: what hears nothing looks alike in all studies."""

@@ -12,11 +12,11 @@ import pandas as pd
 from speechllm_bench import stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, seeds
+from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import floors, tables
 from speechllm_bench.reports.stored_runs import comparable, scores_of
-from speechllm_bench.schema import Interval
 from speechllm_bench.stats import LEAST_DIFFERENCE, Comparison, differ
-from speechllm_bench.studies import Result
+from speechllm_bench.storage.schema import Interval
 from speechllm_bench.tasks import METRICS, USUAL
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from speechllm_bench import runs, stats
+from speechllm_bench import stats
 from speechllm_bench.errors import UserError
-from speechllm_bench.experiments import Study
-from speechllm_bench.numbers import Row, escaped
 from speechllm_bench.reports import tables
+from speechllm_bench.settings.experiments import Study
+from speechllm_bench.storage import runs
+from speechllm_bench.storage.numbers import Row, escaped
 from speechllm_bench.tasks import MAIN_METRICS, TASKS
 
 COLUMN, PAGE = 240, 500  # points, of the narrowest of IEEE, ISCA and ACL

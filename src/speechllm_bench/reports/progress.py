@@ -9,14 +9,14 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechllm_bench import studies
 from speechllm_bench.evaluation import versions
-from speechllm_bench.experiments import Study
+from speechllm_bench.planning import studies
+from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, floors, looks
 from speechllm_bench.reports.stored_runs import LATER, curve_text, read_curve
-from speechllm_bench.schema import CURVE_COLUMNS, SECONDS
-from speechllm_bench.status import Status
-from speechllm_bench.studies import Result
+from speechllm_bench.settings.experiments import Study
+from speechllm_bench.storage.schema import CURVE_COLUMNS, SECONDS
+from speechllm_bench.storage.status import Status
 from speechllm_bench.tasks import MAIN_METRICS
 
 

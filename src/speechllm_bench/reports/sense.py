@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 
 from speechllm_bench import stats
 from speechllm_bench.evaluation import score, seeds
-from speechllm_bench.experiments import Study
 from speechllm_bench.metrics.slue_score import mean_of_tasks
+from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, looks, measured
 from speechllm_bench.reports.stored_runs import scores_of
-from speechllm_bench.schema import Interval
-from speechllm_bench.studies import Result
+from speechllm_bench.settings.experiments import Study
+from speechllm_bench.storage.schema import Interval
 from speechllm_bench.tasks import METRICS, ner, sentiment, transcription
 
 MAIN = {task.name: task.main for module in (transcription, ner, sentiment) for task in module.TASKS}
@@ -73,7 +73,7 @@ def gains(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def settings(rows: Sequence[Result], task: str) -> pd.DataFrame:
+def settings_table(rows: Sequence[Result], task: str) -> pd.DataFrame:
     """One row a model and setting that was scored: the task's main metric with `low` and `high`."""
     lines = []
     for (model, setting), asked in by_setting(rows).items():
@@ -86,7 +86,7 @@ def settings_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     """A panel a task: its main metric with intervals, a group of bars a setting, a bar a model; None where
     nothing was scored.
     """
-    frames = {task: frame for task in TASKS if len(frame := settings(rows, task))}
+    frames = {task: frame for task in TASKS if len(frame := settings_table(rows, task))}
     if not frames:
         return None
     figure, axes = figures.panels(len(frames), "page")

@@ -18,11 +18,11 @@ from pandas.io.formats.style import Styler
 from speechllm_bench.data.audio import SAMPLE_RATE
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.evaluation import score, versions
-from speechllm_bench.experiments import Study
+from speechllm_bench.planning.studies import Plan, Result, Run
 from speechllm_bench.reports import figures
 from speechllm_bench.reports.stored_runs import predictions, read_curve
-from speechllm_bench.schema import Prediction, SlotType, Utterance
-from speechllm_bench.studies import Plan, Result, Run
+from speechllm_bench.settings.experiments import Study
+from speechllm_bench.storage.schema import Prediction, SlotType, Utterance
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS
 from speechllm_bench.tasks.slots import ERROR_KINDS
 

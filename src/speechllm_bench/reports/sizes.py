@@ -11,11 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from speechllm_bench.experiments import Study
+from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, floors, looks, measured
 from speechllm_bench.reports.looks import Looks
+from speechllm_bench.settings.experiments import Study
 from speechllm_bench.stats import with_interval
-from speechllm_bench.studies import Result
 from speechllm_bench.tasks import MAIN_METRICS
 
 BESIDE = 1.06  # of variants of one size, each is drawn so many times as far right as the one before

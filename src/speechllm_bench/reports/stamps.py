@@ -13,9 +13,9 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from speechllm_bench import numbers, paths, runs, sealed
 from speechllm_bench.errors import UserError
-from speechllm_bench.studies import Result
+from speechllm_bench.planning.studies import Result
+from speechllm_bench.storage import numbers, paths, runs, sealed
 
 LIBRARIES = ("numpy", "pandas", "matplotlib", "fonttools", "tabulate")
 COMPILED = "__pycache__"

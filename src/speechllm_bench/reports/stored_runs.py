@@ -13,11 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from speechllm_bench import places, runs, sealed, studies
 from speechllm_bench.errors import UserError
-from speechllm_bench.numbers import Row
-from speechllm_bench.schema import CURVE_COLUMNS, Prediction
-from speechllm_bench.studies import Result, Run
+from speechllm_bench.planning import places, studies
+from speechllm_bench.planning.studies import Result, Run
+from speechllm_bench.storage import runs, sealed
+from speechllm_bench.storage.numbers import Row
+from speechllm_bench.storage.schema import CURVE_COLUMNS, Prediction
 
 LATER = "f1_v2"
 """A metric that older curves lack, which tells no two trainings apart."""

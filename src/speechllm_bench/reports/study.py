@@ -12,10 +12,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechllm_bench import numbers, paths, runs, studies
 from speechllm_bench.evaluation import intervals
-from speechllm_bench.experiments import Study
-from speechllm_bench.extras import EXTRAS, FIGURES, TABLES
+from speechllm_bench.planning import studies
+from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import (
     cells,
     claims,
@@ -27,7 +26,9 @@ from speechllm_bench.reports import (
     stamps,
     tables,
 )
-from speechllm_bench.studies import Result
+from speechllm_bench.settings.experiments import Study
+from speechllm_bench.settings.extras import EXTRAS, FIGURES, TABLES
+from speechllm_bench.storage import numbers, paths, runs
 from speechllm_bench.tasks import TASKS
 
 

@@ -11,18 +11,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
-from speechllm_bench import catalogue, paths, runs, studies
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import intervals, versions
-from speechllm_bench.experiments import Study
-from speechllm_bench.extras import EXTRAS
-from speechllm_bench.profiles import Profile
+from speechllm_bench.planning import studies
+from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import claims, measured, stamps, tables
 from speechllm_bench.reports.claims import Verdict
-from speechllm_bench.schema import Interval
+from speechllm_bench.settings import catalogue
+from speechllm_bench.settings.experiments import Study
+from speechllm_bench.settings.extras import EXTRAS
+from speechllm_bench.settings.profiles import Profile
 from speechllm_bench.stats import with_interval
-from speechllm_bench.status import Status
-from speechllm_bench.studies import Result
+from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage.schema import Interval
+from speechllm_bench.storage.status import Status
 from speechllm_bench.tasks import TASKS
 
 FOLDERS = {"figure": "figures/{}_%s.png", "table": "tables/{}_%s.md"}

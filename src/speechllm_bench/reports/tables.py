@@ -13,12 +13,12 @@ import pandas as pd
 
 from speechllm_bench import stats
 from speechllm_bench.errors import UserError
-from speechllm_bench.overrides import base_profile
+from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import floors
-from speechllm_bench.runs import write_text
+from speechllm_bench.settings.overrides import base_profile
 from speechllm_bench.stats import ALPHA, LEAST_DIFFERENCE, ONE_SEED, with_interval
-from speechllm_bench.status import Status
-from speechllm_bench.studies import Result
+from speechllm_bench.storage.runs import write_text
+from speechllm_bench.storage.status import Status
 from speechllm_bench.tasks import METRICS, TASKS, Metric
 from speechllm_bench.tasks.metric import PER_CENT
 

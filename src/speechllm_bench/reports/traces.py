@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from speechllm_bench import metrics
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
-from speechllm_bench.experiments import Study
+from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, floors, looks
 from speechllm_bench.reports.stored_runs import predictions
-from speechllm_bench.schema import Interval, Prediction
+from speechllm_bench.settings.experiments import Study
 from speechllm_bench.stats import with_interval
-from speechllm_bench.studies import Result
+from speechllm_bench.storage.schema import Interval, Prediction
 from speechllm_bench.tasks import METRICS, TASKS, trace
 from speechllm_bench.tasks.metric import TOKENS
 

@@ -13,10 +13,11 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
-from speechllm_bench import catalogue, numbers, paths
 from speechllm_bench.errors import UserError
-from speechllm_bench.overrides import base_profile
 from speechllm_bench.reports import stamps
+from speechllm_bench.settings import catalogue
+from speechllm_bench.settings.overrides import base_profile
+from speechllm_bench.storage import numbers, paths
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

@@ -10,15 +10,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from speechllm_bench import paths, runs, studies
 from speechllm_bench.cite import bib
 from speechllm_bench.errors import UserError
-from speechllm_bench.numbers import Row
-from speechllm_bench.overrides import base_profile
-from speechllm_bench.profiles import known_profiles
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import cells, ledger, stored_runs, study
+from speechllm_bench.settings.overrides import base_profile
+from speechllm_bench.settings.profiles import known_profiles
+from speechllm_bench.settings.strict import load_yaml
 from speechllm_bench.site import draws, packed, payload, recordings
-from speechllm_bench.strict import load_yaml
+from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage.numbers import Row
 
 FORMAT = 2  # of the data: raised when the page needs it otherwise
 NOTE = "@NOTE@"  # stands in entries of BibTeX where the page puts the ids

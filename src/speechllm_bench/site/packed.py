@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from speechllm_bench import runs
+from speechllm_bench.storage import runs
 
 DIGITS = 12  # of counts: intervals made of them agree to 1e-9 with those of the unrounded ones
 

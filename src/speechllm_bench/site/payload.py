@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from speechllm_bench.evaluation import score, seeds, versions
-from speechllm_bench.experiments import Study
-from speechllm_bench.numbers import Row
-from speechllm_bench.overrides import base_profile
 from speechllm_bench.reports import comparing, looks, stored_runs, tables
 from speechllm_bench.reports.stored_runs import read_curve
+from speechllm_bench.settings.experiments import Study
+from speechllm_bench.settings.overrides import base_profile
 from speechllm_bench.site import packed
+from speechllm_bench.storage.numbers import Row
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS, Metric
 
 RULES = {"f1", "precision", "recall", "quotient", "rate", "macro", "weighted"}

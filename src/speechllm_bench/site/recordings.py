@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import soundfile
 
-from speechllm_bench import paths, runs
+from speechllm_bench.storage import paths, runs
 
 COMPRESSION = 0.99  # of libsndfile's scale for Opus
 MOST_BYTES = 5_000_000

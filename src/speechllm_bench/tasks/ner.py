@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from speechllm_bench.metrics import f1, ner_f1
-from speechllm_bench.schema import ENTITY_TAGS, Example, Prediction, Utterance
+from speechllm_bench.storage.schema import ENTITY_TAGS, Example, Prediction, Utterance
 from speechllm_bench.tasks.metric import PARSE_FAILURES, UNPARSABLE, Metric
 from speechllm_bench.tasks.prompt import DIALOGUE, Wordings, user_message
 from speechllm_bench.tasks.task import Counted, Draw, Parse, Task, answers

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from speechllm_bench.schema import Turn
+from speechllm_bench.storage.schema import Turn
 
 PromptStyle = Literal["english"]
 """Wording of the prompts besides the terse one (None), which the embedded LLMs were trained on.

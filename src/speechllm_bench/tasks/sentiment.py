@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from speechllm_bench.metrics import class_f1
-from speechllm_bench.schema import SENTIMENTS, Example, Prediction, Utterance
+from speechllm_bench.storage.schema import SENTIMENTS, Example, Prediction, Utterance
 from speechllm_bench.tasks.metric import PARSE_FAILURES, UNPARSABLE, Metric
 from speechllm_bench.tasks.prompt import DIALOGUE, Wordings, user_message
 from speechllm_bench.tasks.task import Counted, Draw, Parse, Task, answers

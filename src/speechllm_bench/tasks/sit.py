@@ -24,7 +24,7 @@ from typing import NamedTuple
 from num2words import num2words
 
 from speechllm_bench.metrics import exact_match, quotient
-from speechllm_bench.schema import Example, Gold, Prediction, SlotType, Utterance
+from speechllm_bench.storage.schema import Example, Gold, Prediction, SlotType, Utterance
 from speechllm_bench.tasks.metric import Metric
 from speechllm_bench.tasks.prompt import DIALOGUE, Wordings, user_message
 from speechllm_bench.tasks.slots import spoken_name

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from speechllm_bench.metrics import exact_match, f1, pairs, partial_match, precision, quotient, recall, slu_f1
-from speechllm_bench.schema import Example, Prediction, SlotType, Utterance
+from speechllm_bench.storage.schema import Example, Prediction, SlotType, Utterance
 from speechllm_bench.tasks.metric import PARSE_FAILURES, TOKENS, UNPARSABLE, Metric
 from speechllm_bench.tasks.prompt import (
     DIALOGUE,

@@ -7,7 +7,7 @@ of encoder frames, so adapter, prompt and decoding are those of every other task
 
 from __future__ import annotations
 
-from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.storage.schema import Example, Utterance
 from speechllm_bench.tasks import sit
 from speechllm_bench.tasks.prompt import DIALOGUE, Wordings, user_message
 from speechllm_bench.tasks.task import Draw, Task

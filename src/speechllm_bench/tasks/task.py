@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Example, Gold, Prediction, SlotType, Utterance
+from speechllm_bench.storage.schema import Example, Gold, Prediction, SlotType, Utterance
 from speechllm_bench.tasks.metric import Metric
 from speechllm_bench.tasks.prompt import PromptStyle
 

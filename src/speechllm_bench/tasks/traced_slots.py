@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from speechllm_bench.metrics import pairs, quotient, wer
-from speechllm_bench.schema import Example, Prediction, Utterance
+from speechllm_bench.storage.schema import Example, Prediction, Utterance
 from speechllm_bench.tasks import slots
 from speechllm_bench.tasks.metric import RATIO, TOKENS, Metric
 from speechllm_bench.tasks.prompt import PromptStyle, Wordings, contains

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from speechllm_bench.metrics import wer
-from speechllm_bench.schema import Example, Prediction, Utterance
+from speechllm_bench.storage.schema import Example, Prediction, Utterance
 from speechllm_bench.tasks.metric import RATIO, Metric
 from speechllm_bench.tasks.prompt import DIALOGUE, Wordings, user_message
 from speechllm_bench.tasks.task import Counted, Draw, Parse, Task

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from speechllm_bench.config import StageConfig
 from speechllm_bench.data import questions
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.errors import UserError
@@ -25,7 +24,8 @@ from speechllm_bench.evaluation import score
 from speechllm_bench.models import ctc
 from speechllm_bench.models.inputs import pad_frames
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import Utterance
+from speechllm_bench.settings.config import StageConfig
+from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.tasks import transcription
 
 

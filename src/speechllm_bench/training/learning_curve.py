@@ -9,8 +9,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from speechllm_bench import runs, sealed
-from speechllm_bench.schema import CURVE_COLUMNS, SECONDS
+from speechllm_bench.storage import runs, sealed
+from speechllm_bench.storage.schema import CURVE_COLUMNS, SECONDS
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from speechllm_bench import runs, sealed
-from speechllm_bench.config import FitConfig
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import SECONDS
-from speechllm_bench.status import Status
+from speechllm_bench.settings.config import FitConfig
+from speechllm_bench.storage import runs, sealed
+from speechllm_bench.storage.schema import SECONDS
+from speechllm_bench.storage.status import Status
 from speechllm_bench.training.learning_curve import Point
 from speechllm_bench.training.schedule import learning_rate
 from speechllm_bench.training.stopping import Stopping

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from speechllm_bench.config import ClassifierConfig, StageConfig
 from speechllm_bench.errors import UserError
 from speechllm_bench.models import adapters
 from speechllm_bench.models.classifier import Classifier
 from speechllm_bench.models.inputs import Batch
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import ENTITY_TAGS, SENTIMENTS, Utterance
+from speechllm_bench.settings.config import ClassifierConfig, StageConfig
+from speechllm_bench.storage.schema import ENTITY_TAGS, SENTIMENTS, Utterance
 
 LABELS = (*ENTITY_TAGS, *SENTIMENTS)
 

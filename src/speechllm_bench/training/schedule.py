@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from speechllm_bench.data.corpora import spoken_instructions
-from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.storage.schema import Example, Utterance
 from speechllm_bench.tasks import TASKS
 
 BUCKET = 32  # batches sorted together by length: little padding, still well mixed

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from speechllm_bench.config import RunConfig, StageConfig, TaskName, Text
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators.labels import train_labels as annotated
 from speechllm_bench.data.frames import FrameStore
@@ -24,7 +23,8 @@ from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.inputs import collate, n_targets, prompt_tokens
 from speechllm_bench.models.llm import device, load_llm, load_tokenizer, with_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import Example, SlotType, Utterance
+from speechllm_bench.settings.config import RunConfig, StageConfig, TaskName, Text
+from speechllm_bench.storage.schema import Example, SlotType, Utterance
 from speechllm_bench.tasks import TASKS, USUAL
 from speechllm_bench.tasks.trace import Trace
 from speechllm_bench.training import distillation, schedule

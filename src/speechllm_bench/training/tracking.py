@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from speechllm_bench import paths
-from speechllm_bench.config import RunConfig
 from speechllm_bench.errors import UserError
+from speechllm_bench.settings.config import RunConfig
+from speechllm_bench.storage import paths
 from speechllm_bench.training import learning_curve
 from speechllm_bench.training.loop import Point
 

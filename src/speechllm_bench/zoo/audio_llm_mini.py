@@ -29,7 +29,6 @@ from transformers import (
 )
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from speechllm_bench import identity, paths, runs
 from speechllm_bench.data import synthesis
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.frames import FrameStore, FrameWriter
@@ -38,7 +37,9 @@ from speechllm_bench.models.encoder import load_encoder
 from speechllm_bench.models.inputs import Batch, collate
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import Utterance
+from speechllm_bench.planning import identity
+from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.tasks import transcription
 from speechllm_bench.tasks.task import Draw
 from speechllm_bench.training import schedule

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench.models.inputs import Batch, collate
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.storage.schema import Example, Utterance
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.zoo.recipes import Phase, Recipe
 

@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase,
 
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import Utterance
+from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.tasks import slots, transcription
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from speechllm_bench import paths, runs, sealed
 from speechllm_bench.data import corpora
+from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.training.learning_curve import write_curve
 from speechllm_bench.training.loop import Fit
 from speechllm_bench.zoo import audio_llm_mini, llm_mini, mixtures, recipes, whisper_mini

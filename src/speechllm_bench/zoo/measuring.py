@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from speechllm_bench import preparation, runs
-from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import corpora, questions
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
-from speechllm_bench.schema import Prediction
+from speechllm_bench.running import preparation
+from speechllm_bench.settings.config import CorpusConfig
+from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import slots, trace, transcription
 from speechllm_bench.tasks.traced_slots import SWITCHED
 from speechllm_bench.zoo import model_card, recipes

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from speechllm_bench import identity, runs
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.planning import identity
+from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import Example, Utterance
 from speechllm_bench.tasks.prompt import AUDIO
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from speechllm_bench import runs
+from speechllm_bench.settings.strict import read_yaml
 from speechllm_bench.stats import with_interval
-from speechllm_bench.strict import read_yaml
+from speechllm_bench.storage import runs
 from speechllm_bench.zoo import retention
 from speechllm_bench.zoo.recipes import AudioLLMRecipe, MixtureRecipe, Phase, Recipe, SmallerRecipe
 

@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from speechllm_bench import paths
-from speechllm_bench.config import Fit, FitConfig
 from speechllm_bench.errors import UserError
-from speechllm_bench.strict import Strict, load_yaml
+from speechllm_bench.settings.config import Fit, FitConfig
+from speechllm_bench.settings.strict import Strict, load_yaml
+from speechllm_bench.storage import paths
 
 
 class Phase(FitConfig):

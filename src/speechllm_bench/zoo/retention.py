@@ -14,14 +14,15 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from speechllm_bench import paths, places, runs, studies
-from speechllm_bench.config import RunConfig
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.overrides import base_profile
+from speechllm_bench.planning import places, studies
+from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports.tables import smoke_mark
+from speechllm_bench.settings.config import RunConfig
+from speechllm_bench.settings.overrides import base_profile
 from speechllm_bench.stats import with_interval
-from speechllm_bench.studies import Result
+from speechllm_bench.storage import paths, runs
 from speechllm_bench.zoo import recipes, skills
 
 SMOKE_QUESTIONS = 20  # of each skill at profile smoke, where all would take longer than its trainings

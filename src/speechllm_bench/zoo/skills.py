@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from speechllm_bench import stats
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.schema import Example
+from speechllm_bench.storage.schema import Example
 from speechllm_bench.tasks.trace import response
 from speechllm_bench.zoo import fitting, llm_mini
 from speechllm_bench.zoo.fitting import Item

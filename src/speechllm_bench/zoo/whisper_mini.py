@@ -19,11 +19,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, WhisperConfig, WhisperForConditionalGeneration
 
-from speechllm_bench import paths, runs, sealed
 from speechllm_bench.data import synthesis
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.models.encoder import encoder_states, log_mel, real_frames
-from speechllm_bench.schema import Utterance
+from speechllm_bench.storage import paths, runs, sealed
+from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit
 from speechllm_bench.zoo.fitting import Course, Progress

@@ -13,7 +13,7 @@ from speechllm_bench.data.corpora.call_centre.splits import ACCENTS, FORMANT, NE
 from speechllm_bench.data.corpora.call_centre.values import SMALL
 from speechllm_bench.data.neural_voices import parse_variant
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import ENTITY_TAGS, SENTIMENTS
+from speechllm_bench.storage.schema import ENTITY_TAGS, SENTIMENTS
 
 N = 1500
 

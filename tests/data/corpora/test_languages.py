@@ -9,7 +9,7 @@ import pytest
 
 from speechllm_bench.data.corpora import call_centre, languages
 from speechllm_bench.data.synthesis import synthesise
-from speechllm_bench.schema import Utterance, Voice
+from speechllm_bench.storage.schema import Utterance, Voice
 from speechllm_bench.tasks import TASKS, ner, transcription
 from speechllm_bench.tasks.task import Draw
 

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechllm_bench import jobs, preparation, runs
-from speechllm_bench.config import ClassifierConfig, CorpusConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import librispeech_slue
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.schema import Entity
+from speechllm_bench.running import jobs, preparation
+from speechllm_bench.settings.config import ClassifierConfig, CorpusConfig
+from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import Entity
 from speechllm_bench.tasks import TASKS
 from speechllm_bench.training import stages
 

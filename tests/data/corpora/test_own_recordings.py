@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import own_recordings
 from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.settings.config import CorpusConfig
 
 OMAHA = {
     "audio": "wavs/7.wav",

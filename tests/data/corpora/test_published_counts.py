@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from published import write_fluent_speech, write_harper_valley, write_librispeech_slue, write_slurp
 
-from speechllm_bench import doctor
+from speechllm_bench.commands import doctor
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import fluent_speech, harper_valley, librispeech_slue, slurp
 

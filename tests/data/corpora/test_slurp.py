@@ -6,12 +6,13 @@ import pytest
 import slurp_answers
 import soundfile
 
-from speechllm_bench import jobs, preparation, runs
-from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora import slurp
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.schema import SlotValue
+from speechllm_bench.running import jobs, preparation
+from speechllm_bench.settings.config import CorpusConfig
+from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import SlotValue
 
 ROW = {
     "scenario": "calendar",

@@ -19,7 +19,7 @@ from speechllm_bench.data.corpora.corpus_card import data_card, repeated_fills
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.synthesis import speak_all
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import ALL_GOLD, Entity, SlotValue, Turn, Utterance, Voice
+from speechllm_bench.storage.schema import ALL_GOLD, Entity, SlotValue, Turn, Utterance, Voice
 
 RECIPE = {"corpus": "by hand", "version": 1}
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.storage.schema import Example, Utterance
 
 Answer = TypeVar("Answer")
 

@@ -13,9 +13,9 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from speechllm_bench import runs
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Utterance
+from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.tasks import ner
 from speechllm_bench.tasks.prompt import contains
 

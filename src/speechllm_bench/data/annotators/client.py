@@ -16,9 +16,9 @@ from urllib.parse import parse_qsl, urlsplit
 import openai
 from openai.types.chat import ChatCompletion
 
-from speechllm_bench import runs, sealed
 from speechllm_bench.data.annotators.bounded import bounded_client
 from speechllm_bench.errors import UserError
+from speechllm_bench.storage import runs, sealed
 
 OPENAI = "https://api.openai.com/v1"
 MODEL = "gpt-4o"  # as in 2510.19326

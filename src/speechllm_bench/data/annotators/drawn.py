@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from speechllm_bench.data.annotators import Annotated, Question
 from speechllm_bench.data.annotators.entities import gold
-from speechllm_bench.schema import ENTITY_TAGS, Entity, Utterance
+from speechllm_bench.storage.schema import ENTITY_TAGS, Entity, Utterance
 from speechllm_bench.tasks.prompt import contains
 
 ENTITY_ERRORS = ("omitted", "wrong tag", "wrong boundary", "meaningless tag")

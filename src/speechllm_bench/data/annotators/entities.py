@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from speechllm_bench.data.annotators import Question, Request
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import ENTITY_TAGS, Example, Utterance
+from speechllm_bench.storage.schema import ENTITY_TAGS, Example, Utterance
 from speechllm_bench.tasks import ner
 from speechllm_bench.tasks.prompt import AUDIO, contains
 

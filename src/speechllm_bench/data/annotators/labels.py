@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from speechllm_bench.config import AnnotationConfig
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators import stored
 from speechllm_bench.data.annotators.drawn import Drawn
 from speechllm_bench.data.annotators.entities import Labels, few_shots, filtered
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Utterance
+from speechllm_bench.settings.config import AnnotationConfig
+from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.tasks import ner
 
 

@@ -13,12 +13,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-from speechllm_bench import paths, runs, sealed
-from speechllm_bench.config import RunConfig
 from speechllm_bench.data.annotators import Annotated, Question
 from speechllm_bench.data.annotators.entities import Labels
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Example
+from speechllm_bench.settings.config import RunConfig
+from speechllm_bench.storage import paths, runs, sealed
+from speechllm_bench.storage.schema import Example
 from speechllm_bench.tasks import trace
 from speechllm_bench.tasks.trace import Trace
 

@@ -12,7 +12,6 @@ from importlib.metadata import version
 
 import numpy as np
 
-from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import neural_voices
 from speechllm_bench.data.corpora import (
     call_centre,
@@ -30,7 +29,8 @@ from speechllm_bench.data.corpora.call_centre.splits import FORMANT, NEURAL
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.data.synthesis import SYNTHESIS_VERSION
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.schema import ALL_GOLD, SlotType, Utterance
+from speechllm_bench.settings.config import CorpusConfig
+from speechllm_bench.storage.schema import ALL_GOLD, SlotType, Utterance
 
 RECORDED = {
     "slurp": slurp,

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from speechllm_bench.config import LANGUAGES
 from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora.published import file_hash, published_file
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Gold, SlotType, Utterance
+from speechllm_bench.settings.config import LANGUAGES
+from speechllm_bench.storage.schema import Gold, SlotType, Utterance
 
 NAME = "common_voice"
 READER_VERSION = "1"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 
-from speechllm_bench.evaluation_config import LANGUAGES
-from speechllm_bench.schema import Utterance
+from speechllm_bench.settings.evaluation_config import LANGUAGES
+from speechllm_bench.storage.schema import Utterance
 
 _CARD = """\
 ---

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from speechllm_bench import paths, runs
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.schema import Utterance
+from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage.schema import Utterance
 
 MOST = 0.1  # of the recordings; more are no accident
 

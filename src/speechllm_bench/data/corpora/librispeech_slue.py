@@ -29,7 +29,7 @@ from speechllm_bench.data.audio import SAMPLE_RATE, read_audio, seconds
 from speechllm_bench.data.corpora.published import file_hash, published_file
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.schema import SENTIMENTS, Entity, Gold, SlotType, Utterance
+from speechllm_bench.storage.schema import SENTIMENTS, Entity, Gold, SlotType, Utterance
 
 NAME = "librispeech_slue"
 READER_VERSION = "3"

@@ -26,8 +26,8 @@ from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora.published import file_hash, published_file
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.schema import Gold, SlotType, SlotValue, Utterance
-from speechllm_bench.strict import Strict, checked
+from speechllm_bench.settings.strict import Strict, checked
+from speechllm_bench.storage.schema import Gold, SlotType, SlotValue, Utterance
 
 NAME = "own"
 READER_VERSION = "1"

@@ -6,8 +6,8 @@ import os
 from functools import cache
 from pathlib import Path
 
-from speechllm_bench import runs
 from speechllm_bench.errors import MissingInput
+from speechllm_bench.storage import runs
 
 
 def published_file(corpus: str, name: str) -> Path:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from speechllm_bench.schema import Gold
+from speechllm_bench.storage.schema import Gold
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 
-from speechllm_bench import runs, sealed
-from speechllm_bench.config import CorpusConfig
 from speechllm_bench.data import corpora, neural_voices
 from speechllm_bench.data.audio import SAMPLE_RATE, resample, to_float32, to_int16
 from speechllm_bench.data.channel import TELEPHONE_RATE, transmit
 from speechllm_bench.data.clips import Clips
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.schema import Utterance
+from speechllm_bench.settings.config import CorpusConfig
+from speechllm_bench.storage import runs, sealed
+from speechllm_bench.storage.schema import Utterance
 
 RECORD = "turns.json"  # written last, with the hashes of the files
 BRING_BACK = "bring it back with `git checkout`"

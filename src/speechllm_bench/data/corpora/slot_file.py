@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from speechllm_bench.schema import SlotType
-from speechllm_bench.strict import Strict, load_yaml
+from speechllm_bench.settings.strict import Strict, load_yaml
+from speechllm_bench.storage.schema import SlotType
 
 
 class Slot(Strict):

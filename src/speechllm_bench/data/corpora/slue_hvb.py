@@ -24,7 +24,7 @@ from speechllm_bench.data.corpora.harper_valley import COMPANY, LONGEST, NOT_UND
 from speechllm_bench.data.corpora.published import file_hash, published_file
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Gold, SlotType, Turn, Utterance
+from speechllm_bench.storage.schema import Gold, SlotType, Turn, Utterance
 
 NAME = "slue_hvb"
 READER_VERSION = "1"

@@ -10,11 +10,11 @@ import random
 from dataclasses import replace
 from functools import cache
 
-from speechllm_bench import runs
 from speechllm_bench.data import corpora
 from speechllm_bench.data.corpora.call_centre.splits import split_named
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Utterance
+from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.tasks import TASKS
 
 VOICES = 6  # of a split, as many accents as there can be among them

@@ -24,7 +24,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from speechllm_bench import runs, sealed
 from speechllm_bench.data import neural_voices
 from speechllm_bench.data.audio import SAMPLE_RATE, decode_flac, encode_flac, to_int16
 from speechllm_bench.data.corpora.call_centre import slot_types
@@ -32,7 +31,8 @@ from speechllm_bench.data.corpora.corpus_card import data_card, repeated_fills
 from speechllm_bench.data.espeak import espeak_version
 from speechllm_bench.data.synthesis import SYNTHESIS_VERSION, speak_all
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Utterance
+from speechllm_bench.storage import runs, sealed
+from speechllm_bench.storage.schema import Utterance
 
 _RECORD = "corpus.json"
 _ROWS = 64  # of a row group: what reading one utterance's audio reads

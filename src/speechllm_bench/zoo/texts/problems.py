@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Literal
 from zlib import crc32
 
-from speechllm_bench.schema import Example
+from speechllm_bench.storage.schema import Example
 from speechllm_bench.tasks.prompt import user_message
 from speechllm_bench.tasks.trace import tagged
 from speechllm_bench.tasks.traced_slots import FORMS, SWITCHED

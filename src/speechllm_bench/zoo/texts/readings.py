@@ -15,7 +15,7 @@ from itertools import count
 
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.splits import Split, split_named
-from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.storage.schema import Example, Utterance
 from speechllm_bench.zoo.texts.small_worlds import record
 from speechllm_bench.zoo.texts.vocabulary import common_words, words_in_no_order
 from speechllm_bench.zoo.texts.written import extraction

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from speechllm_bench.data.corpora.call_centre.values import KINDS, supply
-from speechllm_bench.strict import read_yaml
+from speechllm_bench.settings.strict import read_yaml
 from speechllm_bench.zoo.texts.vocabulary import NOUNS, WORDS, drawn_name, typed_name
 
 LINKS = ("the {f} is {v}", "{v} is the {f}", "the {f} was {v}", "{f} {v}", "as for the {f} it is {v}")

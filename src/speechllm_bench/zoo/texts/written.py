@@ -18,7 +18,7 @@ import string
 from collections.abc import Iterator
 
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.schema import Example, Utterance
+from speechllm_bench.storage.schema import Example, Utterance
 from speechllm_bench.tasks import slots, transcription
 from speechllm_bench.tasks.prompt import AUDIO, user_message
 from speechllm_bench.tasks.task import Draw

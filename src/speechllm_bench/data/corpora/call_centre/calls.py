@@ -27,7 +27,7 @@ from speechllm_bench.data.corpora.call_centre.grammar import (
 from speechllm_bench.data.corpora.call_centre.names import names_file
 from speechllm_bench.data.corpora.call_centre.splits import FORMANT, Edition, Split
 from speechllm_bench.data.corpora.call_centre.values import KINDS, Supply, Value, company_name, supply
-from speechllm_bench.schema import Entity, Gold, SlotType, SlotValue, Turn, Utterance
+from speechllm_bench.storage.schema import Entity, Gold, SlotType, SlotValue, Turn, Utterance
 
 _CALLER_TURNS = {2: 12, 3: 28, 4: 28, 5: 20, 6: 12}  # of a call: weight
 _CLOSING, _ASIDE, _CONFIRM, _MOODY_OPENING = 0.5, 0.14, 0.25, 0.12  # probabilities of such turns

@@ -20,8 +20,8 @@ import yaml
 
 from speechllm_bench.data.corpora.call_centre.values import KINDS
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import ENTITY_TAGS, SENTIMENTS, SlotType
-from speechllm_bench.strict import read_yaml
+from speechllm_bench.settings.strict import read_yaml
+from speechllm_bench.storage.schema import ENTITY_TAGS, SENTIMENTS, SlotType
 
 FOLDER = Path(__file__).parent
 DOMAINS = FOLDER / "domains"

@@ -24,7 +24,7 @@ from itertools import product
 from pathlib import Path
 
 from speechllm_bench.data.corpora.call_centre.words import entries
-from speechllm_bench.strict import read_yaml
+from speechllm_bench.settings.strict import read_yaml
 
 _FOLDER = Path(__file__).parent
 

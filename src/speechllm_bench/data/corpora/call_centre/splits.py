@@ -18,7 +18,7 @@ from functools import cache
 
 from speechllm_bench.data.neural_voices import STYLES
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Voice
+from speechllm_bench.storage.schema import Voice
 
 # espeak-ng voices; "en" is its British English (there is no voice of the name "en-gb").
 ACCENTS = (

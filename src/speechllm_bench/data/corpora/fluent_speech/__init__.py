@@ -25,7 +25,7 @@ from speechllm_bench.data.corpora import slot_file
 from speechllm_bench.data.corpora.published import file_hash, published_file
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Gold, SlotType, SlotValue, Utterance
+from speechllm_bench.storage.schema import Gold, SlotType, SlotValue, Utterance
 
 NAME = "fluent_speech"
 READER_VERSION = "1"

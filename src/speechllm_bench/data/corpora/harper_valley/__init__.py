@@ -24,14 +24,14 @@ from pathlib import Path
 
 import numpy as np
 
-from speechllm_bench import runs
 from speechllm_bench.data.audio import SAMPLE_RATE, read_audio
 from speechllm_bench.data.corpora import slot_file
 from speechllm_bench.data.corpora.harper_valley import spoken
 from speechllm_bench.data.corpora.published import file_hash, published_file
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Gold, SlotType, SlotValue, Turn, Utterance
+from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import Gold, SlotType, SlotValue, Turn, Utterance
 
 NAME, COMPANY = "harper_valley", "harper valley national bank"
 READER_VERSION = "1"

@@ -15,9 +15,9 @@ from itertools import count, islice
 from pathlib import Path
 
 from speechllm_bench.data.corpora.call_centre.splits import VARIANTS, Split
-from speechllm_bench.evaluation_config import LANGUAGES, LANGUAGES_GOLD
-from speechllm_bench.schema import Entity, EntityTag, Utterance
-from speechllm_bench.strict import Strict, load_yaml
+from speechllm_bench.settings.evaluation_config import LANGUAGES, LANGUAGES_GOLD
+from speechllm_bench.settings.strict import Strict, load_yaml
+from speechllm_bench.storage.schema import Entity, EntityTag, Utterance
 
 RECIPE_VERSION = "2"
 """To be raised with every change of this module that changes an utterance."""

@@ -21,14 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from speechllm_bench import runs
 from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora import slot_file
 from speechllm_bench.data.corpora.published import file_hash, published_file
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.data.corpora.slurp import files
 from speechllm_bench.errors import UserError
-from speechllm_bench.schema import Gold, SlotType, SlotValue, Utterance
+from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import Gold, SlotType, SlotValue, Utterance
 
 GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent")
 READER_VERSION = "2"

@@ -1,0 +1,287 @@
+"""Asking a trained model about recordings: its answer, what it hears, and what a cascade says.
+
+    model = asking.load("lora", "mlp_lora", profile="small")
+    model.ask("call.wav", slots=["name: the caller's name", "city"]).slots
+
+Weights come from the repository's models, or else from the stages trained on this machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speechllm_bench.data import audio, corpora, questions
+from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.planning import identity, studies
+from speechllm_bench.planning.studies import Run
+from speechllm_bench.settings.config import RunConfig
+from speechllm_bench.storage import paths
+from speechllm_bench.storage.schema import Example, Turn, Utterance
+from speechllm_bench.tasks import TASKS, slots
+from speechllm_bench.tasks.prompt import SYSTEM
+from speechllm_bench.tasks.traced_slots import FORMS
+
+Source = str | Path | bytes | np.ndarray | tuple[np.ndarray, int]
+"""A file of any format that soundfile reads, or its content; samples at 16 kHz; or samples and their rate."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer to one recording."""
+
+    model: str  # study, variant and seed
+    raw: str  # as it was decoded
+    value: dict | list | str | None  # as its task reads it; None where it cannot be parsed
+    transcript: str  # what the encoder's own decoder hears
+    seconds: float  # of encoding and answering, or of recognition and answering, once the model is loaded
+    audio_seconds: float
+    cascade: Answer | None = None  # of a text LLM that reads the transcript; None where none is trained
+
+    @property
+    def slots(self) -> dict:
+        """Slot to value; empty where the answer cannot be parsed."""
+        return dict(self.value) if isinstance(self.value, Mapping) else {}
+
+
+class Model:
+    """A trained run that can be asked; its parts are loaded when they are first needed."""
+
+    def __init__(self, run: Run):
+        self.run = run
+        self._weights = _weights(run)
+        identity.check_fetched(run.config)
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's settings."""
+        return self.run.config
+
+    def ask(
+        self,
+        source: Source,
+        slots: Sequence[str] = (),
+        context: Sequence[Turn] = (),
+        cascade: Model | None = None,
+        channel: int | None = None,
+    ) -> Answer:
+        """The answer to one question about one recording.
+
+        slots: names, or `name: description`. A variant of another task puts its own question and takes none.
+        context: earlier turns of the dialogue. cascade: a model that reads, asked beside.
+        channel: which one of a file with several is heard, from 0.
+        Raises UserError for audio that cannot be read or is longer than the encoder's 30 s.
+        """
+        samples = _samples(source, channel)
+        example = self._question(slots, context)
+        self._ready()
+        began = time.perf_counter()
+        heard = None if self.config.hears else self.hear(samples)
+        raw = self._decode(example, samples, heard)
+        seconds = time.perf_counter() - began
+        heard = self.hear(samples) if heard is None else heard
+        beside = cascade and cascade.run.digest != self.run.digest
+        return Answer(
+            self.run.name,
+            raw,
+            TASKS[example.task].parse(raw),
+            heard,
+            round(seconds, 3),
+            round(len(samples) / audio.SAMPLE_RATE, 3),
+            cascade.ask(samples, slots, context) if cascade and beside else None,
+        )
+
+    def hear(self, samples: np.ndarray) -> str:
+        """The transcript by the encoder's own decoder of samples at 16 kHz."""
+        from speechllm_bench.models.asr import transcribe
+
+        model, tokenizer = self._recogniser
+        return transcribe(model, tokenizer, [samples], self.config.encoder.padding)[0]
+
+    def _question(self, asked: Sequence[str], context: Sequence[Turn]) -> Example:
+        task, style = self.config.evaluation.task, self.config.prompt
+        if task != slots.NAME and task not in FORMS:
+            if asked:
+                raise UserError(f"{self.run.name} answers the task {task} alone, and takes no slots")
+            types = corpora.slot_types(self.config.corpus.name)
+            return questions.evaluation_example(_utterance(""), types, task, style=style)
+        names = list(map(_slot, asked))
+        if not names:
+            raise UserError(f'{self.run.name} fills slots: name some, as "name: the caller\'s name, city"')
+        prompt = slots.question([text for _, text in names], context, style)
+        prompt += FORMS[task].below(style) if task in FORMS else ""
+        named = tuple(name for name, _ in names)
+        return Example("asked/slots", "asked", task, prompt, "", named, system=SYSTEM[style])
+
+    def _decode(self, example: Example, samples: np.ndarray, heard: str | None) -> str:
+        from speechllm_bench.models.decoding import decode
+
+        asked, (model, tokenizer) = self.config.evaluation, self._model
+        given: dict[str, Any] = (
+            {"frames": [self._frames(samples)]} if heard is None else {"transcripts": [heard]}
+        )
+        limit = asked.trace_tokens or asked.max_new_tokens
+        how: dict[str, Any] = {"batch_size": 1, "max_new_tokens": limit, "beams": asked.beams or 1}
+        return decode(model, tokenizer, [example], [_utterance(heard or "")], **given, **how)[0].raw
+
+    def _ready(self) -> None:
+        """Loads what a first answer needs, so that its seconds are those of a second one."""
+        _ = self._model, self._hearing if self.config.hears else self._recogniser
+
+    def _frames(self, samples: np.ndarray) -> np.ndarray:
+        from speechllm_bench.models import audio_llm, encoder
+
+        if self.config.audio_llm:
+            found = audio_llm.encode(self._hearing, [samples])
+        else:
+            found = encoder.encode(self._hearing, [samples], self.config.encoder.padding)
+        return next(iter(found))[1]
+
+    @cached_property
+    def _hearing(self):
+        """The model that makes frames: the encoder, or an audio LLM's tower."""
+        from speechllm_bench.models import audio_llm, encoder
+
+        device = self._model[0].llm.device.type
+        if self.config.audio_llm:
+            return audio_llm.load_tower(self.config.audio_llm, device)
+        return encoder.load_encoder(self.config.encoder.path, device)
+
+    @cached_property
+    def _recogniser(self):
+        from speechllm_bench.models.asr import load_asr
+
+        model, tokenizer = load_asr(self.config.encoder.path)
+        return model.to(self._model[0].llm.device), tokenizer
+
+    @cached_property
+    def _model(self):
+        """The SpeechLLM with the trained weights, and its tokenizer."""
+        return trained(self.run, self._weights)
+
+
+def listed(slots: str) -> list[str]:
+    """Slots of a text with commas between them, or semicolons where descriptions have commas."""
+    return [slot.strip() for slot in slots.split(";" if ";" in slots else ",") if slot.strip()]
+
+
+def load(study: str, variant: str, profile: str = "smoke", seed: int | None = None) -> Model:
+    """The model of a run that is trained; by default of the profile's first seed.
+
+    Raises UserError for a run without weights, and MissingInput where its backbones are not on this machine.
+    """
+    first = studies.profile_named(profile).seeds[0]
+    return Model(studies.run(study, variant, first if seed is None else seed, profile))
+
+
+def cascade(of: Run) -> Model | None:
+    """A trained model of the same profile that fills slots from what a recogniser heard; None without one."""
+    for name in dict.fromkeys([of.study, *studies.known_studies()]):
+        for run in _reading(name, of):
+            try:
+                return Model(run)
+            except MissingInput:
+                continue
+    return None
+
+
+def trained(run: Run, weights: Sequence[Path] | None = None):
+    """The SpeechLLM of a run with what it trained, in eval mode, and its tokenizer."""
+    from speechllm_bench.training import loop, stages
+
+    files = _weights(run) if weights is None else weights
+    model, tokenizer = stages.build_model(run.config, _width(run.config))
+    for stage, file in zip(run.config.stages, files, strict=True):
+        loop.load_weights(model.trained_parameters(stage.train), file)
+    return model.eval().requires_grad_(False), tokenizer
+
+
+def _weights(run: Run) -> list[Path]:
+    """Files with what a run trained, one a stage; none where nothing is trained."""
+    if run.config.evaluation.answerer != "model":
+        raise UserError(f"{run.name} is a floor: it reads gold transcripts and has no model to ask")
+    files = _stored(run)
+    if files is None:
+        train = f"speechllm-bench run {run.study} {run.variant} --seed {run.seed} --profile {run.profile}"
+        there = ", ".join(_askable(run)) or "none"
+        raise MissingInput(
+            f"the weights of {run.name} are not in results/{run.profile}/stages; train them by `{train}`, "
+            f"or ask a model whose weights are there ({there})"
+        )
+    return files
+
+
+def _stored(run: Run) -> list[Path] | None:
+    """Files with what a run trained, of this machine's results or of those that the repository ships."""
+    found = [
+        paths.result_files(f"{run.profile}/stages/{digest}/weights.safetensors") for digest in run.stages
+    ]
+    return [files[0] for files in found] if all(found) else None
+
+
+def _askable(like: Run) -> list[str]:
+    """Trained variants of a run's profile and seed, as `study variant`; one of those that share stages."""
+    there: dict[tuple[str, ...], str] = {}
+    planned = _planned(studies.known_studies(), like)
+    for run in sorted(planned, key=lambda run: run.config.evaluation.split):  # of A-test before others
+        if run.stages and _stored(run):
+            there.setdefault(run.stages, f"{run.study} {run.variant}")
+    return list(there.values())
+
+
+def _reading(study: str, of: Run) -> Iterator[Run]:
+    """Runs of a study that read what a recogniser heard, of the same encoder and seed."""
+    for run in _planned([study], of):
+        asked = run.config.evaluation
+        fills = asked.text == "asr" and asked.task == slots.NAME and run.stages
+        if fills and run.config.encoder == of.config.encoder:
+            yield run
+
+
+def _planned(names: Sequence[str], like: Run) -> Sequence[Run]:
+    """Runs of studies at a run's profile and seed; none where nothing can be planned on this machine."""
+    try:
+        return studies.plan(names, like.profile, ["all"], [like.seed]).runs
+    except UserError:  # a study of the user's own, or a backbone that is not on this machine
+        return ()
+
+
+def _width(config: RunConfig) -> int | None:
+    """The width of the encoder's frames; nothing is loaded."""
+    from transformers import AutoConfig
+
+    from speechllm_bench.models.pretrained import loaded
+
+    if not config.hears or config.audio_llm:
+        return None
+    return loaded(AutoConfig.from_pretrained, config.encoder.path).d_model
+
+
+def _slot(text: str) -> tuple[str, str]:
+    """A slot's name and how it is asked for, of `name` or `name: description`."""
+    name, colon, description = (part.strip() for part in text.partition(":"))
+    if not name:
+        raise UserError(f"'{text}' names no slot; write name, or name: description")
+    spoken = slots.spoken_name(name)
+    return slots.written_name(name), f"{spoken} ({description})" if colon else spoken
+
+
+def _samples(source: Source, channel: int | None = None) -> np.ndarray:
+    if isinstance(source, str | Path | bytes):
+        return audio.read_audio(source, channel)
+    samples, rate = source if isinstance(source, tuple) else (source, audio.SAMPLE_RATE)
+    samples = np.asarray(samples, np.float32)
+    if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
+        raise UserError(f"samples are one channel of numbers, got an array of shape {samples.shape}")
+    return audio.resample(samples, rate, audio.SAMPLE_RATE)
+
+
+def _utterance(transcript: str) -> Utterance:
+    """A turn of which nothing is known but what was heard."""
+    return Utterance("asked", "asked", "asked", 0, "", "", "", transcript, (), (), "neutral", (), "")

@@ -1,0 +1,211 @@
+"""What this machine has, and what each profile would need of it: `speechllm-bench doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from speechllm_bench import backbones
+from speechllm_bench.data import corpora
+from speechllm_bench.errors import UserError
+from speechllm_bench.fetch import folders
+from speechllm_bench.fetch.pinned import pins
+from speechllm_bench.fetch.sources import load_sources
+from speechllm_bench.planning import studies
+from speechllm_bench.running.runner import cores, free_disk
+from speechllm_bench.settings.profiles import known_profiles
+from speechllm_bench.storage import paths
+
+VOICE_PACKAGES = ("onnxruntime", "kokoro-onnx", "piper-tts")
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a profile asks of a machine. Disk: besides what its models and corpora are fetched to."""
+
+    disk_gib: float  # the suite's own copy of the corpora, encoder frames, checkpoints and results
+    memory_gib: float
+    gpu: str
+
+
+NEEDS = {
+    "smoke": Need(1, 4, "none"),
+    "mini": Need(4, 4, "none"),
+    "small": Need(8, 8, "none"),
+    # Disk: 220 h of speech, copied (13) and as frames of Whisper-base, -small and Qwen2-Audio's tower (63);
+    # what 370 stages train (54). Memory: Qwen2-Audio in fp32, of which the tower is taken.
+    "paper": Need(130, 40, "one with 24 GiB, 80 GiB for the models of 7 and 8 B"),
+}
+
+
+def report() -> str:
+    """The whole report, as text."""
+    sections = [
+        ("This machine", about_machine()),
+        ("Fetched by `speechllm-bench fetch small`", fetched_lines()),
+    ]
+    for name in known_profiles():
+        sections.append((f"Profile {name}", profile_lines(name)))
+    return "\n\n".join("\n".join([title, *(f"  {line}" for line in lines)]) for title, lines in sections)
+
+
+def about_machine() -> list[str]:
+    """One line a fact."""
+    data = os.environ.get("SPEECHLLM_BENCH_DATA")
+    return [
+        f"python      {platform.python_version()} on {platform.system()} {platform.machine()}",
+        f"cores       {cores()}",
+        f"memory      {_memory_gib():.0f} GiB",
+        f"disk        {free_disk() / 2**30:.0f} GiB free where results are kept",
+        f"torch       {_torch()}",
+        f"espeak-ng   {_espeak()}",
+        f"data        {f'SPEECHLLM_BENCH_DATA={data}' if data else 'SPEECHLLM_BENCH_DATA is not set'}",
+    ]
+
+
+def fetched_lines() -> list[str]:
+    """The pinned backbones and voices, each marked present where it is whole, and what speaks the voices."""
+    lines = []
+    for name, pinned in pins().folders.items():
+        fault = folders.fault(paths.fetched() / name, name)
+        about = f"{pinned.role}; {pinned.licence}, {pinned.mebibytes:.0f} MiB"
+        lacking = f": {fault}" if fault else ""
+        lines.append(f"{_mark(not fault)} {name:22} {about}{lacking}")
+    return lines + [_package_line(package) for package in VOICE_PACKAGES]
+
+
+def _package_line(package: str) -> str:
+    try:
+        return f"{_mark(True)} {package:22} {version(package)}"
+    except PackageNotFoundError:
+        return f"{_mark(False)} {package:22} speaks a voice: `pip install 'speechllm-bench[small]'`"
+
+
+def profile_lines(name: str) -> list[str]:
+    """What a profile needs, each marked present or missing."""
+    try:
+        profile = studies.profile_named(name)
+    except UserError as error:
+        return [f"cannot be read: {error}"]
+    models, used = profile.backbones(), profile.heard()
+    return [
+        *map(_corpus_line, used),
+        *(_model_line(kind, model) for kind, model in models),
+        *(_need_lines(NEEDS[name], {model for _, model in models}, used) if name in NEEDS else []),
+    ]
+
+
+def _need_lines(need: Need, models: Iterable[str], used: Iterable[str]) -> list[str]:
+    return [
+        _disk_line(need.disk_gib, models, used),
+        f"{_mark(_memory_gib() >= need.memory_gib)} memory   {need.memory_gib:g} GiB",
+        f"{_mark(need.gpu == 'none' or _has_gpu())} GPU      {need.gpu}",
+    ]
+
+
+def _disk_line(own: float, models: Iterable[str], used: Iterable[str]) -> str:
+    """The whole need, of which what is fetched already takes nothing more."""
+    told = load_sources()
+    known = [(told.models[name].gib, model_lacks(name) is None) for name in models if name in told.models]
+    known += [(told.corpora[name].gib, corpus_lacks(name) is None) for name in used if name in told.corpora]
+    fetched, to_come = sum(gib for gib, _ in known), sum(gib for gib, there in known if not there)
+    parts = f": {fetched:.0f} for models and corpora, {to_come:.0f} of it to be fetched" if fetched else ""
+    return f"{_mark(free_disk() / 2**30 >= own + to_come)} disk     {own + fetched:.0f} GiB{parts}"
+
+
+def model_lacks(name: str) -> str | None:
+    """What a model lacks on this machine, in a sentence."""
+    try:
+        backbones.backbone_folder(name)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def corpus_lacks(corpus: str) -> str | None:
+    """What a corpus lacks on this machine, in a sentence."""
+    try:
+        corpora.recipe(corpus)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _corpus_line(corpus: str) -> str:
+    source = load_sources().corpora.get(corpus)
+    terms = source.terms if source else "licence unknown to this suite"
+    why = corpus_lacks(corpus)
+    told = why or _other_than_published(corpus)
+    lacking = f": {told}" if told else ""
+    return f"{_mark(not why)} corpus   {corpus} ({terms}){lacking}"
+
+
+def _other_than_published(corpus: str) -> str | None:
+    """Which parts of a corpus are not as large as its authors tell, or what is wrong with its files."""
+    try:
+        other = corpora.miscounted(corpus)
+    except UserError as error:
+        return str(error)
+    return f"other than published, {'; '.join(other)}" if other else None
+
+
+def _model_line(kind: str, name: str) -> str:
+    """Present where it is whole and what its folder records; of what is there in part, what is wrong."""
+    try:
+        backbones.backbone_folder(name)
+        backbones.refuse_changed(name)
+        lacking = ""
+    except UserError as error:
+        lacking = f": {error}"
+    return f"{_mark(not lacking)} {kind:8} {name} ({_model_terms(name)}){lacking}"
+
+
+def _model_terms(name: str) -> str:
+    if source := load_sources().models.get(name):
+        return source.terms
+    pinned = pins().folders.get(name.removeprefix("fetched/"))
+    if pinned and name.startswith("fetched/"):
+        return f"{pinned.licence}, {pinned.mebibytes:.0f} MiB"
+    return "this project's, CC BY 4.0" if name.startswith("zoo/") else "licence unknown to this suite"
+
+
+def _mark(there: bool) -> str:
+    return "present" if there else "MISSING"
+
+
+def _memory_gib() -> float:
+    import psutil
+
+    return psutil.virtual_memory().total / 2**30
+
+
+def _torch() -> str:
+    try:
+        import torch
+    except ImportError:
+        return "MISSING; reports work without it, training does not"
+    if not torch.cuda.is_available():
+        return f"{torch.__version__}, CPU alone"
+    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    named = ", ".join(f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)" for gpu in gpus)
+    return f"{torch.__version__}, {named}"
+
+
+def _has_gpu() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
+def _espeak() -> str:
+    from speechllm_bench.data.espeak import espeak_version
+
+    try:
+        return espeak_version()
+    except (ImportError, OSError, UserError) as error:
+        return f"MISSING ({error}); `pip install espeakng-loader` brings it"

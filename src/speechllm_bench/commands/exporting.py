@@ -1,0 +1,215 @@
+"""Exporting a trained run as a folder that peft loads, or into a hub: LoRA, speech adapter, model card.
+
+`adapter_config.json` and `adapter_model.safetensors` are peft's own files and load with peft alone, on the
+LLM that the card names. `speech_adapter.safetensors` beside them has the weights between encoder and LLM,
+`speech_adapter.json` what they are.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from speechllm_bench.commands import asking
+from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation import score, versions
+from speechllm_bench.planning import places, studies
+from speechllm_bench.planning.studies import Run
+from speechllm_bench.stats import with_interval
+from speechllm_bench.storage import numbers, runs
+from speechllm_bench.storage.schema import Interval
+from speechllm_bench.storage.status import Status
+
+LICENSE = "cc-by-4.0"  # of weights that this project makes (LICENSE-DATA)
+CARD = """---
+{{{{ card_data }}}}
+---
+
+# {name}
+
+{what}, trained by the benchmark suite speechllm-bench for its study `{study}` at profile `{profile}`, seed
+{seed}. The study asks: {question} ({paper})
+
+| | |
+|---|---|
+| LLM | `{llm}` |
+| speech encoder | `{encoder}`, audio {padding} |
+| trained parameters | {parameters} |
+| run | `{digest}`, stages {stages} |
+| commit | {commit} |
+
+## Numbers
+
+{numbers}
+
+## Use
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+llm = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{llm}"), "{place}")
+```
+
+{adapter}
+"""
+
+
+def publish(run: Run, name: str) -> str:
+    """Export into the hub's repository `name` (owner/model), made where it is missing; returns its address.
+
+    The token is huggingface_hub's own (`hf auth login`, HF_TOKEN). UserError as of `export`, for a name that
+    is none, and where the hub is not reached or refuses.
+    """
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
+
+    if constants.is_offline_mode():
+        raise UserError(f"{name} cannot be written: HF_HUB_OFFLINE is set; unset it and start again")
+    if "/" not in name:
+        raise UserError(f"'{name}' is no repository of a hub; write owner/model")
+    hub = HfApi()
+    with tempfile.TemporaryDirectory() as made:
+        folder = export(run, Path(made) / "export", place=name)
+        try:
+            address = hub.create_repo(name, exist_ok=True)
+            message = f"{run.name}, run {run.digest}"
+            hub.upload_folder(repo_id=name, folder_path=folder, commit_message=message)
+        except HFValidationError:
+            raise UserError(f"'{name}' is no repository of a hub; write owner/model") from None
+        except HfHubHTTPError as error:
+            code = error.response.status_code
+            why = "you are not logged in; run `hf auth login`" if code == 401 else f"it answers {code}"
+            raise UserError(f"{hub.endpoint} does not take {name}: {why}") from None
+        except (HTTPError, OSError) as error:  # of the connection
+            raise UserError(f"{hub.endpoint} is not reached ({error}); try again once it is") from None
+    return str(address)
+
+
+def export(run: Run, folder: Path, place: str = "FOLDER") -> Path:
+    """Write the folder whole, and return it; `place` is where the model card says that it is.
+
+    Raises UserError where the run has no LoRA or no weights, and where there is something at `folder`.
+    """
+    if run.config.lora is None:
+        raise UserError(
+            f"{run.name} has no LoRA, so there is nothing that peft could load; export a variant with it"
+        )
+    if run.config.audio_llm:
+        raise UserError(f"{run.name} tunes a part of an audio LLM, which peft cannot load alone")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already; name a new folder")
+    from safetensors.torch import save_file
+
+    model, _ = asking.trained(run)
+    with runs.whole_folder(folder) as temporary:
+        model.llm.peft_config["default"].base_model_name_or_path = run.config.llm
+        model.llm.save_pretrained(temporary, save_embedding_layers=False)
+        if model.adapter:
+            weights = {name: w.contiguous().cpu() for name, w in model.adapter.state_dict().items()}
+            save_file(weights, temporary / "speech_adapter.safetensors")
+            runs.write_json(temporary / "speech_adapter.json", _hearing(run))
+        (temporary / "README.md").write_text(card(run, place), "utf-8")
+    return folder
+
+
+def card(run: Run, place: str = "FOLDER") -> str:
+    """The model card, with the run's numbers where it has been scored."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    study = studies.load(run.study, run.profile)[0]
+    record, scored = _records(run)
+    data = ModelCardData(
+        base_model=run.config.llm,
+        library_name="peft",
+        license=LICENSE,
+        language="en",
+        tags=["speech", "slot-filling", "lora", "speechllm-bench"],
+        model_name=f"{run.study}-{run.variant}",
+        eval_results=_results(run, scored),
+    )
+    trained = record.get("trained_parameters")
+    heard = run.config.adapter is not None
+    text = CARD.format(
+        name=f"{run.study} {run.variant}",
+        what="A SpeechLLM: a speech adapter and LoRA" if heard else "LoRA of a text LLM",
+        study=run.study,
+        paper="no paper" if study.paper == "none" else f"arXiv:{study.paper}",
+        profile=run.profile,
+        seed=run.seed,
+        question=study.question,
+        llm=run.config.llm,
+        encoder=run.config.encoder.path if heard else "none",
+        padding=run.config.encoder.padding if heard else "is read as text",
+        parameters="unknown" if trained is None else f"{trained:,}",
+        digest=run.digest,
+        stages=", ".join(f"`{stage}`" for stage in run.stages),
+        commit=record.get("environment", {}).get("commit") or "unknown",
+        numbers=_table(run, scored),
+        adapter=_said_of_adapter(run) if heard else "",
+        place=place,
+    )
+    return str(ModelCard(text.replace("{{ card_data }}", data.to_yaml())))
+
+
+def _hearing(run: Run) -> dict:
+    """What the speech adapter stands between."""
+    config = run.config
+    assert config.adapter
+    made = config.adapter.model_dump(exclude_none=True)
+    return {
+        "adapter": made,
+        "encoder": config.encoder.model_dump(),
+        "frames_a_second": config.frames_a_second,
+    }
+
+
+def _said_of_adapter(run: Run) -> str:
+    return (
+        "`speech_adapter.safetensors` maps the encoder's frames to embeddings of the LLM; "
+        f"`speech_adapter.json` has its settings. In this suite: `speechllm-bench ask {run.study} "
+        f"{run.variant} FILE --profile {run.profile}`."
+    )
+
+
+def _records(run: Run) -> tuple[dict, dict | None]:
+    """run.json and the score as its profile shows it; none where the run has not been evaluated."""
+    if not places.run_done(run.profile, run.digest):
+        return {}, None
+    record = runs.read_json(run.folder / "run.json", runs.DELETE_FOLDER)
+    if record["status"] != Status.OK:
+        return record, None
+    return record, versions.shown(runs.read_json(run.folder / "score.json", runs.DELETE_FOLDER), run.profile)
+
+
+def _results(run: Run, scored: dict | None) -> list | None:
+    """The main metric, as hubs read it."""
+    from huggingface_hub import EvalResult
+
+    if scored is None:
+        return None
+    metric, corpus = score.main_metric(scored), run.config.corpus.name
+    return [
+        EvalResult(
+            task_type="automatic-speech-recognition" if metric == "wer" else "token-classification",
+            task_name=run.config.evaluation.task,
+            dataset_type=corpus,
+            dataset_name=f"{corpus} of speechllm-bench, profile {run.profile}",
+            dataset_split=run.config.evaluation.split,
+            metric_type=metric,
+            metric_value=numbers.rounded(scored["metrics"][metric]["value"]),
+        )
+    ]
+
+
+def _table(run: Run, scored: dict | None) -> str:
+    if scored is None:
+        return "This run has not been evaluated."
+    found = {name: Interval(**values) for name, values in scored["metrics"].items()}
+    lines = [f"| {name} | {with_interval(one.value, one.low, one.high)} |" for name, one in found.items()]
+    size = next(iter(found.values()))
+    about = (
+        f"On {run.config.evaluation.split}, {size.n} utterances of {size.n_speakers} speakers, of this seed "
+        "alone; 95 % intervals over speakers."
+    )
+    return "\n".join([about, "", "| metric | value |", "|---|---|", *lines])

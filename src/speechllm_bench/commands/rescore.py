@@ -1,0 +1,147 @@
+"""Stored scores brought up to date from stored predictions: later metrics are added, none is changed.
+
+Every other number of a score is made again and has to agree to 1e-12 with what is stored, so a score that
+does not belong to its predictions is found as well.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from speechllm_bench.data import corpora
+from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation import score
+from speechllm_bench.reports.stored_runs import read_predictions
+from speechllm_bench.storage import paths, runs, sealed
+
+LATER = {
+    "versions": {"partial_match_v2", "digit_error_rate"},
+    "metrics": {"precision_v2", "recall_v2", "f1_v2", "digit_error_rate"},
+    "totals": {"partial_match_v2", "digits"},
+    "sums": {"partial_match_v2", "digits"},
+}
+"""Entries that came after scores were first stored; these alone are written, by the part that they are in."""
+
+TOLERANCE = 1e-12
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Numbers of scores of a profile: brought up to date, and up to date before."""
+
+    changed: int
+    same: int
+
+    def __str__(self) -> str:
+        n = self.changed + self.same
+        return f"{n} scores: {self.changed} brought up to date, {self.same} were so before"
+
+
+def rescore_runs(profile: str) -> Outcome:
+    """Bring every stored score of a profile up to date; doing it again changes nothing.
+
+    UserError, and that score stays as it is, where one is damaged or differs from what its predictions give.
+    """
+    changed = same = 0
+    for folder in sorted((paths.results(profile) / "runs").glob("*")):
+        file = folder / "score.json"
+        if folder.name.startswith(".") or not file.is_file():
+            continue  # a diverged run has no score
+        stored = runs.read_json(file, runs.DELETE_FOLDER)
+        renewed = _merged(stored, scored(folder), file)
+        if renewed == stored:
+            same += 1
+        else:
+            _store(folder, renewed)
+            changed += 1
+    return Outcome(changed, same)
+
+
+def differences(stored: dict, fresh: dict) -> Iterator[str]:
+    """Differences between a stored score and the one that its predictions give now, a phrase each.
+
+    Entries in `LATER` are not compared. Neither are versions of a task: they are about its questions, and the
+    gold answers to these are stored with the predictions.
+    """
+    if not isinstance(stored, dict):
+        yield "it is no score"
+        return
+    for part in dict.fromkeys((*stored, *fresh)):
+        yield from _unlike(_compared(stored, part), _compared(fresh, part), part)
+
+
+def later_differences(stored: dict, fresh: dict) -> Iterator[str]:
+    """The same of those entries in `LATER` that are stored already."""
+    for part, later in LATER.items():
+        for name in sorted(later & stored.get(part, {}).keys()):
+            yield from _unlike(stored[part][name], fresh[part].get(name), f"{part} {name}")
+
+
+def _compared(score: dict, part: str) -> object:
+    """A part of a score without what is not compared; None where it is missing."""
+    value = score.get(part)
+    if part not in LATER or not isinstance(value, dict):
+        return value
+    left_out = {name for name in value if name in LATER[part] or name.startswith("task ")}
+    return {name: entry for name, entry in value.items() if name not in left_out}
+
+
+def _store(folder: Path, score: dict) -> None:
+    """A run with another score: whole or not at all where the record seals the score."""
+    record = runs.read_json(folder / "run.json", runs.DELETE_FOLDER)
+    if sealed.SEAL not in record:
+        runs.write_json(folder / "score.json", score)
+        return
+    with runs.whole_folder(folder) as temporary:
+        shutil.copytree(folder, temporary, dirs_exist_ok=True)
+        runs.write_json(temporary / "score.json", score)
+        files = record[sealed.SEAL]["files"] | {"score.json": runs.file_sha256(temporary / "score.json")}
+        sealed.write(temporary / "run.json", record, files)
+
+
+def scored(folder: Path) -> dict:
+    """The score that a run's stored predictions give now; UserError where they or the record are damaged."""
+    record = sealed.read(folder / "run.json", runs.DELETE_FOLDER)
+    try:
+        asked, corpus = record["config"]["evaluation"], record["config"]["corpus"]["name"]
+        task, wording = asked["task"], asked.get("wording")
+    except (AttributeError, KeyError, TypeError):
+        raise UserError(f"{folder / 'run.json'} is damaged; {runs.DELETE_FOLDER}") from None
+    types = corpora.slot_types(corpus) if wording else {}
+    said = read_predictions(folder / "predictions.jsonl.gz", runs.DELETE_FOLDER)
+    return score.score_task(task, said, score.parser(task, wording, types))
+
+
+def _merged(stored: dict, fresh: dict, file: Path) -> dict:
+    for found in differences(stored, fresh):
+        raise UserError(
+            f"{file} does not agree with the predictions beside it ({found}); {runs.DELETE_FOLDER}"
+        )
+    merged = dict(stored)
+    for part, later in LATER.items():  # in the order of a score that is made anew
+        kept = {key: value for key, value in stored[part].items() if key not in later}
+        merged[part] = {k: kept.get(k, v) for k, v in fresh[part].items() if k in kept or k in later}
+    return merged
+
+
+def _unlike(stored, fresh, where: str) -> Iterator[str]:
+    """Where two plain records differ, numbers by more than `TOLERANCE`."""
+    if isinstance(stored, dict) and isinstance(fresh, dict) and stored.keys() == fresh.keys():
+        for key in stored:
+            yield from _unlike(stored[key], fresh[key], f"{where} {key}")
+    elif isinstance(stored, list) and isinstance(fresh, list) and len(stored) == len(fresh):
+        for number, (one, other) in enumerate(zip(stored, fresh, strict=True), start=1):
+            yield from _unlike(one, other, f"{where} {number}")
+    elif _number(stored) and _number(fresh):
+        if not math.isclose(stored, fresh, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+            yield f"{where} is {stored}, not {fresh}"
+    elif stored != fresh:
+        yield f"{where} is another"
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

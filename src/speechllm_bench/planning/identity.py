@@ -1,0 +1,230 @@
+"""What makes two runs the same run: digests over config, backbones, corpus recipe and numerics version.
+
+Protocol, rule 16. Commit, device and library versions are recorded beside a run, never hashed here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Callable
+from functools import cache, lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import ValidationError
+from safetensors import safe_open
+
+from speechllm_bench import backbones
+from speechllm_bench.backbones import backbone_folder
+from speechllm_bench.data import corpora
+from speechllm_bench.data.corpora import languages, spoken_instructions
+from speechllm_bench.settings.config import CorpusConfig, RunConfig, from_stored, heard_tasks
+from speechllm_bench.settings.evaluation_config import LANGUAGES, TaskName
+from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import Utterance
+from speechllm_bench.tasks import TASKS, traced_slots
+
+FRAMES_VERSION = 1
+"""Bumped by hand, beside `runs.NUMERICS_VERSION`, when a code change alters encoder frames or what the
+recogniser hears: both are kept between runs.
+"""
+
+ONE_CLASS_KINDS = {"cnn", "cnn_xl", "linear", "mlp", "transformer", "pooling"}
+UNUSED_SIZES = {"width": 1, "layers": 0, "heads": 0, "feed_forward": 0, "pre_norm": False}
+"""These kinds of adapter were one class once, whose settings all stood in a digest, used or not.
+
+They still do, so that stored runs keep their digests. A kind that comes later stands there with its own
+settings alone.
+"""
+
+EXTRA: dict[str, tuple[Callable[[], dict[str, list[Utterance]]], Callable[[], dict]]] = {
+    "instructions": (spoken_instructions.utterances, spoken_instructions.recipe),
+    "languages": (languages.utterances, corpora.languages_recipe),
+}
+"""Small corpora beside a profile's own, each by its utterances and its recipe: the spoken instructions, and
+the turns in other languages than English.
+"""
+
+
+def run_digest(config: RunConfig) -> str:
+    heard = config.hears or config.reads_asr(len(config.stages))
+    own = _own(config.tasks(len(config.stages)))
+    foreign = tuple(_foreign(config).values())
+    return runs.digest("run", _used(config), *_surroundings(config, heard), *own, *foreign)
+
+
+def check_fetched(config: RunConfig) -> None:
+    """MissingInput where a backbone of the run is still to be fetched; a digest does not need it."""
+    heard = config.hears or config.reads_asr(len(config.stages))
+    encoder = [config.encoder.path] if heard else []
+    for name in [config.audio_llm] if config.audio_llm else [*encoder, config.llm]:
+        if backbones.pinned_hashes(name):
+            backbone_folder(name)
+
+
+def recorded(folder: Path, config: RunConfig) -> bool:
+    """Whether a run of these settings is in a folder of runs, whatever its backbones and code were."""
+    files = folder.glob("[!.]*/run.json")
+    return any(_settings(file, file.stat().st_mtime_ns) == config for file in files)
+
+
+def stage_digest(config: RunConfig, index: int) -> str:
+    """Digest of stage `index` with all the stages before it: what the trained weights depend on.
+
+    What comes later is left out, so that runs share the stage: the evaluation, the following stages, and
+    LoRA where no stage so far trains it (untrained, it changes nothing). An LLM that has only read so far is
+    the text LLM that learned the same task.
+    """
+    if all(stage.reads for stage in config.stages[: index + 1]):
+        config = _as_text_llm(config)
+    parts = _used(config)
+    del parts["evaluation"]
+    parts["stages"] = parts["stages"][: index + 1]
+    if not any("lora" in stage["train"] for stage in parts["stages"]):
+        parts.pop("lora", None)
+    heard = config.hears or config.reads_asr(index + 1, evaluated=False)
+    own = _own(config.tasks(index + 1, evaluated=False))
+    return runs.digest("stage", parts, *_surroundings(config, heard), *own)
+
+
+def _as_text_llm(config: RunConfig) -> RunConfig:
+    """The run without its adapter, its stages called by their tasks as a text LLM's are."""
+    stages = [s.model_copy(update={"reads": None, "name": "_".join(s.tasks)}) for s in config.stages]
+    return config.model_copy(update={"adapter": None, "stages": stages})
+
+
+def components(config: RunConfig) -> dict[str, str | int]:
+    """What a run's digest rests on besides its settings, by name: says what made two digests differ."""
+    heard = config.hears or config.reads_asr(len(config.stages))
+    if config.audio_llm:
+        names = [f"backbone {config.audio_llm}"]
+    else:
+        names = [f"backbone {config.encoder.path}", f"backbone {config.llm}"]
+    names += [f"recipe of corpus {config.corpus.name}", "NUMERICS_VERSION"]
+    found = dict(zip(names, _surroundings(config, heard)))
+    found |= dict(zip(("spoken instructions", "traces"), _own(config.tasks(len(config.stages)))))
+    found |= _foreign(config)
+    plain = {name: value for name, value in found.items() if value is not None}
+    return {k: v if isinstance(v, str | int) else runs.digest(v) for k, v in plain.items()}
+
+
+def corpus_digest(corpus: CorpusConfig) -> str:
+    return runs.digest("corpus", corpus.model_dump(), corpora.recipe(corpus.name))
+
+
+def frames_digest(config: RunConfig, corpus: CorpusConfig | None = None) -> str:
+    """Of a corpus, None: the one that is trained on, as the run's encoder hears it."""
+    return _frames_digest(corpus_digest(corpus or config.corpus), config)
+
+
+def extra_digest(name: str) -> str:
+    """Digest of one of the `EXTRA` corpora."""
+    _, recipe = EXTRA[name]
+    return runs.digest(name, recipe())
+
+
+def extra_frames_digest(config: RunConfig, name: str) -> str:
+    return _frames_digest(extra_digest(name), config)
+
+
+@lru_cache(4096)
+def _settings(file: Path, written: int) -> RunConfig | None:
+    """The settings of a stored run; None where they are of other code. `written` is for the cache alone."""
+    try:
+        return from_stored(RunConfig, runs.read_json(file, runs.DELETE_FOLDER)["config"])
+    except ValidationError:
+        return None
+
+
+@cache
+def backbone_hash(name: str) -> str:
+    """Over the weights, the configuration and the tokenizer of a backbone's folder, by file name.
+
+    Records of training, evaluation and fetching say how the weights came about and change nothing. What is
+    fetched is pinned, so that its hash is known without it. UserError where files are not those that the
+    folder records, MissingInput for another backbone that is not on this machine.
+    """
+    if pinned := backbones.pinned_hashes(name):
+        return runs.digest(pinned)
+    files = backbones.hashed_files(backbone_folder(name))
+    backbones.refuse_changed(name)
+    return runs.digest({p.name: backbones.file_sha256(p) for p in files})
+
+
+def n_stored(name: str, part: str = "") -> int:
+    """Parameters in a backbone's files, of the tensors whose name holds `part`; nothing is loaded."""
+    total = 0
+    for file in sorted(backbone_folder(name).glob("*.safetensors")):
+        with safe_open(file, "np") as weights:
+            names = [name for name in weights.keys() if part in name]  # noqa: SIM118, no dictionary
+            total += sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
+    return total
+
+
+@cache
+def tower_hash(name: str) -> str:
+    """Over an audio LLM's tower alone: those that share one share its frames. Nothing is loaded."""
+    folder, tensors = backbone_folder(name), {}
+    for file in folder.glob("*.safetensors"):
+        with open(file, "rb") as content:
+            (length,) = struct.unpack("<Q", content.read(8))  # the format's header: JSON behind its length
+            for tensor, about in json.loads(content.read(length)).items():
+                if "audio_tower." in tensor:
+                    first, last = about["data_offsets"]
+                    content.seek(8 + length + first)
+                    bits = sha256(content.read(last - first)).hexdigest()
+                    tensors[tensor] = [about["dtype"], about["shape"], bits]
+    return runs.digest(runs.read_json(folder / "config.json")["audio_config"], tensors)
+
+
+def _foreign(config: RunConfig) -> dict[str, str | dict]:
+    """What an evaluation rests on that is not of the corpus that is trained on, by name."""
+    if other := config.evaluation.corpus:
+        return {f"recipe of corpus {other.name}": corpora.recipe(other.name)}
+    if config.evaluation.split in LANGUAGES:
+        return {"turns in other languages": extra_digest("languages")}
+    return {}
+
+
+def _frames_digest(corpus: str, config: RunConfig) -> str:
+    version = (FRAMES_VERSION,) if FRAMES_VERSION > 1 else ()  # the first one's caches came before it
+    if config.audio_llm:
+        return runs.digest("frames", corpus, tower_hash(config.audio_llm), *version)
+    encoder = config.encoder
+    mixed = ("mixed",) if config.precision == "mixed" else ()
+    return runs.digest("frames", corpus, backbone_hash(encoder.path), encoder.padding, *version, *mixed)
+
+
+def _own(tasks: set[TaskName]) -> tuple:
+    """What only runs of some tasks depend on: instructions that are heard, and the form of traces."""
+    spoken = (extra_digest("instructions"),) if heard_tasks(tasks) else ()
+    traced = (("traces", traced_slots.VERSION),) if any(TASKS[task].traced for task in tasks) else ()
+    return (*spoken, *traced)
+
+
+def _used(config: RunConfig) -> dict:
+    """The settings that a run uses, as plain JSON.
+
+    What is None is not used; left out, so that a setting that comes later leaves older runs what they are.
+    """
+    instead = {"encoder", "llm"} if config.audio_llm else set()
+    used = config.as_stored(exclude=instead, exclude_none=True)
+    for stage in used["stages"]:
+        stage.pop("micro_batch", None)  # changes numbers by no more than their rounding
+    if config.adapter and config.adapter.kind in ONE_CLASS_KINDS:
+        used["adapter"] = UNUSED_SIZES | used["adapter"]
+    return used
+
+
+def _surroundings(config: RunConfig, heard: bool) -> tuple:
+    if config.audio_llm:
+        hashes = (backbone_hash(config.audio_llm),)
+        return (*hashes, corpora.recipe(config.corpus.name), runs.NUMERICS_VERSION)
+    return (
+        backbone_hash(config.encoder.path) if heard else None,
+        backbone_hash(config.llm),
+        corpora.recipe(config.corpus.name),
+        runs.NUMERICS_VERSION,
+    )

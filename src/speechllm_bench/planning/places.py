@@ -1,0 +1,34 @@
+"""Places of what is stored: runs, trained stages, failures, and what recognisers heard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speechllm_bench.planning import identity
+from speechllm_bench.settings.config import RunConfig
+from speechllm_bench.storage import paths
+
+
+def run_folder(profile: str, digest: str) -> Path:
+    return paths.results(profile) / "runs" / digest
+
+
+def stage_folder(profile: str, digest: str) -> Path:
+    return paths.results(profile) / "stages" / digest
+
+
+def transcripts_file(config: RunConfig, split: str) -> Path:
+    """Where it is kept what the encoder's own decoder hears in a split."""
+    return paths.cache() / "transcripts" / identity.frames_digest(config) / f"{split}.json"
+
+
+def failure_file(profile: str, digest: str) -> Path:
+    return paths.results(profile) / "failed" / f"{digest}.json"
+
+
+def run_done(profile: str, digest: str) -> bool:
+    return (run_folder(profile, digest) / "run.json").is_file()
+
+
+def stage_done(profile: str, digest: str) -> bool:
+    return (stage_folder(profile, digest) / "stage.json").is_file()

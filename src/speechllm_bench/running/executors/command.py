@@ -1,0 +1,45 @@
+"""A command line as a function that another machine can be sent: `Command`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from speechllm_bench.running import lifeline
+from speechllm_bench.running.executors import Task
+from speechllm_bench.storage import paths
+
+GRACE_SECONDS = 60  # for a checkpoint
+CARRIED = (
+    "SPEECHLLM_BENCH_",
+    "HF_",
+)  # beginnings of the variables that say where results, data and models lie
+
+
+class Command:
+    """Called, it runs the line and gives its exit code; the process ends with the one that called."""
+
+    def __init__(self, task: Task):
+        named = {name: value for name, value in os.environ.items() if name.startswith(CARRIED)}
+        named.pop(lifeline.VARIABLE, None)  # of this process alone
+        self.settings = {**named, "SPEECHLLM_BENCH_HOME": str(paths.home()), **task.settings}
+        self.line, self.log, self.folder = list(task.command), str(task.log), os.getcwd()
+        self.process: subprocess.Popen | None = None
+
+    def __getstate__(self) -> dict:
+        return vars(self) | {"process": None}
+
+    def __call__(self) -> int:
+        with open(self.log, "a", encoding="utf-8") as output:
+            told = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
+            self.process = lifeline.start(self.line, os.environ | self.settings, cwd=self.folder, **told)
+        try:
+            return self.process.wait()
+        except BaseException:  # the caller is being stopped
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """SIGTERM, on which a run keeps a checkpoint, and SIGKILL for what is left."""
+        if self.process and self.process.poll() is None:
+            lifeline.end_tree(self.process.pid, GRACE_SECONDS)

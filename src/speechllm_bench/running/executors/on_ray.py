@@ -1,0 +1,77 @@
+"""Ray: each job is a task of a cluster, around the same command line as everywhere else.
+
+`RAY_ADDRESS` names a cluster; without it Ray starts on this machine. A worker that is killed is replaced
+twice, and its run goes on from its checkpoint. All nodes see the home by the same path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before it is imported
+
+import ray
+
+from speechllm_bench.running.executors import Task
+from speechllm_bench.running.executors.command import Command
+from speechllm_bench.running.executors.machine import gpus
+
+KILLED, STOPPED = -9, 130
+SHARES = 20  # a GPU is shared in twentieths
+MOST = 1000  # jobs that wait in the cluster
+
+
+def execute(command: Command) -> int:
+    return command()
+
+
+@dataclass
+class RayJob:
+    reference: ray.ObjectRef
+    pid: int | None = None
+
+    def code(self) -> int | None:
+        if not ray.wait([self.reference], timeout=0)[0]:
+            return None
+        try:
+            return ray.get(self.reference)
+        except ray.exceptions.TaskCancelledError:
+            return STOPPED
+        except ray.exceptions.RayError:  # its workers were killed three times, or lost with their nodes
+            return KILLED
+
+    def ask_to_stop(self) -> None:
+        self._cancel(force=False)
+
+    def kill(self) -> None:
+        self._cancel(force=True)
+
+    def _cancel(self, force: bool) -> None:
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.cancel(self.reference, force=force)
+
+
+class Ray:
+    def __init__(self, jobs: int | None):
+        self.own = not ray.is_initialized()
+        if self.own:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        self.at_once = jobs or MOST
+        self.with_gpus = ray.cluster_resources().get("GPU", 0) > 0
+        self.smallest = min((gpu.gib for gpu in gpus()), default=0.0)  # the cluster's are like it
+        self.task = ray.remote(max_calls=1, max_retries=2)(execute)
+
+    def room(self, gpu_gib: float) -> bool:
+        return True  # the cluster has a queue
+
+    def start(self, task: Task) -> RayJob:
+        shares = -(-task.gpu_gib * SHARES // self.smallest) if self.smallest else SHARES
+        share = min(1.0, shares / SHARES) if task.gpu_gib and self.with_gpus else 0
+        needs = {"num_gpus": share, "num_cpus": task.threads, "name": task.name}
+        return RayJob(self.task.options(**needs).remote(Command(task)))
+
+    def close(self) -> None:
+        if self.own:
+            ray.shutdown()

@@ -1,0 +1,314 @@
+"""One run in one process: prepare, train the stages that are missing, decode, score, record.
+
+Torch is imported inside the functions: whoever only plans or reports never loads it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from speechllm_bench.data.annotators import stored
+from speechllm_bench.data.corpora.store import Corpus
+from speechllm_bench.planning import identity, places
+from speechllm_bench.running import preparation
+from speechllm_bench.settings import overrides
+from speechllm_bench.settings.config import RunConfig, heard_tasks
+from speechllm_bench.storage import paths, runs, sealed
+from speechllm_bench.storage.status import Status
+from speechllm_bench.training import learning_curve
+
+TRAINING = 0.9  # of a run that trains: its share of the work, roughly
+
+Progress = Callable[[str, float], None]
+
+
+def prepare(config: RunConfig, profile: str, n_workers: int) -> None:
+    """Corpus and encoder frames on disk; what making them took goes to results/<profile>/preparation.json.
+
+    What is there already is not timed: of it the record keeps what it says. MissingInput, before anything is
+    made, where a backbone is still to be fetched.
+    """
+    identity.check_fetched(config)
+    spoken = preparation.corpus_folder(config.corpus).is_dir()
+    encoded = not config.hears or preparation.frames_folder(config).is_dir()
+    seconds = {}
+    began = time.perf_counter()
+    corpus = preparation.ensure_corpus(config.corpus, n_workers)
+    if not spoken:
+        seconds["synthesis"] = round(time.perf_counter() - began, 2)
+    began = time.perf_counter()
+    if config.hears:
+        preparation.ensure_frames(config, corpus)
+    if not (encoded or config.audio_llm):  # whose frames come on top of an encoder's
+        seconds["frames"] = round(time.perf_counter() - began, 2)
+    if not seconds:
+        return
+    file = paths.results(profile) / "preparation.json"
+    if spoken and file.is_file():  # a new corpus leaves nothing of an older record true
+        seconds = runs.read_json(file)["seconds"] | seconds
+    record = {
+        "seconds": seconds,
+        "utterances": sum(len(corpus.n_samples(split)) for split in corpus.splits),
+        "speech_seconds": round(sum(s["seconds"] for s in corpus.info["splits"].values())),
+        "peak_memory_mib": round(runs.peak_memory_mib()),
+        "environment": runs.environment(),
+    }
+    runs.write_json(file, record)
+
+
+def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
+    """The run's folder, written whole under results/<profile>/runs.
+
+    A training that diverges is a result: it is recorded as such, without predictions and score.
+    """
+    began, started = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
+    progress("prepare", 0.0)
+    if config.precision == "nf4":
+        from speechllm_bench.models import four_bit
+
+        four_bit.packing()  # refuses a machine that cannot, before anything is prepared
+    corpus = preparation.corpus_of(config)
+    frames = preparation.ensure_frames(config, cast(Corpus, corpus)) if config.hears else None
+
+    import torch
+
+    from speechllm_bench.data import corpora
+    from speechllm_bench.models.adapters import n_parameters
+    from speechllm_bench.training import regulariser, stages
+
+    hears_questions = bool(heard_tasks(config.tasks(len(config.stages))))
+    data = stages.Data(
+        corpus.utterances("train"),
+        corpus.utterances("validation"),
+        corpora.slot_types(config.corpus.name),
+        frames,
+        _recognised(config, corpus),
+        preparation.ensure_extra_frames(config, "instructions") if hears_questions else None,
+        stored.learned_traces(config),
+    )
+    model, tokenizer = stages.build_model(config, frames.dim if frames else None)
+    seconds = {"startup": time.perf_counter() - began}
+
+    stage_records = []
+    untrained = _untrained_examples(config, profile)
+    for index in range(len(config.stages)):
+
+        def tell(phase: str, share: float, index: int = index) -> None:
+            seen = sum(untrained[:index]) + share * untrained[index]
+            progress(phase, TRAINING * seen / max(1, sum(untrained)))
+
+        stage_records.append(_ensure_stage(config, index, profile, model, tokenizer, data, tell))
+        if stage_records[-1]["status"] == Status.DIVERGED:
+            break
+    seconds["train"] = sum(r["seconds"] for r in stage_records)
+    seconds["validate"] = sum(r["validation_seconds"] for r in stage_records)
+    diverged = any(r["status"] == Status.DIVERGED for r in stage_records)
+
+    trained = {name for s in config.stages for name in model.trained_parameters(s.train)}
+    added = sum(p.numel() for n, p in model.named_parameters() if "lora_" in n or n.startswith("adapter."))
+    n_llm = n_parameters(model) - added
+    n_classifier = regulariser.n_parameters(config.stages)
+    record = {
+        "digest": identity.run_digest(config),
+        "profile": profile,
+        "overrides": overrides.split(profile)[1],  # of --set
+        "status": Status.DIVERGED if diverged else Status.OK,
+        "config": config.as_stored(),
+        "seed": config.seed,
+        "stages": [r["digest"] for r in stage_records],
+        "adapter_parameters": n_parameters(model.adapter) if model.adapter else 0,
+        "classifier_parameters": n_classifier,  # trained beside the model, and no part of it
+        "trained_parameters": sum(p.numel() for n, p in model.named_parameters() if n in trained)
+        + n_classifier,
+        "llm_parameters": n_llm,
+        "total_parameters": n_llm + added + _encoder_parameters(config),
+        "speech_hours": round(sum(r["speech_hours"] for r in stage_records), 3),
+        "prompt_tokens": {"stages": [r.get("prompt_tokens") for r in stage_records], "evaluation": None},
+        "text_tokens": sum(r["text_tokens"] for r in stage_records),
+        "stored_traces": sum(r.get("stored_traces", 0) for r in stage_records),
+        "annotators": stored.annotators_of(config),
+        **_before(config),
+        "device_kind": model.llm.device.type,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "precision": config.precision,
+        "arithmetic": "fp32" if model.in_fp32 else "bf16",
+        "threads": torch.get_num_threads(),
+        "padding_share": stage_records[-1]["padding_share"] if stage_records else 0.0,
+        "examples_per_second": sum(r["examples"] for r in stage_records) / max(seconds["train"], 1e-9),
+        "data": {
+            "corpus": corpus.fingerprint,
+            "audio": corpus.audio_hashes,  # null where nothing was heard
+            "frames": identity.frames_digest(config) if frames else None,
+            **_left_out(corpus),
+        },
+        "environment": runs.environment(),
+        "started": started,
+    }
+    with runs.whole_folder(places.run_folder(profile, record["digest"])) as folder:
+        folders = (places.stage_folder(profile, digest) for digest in record["stages"])
+        learning_curve.join_curves(zip((s.name for s in config.stages), folders), folder / "curve.csv")
+        if not diverged:
+            evaluated = preparation.evaluated_corpus(config, corpus)
+            if evaluated is not corpus:
+                types = corpora.slot_types((config.evaluation.corpus or config.corpus).name)
+                heard = preparation.evaluated_frames(config, cast(Corpus, evaluated))
+                data = replace(data, frames=heard, slot_types=types)
+                own = {"corpus": evaluated.fingerprint, "audio": evaluated.audio_hashes}
+                record["data"]["evaluated"] = own
+            begin = TRAINING if any(untrained) else 0.0
+
+            def told(phase: str, share: float) -> None:
+                progress(phase, begin + (1 - begin) * share)
+
+            took, prompts = evaluate(config, model, tokenizer, evaluated, data, folder, told)
+            seconds, record["prompt_tokens"]["evaluation"] = seconds | took, prompts
+        # Wall time counts every sitting of a stage, also when another run trained it.
+        seconds["total"] = sum(seconds.values())
+        record["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
+        record["wall_seconds"] = record["seconds"]["total"]
+        record["peak_memory_mib"] = round(runs.peak_memory_mib())
+        sealed.write(folder / "run.json", record)
+    return places.run_folder(profile, record["digest"])
+
+
+def _left_out(corpus) -> dict:
+    """Recordings that could not be read, by id (data/corpora/exclusions.py); nothing where all could."""
+    found = corpus.info["recipe"].get("excluded")
+    return {"excluded": found} if found else {}
+
+
+def _untrained_examples(config: RunConfig, profile: str) -> list[int]:
+    """How many examples the run has to see in each stage: none where it is trained already."""
+    digests = (identity.stage_digest(config, index) for index in range(len(config.stages)))
+    there = (places.stage_done(profile, digest) for digest in digests)
+    return [0 if done else stage.examples for done, stage in zip(there, config.stages, strict=True)]
+
+
+def _encoder_parameters(config: RunConfig) -> int:
+    """Parameters of the speech encoder that a run hears with, and of the decoder where it reads what that
+    recognised.
+    """
+    if config.evaluation.text == "asr":
+        return identity.n_stored(config.encoder.path)
+    if config.audio_llm:
+        return identity.n_stored(config.audio_llm, "audio_tower.")
+    return identity.n_stored(config.encoder.path, "encoder.") if config.adapter else 0
+
+
+def _before(config: RunConfig) -> dict:
+    """What an audio LLM's own training heard and read, where its folder tells; a composite has none."""
+    record = {}
+    if config.audio_llm:
+        file = identity.backbone_folder(config.audio_llm) / "training.json"
+        record = sealed.read(file) if file.is_file() else {}
+    return {f"pretraining_{key}": record.get(key) for key in ("speech_hours", "text_tokens")}
+
+
+def _recognised(config: RunConfig, corpus) -> dict[str, str]:
+    """What a recogniser heard of the splits that a text LLM reads it of."""
+    heard = [preparation.ensure_transcripts(config, corpus, split) for split in sorted(config.recognised)]
+    return {id: text for split in heard for id, text in split.items()}
+
+
+def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer, data, progress) -> dict:
+    """Load the stage's weights into the model; train and store them first where they are not there.
+
+    Locked: of two runs that start from one stage, one trains it and the other waits.
+    """
+    import torch
+
+    from speechllm_bench.training import loop, stages, tracking
+
+    digest = identity.stage_digest(config, index)
+    folder = places.stage_folder(profile, digest)
+    stage = config.stages[index]
+    checkpoint = paths.cache() / "checkpoints" / digest
+    with runs.lock(folder, lambda: progress("waiting", 0.0)):
+        if (folder / "stage.json").is_file():
+            record = sealed.read(folder / "stage.json", runs.DELETE_FOLDER)
+            runs.remove(checkpoint)
+            loop.load_weights(model.trained_parameters(stage.train), folder / "weights.safetensors")
+            return record
+        told = partial(progress, "train")
+        with tracking.followed(config, index, profile, digest) as follow:
+            fitted, seen = stages.train_stage(config, index, model, tokenizer, data, checkpoint, told, follow)
+        record = {
+            "digest": digest,
+            "stage": config.as_stored()["stages"][index],
+            "status": fitted.status,
+            "examples": fitted.curve[-1].examples,  # seen: the budget, or fewer where it diverged
+            "seconds": round(fitted.seconds, 2),
+            "validation_seconds": round(fitted.validation_seconds, 2),
+            **seen.record(),
+        }
+        trained, dtype = model.trained_parameters(stage.train), None
+        if config.precision == "mixed":  # stored small, and exactly as the runs after it read them
+            loop.round_to_16_bits(trained)
+            dtype = torch.float16
+        with runs.whole_folder(folder) as temporary:
+            loop.save_weights(trained, temporary / "weights.safetensors", dtype)
+            if seen.ctc_head:
+                loop.save_weights(seen.ctc_head, temporary / "ctc_head.safetensors")
+            learning_curve.write_curve([(stage.name, fitted.timed_curve())], temporary / "curve.csv")
+            sealed.write(temporary / "stage.json", record)
+        runs.remove(checkpoint)
+    return record
+
+
+def evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, progress) -> tuple[dict, dict]:
+    """Decode and score the evaluation split; predictions and score into `folder`.
+
+    Returns what it took, in seconds, and the prompts' length, in tokens.
+    """
+    from speechllm_bench.data import questions
+    from speechllm_bench.evaluation import answerers, score
+    from speechllm_bench.models.decoding import decode
+    from speechllm_bench.models.inputs import prompt_tokens
+
+    evaluation = config.evaluation
+    began = time.perf_counter()
+    utterances = questions.with_gold(corpus.utterances(evaluation.split), [evaluation.task])
+    ood = evaluation.slot_types == "out_of_domain"
+    examples = [
+        questions.evaluation_example(
+            u, data.slot_types, evaluation.task, ood, config.prompt, **evaluation.asking
+        )
+        for u in utterances
+    ]
+    heard = utterances
+    if evaluation.audio == "other":  # half the split away: another call's turn, the same for every run
+        half = len(utterances) // 2
+        heard = utterances[half:] + utterances[:half]
+    if evaluation.answerer != "model":
+        answer = answerers.ANSWERERS[evaluation.answerer]
+        predictions = answer(examples, utterances, data.train, config.seed)
+    else:
+        predictions = decode(
+            model,
+            tokenizer,
+            examples,
+            utterances,
+            **data.heard(heard, evaluation.text, examples),
+            batch_size=evaluation.batch_size,
+            max_new_tokens=evaluation.trace_tokens or evaluation.max_new_tokens,
+            beams=evaluation.beams or 1,
+            progress=lambda share: progress("decode", 0.9 * share),
+        )
+    decoded = time.perf_counter()
+    progress("score", 0.9)
+    parse = score.parser(evaluation.task, evaluation.wording, data.slot_types)
+    scored = score.score_task(evaluation.task, predictions, parse)
+    with gzip.GzipFile(folder / "predictions.jsonl.gz", "wb", mtime=0) as file:
+        for prediction in predictions:
+            file.write(json.dumps(prediction.to_json(), ensure_ascii=False).encode() + b"\n")
+    runs.write_json(folder / "score.json", scored)
+    seconds = {"decode": decoded - began, "score": time.perf_counter() - decoded}
+    return seconds, asdict(prompt_tokens(tokenizer, examples, config.hears))

@@ -1,0 +1,259 @@
+"""What runs need and none should compute twice: the corpus on disk, its encoder frames, its recognition."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from speechllm_bench.data import corpora
+from speechllm_bench.data.clips import Clips
+from speechllm_bench.data.corpora import exclusions
+from speechllm_bench.data.corpora.store import Corpus, Unspoken
+from speechllm_bench.data.frames import FrameStore, FrameWriter
+from speechllm_bench.errors import MissingInput
+from speechllm_bench.planning import identity, places
+from speechllm_bench.settings.config import CorpusConfig, RunConfig
+from speechllm_bench.settings.evaluation_config import LANGUAGES
+from speechllm_bench.settings.experiments import Study
+from speechllm_bench.settings.profiles import Profile
+from speechllm_bench.storage import paths, runs, sealed
+from speechllm_bench.storage.schema import Utterance
+
+WORDS_A_SECOND = 2.8  # of the neural voices
+SYNTHESIS_COST = 0.37  # core-seconds a second of speech, where one utterance in six is Piper's
+CHUNK = 1000  # utterances whose audio is sorted by length at a time, so that memory stays small
+
+
+def corpus_folder(corpus: CorpusConfig) -> Path:
+    return paths.cache() / "corpora" / f"{corpus.name}-{identity.corpus_digest(corpus)}"
+
+
+def clips_folder() -> Path:
+    """Where clean neural speech is kept, clip by clip."""
+    return paths.cache() / "clips" / runs.digest(corpora.neural_speech_recipe())
+
+
+def frames_folder(config: RunConfig, corpus: CorpusConfig | None = None) -> Path:
+    """Of a corpus, None: the one that is trained on."""
+    return paths.cache() / "frames" / identity.frames_digest(config, corpus)
+
+
+def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
+    """The corpus from disk; where it is not there, spoken first or its recordings read."""
+    utterances, recipe = partial(corpora.utterances, corpus), partial(corpora.recipe, corpus.name)
+    recording = corpora.recording(corpus.name)
+    clips = clips_folder() if corpora.speaks_slowly(corpus.name) else None
+    return _ensure_spoken(corpus_folder(corpus), utterances, recipe, n_workers, recording, clips)
+
+
+def corpus_of(config: RunConfig) -> Corpus | Unspoken:
+    """The corpus as a run needs it: spoken, or its texts alone where nothing of it is heard."""
+    return _as_needed(config, config.corpus)
+
+
+def _as_needed(config: RunConfig, corpus: CorpusConfig) -> Corpus | Unspoken:
+    if config.needs_audio:
+        return ensure_corpus(corpus, n_workers=1)
+    recorded = corpora.recording(corpus.name) is not None
+    return Unspoken(corpora.utterances(corpus), corpora.recipe(corpus.name), recorded)
+
+
+def heard(study: Study, profile: Profile) -> list[CorpusConfig]:
+    """The corpora that a study's variants are trained and tested on, as far as the profile names them."""
+    variants = [study.variant(name) for name in study.variants]
+    named = {role for v in variants for role in (v.corpus, v.evaluation.corpus) if role}
+    roles = named & set(profile.corpora)
+    return [profile.corpus, *(profile.corpora[role] for role in sorted(roles))]
+
+
+def leave_out(used: Iterable[CorpusConfig], skip_missing: bool) -> None:
+    """Tell how many recordings the corpora are without; with `skip_missing`, find those first."""
+    for corpus in {repr(corpus): corpus for corpus in used}.values():
+        if skip_missing:
+            with contextlib.suppress(MissingInput):  # of a whole corpus, which the plan tells
+                corpora.skip_missing(corpus)
+        if left_out := corpora.left_out(corpus):
+            record = exclusions.record_file(corpus.name).relative_to(paths.home())
+            print(
+                f"Left out: {len(left_out)} recordings of corpus '{corpus.name}' that cannot be read, named "
+                f"in {record}.",
+                file=sys.stderr,
+            )
+
+
+def ensure_frames(config: RunConfig, corpus: Corpus) -> FrameStore:
+    """Frames of all the corpus's splits but the zoo's, encoded first where they are not there.
+
+    By the run's encoder, or by its audio LLM's tower.
+    """
+    return _ensure_encoded(config, corpus, frames_folder(config))
+
+
+def ensure_extra(name: str, n_workers: int = 1) -> Corpus:
+    """A corpus of `identity.EXTRA` from disk, spoken first where it is not there."""
+    folder = paths.cache() / "corpora" / f"{name}-{identity.extra_digest(name)}"
+    return _ensure_spoken(folder, *identity.EXTRA[name], n_workers)
+
+
+def ensure_extra_frames(config: RunConfig, name: str) -> FrameStore:
+    """Its frames, as `ensure_frames` has them of a run's own corpus."""
+    folder = paths.cache() / "frames" / identity.extra_frames_digest(config, name)
+    return _ensure_encoded(config, ensure_extra(name), folder)
+
+
+def evaluated_corpus(config: RunConfig, corpus: Corpus | Unspoken) -> Corpus | Unspoken:
+    """The one that the evaluation split is of: `corpus`, which the run is trained on, or another one."""
+    if config.evaluation.corpus:
+        return _as_needed(config, config.evaluation.corpus)
+    return ensure_extra("languages") if config.evaluation.split in LANGUAGES else corpus
+
+
+def evaluated_frames(config: RunConfig, corpus: Corpus) -> FrameStore | None:
+    """Frames of an `evaluated_corpus` that is another one; None where nothing is heard."""
+    if not config.hears:
+        return None
+    if config.evaluation.corpus:
+        return _ensure_encoded(config, corpus, frames_folder(config, config.evaluation.corpus))
+    return ensure_extra_frames(config, "languages")
+
+
+def ensure_transcripts(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
+    """What the encoder's own decoder hears in each utterance of a split, by id; recognised where missing."""
+    file = places.transcripts_file(config, split)
+    with runs.lock(file):
+        if not file.is_file():
+            sealed.write(file, _recognise(config, corpus, split), {})
+    return sealed.read(file)
+
+
+def ensure_shipped(corpus: CorpusConfig, turns: Path) -> Corpus:
+    """The test splits that the repository ships the audio of, as a corpus on disk."""
+    from speechllm_bench.data.corpora import shipped
+
+    utterances = shipped.shipped_utterances(corpus, turns)
+    recipe = corpora.recipe(corpus.name)
+    texts = {split: shipped.texts_digest(some) for split, some in utterances.items()}
+    folder = paths.cache() / "corpora" / f"shipped-{runs.digest(recipe, texts)}"
+    return _ensure_spoken(folder, lambda: utterances, lambda: recipe, 1, shipped.recording(turns))
+
+
+def ensure_shipped_frames(config: RunConfig, corpus: Corpus, split: str) -> FrameStore:
+    """Encoder frames of a split of a shipped corpus."""
+    encoder = config.encoder
+    made_by = (
+        identity.backbone_hash(encoder.path),
+        encoder.padding,
+        identity.FRAMES_VERSION,
+        config.precision,
+    )
+    folder = paths.cache() / "frames" / runs.digest("shipped frames", corpus.fingerprint, split, *made_by)
+    return _ensure_encoded(config, corpus, folder, [split])
+
+
+def _ensure_spoken(
+    folder: Path,
+    utterances: Callable[[], dict],
+    recipe: Callable[[], dict],
+    n_workers: int,
+    recording: Callable | None = None,
+    clips: Path | None = None,
+) -> Corpus:
+    with runs.lock(folder):
+        if not folder.is_dir():
+            from speechllm_bench.data.corpora import store
+
+            if clips:
+                Clips(clips).unpack(paths.result_files("*/clips/*.parquet"))
+                _tell_synthesis(utterances(), clips, n_workers)
+            store.build_corpus(utterances(), folder, recipe(), n_workers, recording=recording, clips=clips)
+    return Corpus.load(folder)
+
+
+def _tell_synthesis(utterances: dict[str, list[Utterance]], clips: Path, n_workers: int) -> None:
+    """Say what speaking will take, before it starts."""
+    kept = Clips(clips)
+    missing = [
+        u for split in utterances.values() for u in split if u.voice and not kept.has(u.transcript, u.voice)
+    ]
+    if missing:
+        speech = sum(len(u.transcript.split()) for u in missing) / WORDS_A_SECOND / 3600
+        told = (
+            f"Neural voices have {len(missing)} turns to speak, about {speech:.1f} h of speech. That takes "
+            f"about {speech * SYNTHESIS_COST / n_workers:.1f} h, {n_workers} at a time on cores of 2024, "
+            "and up to three times as long on older ones. Each turn is kept once it is spoken, so the "
+            "synthesis can be stopped."
+        )
+        print(told, file=sys.stderr, flush=True)
+
+
+def _ensure_encoded(
+    config: RunConfig, corpus: Corpus, folder: Path, splits: Sequence[str] | None = None
+) -> FrameStore:
+    """splits: what to encode of the corpus; None: all of it."""
+    with runs.lock(folder):
+        if not folder.is_dir():
+            _encode(config, corpus, folder, splits or corpus.splits)
+    store = FrameStore.open(folder)
+    store.verify()
+    return store
+
+
+def _recognise(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
+    import torch
+    from tqdm import tqdm
+
+    from speechllm_bench.models.asr import load_asr, transcribe
+
+    model, tokenizer = load_asr(config.encoder.path)
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    utterances = corpus.utterances(split)
+    said: dict[str, str] = {}
+    with tqdm(total=len(utterances), desc=f"recognition of {split}", unit="utt", mininterval=1) as bar:
+        for start in range(0, len(utterances), CHUNK):
+            chunk = range(start, min(start + CHUNK, len(utterances)))
+            audio = [corpus.audio(split, i) for i in chunk]
+            texts = transcribe(model, tokenizer, audio, config.encoder.padding)
+            said |= {utterances[i].id: text for i, text in zip(chunk, texts, strict=True)}
+            bar.update(len(chunk))
+    return said
+
+
+def _encode(config: RunConfig, corpus: Corpus, folder: Path, splits: Sequence[str]) -> None:
+    import torch
+    from tqdm import tqdm
+
+    from speechllm_bench.models import audio_llm, encoder
+    from speechllm_bench.models.bf16 import computes_in_bf16
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    in_bf16 = config.precision == "mixed" and not config.audio_llm and computes_in_bf16("mixed", device)
+    if config.audio_llm:
+        model, padding = audio_llm.load_tower(config.audio_llm, device), "masked"
+        hears, encode = identity.tower_hash(config.audio_llm), audio_llm.encode
+        settings: tuple = ()
+    else:
+        model, padding = encoder.load_encoder(config.encoder.path, device), config.encoder.padding
+        hears, encode = identity.backbone_hash(config.encoder.path), encoder.encode
+        settings = padding, in_bf16
+    key = {
+        "encoder": hears,
+        "padding": padding,
+        "corpus": corpus.fingerprint,
+        **({"bf16": True} if in_bf16 else {}),
+    }
+    total = sum(len(corpus.n_samples(split)) for split in splits)
+    with (
+        FrameWriter(folder, model.config.d_model, key) as writer,
+        tqdm(total=total, desc="encoder frames", unit="utt", mininterval=1) as bar,
+    ):
+        for split in splits:
+            utterances = corpus.utterances(split)
+            for start in range(0, len(utterances), CHUNK):
+                chunk = range(start, min(start + CHUNK, len(utterances)))
+                audio = [corpus.audio(split, i) for i in chunk]
+                for i, frames in encode(model, audio, *settings):
+                    writer.add(utterances[start + i].id, frames)
+                    bar.update()

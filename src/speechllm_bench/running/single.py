@@ -1,0 +1,55 @@
+"""One run in this process, held against others that want it as well, and its progress."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+from speechllm_bench.errors import Busy
+from speechllm_bench.planning import places
+from speechllm_bench.planning.studies import Run
+from speechllm_bench.running import heartbeat
+from speechllm_bench.storage import paths, runs
+
+
+def execute(run: Run, unless_busy: bool = False) -> str:
+    """Execute a run, unless it is there; says where. Another process that is at it is waited for.
+
+    unless_busy: Busy is raised in place of waiting, also where another process trains a stage of the run.
+    """
+
+    def refuse() -> None:
+        raise Busy(f"another process is at {run.name}, or trains a stage that it starts from")
+
+    with runs.lock(run.folder, refuse if unless_busy else lambda: None):
+        if places.run_done(run.profile, run.digest):
+            return f"{run.name} is there already: {paths.shown(run.folder)}"
+        if unless_busy and any(map(runs.locked, run.trained_into())):
+            refuse()
+        from speechllm_bench.running import jobs
+
+        with _progress(run) as tell:
+            folder = jobs.execute(run.config, run.profile, tell)
+    places.failure_file(run.profile, run.digest).unlink(missing_ok=True)
+    return f"{run.name}: {paths.shown(folder)}"
+
+
+@contextlib.contextmanager
+def _progress(run: Run) -> Iterator[Callable[[str, float], None]]:
+    """Takes a run's progress to its status file, and to a bar where somebody sits at a terminal."""
+    from tqdm import tqdm
+
+    form = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]{postfix}"
+    with tqdm(total=1.0, desc=run.name, bar_format=form, disable=not sys.stderr.isatty()) as bar:
+
+        def tell(phase: str, share: float) -> None:
+            heartbeat.write_status(run.digest, phase, share)
+            bar.set_postfix_str(phase, refresh=False)
+            bar.update(share - bar.n)
+
+        tell("starting", 0.0)
+        try:
+            yield tell
+        finally:
+            heartbeat.status_file(run.digest).unlink(missing_ok=True)

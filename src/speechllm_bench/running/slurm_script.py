@@ -1,0 +1,63 @@
+"""A plan as a shell script that submits its runs to Slurm, without any package: `export-slurm`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable
+
+from speechllm_bench.planning.studies import Plan
+from speechllm_bench.running import runner
+from speechllm_bench.storage import paths
+
+DATA = ("SPEECHLLM_BENCH_DATA", "HF_HOME", "HF_HUB_CACHE")  # where corpora and models lie
+HEAD = """#!/bin/bash
+# Runs of profile {profile}: {n}. Start it on a machine that has sbatch: bash FILE.
+# What the cluster needs besides stands in SBATCH_PARTITION, SBATCH_ACCOUNT and the like.
+# A job that is preempted is queued again and goes on from its checkpoint; so does a run that ran out of time,
+# when a new script is written and started. Runs of one stage wait for the run that trains it.
+set -euo pipefail
+{exports}
+logs={logs}
+mkdir -p "$logs"
+submit() {{ # name, jobs that come before, command
+  local name=$1 before=$2
+  shift 2
+  sbatch --parsable --job-name="$name" ${{before:+--dependency="$before"}} --kill-on-invalid-dep=yes \\
+    --output="$logs/$name-%j.log" --open-mode=append --gpus=1 --cpus-per-task={threads} --time={minutes} \\
+    --requeue --signal=B:TERM@120 --wrap="exec $(printf '%q ' "$@")"
+}}
+"""
+
+
+def script(plan: Plan, threads: int) -> str:
+    """Bash: jobs that prepare what runs need, then one a run, owners of shared stages first."""
+    lines: list[str] = []
+    prepared: dict = {}
+    made: dict = {}
+    missing = runner.owners_first(plan.missing)
+    logs = paths.results(plan.profile.profile) / "logs" / "slurm"
+    told = {"profile": plan.profile.profile, "n": len(missing), "exports": _exports()}
+    told |= {"threads": threads, "minutes": plan.profile.time_limit_minutes}
+    for run in missing:
+        if (need := runner.needs(run.config)) not in prepared:
+            prepared[need] = f"prepare_{len(prepared) + 1}"
+            lines.append(_submitted(prepared[need], [], runner.prepare_command(run, threads)))
+    for number, run in enumerate(missing, 1):
+        owners = {made[one] for one in run.makes() if one in made}
+        before = [f"afterok:${prepared[runner.needs(run.config)]}"]
+        before += [f"afterany:${owner}" for owner in sorted(owners, key=lambda name: int(name[4:]))]
+        lines += [f"# {run.name}", _submitted(f"run_{number}", before, runner.run_command(run, threads))]
+        made |= {one: f"run_{number}" for one in run.makes() if one not in made}
+    return "\n".join([HEAD.format(logs=shlex.quote(str(logs)), **told), *lines])
+
+
+def _exports() -> str:
+    """Where jobs find results, and studies of the user's own."""
+    found = {"SPEECHLLM_BENCH_HOME": str(paths.home())}
+    found |= {name: os.environ[name] for name in (paths.OWN_EXPERIMENTS, *DATA) if os.environ.get(name)}
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in found.items())
+
+
+def _submitted(name: str, before: Iterable[str], command: list[str]) -> str:
+    return f'{name}=$(submit {name} "{",".join(before)}" {shlex.join(command)})'

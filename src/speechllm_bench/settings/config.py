@@ -1,0 +1,302 @@
+"""Typed configuration of a run: `RunConfig` holds all that decides its numbers.
+
+An unknown key, a wrong type or a conflict is refused by a sentence with key, value and what is allowed.
+Nothing here rewrites what was asked for: the resolved config is what runs, and what is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import Field, ValidationInfo, model_validator
+
+from speechllm_bench.settings.adapter_config import AdapterConfig
+from speechllm_bench.settings.corpus_config import CorpusConfig
+from speechllm_bench.settings.evaluation_config import (
+    LANGUAGES,
+    EvaluationConfig,
+    TaskName,
+    Text,
+    named_tasks,
+)
+from speechllm_bench.settings.strict import Name, Strict, refuse_repeated
+from speechllm_bench.tasks import TASKS, transcription
+from speechllm_bench.tasks.prompt import PromptStyle
+
+Model = TypeVar("Model", bound=Strict)
+Part = Literal["adapter", "lora"]
+Precision = Literal["fp32", "bf16", "mixed", "nf4"]
+"""Of the frozen backbones and of training; what learns is kept in fp32.
+
+`bf16`: backbones are kept in bf16, and training steps compute in it. `mixed`: training and decoding compute
+in bf16 where the device multiplies faster in it, and in fp32 elsewhere; norms, sums and the head are fp32.
+`nf4`: as `bf16`, and text LLMs' linear layers in 4 bits (models/four_bit.py). What a stage has trained in
+`mixed` is rounded to fp16 at its end.
+"""
+Objective = Literal["ctc"]  # training/ctc_stage.py
+LARGEST_SEED = 2**32 - 1  # of torch's 64 bits, of which a step's number takes a part
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+
+
+class EncoderConfig(Strict):
+    path: str  # a zoo folder of this checkout, any other folder, or a hub name
+    padding: Literal[
+        "trimmed", "10s", "30s"
+    ]  # what Whisper hears: the audio's own length, or at least so much
+
+
+class AnnotationConfig(Strict):
+    """Entities labelled by an annotator in place of gold (2509.04473): gold with drawn errors, or stored."""
+
+    # Of the entities, and of half as many turns (data/annotators/drawn.py); None: what an annotator wrote.
+    noise: float | None = Field(ge=0, le=1)
+    filtered: bool  # without what is not in the transcript and tags that mean nothing
+    stored: str | None = None  # the name that `annotate labels` told, in place of noise
+
+
+class LoraConfig(Strict):
+    rank: int = Field(gt=0)
+    alpha: int = Field(gt=0)
+    dropout: float = Field(ge=0, lt=1)
+    targets: Literal["qkv"] | None = None  # of 2509.04473; None: all linear layers, as 2510.15851 has it
+
+
+class ClassifierConfig(Strict):
+    """A classifier that regularises the adapter in training (2509.04473): (1 - a) L_LLM + a L_classifier."""
+
+    alpha: float = Field(gt=0, lt=1)  # a
+    class_weights: bool  # a label's weight is all labels / its own, or 1
+
+
+class DistillationConfig(Strict):
+    """The frozen text LLM as a teacher: L_LLM + weight KL(text LLM || model); training/distillation.py."""
+
+    weight: float = Field(gt=0)  # below 1 an answer that the examples settle stays the likeliest
+
+
+STORED = {"warmup_ratio": "warmup", "max_grad_norm": "clip", "evaluations": "points"}
+"""The words that records and digests have for these settings of a stage: those of the first of them."""
+
+
+class Fit(Strict):
+    """How an optimisation runs, however long."""
+
+    batch_size: int = Field(gt=0)
+    lr: float = Field(gt=0)  # peak
+    warmup_ratio: float = Field(ge=0, lt=1)  # share of the steps
+    weight_decay: float = Field(ge=0)
+    max_grad_norm: float = Field(gt=0)  # gradients are scaled down to it
+    evaluations: int = Field(gt=0)  # on validation on the way, evenly spaced, the last at the end
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stored_words(cls, plain: Any, info: ValidationInfo) -> Any:
+        if info.context is not STORED or not isinstance(plain, dict):
+            return plain
+        words = {old: new for new, old in STORED.items()}
+        return {words.get(k, k): value for k, value in plain.items()}
+
+
+def from_stored(kind: type[Model], plain: dict) -> Model:
+    """The config or recipe of a record; pydantic's ValidationError where it is of other code."""
+    return kind.model_validate(plain, context=STORED)
+
+
+class FitConfig(Fit):
+    """One optimisation; the studies' stages and the zoo's backbones share it."""
+
+    examples: int = Field(gt=0)  # the budget: examples seen
+
+
+def heard_tasks(tasks: Iterable[TaskName]) -> list[TaskName]:
+    """Those of the tasks that are asked aloud."""
+    return sorted(task for task in tasks if TASKS[task].instructions)
+
+
+class Stage(Strict):
+    """One training stage, whatever its size: which examples, which parts learn, towards what."""
+
+    name: Name
+    tasks: dict[TaskName, float]  # share of the examples by task
+    train: list[Part] = Field(min_length=1)
+    text: Text = "gold"
+    reads: bool | None = None  # transcripts in place of speech, though the model hears
+    annotation: AnnotationConfig | None = None  # of its entities; None: gold
+    # Of the training utterances; None: the variant's, or all.
+    train_share: float | None = Field(default=None, gt=0, lt=1)
+    beside: dict[TaskName, Any] | None = None  # how many of the examples are of further tasks, beside `tasks`
+    again: TaskName | None = None  # its own questions once more, put as this task: half of `tasks`' examples
+    described: float | None = Field(default=None, gt=0, le=1)  # share of the slot examples with descriptions
+    decoded_task: TaskName | None = None  # what the decoded turns are asked; None: the usual task
+    classifier: ClassifierConfig | None = None
+    distillation: DistillationConfig | None = None
+    objective: Objective | None = None  # None: cross-entropy of the answer, through the LLM
+
+    @property
+    def taught(self) -> set[TaskName]:
+        """The tasks of all its examples: its own, those beside them, and the one asked again."""
+        return {*self.tasks, *(self.beside or ()), *([self.again] if self.again else ())}
+
+    @model_validator(mode="after")
+    def _parts(self) -> Self:
+        refuse_repeated(self.train)
+        if abs(sum(self.tasks.values()) - 1) > 1e-9 or min(self.tasks.values()) <= 0:
+            raise ValueError(f"tasks are shares above 0 that sum to 1, got {self.tasks}")
+        if self.annotation and not any(TASKS[task].labelled for task in self.taught):
+            of_entities = named_tasks(task for task in TASKS if TASKS[task].labelled)
+            raise ValueError(f"annotation is of entities, but this stage does not train on {of_entities}")
+        if self.annotation and self.classifier:
+            raise ValueError("a classifier learns gold tags; a stage has it or annotation, not both")
+        if self.classifier and "adapter" not in self.train:
+            raise ValueError("a classifier regularises the adapter, but this stage does not train it")
+        if self.reads and (self.train != ["lora"] or self.distillation or heard_tasks(self.taught)):
+            raise ValueError(
+                "a stage that reads trains LoRA alone, on tasks that are asked in text, without distillation"
+            )
+        if self.distillation and self.classifier:
+            raise ValueError("a stage learns beside a classifier or from a teacher (distillation), not both")
+        if self.distillation and (heard := heard_tasks(self.taught)):
+            raise ValueError(
+                f"the instructions of task {', '.join(heard)} are heard, "
+                "and the teacher of distillation reads"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ctc(self) -> Self:
+        if self.objective is None:
+            return self
+        learned = transcription.NAME
+        if self.taught != {learned} or set(self.tasks) != {learned} or self.again:
+            raise ValueError(f"objective: ctc learns the task {learned} alone, got {sorted(self.taught)}")
+        if self.train != ["adapter"]:
+            raise ValueError(f"objective: ctc trains the adapter alone, got train: {self.train}")
+        beside = ("classifier", "distillation", "annotation", "described")
+        if wrong := [name for name in beside if getattr(self, name)]:
+            raise ValueError(f"objective: ctc goes without {wrong[0]}; leave one of the two out")
+        if self.decoded_task not in (None, learned):
+            raise ValueError(f"objective: ctc decodes transcripts, not decoded_task: {self.decoded_task}")
+        return self
+
+
+class StageConfig(Stage, FitConfig):
+    """One training stage at the size of a profile."""
+
+    beside: dict[TaskName, int] | None = None
+    validation_examples: int = Field(gt=0)  # for the loss
+    decoded_turns: int = Field(ge=0)  # validation turns decoded for the F1 curve
+    adapter_lr: float | None = Field(default=None, gt=0)  # peak, beside LoRA; None: `lr` for both
+    trace_tokens: int | None = Field(default=None, gt=0)  # where it trains on traces: decoded at most
+    # Of an answer on its curve, at most; None: as many as the profile's file has for evaluations. It is the
+    # stage's own, so that runs that decode otherwise share no curve.
+    decoded_tokens: int | None = Field(default=None, gt=0)
+    traces: str | None = None  # of `annotate`; None: written from gold
+    frame_dropout: float | None = Field(default=None, gt=0, lt=1)  # of the frames, under the objective ctc
+    # Before a turn stand fewer zero frames than this, a number drawn each time it is seen; None: none do.
+    frame_shift: int | None = Field(default=None, gt=1)
+    # Examples whose gradients are computed at a time, for small GPUs; None: all of a batch. In no digest.
+    micro_batch: int | None = Field(default=None, gt=0)
+
+    @property
+    def own_examples(self) -> int:
+        """Examples of `tasks`: the same ones whatever else the stage sees beside them."""
+        return (self.examples - sum((self.beside or {}).values())) // (2 if self.again else 1)
+
+    @model_validator(mode="after")
+    def _sized(self) -> Self:
+        if self.own_examples <= 0 or min((self.beside or {"": 1}).values()) <= 0:
+            raise ValueError(f"beside {self.beside} leaves {self.own_examples} of {self.examples} examples")
+        if self.adapter_lr and set(self.train) != {"adapter", "lora"}:
+            raise ValueError("adapter_lr is the adapter's beside LoRA, but this stage does not train both")
+        if self.frame_dropout and self.objective is None:
+            raise ValueError("frame_dropout is for stages with objective: ctc, but this stage has none")
+        if self.traces and self.objective:
+            raise ValueError("objective: ctc goes without traces; leave one of the two out")
+        return self
+
+
+class RunConfig(Strict):
+    """Everything that decides a run's numbers. Two studies that resolve to the same one share its run."""
+
+    corpus: CorpusConfig
+    encoder: EncoderConfig
+    llm: str
+    adapter: AdapterConfig | None  # None: no speech, the LLM reads the gold transcript
+    audio_llm: str | None = None  # a whole model that hears, in place of encoder, adapter and llm
+    lora: LoraConfig | None
+    stages: list[StageConfig]  # none: the backbones as they are
+    evaluation: EvaluationConfig
+    precision: Precision
+    seed: Seed
+    prompt: PromptStyle | None = None  # None: the terse prompts of the embedded LLMs
+
+    @model_validator(mode="after")
+    def _parts(self) -> RunConfig:
+        if self.lora is None and any("lora" in stage.train for stage in self.stages):
+            raise ValueError("a stage trains lora, but lora is off for this variant")
+        if not self.hears and any("adapter" in stage.train for stage in self.stages):
+            raise ValueError("a stage trains the adapter, but adapter is null for this variant")
+        if self.adapter and self.audio_llm:
+            raise ValueError("an audio LLM brings its own adapter; set adapter to null, or audio_llm")
+        if not self.hears and self.evaluation.audio == "other":
+            raise ValueError("audio: other needs an adapter, since without one nothing is heard")
+        if not self.hears and self.evaluation.split in LANGUAGES:
+            raise ValueError(f"turns in {self.evaluation.split} are heard, but this variant has no adapter")
+        if self.evaluation.corpus and self.evaluation.text == "asr":
+            raise ValueError("text: asr is of the run's own corpus, but the evaluation names another one")
+        if self.hears and self.reads_asr(len(self.stages)):
+            raise ValueError("text: asr is what a text LLM reads, but this variant has an adapter and hears")
+        if not self.hears and any(stage.distillation for stage in self.stages):
+            raise ValueError("distillation teaches a model that hears, but this variant has no adapter")
+        if any(stage.objective == "ctc" for stage in self.stages):
+            if self.audio_llm:
+                raise ValueError(
+                    "objective: ctc starts an untrained adapter, but an audio LLM brings its own"
+                )
+            if not (self.adapter and self.adapter.scaled):
+                raise ValueError(
+                    "objective: ctc needs an adapter whose outputs have the norm of the LLM's embeddings; "
+                    "set scaled: true"
+                )
+        if not self.hears and (heard := heard_tasks(self.tasks(len(self.stages)))):
+            raise ValueError(
+                f"the instructions of task {', '.join(heard)} are heard, but this variant has no adapter"
+            )
+        return self
+
+    @property
+    def hears(self) -> bool:
+        return self.adapter is not None or self.audio_llm is not None
+
+    @property
+    def needs_audio(self) -> bool:
+        """Whether the corpus is heard, by the model or by the recogniser whose text it reads."""
+        return self.hears or bool(self.recognised)
+
+    @property
+    def frames_a_second(self) -> int:
+        """Frames of Whisper's encoder; an audio LLM's tower has pooled them by two."""
+        return 25 if self.audio_llm else 50
+
+    def as_stored(self, **how: Any) -> dict:
+        """As records and digests have it; how: see `model_dump`."""
+        plain = self.model_dump(**how)
+        stages = [{STORED.get(k, k): value for k, value in stage.items()} for stage in plain["stages"]]
+        return plain | {"stages": stages}
+
+    def tasks(self, n_stages: int, evaluated: bool = True) -> set[TaskName]:
+        """The tasks of the first `n_stages` stages and of the evaluation."""
+        seen = {task for stage in self.stages[:n_stages] for task in stage.taught}
+        return seen | ({self.evaluation.task} if evaluated else set())
+
+    def reads_asr(self, n_stages: int, evaluated: bool = True) -> bool:
+        """Whether the first `n_stages` stages, or the evaluation, read what a recogniser heard."""
+        texts = [stage.text for stage in self.stages[:n_stages]]
+        return "asr" in (*texts, self.evaluation.text if evaluated else "gold")
+
+    @property
+    def recognised(self) -> set[str]:
+        """The splits that the run reads as a recogniser heard them."""
+        learned = {"train", "validation"} if self.reads_asr(len(self.stages), evaluated=False) else set()
+        return learned | ({self.evaluation.split} if self.evaluation.text == "asr" else set())

@@ -1,0 +1,320 @@
+"""Studies, `experiments/*.yaml`, which resolve to runs at the scale of a profile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.settings import axes as axes_
+from speechllm_bench.settings.adapter_config import AdapterConfig
+from speechllm_bench.settings.config import CorpusConfig, LoraConfig, RunConfig, StageConfig
+from speechllm_bench.settings.evaluation_config import LANGUAGES, EvaluationConfig, TaskName
+from speechllm_bench.settings.extras import FIGURES, TABLES
+from speechllm_bench.settings.profiles import Budget, Profile, refuse_fixed
+from speechllm_bench.settings.reported import ClaimConfig, Reported
+from speechllm_bench.settings.strict import Name, Prose, Strict, checked, load_yaml, overlay, refuse_repeated
+from speechllm_bench.settings.variants import StageRecipe, Variant
+from speechllm_bench.tasks import TASKS, USUAL, transcription
+
+if TYPE_CHECKING:  # the names stand in a list, which a type checker does not run
+    FigureName = str
+    TableName = str
+else:
+    FigureName, TableName = Literal[FIGURES], Literal[TABLES]
+VARIANT_SETS = ("all", "telling", "extremes")  # names for several variants of a study at once
+
+
+class Study(Strict):
+    study: Name
+    title: Prose
+    paper: Prose
+    question: Prose
+    baseline: str  # the variant that the others are compared with
+    other_baselines: list[str] = Field(default_factory=list)  # for variants that are asked other questions
+    telling: list[str] = Field(default_factory=list)  # the variants that a short run shows; empty: all
+    extremes: list[str] = Field(min_length=2, max_length=2)  # the two that lie furthest apart
+    n_seeds: int | None = Field(default=None, gt=0)  # how many of the profile's seeds; None: all
+    base: dict
+    # What variants differ in: by axis its values, which lie over those of
+    # `experiments/shared/axes.yaml`.
+    axes: dict[Name, dict[Name, axes_.Value]] = Field(default_factory=dict)
+    # Blocks of variants: of each axis a value, a list of values, or `all` (the study's own). Besides, where
+    # it has them, a block's `name` and `label`, templates of its own, and further settings under `set`.
+    grid: list[dict[Name, Any]] = Field(default_factory=list)
+    names: str | None = None  # template of the names of a grid's variants; null: the values joined by _
+    labels: str | None = None  # of their labels in legends; null: joined by a comma
+    colour: Name | None = None  # the axis that colours variants; null: the first one of `names`
+    marker: Name | None = None  # the axis that marks them; null: as for colours
+    variants: dict[Name, dict] = Field(default_factory=dict)  # further ones by name, and what each changes
+    figures: list[FigureName] = Field(default_factory=list)  # beside learning curves and parameters
+    tables: list[TableName] = Field(default_factory=list)  # beside its own and that of its claims
+    annotates: Literal["traces", "labels"] | None = None  # `annotate` writes these for it
+    reported: list[Reported] = Field(default_factory=list)
+    claims: list[ClaimConfig] = Field(default_factory=list)
+
+    # Every variant's place among the axes, by name; with it `variants` has those of the grid as well.
+    _places: dict[str, axes_.Place] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _unfolded(self) -> Study:
+        places = {
+            place.name: place for place in axes_.unfolded(self.axes, self.grid, self.names, self.labels)
+        }
+        for name, changes in self.variants.items():
+            if name in places:
+                raise ValueError(f"'{name}' is a variant of the grid and stands under variants; name it once")
+            places[name] = axes_.alone(name, changes)
+        if not places:
+            raise ValueError("a study has a grid or variants, and this one has neither")
+        self.__dict__["variants"] = {p.name: p.changes for p in places.values()}  # frozen from here on
+        self._places = places
+        return self._checked()
+
+    def place(self, variant: str) -> axes_.Place:
+        """Where a variant stands among the axes."""
+        return self._places[variant]
+
+    @property
+    def baselines(self) -> list[str]:
+        return [self.baseline, *self.other_baselines]
+
+    @property
+    def tasks(self) -> list[TaskName]:
+        """What the variants are evaluated on, each task once."""
+        return list(dict.fromkeys(self.variant(name).evaluation.task for name in self.variants))
+
+    def variant(self, name: str) -> Variant:
+        """The base block with the variant's own settings laid over it."""
+        if name not in self.variants:
+            raise UserError(
+                f"study '{self.study}' has no variant '{name}'; its variants are: {', '.join(self.variants)}"
+            )
+        try:
+            whole = overlay(self.base, self.variants[name])
+        except ValueError as error:
+            raise UserError(f"{self.named(name)}: {error}") from None
+        variant = checked(
+            Variant,
+            whole,
+            f"{self.study}.yaml",
+            lambda key: axes_.written_at(self.place(name), self.base, key),
+        )
+        refuse_fixed(variant.override, f"{self.named(name)}, override")
+        return variant
+
+    def named(self, variant: str) -> str:
+        """What a UserError calls a variant: its file and its name."""
+        return f"{self.study}.yaml, variant '{variant}'"
+
+    def chosen(self, names: Sequence[str]) -> list[str]:
+        """The variants of these names, in the study's order; `all`, `telling` and `extremes` name several.
+
+        With each of these sets come the floors of slots on the questions that it asks (protocol, rule 12).
+        """
+        sets = {"all": list(self.variants), "telling": self.telling or list(self.variants)}
+        sets["extremes"] = self.extremes
+        wanted = {variant for name in names for variant in sets.get(name, [name])}
+        asked = {self._questions(v) for name in names for v in sets.get(name, ()) if not self._floor(v)}
+        floors = {v for v in self.variants if self._floor(v) and self._questions(v) in asked}
+        return [variant for variant in self.variants if variant in wanted | floors]
+
+    def _floor(self, name: str) -> bool:
+        return self.variant(name).evaluation.answerer in ("chance_copier", "whole_transcript")
+
+    def _questions(self, name: str) -> tuple:
+        """What two variants have in common that are asked for the same slots of the same turns."""
+        asked = self.variant(name).evaluation
+        main = TASKS[asked.task].main.name
+        return asked.corpus, asked.split, asked.slot_types, asked.distractors, main
+
+    def _checked(self) -> Study:
+        for names in (self.baselines, self.telling, self.extremes, self.figures, self.tables):
+            refuse_repeated(names)
+        named = {*self.baselines, *self.telling, *self.extremes} | {r.variant for r in self.reported}
+        named |= {n for claim in self.claims for n in (claim.better, claim.worse, *(claim.beyond or ()))}
+        if unknown := sorted(named - set(self.variants)):
+            raise ValueError(
+                f"baseline, telling, extremes, reported or claims name {unknown}, "
+                f"not among {list(self.variants)}"
+            )
+        return self
+
+
+def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant") -> RunConfig:
+    """The one config of a run: the variant's choices at the profile's scale.
+
+    `named`: what a UserError calls the variant where its choices are in conflict.
+    """
+    where = f"{named} at profile '{profile.profile}'"
+    filed = profile.decoding.max_new_tokens
+    profile = profile.overridden(variant.override, f"{where}, override")
+    decoding = profile.decoding.model_dump()
+    trace_tokens = decoding.pop("trace_tokens")
+    decoded_tokens = None if decoding["max_new_tokens"] == filed else decoding["max_new_tokens"]
+    asked = variant.evaluation.model_dump()
+    beams = asked.pop("beams") or profile.decoding.beams
+    # A model that has learned to think may do so whatever it is asked for.
+    asked_for = {variant.evaluation.task}.union(*(stage.taught for stage in variant.stages))
+    if variant.adapter and variant.adapter not in profile.adapters:
+        raise UserError(
+            f"profile '{profile.profile}' gives no size for adapter '{variant.adapter}'; "
+            f"it has {', '.join(profile.adapters)}"
+        )
+    if variant.llm and variant.llm not in profile.llms:
+        raise MissingInput(
+            f"profile '{profile.profile}' names no LLM for the role '{variant.llm}'; "
+            f"its roles are: {', '.join(profile.llms)}"
+        )
+    evaluation = asked | decoding | {"corpus": _evaluated(profile, variant)}
+    evaluation["beams"] = beams if beams > 1 and asked["answerer"] == "model" else None
+    evaluation["trace_tokens"] = trace_tokens if any(TASKS[task].traced for task in asked_for) else None
+    parts = {
+        "corpus": _corpus(profile, variant.corpus) if variant.corpus else profile.corpus,
+        "encoder": profile.encoder,
+        "llm": profile.llms[variant.llm] if variant.llm else profile.llm,
+        "adapter": _adapter(profile, variant, where) if variant.adapter else None,
+        "audio_llm": _audio_llm(profile, variant.audio_llm),
+        "lora": _lora(profile, variant),
+        "stages": [
+            _stage(profile, variant, stage, decoded_tokens, where)
+            for stage in variant.aligned(profile)
+            if _examples(profile, stage.budget)
+        ],
+        "evaluation": checked(EvaluationConfig, evaluation, f"{where}, evaluation"),
+        "precision": profile.precision,
+        "seed": seed,
+        "prompt": profile.prompt,
+    }
+    return checked(RunConfig, parts, where)
+
+
+def _corpus(profile: Profile, role: str) -> CorpusConfig:
+    if role not in profile.corpora:
+        known = ", ".join(profile.corpora) or "none"
+        raise MissingInput(
+            f"profile '{profile.profile}' names no corpus for the role '{role}'; its roles are: {known}"
+        )
+    return profile.corpora[role]
+
+
+def _evaluated(profile: Profile, variant: Variant) -> CorpusConfig | None:
+    """The corpus of the test set where a variant names it; None: the one that is trained on.
+
+    Turns in other languages are the profile's, in the role `languages`; without one they are synthesised.
+    """
+    asked = variant.evaluation
+    if asked.corpus is None:
+        return profile.corpora.get("languages") if asked.split in LANGUAGES else None
+    return _corpus(profile, asked.corpus)
+
+
+def _adapter(profile: Profile, variant: Variant, where: str) -> AdapterConfig:
+    assert variant.adapter
+    try:
+        adapter = profile.adapters[variant.adapter].at_width(variant.width_factor)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
+    return adapter.model_copy(update={"scaled": True}) if variant.scaled else adapter
+
+
+def _lora(profile: Profile, variant: Variant) -> LoraConfig | None:
+    of_llm = profile.loras.get(variant.llm or "", profile.lora)
+    return profile.lora_qkv if variant.lora == "qkv" else of_llm if variant.lora else None
+
+
+def _audio_llm(profile: Profile, named: bool | str) -> str | None:
+    if named is False:
+        return None
+    found = profile.audio_llm if named is True else profile.audio_llms.get(named)
+    if found is None:
+        role = "" if named is True else f" for the role '{named}'"
+        raise MissingInput(f"profile '{profile.profile}' names no audio LLM{role}")
+    return found
+
+
+def _stage(
+    profile: Profile, variant: Variant, stage: StageRecipe, decoded_tokens: int | None, where: str
+) -> StageConfig:
+    """A stage at the profile's scale; `decoded_tokens` are its curve's where the variant overrides them."""
+    training = profile.training.model_dump()
+    factor = variant.lr_factor * stage.lr_factor
+    lr, lora_lr = (factor * training.pop(name) for name in ("lr", "lora_lr"))
+    asked = stage.decoded_task or (transcription.NAME if stage.objective == "ctc" else USUAL)
+    if not training.pop("decoded_early") and asked not in stage.taught:
+        training["decoded_turns"] = 0
+    if training["decoded_turns"] and stage.objective is None:  # CTC's curve is of its head, without the LLM
+        training["decoded_tokens"] = decoded_tokens
+    if variant.adapter is None or variant.audio_llm or stage.reads:  # no encoder's frames
+        training["frame_shift"] = None
+    training["lr"] = variant.lora_factor * lora_lr if "lora" in stage.train else lr
+    if variant.separate_rates and {"adapter", "lora"} == set(stage.train):
+        training["adapter_lr"] = lr
+    if variant.warmup_ratio is not None:
+        training["warmup_ratio"] = variant.warmup_ratio
+    if stage.objective == "ctc":
+        training |= _warm_start(profile)
+    if any(TASKS[task].traced for task in stage.taught):
+        training["trace_tokens"] = profile.decoding.trace_tokens
+    if any(TASKS[task].put for task in stage.taught):  # stored questions, with a trace or without
+        training["traces"] = profile.traces
+    beside = None
+    if stage.beside is not None:
+        beside = {task: _examples(profile, b) for task, b in stage.beside.items()}
+    shared = stage.model_dump(exclude={"budget", "times", "lr_factor", "beside", "train_share"})
+    if stage.annotation and stage.annotation.noise is None:
+        if profile.labels is None:
+            raise MissingInput(
+                f"profile '{profile.profile}' names no labels of an annotator; write some with "
+                "`speechllm-bench annotate labels`"
+            )
+        shared["annotation"]["stored"] = profile.labels
+    own = round(stage.times * _examples(profile, stage.budget))
+    sizes = {
+        "examples": own * (2 if stage.again else 1) + sum((beside or {}).values()),
+        "beside": beside,
+        "train_share": stage.train_share or variant.train_share,
+    }
+    return checked(StageConfig, sizes | shared | training, f"{where}, stage '{stage.name}'")
+
+
+def _warm_start(profile: Profile) -> dict:
+    """What a warm start has of its own. No variant changes it, so that all of one adapter share it."""
+    own, ratio = profile.warm_start, profile.training.warmup_ratio
+    assert own, "a stage has this objective only where the profile has a warm start"
+    return {"batch_size": own.batch_size, "lr": own.lr, "frame_dropout": own.dropout, "warmup_ratio": ratio}
+
+
+def _examples(profile: Profile, budget: Sequence[Budget]) -> int:
+    """The sum of the budgets named; 0 where the profile has no such stage."""
+    sizes = dict(profile.budgets) | {"warm_start": profile.warm_start.examples if profile.warm_start else 0}
+    return sum(sizes[name] for name in budget)
+
+
+def refuse_idle(study: Study, name: str, profile: Profile, config: RunConfig) -> None:
+    """UserError where an override of a variant's own block changes nothing of its config.
+
+    As `lora.rank` without LoRA: the row would be called what it is not. A value that the profile has already
+    is a choice, and kept.
+    """
+    variant = study.variant(name)
+    for key in study.variants[name].get("override", {}):
+        rest = {k: value for k, value in variant.override.items() if k != key}
+        without = variant.model_copy(update={"override": rest})
+        if resolve(profile, without, config.seed, study.named(name)) != config:
+            continue
+        if profile.overridden({key: variant.override[key]}, study.named(name)) != profile:
+            raise UserError(
+                f"{study.named(name)}: override '{key}' (value {variant.override[key]!r}) changes nothing of "
+                f"its run at profile '{profile.profile}'; leave it out, or override what the variant uses"
+            )
+
+
+def load_study(path: Path) -> Study:
+    """A study whose every variant has been checked."""
+    for name in (study := load_yaml(Study, path)).variants:
+        study.variant(name)
+    return study

@@ -1,0 +1,55 @@
+"""The stored copy of an executed notebook: figures in; audio, widgets and machine paths out."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from pathlib import Path
+
+from speechllm_bench.storage import paths
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+AUDIO_TAG = re.compile(r"<audio.*?</audio>", re.DOTALL)
+
+
+def clean(notebook: dict) -> dict:
+    """An executed notebook as it is stored, in place: figures in; audio, widgets and machine paths out.
+
+    Papermill's own metadata goes too: it calls cells completed that never ran.
+    """
+    notebook["metadata"].pop("papermill", None)
+    notebook["metadata"].pop("widgets", None)
+    for cell in notebook["cells"]:
+        cell["metadata"].pop("papermill", None)
+        if cell["cell_type"] == "code":
+            shown = [output for output in cell["outputs"] if WIDGET not in output.get("data", {})]
+            cell["outputs"] = [_clean_output(output) for output in shown]
+    return notebook
+
+
+def _clean_output(output: dict) -> dict:
+    if "data" in output:
+        return output | {"data": {kind: _clean_data(kind, data) for kind, data in output["data"].items()}}
+    return {k: _without_paths(v) for k, v in output.items()}
+
+
+def _clean_data(kind: str, data):
+    if kind == "text/html":
+        html = "".join(data)
+        return AUDIO_TAG.sub("<em>[audio: run the notebook to hear it]</em>", html)
+    return data if kind.startswith("image/") else _without_paths(data)
+
+
+def _without_paths(value):
+    if isinstance(value, list):
+        return [_without_paths(entry) for entry in value]
+    if not isinstance(value, str):
+        return value
+    value = re.sub(r"\S*/ipykernel_\d+/", "ipykernel/", value)
+    places = {sys.prefix: "python", paths.home(): ".", paths.PROJECT: "."}
+    with contextlib.suppress(RuntimeError):  # a user of a container may have no home
+        places[Path.home()] = "~"
+    for place, name in places.items():
+        value = value.replace(str(place), name)
+    return value

@@ -1,0 +1,225 @@
+"""Run folders: digests, atomic writes, locks and the record of what made a result.
+
+A folder is written under a temporary name beside its place and renamed when it is whole, so a reader
+never meets half a run. A lock lets two processes that want the same thing make it once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from speechllm_bench.errors import UserError
+from speechllm_bench.storage import leftovers, locks, paths
+
+NUMERICS_VERSION = 3
+"""Bumped by hand when a code change alters the numbers of an unchanged config (protocol, rule 16)."""
+
+DELETE_FOLDER = "delete its folder and run again"
+"""The remedy where a file belongs to a run or a stage, which are whole or are made again."""
+
+RECORD_VERSION = 1
+LIBRARIES = ("torch", "transformers", "peft", "numpy", "tokenizers", "safetensors", "datasets")
+
+
+def digest(*parts) -> str:
+    """16 hex digits that identify plain-JSON parts by content."""
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def file_sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_text(path: Path, text: str, lasting: bool = True) -> None:
+    """Replace a file whole, or leave it as it was."""
+    write_bytes(path, text.encode(), lasting)
+
+
+def write_bytes(path: Path, content: bytes, lasting: bool = True) -> None:
+    """`lasting`: on the disk before the file has its name, so that a power cut leaves no empty file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = leftovers.temporary(path)
+    try:
+        temporary.write_bytes(content)
+        if lasting:
+            _sync(temporary)
+        os.replace(temporary, path)
+        if lasting:
+            _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, record: dict, lasting: bool = True) -> None:
+    write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n", lasting)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    with contextlib.suppress(PermissionError):  # Windows opens no folders
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a disk that cannot be asked to
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def _sync_tree(folder: Path) -> None:
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            _sync(Path(parent) / name)
+        _sync(Path(parent))
+
+
+def read_json(path: Path, remedy: str | None = None) -> dict:
+    """`remedy`: what to do about a missing or damaged file; None: it is this suite's own, and made again."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; {remedy or 'run again'}") from None
+    except (ValueError, RecursionError):
+        raise UserError(
+            f"{path} is not readable JSON; {remedy or 'delete this file and run again'}"
+        ) from None
+
+
+def make_home() -> None:
+    """The folder that cache and results go to, made where it is missing; UserError where that cannot be."""
+    home = paths.home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not os.access(home, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise UserError(
+            f"results and cache cannot be kept in {home} ({error.strerror}); "
+            "let SPEECHLLM_BENCH_HOME name a folder that can be written to"
+        ) from None
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `target` when the block ends well, and vanishes when it does not.
+
+    Its mode is what the umask leaves, so that a group can share it. All of it is on the disk before it has
+    its name.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = leftovers.temporary(target)
+    old = temporary.with_suffix(".old")
+    temporary.mkdir()
+    try:
+        yield temporary
+        _sync_tree(temporary)
+        if target.exists():  # moved away, not deleted: wherever this is stopped, nothing is half there
+            os.replace(target, old)
+        os.replace(temporary, target)
+        _sync(target.parent)
+    finally:
+        if old.exists() and not target.exists():
+            os.replace(old, target)
+        for folder in (temporary, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def lock(target: Path, waiting: Callable[[], None] = lambda: None) -> contextlib.AbstractContextManager[None]:
+    """Hold `target` alone; whoever comes second waits, and says so by `waiting`.
+
+    A killed holder's lock is released by the system.
+    """
+    return locks.held(lock_file(target), waiting)
+
+
+def locked(target: Path) -> bool:
+    """Whether another process holds `target` at this moment."""
+    if (lock := locks.acquired(lock_file(target))) is None:
+        return True
+    lock.release()
+    return False
+
+
+def lock_file(target: Path) -> Path:
+    """Keyed by the place, and not by the name alone; in the home by the place below it."""
+    place, home = target.resolve(), paths.home()
+    key = place.relative_to(home) if place.is_relative_to(home) else place
+    return paths.cache() / "locks" / f"{target.name}-{digest(key.as_posix())}.lock"
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder that is no longer needed; it may be missing."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def environment() -> dict:
+    """Where a number was made: versions, machine and commit. Recorded, never part of a digest."""
+    return {
+        "record_version": RECORD_VERSION,
+        "numerics_version": NUMERICS_VERSION,
+        "python": platform.python_version(),
+        "libraries": {name: _version(name) for name in LIBRARIES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        **_revision(),
+    }
+
+
+def peak_memory_mib() -> float:
+    """Peak resident memory of this process."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 if sys.platform != "darwin" else 1024) / 1024
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def _revision() -> dict:
+    """Commit and whether there are changes since; None where git does not know this very checkout."""
+    top = _git("rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != paths.PROJECT.resolve():  # unpacked inside another repository
+        return {"commit": None, "uncommitted_changes": None}
+    changes = _git("status", "--porcelain", "--", "src", "experiments", "zoo")
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": None if changes is None else bool(changes),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", *arguments], cwd=paths.PROJECT, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
