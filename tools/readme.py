@@ -20,7 +20,12 @@ import schema
 
 PROJECT = Path(__file__).resolve().parents[1]
 PARTS = {
-    "README.md": {"answer": front.answer, "map": papers.cited, "found": front.found},
+    "README.md": {
+        "answer": front.answer,
+        "map": papers.cited,
+        "found_small": front.found_small,
+        "found": front.found,
+    },
     "docs/examples.md": examples.PARTS,
     "docs/findings.md": {
         "slot_filling": findings.slot_filling,
