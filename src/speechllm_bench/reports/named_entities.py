@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -51,12 +51,20 @@ def f1_by_tag(rows: Sequence[Result]) -> pd.DataFrame:
     often = _often(answers)
     lines = {}
     for variant, own in answers.items():
-        said = [answer for of_seed in own.values() for answer in of_seed]
-        lines[variant] = {
-            f"{tag} ({n})": float(f1(np.sum([one.counts({tag}) for one in said], axis=0)))
-            for tag, n in reversed(often.most_common())
-        }
+        sums = _sums_by_tag(answer for of_seed in own.values() for answer in of_seed)
+        lines[variant] = {f"{tag} ({n})": float(f1(sums[tag])) for tag, n in reversed(often.most_common())}
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _sums_by_tag(said: Iterable[_Answer]) -> dict[str, np.ndarray]:
+    """Sums of `ner_f1.counts` by tag; an answer is counted for the tags that it or its gold has, since it
+    adds nothing to others.
+    """
+    sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3))
+    for one in said:
+        for tag in {tag for tag, _ in (*one.gold, *one.said)}:
+            sums[tag] += one.counts({tag})
+    return sums
 
 
 def tags_table(rows: Sequence[Result]) -> pd.DataFrame:
