@@ -78,9 +78,14 @@ def prepare(chosen: argparse.Namespace) -> None:
 def run(chosen: argparse.Namespace) -> None:
     from speechllm_bench.planning import studies
     from speechllm_bench.running import runner, single
+    from speechllm_bench.settings.config import RunConfig, from_stored
 
     _leave_out([chosen.study], chosen)
-    run = studies.run(chosen.study, chosen.variant, chosen.seed, chosen.profile)
+    if chosen.config:  # of a plan, which has resolved it
+        config = from_stored(RunConfig, runs.read_json(chosen.config))
+        run = studies.resolved(chosen.study, chosen.variant, chosen.seed, chosen.profile, config)
+    else:
+        run = studies.run(chosen.study, chosen.variant, chosen.seed, chosen.profile)
     _set_threads(chosen.threads or runner.cores())
     print(single.execute(run, chosen.unless_busy))
 

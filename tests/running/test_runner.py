@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import sys
@@ -17,10 +18,12 @@ import psutil
 import pytest
 from stand_ins import WELL, events, prepare, run, stand_in
 
+from speechllm_bench import cli
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import estimate, places, studies
-from speechllm_bench.running import heartbeat, runner
+from speechllm_bench.running import heartbeat, runner, single
 from speechllm_bench.running.executors import machine
+from speechllm_bench.settings.config import RunConfig, from_stored
 from speechllm_bench.storage import paths, runs, sealed
 
 
@@ -231,8 +234,12 @@ def test_a_full_disk_is_told_before_anything_starts(suite, monkeypatch):
 
 
 def test_a_disk_that_fills_up_meanwhile_stops_the_runs_and_the_next_start_goes_on(suite, monkeypatch):
-    def no_room(path, record):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    write = runs.write_json
+
+    def no_room(path, record, **how):
+        if path.parent.name == "failed":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, record, **how)
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
         patch.setattr(runs, "write_json", no_room)
@@ -313,6 +320,25 @@ def test_each_process_gets_its_share_of_the_cores(suite, monkeypatch):
     log = suite / "results" / "smoke" / "logs" / f"{cnn.digest}.log"
     assert log.read_text().split() == ["4", "false"]
     assert runner.run_command(cnn, 4)[-2:] == ["--threads", "4"]
+
+
+def test_a_process_is_handed_the_config_that_the_plan_resolved(suite):
+    body = "print(Path(sys.argv[sys.argv.index('--config') + 1]).read_text()); finish()"
+    run(["cnn"], cnn=body)
+    cnn = studies.run("adapter_size", "cnn", 0, "smoke")
+    log = suite / "results" / "smoke" / "logs" / f"{cnn.digest}.log"
+    assert from_stored(RunConfig, json.loads(log.read_text())) == cnn.config
+    assert not list((suite / ".cache" / "planned").iterdir())
+
+
+def test_a_run_with_a_config_resolves_no_study(suite, monkeypatch):
+    planned = studies.run("adapter_size", "cnn", 1, "smoke")
+    runs.write_json(suite / "config.json", planned.config.as_stored())
+    executed = []
+    monkeypatch.setattr(single, "execute", lambda run, unless_busy: executed.append(run))
+    monkeypatch.setattr(studies, "run", lambda *names: pytest.fail("resolved again"))
+    arguments = ["run", "adapter_size", "cnn", "--seed", "1", "--config", str(suite / "config.json")]
+    assert cli.main(arguments) == 0 and executed == [planned]
 
 
 def test_who_waits_for_another_runner_is_seen_to_wait(suite):

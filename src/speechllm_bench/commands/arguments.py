@@ -163,6 +163,7 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     one = add("run", "train and evaluate one variant of a study", *alone)
     one.add_argument("study")
     one.add_argument("variant")
+    one.add_argument("--config", type=Path, metavar="FILE", help=argparse.SUPPRESS)  # that a plan resolved
     one.add_argument("--unless-busy", action="store_true", help="leave it where another process is at it")
     several = (*where, "set", "variants", "seeds", "jobs")
     more = ("runner", "track", "skip-missing")

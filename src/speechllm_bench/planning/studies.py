@@ -233,14 +233,19 @@ def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
     refuse_idle(study, variant, profile, config)
     if why := untestable(config):
         raise NotTestable(f"not testable on this corpus: {why}")
+    return resolved(study.study, variant, seed, profile.profile, config)
+
+
+def resolved(study: str, variant: str, seed: int, profile: str, config: RunConfig) -> Run:
+    """The run of a config that is resolved already, by its digest, with the status that it has on disk."""
     digest = identity.run_digest(config)
     stages = tuple(identity.stage_digest(config, i) for i in range(len(config.stages)))
     status = Status.MISSING
-    if places.run_done(profile.profile, digest):
+    if places.run_done(profile, digest):
         status = Status.DONE
-    elif places.failure_file(profile.profile, digest).is_file():
+    elif places.failure_file(profile, digest).is_file():
         status = Status.FAILED
-    return Run(study.study, variant, seed, profile.profile, config, digest, stages, status)
+    return Run(study, variant, seed, profile, config, digest, stages, status)
 
 
 def _runnable(study: Study, variant: str, seed: int, profile: Profile) -> Run:

@@ -152,7 +152,8 @@ def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], 
                 _check_disk()
                 pending.remove(run)
                 needed = (threads, memory[run.digest], plan.profile.time_limit_minutes)
-                active.append(_start(place, run, [*command(run, threads), *leave], *needed))
+                started = [*command(run, threads), "--config", str(_handed_over(run)), *leave]
+                active.append(_start(place, run, started, *needed))
             time.sleep(POLL_SECONDS)
             for job in list(active):
                 if (status := _ended(job, limit)) is None:
@@ -185,6 +186,16 @@ def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], 
     return finished, failures
 
 
+def _handed_over(run: Run) -> Path:
+    """The file that hands a run's config to its process, which does not resolve study and profile again."""
+    runs.write_json(_config_file(run), run.config.as_stored(), lasting=False)
+    return _config_file(run)
+
+
+def _config_file(run: Run) -> Path:
+    return paths.cache() / "planned" / f"{run.digest}.json"
+
+
 def _start(place: Executor, run: Run, command: list[str], threads: int, gib: float, minutes: int) -> _Active:
     log = _emptied(paths.results(run.profile) / "logs" / f"{run.digest}.log")
     job = place.start(Task(run.name, command, log, threads, gib, minutes))
@@ -208,7 +219,8 @@ def _ended(job: _Active, limit: float) -> Status | None:
 
 
 def _settle(job: _Active, status: Status, finished: list[Run], failures: list[dict]) -> None:
-    heartbeat.status_file(job.run.digest).unlink(missing_ok=True)
+    for file in (heartbeat.status_file(job.run.digest), _config_file(job.run)):
+        file.unlink(missing_ok=True)
     if status == Status.OK:
         places.failure_file(job.run.profile, job.run.digest).unlink(missing_ok=True)
         finished.append(job.run)
