@@ -153,7 +153,7 @@ def _belongs(record: dict, folder: Path) -> None:
 def _recompute(folder: Path) -> None:
     file = folder / "score.json"
     stored, fresh = runs.read_json(file, runs.DELETE_FOLDER), rescore.scored(folder)
-    found = [*rescore.differences(stored, fresh), *rescore.later_differences(stored, fresh)]
+    found = list(rescore.differences(stored, fresh))
     if found:
         more = f", and {len(found) - 1} more" if found[1:] else ""
         raise UserError(

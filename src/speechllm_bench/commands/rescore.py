@@ -18,13 +18,8 @@ from speechllm_bench.evaluation import score
 from speechllm_bench.reports.stored_runs import read_predictions
 from speechllm_bench.storage import paths, runs, sealed
 
-LATER = {
-    "versions": {"partial_match_v2", "digit_error_rate"},
-    "metrics": {"precision_v2", "recall_v2", "f1_v2", "digit_error_rate"},
-    "totals": {"partial_match_v2", "digits"},
-    "sums": {"partial_match_v2", "digits"},
-}
-"""Entries that came after scores were first stored; these alone are written, by the part that they are in."""
+GROWING = ("versions", "metrics", "totals", "sums")
+"""Parts of a score with an entry per metric. A score that is older than a metric lacks its entries."""
 
 TOLERANCE = 1e-12
 
@@ -64,30 +59,18 @@ def rescore_runs(profile: str) -> Outcome:
 def differences(stored: dict, fresh: dict) -> Iterator[str]:
     """Differences between a stored score and the one that its predictions give now, a phrase each.
 
-    Entries in `LATER` are not compared. Neither are versions of a task: they are about its questions, and the
-    gold answers to these are stored with the predictions.
+    A metric that the stored score lacks is no difference. Neither is the version of a task: it is about the
+    task's questions, and the gold answers to these are stored with the predictions.
     """
     if not isinstance(stored, dict):
         yield "it is no score"
         return
     for part in dict.fromkeys((*stored, *fresh)):
-        yield from _unlike(_compared(stored, part), _compared(fresh, part), part)
-
-
-def later_differences(stored: dict, fresh: dict) -> Iterator[str]:
-    """The same of those entries in `LATER` that are stored already."""
-    for part, later in LATER.items():
-        for name in sorted(later & stored.get(part, {}).keys()):
-            yield from _unlike(stored[part][name], fresh[part].get(name), f"{part} {name}")
-
-
-def _compared(score: dict, part: str) -> object:
-    """A part of a score without what is not compared; None where it is missing."""
-    value = score.get(part)
-    if part not in LATER or not isinstance(value, dict):
-        return value
-    left_out = {name for name in value if name in LATER[part] or name.startswith("task ")}
-    return {name: entry for name, entry in value.items() if name not in left_out}
+        one, other = stored.get(part), fresh.get(part)
+        if part in GROWING and isinstance(one, dict) and isinstance(other, dict):
+            one = {name: entry for name, entry in one.items() if not name.startswith("task ")}
+            other = {name: entry for name, entry in other.items() if name in one}
+        yield from _unlike(one, other, part)
 
 
 def _store(folder: Path, score: dict) -> None:
@@ -122,9 +105,9 @@ def _merged(stored: dict, fresh: dict, file: Path) -> dict:
             f"{file} does not agree with the predictions beside it ({found}); {runs.DELETE_FOLDER}"
         )
     merged = dict(stored)
-    for part, later in LATER.items():  # in the order of a score that is made anew
-        kept = {key: value for key, value in stored[part].items() if key not in later}
-        merged[part] = {k: kept.get(k, v) for k, v in fresh[part].items() if k in kept or k in later}
+    for part in GROWING:  # in the order of a score that is made anew
+        names = [name for name in fresh[part] if name in stored[part] or not name.startswith("task ")]
+        merged[part] = {name: stored[part].get(name, fresh[part][name]) for name in names}
     return merged
 
 
