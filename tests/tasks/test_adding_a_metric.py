@@ -34,14 +34,15 @@ def test_the_recipe_gives_a_metric_with_its_counts_and_version(tmp_path):
     assert f"`{MODULE}`" in section
     shutil.copytree(paths.PROJECT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     lines = (tmp_path / MODULE).read_text("utf-8").splitlines(keepends=True)
-    for place, added in zip(PLACES, re.findall(r"```python\n(.*?)```", section, re.S), strict=True):
+    for place, added in zip(PLACES, re.findall(r"```text\n(.*?)```", section, re.S), strict=True):
         (at,) = [number for number, line in enumerate(lines) if line.startswith(place)]
         lines.insert(at + 1, added)
     (tmp_path / MODULE).write_text("".join(lines), "utf-8")
     own = {"PYTHONPATH": str(tmp_path / "src"), "SPEECHLLM_BENCH_HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", SCORED], env=os.environ | own, capture_output=True, text=True, check=True
+        [sys.executable, "-c", SCORED], env=os.environ | own, capture_output=True, text=True, check=False
     )
+    assert done.returncode == 0, done.stderr
     score = json.loads(done.stdout)
     assert score["metrics"]["answers_right"]["value"] == 1 / 3
     assert score["totals"]["answers_right"] == [1, 3] and score["versions"]["answers_right"] == 1
