@@ -1,1 +1,1 @@
-"""One training loop for the studies' stages and the zoo's backbones."""
+"""Training: one loop for the stages of the studies and for the backbones of the zoo."""

@@ -1,4 +1,7 @@
-"""Batches cut into parts whose gradients are summed: less memory, and but for rounding the same numbers."""
+"""Gradient accumulation: a batch is cut into parts whose gradients are summed.
+
+It needs less memory and gives the same numbers up to rounding.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from collections.abc import Callable, Sequence
 class Parts:
     """Cuts a batch into parts of at most `size` examples, each with its share of the batch's target tokens.
 
-    A loss is a mean over target tokens, so the parts' losses times their shares sum up to the batch's.
-    Dropout alone draws other masks for parts than for a whole batch. n_targets: of one example.
+    A loss is a mean over target tokens, so the parts' losses times their shares sum to the batch's loss.
+    Only dropout differs: it draws other masks for parts than for a whole batch.
+    n_targets: returns the number of target tokens of an example, given its index.
+    size: None does not cut the batch.
     """
 
     def __init__(self, n_targets: Callable[[int], int], size: int | None = None):
@@ -23,7 +28,10 @@ class Parts:
         return [(n / sum(targets), part) for n, part in zip(targets, parts, strict=True)]
 
     def halve(self, batch_size: int) -> bool:
-        """From now on parts of half the size, at first of half a batch; False for parts of one example."""
+        """Halve the size of the parts; the first call makes parts of half a batch.
+
+        Returns False where the parts already had one example.
+        """
         size = min(self.size or batch_size, batch_size)
         self.size = -(-size // 2)
         return size > 1

@@ -8,9 +8,10 @@ import numpy as np
 
 
 def shifted(frames: np.ndarray, limit: int, seed: Sequence[int]) -> np.ndarray:
-    """Frames (T, D) behind n zero frames: (n + T, D), with n below `limit` drawn by `seed`.
+    """Return (n + T, D): n zero frames, then `frames` (T, D). n in [0, limit) is drawn with `seed`.
 
-    An adapter that stacks frames meets a turn cut at other places each time, and cannot learn it by heart.
+    An adapter that stacks frames then gets another grouping of a turn's frames in each epoch, which makes
+    the turn harder to memorise.
     """
     n = int(np.random.default_rng(seed).integers(limit))
     return np.pad(frames, ((n, 0), (0, 0)))

@@ -1,11 +1,11 @@
-"""The CTC warm start: the adapter learns to say a turn's tokens before the LLM is in the loop (ours).
+"""The CTC warm start: the adapter learns to predict a turn's tokens before the LLM is used (ours).
 
-Its outputs are scored by a `CtcHead` under CTC, speech tokens as they are, so a step costs the adapter and no
-LLM. The head learns beside the adapter and is left behind with the stage, as a classifier is; its few weights
-are stored with the stage, so that what a later adapter makes audible can be asked for.
+A `CtcHead` scores the adapter's outputs under the CTC loss. The LLM is not run, so a step costs only the
+adapter and the head. The head is trained with the adapter and is not used in later stages, like the
+classifier. Its few weights are stored with the stage, so that a later adapter can be decoded with it.
 
-Targets are a transcript's tokens as the text LLM reads them in place of the speech, with a space before the
-first word: the adapter's output stands where that text would. What is answered begins without one.
+The targets are the transcript's tokens as the text LLM reads them in place of the speech, with a space before
+the first word, because the adapter's output takes the place of that text. Answers begin without a space.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ from speechllm_bench.tasks import transcription
 
 
 class WarmStart:
-    """A stage's head, targets and losses.
+    """The CTC head, targets and losses of a stage.
 
-    n_frames: by utterance id. `left_out` counts the turns, by split, of which nothing is learned, or whose
-    loss is not taken: there are fewer speech tokens than CTC needs for their tokens, or (validation) a token
-    that no training transcript has. Turns of which nothing is learned are seen all the same, so that all
-    adapters see the same batches.
+    n_frames: returns the number of encoder frames of an utterance, given its id.
+    left_out: turns without a CTC loss, counted by split. A turn has fewer speech tokens than CTC needs for
+    its tokens, or (validation only) a token that is in no training transcript. Such training turns stay in
+    the batches, so that all adapters see the same batches.
+    Raises UserError where no training turn has enough speech tokens.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class WarmStart:
         return {f"ctc_head.{name}": parameter for name, parameter in self.head.named_parameters()}
 
     def loss(self, turns: Sequence[Utterance], frames: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """Nats per target token of training turns; frames: (T, D), one array a turn."""
+        """CTC loss of training turns in nats per target token; frames: one (T, D) array per turn."""
         padded, lengths = self._padded(frames)
         if self.stage.frame_dropout:
             padded = nn.functional.dropout(padded, self.stage.frame_dropout)
@@ -75,7 +76,11 @@ class WarmStart:
         return {"loss": ctc.loss(scores, self.adapter.out_length(lengths), self._targets(turns))}
 
     def validation(self, turns: Sequence[Utterance], frames: FrameStore) -> Callable[[], dict[str, float]]:
-        """Loss on the first of these turns, and WER of greedy decoding on the first of them."""
+        """Return a function that computes the validation values.
+
+        They are `loss` (nats per target token) on the first `validation_examples` turns, and `wer` of greedy
+        decoding on the first `decoded_turns` turns.
+        """
         validated = questions.with_gold(turns, [transcription.NAME], self.stage.validation_examples)
         self.tokens |= {turn.id: ctc.token_ids(self.tokenizer, turn.transcript) for turn in validated}
         known = [turn for turn in validated if set(self.tokens[turn.id]) <= self.head.places.keys()]
@@ -106,7 +111,7 @@ class WarmStart:
         return validate
 
     def _fits(self, turn: Utterance) -> bool:
-        """Whether the adapter makes enough speech tokens of a turn for CTC."""
+        """Return whether the adapter gives enough speech tokens for the CTC loss of a turn."""
         room = self.adapter.out_length(self.n_frames(turn.id))
         return ctc.positions_needed(self.tokens[turn.id]) <= room
 
@@ -114,13 +119,13 @@ class WarmStart:
         return [[self.head.places[token] for token in self.tokens[turn.id]] for turn in turns]
 
     def _padded(self, frames: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """(B, T, D) frames and (B,) their lengths, on the model's device."""
+        """Return the padded frames (B, T, D) and their lengths (B,), on the model's device."""
         padded, lengths = pad_frames(frames)
         return padded.to(self.head.table.device), lengths.to(self.head.table.device)
 
 
 def padding(frames: Sequence[np.ndarray]) -> tuple[int, int]:
-    """How many positions of a batch of (T, D) frames are padding, and how many there are."""
+    """Return the number of padded positions and of all positions in a batch of (T, D) frames."""
     lengths = [len(f) for f in frames]
     whole = len(lengths) * max(lengths)
     return whole - sum(lengths), whole

@@ -1,4 +1,4 @@
-"""Learning curves as files: points of a training, one stage's or those of consecutive stages as one."""
+"""Learning curves as CSV files, of one training stage or of consecutive stages joined."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from speechllm_bench.storage.schema import CURVE_COLUMNS, SECONDS
 
 @dataclass(frozen=True)
 class Point:
-    """One value of a learning curve. Losses are in nats per target token."""
+    """One value of a learning curve. A loss is in nats per target token."""
 
     step: int
     examples: int  # seen so far
@@ -25,7 +25,7 @@ class Point:
 
 
 def write_curve(stages: Sequence[tuple[str, list[Point]]], path: Path) -> None:
-    """Curves of named stages as one long CSV: stage, step, examples, split, metric, value."""
+    """Write the curves of named stages as one long CSV: stage, step, examples, split, metric, value."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CURVE_COLUMNS)
@@ -35,10 +35,13 @@ def write_curve(stages: Sequence[tuple[str, list[Point]]], path: Path) -> None:
 
 
 def join_curves(folders: Iterable[tuple[str, Path]], path: Path) -> None:
-    """The curves of consecutive stages, each with its name, as one; steps, examples and seconds count on."""
+    """Write the curves of consecutive named stages as one; steps, examples and seconds continue to count.
+
+    folders: the name of each stage in this run, and the folder of the stage.
+    """
     header, joined = list(CURVE_COLUMNS), list[list[Any]]()
     steps = examples = seconds = 0
-    for stage, folder in folders:  # another run may call a shared stage by another name
+    for stage, folder in folders:  # the file may have another name: the run that trained the stage named it
         header, *rows = csv.reader((folder / "curve.csv").read_text(encoding="utf-8").splitlines())
         for _, step, seen, split, metric, value in rows:
             shown = round(float(value) + seconds, 2) if metric == SECONDS else value

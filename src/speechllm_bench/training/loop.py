@@ -1,4 +1,4 @@
-"""The training loop: AdamW, warm-up and decay, clipping, a curve, and checkpoints that resume exactly."""
+"""The training loop: AdamW, warm-up and decay, gradient clipping, a curve, and checkpoints to resume from."""
 
 from __future__ import annotations
 
@@ -38,21 +38,24 @@ SPIKE = 5  # times the median gradient norm
 
 @dataclass(frozen=True)
 class Fit:
-    """What a training leaves besides the weights."""
+    """The results of a training besides the weights."""
 
     status: Status  # ok or diverged
     curve: list[Point]
-    seconds: float  # of training steps, over all sittings
+    seconds: float  # of training steps, summed over resumed sessions
     validation_seconds: float
-    autocast: bool  # whether its steps were in bf16 here
-    clock: list[Point] = field(default_factory=list)  # `SECONDS` at each point, of training steps alone
+    autocast: bool  # whether the steps ran in bf16 on this machine
+    clock: list[Point] = field(default_factory=list)  # `SECONDS` at each point, training steps only
 
     def timed_curve(self) -> list[Point]:
-        """The curve with the clock in it, step by step. Apart, since no two trainings take as long."""
+        """Return the curve and the clock, sorted by step.
+
+        The clock is not part of `curve`, because its values differ between identical trainings.
+        """
         return sorted([*self.clock, *self.curve], key=lambda point: point.step)
 
     def sound(self, backbone: str, phase: str) -> Fit:
-        """Itself; UserError where it diverged, since a backbone is not trained on from there, nor stored."""
+        """Return self. Raises UserError where the training diverged: such a backbone is not stored."""
         if self.status == Status.DIVERGED:
             raise UserError(
                 f"{backbone} diverged in phase '{phase}' after {self.curve[-1].examples} examples and was "
@@ -79,17 +82,19 @@ def fit(
 ) -> Fit:
     """Train `parameters` on `batches`, in order, once.
 
-    `loss(batch)` returns named terms that are summed for the gradient; `validate()` returns named
-    values, recorded at `config.evaluations` evenly spaced steps. A checkpoint in `checkpoint` is resumed
-    from; on the CPU a killed and resumed training gives the same losses to the last bit. Random
-    numbers (dropout) depend on seed and step alone. `shares` are what some parameters' learning rates are
-    of `config.lr`; all others have the whole. `parts(batch)` cuts a batch into smaller ones, each with its
-    share of the loss, whose gradients are summed. Where a GPU's memory is short, `lighten()` makes a step
-    take less of it, which is done again; it returns False where there is nothing left to save: UserError.
-    SIGTERM and Ctrl-C end the training after the step that is being done, with a checkpoint. `follow` is told
-    of every step and point.
+    loss: returns named terms of a batch, which are summed for the gradient.
+    validate: returns named values, recorded at `config.evaluations` evenly spaced steps.
+    checkpoint: folder to resume from. On the CPU a killed and resumed training gives bit-identical losses,
+    because random numbers (dropout) depend only on seed and step.
+    shares: factors of `config.lr` by parameter name; parameters that are not named have the factor 1.
+    parts: cuts a batch into smaller ones, each with its share of the loss; their gradients are summed.
+    lighten: reduces the memory of a step, which is then repeated. It is called when GPU memory runs out.
+    follow: gets every step and every point of the curve.
+
+    SIGTERM and Ctrl-C end the training after the current step, with a checkpoint. Raises UserError where
+    `lighten` returns False, which means that it cannot save more memory.
     """
-    groups: dict[float, list[nn.Parameter]] = {}  # by their share
+    groups: dict[float, list[nn.Parameter]] = {}  # by factor of the learning rate
     for name, parameter in parameters.items():
         groups.setdefault((shares or {}).get(name, 1.0), []).append(parameter)
     optimizer = torch.optim.AdamW(
@@ -118,7 +123,7 @@ def fit(
         return dict(values)
 
     def step() -> bool:
-        """One step; False where it diverged."""
+        """Do one step; return False where it diverged."""
         rate = learning_rate(state.step, n_steps, config.lr, config.warmup_ratio)
         for share, group in zip(groups, optimizer.param_groups, strict=True):
             group["lr"] = share * rate
@@ -142,13 +147,13 @@ def fit(
         return True
 
     def point() -> bool:
-        """The point of the curve that is due; False where its validation diverged."""
+        """Add the due point of the curve; return False where its validation diverged."""
         begin = time.perf_counter()
         try:
             with stopping.at_once():
                 found = validate()
         except KeyboardInterrupt:
-            _save(checkpoint, parameters, optimizer, state)  # the point is made by the next start
+            _save(checkpoint, parameters, optimizer, state)  # the next start computes the point
             raise
         state.validation_seconds += time.perf_counter() - begin
         state.add("train", {**_since_last_point(state.window), "lr": state.rate})
@@ -179,7 +184,10 @@ def _in_memory(
     lighten: Callable[[], bool],
     n_examples: int,
 ) -> dict[str, float]:
-    """`gradients()`, done again with less memory as long as the GPU's runs out and some can be saved."""
+    """Return `gradients()`. Where GPU memory runs out, call `lighten` and repeat.
+
+    Raises UserError where `lighten` cannot save more memory.
+    """
     while True:
         try:
             return gradients()
@@ -195,8 +203,10 @@ def _in_memory(
 
 
 def _since_last_point(window: list[dict[str, float]]) -> dict[str, float]:
-    """Means over the steps since the last point, and of their gradient norms the largest and how many were
-    above `SPIKE` times the median; nothing where there was no step.
+    """Return means over the steps since the last point, and statistics of their gradient norms.
+
+    The statistics are the largest norm and the number of norms above `SPIKE` times the median. Without steps
+    the result is empty.
     """
     if not window:
         return {}
@@ -211,7 +221,7 @@ def _since_last_point(window: list[dict[str, float]]) -> dict[str, float]:
 
 @dataclass
 class _State:
-    """Where a training stands."""
+    """The state of a training that a checkpoint stores, besides weights and optimizer."""
 
     step: int = 0
     examples: int = 0
@@ -219,12 +229,12 @@ class _State:
     validation_seconds: float = 0.0
     curve: list[Point] = field(default_factory=list)
     window: list[dict[str, float]] = field(default_factory=list)  # the steps since the last point
-    clock: list[Point] = field(default_factory=list)  # seconds at the points
+    clock: list[Point] = field(default_factory=list)  # `SECONDS` at the points
     marked: int = 0  # the step of the last point
-    rate: float = 0.0  # of the last step
+    rate: float = 0.0  # learning rate of the last step
 
     def due(self, marks: set[int]) -> bool:
-        """Whether the curve has no point yet at a step that has one."""
+        """Return whether the current step is one of `marks` and the curve has no point there yet."""
         return self.step in marks and self.marked < self.step
 
     def add(self, split: str, values: dict[str, float]) -> None:
@@ -234,28 +244,31 @@ class _State:
 def _save(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer, state: _State) -> None:
     with runs.whole_folder(folder) as temporary:
         save_weights(parameters, temporary / "weights.safetensors")
-        state_dict = io.BytesIO()  # in memory first, as in `save_weights`
+        state_dict = io.BytesIO()  # serialised in memory first, as in `save_weights`
         torch.save(optimizer.state_dict(), state_dict)
         (temporary / "optimizer.pt").write_bytes(state_dict.getbuffer())
         sealed.write(temporary / "state.json", asdict(state))
 
 
 def _resume(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer) -> _State:
-    """Where the checkpoint stands; a damaged one is dropped, with a sentence, and the stage starts anew."""
+    """Load a checkpoint and return its state, or a new state where there is none.
+
+    A damaged checkpoint is deleted with a message, and the stage starts anew.
+    """
     if not folder.is_dir():
         return _State()
     untouched = copy.deepcopy(optimizer.state_dict())
     try:
         record = sealed.read(folder / "state.json", "")
         points = {name: [Point(**point) for point in record.get(name, [])] for name in ("curve", "clock")}
-        # Before there was `marked`, nothing was kept between a step and its point.
+        # Older checkpoints lack `marked`. They were never written between a step and its point.
         state = _State(**{"marked": record["step"]} | record | points)
         optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
-        load_weights(parameters, folder / "weights.safetensors")  # last: nothing is copied in part
+        load_weights(parameters, folder / "weights.safetensors")  # last: a fault copies nothing
         return state
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # whatever torch or json raises on damage; it would come at every start
+    except Exception as error:  # torch and json raise many kinds of error on damage
         told = str(error).partition("\n")[0].partition(";")[0]
     print(f"The checkpoint {folder} is dropped, the stage starts anew: {told}", file=sys.stderr, flush=True)
     optimizer.load_state_dict(untouched)
@@ -264,23 +277,26 @@ def _resume(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer) ->
 
 
 def round_to_16_bits(parameters: Mapping[str, nn.Parameter]) -> None:
-    """Weights become the nearest that fp16 can hold, in place."""
+    """Round weights to the nearest fp16 value, in place."""
     with torch.no_grad():
         for parameter in parameters.values():
             parameter.copy_(parameter.half())
 
 
 def save_weights(parameters: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None = None) -> None:
-    """The trained parameters alone, as safetensors; dtype: that of the file, None is each one's own.
+    """Write the trained parameters as safetensors. dtype: of the file; None keeps each parameter's own.
 
-    In memory first: on a full disk the libraries' own writers raise errors that do not say so.
+    They are serialised in memory first: on a full disk the libraries' own writers raise unclear errors.
     """
     kept = {name: p.detach().to("cpu", dtype).contiguous() for name, p in parameters.items()}
     path.write_bytes(save(kept))
 
 
 def load_weights(parameters: dict[str, nn.Parameter], path: Path) -> None:
-    """Fill `parameters` from a file that must hold exactly these names and shapes."""
+    """Fill `parameters` from a file that must have exactly these names and shapes.
+
+    Raises UserError where the file is missing, damaged or of another model.
+    """
     try:
         stored = load_file(path)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""Training with a classifier beside the LLM: L = (1 - a) L_LLM + a L_classifier (2509.04473, method).
+"""The classifier regulariser in training: L = (1 - a) L_LLM + a L_classifier (2509.04473, method).
 
-The classifier says which entity tags an utterance has, and its sentiment. The paper's weight of a tag is the
-number of all tags over that of its own. We read it as the weight of the utterances that have the label, count
-over the stage's training turns, and weigh sentiments among themselves.
+The classifier predicts the entity tags and the sentiment of an utterance. In the paper the weight of a tag is
+the number of all tags divided by the number of this tag. We use it as the weight of utterances that have the
+label. We count over the stage's training turns, and compute the weights of sentiments separately.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ LABELS = (*ENTITY_TAGS, *SENTIMENTS)
 
 
 class Regulariser:
-    """A classifier with the loss it adds. It learns beside the model and is left behind with the stage.
+    """A classifier and the loss that it adds. It is trained with the model and dropped after the stage.
 
-    UserError where none of the stage's turns has gold of what it classifies, as LibriSpeech's have not: it
-    would learn nothing, and its share of the loss only lower the learning rate.
+    Raises UserError where no turn of the stage has gold entities or sentiment, as in LibriSpeech. There the
+    classifier would learn nothing, and its share of the loss would only scale the LLM's loss down.
     """
 
     def __init__(self, config: ClassifierConfig, train: Sequence[Utterance], seed: int, device: torch.device):
@@ -45,7 +45,7 @@ class Regulariser:
         return {f"classifier.{name}": p for name, p in self.classifier.named_parameters()}
 
     def loss(self, model: SpeechLLM, batch: Batch, utterances: Sequence[Utterance]) -> dict[str, Tensor]:
-        """Both terms of the loss, each times its share; the adapter's output is computed once for both."""
+        """Return both loss terms, each times its share. The adapter's output is computed once for both."""
         assert model.adapter is not None
         speech = model.speech(batch)  # (B, L, E)
         logits = self.classifier(speech, model.adapter.out_length(batch.n_frames))  # (B, K)
@@ -61,18 +61,21 @@ class Regulariser:
 
 
 def n_parameters(stages: Sequence[StageConfig]) -> int:
-    """Parameters of the classifier that a stage of these trains; none is kept from one stage to the next."""
+    """Number of classifier parameters of a run: those of one classifier, 0 where no stage has one.
+
+    Each stage with a classifier trains a new one.
+    """
     return adapters.n_parameters(Classifier(len(LABELS))) if any(s.classifier for s in stages) else 0
 
 
 def label_matrix(utterances: Sequence[Utterance]) -> Tensor:
-    """(B, K) of 0 and 1: which labels each utterance has."""
+    """Return (B, K): 1 where an utterance has a label, else 0."""
     having = [{*(entity.tag for entity in u.entities), u.sentiment} for u in utterances]
     return torch.tensor([[float(label in has) for label in LABELS] for has in having])
 
 
 def known(utterances: Sequence[Utterance]) -> Tensor:
-    """(B, K) of 0 and 1: for which labels there is gold."""
+    """Return (B, K): 1 where an utterance has gold for a label, else 0."""
     both = [
         [float("entities" in u.gold)] * len(ENTITY_TAGS) + [float("sentiment" in u.gold)] * len(SENTIMENTS)
         for u in utterances
@@ -81,8 +84,9 @@ def known(utterances: Sequence[Utterance]) -> Tensor:
 
 
 def label_weights(utterances: Sequence[Utterance]) -> Tensor:
-    """(K,): of tags all tags over those of each, of sentiments likewise; of a label that there is not, as if
-    there were one.
+    """Return the weights (K,): the count of all tags divided by the count of each tag.
+
+    Sentiments have their own total. A label without examples counts as one example.
     """
     counted = label_matrix(utterances).sum(dim=0)
     parts = counted.split([len(ENTITY_TAGS), len(SENTIMENTS)])

@@ -1,4 +1,4 @@
-"""The order of examples and the learning rate: pure functions of a seed and a step, so a run can resume."""
+"""The order of examples and the learning rate. They depend on seed and step only, so a run can resume."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from speechllm_bench.data.corpora import spoken_instructions
 from speechllm_bench.storage.schema import Example, Utterance
 from speechllm_bench.tasks import TASKS
 
-BUCKET = 32  # batches sorted together by length: little padding, still well mixed
-CHARACTERS_A_TOKEN = 4  # of text
-SPOKEN_CHARACTERS_A_TOKEN = 2.1  # of speech: 13 characters and 6.25 speech tokens a second
+BUCKET = 32  # batches that are sorted by length together: little padding, still well mixed
+CHARACTERS_A_TOKEN = 4  # per text token
+SPOKEN_CHARACTERS_A_TOKEN = 2.1  # per speech token: 13 characters and 6.25 speech tokens per second
 
 Item = TypeVar("Item")
 Pair = tuple[int, int]
-"""An item and the epoch in which it is seen: what an example is drawn from."""
+"""An item and the epoch in which it is seen. An example is drawn from it."""
 
 
 def order(n_items: int, examples: int, rng: np.random.Generator) -> list[Pair]:
-    """`examples` pairs: all items in an order of their own each epoch, the last epoch cut short."""
+    """Return `examples` pairs: all items in a new random order each epoch; the last epoch is cut short."""
     pairs: list[Pair] = []
     for epoch in range(-(-examples // n_items)):
         pairs += [(int(item), epoch) for item in rng.permutation(n_items)]
@@ -30,13 +30,13 @@ def order(n_items: int, examples: int, rng: np.random.Generator) -> list[Pair]:
 
 
 def shares(tasks: Mapping[str, float], examples: int) -> dict[str, int]:
-    """How many of the examples are each task's."""
+    """Return the number of examples of each task, given the tasks' shares."""
     ends = [round(end * examples) for end in np.cumsum(list(tasks.values()))]
     return dict(zip(tasks, map(int, np.diff([0, *ends])), strict=True))
 
 
 def interleave(sequences: Sequence[Sequence], rng: np.random.Generator) -> list:
-    """All entries in one list, mixed evenly; each sequence keeps its own order."""
+    """Return all entries in one list, randomly mixed; each sequence keeps its own order."""
     whose = rng.permutation(np.repeat(np.arange(len(sequences)), [len(s) for s in sequences]))
     following = [iter(sequence) for sequence in sequences]
     return [next(following[i]) for i in whose]
@@ -45,10 +45,10 @@ def interleave(sequences: Sequence[Sequence], rng: np.random.Generator) -> list:
 def batches(
     items: Sequence[Item], lengths: Sequence[float], batch_size: int, rng: np.random.Generator
 ) -> list[list[Item]]:
-    """The items in batches of like length, so that little is padded.
+    """Return the items in batches of similar length, which keeps padding low.
 
-    `lengths`, one an item, are a reference measure and never an adapter's own: every variant sees the
-    same examples in the same order.
+    lengths: a reference length per item, which does not depend on the adapter. So every variant sees the same
+    examples in the same order.
     """
     formed = []
     for start in range(0, len(items), BUCKET * batch_size):
@@ -60,7 +60,7 @@ def batches(
 
 
 def learning_rate(step: int, n_steps: int, peak: float, warmup: float) -> float:
-    """Linear warm-up over the first `warmup` share of the steps, then half a cosine down to zero."""
+    """Return the learning rate: linear warm-up over the share `warmup` of steps, then cosine decay to 0."""
     n_warmup = round(warmup * n_steps)
     if step < n_warmup:
         return peak * (step + 1) / n_warmup
@@ -69,9 +69,9 @@ def learning_rate(step: int, n_steps: int, peak: float, warmup: float) -> float:
 
 
 def reference_length(example: Example, utterance: Utterance) -> float:
-    """About how many positions an example takes, whatever the adapter, the tokenizer, speech or text.
+    """Estimate the positions of an example, independent of adapter, tokenizer and input (speech or text).
 
-    A trace is left out, so that every form of slot filling is taught in the same batches.
+    Traces are left out, so that every form of slot filling is trained in the same batches.
     """
     plain = TASKS[example.task].plain
     example = plain(example) if plain else example

@@ -1,4 +1,4 @@
-"""Training stages of a SpeechLLM as data: each starts where the one before it ended."""
+"""Training stages of a SpeechLLM. Each stage starts from the weights of the stage before it."""
 
 from __future__ import annotations
 
@@ -37,27 +37,28 @@ from speechllm_bench.training.seen import Seen
 from speechllm_bench.training.tracking import Follower
 
 Asked = tuple[schedule.Pair, dict[TaskName, float]]
-"""A turn in an epoch, and the shares of the tasks of which one is put to it."""
+"""A turn in an epoch, and the shares of tasks; one of the tasks is drawn for the turn."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a stage learns from and is validated on."""
+    """The training and validation data of a stage."""
 
     train: list[Utterance]
     validation: list[Utterance]
     slot_types: dict[str, SlotType]
-    frames: FrameStore | None  # None: text is read
-    recognised: Mapping[str, str] = field(default_factory=dict)  # utterance id -> what a recogniser heard
-    instructions: FrameStore | None = None  # of the spoken ones, where a task has them
-    traces: Mapping[str, tuple[Example, Trace]] = field(default_factory=dict)  # utterance id -> stored one
+    frames: FrameStore | None  # None: the model reads text
+    recognised: Mapping[str, str] = field(default_factory=dict)  # utterance id -> ASR transcript
+    instructions: FrameStore | None = None  # frames of spoken instructions, where a task has them
+    traces: Mapping[str, tuple[Example, Trace]] = field(default_factory=dict)  # utterance id -> stored trace
 
     def heard(
         self, utterances: Sequence[Utterance], text: Text, examples: Sequence[Example]
     ) -> dict[str, Any]:
-        """What the model gets of these turns, as `collate` and `decode` take it; `text` where it reads.
+        """Return the input of `collate` and `decode` for these turns: frames or transcripts, as keywords.
 
-        Of `examples`, one a turn, those with a spoken instruction have it behind the turn.
+        text: gold or ASR transcripts, for a model that reads. examples: one per turn; where an example has a
+        spoken instruction, its frames follow those of the turn.
         """
         if self.frames is not None:
             pairs = zip(utterances, examples, strict=True)
@@ -67,35 +68,36 @@ class Data:
         return {"transcripts": [u.transcript for u in utterances]}
 
     def _frames(self, utterance_id: str, instruction: str) -> np.ndarray:
-        """(T, D), of the turn and then of the instruction, if there is one."""
+        """Return (T, D): the frames of the turn, then those of the instruction if there is one."""
         frames = present(self.frames)[utterance_id]
         return np.concatenate([frames, present(self.instructions)[instruction]]) if instruction else frames
 
     def n_frames(self, utterance: Utterance, example: Example) -> int:
-        """How many frames `heard` gives of this one."""
+        """Return the number of frames that `heard` gives for this example."""
         spoken = present(self.instructions).n_frames(example.instruction) if example.instruction else 0
         return present(self.frames).n_frames(utterance.id) + spoken
 
 
 def present(store: FrameStore | None) -> FrameStore:
-    """The frames of a model that hears, or of instructions that are heard."""
+    """Return `store`, which must not be None: the model hears speech or a spoken instruction."""
     assert store is not None, "frames are asked of what hears alone"
     return store
 
 
 def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
-    """The untrained SpeechLLM of a run; LoRA and the adapter each start from the run's seed alone.
+    """Return the untrained SpeechLLM of a run and its tokenizer.
 
-    An audio LLM brings its adapter with it. `d_encoder`, the width of frames, is None for a text LLM.
+    The initial LoRA weights and the initial adapter each depend on the run's seed only. An audio LLM has its
+    own adapter. d_encoder: the width D of encoder frames; None for a text LLM.
     """
     torch.manual_seed(config.seed)
     adapter = None
     if config.audio_llm:
         llm, adapter = language_parts(load_audio_llm(config.audio_llm, config.precision))
-        llm, adapter = with_lora(llm, config.lora), adapter.float()  # steps of its rate are lost in bf16
+        llm, adapter = with_lora(llm, config.lora), adapter.float()  # bf16 would round small updates away
     else:
         llm = load_llm(config.llm, config.lora, config.precision)
-    torch.manual_seed(config.seed)  # the same adapter with LoRA and without
+    torch.manual_seed(config.seed)  # again, so that the adapter is the same with LoRA and without
     if config.adapter:
         assert d_encoder is not None, "an adapter is made for frames"
         embeddings = llm.get_input_embeddings().weight
@@ -115,20 +117,20 @@ def train_stage(
     progress: Callable[[float], None] = lambda share: None,
     follow: Follower | None = None,
 ) -> tuple[Fit, Seen]:
-    """Train stage `index` in place; returns the fit and what was seen for it."""
+    """Train stage `index` of `model` in place; return the fit and the amounts of data that were seen."""
     stage = config.stages[index]
     data = replace(data, frames=None) if stage.reads else data
     place = model.llm.device
     for task in stage.taught:
-        questions.with_gold(data.train, [task], 1)  # refuses a task that nothing is known for
+        questions.with_gold(data.train, [task], 1)  # raises UserError where no turn has gold for the task
     train = questions.with_gold(data.train, stage.taught)
     labels = None
-    if stage.annotation:  # what it labelled can be asked for entities, though there be no gold
+    if stage.annotation:  # entities can be asked of turns that the annotator labelled, even without gold
         labels = annotated(data.train, stage.annotation, config.seed)
         found = [turn for turn in data.train if turn.id in labels]
         train = [t if "entities" in t.gold else replace(t, gold=(*t.gold, "entities")) for t in found]
-    train = train[: math.ceil(len(train) * (stage.train_share or 1))]  # fewer are a prefix of more
-    positions: dict[int, tuple] = {}  # of a batch, by its first example: how many were padding, of how many
+    train = train[: math.ceil(len(train) * (stage.train_share or 1))]  # a prefix, so shares are nested
+    positions: dict[int, tuple] = {}  # first example of a batch -> (padded, all positions)
 
     def example(asked: Asked, gold: bool = False) -> Example:
         (item, epoch), tasks = asked
@@ -142,7 +144,7 @@ def train_stage(
         model.train()
         chosen, heard_of = [examples[i] for i in places], [turns[i] for i in places]
         heard = data.heard(heard_of, stage.text, chosen)
-        if limit := stage.frame_shift:  # drawn by place, so alike for a batch and for its parts
+        if limit := stage.frame_shift:  # drawn by example, so equal for a batch and its parts
             pairs = zip(heard["frames"], places, strict=True)
             heard["frames"] = [shifted(frames, limit, [config.seed, index, i]) for frames, i in pairs]
         if warm_start:
@@ -165,7 +167,7 @@ def train_stage(
     asked = _asked(stage, train, config.seed, index, rng)
     turns = [train[item] for (item, _), _ in asked]
     examples = [example(one) for one in asked]
-    # By gold, so that stages are taught in the same batches whatever labels they learn from.
+    # Lengths come from gold, so that batches are the same whatever labels a stage learns from.
     by_gold = [example(one, gold=True) for one in asked] if labels else examples
     lengths = list(map(schedule.reference_length, by_gold, turns))
     batches = schedule.batches(range(len(asked)), lengths, stage.batch_size, rng)
@@ -173,12 +175,12 @@ def train_stage(
     besides: list[Any] = [one for one in (regulariser, warm_start) if one]
     for beside in besides:
         parameters |= beside.parameters()
-    rate = (stage.adapter_lr or stage.lr) / stage.lr  # of all but LoRA
-    whole = bool(regulariser or warm_start)  # their terms are no means over target tokens
+    rate = (stage.adapter_lr or stage.lr) / stage.lr  # factor of the learning rate for all but LoRA
+    whole = bool(regulariser or warm_start)  # no means over target tokens: batches are not cut
     parts = Parts(lambda i: n_targets(tokenizer, examples[i]), None if whole else stage.micro_batch)
 
     def lighten() -> bool:
-        """Take less of a GPU's memory; where nothing is left to save, False."""
+        """Reduce the GPU memory of a step; return False where nothing more can be saved."""
         if warm_start is None and model.recompute_activations():
             return True
         return not whole and parts.halve(stage.batch_size)
@@ -214,10 +216,10 @@ def train_stage(
 def _asked(
     stage: StageConfig, train: Sequence[Utterance], seed: int, index: int, rng: np.random.Generator
 ) -> list[Asked]:
-    """What a stage asks of which turn (its place in `train`), in order: of a turn what it has gold for.
+    """Return the turns (indices into `train`) and tasks of a stage, in order.
 
-    A task beside the stage's own is drawn as if alone: each task's examples are the same, and come in the
-    same order, whatever others are mixed in (protocol, rule 8).
+    A turn is only asked tasks that it has gold for. A task of `stage.beside` is drawn independently: its
+    examples and their order are the same, whatever other tasks are mixed in (protocol, rule 8).
     """
 
     def drawn(tasks: dict[TaskName, float], examples: int, rng: np.random.Generator) -> list[Asked]:
@@ -227,7 +229,7 @@ def _asked(
 
     if all(TASKS[task].can_ask(turn) for turn in train for task in stage.tasks):
         asked = drawn(stage.tasks, stage.own_examples, rng)
-    else:  # each task has turns of its own, and its share of the examples
+    else:  # draw each task's share of the examples from the turns that have gold for it
         parts = schedule.shares(stage.tasks, stage.own_examples).items()
         asked = schedule.interleave([drawn({task: 1.0}, n, rng) for task, n in parts], rng)
     again: list[list[Asked]] = [[(turn, {stage.again: 1.0}) for turn, _ in asked]] if stage.again else []
@@ -241,7 +243,7 @@ def _asked(
 def _amounts(
     config: RunConfig, stage: StageConfig, utterances, examples, tokenizer, data: Data
 ) -> tuple[float, int]:
-    """Hours of speech and tokens of text in a stage's examples."""
+    """Return the hours of speech and the number of text tokens in a stage's examples."""
     texts = [example.target for example in examples]
     if stage.distillation:
         texts += [utterance.transcript for utterance in utterances]
@@ -255,7 +257,11 @@ def _amounts(
 def _asked_of_validation(
     stage: StageConfig, validation: Sequence[Utterance]
 ) -> list[tuple[Utterance, dict[TaskName, float]]]:
-    """The first turns, and the tasks that each is asked one of; a corpus may hold one task's turns first."""
+    """Return the first validation turns, each with the shares of tasks, of which one is drawn.
+
+    Where a turn lacks gold for a task, each task has its own first turns, because a corpus may be sorted by
+    task.
+    """
     if all(TASKS[task].can_ask(turn) for turn in validation for task in stage.tasks):
         fixed = questions.with_gold(validation, stage.tasks, stage.validation_examples)
         return [(turn, stage.tasks) for turn in fixed]
@@ -267,9 +273,10 @@ def _asked_of_validation(
 
 
 def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: Data):
-    """Loss on fixed validation examples of the stage's own tasks, and the decoded task's on fixed turns.
+    """Return a function that computes the validation values.
 
-    Always against gold, also where the stage learns from an annotator's labels.
+    They are `loss` (nats per target token) on fixed examples of the stage's own tasks, and the main metric of
+    the decoded task on fixed turns. Both use gold, even where the stage learns from an annotator's labels.
     """
     pairs = _asked_of_validation(stage, data.validation)
     fixed = [turn for turn, _ in pairs]

@@ -1,4 +1,4 @@
-"""A stop that waits for the end of a training step, so that what is kept is a whole one."""
+"""Delayed stop signals: a training stops only after a whole step, so that its checkpoint is consistent."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopping:
-    """Holds SIGTERM and Ctrl-C back within its block: `asked` says whether one came.
+    """A context manager that delays SIGTERM and Ctrl-C; `asked` tells whether one came.
 
-    A second one, and one within `at_once`, does what it did before. Outside the main thread, which alone gets
-    signals, nothing is held back.
+    A second signal, or one within `at_once`, has its usual effect and raises KeyboardInterrupt. Outside the
+    main thread nothing is delayed, because only the main thread can handle signals.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Stopping:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """For what takes long and changes nothing that is kept."""
+        """Let signals stop the program at once within the block: for long work that changes no state."""
         self._open = True
         try:
             yield

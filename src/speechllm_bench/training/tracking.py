@@ -1,6 +1,6 @@
-"""A training while it goes on: its curve on disk, and on the user's trackers where `--track` names some.
+"""Tracking of a running training: its curve on disk, and in the user's trackers that `--track` names.
 
-Trackers are accelerate's, off unless they are asked for. They see numbers and change none.
+Trackers are accelerate's. They are off by default, and they do not change any number.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from speechllm_bench.training import learning_curve
 from speechllm_bench.training.loop import Point
 
 PROJECT = "speechllm-bench"
-EVERY = 10  # steps between two numbers of a tracker
+EVERY = 10  # a tracker gets the values of every tenth step
 
 
 def curve_file(digest: str) -> Path:
-    """Where the curve of a stage stands that is being trained."""
+    """Return the path of the curve of a stage that is being trained."""
     return paths.cache() / "curves" / f"{digest}.csv"
 
 
 class Follower:
-    """Told of each step and of each point of the curve."""
+    """Receives each training step and curve point, and passes them to the curve file and the trackers."""
 
     def __init__(self, stage: str, curve: Path, trackers=None):
         self.stage, self.curve, self.trackers = stage, curve, trackers
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
-        """values: the terms of the loss and the gradient's norm, by name."""
+        """Log one step. values: loss terms, gradient norm and learning rate, by name."""
         if self.trackers and step % EVERY == 0:
             self.trackers.log({f"{self.stage}/train/{name}": v for name, v in values.items()}, step=step)
 
     def point(self, curve: Sequence[Point]) -> None:
-        """curve: all points so far."""
+        """Write the curve and log its last points. curve: all points so far."""
         learning_curve.write_curve([(self.stage, list(curve))], self.curve)
         last = curve[-1].step if curve else 0
         if self.trackers:
@@ -47,9 +47,9 @@ class Follower:
 
 @contextlib.contextmanager
 def followed(config: RunConfig, index: int, profile: str, digest: str) -> Iterator[Follower]:
-    """The follower of stage `index`; what it keeps on disk goes once the stage has its own curve.
+    """Yield the follower of stage `index`. Its curve file is deleted when the training ends without an error.
 
-    UserError where a tracker does not start.
+    Raises UserError where a tracker does not start.
     """
     stage, file = config.stages[index], curve_file(digest)
     trackers = _started(stage.name, config, profile, digest)
@@ -62,7 +62,10 @@ def followed(config: RunConfig, index: int, profile: str, digest: str) -> Iterat
 
 
 def _started(stage: str, config: RunConfig, profile: str, digest: str):
-    """accelerate's trackers of the named kinds; None where none is named."""
+    """Return accelerate's trackers of the kinds that `--track` names; None where it names none.
+
+    Raises UserError where a tracker does not start.
+    """
     if not (names := os.environ.get(paths.TRACK)):
         return None
     from accelerate import Accelerator
@@ -76,7 +79,7 @@ def _started(stage: str, config: RunConfig, profile: str, digest: str):
         trackers.init_trackers(PROJECT, told, named)
     except (MemoryError, KeyboardInterrupt):
         raise
-    except Exception as error:  # whatever the user's tracker raises: no account, no server
+    except Exception as error:  # a tracker may raise anything, for example without an account or a server
         why = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(f"--track {names} does not start ({why}); set it up, or leave it out") from None
     return trackers
