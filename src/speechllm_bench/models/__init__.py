@@ -1,1 +1,1 @@
-"""Encoder, adapters, LLM and the SpeechLLM they make."""
+"""The models: encoder, adapters, LLM, and the SpeechLLM that they form."""

@@ -1,8 +1,8 @@
-"""Modality adapters: encoder frames to LLM embeddings, six or eight times fewer.
+"""Modality adapters: they map encoder frames to six or eight times fewer LLM embeddings.
 
 Axes: B utterances, T encoder frames (50 Hz), D encoder width, L speech tokens, E LLM embedding width, W the
-adapter's own width. Those of 2510.15851, section 3.3, give L = ceil(T / 8) (6.25 Hz). That paper gives
-parameter counts, not shapes; the shapes below meet its counts within 1 % at its widths (D = 512,
+adapter's own width. The adapters of 2510.15851, section 3.3, have L = ceil(T / 8) (6.25 Hz). That paper gives
+parameter counts, not shapes. The shapes below match its counts within 1 % at its widths (D = 512,
 E = W = 2048; CNN: W = 512). `Pooling` is the adapter of 2509.04473.
 """
 
@@ -31,12 +31,15 @@ DOWNSAMPLING = 8
 
 
 class Adapter(nn.Module):
-    """(B, T, D) frames, zero beyond `lengths` (B,) -> (B, L, E); valid outputs: `out_length(lengths)`."""
+    """Maps frames (B, T, D), zero beyond `lengths` (B,), to speech tokens (B, L, E).
 
-    rate = Fraction(1, DOWNSAMPLING)  # speech tokens a frame
+    The first `out_length(lengths)` outputs of each row are valid.
+    """
+
+    rate = Fraction(1, DOWNSAMPLING)  # speech tokens per frame
 
     def out_length(self, n_frames):
-        """Speech tokens for a number of frames: an int, or a tensor of them."""
+        """Return the number of speech tokens for `n_frames` frames, an int or an integer tensor."""
         return -(-n_frames * self.rate.numerator // self.rate.denominator)  # rounded up
 
 
@@ -60,19 +63,19 @@ class CNN(Adapter):
         for convolution in self.convolutions:
             x = nn.functional.gelu(convolution(x))  # stride 2: (B, W, T) -> (B, W, ceil(T / 2))
             lengths = -(-lengths // convolution.stride[0])
-            # Zeros beyond the end, or a batch's padding would leak into the last frames.
+            # Zero what is beyond the end, because padding would leak into the last frames.
             x = x * (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None]
         return self.out(x.transpose(1, 2))  # (B, L, E)
 
 
 class CNNXL(CNN):
-    """The CNN made larger: a second convolution at every rate, and wider."""
+    """The larger CNN: it has a second convolution at every rate, and is wider."""
 
     extra_layers = 1
 
 
 class Linear(Adapter):
-    """Eight stacked frames through one linear layer."""
+    """One linear layer over eight stacked frames."""
 
     def __init__(self, d_in: int, d_out: int, config: LinearConfig):
         super().__init__()
@@ -83,7 +86,7 @@ class Linear(Adapter):
 
 
 class MLP(Adapter):
-    """Eight stacked frames through `layers` hidden layers (three in 2510.15851, one in 2510.19326)."""
+    """An MLP with `layers` hidden layers over eight stacked frames (3 in 2510.15851, 1 in 2510.19326)."""
 
     def __init__(self, d_in: int, d_out: int, config: MLPConfig):
         super().__init__()
@@ -96,7 +99,7 @@ class MLP(Adapter):
 
 
 class Transformer(Adapter):
-    """Eight stacked frames, projected in, through (post-norm) Transformer layers, projected out."""
+    """A projection of eight stacked frames, Transformer layers (post-norm by default), and a linear layer."""
 
     def __init__(self, d_in: int, d_out: int, config: TransformerConfig):
         super().__init__()
@@ -108,7 +111,7 @@ class Transformer(Adapter):
             width, config.heads, config.feed_forward, dropout=0.0, activation="gelu", batch_first=True,
             norm_first=config.pre_norm,
         )  # fmt: skip
-        last = nn.LayerNorm(width) if config.pre_norm else None  # nothing else would bound its output
+        last = nn.LayerNorm(width) if config.pre_norm else None  # pre-norm layers do not bound their output
         self.layers = nn.TransformerEncoder(layer, config.layers, norm=last, enable_nested_tensor=False)
         self.out = nn.Linear(width, d_out)
 
@@ -122,8 +125,8 @@ class Transformer(Adapter):
 class Pooling(Adapter):
     """Average pooling to a number of steps, normalisation, and a linear layer (2509.04473, method).
 
-    The paper pools the 1,500 frames of 30 s to 250 steps; of fewer frames as many steps as keep that rate.
-    Which normalisation it takes is not known to us: ours is a LayerNorm over the encoder's width.
+    The paper pools the 1,500 frames of 30 s to 250 steps. Shorter audio is pooled at the same rate. We do not
+    know which normalisation the paper uses; ours is a LayerNorm over the encoder width D.
     """
 
     def __init__(self, d_in: int, d_out: int, config: PoolingConfig):
@@ -137,10 +140,10 @@ class Pooling(Adapter):
 
 
 class Scaled(Adapter):
-    """Another adapter, whose outputs are brought to one L2 norm: that of a typical embedding of the LLM.
+    """An adapter whose outputs are scaled to one L2 norm, that of a typical LLM embedding.
 
-    Only their directions are learned. A warm start learns directions by cosine (`models/ctc.py`), and what
-    comes after it then finds outputs as long as the embeddings that the LLM knows.
+    Only the directions are learned. The CTC warm start learns directions by cosine (`models/ctc.py`). The
+    scaling gives the stages after it outputs as long as the LLM's own embeddings.
     """
 
     def __init__(self, adapter: Adapter, norm: float):
@@ -152,15 +155,15 @@ class Scaled(Adapter):
 
 
 def mean_norm(embeddings: Tensor) -> float:
-    """The mean L2 norm of (V, E) embeddings; of the weights alone, the same on every device."""
+    """Return the mean L2 norm of embeddings (V, E). It is computed on the CPU: the same for every device."""
     return embeddings.detach().cpu().float().norm(dim=1).double().mean().item()
 
 
 def adaptive_average(frames: Tensor, lengths: Tensor, steps: Tensor) -> Tensor:
-    """(B, T, D), of which `lengths` (B,) are frames -> (B, L, D), of which `steps` (B,) are averages.
+    """Pool frames (B, T, D) with `lengths` (B,) to averages (B, L, D) with `steps` (B,) valid ones.
 
-    Each row is what `torch.nn.functional.adaptive_avg_pool1d` makes of it alone: step i is the mean of frames
-    floor(i T / L) up to, and without, ceil((i + 1) T / L). Beyond a row's steps stand copies of its last.
+    Each row equals `torch.nn.functional.adaptive_avg_pool1d` of the row alone: step i is the mean of frames
+    floor(i T / L) to ceil((i + 1) T / L) - 1. Beyond its valid steps a row repeats its last step.
     """
     lengths, steps = lengths[:, None], steps[:, None]  # (B, 1)
     step = torch.arange(int(steps.max()), device=frames.device).minimum(steps - 1)  # (B, L)
@@ -174,21 +177,21 @@ def adaptive_average(frames: Tensor, lengths: Tensor, steps: Tensor) -> Tensor:
 
 
 def stack_frames(frames: Tensor) -> Tensor:
-    """(B, T, D) -> (B, L, 8 D), the last stack filled up with zeros."""
+    """Stack eight frames: (B, T, D) -> (B, L, 8 D). The last stack is padded with zeros."""
     batch, n_frames, width = frames.shape
     frames = nn.functional.pad(frames, (0, 0, 0, -n_frames % DOWNSAMPLING))
     return frames.reshape(batch, -1, DOWNSAMPLING * width)
 
 
 def sinusoids(length: int, width: int) -> Tensor:
-    """(length, width) fixed positions, as in Whisper's encoder."""
+    """Return sinusoidal position embeddings (length, width), as in Whisper's encoder."""
     rates = torch.exp(-math.log(10_000) * torch.arange(width // 2) / (width // 2 - 1))
     angles = torch.arange(length)[:, None] * rates[None]
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 def build_adapter(config: AdapterConfig, d_in: int, d_out: int, norm: float = 1.0) -> Adapter:
-    """An untrained adapter from `d_in` to `d_out` values; where it is scaled, its outputs have `norm`."""
+    """Return an untrained adapter from width `d_in` to `d_out`. norm: L2 norm of outputs, if it is scaled."""
     kinds = {
         "cnn": CNN,
         "cnn_xl": CNNXL,
@@ -202,7 +205,7 @@ def build_adapter(config: AdapterConfig, d_in: int, d_out: int, norm: float = 1.
 
 
 def parameters_of(configs: Mapping[str, AdapterConfig], d_in: int, d_out: int) -> dict[str, int]:
-    """Parameters of adapters by name; none is made."""
+    """Return the number of parameters of each adapter by name. No weights are allocated."""
     with torch.device("meta"):
         return {name: n_parameters(build_adapter(c, d_in, d_out)) for name, c in configs.items()}
 

@@ -1,4 +1,4 @@
-"""An LLM on this machine as annotator of entities: it reads the transcript, after examples or without."""
+"""A local LLM as annotator of entities. It reads the transcript, zero-shot or after a few examples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_NEW_TOKENS = 72
 
 
 class LLMAnnotator:
-    """Asks the backbone `name`, as it is, the question of the task `ner` with `shots` before it."""
+    """Asks the untuned backbone `name` the question of the task `ner`, after the examples `shots`."""
 
     def __init__(self, name: str, shots: Sequence[Utterance], batch_size: int = 50):
         self.shots, self.batch_size = shots, batch_size
@@ -25,7 +25,7 @@ class LLMAnnotator:
         self._model, self._tokenizer = SpeechLLM(llm, None), load_tokenizer(name)
 
     def annotate(self, questions: Sequence[Question]) -> Annotated[list[tuple[str, str]]]:
-        """Greedy answers in the order of `questions`; None for one that is no JSON object."""
+        """Return greedy answers in the order of `questions`: (tag, text) pairs, or None for invalid JSON."""
         said = decode(
             self._model,
             self._tokenizer,

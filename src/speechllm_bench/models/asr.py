@@ -1,6 +1,6 @@
 """Speech recognition with Whisper's own decoder: audio in, English text out.
 
-Axes: B utterances, M mel frames, T encoder frames, D width.
+Axes: B utterances, M mel frames (100 Hz), T encoder frames (50 Hz), D encoder width.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from speechllm_bench.models.llm import load_tokenizer
 from speechllm_bench.models.pretrained import load_pretrained
 
 ENGLISH, TRANSCRIBE, NO_TIMESTAMPS = "<|en|>", "<|transcribe|>", "<|notimestamps|>"
-MULTILINGUAL = 51_865  # entries of the smallest vocabulary of many languages (openai-whisper's own rule)
+MULTILINGUAL = 51_865  # size of the smallest multilingual vocabulary (openai-whisper's own rule)
 MAX_NEW_TOKENS = (
-    96  # of the embedded Whisper; OpenAI's may fill half of the decoder's positions, as in its code
+    96  # for the embedded Whisper; OpenAI's models may fill half of the decoder's positions, as in its code
 )
 
 LEAST = 10 * SAMPLE_RATE
-"""Samples that OpenAI's Whispers decode at least.
+"""Least number of samples for OpenAI's Whisper models. Shorter audio is padded with silence.
 
-They were trained on 30 s. After short audio without silence their decoders repeat themselves: whisper-base
-did so in 27 of 60 spoken digits, and in 9 of 40 turns of 0.6 to 5.6 s (WER 2.69; 0.25 at 10 s, 0.23 at 30 s).
+These models were trained on 30 s. After short audio without silence their decoders repeat themselves:
+whisper-base did so in 27 of 60 spoken digits, and in 9 of 40 turns of 0.6 to 5.6 s (WER 2.69; 0.25 when
+padded to 10 s, 0.23 at 30 s).
 """
 
 _KEPT = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "suppress_tokens",
@@ -40,17 +41,17 @@ _KEPT = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id
 
 
 def load_asr(name: str) -> tuple[WhisperForConditionalGeneration, PreTrainedTokenizerBase]:
-    """The whole Whisper in eval mode and fp32, set to decode English greedily, and its tokenizer."""
+    """Return the whole Whisper in eval mode and fp32, set to greedy English decoding, and its tokenizer."""
     model, tokenizer = load_pretrained(WhisperForConditionalGeneration, name), load_tokenizer(name)
     model.generation_config = _settings(model, tokenizer)
     return model.eval(), tokenizer
 
 
 def decoder_prompt(model: WhisperForConditionalGeneration) -> list[int]:
-    """The tokens that a transcript in English without timestamps begins with, by the model's own ids.
+    """Return the decoder prompt for an English transcript without timestamps, as token ids of the model.
 
-    A Whisper of many languages is told language and task, one of English alone is not. The embedded Whisper
-    was trained with its start token and nothing behind it.
+    The prompt of a multilingual Whisper has language and task; that of an English-only one has neither. The
+    embedded Whisper was trained with the start token only.
     """
     settings = model.generation_config
     prompt = [settings.decoder_start_token_id]
@@ -68,11 +69,12 @@ def transcribe(
     max_new_tokens: int | None = None,
     seconds: float = 120.0,
 ) -> list[str]:
-    """Greedy transcripts of 16 kHz audio, in its order; batches hold about `seconds` of padded audio.
+    """Return greedy transcripts of 16 kHz audio, in the order of `audio`.
 
-    At 30 s it is Whisper's own `generate`. That insists on 30 s, so trimmed audio is decoded by the general
-    one, from the same prompt and with the same tokens suppressed; behind less than `LEAST` OpenAI's Whispers
-    hear silence. `max_new_tokens`: None is as many as the model is meant to say (`MAX_NEW_TOKENS`).
+    OpenAI's models at 30 s use Whisper's own `generate`, which requires 30 s. All others use the general
+    `generate`, with the same prompt and suppressed tokens. OpenAI's models get silence up to `LEAST` samples.
+    max_new_tokens: None is the model's usual limit (see `MAX_NEW_TOKENS`).
+    seconds: padded audio in a batch, about.
     """
     said: dict[int, str] = {}
     settings = model.generation_config
@@ -97,7 +99,7 @@ def transcribe(
 
 
 def _generate(model: WhisperForConditionalGeneration, mel: Tensor, max_new_tokens: int) -> Tensor:
-    """(B, n_mels, M), any M up to 3000 -> (B, tokens), the prompt before what is said."""
+    """Decode (B, n_mels, M), any M up to 3000, to token ids (B, tokens) that begin with the prompt."""
     states = encoder_states(model.get_encoder(), mel)  # (B, T, D)
     prompt = torch.tensor(decoder_prompt(model), device=model.device)
     return GenerationMixin.generate(
@@ -111,9 +113,10 @@ def _generate(model: WhisperForConditionalGeneration, mel: Tensor, max_new_token
 
 
 def _settings(model: WhisperForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
-    """The folder's ids and suppressed tokens; its penalties and the like are dropped.
+    """Return generation settings with the folder's ids and suppressed tokens only.
 
-    Ids of language and task are the tokenizer's: folders of older conversions have no table of them.
+    Penalties and the like are dropped. The ids of language and task come from the tokenizer, because older
+    conversions have no table of them.
     """
     of_folder, known = model.generation_config, tokenizer.get_vocab()
     settings = GenerationConfig(**{name: getattr(of_folder, name, None) for name in _KEPT})

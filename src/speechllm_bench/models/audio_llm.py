@@ -1,7 +1,7 @@
-"""A foundational audio LLM of Qwen2-Audio's class (2407.10759), taken apart into what the suite knows.
+"""A foundational audio LLM of Qwen2-Audio's class (2407.10759), split into the parts of a composite.
 
-Its audio tower is an encoder whose frames are computed once and kept, its projector an adapter, its language
-model an LLM like any other: so it is trained, decoded and scored by the composite's own code.
+Its audio tower is used as the encoder (frames are computed once and stored), its projector as the adapter,
+and its language model as the LLM. So the code of the composite trains, decodes and scores it.
 
 Axes: B utterances, M mel frames (100 Hz), T tower frames before pooling (50 Hz), D tower width,
 L = floor(T / 2) speech tokens (25 Hz, four times the composite's rate), E LLM embedding width.
@@ -30,11 +30,11 @@ from speechllm_bench.models.pretrained import load_pretrained
 from speechllm_bench.settings.config import Precision
 
 FRAMES_A_SECOND = 25
-SILENCE = 4 * SAMPLES_PER_FRAME  # samples behind the audio that its last frame can see
+SILENCE = 4 * SAMPLES_PER_FRAME  # samples after the audio that its last frame depends on
 
 
 class Projector(Adapter):
-    """(B, L, D) tower frames -> (B, L, E): one linear layer, and nothing shortened."""
+    """Maps tower frames (B, L, D) to (B, L, E) with one linear layer, without downsampling."""
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
@@ -49,16 +49,16 @@ class Projector(Adapter):
 
 
 def load_audio_llm(name: str, precision: Precision = "fp32") -> Qwen2Audio:
-    """The whole model, in eval mode, from a folder or a hub name; in `precision` whatever it is stored in."""
+    """Return the whole model in eval mode, from a folder or a hub name, converted to `precision`."""
     return load_pretrained(Qwen2Audio, name, precision).eval()
 
 
 def language_parts(model: Qwen2Audio) -> tuple[PreTrainedModel, Projector]:
-    """The language model as a causal LLM, and the projector; both share the model's own weights.
+    """Return the language model as a causal LLM, and the projector. Both share the model's own weights.
 
-    The LLM decodes greedily: of the folder's generation settings the end tokens alone are taken over.
+    The LLM decodes greedily: only the token ids of the folder's generation settings are kept.
     """
-    with torch.device("meta"):  # a shell without weights of its own
+    with torch.device("meta"):  # allocates no weights; the model's own are put in below
         llm = AutoModelForCausalLM.from_config(model.config.text_config)
     llm.model, llm.lm_head = model.model.language_model, model.lm_head
     llm.generation_config = plain_decoding(model.generation_config)
@@ -66,20 +66,21 @@ def language_parts(model: Qwen2Audio) -> tuple[PreTrainedModel, Projector]:
 
 
 def load_tower(name: str, device: str = "cpu") -> Qwen2AudioEncoder:
-    """The frozen audio tower."""
+    """Return the frozen audio tower in eval mode."""
     return load_audio_llm(name).model.audio_tower.requires_grad_(False).eval().to(device)
 
 
 def tower_frames(n_samples: int) -> int:
-    """Tower frames, that is speech tokens, of audio of this length."""
+    """Return the number of tower frames (25 Hz), which are the speech tokens, of `n_samples` at 16 kHz."""
     return real_frames(n_samples) // 2
 
 
 def tower_states(tower: Qwen2AudioEncoder, mel: Tensor, real: Tensor) -> Tensor:
-    """(B, n_mels, M) and (B,) frames at 50 Hz that hold audio -> (B, L, D), valid up to floor(real / 2).
+    """Encode mel (B, n_mels, M) to tower frames (B, L, D), of which the first floor(real / 2) are valid.
 
-    What `Qwen2AudioForConditionalGeneration` computes at 30 s, at any M: silence is masked there, so the
-    frames of the audio are the same without it (test: equal to the whole model's).
+    real: (B,) frames at 50 Hz that hold audio. The result is that of `Qwen2AudioForConditionalGeneration` at
+    30 s, but for any M. That model masks silence, so the frames of the audio are the same without it (test:
+    equal to the whole model's).
     """
     x = nn.functional.gelu(tower.conv1(mel))  # (B, D, M)
     x = nn.functional.gelu(tower.conv2(x)).transpose(1, 2)  # (B, T, D)
@@ -87,7 +88,7 @@ def tower_states(tower: Qwen2AudioEncoder, mel: Tensor, real: Tensor) -> Tensor:
     beyond = torch.arange(x.shape[1], device=x.device) >= real[:, None]  # (B, T)
     mask = torch.zeros_like(beyond, dtype=x.dtype).masked_fill(beyond, torch.finfo(x.dtype).min)
     for layer in tower.layers:
-        x = layer(x, mask[:, None, None])  # (B, 1, 1, T): over heads and queries
+        x = layer(x, mask[:, None, None])  # (B, 1, 1, T): broadcast over heads and queries
     x = tower.avg_pooler(x.transpose(1, 2)).transpose(1, 2)  # (B, T, D) -> (B, L, D)
     return tower.layer_norm(x)
 

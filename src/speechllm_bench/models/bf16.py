@@ -1,4 +1,4 @@
-"""bf16 arithmetic over an fp32 model: where a device has it, and what it needs of the frozen LLM."""
+"""bf16 arithmetic with fp32 weights: which devices use it, and how the frozen LLM is prepared for it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from speechllm_bench.settings.config import Precision
 
 INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 PAYS = 1.3
-"""How many times as fast as in fp32 a product of matrices must be, since conversions take time as well.
+"""Least speed-up of a bf16 matrix product over fp32 for which bf16 is used, since conversions take time too.
 
-It was 0.41 to 0.66 on an Intel Sapphire Rapids whose AMX is hidden. An encoder ran 1.8 times as fast in bf16
-on an AMD Zen 4.
+The speed-up was 0.41 to 0.66 on an Intel Sapphire Rapids with hidden AMX. An encoder ran 1.8 times as fast in
+bf16 on an AMD Zen 4.
 """
 
 
 def computes_in_bf16(precision: Precision, device: str) -> bool:
-    """Whether a model of this precision computes in bf16 on a device ("cpu", "cuda").
+    """Return whether a model of this precision computes in bf16 on a device ("cpu", "cuda").
 
-    `mixed` does so where the processor has instructions for it that pay; elsewhere bf16 would be slower.
+    On a CPU `mixed` does so only where the processor has fast bf16 instructions (`PAYS`).
     """
     if precision == "mixed" and device == "cpu":
         found = torch.cpu.get_capabilities()
@@ -33,7 +33,7 @@ def computes_in_bf16(precision: Precision, device: str) -> bool:
 
 @cache
 def speedup_of_bf16() -> float:
-    """How many times as fast as in fp32 this processor multiplies matrices in bf16; takes 0.2 s, once."""
+    """Return the speed of this processor's bf16 matrix product relative to fp32; takes 0.2 s, once."""
     best = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
     for _ in range(5):
         for dtype, seconds in best.items():  # in turn, so that other work on the machine slows both
@@ -42,7 +42,7 @@ def speedup_of_bf16() -> float:
 
 
 def _seconds_of_product(dtype: torch.dtype) -> float:
-    """Of a product as a small LLM's feed-forward layer has it."""
+    """Return the seconds of a matrix product of the size of a small LLM's feed-forward layer."""
     x, weight = torch.ones(512, 576, dtype=dtype), torch.ones(1536, 576, dtype=dtype)
     began = time.perf_counter()
     nn.functional.linear(x, weight)
@@ -50,9 +50,10 @@ def _seconds_of_product(dtype: torch.dtype) -> float:
 
 
 class Fp32Linear(nn.Linear):
-    """A linear layer that computes in fp32 under autocast as well.
+    """A linear layer that computes in fp32 even under autocast.
 
-    For the LLM's head: bf16 logits are multiples of 1/16 from 8 upwards, and the likeliest tokens tie.
+    It is for the LLM's head: bf16 logits from 8 upwards are multiples of 1/16, so the likeliest tokens often
+    tie.
     """
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -61,17 +62,17 @@ class Fp32Linear(nn.Linear):
 
 
 def keep_linears_in_bf16(llm: PreTrainedModel) -> None:
-    """Round the frozen linear layers' weights to bf16 once, as autocast would at each step, but the head's.
+    """Round the weights of the frozen linear layers, except the head, to bf16 once instead of at each step.
 
-    On a CPU attention is plain matrix products, too: the gradient of torch's fused one takes ten times as
-    long there in bf16.
+    On a CPU attention becomes eager (plain matrix products), because the gradient of torch's fused attention
+    takes ten times as long there in bf16.
     """
     if llm.device.type == "cpu":
         llm.set_attn_implementation("eager")
     head = llm.get_output_embeddings()
     if isinstance(head, nn.Linear):
         exact = Fp32Linear(head.in_features, head.out_features, head.bias is not None, device="meta")
-        exact.weight, exact.bias = head.weight, head.bias  # the embeddings' own where they are tied
+        exact.weight, exact.bias = head.weight, head.bias  # shared with the embeddings where they are tied
         llm.set_output_embeddings(exact)
     for module in llm.modules():
         if isinstance(module, nn.Linear) and not isinstance(module, Fp32Linear):

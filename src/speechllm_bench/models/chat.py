@@ -1,6 +1,6 @@
-"""An LLM's own chat format: a prompt as its template shows it, and the tokens that begin and end a text.
+"""An LLM's own chat format: the prompt by its chat template, and the tokens that begin and end a text.
 
-All of it is the tokenizer's: nothing is known here of any one LLM.
+Everything comes from the tokenizer. No code here is specific to one LLM.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from speechllm_bench.storage.schema import Example
 from speechllm_bench.tasks.prompt import AUDIO
 
 DATE = "26 Jul 2024"
-"""The day that templates tell: Llama 3's own default. Today's would be another prompt tomorrow."""
+"""The fixed date for templates that show one: Llama 3's own default. Today's date would change prompts."""
 
 _FORMS = {
     **{"%d": "26", "%-d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%Y": "2024", "%y": "24"},
@@ -28,12 +28,14 @@ _ANSWER = "answer"
 
 
 def chat_prompt(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
-    """The prompt up to the answer, with `AUDIO` once in it; of a base LLM without a template, plain lines.
+    """Return the prompt up to the answer, with `AUDIO` in it once; plain lines if there is no chat template.
 
-    The system turn is the template's own. Where that has none, it stands before the user's message. A thought
-    that a template opens (R1's distillations) is left out: thoughts are part of the answer here.
+    The system turn uses the template. Where the template has no system turn, its text precedes the user's
+    message. A `<think>` at the end of a template (R1 distillations) is removed, because here the thought is
+    part of the answer.
 
-    Raises UserError for a template that cannot show a question, or shows it more than once.
+    Raises UserError where the question does not have `AUDIO` once, and for a template that cannot show a
+    question or shows it more than once.
     """
     if (n := example.prompt.count(AUDIO)) != 1:
         raise UserError(
@@ -53,17 +55,17 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
 
 @cache
 def text_begin(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The text that the tokenizer itself puts before another: its token for the beginning, or nothing."""
+    """Return the token ids that the tokenizer puts before every text: its BOS token, or none."""
     plain, whole = (tokenizer("a", add_special_tokens=added)["input_ids"] for added in (False, True))
     return whole[: next(i for i in range(len(whole)) if whole[i : i + len(plain)] == plain)]
 
 
 @cache
 def turn_end(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that ends an answer: the special one that the template puts behind an assistant's turn.
+    """Return the id of the token that ends an answer: the special token after the template's assistant turn.
 
-    Many chat LLMs end a turn by another token than a text: Gemma by <end_of_turn>, Phi-3 by <|end|>,
-    Qwen2-Audio by <|im_end|>. Where the template puts none there, or is missing, it is the tokenizer's eos.
+    Many chat LLMs end a turn with another token than a text: Gemma with <end_of_turn>, Phi-3 with <|end|>,
+    Qwen2-Audio with <|im_end|>. Without such a token, or without a template, it is the tokenizer's EOS.
     """
     if tokenizer.chat_template:
         turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _ANSWER}]
@@ -79,8 +81,10 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def answer_ends(tokenizer: PreTrainedTokenizerBase, llm: PreTrainedModel) -> list[int]:
-    """Every token that ends an answer: the one that is learned, the tokenizer's eos, and those that the LLM's
-    generation settings name (`eos_token_id`, one or several).
+    """Return the ids of all tokens that end an answer, sorted.
+
+    They are the trained one (`turn_end`), the tokenizer's EOS, and `eos_token_id` (one or several) of the
+    LLM's generation settings.
     """
     named = llm.generation_config.eos_token_id
     named = named if isinstance(named, list) else [named]
@@ -89,7 +93,7 @@ def answer_ends(tokenizer: PreTrainedTokenizerBase, llm: PreTrainedModel) -> lis
 
 
 def _shown_question(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
-    """By the template, with the generation prompt behind it."""
+    """Return the question by the template, followed by the generation prompt."""
     user = {"role": "user", "content": example.prompt}
     if example.system:
         turns = [{"role": "system", "content": example.system}, user]
@@ -107,9 +111,9 @@ def _shown_question(tokenizer: PreTrainedTokenizerBase, example: Example) -> str
 
 
 def _shown(tokenizer: PreTrainedTokenizerBase, turns: list[dict], **told) -> tuple[str | None, str]:
-    """The conversation by the template, and "", or None and why it refuses it.
+    """Return the conversation by the template and "", or None and the reason why the template fails.
 
-    A template that asks for the day itself is told `DATE`, too, by a macro of the same name before it.
+    A template that calls `strftime_now` gets `DATE` as well, from a macro of that name put before it.
     """
     try:
         template = tokenizer.get_chat_template()
@@ -120,5 +124,5 @@ def _shown(tokenizer: PreTrainedTokenizerBase, turns: list[dict], **told) -> tup
 
 
 def _together(example: Example) -> str:
-    """The system turn, if there is one, as the first line of the user's message."""
+    """Return the user's message, with the system turn as its first line if there is one."""
     return f"{example.system}\n{example.prompt}" if example.system else example.prompt

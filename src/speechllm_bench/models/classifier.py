@@ -1,7 +1,7 @@
-"""The classifier regulariser of 2509.04473: what an utterance is about, read off the adapter's output.
+"""The classifier regulariser of 2509.04473: it predicts labels of an utterance from the adapter's output.
 
-It stands beside the model in training alone. The paper fixes a 2-D CNN of three layers; its channels, kernels
-and strides are ours. Axes: B utterances, L speech tokens, E LLM embedding width, C channels, K labels.
+It is only used in training. The paper specifies a 2-D CNN of three layers; channels, kernels and strides are
+ours. Axes: B utterances, L speech tokens, E LLM embedding width, C channels, K labels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ STRIDE = 2
 
 
 class Classifier(nn.Module):
-    """(B, L, E) embeddings, of which `lengths` (B,) are speech -> (B, K) logits, one a label."""
+    """Maps embeddings (B, L, E), of which `lengths` (B,) are speech, to logits (B, K), one per label."""
 
     def __init__(self, n_labels: int):
         super().__init__()
@@ -30,10 +30,10 @@ class Classifier(nn.Module):
         for convolution in self.convolutions:
             lengths = -(-lengths // STRIDE)
             x = _cut(nn.functional.gelu(convolution(x)), lengths)  # (B, C, ceil(L / 2), ceil(E / 2))
-        mean = x.sum(dim=2).mean(dim=2) / lengths[:, None]  # (B, C): over the speech and the features
+        mean = x.sum(dim=2).mean(dim=2) / lengths[:, None]  # (B, C): mean over speech tokens and features
         return self.out(mean)
 
 
 def _cut(x: Tensor, lengths: Tensor) -> Tensor:
-    """Zeros beyond the end, or a batch's padding would leak into the last positions."""
+    """Zero positions of (B, C, L, E) beyond `lengths` (B,). Padding would leak into the last positions."""
     return x * (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None, :, None]

@@ -1,7 +1,8 @@
-"""A CTC head over speech tokens: what an adapter makes audible, without the LLM behind it.
+"""A CTC head over speech tokens: it decodes the adapter's output without running the LLM.
 
-A speech token is scored by its cosine with frozen input embeddings of the LLM and with one learned blank.
-An adapter that does well here says words in the LLM's own embedding space (ours; CTC: Graves et al. 2006).
+The scores of a speech token are its scaled cosines with frozen input embeddings of the LLM and with one
+learned blank. A low CTC loss means that the adapter's outputs are near the embeddings of the spoken tokens
+(ours; CTC: Graves et al. 2006).
 
 Axes: B utterances, L speech tokens, E LLM embedding width, V tokens that the head knows.
 """
@@ -24,16 +25,16 @@ from speechllm_bench.models.inputs import pad_frames
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.storage import runs, sealed
 
-BLANK = 0  # its place among the scores; token i of the head has place i + 1
-BLANK_DEVIATION = 0.05  # of the blank's initial values
-LOG_SCALE = 2.5  # initial: cosines lie within 1, so without a scale no distribution over V tokens is sharp
+BLANK = 0  # index of the blank among the scores; token i of the head has index i + 1
+BLANK_DEVIATION = 0.05  # standard deviation of the blank's initial values
+LOG_SCALE = 2.5  # initial value: cosines lie within ±1, so unscaled the softmax over V tokens is almost flat
 
 
 class CtcHead(nn.Module):
-    """(B, L, E) speech tokens -> (B, L, 1 + V) scores, those of the blank first.
+    """Maps speech tokens (B, L, E) to scores (B, L, 1 + V); the blank's score comes first.
 
-    embeddings: all of the LLM's, (vocabulary, E); tokens: ids of the V that it scores. What it learns is the
-    blank and the scale of the cosines.
+    embeddings: all input embeddings of the LLM, (vocabulary, E). tokens: ids of the V tokens that are scored.
+    The learned parameters are the blank and the scale of the cosines.
     """
 
     def __init__(self, embeddings: Tensor, tokens: Collection[int]):
@@ -42,7 +43,7 @@ class CtcHead(nn.Module):
         self.places = {token: place for place, token in enumerate(self.tokens, start=BLANK + 1)}
         chosen = embeddings.detach()[self.tokens].float()
         self.register_buffer("table", nn.functional.normalize(chosen, dim=1), persistent=False)  # (V, E)
-        blank = BLANK_DEVIATION * torch.randn(chosen.shape[1])  # drawn on the CPU, for every device the same
+        blank = BLANK_DEVIATION * torch.randn(chosen.shape[1])  # drawn on the CPU: the same for every device
         self.blank = nn.Parameter(blank.to(chosen.device))
         self.log_scale = nn.Parameter(torch.tensor(LOG_SCALE, device=chosen.device))
 
@@ -53,12 +54,15 @@ class CtcHead(nn.Module):
             return cosines * self.log_scale.exp()
 
     def weights(self) -> dict[str, Tensor]:
-        """Tensors that make it again beside the LLM: what it learned, and the ids of its tokens."""
+        """Return the tensors from which `load` restores the head: learned parameters and token ids."""
         return {"blank": self.blank, "log_scale": self.log_scale, "tokens": torch.tensor(self.tokens)}
 
     @classmethod
     def load(cls, path: Path, embeddings: Tensor) -> CtcHead:
-        """The head of a stage's `ctc_head.safetensors`; UserError where the file is missing or damaged."""
+        """Load the head from a stage's `ctc_head.safetensors`.
+
+        Raises UserError where the file is missing, damaged or of another model.
+        """
         if (record := path.with_name("stage.json")).is_file():
             sealed.read(record, runs.DELETE_FOLDER)
         try:
@@ -76,20 +80,20 @@ class CtcHead(nn.Module):
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, transcript: str) -> list[int]:
-    """A transcript's tokens as the text LLM reads them in place of the speech (`inputs.collate`)."""
+    """Return a transcript's token ids as the text LLM reads them in place of speech (`inputs.collate`)."""
     return tokenizer(f" {transcript}", add_special_tokens=False)["input_ids"]
 
 
 def positions_needed(tokens: Sequence[int]) -> int:
-    """How many speech tokens CTC needs for these tokens: one each, and a blank between two that are alike."""
+    """Return the number of speech tokens that CTC needs: one per token, and a blank between equal ones."""
     return len(tokens) + sum(a == b for a, b in pairwise(tokens))
 
 
 def loss(scores: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
-    """Nats per target token of the utterances that are long enough for CTC; 0 where none is.
+    """CTC loss in nats per target token of the utterances that are long enough for CTC; 0 where none is.
 
-    scores: (B, L, 1 + V), of which `lengths` (B,) are speech. targets: places among the scores, none of them
-    the blank's.
+    scores: (B, L, 1 + V), of which `lengths` (B,) are speech. targets: for each utterance the score indices
+    of its tokens, without the blank.
     """
     fits = torch.tensor([positions_needed(t) for t in targets]) <= lengths.cpu()  # (B,)
     sizes = torch.tensor([len(t) for t in targets])
@@ -100,13 +104,13 @@ def loss(scores: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) -> T
         sizes,
         blank=BLANK,
         reduction="sum",
-        zero_infinity=True,  # of those that do not fit, which are not counted below either
+        zero_infinity=True,  # for utterances that are too short; they are not counted below either
     )
     return nats / sizes[fits].sum().clamp(min=1)
 
 
 def best_path(scores: Tensor, lengths: Tensor) -> list[list[int]]:
-    """The best path's places, one list an utterance, repetitions and blanks taken out."""
+    """Return the score indices of the best path per utterance, with repetitions and blanks removed."""
     paths = scores.argmax(-1).tolist()  # (B, L)
     return [_collapsed(path[:n]) for path, n in zip(paths, lengths.tolist(), strict=True)]
 
@@ -123,9 +127,10 @@ def transcribe(
     frames: Sequence[np.ndarray],
     batch_size: int,
 ) -> list[str]:
-    """Transcripts of (T, D) frames by the adapter and the head alone: what the adapter makes audible.
+    """Return transcripts of (T, D) frames from the adapter and the CTC head, without the LLM.
 
-    An adapter that learned on after the warm start can be asked as well, by the warm start's head.
+    An adapter that was trained further after the warm start can be decoded with the warm start's head as
+    well.
     """
     training, said = model.training, []
     model.eval()

@@ -1,4 +1,4 @@
-"""Decoding: what the model says to each example, in batches, every example kept."""
+"""Batched greedy and beam decoding. Every example gets a prediction; none is dropped."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ def decode(
     beams: int = 1,
     progress: Callable[[float], None] = lambda share: None,
 ) -> list[Prediction]:
-    """Predictions in the order of `examples`, each with its utterance beside it.
+    """Return predictions in the order of `examples`. `utterances` has the utterance of each example.
 
-    The model hears `frames`, or reads `transcripts` where it is a text LLM. Batches hold examples of
-    like length, longest first: little is padded, and memory runs out at once or never. Where a GPU's does,
-    they are halved from there on, and it is told once.
+    The model gets `frames` (T, D), or `transcripts` if it is a text LLM. Batches hold examples of similar
+    length, longest first: padding is low, and memory runs out early or never. Where GPU memory runs out, the
+    batches from there on are halved, with one message. Raises UserError where one answer does not fit.
+    progress: called with the share of examples that are done.
     """
     heard: Sequence = frames if frames is not None else transcripts or ()
 
-    def length(i: int) -> float:  # in tokens of the prompt and what is heard, of about four letters each
+    def length(i: int) -> float:  # tokens of prompt and input, at about four letters per text token
         tokens = model.speech_tokens
         speech = tokens(len(heard[i])) if tokens and frames is not None else len(heard[i]) / 4
         return speech + len(examples[i].prompt) / 4
@@ -65,7 +66,7 @@ def decode(
             try:
                 tokens = model.generate(batch, max_new_tokens, ends, tokenizer.pad_token_id, beams)
             except torch.OutOfMemoryError:
-                tokens = None  # outside of this block nothing holds on to what was computed
+                tokens = None  # leave the block first: the exception keeps the tensors alive
             if tokens is None:
                 size = _halved(len(rows), told=size < batch_size)
                 continue
@@ -78,7 +79,10 @@ def decode(
 
 
 def _halved(n: int, told: bool) -> int:
-    """Half of a batch that a GPU's memory does not hold; UserError where that is one answer."""
+    """Return half of the batch size `n`, rounded up, and print a message unless `told` (printed before).
+
+    Raises UserError for a batch of one answer.
+    """
     torch.cuda.empty_cache()
     if n == 1:
         raise UserError("the GPU's memory does not hold one answer at a time; take a GPU with more")
@@ -90,7 +94,7 @@ def _halved(n: int, told: bool) -> int:
 def _prediction(
     tokenizer, example: Example, utterance: Utterance, ids: list[int], ends: Sequence[int]
 ) -> Prediction:
-    """The answer up to the first of the end tokens."""
+    """Return the prediction from the token ids up to the first end token."""
     n = next((n for n, token in enumerate(ids) if token in ends), len(ids))
     spoken = ids[:n]
     return Prediction(
@@ -108,7 +112,7 @@ def _prediction(
 
 
 def _trace_tokens(tokenizer, spoken: list[int]) -> int:
-    """How many of the tokens it takes to the end of the thought: none without one, all if it never ends."""
+    """Return the number of tokens up to `</think>`: 0 without a thought, all tokens if it never ends."""
 
     def ended(n: int) -> bool:
         return "</think>" in tokenizer.decode(spoken[:n])

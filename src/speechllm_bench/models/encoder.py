@@ -2,13 +2,13 @@
 
 Axes: B utterances, S audio samples (16 kHz), M mel frames (100 Hz), T encoder frames (50 Hz), D width.
 
-Three settings of how Whisper is fed (a recorded choice, `EncoderConfig.padding`):
-- `30s`: as it was trained by OpenAI: silence to 30 s, then the real frames are kept.
-- `10s`: silence to 10 s, where there is less. Whisper-base's decoder is as good behind it as behind 30 s (WER
-  0.25 and 0.23 on 40 short turns over the telephone), and it costs a quarter.
-- `trimmed`: silence to the next 0.64 s only. The frames differ a little from the 30 s ones, since
-  attention sees less silence, and cost a fraction.
-Either way no mask is needed: utterances are batched with others of the same padded length.
+`EncoderConfig.padding` chooses one of three paddings and is recorded:
+- `30s`: silence up to 30 s, as in OpenAI's training; only the real frames are kept.
+- `10s`: silence up to 10 s; longer audio as with `trimmed`. Whisper-base's decoder is about as good as at 30
+  s (WER 0.25 and 0.23 on 40 short telephone turns), at a quarter of the cost.
+- `trimmed`: silence up to the next multiple of 0.64 s. The frames differ a little from those at 30 s, because
+  attention sees less silence. They cost a fraction.
+No padding needs a mask: utterances are batched with others of the same padded length.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.models.pretrained import load_pretrained
 
 SAMPLE_RATE = 16_000
-SAMPLES_PER_FRAME = 320  # hop of 160 samples, then a convolution of stride 2: 50 frames a second
-BLOCK = 32 * SAMPLES_PER_FRAME  # 0.64 s: few enough distinct lengths to batch by, little silence
+SAMPLES_PER_FRAME = 320  # hop of 160 samples, then a convolution of stride 2: 50 frames per second
+BLOCK = 32 * SAMPLES_PER_FRAME  # 0.64 s: few distinct lengths for batching, and little added silence
 MAX_SAMPLES = 30 * SAMPLE_RATE
 LEAST_SAMPLES = {"trimmed": 0, "10s": 10 * SAMPLE_RATE, "30s": MAX_SAMPLES}
 
 
 def load_encoder(name: str, device: str = "cpu") -> WhisperEncoder:
-    """The frozen encoder of a Whisper folder or hub name, in eval mode; fp32 whatever it is stored in."""
+    """Return the frozen encoder of a Whisper folder or hub name, in eval mode and converted to fp32."""
     encoder = load_pretrained(WhisperModel, name, unused={"proj_out.weight"}).get_encoder()
     return encoder.requires_grad_(False).eval().to(device)
 
 
 def real_frames(n_samples: int) -> int:
-    """Encoder frames that the audio itself fills, its last one perhaps in part."""
+    """Return the number of encoder frames that hold audio; the last one may hold it in part."""
     return -(-n_samples // SAMPLES_PER_FRAME)
 
 
 def padded_samples(n_samples: int, padding: str) -> int:
-    """Length in samples at which an utterance is encoded."""
+    """Return the padded length in samples of an utterance. Raises UserError for more than 30 s."""
     if n_samples > MAX_SAMPLES:
         raise UserError(
             f"an utterance of {n_samples / SAMPLE_RATE:.1f} s is longer than Whisper's 30 s; cut it first"
@@ -54,15 +54,15 @@ def padded_samples(n_samples: int, padding: str) -> int:
 
 
 def log_mel(audio: np.ndarray, padding: str, n_mels: int = 80) -> Tensor:
-    """(S,) float audio -> (n_mels, M) log-mel features by Whisper's own front end."""
+    """Compute log-mel features (n_mels, M) of float audio (S,) with Whisper's own front end."""
     silence = padded_samples(len(audio), padding) - len(audio)
     return log_mel_spectrogram(torch.from_numpy(np.pad(audio, (0, silence))), n_mels=n_mels)
 
 
 def encoder_states(encoder: WhisperEncoder, mel: Tensor) -> Tensor:
-    """(B, n_mels, M) -> (B, T, D) with T = M / 2, for any M up to 3000.
+    """Encode mel (B, n_mels, M) to frames (B, T, D) with T = M / 2, for any M up to 3000.
 
-    The same computation as `WhisperEncoder.forward`, which insists on M = 3000 (test: equal at 30 s).
+    The computation is that of `WhisperEncoder.forward`, which requires M = 3000 (test: equal at 30 s).
     """
     x = nn.functional.gelu(encoder.conv1(mel))  # (B, D, M)
     x = nn.functional.gelu(encoder.conv2(x)).transpose(1, 2)  # (B, T, D)
@@ -74,7 +74,7 @@ def encoder_states(encoder: WhisperEncoder, mel: Tensor) -> Tensor:
 
 
 def same_length_batches(n_samples: Sequence[int], padding: str, seconds: float) -> list[list[int]]:
-    """Indices grouped by padded length, each batch holding about `seconds` of padded audio."""
+    """Return batches of utterance indices, each of one padded length and about `seconds` of padded audio."""
     by_length: dict[int, list[int]] = {}
     for index, n in enumerate(n_samples):
         by_length.setdefault(padded_samples(n, padding), []).append(index)
@@ -93,7 +93,11 @@ def encode(
     bf16: bool = False,
     seconds: float = 60.0,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (index, (T, D) fp16 encoder frames cut to the audio's real length), in batch order."""
+    """Yield (index, fp16 encoder frames (T, D) cut to the audio's real length), in batch order.
+
+    bf16: encode under bf16 autocast. seconds: padded audio in a batch, about.
+    Raises UserError for audio of more than 30 s.
+    """
     for batch in same_length_batches([len(a) for a in audio], padding, seconds):
         mel = torch.stack([log_mel(audio[i], padding, encoder.config.num_mel_bins) for i in batch])
         with torch.autocast(encoder.device.type, torch.bfloat16, enabled=bf16):

@@ -1,7 +1,7 @@
 """Frozen LLMs with linear layers in 4 bits (NF4; Dettmers et al., QLoRA, NeurIPS 2023), by bitsandbytes.
 
-Steps and answers are computed in bf16, and what learns is kept in fp32, as at precision `bf16`. Precision
-stands in a run's digest, so that no such run is taken for one of another precision.
+Training and decoding compute in bf16, and trained parameters are kept in fp32, as at precision `bf16`. A
+run's digest includes the precision, so runs of different precision are never confused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PACKAGE = "bitsandbytes"
 
 
 def packing() -> dict:
-    """Keywords of `from_pretrained`; UserError where there is no CUDA GPU, or no bitsandbytes."""
+    """Return keywords of `from_pretrained`. Raises UserError without a CUDA GPU or without bitsandbytes."""
     if not torch.cuda.is_available():
         raise UserError(
             "precision nf4 keeps LLMs in 4 bits, which needs a CUDA GPU, and there is none here; "
@@ -34,5 +34,5 @@ def packing() -> dict:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
-    # Straight to the GPU: the layers are packed on their way there.
+    # Load straight to the GPU, because the layers are quantised during the transfer.
     return {"quantization_config": quantized, "device_map": {"": torch.cuda.current_device()}}

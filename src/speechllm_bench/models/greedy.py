@@ -1,8 +1,8 @@
-"""Greedy generation from which finished rows leave: the longest answer of a batch keeps no other one waiting.
+"""Greedy generation that drops finished rows from the batch.
 
 Axes: B examples, N positions of the prompt, E embedding width. transformers' own `generate` computes every
-row to the end of the longest. What all prompts begin with is computed once for the batch. Answers are the
-same but for rounding, which a smaller batch may do otherwise.
+row until the longest answer ends. The common prefix of the prompts is computed once for the batch. Answers
+equal those of `generate` up to rounding, which may differ with the batch size.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 LEAVE = 0.75
-"""Finished rows go where at most this share is left: it takes a copy of the others' cache."""
+"""Finished rows are dropped once at most this share is unfinished, because dropping copies the cache."""
 
 
 def decode_greedily(
@@ -26,16 +26,16 @@ def decode_greedily(
     pad: int,
     shared: int = 0,
 ) -> Tensor:
-    """(B, new tokens) int64: the likeliest token at each step, `pad` after the first of `ends`.
+    """Return (B, new tokens) int64: the likeliest token at each step, and `pad` after the first of `ends`.
 
     embedded: (B, N, E); no row ends with padding. attended: (B, N) int64, 1 where there is no padding.
-    shared: positions at the start that are alike in all rows.
+    shared: the number of first positions that are equal in all rows.
     """
     device, n_rows = embedded.device, len(embedded)
     said = torch.full((n_rows, max_new_tokens), pad, device=device)
     ending = torch.tensor(list(ends), device=device)
-    rows = torch.arange(n_rows, device=device)  # in `said`, of the rows that are computed
-    going = torch.ones(n_rows, dtype=torch.bool, device=device)  # of those, which have not ended
+    rows = torch.arange(n_rows, device=device)  # indices into `said` of the rows that are still computed
+    going = torch.ones(n_rows, dtype=torch.bool, device=device)  # which of `rows` have not ended
     places = (attended.cumsum(1) - 1).clamp(min=0)  # (B, N)
     cache = None
     if shared:

@@ -1,4 +1,4 @@
-"""Examples to tensors: the chat prompt with a place for the speech, and the answer behind it.
+"""Conversion of examples to tensors: the chat prompt with positions for the speech, then the answer.
 
 Axes: B examples, N positions (text tokens, speech tokens and padding), T encoder frames, D their width.
 """
@@ -20,17 +20,17 @@ from speechllm_bench.models.chat import chat_prompt, text_begin, turn_end
 from speechllm_bench.storage.schema import Example
 from speechllm_bench.tasks.prompt import AUDIO
 
-SPEECH_BEGINS, SPEECH_ENDS = "<|audio_bos|>", "<|audio_eos|>"  # of Qwen2-Audio's tokenizer
+SPEECH_BEGINS, SPEECH_ENDS = "<|audio_bos|>", "<|audio_eos|>"  # tokens of Qwen2-Audio
 
 
 @dataclass
 class Batch:
-    """The input of a SpeechLLM. Positions of speech hold the padding token until the model fills them."""
+    """The input of a SpeechLLM. Speech positions hold the padding token until the model fills them."""
 
     tokens: Tensor  # (B, N) int64
     attended: Tensor  # (B, N) bool: not padding
-    speech: Tensor  # (B, N) bool: a speech token goes here, or (text LLM) a token of the transcript
-    answer: Tensor  # (B, N) bool: part of the target, the end token included
+    speech: Tensor  # (B, N) bool: position of a speech token, or (text LLM) of a transcript token
+    answer: Tensor  # (B, N) bool: part of the target, including the end token
     frames: Tensor | None  # (B, T, D) float32, zero beyond n_frames; None for a text LLM
     n_frames: Tensor | None  # (B,) int64
 
@@ -41,19 +41,19 @@ class Batch:
 
 @cache
 def speech_marks(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
-    """Texts before and after speech: an audio LLM has tokens for it, any other LLM nothing."""
+    """Return the texts before and after speech: special tokens for an audio LLM, else empty strings."""
     known = tokenizer.get_added_vocab()
     return (SPEECH_BEGINS, SPEECH_ENDS) if {SPEECH_BEGINS, SPEECH_ENDS} <= known.keys() else ("", "")
 
 
 @cache
 def marks(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """Texts that no dialogue may hold: the place of the speech, and the tokens that end or divide turns."""
+    """Return the texts that a dialogue must not hold: the mark `AUDIO` and the tokenizer's special tokens."""
     return (AUDIO, *tokenizer.all_special_tokens)
 
 
 def refuse_marks(tokenizer: PreTrainedTokenizerBase, text: str, where: str) -> None:
-    """UserError where `text` holds one of the `marks`, which the LLM would not read as text."""
+    """Raise UserError where `text` holds one of the `marks`, which the LLM would not read as text."""
     if found := [mark for mark in marks(tokenizer) if mark in text]:
         raise UserError(
             f"{where} holds '{found[0]}', which this LLM reads as a mark and not as text; take it out of the "
@@ -63,7 +63,7 @@ def refuse_marks(tokenizer: PreTrainedTokenizerBase, text: str, where: str) -> N
 
 @dataclass(frozen=True)
 class PromptTokens:
-    """How long prompts are, in tokens of the LLM: all that is read but the speech or the transcript."""
+    """Lengths of prompts in tokens of the LLM, without the speech or the transcript."""
 
     mean: float
     max: int
@@ -72,7 +72,7 @@ class PromptTokens:
 def prompt_tokens(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], spoken: bool
 ) -> PromptTokens:
-    """Lengths of the prompts of `examples`, at least one; `spoken` as in `prompt_halves`."""
+    """Return the prompt lengths of `examples` (at least one). `spoken` as in `prompt_halves`."""
     lengths = [sum(map(len, prompt_halves(tokenizer, example, spoken))) for example in examples]
     return PromptTokens(round(sum(lengths) / len(lengths), 1), max(lengths))
 
@@ -80,9 +80,11 @@ def prompt_tokens(
 def prompt_halves(
     tokenizer: PreTrainedTokenizerBase, example: Example, spoken: bool = True
 ) -> tuple[list[int], list[int]]:
-    """Token ids before and after the place of the speech (or, not `spoken`, of the transcript), in the
-    LLM's own chat format; of a base LLM that has none, plain lines. They begin as the tokenizer would begin
-    them, once, whether the chat format writes that token or not. UserError as `chat` has it.
+    """Return the token ids before and after the speech (or, if not `spoken`, the transcript).
+
+    They follow the LLM's chat format, or are plain lines for a base LLM without one. The tokenizer's BOS
+    token comes first once, whether the chat format writes it or not. Raises UserError as `chat_prompt` does,
+    and where the prompt holds one of the `marks`.
     """
     refuse_marks(tokenizer, example.prompt.replace(AUDIO, "", 1), f"the prompt of {example.id}")
     before, after = chat_prompt(tokenizer, example).split(AUDIO)
@@ -103,12 +105,14 @@ def collate(
     speech_tokens: Callable[[int], int] | None = None,
     with_answer: bool,
 ) -> Batch:
-    """A batch from examples and, one each, their encoder frames (speech) or transcripts (text LLM;
-    token ids where one is already cut into tokens). With frames, `speech_tokens` says how many positions a
-    number of them takes (`SpeechLLM.speech_tokens`).
+    """Return the batch of examples.
 
-    With the answer (training) rows are padded on the right. Without it (generation) they are padded behind
-    the tokens that all of them begin with, so that all end together and those are computed once.
+    frames: encoder frames (T, D), one array per example, for a model that hears.
+    transcripts: texts or token ids, one per example, for a text LLM.
+    speech_tokens: returns the number of positions for a number of frames (`SpeechLLM.speech_tokens`).
+    with_answer: True for training: rows are padded on the right. False for generation: padding comes after
+    the common prefix of all rows, so that all rows end together and the prefix is computed once.
+    Raises UserError as `prompt_halves` does, and where a transcript holds one of the `marks`.
     """
     rows = []  # (ids, first speech position, number of speech positions, number of answer positions)
     for i, example in enumerate(examples):
@@ -134,7 +138,7 @@ def collate(
     attended, speech, answered = (torch.zeros(shape, dtype=torch.bool) for _ in range(3))
     shared = 0 if with_answer else _shared([ids[:first] for ids, first, *_ in rows])
     for row, (ids, first, n_speech, n_answer) in enumerate(rows):
-        gap = 0 if with_answer else shape[1] - len(ids)  # behind what is shared
+        gap = 0 if with_answer else shape[1] - len(ids)  # padding after the common prefix
         end = gap + len(ids)
         for start, stop, part in ((0, shared, ids[:shared]), (gap + shared, end, ids[shared:])):
             tokens[row, start:stop] = torch.tensor(part, dtype=torch.int64)
@@ -147,18 +151,18 @@ def collate(
 
 
 def _shared(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all of these begin with."""
+    """Return the length of the common prefix."""
     alike = (len(set(tokens)) == 1 for tokens in zip(*prompts))  # position by position
     return sum(takewhile(bool, alike))
 
 
 def n_targets(tokenizer: PreTrainedTokenizerBase, example: Example) -> int:
-    """How many tokens of an example are learned, the end token included."""
+    """Return the number of target tokens of an example, including the end token."""
     return len(tokenizer(example.target, add_special_tokens=False)["input_ids"]) + 1
 
 
 def pad_frames(frames: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """(T_i, D) fp16 arrays -> (B, T, D) float32 with zeros beyond each end, and (B,) lengths."""
+    """Pad fp16 arrays (T_i, D) to float32 (B, T, D) with zeros; also return the lengths (B,)."""
     lengths = torch.tensor([len(f) for f in frames])
     padded = torch.zeros(len(frames), int(lengths.max()), frames[0].shape[1])
     for row, f in zip(padded, frames, strict=True):

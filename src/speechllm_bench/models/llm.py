@@ -1,4 +1,4 @@
-"""The LLM: loaded from a folder or a hub name, frozen, with LoRA where a variant asks for it."""
+"""The frozen text LLM, loaded from a folder or a hub name, with LoRA where a variant has it."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ _KEPT = {
     *("bos_token_id", "eos_token_id", "pad_token_id"),
     *("output_attentions", "output_hidden_states", "use_cache", "transformers_version"),
 }
-"""What stays of a folder's generation settings: it changes no answer, and the zoo's files stay the same."""
+"""Generation settings that a folder keeps. They change no answer, and the zoo's files stay unchanged."""
 
 
-_PLAIN = "i would like a table for two"  # of letters that every embedded tokenizer knows
+_PLAIN = "i would like a table for two"  # every embedded tokenizer knows these letters
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder or hub name, with a token for padding.
+    """Return the tokenizer of a folder or hub name, with a padding token.
 
-    Raises UserError where its files are missing or damaged, and where a plain sentence does not come back:
+    Raises UserError where its files are missing or damaged, and where it cannot decode what it encoded:
     transformers below 5.22 loses the spaces of byte-level tokenizers that are declared as Llama's
     (DeepSeek-R1-Distill-Llama).
     """
     tokenizer = loaded(AutoTokenizer.from_pretrained, name)
     if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token  # masked wherever it pads; Llama's tokenizer has none
+        tokenizer.pad_token = tokenizer.eos_token  # Llama's tokenizer has none; padding is always masked
     ids = tokenizer(_PLAIN, add_special_tokens=False)["input_ids"]
     if (back := tokenizer.decode(ids, skip_special_tokens=True).strip()) != _PLAIN:
         raise UserError(
@@ -53,7 +53,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 
 def load_llm(name: str, lora: LoraConfig | None = None, precision: Precision = "fp32") -> PreTrainedModel:
-    """The frozen text LLM in `precision`, with LoRA, always in fp32, where `lora` is given."""
+    """Return the frozen text LLM in `precision`. Where `lora` is given, it has LoRA, always in fp32."""
     llm = load_pretrained(AutoModelForCausalLM, name, precision)
     llm.generation_config = plain_decoding(llm.generation_config)
     if precision == "mixed" and computes_in_bf16(precision, device()):
@@ -62,15 +62,15 @@ def load_llm(name: str, lora: LoraConfig | None = None, precision: Precision = "
 
 
 def device() -> str:
-    """Where models compute: on the GPU if there is one."""
+    """Return the device of models: "cuda" if there is a GPU, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def plain_decoding(settings: GenerationConfig) -> GenerationConfig:
-    """A folder's generation settings with nothing but its token ids; all else as the library has it.
+    """Return generation settings with a folder's token ids and the library's defaults for all else.
 
-    Greedy means the likeliest token at each step. Folders ask for sampling, penalties on repetition, a least
-    length and more, which `generate` would obey where it is not told otherwise.
+    Greedy means the likeliest token at each step. A folder may ask for sampling, repetition penalties, a
+    minimum length and more, and `generate` would use these settings.
     """
     plain = copy.deepcopy(settings)
     for name, value in vars(GenerationConfig()).items():
@@ -80,8 +80,11 @@ def plain_decoding(settings: GenerationConfig) -> GenerationConfig:
 
 
 def with_lora(llm: PreTrainedModel, lora: LoraConfig | None) -> PreTrainedModel:
-    """The LLM frozen; with `lora`, adapters on all of its linear layers (2510.15851, section 3.1), or on its
-    queries, keys and values alone (2509.04473, method)."""
+    """Freeze the LLM and, with `lora`, add LoRA.
+
+    LoRA is on all linear layers (2510.15851, section 3.1), or only on queries, keys and values (2509.04473,
+    method).
+    """
     llm.requires_grad_(False)
     if lora is None:
         return llm
@@ -97,10 +100,10 @@ def with_lora(llm: PreTrainedModel, lora: LoraConfig | None) -> PreTrainedModel:
 
 @contextlib.contextmanager
 def merged_lora(llm: PreTrainedModel) -> Iterator[None]:
-    """Within the block LoRA is added to the weights that it stands beside, which saves its own products.
+    """Merge LoRA into the base weights within the block, which saves its own matrix products.
 
-    Afterwards the weights are what they were, to the last bit. Only in fp32: weights of fewer bits would
-    round what LoRA adds.
+    Afterwards the weights are bit-identical to those before. Nothing is merged unless all weights are fp32,
+    because lower precision would round LoRA's update.
     """
     layers = [layer for layer in llm.modules() if isinstance(layer, LoraLayer)]
     plain = [(layer, layer.get_base_layer().weight.data) for layer in layers]
@@ -108,7 +111,7 @@ def merged_lora(llm: PreTrainedModel) -> Iterator[None]:
         plain = []
     try:
         for layer, _ in plain:
-            layer.merge(safe_merge=True)  # into a copy of the weights
+            layer.merge(safe_merge=True)  # writes to a copy of the weights
         yield
     finally:
         for layer, weight in plain:

@@ -1,4 +1,4 @@
-"""Loading a backbone through transformers: from a zoo folder, any other folder or the copy of a hub model."""
+"""Loading of backbones with transformers, from a zoo folder, another folder or the copy of a hub model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from speechllm_bench.models.kept_memory import keep_freed_memory
 from speechllm_bench.settings.config import Precision
 from speechllm_bench.storage import paths
 
-logging.disable_progress_bar()  # of the tensors of each model, which load within seconds
+logging.disable_progress_bar()  # models load within seconds
 warnings.filterwarnings(
     "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
 )  # peft asks for it
@@ -29,21 +29,20 @@ DTYPES = {"fp32": "float32", "mixed": "float32", "bf16": "bfloat16", "nf4": "bfl
 def load_pretrained(
     kind: Any, name: str, precision: Precision = "fp32", unused: Collection[str] = ()
 ) -> PreTrainedModel:
-    """`kind.from_pretrained`: safetensors alone, in `precision` whatever they are stored in, and nothing
-    downloaded.
+    """Load a model with `kind.from_pretrained`, from safetensors only, converted to `precision`.
 
-    unused: tensors that a folder may hold and `kind` does not have. Raises UserError where the weights are
-    missing or damaged, or are not exactly those of the configuration: transformers fills what is missing with
-    random numbers.
+    Nothing is downloaded. unused: names of tensors that a folder may hold although `kind` lacks them. Raises
+    UserError where the weights are missing or damaged, or do not match the configuration exactly:
+    transformers would fill missing tensors with random numbers.
     """
-    keep_freed_memory()  # whoever loads a backbone computes with it
+    keep_freed_memory()  # a process that loads a backbone will compute with it
     packed = four_bit.packing() if precision == "nf4" else {}
     model, found = loaded(
         kind.from_pretrained,
         name,
         use_safetensors=True,
         dtype=DTYPES[precision],
-        ignore_mismatched_sizes=True,  # they are told below
+        ignore_mismatched_sizes=True,  # reported below
         output_loading_info=True,
         **packed,
     )
@@ -63,9 +62,9 @@ def load_pretrained(
 
 
 def loaded(load: Callable, name: str, **settings):
-    """What a `from_pretrained` gives of a backbone on this machine, once its files have been checked.
+    """Call a `from_pretrained` on a local backbone, after its files have been checked.
 
-    Raises UserError, with the remedy, for whatever is wrong with them.
+    Raises UserError, with the remedy, for any fault of the files.
     """
     backbones.refuse_changed(name)
     try:
@@ -74,8 +73,8 @@ def loaded(load: Callable, name: str, **settings):
         raise
     except SafetensorError as error:
         raise UserError(f"the weights of {name} are damaged ({error}): {backbones.remedy(name)}") from None
-    # An OSError for a folder without weights and an unknown hub name; for damage in a configuration or a
-    # tokenizer whatever the parsers stumble over.
+    # OSError means a folder without weights or an unknown hub name. A damaged configuration or tokenizer
+    # may raise any error.
     except Exception as error:
         told = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
         raise UserError(f"{name} cannot be loaded ({told}): {backbones.remedy(name)}") from None

@@ -1,8 +1,8 @@
-"""The composite SpeechLLM: encoder frames through an adapter into the embeddings of a text LLM.
+"""The composite SpeechLLM: an adapter maps encoder frames to embeddings of a text LLM.
 
 Axes: B examples, N positions, L speech tokens of one example, E LLM embedding width, V vocabulary.
-Without an adapter and frames it is the text LLM itself, and with a projector for an adapter the audio LLM
-that both come from (`audio_llm.py`): the same loss and the same decoding.
+Without an adapter and frames it is the text LLM itself. With an audio LLM's projector as adapter it is that
+audio LLM (`audio_llm.py`). Loss and decoding are the same for all three.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from speechllm_bench.models.greedy import decode_greedily
 from speechllm_bench.models.inputs import Batch
 
 SHORTEST_SHARED = 16
-"""Positions that all prompts of a batch begin with, from which on they are computed once for the batch."""
+"""Least length of a common prompt prefix, in positions, that is computed only once for the batch."""
 
 
 class SpeechLLM(nn.Module):
-    """bf16: whether it computes in bf16 where its weights are fp32 (`bf16.computes_in_bf16`)."""
+    """An LLM with an optional adapter. bf16: compute in bf16 autocast (`bf16.computes_in_bf16`)."""
 
     def __init__(self, llm: PreTrainedModel, adapter: Adapter | None, bf16: bool = False):
         super().__init__()
         self.llm = llm
         self.adapter = adapter
         self.bf16 = bf16
-        self.recomputes = False  # activations, for the gradients
+        self.recomputes = False  # whether activations are recomputed in the backward pass
 
     @property
     def speech_tokens(self) -> Callable[[int], int] | None:
-        """How many speech tokens the adapter makes of a number of frames; None for a text LLM."""
+        """The function from a number of frames to the number of speech tokens; None for a text LLM."""
         return self.adapter.out_length if self.adapter else None
 
     def speech(self, batch: Batch) -> Tensor:
-        """(B, L, E): the adapter's output."""
+        """Return the adapter's output (B, L, E)."""
         assert self.adapter is not None
         return self.adapter(batch.frames, batch.n_frames)
 
     def embeddings(self, batch: Batch, speech: Tensor | None = None) -> Tensor:
-        """(B, N, E): token embeddings, with the adapter's output in the places of speech.
+        """Return token embeddings (B, N, E), with the adapter's output at the speech positions.
 
-        `speech` is that output where it is already there.
+        speech: the adapter's output (B, L, E), if it has been computed already.
         """
         embedded = self.llm.get_input_embeddings()(batch.tokens)
         if batch.frames is None:
@@ -58,32 +58,32 @@ class SpeechLLM(nn.Module):
 
     @property
     def in_fp32(self) -> bool:
-        """Whether all is computed in fp32; in bf16 a smaller batch is rounded otherwise by far more."""
+        """Whether everything is computed in fp32. In bf16 results depend much more on the batch size."""
         return not self.bf16 and all(part.dtype == torch.float32 for part in self.llm.parameters())
 
     def loss(self, batch: Batch, speech: Tensor | None = None) -> Tensor:
-        """Nats per target token over the batch. `speech` as in `embeddings`."""
+        """Return the loss in nats per target token of the batch. `speech` as in `embeddings`."""
         with self.arithmetic():
             return cross_entropy(self.answer_logits(batch, speech), batch)
 
     def arithmetic(self) -> torch.autocast:
-        """The context in which it computes."""
+        """Return the autocast context of the model: bf16 where `self.bf16` is set, else switched off."""
         return torch.autocast(self.llm.device.type, torch.bfloat16, enabled=self.bf16)
 
     def answer_logits(self, batch: Batch, speech: Tensor | None = None) -> Tensor:
-        """(targets, V): of the answers' tokens, example after example, and of no other position.
+        """Return logits (targets, V) of the answer tokens only, example after example.
 
         `speech` as in `embeddings`.
         """
         base = self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm
         embedded, attended = self.embeddings(batch, speech), batch.attended.long()
-        shared = 0 if self.recomputes else computed_once(batch)  # recomputing keeps no cache
+        shared = 0 if self.recomputes else computed_once(batch)  # recomputation cannot use a KV cache
         before = None
         if shared:
             before = base.model(inputs_embeds=embedded[:1, :shared], use_cache=True).past_key_values
             before.batch_repeat_interleave(len(embedded))
         answered = nn.functional.pad(batch.answer[:, shared + 1 :], (0, 1))  # (B, N - shared)
-        last = None if self.recomputes else last_feed_forward(base)  # computed again, it would be whole
+        last = None if self.recomputes else last_feed_forward(base)  # recomputation would lack the hooks
         with positions_alone(last, answered) if last else contextlib.nullcontext():
             hidden = base.model(
                 inputs_embeds=embedded[:, shared:],
@@ -103,10 +103,10 @@ class SpeechLLM(nn.Module):
         pad_token_id: int,
         beams: int = 1,
     ) -> Tensor:
-        """(B, new tokens) with a KV cache, greedy or by beam search; `pad_token_id` after each end.
+        """Generate (B, new tokens) with a KV cache, greedily or by beam search.
 
-        A row ends at the first of `eos_token_id`. What else a folder's generation settings ask for is dropped
-        where the LLM is loaded (`llm.plain_decoding`).
+        A row ends at the first of `eos_token_id` and is then filled with `pad_token_id`. Other generation
+        settings of a folder were dropped when the LLM was loaded (`llm.plain_decoding`).
         """
         with self.arithmetic():
             if beams == 1 and self.in_fp32:
@@ -125,10 +125,10 @@ class SpeechLLM(nn.Module):
             )
 
     def recompute_activations(self) -> bool:
-        """Compute the LLM's activations again for the gradients from now on, in place of keeping them.
+        """Switch on activation recomputation (gradient checkpointing) in the LLM.
 
-        The same gradients in much less memory and, of a large LLM, more time (benchmarks/paper_scale.md).
-        Returns False where it does so already.
+        The gradients are the same. It needs much less memory and, with a large LLM, more time
+        (benchmarks/paper_scale.md). Returns False where it is on already.
         """
         if self.recomputes:
             return False
@@ -139,7 +139,10 @@ class SpeechLLM(nn.Module):
         return True
 
     def trained_parameters(self, parts: Sequence[str]) -> dict[str, nn.Parameter]:
-        """The parameters that learn, by name: of the adapter, of LoRA, or both. All others stay frozen."""
+        """Make `parts` ("adapter", "lora") trainable, freeze all else, and return the trainable parameters.
+
+        Raises ValueError for "lora" where the model has no LoRA.
+        """
         if "lora" in parts and not any("lora_" in name for name, _ in self.llm.named_parameters()):
             raise ValueError("this model has no LoRA to train")
         chosen = {}
@@ -152,13 +155,16 @@ class SpeechLLM(nn.Module):
 
 
 def _capped(llm: PreTrainedModel, logits: Tensor) -> Tensor:
-    """The logits as the LLM's own forward gives them: Gemma 2 draws them towards a bound."""
+    """Apply the LLM's own soft cap to the logits, where it has one (Gemma 2)."""
     bound = getattr(llm.config, "final_logit_softcapping", None)
     return logits if bound is None else bound * torch.tanh(logits / bound)
 
 
 def last_feed_forward(llm: PreTrainedModel) -> nn.Module | None:
-    """That of the last layer; None with dropout, which would draw other numbers for fewer positions."""
+    """Return the last layer's feed-forward module.
+
+    Returns None if it has dropout, which would draw other random numbers for fewer positions.
+    """
     layer = getattr(llm.model.layers[-1], "mlp", None)
     drops = layer and any(isinstance(part, nn.Dropout) and part.p > 0 for part in layer.modules())
     return None if drops else layer
@@ -166,10 +172,10 @@ def last_feed_forward(llm: PreTrainedModel) -> nn.Module | None:
 
 @contextlib.contextmanager
 def positions_alone(layer: nn.Module, wanted: Tensor) -> Iterator[None]:
-    """Within the block `layer`, which treats positions one by one, computes `wanted` (B, N) alone.
+    """Make `layer` compute only the positions `wanted` (B, N) within the block.
 
-    All other positions of its output (B, N, E) are 0. So the last feed-forward layer of an LLM, which nothing
-    but the logits reads, costs a sixth.
+    `layer` must treat positions independently. All other positions of its output (B, N, E) are 0. This makes
+    the last feed-forward layer of an LLM, whose output only the logits use, cost a sixth.
     """
 
     def chosen(_, inputs: tuple[Tensor]) -> tuple[Tensor]:
@@ -187,17 +193,20 @@ def positions_alone(layer: nn.Module, wanted: Tensor) -> Iterator[None]:
 
 
 def shared_positions(batch: Batch) -> int:
-    """How many positions at the start are the same tokens in every example, none of them speech or answer."""
+    """Return the length of the common token prefix of all examples, which ends before speech and answer.
+
+    It is 0 for a batch of one example.
+    """
     alike = (batch.tokens == batch.tokens[:1]) & batch.attended & ~batch.speech & ~batch.answer  # (B, N)
     return int(alike.all(0).long().cumprod(0).sum()) if len(batch.tokens) > 1 else 0
 
 
 def computed_once(batch: Batch) -> int:
-    """`shared_positions` where they are computed once for the batch; 0 where they are too few to pay."""
+    """Return `shared_positions`, or 0 where computing them once saves too little (`SHORTEST_SHARED`)."""
     shared = shared_positions(batch)
     return shared if shared >= SHORTEST_SHARED else 0
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    """Nats per target token of the batch, of its `answer_logits` (targets, V)."""
+    """Return the loss in nats per target token. logits: the batch's `answer_logits` (targets, V)."""
     return nn.functional.cross_entropy(logits.float(), batch.tokens[:, 1:][batch.answer[:, 1:]])
