@@ -1,1 +1,1 @@
-"""What there is to run: studies as plans of runs, their digests and places, and what they would cost."""
+"""Planning: studies as plans of runs, their digests, their places on disk, and estimates of their cost."""

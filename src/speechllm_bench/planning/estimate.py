@@ -1,4 +1,4 @@
-"""What a plan will take, told before it starts."""
+"""Estimates of a plan's time and memory, before it starts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from speechllm_bench.settings.config import RunConfig
 from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.tasks import TASKS
 
-RUN_SECONDS = 20  # of a run beside its training, until one is recorded
-CTC_EXAMPLE = 0.1  # examples through the LLM that take as long as one of a warm start, which has none; about
-CONTEXT_GIB = 2.0  # of GPU memory that a process takes before it has a model
-# Of activations, an example of a batch and billion parameters, and the same with a trace in the answer: at or
-# above what benchmarks/paper_scale.md has of 1, 4 and 8 B.
+RUN_SECONDS = 20  # of a run without its training, until one is recorded
+CTC_EXAMPLE = 0.1  # time of a warm-start example relative to one that runs through the LLM, roughly
+CONTEXT_GIB = 2.0  # GPU memory of a process before it loads a model
+# GiB of activations per example of a batch and per billion parameters, without and with a trace in answers.
+# They are at or above the values of benchmarks/paper_scale.md for 1, 4 and 8 B.
 GIB_AN_EXAMPLE, WITH_TRACE = 0.25, 0.52
-BYTES = {"fp32": 4, "mixed": 4, "bf16": 2, "nf4": 0.8}  # a parameter; embeddings and head are not packed
+BYTES = {"fp32": 4, "mixed": 4, "bf16": 2, "nf4": 0.8}  # per parameter; nf4 keeps embeddings and head in bf16
 
 
 def gpu_gib(config: RunConfig) -> float:
-    """About what a run takes of a GPU's memory; the weights' headers are read, and nothing is loaded."""
+    """Estimate the GPU memory of a run in GiB. Only the headers of the weights are read."""
     n = identity.n_stored(config.audio_llm or config.llm)
     weights = n * BYTES[config.precision] / 2**30
     traced = any(TASKS[task].traced for task in config.tasks(len(config.stages)))
@@ -29,7 +29,7 @@ def gpu_gib(config: RunConfig) -> float:
 
 
 def describe(plan: Plan, jobs: int) -> str:
-    """What is there, what will be run and how long that may take, and what is left out, a sentence each."""
+    """Return sentences on the plan: what is done, what will run and for how long, and what is left out."""
     return "\n".join((_told(plan, jobs), *plan.left_out))
 
 
@@ -46,14 +46,15 @@ def _told(plan: Plan, jobs: int) -> str:
 
 
 def expected_seconds(plan: Plan, jobs: int) -> float:
-    """For the examples to be seen in training and the runs to be started and decoded."""
+    """Estimate the seconds of the plan with `jobs` runs at a time: training, start-up and decoding."""
     return sum(run_seconds(plan).values()) / min(jobs, len(plan.missing) or 1)
 
 
 def run_seconds(plan: Plan) -> dict[str, float]:
-    """Seconds of each missing run by its digest; a stage that several need counts with the first of them.
+    """Estimate the seconds of each missing run, by digest. A shared stage counts for the first run only.
 
-    At the pace of this profile's recorded stages and runs; where there are none, of its own estimate.
+    The speed is that of the profile's recorded stages and runs. Without records it is the profile's own
+    estimate (`examples_per_second`).
     """
     folder = paths.results(plan.profile.profile)
     # Hidden folders are left out: another runner may be writing one.
@@ -74,23 +75,23 @@ def run_seconds(plan: Plan) -> dict[str, float]:
 
 
 def run_memory(profile: str) -> int | None:
-    """Bytes that the largest recorded run of a profile took; None where nothing is recorded."""
+    """Return the peak memory in bytes of a profile's largest recorded run; None without records."""
     records = _records(paths.results(profile), "runs/[!.]*/run.json")
     return max((record.get("peak_memory_mib", 0) for record in records), default=0) * 2**20 or None
 
 
 def work(examples: int, objective: str | None) -> float:
-    """A stage's examples, as the examples through the LLM that take as long."""
+    """Convert a stage's examples to the number of examples through the LLM that take as long."""
     return examples * (CTC_EXAMPLE if objective == "ctc" else 1)
 
 
 def _records(folder: Path, pattern: str) -> list[dict]:
-    """Stored records, each checked; their files are not: nothing is computed with them here."""
+    """Return stored records after a check of their own hashes. Their files are not used and not checked."""
     return [sealed.read(file, runs.DELETE_FOLDER, files=False) for file in folder.glob(pattern)]
 
 
 def clock(seconds: float) -> str:
-    """Seconds as 45 s, 3 min 20 s or 2 h 05 min."""
+    """Format seconds as 45 s, 3 min 20 s or 2 h 05 min."""
     minutes, rest = divmod(round(seconds), 60)
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,6 +1,7 @@
-"""What makes two runs the same run: digests over config, backbones, corpus recipe and numerics version.
+"""Digests of runs, stages, corpora and frames, over config, backbones, corpus recipe and numerics version.
 
-Protocol, rule 16. Commit, device and library versions are recorded beside a run, never hashed here.
+Two runs with the same digest are the same run (protocol, rule 16). Commit, device and library versions are
+recorded with a run, but never part of a digest.
 """
 
 from __future__ import annotations
@@ -27,24 +28,26 @@ from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.tasks import TASKS, traced_slots
 
 FRAMES_VERSION = 1
-"""Bumped by hand, beside `runs.NUMERICS_VERSION`, when a code change alters encoder frames or what the
-recogniser hears: both are kept between runs.
+"""Raised by hand, with `runs.NUMERICS_VERSION`, when a code change alters encoder frames or ASR transcripts.
+
+Both are cached between runs.
 """
 
 ONE_CLASS_KINDS = {"cnn", "cnn_xl", "linear", "mlp", "transformer", "pooling"}
 UNUSED_SIZES = {"width": 1, "layers": 0, "heads": 0, "feed_forward": 0, "pre_norm": False}
-"""These kinds of adapter were one class once, whose settings all stood in a digest, used or not.
+"""Sizes that the digests of `ONE_CLASS_KINDS` include although the adapter does not use them.
 
-They still do, so that stored runs keep their digests. A kind that comes later stands there with its own
-settings alone.
+These kinds were one configuration class once, and a digest had all its settings. It still has them, so that
+stored runs keep their digests. A newer kind has only its own settings in a digest.
 """
 
 EXTRA: dict[str, tuple[Callable[[], dict[str, list[Utterance]]], Callable[[], dict]]] = {
     "instructions": (spoken_instructions.utterances, spoken_instructions.recipe),
     "languages": (languages.utterances, corpora.languages_recipe),
 }
-"""Small corpora beside a profile's own, each by its utterances and its recipe: the spoken instructions, and
-the turns in other languages than English.
+"""Small corpora in addition to a profile's own: functions that return their utterances and their recipe.
+
+They are the spoken instructions, and the turns in languages other than English.
 """
 
 
@@ -56,7 +59,7 @@ def run_digest(config: RunConfig) -> str:
 
 
 def check_fetched(config: RunConfig) -> None:
-    """MissingInput where a backbone of the run is still to be fetched; a digest does not need it."""
+    """Raise MissingInput where a backbone of the run has not been fetched. A digest does not need it."""
     heard = config.hears or config.reads_asr(len(config.stages))
     encoder = [config.encoder.path] if heard else []
     for name in [config.audio_llm] if config.audio_llm else [*encoder, config.llm]:
@@ -65,17 +68,17 @@ def check_fetched(config: RunConfig) -> None:
 
 
 def recorded(folder: Path, config: RunConfig) -> bool:
-    """Whether a run of these settings is in a folder of runs, whatever its backbones and code were."""
+    """Return whether a folder of runs has a run of these settings, regardless of its backbones and code."""
     files = folder.glob("[!.]*/run.json")
     return any(_settings(file, file.stat().st_mtime_ns) == config for file in files)
 
 
 def stage_digest(config: RunConfig, index: int) -> str:
-    """Digest of stage `index` with all the stages before it: what the trained weights depend on.
+    """Digest of stage `index` and all stages before it, over all that the trained weights depend on.
 
-    What comes later is left out, so that runs share the stage: the evaluation, the following stages, and
-    LoRA where no stage so far trains it (untrained, it changes nothing). An LLM that has only read so far is
-    the text LLM that learned the same task.
+    It leaves out the evaluation and the following stages, so that runs share the stage. It also leaves out
+    LoRA where no stage so far trains it, because untrained LoRA changes nothing. If all stages so far read
+    text, the stage is the same as that of a text LLM trained on the same task.
     """
     if all(stage.reads for stage in config.stages[: index + 1]):
         config = _as_text_llm(config)
@@ -90,13 +93,13 @@ def stage_digest(config: RunConfig, index: int) -> str:
 
 
 def _as_text_llm(config: RunConfig) -> RunConfig:
-    """The run without its adapter, its stages called by their tasks as a text LLM's are."""
+    """Return the run without its adapter, with stages named after their tasks, as a text LLM has them."""
     stages = [s.model_copy(update={"reads": None, "name": "_".join(s.tasks)}) for s in config.stages]
     return config.model_copy(update={"adapter": None, "stages": stages})
 
 
 def components(config: RunConfig) -> dict[str, str | int]:
-    """What a run's digest rests on besides its settings, by name: says what made two digests differ."""
+    """Return by name what a run's digest includes besides its settings, to explain why two digests differ."""
     heard = config.hears or config.reads_asr(len(config.stages))
     if config.audio_llm:
         names = [f"backbone {config.audio_llm}"]
@@ -115,7 +118,7 @@ def corpus_digest(corpus: CorpusConfig) -> str:
 
 
 def frames_digest(config: RunConfig, corpus: CorpusConfig | None = None) -> str:
-    """Of a corpus, None: the one that is trained on, as the run's encoder hears it."""
+    """Digest of the frames of `corpus` by the run's encoder; None means the training corpus."""
     return _frames_digest(corpus_digest(corpus or config.corpus), config)
 
 
@@ -131,7 +134,7 @@ def extra_frames_digest(config: RunConfig, name: str) -> str:
 
 @lru_cache(4096)
 def _settings(file: Path, written: int) -> RunConfig | None:
-    """The settings of a stored run; None where they are of other code. `written` is for the cache alone."""
+    """Return the settings of a stored run; None if this code cannot read them. written: only a cache key."""
     try:
         return from_stored(RunConfig, runs.read_json(file, runs.DELETE_FOLDER)["config"])
     except ValidationError:
@@ -140,11 +143,11 @@ def _settings(file: Path, written: int) -> RunConfig | None:
 
 @cache
 def backbone_hash(name: str) -> str:
-    """Over the weights, the configuration and the tokenizer of a backbone's folder, by file name.
+    """Hash of the weights, configuration and tokenizer in a backbone's folder, by file name.
 
-    Records of training, evaluation and fetching say how the weights came about and change nothing. What is
-    fetched is pinned, so that its hash is known without it. UserError where files are not those that the
-    folder records, MissingInput for another backbone that is not on this machine.
+    Records of training, evaluation and fetching are left out, because they do not affect the model. The files
+    of fetched backbones are pinned, so their hash is known without them. Raises UserError where files differ
+    from the folder's record, and MissingInput where any other backbone is not on this machine.
     """
     if pinned := backbones.pinned_hashes(name):
         return runs.digest(pinned)
@@ -154,7 +157,10 @@ def backbone_hash(name: str) -> str:
 
 
 def n_stored(name: str, part: str = "") -> int:
-    """Parameters in a backbone's files, of the tensors whose name holds `part`; nothing is loaded."""
+    """Return the number of parameters in a backbone's files, of tensors whose name contains `part`.
+
+    Only headers are read.
+    """
     total = 0
     for file in sorted(backbone_folder(name).glob("*.safetensors")):
         with safe_open(file, "np") as weights:
@@ -165,11 +171,14 @@ def n_stored(name: str, part: str = "") -> int:
 
 @cache
 def tower_hash(name: str) -> str:
-    """Over an audio LLM's tower alone: those that share one share its frames. Nothing is loaded."""
+    """Hash of an audio LLM's tower only, so that audio LLMs with the same tower share frames.
+
+    The model is not loaded.
+    """
     folder, tensors = backbone_folder(name), {}
     for file in folder.glob("*.safetensors"):
         with open(file, "rb") as content:
-            (length,) = struct.unpack("<Q", content.read(8))  # the format's header: JSON behind its length
+            (length,) = struct.unpack("<Q", content.read(8))  # the header is JSON, after its length
             for tensor, about in json.loads(content.read(length)).items():
                 if "audio_tower." in tensor:
                     first, last = about["data_offsets"]
@@ -180,7 +189,7 @@ def tower_hash(name: str) -> str:
 
 
 def _foreign(config: RunConfig) -> dict[str, str | dict]:
-    """What an evaluation rests on that is not of the corpus that is trained on, by name."""
+    """Return by name the evaluation data that is not from the training corpus."""
     if other := config.evaluation.corpus:
         return {f"recipe of corpus {other.name}": corpora.recipe(other.name)}
     if config.evaluation.split in LANGUAGES:
@@ -189,7 +198,7 @@ def _foreign(config: RunConfig) -> dict[str, str | dict]:
 
 
 def _frames_digest(corpus: str, config: RunConfig) -> str:
-    version = (FRAMES_VERSION,) if FRAMES_VERSION > 1 else ()  # the first one's caches came before it
+    version = (FRAMES_VERSION,) if FRAMES_VERSION > 1 else ()  # version 1 has none, for older caches
     if config.audio_llm:
         return runs.digest("frames", corpus, tower_hash(config.audio_llm), *version)
     encoder = config.encoder
@@ -198,21 +207,21 @@ def _frames_digest(corpus: str, config: RunConfig) -> str:
 
 
 def _own(tasks: set[TaskName]) -> tuple:
-    """What only runs of some tasks depend on: instructions that are heard, and the form of traces."""
+    """Return parts of the digest for certain tasks only: spoken instructions, and the form of traces."""
     spoken = (extra_digest("instructions"),) if heard_tasks(tasks) else ()
     traced = (("traces", traced_slots.VERSION),) if any(TASKS[task].traced for task in tasks) else ()
     return (*spoken, *traced)
 
 
 def _used(config: RunConfig) -> dict:
-    """The settings that a run uses, as plain JSON.
+    """Return the settings that a run uses, as plain JSON.
 
-    What is None is not used; left out, so that a setting that comes later leaves older runs what they are.
+    Settings that are None are left out, so that a new setting does not change the digests of older runs.
     """
     instead = {"encoder", "llm"} if config.audio_llm else set()
     used = config.as_stored(exclude=instead, exclude_none=True)
     for stage in used["stages"]:
-        stage.pop("micro_batch", None)  # changes numbers by no more than their rounding
+        stage.pop("micro_batch", None)  # changes numbers only by rounding
     if config.adapter and config.adapter.kind in ONE_CLASS_KINDS:
         used["adapter"] = UNUSED_SIZES | used["adapter"]
     return used

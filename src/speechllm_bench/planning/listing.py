@@ -1,6 +1,6 @@
 """Lists for `speechllm-bench list` and `plan`: studies, variants and profiles, and the runs of a plan.
 
-Both are rows of plain data first, so that text and JSON Lines tell the same. Nothing is started or written.
+Both lists are rows of plain data first, so that text and JSON Lines agree. Nothing is started or written.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ Kind = Literal["studies", "variants", "profiles", "headline"]
 
 
 def jsonl(rows: Iterable[dict]) -> str:
-    """Rows as JSON Lines."""
+    """Format rows as JSON Lines."""
     return "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
 
 
 def there_are(kind: Kind | None, profile: str) -> list[dict]:
-    """One row a study, variant, profile or headline study of `profile`; without a kind the first three.
+    """Return one row per study, variant, profile or headline study of `profile`.
 
-    A study or profile whose file cannot be read has its sentence under `error`.
+    kind: None is studies, variants and profiles. A study or profile whose file cannot be read has the error
+    sentence under `error`.
     """
     if kind == "headline":
         return [{"kind": "study", "name": name} for name in studies.profile_named(profile).headline]
@@ -40,14 +41,14 @@ def there_are(kind: Kind | None, profile: str) -> list[dict]:
 
 
 def there_are_text(rows: list[dict]) -> str:
-    """The rows of `there_are` as indented lines."""
+    """Format the rows of `there_are` as indented lines."""
     lines, margins = [], {"study": "", "variant": "  ", "profile": ""}
     about = {"study": "title", "variant": "changes", "profile": "note"}
     widths = {kind: max((len(r["name"]) for r in rows if r["kind"] == kind), default=0) for kind in about}
     for row in rows:
         kind = row["kind"]
         said = f"cannot be read: {row['error']}" if "error" in row else row.get(about[kind], "")
-        if isinstance(said, dict):  # what a variant changes
+        if isinstance(said, dict):  # the changed settings of a variant
             said = _shortened(said)
         if kind == "study" and "paper" in row:
             said += f" ({row['paper']})"
@@ -56,10 +57,10 @@ def there_are_text(rows: list[dict]) -> str:
 
 
 def would_run(plan: Plan) -> list[dict]:
-    """One row a distinct run of a plan, then one a sentence on variants that are left out.
+    """Return one row per distinct run of a plan, then one row per sentence on variants that are left out.
 
-    A stage is `done`, `missing` where this run would train it, or `shared` where an earlier run of the plan
-    trains it. `seconds` are expected of a run that is not done, with the stages that it trains.
+    The status of a stage is `done`, `missing` (this run would train it) or `shared` (an earlier run of the
+    plan trains it). `seconds` is the expected time of a run that is not done, including the stages it trains.
     """
     seconds = run_seconds(plan)
     begun: set[str] = set()
@@ -71,7 +72,7 @@ def would_run(plan: Plan) -> list[dict]:
 
 
 def would_run_text(plan: Plan, jobs: int) -> str:
-    """The plan in a sentence, then a line for each distinct run."""
+    """Return the sentences on the plan, then one line per distinct run."""
     return "\n".join([describe(plan, jobs), *(_line(row) for row in would_run(plan) if "digest" in row)])
 
 
@@ -105,7 +106,7 @@ def _profile(name: str) -> dict:
 
 
 def _shortened(changes: dict) -> str:
-    """A variant's settings in one line of YAML."""
+    """Format a variant's settings as one line of YAML, cut at `WIDTH` characters."""
     told = yaml.safe_dump(changes, default_flow_style=True, sort_keys=False, width=float("inf")).strip()
     return told if len(told) <= WIDTH else told[: WIDTH - 1] + "…"
 
@@ -126,7 +127,7 @@ def _run(run: Run, seconds: float | None, begun: set[str]) -> dict:
 
 
 def _stage_status(run: Run, digest: str, begun: set[str]) -> str:
-    if places.stage_done(run.profile, digest) or run.status == Status.DONE:  # whose weights may be gone
+    if places.stage_done(run.profile, digest) or run.status == Status.DONE:  # whose stages may be deleted
         return Status.DONE
     return Status.SHARED if digest in begun else Status.MISSING
 

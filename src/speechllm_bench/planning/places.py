@@ -1,4 +1,4 @@
-"""Places of what is stored: runs, trained stages, failures, and what recognisers heard."""
+"""Paths of stored results: runs, trained stages, failures and ASR transcripts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def stage_folder(profile: str, digest: str) -> Path:
 
 
 def transcripts_file(config: RunConfig, split: str) -> Path:
-    """Where it is kept what the encoder's own decoder hears in a split."""
+    """Return the path of the ASR transcripts of a split by the encoder's own decoder."""
     return paths.cache() / "transcripts" / identity.frames_digest(config) / f"{split}.json"
 
 

@@ -1,7 +1,7 @@
-"""What a plan takes on GPUs of several kinds, by short trials of its models on the one at hand (`probing`).
+"""Estimates of a plan's cost on several kinds of GPU, from probes of its models on one GPU (`probing`).
 
-Training is scaled by the chips' dense bf16 rates and decoding by their memory bandwidth, which is what each
-waits for. Both are their makers' figures; the share of them that is reached is taken to be alike.
+Training time is scaled by the chips' dense bf16 rates and decoding time by their memory bandwidth, because
+these are the bottlenecks. Both are the makers' figures; utilisation is assumed to be equal.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from speechllm_bench.storage import paths, runs
 from speechllm_bench.tasks import TASKS
 
 GIB = 2**30
-STEPS, ANSWERS = 20, 20  # of a probe
-VALUE_BYTES = 4  # of what learns, which is kept in fp32
+STEPS, ANSWERS = 20, 20  # training steps and answers of a probe
+VALUE_BYTES = 4  # bytes per trained parameter, which is kept in fp32
 
 
 @dataclass(frozen=True)
 class Chip:
     bf16: float  # dense TFLOP/s
-    gib: float  # of memory
-    bandwidth: float  # TB/s
+    gib: float  # memory
+    bandwidth: float  # memory bandwidth, TB/s
 
 
 CHIPS = {
@@ -40,28 +40,28 @@ CHIPS = {
 
 @dataclass(frozen=True)
 class Probe:
-    """One model, measured for a few steps and answers."""
+    """Measurements of one model over a few training steps and answers."""
 
     model: str
     traced: bool  # whether answers have traces
     precision: str
     batch_size: int
     step_seconds: float  # median
-    answer_seconds: float  # an answer of the length that gold has, in a full batch
-    peak_gib: float  # of the device's memory
-    trained: int  # parameters
-    device: str  # as its driver calls it
-    source: str  # when, with which commit
+    answer_seconds: float  # per answer of gold length, in a full batch
+    peak_gib: float  # peak of the device's memory
+    trained: int  # trained parameters
+    device: str  # the driver's name for it
+    source: str  # date and commit
 
     @property
     def chip(self) -> str | None:
-        """The kind of the device, None for one that is not among `CHIPS`."""
+        """The kind of the device as a key of `CHIPS`; None for any other device."""
         name = self.device.lower().replace("-", " ").split()
         return next((chip for chip in CHIPS if chip in name), None)
 
 
 def key(config: RunConfig) -> str:
-    """What runs have in common whose examples and answers take as long."""
+    """Return the key of a run's probe. Runs with the same key take as long per example and answer."""
     batch = max((stage.batch_size for stage in config.stages), default=config.evaluation.batch_size)
     ending = ", traced" if traced(config) else ""
     return f"{config.audio_llm or config.llm}, {config.precision}, {batch}{ending}"
@@ -76,7 +76,7 @@ def file(profile: str) -> Path:
 
 
 def known(profile: str) -> dict[str, Probe]:
-    """Stored probes by `key`; UserError where their file is damaged."""
+    """Return the stored probes by `key`. Raises UserError where their file is damaged."""
     if not (stored := file(profile)).is_file():
         return {}
     try:
@@ -90,7 +90,7 @@ def keep(profile: str, found: dict[str, Probe]) -> None:
 
 
 def wanted(plan: Plan) -> dict[str, Run]:
-    """A run of each kind that is answered by a model, by its `key`."""
+    """Return one missing run per `key`, of the runs whose answers come from a model."""
     asked: dict[str, Run] = {}
     for run in plan.missing:
         if run.config.evaluation.answerer == "model":
@@ -99,9 +99,9 @@ def wanted(plan: Plan) -> dict[str, Run]:
 
 
 def table(plan: Plan) -> list[dict]:
-    """Rows by study: hours on each chip, GiB of GPU memory, and GiB of disk for what is trained.
+    """Return one row per study: hours on each chip, GiB of GPU memory, and GiB of disk for trained weights.
 
-    Stages that several runs want are counted with the first. Empty without a probe of a known chip.
+    A shared stage counts for the first run that needs it. Without a probe of a known chip there are no rows.
     """
     probes = {name: probe for name, probe in known(plan.profile.profile).items() if probe.chip}
     untrained = plan.untrained
@@ -126,13 +126,13 @@ def table(plan: Plan) -> list[dict]:
 
 
 def answers(run: Run, stages: Iterable) -> int:
-    """About how many a run decodes: its test set, and turns at each point of the stages it trains."""
+    """Estimate the answers that a run decodes: its test set, and turns at each curve point of `stages`."""
     sizes = run.config.corpus.sizes
     tested = sizes.get(run.config.evaluation.split) or TEST_TURNS
     return tested + sum(stage.evaluations * stage.decoded_turns for stage in stages)
 
 
-TEST_TURNS = 5000  # of a published test set, where the profile takes all of it; about
+TEST_TURNS = 5000  # rough size of a published test set, for profiles that use all of it
 
 
 def _hours(probe: Probe, chip: str, stages: list, n_answers: int) -> float:
@@ -143,7 +143,7 @@ def _hours(probe: Probe, chip: str, stages: list, n_answers: int) -> float:
 
 
 def told(plan: Plan) -> str:
-    """The rows as lines, with what they rest on; a sentence where nothing has been probed."""
+    """Format the rows of `table` as lines with their sources; one sentence where no known GPU was probed."""
     rows, probes = table(plan), known(plan.profile.profile)
     if not rows:
         measured = {probe.device for probe in probes.values()}

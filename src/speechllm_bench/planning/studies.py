@@ -1,7 +1,7 @@
-"""The grid: a study at a profile unfolds into runs and training stages; which are there, which are missing.
+"""Plans: a study at a profile is resolved into runs and training stages, which are done or missing.
 
-Runs are named by digest, so two studies that resolve to the same config share one run, and runs that
-differ in nothing but their evaluation share their stages.
+Runs are identified by digest. So two studies that resolve to the same config share one run, and runs that
+differ only in their evaluation share their stages.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from speechllm_bench.settings.profiles import Profile, load_profile, profile_fil
 from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.storage.status import Result, Status
 
-NOT_TESTABLE = Status.NOT_TESTABLE.shown  # of a row whose run means nothing on the profile's corpus
+NOT_TESTABLE = Status.NOT_TESTABLE.shown  # status of a row whose run is meaningless on the profile's corpus
 
 
 @dataclass(frozen=True)
 class Run:
-    """One variant of a study with one seed, and what is on disk of it."""
+    """One variant of a study with one seed, and its status on disk."""
 
     study: str
     variant: str
@@ -49,16 +49,17 @@ class Run:
         return places.run_folder(self.profile, self.digest)
 
     def untrained(self) -> set[str]:
-        """The stages that this run would have to train."""
+        """Return the digests of the stages that this run would have to train."""
         return {stage for stage in self.stages if not places.stage_done(self.profile, stage)}
 
     def trained_into(self) -> list[Path]:
-        """The folders of the stages that it would have to train."""
+        """Return the folders of the stages that this run would have to train."""
         return [places.stage_folder(self.profile, stage) for stage in sorted(self.untrained())]
 
     def makes(self) -> set[str]:
-        """What this run would have to make first that others may want as well: its untrained stages, and
-        what a recogniser hears in a split.
+        """Return what this run would have to make and other runs may share.
+
+        These are the digests of its untrained stages, and the paths of its missing ASR transcripts.
         """
         files = (places.transcripts_file(self.config, split) for split in self.config.recognised)
         return self.untrained() | {str(file) for file in files if not file.is_file()}
@@ -66,20 +67,20 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of some studies at one profile, a shared run listed once for each study that wants it."""
+    """The runs of some studies at one profile. A shared run is listed once for each study that has it."""
 
     profile: Profile
     runs: tuple[Run, ...]
-    left_out: tuple[str, ...] = ()  # sentences on variants that cannot be run here, or mean nothing
+    left_out: tuple[str, ...] = ()  # sentences on variants that cannot run here or are meaningless
 
     @property
     def distinct(self) -> list[Run]:
-        """Every digest once."""
+        """The runs, with each digest once."""
         return list({run.digest: run for run in reversed(self.runs)}.values())[::-1]
 
     @property
     def missing(self) -> list[Run]:
-        """What has to be run, failed runs included: they are tried again."""
+        """The runs to execute. Failed runs are included, because they are tried again."""
         return [run for run in self.distinct if run.status != Status.DONE]
 
     @property
@@ -89,18 +90,21 @@ class Plan:
 
 
 def known_studies() -> list[str]:
-    """Names of the studies, of this checkout and of the user's own folder."""
+    """Return the names of the studies in this checkout and in the user's own folder."""
     return list(catalogue.study_files())
 
 
 def load(study: str, profile: str) -> tuple[Study, Profile]:
-    """The study, and the profile as its paper has it, of these names; UserError names the allowed ones."""
+    """Return a study, and a profile with the settings of the study's paper.
+
+    Raises UserError for an unknown name and lists the known ones.
+    """
     found = _study(study)
     return found, profile_named(profile).of(found.paper)
 
 
 def profile_named(name: str) -> Profile:
-    """The profile of a name, which may hold settings of the command line (`overrides.split`)."""
+    """Return the profile of a name, which may include settings from the command line (`overrides.split`)."""
     name, settings = overrides.split(name)
     profile = load_profile(profile_file(name))
     if profile.papers:
@@ -119,19 +123,20 @@ def plan(
     variants: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> Plan:
-    """The runs of the named studies; `variants` and `seeds` choose among them.
+    """Return the plan of the named studies, restricted to `variants` and `seeds`.
 
-    `variants` may name several at once (`Study.chosen`). None of them means the profile's choice, no seeds
-    the profile's. Variants whose backbone or corpus is not on this machine, or that mean nothing on their
-    corpus, are left out, unless they are named or nothing else remains: that is MissingInput. Raises
-    UserError for an unknown study, profile or variant.
+    variants: names, or words for several variants (`Study.chosen`); without any, the profile's choice.
+    seeds: without any, the profile's seeds.
+    A variant is left out if its backbone or corpus is not on this machine, or if it is meaningless on its
+    corpus. Raises MissingInput if such a variant was named or no other remains, and UserError for an unknown
+    study, profile or variant.
     """
     scale = profile_named(profile)
     chosen = [_study(name) for name in dict.fromkeys(studies)]
     _check_variants(chosen, variants)
-    named = set(variants or ()) - set(VARIANT_SETS)  # a study may have a variant of the name `all`
+    named = set(variants or ()) - set(VARIANT_SETS)  # `all` is the set, even where a variant has this name
     planned: list[Run] = []
-    left_out: dict[str, dict[str, None]] = {}  # by what is missing, each variant once
+    left_out: dict[str, dict[str, None]] = {}  # reason -> variants; the inner dict is an ordered set
     for study in chosen:
         several = study.chosen(variants or [scale.variants])
         for name, seed in product(several, _seeds(study, scale, seeds)):
@@ -148,21 +153,25 @@ def plan(
 
 
 def run(study: str, variant: str, seed: int, profile: str, *, to_run: bool = True) -> Run:
-    """One run by name; UserError names what is allowed, MissingInput what it lacks to be told or `to_run`."""
+    """Return one run by name.
+
+    Raises UserError for an unknown name, and MissingInput where the run cannot be identified or, with
+    `to_run`, where a backbone has not been fetched.
+    """
     loaded, scale = load(study, profile)
     return (_runnable if to_run else _run)(loaded, variant, seed, scale)
 
 
 def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> list[Result]:
-    """What is stored of a study: one row a variant and seed, in the study's order.
+    """Return the stored results of a study: one row per variant and seed, in the study's order.
 
     A row has `variant`, `axes` (its value on each axis of the study), `seed`, `profile`, `run` (a `Run`),
     `status` (ok, diverged, FAILED, NOT RUN or NOT TESTABLE, with the reason under `why`), `record` (run.json)
-    and `score` (score.json as `versions.shown` and `seeds.marked` give it, with its `task`), both None where
-    there is none.
-    A digest rests on the weights of the run's backbones. Those that are fetched are pinned, so that their
-    runs are found without them. Without any other backbone a run cannot be told apart: its row is NOT RUN,
-    `run` is None, and `untold` has the reason where a run of its settings is on record.
+    and `score` (score.json as `versions.shown` and `seeds.marked` give it, with its `task`). `record` and
+    `score` may be None.
+    A digest includes the weights of the run's backbones. Fetched backbones are pinned, so their runs are
+    found without the files. If any other backbone is missing, the run cannot be identified. Its row is then
+    NOT RUN, `run` is None, and `untold` has the reason if a run of the same settings is recorded.
     """
     loaded, scale = load(study, profile)
     chosen = _seeds(loaded, scale, seeds)
@@ -170,16 +179,16 @@ def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> lis
 
 
 def shown_score(folder: Path, trained_by: str | None, audio: str, task: str, profile: str) -> dict:
-    """A run's score.json as `versions.shown` and `seeds.marked` give it, with its `task`.
+    """Return a run's score.json as `versions.shown` and `seeds.marked` give it, with its `task`.
 
-    trained_by: digest of the run's last stage, None where it has none. audio, task: of its evaluation.
+    trained_by: digest of the run's last stage; None without stages. audio, task: of the run's evaluation.
     """
     shown = versions.shown(runs.read_json(folder / "score.json", runs.DELETE_FOLDER), profile)
     return seeds.marked(shown, trained_by, audio) | {"task": task}
 
 
 def refuse_untold(rows: Iterable[Result]) -> None:
-    """UserError where a record may be of a row of `records` that shows none: reports would lose it."""
+    """Raise UserError if a row of `records` may have a record that was not found: a report would omit it."""
     if reason := next((row["untold"] for row in rows if row.get("untold")), None):
         raise UserError(f"the runs on record cannot be told apart here, so nothing is written: {reason}")
 
@@ -199,9 +208,9 @@ def _study(name: str) -> Study:
 
 @cache
 def _paper(file: Path, written: int) -> str | None:
-    """The paper of a study; None where its file cannot be read, which is told where that study is asked for.
+    """Return the paper of a study; None if its file cannot be read, which loading the study reports.
 
-    `written`, the time of the file, is for the cache alone: profiles are asked for often.
+    written: time of the file, only a cache key. The cache helps because profiles are loaded often.
     """
     try:
         return load_study(file).paper
@@ -249,7 +258,7 @@ def resolved(study: str, variant: str, seed: int, profile: str, config: RunConfi
 
 
 def _runnable(study: Study, variant: str, seed: int, profile: Profile) -> Run:
-    """A run whose backbones are on this machine, or that is done and needs none."""
+    """Return a run that is done, or whose backbones are on this machine. Raises MissingInput otherwise."""
     run = _run(study, variant, seed, profile)
     if run.status != Status.DONE:
         identity.check_fetched(run.config)
@@ -257,16 +266,19 @@ def _runnable(study: Study, variant: str, seed: int, profile: Profile) -> Run:
 
 
 def _recorded(study: Study, variant: str, seed: int, profile: Profile) -> bool:
-    """Whether a run of these settings is on record, whatever its backbones were."""
+    """Return whether a run of these settings is recorded, regardless of its backbones."""
     try:
         wanted = resolve(profile, study.variant(variant), seed, study.named(variant))
-    except MissingInput:  # the profile names no such backbone
+    except MissingInput:  # the profile names no backbone for it
         return False
     return identity.recorded(paths.results(profile.profile) / "runs", wanted)
 
 
 def _refuse_other_settings(record: dict, run: Run) -> None:
-    """A run made with --set stands in no other profile's tables, wherever its folder was put."""
+    """Raise UserError for a run that was made with other --set settings than the profile's.
+
+    Such a run must not appear in the profile's tables, even if its folder was moved there.
+    """
     made_with = record.get("overrides", {})
     if made_with != overrides.split(run.profile)[1]:
         told = ", ".join(f"{key}={value}" for key, value in made_with.items()) or "nothing"
