@@ -1,1 +1,1 @@
-"""Files of results: where they are, how they are written whole, locked, sealed and read back."""
+"""Storage of results: paths, atomic writes, locks, seals and reading."""

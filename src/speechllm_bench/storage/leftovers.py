@@ -1,8 +1,8 @@
-"""Temporary files and folders by owner, so that what a killed process leaves behind is found and removed.
+"""Temporary files and folders with a known owner, so that those of a killed process are found and removed.
 
-A process that writes holds the lock `.cache/owners/<token>.lock` as long as it lives. Its temporaries bear
-the token in their names, and `<token>.jsonl` beside the lock lists the folders that they are in. Whoever
-starts later and gets the lock knows that the owner is gone, on whatever host it was.
+A process that writes holds the lock `.cache/owners/<token>.lock` as long as it lives. The names of its
+temporaries contain the token, and `<token>.jsonl` next to the lock lists their folders. A later process that
+gets the lock knows that the owner is gone, even if the owner ran on another host.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _GUARD = threading.Lock()
 
 
 class _Owner:
-    """This process as the owner of temporaries, in the cache of one home."""
+    """This process as the owner of temporaries, in the cache of one home folder."""
 
     def __init__(self, folder: Path) -> None:
         self.process, self.token = os.getpid(), secrets.token_hex(6)
@@ -37,11 +37,11 @@ class _Owner:
         try:
             self.lock: FileLock | None = locks.acquired(self.file)
         except (OSError, UserError):
-            self.lock = None  # a disk without locks or a cache of another user: nothing is swept
+            self.lock = None  # no locks on this disk, or another user's cache: nothing is swept
         atexit.register(self._end)
 
     def use(self, folder: Path) -> None:
-        """Note that a temporary is about to be made in `folder`."""
+        """Record in the journal that a temporary is about to be made in `folder`."""
         if self.lock is None or folder in self.folders:
             return
         with open(_journal(self.file), "a", encoding="utf-8") as journal:
@@ -61,7 +61,7 @@ _owners: dict[tuple[int, Path], _Owner] = {}
 
 
 def temporary(target: Path) -> Path:
-    """A new name beside `target` under which it is written before it is renamed."""
+    """Return a new path in the folder of `target`, to write to before renaming it to `target`."""
     with _GUARD:
         folder = _folder()
         key = (os.getpid(), folder)
@@ -74,7 +74,7 @@ def temporary(target: Path) -> Path:
 
 @contextlib.contextmanager
 def scratch(parent: Path, name: str) -> Iterator[Path]:
-    """An empty folder in `parent` that vanishes when the block ends."""
+    """Yield an empty folder in `parent` that is deleted when the block ends."""
     parent.mkdir(parents=True, exist_ok=True)
     folder = temporary(parent / name)
     folder.mkdir()
@@ -85,9 +85,9 @@ def scratch(parent: Path, name: str) -> Iterator[Path]:
 
 
 def sweep() -> list[Path]:
-    """Remove what processes that are gone have left behind; returns what was removed.
+    """Remove the temporaries of processes that are gone, and return what was removed.
 
-    A folder that was moved away to make room for a new one comes back where the new one never came.
+    A folder that was moved away for a new one is moved back if the new one was never put in place.
     """
     swept = []
     own = {owner.file for owner in _owners.values() if owner.process == os.getpid()}
@@ -107,7 +107,7 @@ def sweep() -> list[Path]:
                 _journal(file).unlink(missing_ok=True)
                 file.unlink(missing_ok=True)
         except OSError:
-            pass  # another user's: theirs to sweep
+            pass  # files of another user, who can sweep them
         finally:
             lock.release()
     return swept
@@ -125,7 +125,7 @@ def _folders(lock: Path) -> list[Path]:
     with contextlib.suppress(FileNotFoundError):
         found = []
         for line in _journal(lock).read_text(encoding="utf-8").split("\n"):
-            with contextlib.suppress(ValueError):  # the last line of a process that was killed
+            with contextlib.suppress(ValueError):  # a killed process may leave an incomplete last line
                 found.append(Path(json.loads(line)))
         return found
     return []

@@ -1,4 +1,4 @@
-"""Locks of the operating system on files: a killed holder's lock is released by the system itself."""
+"""File locks of the operating system. The system releases the lock of a killed process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CANNOT_LOCK = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 @contextlib.contextmanager
 def held(file: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock on `file` alone; whoever comes second calls `waiting`, then waits.
+    """Hold the exclusive lock on `file`. If another process holds it, call `waiting`, then wait.
 
     Raises UserError where the disk cannot lock or the file belongs to another user.
     """
@@ -32,9 +32,12 @@ def held(file: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[Non
 
 
 def acquired(file: Path, wait: bool = False) -> FileLock | None:
-    """The lock on `file`, to be released by the caller; None where another process holds it."""
-    # Without `fallback_to_soft=False` a disk that cannot lock gets a marker file, which a killed holder
-    # leaves behind for ever.
+    """Return the lock on `file`, which the caller must release; None if another process holds it.
+
+    wait: wait for the lock. Raises UserError as `held` does.
+    """
+    # Without `fallback_to_soft=False`, filelock uses a marker file on a disk without locks. A killed process
+    # would never remove that file.
     lock = FileLock(file, fallback_to_soft=False)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The stored copy of an executed notebook: figures in; audio, widgets and machine paths out."""
+"""The stored copy of an executed notebook, with figures but without audio, widgets and machine paths."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ AUDIO_TAG = re.compile(r"<audio.*?</audio>", re.DOTALL)
 
 
 def clean(notebook: dict) -> dict:
-    """An executed notebook as it is stored, in place: figures in; audio, widgets and machine paths out.
+    """Remove audio, widgets and machine paths from an executed notebook, in place, and return it.
 
-    Papermill's own metadata goes too: it calls cells completed that never ran.
+    Figures stay. Papermill's metadata is removed too, because it calls cells completed that never ran.
     """
     notebook["metadata"].pop("papermill", None)
     notebook["metadata"].pop("widgets", None)
@@ -48,7 +48,7 @@ def _without_paths(value):
         return value
     value = re.sub(r"\S*/ipykernel_\d+/", "ipykernel/", value)
     places = {sys.prefix: "python", paths.home(): ".", paths.PROJECT: "."}
-    with contextlib.suppress(RuntimeError):  # a user of a container may have no home
+    with contextlib.suppress(RuntimeError):  # a container's user may have no home folder
         places[Path.home()] = "~"
     for place, name in places.items():
         value = value.replace(str(place), name)

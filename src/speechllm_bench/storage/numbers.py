@@ -1,8 +1,9 @@
-"""Numbers of a profile's tables, each under a stable id, and the files that hold them.
+"""The numbers of a profile's tables, each with a stable id, and the files that hold them.
 
-An id is `profile/study/row/test set/column`, as `mini/lora/mlp_lora/A/f1`. `results/<profile>/numbers.json`
-has every number with what it rests on, sorted by id; `numbers.tex` beside it has a LaTeX macro for each.
-Reports write both. Reading them takes no table and no torch.
+An id is `profile/study/row/test set/column`, for example `mini/lora/mlp_lora/A/f1`.
+`results/<profile>/numbers.json` has every number with its runs, commits and machines, sorted by id.
+`numbers.tex` in the same folder defines each number for LaTeX. Reports write both files. Reading them needs
+neither tables nor torch.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _SPECIAL |= {c: f"\\{c}" for c in "%&_#${}"} | {"<": "$<$", "−": "$-$", "–":
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: as it is shown and, where it is a number, its value and interval."""
+    """A cell of a table: its text and, if it is a number, its value and interval."""
 
     shown: str
     value: float | None = None
@@ -51,14 +52,14 @@ class Cell:
 
     @property
     def parts(self) -> tuple[str, str]:
-        """The number and its interval as they are shown; the second is empty where there is none."""
+        """The number and its interval as text; the interval is empty if there is none."""
         found = INTERVAL.fullmatch(self.shown)
         return (found[1], found[2]) if found else (self.shown, "")
 
 
 @dataclass(frozen=True)
 class Row:
-    """Numbers of one row of a table, and what they rest on."""
+    """The numbers of one row of a table, and the runs that they come from."""
 
     key: str  # study/row/test set
     table: str  # the table's file, without its ending
@@ -78,7 +79,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The variant; of a claim and of a further table what the row is called."""
+        """The variant; in tables of claims and further tables the name of the row."""
         return self.key.split("/")[1]
 
     @property
@@ -104,12 +105,12 @@ class Number:
 
 
 def file(profile: str) -> Path:
-    """Where the numbers of a profile are kept."""
+    """Return the path of a profile's numbers."""
     return paths.results(profile) / "numbers.json"
 
 
 def read(profile: str) -> dict[str, Row]:
-    """Rows of a profile by their key; none where no report has written any."""
+    """Return the rows of a profile by key; empty if no report has written any."""
     place = file(profile)
     if not place.is_file():
         return {}
@@ -118,7 +119,7 @@ def read(profile: str) -> dict[str, Row]:
 
 
 def update(profile: str, study: str, tables: Iterable[str], rows: Sequence[Row]) -> None:
-    """Put rows in the place of those that the named tables of a study have had."""
+    """Replace the stored rows of the named tables of a study by `rows`, and write both files."""
     tables = set(tables)
     with runs.lock(file(profile)):
         kept = {k: r for k, r in read(profile).items() if r.study != study or r.table not in tables}
@@ -128,12 +129,15 @@ def update(profile: str, study: str, tables: Iterable[str], rows: Sequence[Row])
 
 
 def of_row(profile: str, row: Row) -> list[Number]:
-    """The numbers of a row."""
+    """Return the numbers of a row."""
     return [Number(profile, row, column) for column in row.cells]
 
 
 def matching(pattern: str) -> list[Number]:
-    """The number of an id, or those of a pattern as `mini/lora/*/A/f1`; UserError where there is none."""
+    """Return the number of an id, or the numbers of a pattern such as `mini/lora/*/A/f1`.
+
+    Raises UserError if there is none.
+    """
     profile, _, rest = pattern.partition("/")
     rows = read(profile) if re.fullmatch(r"[\w.+=,%-]+", profile) else {}
     if not rows:
@@ -157,20 +161,20 @@ def matching(pattern: str) -> list[Number]:
 
 
 def find(id: str) -> Number:
-    """The number of an id; UserError where there is none, or several."""
+    """Return the number of an id. Raises UserError if there is none, or if there are several."""
     return one_of(id, matching(id))
 
 
 def one_of(id: str, found: Sequence[Number]) -> Number:
-    """The one number found for an id; UserError for several."""
+    """Return the only number in `found`. Raises UserError if there are several."""
     if len(found) > 1:
         raise UserError(f"'{id}' names {len(found)} numbers; name one, as {found[0].id}")
     return found[0]
 
 
 def tex(profile: str, rows: Mapping[str, Row]) -> str:
-    """The LaTeX file: the macros, and a definition for each id."""
-    if "%" in profile:  # settings of --set that hold other signs; % begins a comment
+    """Return the LaTeX file: the macros, and a definition for each id."""
+    if "%" in profile:  # from --set with special characters; % begins a LaTeX comment
         return f"% Ids of profile {profile} hold signs that LaTeX does not read.\n"
     lines = [
         rf"\benchdef{{{number.id}}}" + "".join(f"{{{escaped(part)}}}" for part in number.cell.parts)
@@ -181,19 +185,19 @@ def tex(profile: str, rows: Mapping[str, Row]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text for LaTeX; a minus before a number is one."""
+    """Escape text for LaTeX. A hyphen before a number becomes a minus sign."""
     text = "".join(_SPECIAL.get(c, c) for c in text)
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", text)
 
 
 def rounded(value: float) -> float:
-    """Six significant digits: what the tables' CSV files have, and the same on every machine."""
+    """Round to six significant digits, as in the tables' CSV files, so that all machines agree."""
     return float(f"{value:.6g}")
 
 
 @lru_cache(8)
 def _read(place: Path, profile: str, stamp: tuple[int, ...]) -> dict[str, Row]:
-    """Rows of a file; `stamp` tells one that was written since."""
+    """Return the rows of a file. `stamp` (time, size, inode) is the cache key for changed files."""
     stored = sealed.read(place, REPORT.format(profile))
     if stored.get("format") != FORMAT:
         raise UserError(f"{place} has another format; {REPORT.format(profile)}")
@@ -207,10 +211,10 @@ def _row(key: str, stored: dict, made_of: Mapping[str, dict]) -> Row:
 
 
 def _json(profile: str, rows: Mapping[str, Row]) -> str:
-    """One line a cell, one for what a row rests on: a changed number is a changed line."""
+    """Format as JSON: one line per cell and one for a row's metadata, so that diffs show changed numbers."""
     made_of, stored = {}, {}
     for key, row in rows.items():
-        # `vars` and not `asdict`, which copies in depth: a report of all studies writes this file 31 times.
+        # `asdict` makes deep copies and is slow. A report of all studies writes this file 31 times.
         about = {name: value for name, value in vars(row).items() if name not in ("key", "cells")}
         about["made_of"] = runs.digest(row.made_of)
         made_of[about["made_of"]] = dict(sorted(row.made_of.items()))
@@ -228,7 +232,7 @@ def _json(profile: str, rows: Mapping[str, Row]) -> str:
 
 
 def _lines(value: object, depth: int, margin: int) -> str:
-    """JSON of which the outer `depth` levels have a line for each entry."""
+    """Format as JSON. The outer `depth` levels have one line per entry."""
     if not isinstance(value, dict) or not value or depth <= 1:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     inner = [

@@ -1,4 +1,4 @@
-"""Where things are on disk: the project, its cache and its results.
+"""Paths on disk: the project, its cache and its results.
 
 `SPEECHLLM_BENCH_HOME` moves the cache and the results elsewhere (tests use a temporary folder).
 `SPEECHLLM_BENCH_EXPERIMENTS` names a folder with further studies and profiles. The embedded backbones always
@@ -12,11 +12,11 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[3]
 EXPERIMENTS = PROJECT / "experiments"
-AXES = EXPERIMENTS / "shared" / "axes.yaml"  # what studies of any folder have in common
+AXES = EXPERIMENTS / "shared" / "axes.yaml"  # axes shared by studies of all folders
 NOTEBOOKS = PROJECT / "notebooks"
 HOME = "SPEECHLLM_BENCH_HOME"  # variable that moves the cache and the results
-OWN_EXPERIMENTS = "SPEECHLLM_BENCH_EXPERIMENTS"  # variable that names the folder of the user's own
-TRACK = "SPEECHLLM_BENCH_TRACK"  # variable that names the trackers of trainings, with commas between
+OWN_EXPERIMENTS = "SPEECHLLM_BENCH_EXPERIMENTS"  # variable that names the user's own folder
+TRACK = "SPEECHLLM_BENCH_TRACK"  # variable that names the trackers of trainings, separated by commas
 
 
 def home() -> Path:
@@ -24,18 +24,21 @@ def home() -> Path:
 
 
 def shown(path: Path) -> str:
-    """A path as seen from the folder where results are."""
+    """Return a path relative to the home folder if it is in there, else the whole path."""
     return str(path.relative_to(home())) if path.is_relative_to(home()) else str(path)
 
 
 def experiment_folders() -> list[Path]:
-    """Folders of studies and profiles: this checkout's, then the user's own where one is named."""
+    """Return the folders of studies and profiles: this checkout's, then the user's own if one is named."""
     own = os.environ.get(OWN_EXPERIMENTS)
     return [EXPERIMENTS, *([Path(own).resolve()] if own else [])]
 
 
 def cache() -> Path:
-    """Corpora and encoder frames: rebuilt when missing, safe to delete."""
+    """Return the cache folder, with corpora, encoder frames and the like.
+
+    It is safe to delete, because what is missing is made again.
+    """
     return home() / ".cache"
 
 
@@ -44,9 +47,9 @@ def results(profile: str) -> Path:
 
 
 def result_files(pattern: str) -> list[Path]:
-    """Files of the results that match a pattern below `results/`: of the home, then of this checkout.
+    """Return the result files that match a pattern below `results/`, of the home folder and of this checkout.
 
-    A home elsewhere has none of what the repository ships. Of the same place below both, the home's counts.
+    A home folder elsewhere lacks the files of the repository. If both have a file, the home's is returned.
     """
     found: dict[Path, Path] = {}
     for root in (home() / "results", PROJECT / "results"):
@@ -56,13 +59,15 @@ def result_files(pattern: str) -> list[Path]:
 
 
 def fetched() -> Path:
-    """Backbones and voices that `speechllm-bench fetch` writes, a folder each."""
+    """Return the folder where `speechllm-bench fetch` puts backbones and voices, each in its own folder."""
     return home() / "fetched"
 
 
 def backbone(name: str) -> Path | str:
-    """A zoo folder of this checkout (`zoo/...`), a fetched folder of the home (`fetched/...`), or a hub name
-    or folder passed through."""
+    """Return the folder of a backbone: `zoo/...` in this checkout, or `fetched/...` in the home folder.
+
+    Any other name, of a hub model or a folder, is returned unchanged.
+    """
     if name.startswith("fetched/"):
         return home() / name
     return PROJECT / name if name.startswith("zoo/") else name

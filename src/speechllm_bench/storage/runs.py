@@ -1,7 +1,7 @@
-"""Run folders: digests, atomic writes, locks and the record of what made a result.
+"""Run folders: digests, atomic writes, locks, and the record of the environment of a result.
 
-A folder is written under a temporary name beside its place and renamed when it is whole, so a reader
-never meets half a run. A lock lets two processes that want the same thing make it once.
+A folder is written under a temporary name in the same parent and renamed when it is complete, so no reader
+sees an incomplete run. A lock makes sure that two processes do not make the same result twice.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.storage import leftovers, locks, paths
 
 NUMERICS_VERSION = 3
-"""Bumped by hand when a code change alters the numbers of an unchanged config (protocol, rule 16)."""
+"""Raised by hand when a code change alters the numbers of an unchanged config (protocol, rule 16)."""
 
 DELETE_FOLDER = "delete its folder and run again"
-"""The remedy where a file belongs to a run or a stage, which are whole or are made again."""
+"""The remedy for a faulty file of a run or a stage, because only the whole folder can be made again."""
 
 RECORD_VERSION = 1
 LIBRARIES = ("torch", "transformers", "peft", "numpy", "tokenizers", "safetensors", "datasets")
 
 
 def digest(*parts) -> str:
-    """16 hex digits that identify plain-JSON parts by content."""
+    """Return 16 hex digits that identify plain-JSON parts by content."""
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -44,12 +44,15 @@ def file_sha256(path: Path) -> str:
 
 
 def write_text(path: Path, text: str, lasting: bool = True) -> None:
-    """Replace a file whole, or leave it as it was."""
+    """Write a file atomically: it has the new text, or is unchanged. `lasting` as in `write_bytes`."""
     write_bytes(path, text.encode(), lasting)
 
 
 def write_bytes(path: Path, content: bytes, lasting: bool = True) -> None:
-    """`lasting`: on the disk before the file has its name, so that a power cut leaves no empty file."""
+    """Write a file atomically.
+
+    lasting: sync the content to disk before the rename, so that a power cut leaves no empty file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = leftovers.temporary(path)
     try:
@@ -68,13 +71,13 @@ def write_json(path: Path, record: dict, lasting: bool = True) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    with contextlib.suppress(PermissionError):  # Windows opens no folders
+    """Wait until a file, or the entries of a folder, are on the disk (fsync)."""
+    with contextlib.suppress(PermissionError):  # Windows cannot open folders
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a disk that cannot be asked to
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # the file system has no fsync
                 raise
         finally:
             os.close(descriptor)
@@ -88,7 +91,10 @@ def _sync_tree(folder: Path) -> None:
 
 
 def read_json(path: Path, remedy: str | None = None) -> dict:
-    """`remedy`: what to do about a missing or damaged file; None: it is this suite's own, and made again."""
+    """Read a JSON file. Raises UserError, with the remedy, where it is missing or damaged.
+
+    remedy: what the user should do; None is for a file that the suite makes again.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -100,7 +106,7 @@ def read_json(path: Path, remedy: str | None = None) -> dict:
 
 
 def make_home() -> None:
-    """The folder that cache and results go to, made where it is missing; UserError where that cannot be."""
+    """Make the home folder of cache and results if it is missing. Raises UserError if it is not writable."""
     home = paths.home()
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -115,10 +121,9 @@ def make_home() -> None:
 
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `target` when the block ends well, and vanishes when it does not.
+    """Yield a temporary folder that becomes `target` when the block succeeds, and is deleted when it fails.
 
-    Its mode is what the umask leaves, so that a group can share it. All of it is on the disk before it has
-    its name.
+    Its mode follows the umask, so that a group can share it. All files are synced to disk before the rename.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = leftovers.temporary(target)
@@ -127,7 +132,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     try:
         yield temporary
         _sync_tree(temporary)
-        if target.exists():  # moved away, not deleted: wherever this is stopped, nothing is half there
+        if target.exists():  # moved away, not deleted: a stop at any point leaves a whole folder
             os.replace(target, old)
         os.replace(temporary, target)
         _sync(target.parent)
@@ -139,15 +144,15 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def lock(target: Path, waiting: Callable[[], None] = lambda: None) -> contextlib.AbstractContextManager[None]:
-    """Hold `target` alone; whoever comes second waits, and says so by `waiting`.
+    """Hold the exclusive lock on `target`. If another process holds it, call `waiting`, then wait.
 
-    A killed holder's lock is released by the system.
+    The system releases the lock of a killed process.
     """
     return locks.held(lock_file(target), waiting)
 
 
 def locked(target: Path) -> bool:
-    """Whether another process holds `target` at this moment."""
+    """Return whether another process holds the lock on `target` at this moment."""
     if (lock := locks.acquired(lock_file(target))) is None:
         return True
     lock.release()
@@ -155,19 +160,19 @@ def locked(target: Path) -> bool:
 
 
 def lock_file(target: Path) -> Path:
-    """Keyed by the place, and not by the name alone; in the home by the place below it."""
+    """Return the lock file of `target`. Its name has a digest of the path, relative to the home folder."""
     place, home = target.resolve(), paths.home()
     key = place.relative_to(home) if place.is_relative_to(home) else place
     return paths.cache() / "locks" / f"{target.name}-{digest(key.as_posix())}.lock"
 
 
 def remove(folder: Path) -> None:
-    """Delete a folder that is no longer needed; it may be missing."""
+    """Delete a folder, which may be missing."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def environment() -> dict:
-    """Where a number was made: versions, machine and commit. Recorded, never part of a digest."""
+    """Return the environment of a result: versions, machine and commit. It is never part of a digest."""
     return {
         "record_version": RECORD_VERSION,
         "numerics_version": NUMERICS_VERSION,
@@ -181,7 +186,7 @@ def environment() -> dict:
 
 
 def peak_memory_mib() -> float:
-    """Peak resident memory of this process."""
+    """Return the peak resident memory of this process in MiB."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -204,7 +209,7 @@ def _processor() -> str:
 
 
 def _revision() -> dict:
-    """Commit and whether there are changes since; None where git does not know this very checkout."""
+    """Return the commit and whether there are uncommitted changes; None without git or a repository."""
     top = _git("rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != paths.PROJECT.resolve():  # unpacked inside another repository
         return {"commit": None, "uncommitted_changes": None}

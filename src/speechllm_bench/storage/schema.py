@@ -1,7 +1,7 @@
-"""The records that pass from one stage of the suite to the next; plain data, no torch.
+"""The records that one step of the suite passes to the next. They are plain data, without torch.
 
-Every record is frozen and converts to and from plain JSON with `to_json` and `from_json`, so each
-arrow of the pipeline is a file that can be printed, tested and rerun alone.
+Every record is frozen. Those that are stored convert to and from plain JSON with `to_json` and `from_json`,
+so each step of the pipeline can be inspected, tested and rerun alone.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Literal, get_args
 
 Gold = Literal["transcript", "slots", "domain", "intent", "entities", "sentiment"]
 ALL_GOLD: tuple[Gold, ...] = get_args(Gold)
-"""Fields of an utterance that there can be gold for."""
+"""Fields of an utterance that can have gold."""
 SENTIMENTS = ("negative", "neutral", "positive")
 CURVE_COLUMNS = ("stage", "step", "examples", "split", "metric", "value")
-"""Of every curve.csv. Losses are in nats per target token."""
-SECONDS = "seconds"  # the metric of a curve that is training time so far, without validation
+"""Columns of every curve.csv. Losses are in nats per target token."""
+SECONDS = "seconds"  # curve metric: training time so far, without validation
 
 EntityTag = Literal["WHEN", "QUANT", "PLACE", "NORP", "ORG", "LAW", "PERSON"]
 ENTITY_TAGS: tuple[EntityTag, ...] = get_args(EntityTag)
@@ -24,12 +24,12 @@ ENTITY_TAGS: tuple[EntityTag, ...] = get_args(EntityTag)
 
 @dataclass(frozen=True)
 class SlotType:
-    """A kind of information a caller can be asked for."""
+    """A kind of information that a question can ask for."""
 
-    name: str  # snake_case, as it is written in prompts
+    name: str  # snake_case, as in prompts
     description: str  # a short phrase
-    open_class: bool  # True: values are drawn from an unbounded supply (names, amounts)
-    ood: bool  # True: asked in B-test's out-of-domain questions alone
+    open_class: bool  # True: values come from an unbounded set (names, amounts)
+    ood: bool  # True: only asked in out-of-domain questions of the B-test
     domain: str
     paraphrases: tuple[str, ...] = ()  # other names for the same slot
 
@@ -57,7 +57,7 @@ class Entity:
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of the dialogue so far, as text."""
+    """One earlier turn of the dialogue, as text."""
 
     role: str  # "agent" or "caller"
     text: str
@@ -65,14 +65,14 @@ class Turn:
 
 @dataclass(frozen=True)
 class Voice:
-    """How an utterance is spoken. Speaker identity is accent and variant; pitch and rate are not."""
+    """Synthesis settings of an utterance. Accent and variant identify the speaker; pitch and rate do not."""
 
     accent: str  # espeak-ng voice name, e.g. "en-us"
     variant: str  # espeak-ng variant, e.g. "m3"
-    rate: int  # words a minute
+    rate: int  # words per minute
     pitch: int  # 0 to 99
-    snr_db: float  # of the noise added on the telephone channel
-    seed: int  # of synthesis and noise
+    snr_db: float  # signal-to-noise ratio of the telephone channel, dB
+    seed: int  # seed of synthesis and noise
 
     @property
     def speaker(self) -> str:
@@ -81,35 +81,36 @@ class Voice:
 
 @dataclass(frozen=True)
 class Utterance:
-    """One caller turn with everything that is known about it."""
+    """One caller turn with all its labels."""
 
-    id: str  # corpus, split, call and turn: unique and independent of what is on disk
+    id: str  # of corpus, split, call and turn: unique and independent of the files on disk
     split: str
     call_id: str
     turn_index: int
     domain: str
     company: str
     intent: str
-    transcript: str  # lower case, as spoken: no digits, no punctuation but the apostrophe
+    transcript: str  # lower case, as spoken: no digits, no punctuation except the apostrophe
     slots: tuple[SlotValue, ...]
     entities: tuple[Entity, ...]
     sentiment: str
     context: tuple[Turn, ...]  # all earlier turns of the call, oldest first
     speaker: str
     voice: Voice | None = None  # None for recorded speech
-    gold: tuple[Gold, ...] = ()  # the fields that there is gold for; what is not listed is not known
+    gold: tuple[Gold, ...] = ()  # the fields with gold; the others are unknown
 
     def to_json(self) -> dict:
         return asdict(self)
 
     def hashed(self) -> dict:
-        """The part that a hash of utterances rests on; what it has gold for is its reader's to say."""
+        """Return the record for hashing, without `gold`, which the corpus reader decides."""
         return {name: value for name, value in self.to_json().items() if name != "gold"}
 
     @classmethod
     def from_json(cls, record: dict) -> Utterance:
-        """An utterance from its record. Without `gold`: only synthetic corpora were stored before there was
-        such a list, and these had gold for all fields.
+        """Return an utterance from its record.
+
+        A record without `gold` is of an older synthetic corpus, which has gold for all fields.
         """
         return cls(
             **{
@@ -125,32 +126,32 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Example:
-    """One question about one utterance: what the model reads and what it is to say."""
+    """One question about one utterance: the prompt and the target answer."""
 
     id: str  # utterance id, task and draw
     utterance_id: str
     task: str  # a name in tasks.TASKS
     prompt: str  # the user's message; tasks.AUDIO marks where the speech goes
-    target: str  # what the model is to say
-    asked: tuple[str, ...] = ()  # slot names asked for, distractors included; of sit and sqit what is asked
-    instruction: str = ""  # id of the spoken instruction that is heard behind the turn (sqit)
-    system: str = ""  # the system turn before the user's message, in the LLM's own chat format; "": none
+    target: str  # the answer that the model should give
+    asked: tuple[str, ...] = ()  # slot names asked for, including distractors; for sit and sqit the question
+    instruction: str = ""  # id of the spoken instruction after the turn (sqit)
+    system: str = ""  # the system turn before the user's message; "": none
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A model's answer to one example, raw and parsed, beside the gold answer."""
+    """A model's raw answer to one example, with the gold answer."""
 
     example_id: str
     utterance_id: str
     speaker: str
     task: str
-    raw: str  # generated text, untouched
+    raw: str  # generated text, unchanged
     gold: str  # the example's target
     asked: tuple[str, ...]
-    n_tokens: int  # tokens generated, the end token included
+    n_tokens: int  # generated tokens, including the end token
     transcript: str  # of the utterance, for error analysis
-    trace_tokens: int = 0  # of n_tokens, those up to the end of the thought
+    trace_tokens: int = 0  # tokens up to the end of the thought, part of n_tokens
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -162,7 +163,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Interval:
-    """A number with its 95 % confidence interval and what it rests on."""
+    """A number with its 95 % confidence interval and its numbers of examples, speakers and seeds."""
 
     value: float
     low: float

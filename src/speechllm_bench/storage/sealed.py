@@ -1,9 +1,9 @@
-"""Seals: a record that is written last holds the sha256 of every file beside it, and its own.
+"""Seals: the record of a folder holds the sha256 of every other file in the folder, and of itself.
 
     {..., "seal": {"files": {"weights.safetensors": "9f2c..."}, "record": "51ab..."}}
 
-`record` is the sha256 of the record's canonical JSON without the seal's own `record`, so one changed digit is
-found. Records from before there were seals have none: they are read unchecked.
+The record is written last. `record` is the sha256 of the record's canonical JSON without this entry, so one
+changed digit is found. Old records have no seal and are read without a check.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from speechllm_bench.storage import paths, runs
 
 SEAL = "seal"
 
-_known: dict[tuple, str] = {}  # sha256 by a file's path, size and times: each is hashed once a process
+_known: dict[tuple, str] = {}  # (path, inode, size, times) -> sha256, so that a process hashes a file once
 
 
 def write(path: Path, record: dict, files: Mapping[str, str] | None = None) -> None:
     """Write a record with its seal.
 
-    files: sha256 by name, relative to the record's folder; None is every other file of that folder.
+    files: sha256 by name, relative to the record's folder; None means every other file in that folder.
     """
     runs.write_json(path, with_seal(record, hashes(path) if files is None else files))
 
 
 def with_seal(record: dict, files: Mapping[str, str]) -> dict:
-    """The record with a seal over it and over `files`; an older seal is replaced."""
+    """Return the record with a seal over itself and `files`. An older seal is replaced."""
     record = without(record) | {SEAL: {"files": dict(files)}}
     record[SEAL]["record"] = _own_sha256(record)
     return record
 
 
 def hashes(path: Path) -> dict[str, str]:
-    """sha256 by name of every file in the folder of a record, but the record itself."""
+    """Return the sha256, by name, of every file in a record's folder except the record."""
     folder = path.parent
     files = (file for file in sorted(folder.rglob("*")) if file.is_file() and file != path)
     return {file.relative_to(folder).as_posix(): runs.file_sha256(file) for file in files}
 
 
 def present(*files: Path) -> dict[str, str]:
-    """sha256 by name of those of these files that are there."""
+    """Return the sha256, by name, of those `files` that exist."""
     return {file.name: runs.file_sha256(file) for file in files if file.is_file()}
 
 
@@ -53,16 +53,16 @@ def without(record: dict) -> dict:
 
 
 def unsealed(record: dict) -> bool:
-    """Whether a record is from before there were seals; one whose seal got another name is not."""
+    """Return whether a record is from before seals were introduced. One whose seal was renamed is not."""
     shapes = [value.keys() for value in record.values() if isinstance(value, dict)]
     return SEAL not in record and {"files", "record"} not in shapes
 
 
 def read(path: Path, remedy: str | None = None, *, files: bool = True, stamped: bool = False) -> dict:
-    """The record at `path` without its seal, once it and the files that it seals have been checked.
+    """Check the record at `path` and its sealed files, and return the record without its seal.
 
-    files: False leaves the files unchecked. stamped: see `known_sha256`; for large files.
-    Raises UserError, with the remedy, for what is missing or damaged.
+    files: False skips the check of the files. stamped: see `known_sha256`; for large files.
+    Raises UserError, with the remedy, for a missing or damaged file.
     """
     record = runs.read_json(path, remedy)
     told = remedy or "delete this file and run again"
@@ -76,7 +76,7 @@ def read(path: Path, remedy: str | None = None, *, files: bool = True, stamped: 
 
 
 def faults(path: Path, record: dict, files: bool = True, stamped: bool = False):
-    """A phrase for each thing that does not agree with a record's seal; nothing where all is well."""
+    """Yield a phrase for each file that does not agree with a record's seal, the record included."""
     try:
         listed, own = record[SEAL]["files"], record[SEAL]["record"]
         whole = own == _own_sha256(record) and isinstance(listed, dict)
@@ -97,10 +97,10 @@ def faults(path: Path, record: dict, files: bool = True, stamped: bool = False):
 
 
 def known_sha256(file: Path, stamped: bool = False) -> str:
-    """The sha256 of a file, computed once a process while its size and its times stay.
+    """Return the sha256 of a file. A process computes it once while the file's size and times do not change.
 
-    stamped: once a machine, since it is also kept in the cache. Only `speechllm-bench audit` finds a change
-    that leaves size and times as they were, such as a disk's own.
+    stamped: also store it in the cache, so that it is computed once per machine. Only `speechllm-bench audit`
+    finds a change that keeps size and times, such as a disk fault.
     """
     about = file.stat()
     key = (str(file.resolve()), about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
@@ -110,7 +110,7 @@ def known_sha256(file: Path, stamped: bool = False) -> str:
 
 
 def _stamped(file: Path, key: tuple) -> str:
-    """From the stamp in the cache; a missing or damaged stamp is made anew."""
+    """Return the sha256 from its stamp in the cache. A missing or damaged stamp is made anew."""
     stamp = paths.cache() / "hashes" / runs.digest(*key)
     try:
         found, check = stamp.read_text("utf-8").split()

@@ -1,4 +1,4 @@
-"""The status of a run, a stage, a training, a process or a notebook; and the rows of results."""
+"""The status of a run, stage, training, process or notebook, and the type of result rows."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from typing import Any, NotRequired, TypedDict
 
 
 class Status(StrEnum):
-    """A status; its value is what records hold, and `shown` what tables say."""
+    """A status. Records hold its value, and tables hold `shown`."""
 
-    OK = "ok"  # ended well: a training, a record, a process, a notebook
+    OK = "ok"  # a training, record, process or notebook that ended without an error
     DIVERGED = "diverged"  # a loss or gradient was not finite, in training or validation
 
-    DONE = "done"  # stored: a run or a stage of a plan
-    MISSING = "missing"  # to be made
-    SHARED = "shared"  # to be made by an earlier run of the plan
+    DONE = "done"  # a run or stage of a plan that is stored
+    MISSING = "missing"  # a run or stage of a plan that is not stored
+    SHARED = "shared"  # a missing stage that an earlier run of the plan trains
 
     RUNNING = "running"
-    BUSY = "busy"  # another process makes it
+    BUSY = "busy"  # another process executes it
     FAILED = "failed"
     KILLED = "killed"
     TIMEOUT = "timeout"
     INTERRUPTED = "interrupted"
 
-    NOT_TESTABLE = "not testable"  # it means nothing on the profile's corpus
+    NOT_TESTABLE = "not testable"  # meaningless on the profile's corpus
 
     @property
     def shown(self) -> str:
-        """The status in a table: what has no record stands out in capitals."""
+        """The status as tables show it, in capitals if there is no record."""
         told = {Status.MISSING: "NOT RUN", Status.FAILED: "FAILED", Status.NOT_TESTABLE: "NOT TESTABLE"}
         return told.get(self, self.value)
 
 
 class Result(TypedDict):
-    """The result of one variant of a study with one seed; reports are made of these rows."""
+    """The result of one variant of a study with one seed. Reports are made from these rows."""
 
     variant: str
-    axes: dict[str, str]  # its value on each axis of the study
+    axes: dict[str, str]  # axis of the study -> value of the variant
     seed: int
     profile: str
-    run: Any  # Run; None where the profile has no such run
-    record: Any  # run.json; None where there is none
-    score: Any  # score.json as it is shown, with its task; None where there is none
+    run: Any  # Run; None if the profile has no such run
+    record: Any  # run.json; None if there is none
+    score: Any  # score.json as it is shown, with its task; None if there is none
     status: str  # as `Status.shown`
-    why: NotRequired[str]  # in words: the run means nothing on the profile's corpus
-    untold: NotRequired[str]  # in words: for want of a backbone a run on record cannot be told apart
+    why: NotRequired[str]  # the reason why the run is meaningless on the profile's corpus
+    untold: NotRequired[str]  # the reason (a missing backbone) why a recorded run cannot be identified
