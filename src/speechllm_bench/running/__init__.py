@@ -1,1 +1,1 @@
-"""Carrying out a plan: preparation, processes and workers, and one run from training to score."""
+"""Execution of a plan: preparation, processes and workers, and one run from training to score."""

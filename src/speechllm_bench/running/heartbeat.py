@@ -1,6 +1,6 @@
-"""The heartbeat of a run: its own process writes how far it is, and the runner reads it.
+"""The heartbeat of a run: its process writes its progress to a file, and the runner reads the file.
 
-Each run has one small file beside the cache. It goes away when the run ends.
+Each run has one small file in the cache. It is deleted when the run ends.
 """
 
 from __future__ import annotations
@@ -18,20 +18,24 @@ def status_file(digest: str) -> Path:
 
 
 def write_status(digest: str, phase: str, share: float) -> None:
-    """Say how far a run is; called by the run's own process, read by `runner.run_missing`."""
+    """Write the progress of a run. The run's own process calls this, and `runner.run_missing` reads it.
+
+    share: of the run that is done, 0 to 1.
+    """
     status = {**lifeline.own(), "phase": phase, "share": round(float(share), 4), "heartbeat": time.time()}
     runs.write_json(status_file(digest), status, lasting=False)
 
 
 def read_status(digest: str, pid: int | None) -> dict:
-    """How far the run's process `pid` is. It waits while another one, of a second runner, does the run.
+    """Return the progress of the run's process `pid`, with `phase` and `share`.
 
-    None: of the run's process on another machine, which is in a queue until it has said something.
+    The phase is `starting` before the process's first status, and `waiting` while a live process of another
+    runner executes the run. pid None: the process is on another machine, and its first phase is `queued`.
     """
     try:
         status = runs.read_json(status_file(digest))
     except UserError:
-        status = {"pid": 0, "phase": "queued", "share": 0.0}  # nobody has said anything yet
+        status = {"pid": 0, "phase": "queued", "share": 0.0}  # no status has been written yet
     if pid is None or status["pid"] == pid:
         return status
     waits = status["pid"] and lifeline.alive(status)

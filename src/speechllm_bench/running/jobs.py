@@ -1,6 +1,6 @@
-"""One run in one process: prepare, train the stages that are missing, decode, score, record.
+"""One run in one process: prepare, train the missing stages, decode, score, record.
 
-Torch is imported inside the functions: whoever only plans or reports never loads it.
+Torch is imported inside the functions, so that planning and reporting do not load it.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.storage.status import Status
 from speechllm_bench.training import learning_curve
 
-TRAINING = 0.9  # of a run that trains: its share of the work, roughly
+TRAINING = 0.9  # rough share of training in the work of a run that trains
 
 Progress = Callable[[str, float], None]
 
 
 def prepare(config: RunConfig, profile: str, n_workers: int) -> None:
-    """Corpus and encoder frames on disk; what making them took goes to results/<profile>/preparation.json.
+    """Make the corpus and its encoder frames, and record the time in results/<profile>/preparation.json.
 
-    What is there already is not timed: of it the record keeps what it says. MissingInput, before anything is
-    made, where a backbone is still to be fetched.
+    For parts that exist already the record keeps its old times. Raises MissingInput, before anything is made,
+    where a backbone has not been fetched.
     """
     identity.check_fetched(config)
     spoken = preparation.corpus_folder(config.corpus).is_dir()
@@ -47,12 +47,12 @@ def prepare(config: RunConfig, profile: str, n_workers: int) -> None:
     began = time.perf_counter()
     if config.hears:
         preparation.ensure_frames(config, corpus)
-    if not (encoded or config.audio_llm):  # whose frames come on top of an encoder's
+    if not (encoded or config.audio_llm):  # an audio LLM's frames are extra and not timed
         seconds["frames"] = round(time.perf_counter() - began, 2)
     if not seconds:
         return
     file = paths.results(profile) / "preparation.json"
-    if spoken and file.is_file():  # a new corpus leaves nothing of an older record true
+    if spoken and file.is_file():  # with a new corpus the older record is outdated
         seconds = runs.read_json(file)["seconds"] | seconds
     record = {
         "seconds": seconds,
@@ -65,16 +65,17 @@ def prepare(config: RunConfig, profile: str, n_workers: int) -> None:
 
 
 def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
-    """The run's folder, written whole under results/<profile>/runs.
+    """Execute a run and return its folder under results/<profile>/runs, which is written atomically.
 
-    A training that diverges is a result: it is recorded as such, without predictions and score.
+    A diverged training is a result as well: it is recorded, without predictions and score.
+    progress: called with the phase and the share of the run that is done.
     """
     began, started = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     progress("prepare", 0.0)
     if config.precision == "nf4":
         from speechllm_bench.models import four_bit
 
-        four_bit.packing()  # refuses a machine that cannot, before anything is prepared
+        four_bit.packing()  # raises UserError on an unfit machine, before anything is prepared
     corpus = preparation.corpus_of(config)
     frames = preparation.ensure_frames(config, cast(Corpus, corpus)) if config.hears else None
 
@@ -119,13 +120,13 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     record = {
         "digest": identity.run_digest(config),
         "profile": profile,
-        "overrides": overrides.split(profile)[1],  # of --set
+        "overrides": overrides.split(profile)[1],  # settings from --set
         "status": Status.DIVERGED if diverged else Status.OK,
         "config": config.as_stored(),
         "seed": config.seed,
         "stages": [r["digest"] for r in stage_records],
         "adapter_parameters": n_parameters(model.adapter) if model.adapter else 0,
-        "classifier_parameters": n_classifier,  # trained beside the model, and no part of it
+        "classifier_parameters": n_classifier,  # trained with the model, but not part of it
         "trained_parameters": sum(p.numel() for n, p in model.named_parameters() if n in trained)
         + n_classifier,
         "llm_parameters": n_llm,
@@ -145,7 +146,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "examples_per_second": sum(r["examples"] for r in stage_records) / max(seconds["train"], 1e-9),
         "data": {
             "corpus": corpus.fingerprint,
-            "audio": corpus.audio_hashes,  # null where nothing was heard
+            "audio": corpus.audio_hashes,  # null for a run without audio
             "frames": identity.frames_digest(config) if frames else None,
             **_left_out(corpus),
         },
@@ -170,7 +171,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
 
             took, prompts = evaluate(config, model, tokenizer, evaluated, data, folder, told)
             seconds, record["prompt_tokens"]["evaluation"] = seconds | took, prompts
-        # Wall time counts every sitting of a stage, also when another run trained it.
+        # Wall time includes all resumed sessions of a stage, even where another run trained the stage.
         seconds["total"] = sum(seconds.values())
         record["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
         record["wall_seconds"] = record["seconds"]["total"]
@@ -180,21 +181,22 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
 
 
 def _left_out(corpus) -> dict:
-    """Recordings that could not be read, by id (data/corpora/exclusions.py); nothing where all could."""
+    """Return the unreadable recordings by id (data/corpora/exclusions.py); empty where all were readable."""
     found = corpus.info["recipe"].get("excluded")
     return {"excluded": found} if found else {}
 
 
 def _untrained_examples(config: RunConfig, profile: str) -> list[int]:
-    """How many examples the run has to see in each stage: none where it is trained already."""
+    """Return the number of examples to train on in each stage; 0 for a stage that is trained already."""
     digests = (identity.stage_digest(config, index) for index in range(len(config.stages)))
     there = (places.stage_done(profile, digest) for digest in digests)
     return [0 if done else stage.examples for done, stage in zip(there, config.stages, strict=True)]
 
 
 def _encoder_parameters(config: RunConfig) -> int:
-    """Parameters of the speech encoder that a run hears with, and of the decoder where it reads what that
-    recognised.
+    """Return the number of parameters of the run's speech encoder; 0 for a text LLM on gold transcripts.
+
+    A run on ASR transcripts counts the whole recogniser, decoder included.
     """
     if config.evaluation.text == "asr":
         return identity.n_stored(config.encoder.path)
@@ -204,7 +206,10 @@ def _encoder_parameters(config: RunConfig) -> int:
 
 
 def _before(config: RunConfig) -> dict:
-    """What an audio LLM's own training heard and read, where its folder tells; a composite has none."""
+    """Return the speech hours and text tokens of an audio LLM's own pre-training, from its folder's record.
+
+    The values are None for a composite and for a folder without a record.
+    """
     record = {}
     if config.audio_llm:
         file = identity.backbone_folder(config.audio_llm) / "training.json"
@@ -213,15 +218,16 @@ def _before(config: RunConfig) -> dict:
 
 
 def _recognised(config: RunConfig, corpus) -> dict[str, str]:
-    """What a recogniser heard of the splits that a text LLM reads it of."""
+    """Return the ASR transcripts, by utterance id, of the splits where a text LLM reads them."""
     heard = [preparation.ensure_transcripts(config, corpus, split) for split in sorted(config.recognised)]
     return {id: text for split in heard for id, text in split.items()}
 
 
 def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer, data, progress) -> dict:
-    """Load the stage's weights into the model; train and store them first where they are not there.
+    """Load the stage's weights into the model and return the stage's record.
 
-    Locked: of two runs that start from one stage, one trains it and the other waits.
+    A missing stage is trained and stored first. A lock makes sure that only one of several runs trains a
+    shared stage, while the others wait.
     """
     import torch
 
@@ -244,13 +250,13 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             "digest": digest,
             "stage": config.as_stored()["stages"][index],
             "status": fitted.status,
-            "examples": fitted.curve[-1].examples,  # seen: the budget, or fewer where it diverged
+            "examples": fitted.curve[-1].examples,  # the budget, or fewer after divergence
             "seconds": round(fitted.seconds, 2),
             "validation_seconds": round(fitted.validation_seconds, 2),
             **seen.record(),
         }
         trained, dtype = model.trained_parameters(stage.train), None
-        if config.precision == "mixed":  # stored small, and exactly as the runs after it read them
+        if config.precision == "mixed":  # rounded before use, so that later runs load the same weights
             loop.round_to_16_bits(trained)
             dtype = torch.float16
         with runs.whole_folder(folder) as temporary:
@@ -264,9 +270,9 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
 
 
 def evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, progress) -> tuple[dict, dict]:
-    """Decode and score the evaluation split; predictions and score into `folder`.
+    """Decode and score the evaluation split, and write predictions and score to `folder`.
 
-    Returns what it took, in seconds, and the prompts' length, in tokens.
+    Returns the seconds of decoding and scoring, and the prompt lengths in tokens.
     """
     from speechllm_bench.data import questions
     from speechllm_bench.evaluation import answerers, score
@@ -284,7 +290,7 @@ def evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, pr
         for u in utterances
     ]
     heard = utterances
-    if evaluation.audio == "other":  # half the split away: another call's turn, the same for every run
+    if evaluation.audio == "other":  # a turn half the split away: of another call, the same in every run
         half = len(utterances) // 2
         heard = utterances[half:] + utterances[:half]
     if evaluation.answerer != "model":

@@ -1,7 +1,8 @@
-"""Child processes that end with their parent, however the parent ends: also by SIGKILL or a lost terminal.
+"""Child processes that end with their parent, even where SIGKILL or a lost terminal ends the parent.
 
-The parent holds one end of a pipe and the child waits at the other. The system closes the parent's end with
-the parent, which works on Linux and macOS, needs no polling and cannot take another process for the parent.
+The parent holds one end of a pipe, and the child waits at the other end. The system closes the parent's end
+when the parent ends. This works on Linux and macOS, needs no polling and cannot mistake another process for
+the parent.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from collections.abc import Callable, Mapping
 
 import psutil
 
-VARIABLE = "SPEECHLLM_BENCH_LIFELINE"  # the child's end, a file descriptor
+VARIABLE = "SPEECHLLM_BENCH_LIFELINE"  # file descriptor of the child's end
 GRACE_SECONDS = 20  # between asking to stop and killing
 
 
 def start(command: list[str], env: Mapping[str, str], **options) -> subprocess.Popen:
-    """A process in a session of its own that ends with this one, where it calls `watch`.
+    """Start a process in its own session. If it calls `watch`, it ends with this process.
 
-    `options` are those of subprocess.Popen.
+    options: those of subprocess.Popen.
     """
     child_end, own_end = os.pipe()
     try:
@@ -40,14 +41,14 @@ def start(command: list[str], env: Mapping[str, str], **options) -> subprocess.P
         raise
     finally:
         os.close(child_end)
-    vars(process)["lifeline"] = os.fdopen(own_end, "wb")  # closed with the object
+    vars(process)["lifeline"] = os.fdopen(own_end, "wb")  # the end is closed with the Popen object
     return process
 
 
 def watch(before: Callable[[], None] = lambda: None) -> None:
-    """Where this process was started by `start`: end it, and all that it started, once its parent is gone.
+    """End this process and its descendants once its parent is gone, if `start` started it.
 
-    `before` is called first. SIGTERM comes before SIGKILL.
+    before: called first. The processes get SIGTERM, and SIGKILL after a while.
     """
     descriptor = os.environ.pop(VARIABLE, None)
     if descriptor is None:
@@ -56,9 +57,12 @@ def watch(before: Callable[[], None] = lambda: None) -> None:
 
 
 def keep_interrupts() -> None:
-    """An interrupt that comes while C code calls back is printed and lost: it is sent once more then."""
+    """Install a hook that sends an interrupt again if it came in a callback from C code.
+
+    Python only prints such a KeyboardInterrupt and then loses it.
+    """
     if sys.unraisablehook is not sys.__unraisablehook__:
-        return  # of a test runner
+        return  # a test runner has installed its own hook
 
     def hook(unraisable) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
@@ -80,12 +84,15 @@ def _wait(descriptor: int, before: Callable[[], None]) -> None:
 
 
 def _end() -> None:
-    """SIGTERM, and after a while SIGKILL, for this process: its main thread may be cleaning up."""
+    """End this process tree. The main thread may be cleaning up, so SIGKILL follows SIGTERM after a while."""
     end_tree(os.getpid(), GRACE_SECONDS)
 
 
 def end_tree(pid: int, grace: float) -> None:
-    """End a process and all below it, each of which may be a group of its own: SIGTERM, then SIGKILL."""
+    """End a process and all its descendants, which may be in other process groups.
+
+    They get SIGTERM first, then SIGKILL. grace: seconds to wait after each signal.
+    """
     for end in (psutil.Process.terminate, psutil.Process.kill):
         with contextlib.suppress(psutil.NoSuchProcess):
             parent = psutil.Process(pid)
@@ -97,12 +104,12 @@ def end_tree(pid: int, grace: float) -> None:
 
 
 def own() -> dict:
-    """Facts that tell this process from all others; numbers alone are given away again."""
+    """Return what identifies this process. The pid alone does not, because the system reuses pids."""
     return {"pid": os.getpid(), "born": psutil.Process().create_time(), "host": platform.node()}
 
 
 def alive(process: dict) -> bool:
-    """Whether a process that called itself so by `own` goes on; nobody can tell of another host: it does."""
+    """Return whether a process is alive. process: its `own()`. A process on another host counts as alive."""
     if process.get("host", platform.node()) != platform.node():
         return True
     try:

@@ -1,4 +1,4 @@
-"""What runs need and none should compute twice: the corpus on disk, its encoder frames, its recognition."""
+"""Shared inputs of runs, computed once: the corpus on disk, its encoder frames, its ASR transcripts."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from speechllm_bench.settings.profiles import Profile
 from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.storage.schema import Utterance
 
-WORDS_A_SECOND = 2.8  # of the neural voices
-SYNTHESIS_COST = 0.37  # core-seconds a second of speech, where one utterance in six is Piper's
-CHUNK = 1000  # utterances whose audio is sorted by length at a time, so that memory stays small
+WORDS_A_SECOND = 2.8  # speaking rate of the neural voices
+SYNTHESIS_COST = 0.37  # core-seconds per second of speech, where Piper speaks one utterance in six
+CHUNK = 1000  # utterances whose audio is loaded and sorted by length at a time, to limit memory
 
 
 def corpus_folder(corpus: CorpusConfig) -> Path:
@@ -32,17 +32,17 @@ def corpus_folder(corpus: CorpusConfig) -> Path:
 
 
 def clips_folder() -> Path:
-    """Where clean neural speech is kept, clip by clip."""
+    """Return the folder of clean neural speech, which is stored clip by clip."""
     return paths.cache() / "clips" / runs.digest(corpora.neural_speech_recipe())
 
 
 def frames_folder(config: RunConfig, corpus: CorpusConfig | None = None) -> Path:
-    """Of a corpus, None: the one that is trained on."""
+    """Return the frames folder of `corpus`; None means the training corpus."""
     return paths.cache() / "frames" / identity.frames_digest(config, corpus)
 
 
 def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
-    """The corpus from disk; where it is not there, spoken first or its recordings read."""
+    """Return the corpus from disk. Where it is missing, synthesise it or read its recordings first."""
     utterances, recipe = partial(corpora.utterances, corpus), partial(corpora.recipe, corpus.name)
     recording = corpora.recording(corpus.name)
     clips = clips_folder() if corpora.speaks_slowly(corpus.name) else None
@@ -50,7 +50,7 @@ def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
 
 
 def corpus_of(config: RunConfig) -> Corpus | Unspoken:
-    """The corpus as a run needs it: spoken, or its texts alone where nothing of it is heard."""
+    """Return the training corpus as the run needs it: with audio, or only its texts if no audio is needed."""
     return _as_needed(config, config.corpus)
 
 
@@ -62,7 +62,7 @@ def _as_needed(config: RunConfig, corpus: CorpusConfig) -> Corpus | Unspoken:
 
 
 def heard(study: Study, profile: Profile) -> list[CorpusConfig]:
-    """The corpora that a study's variants are trained and tested on, as far as the profile names them."""
+    """Return the corpora for training and testing of a study's variants, as far as the profile names them."""
     variants = [study.variant(name) for name in study.variants]
     named = {role for v in variants for role in (v.corpus, v.evaluation.corpus) if role}
     roles = named & set(profile.corpora)
@@ -70,10 +70,10 @@ def heard(study: Study, profile: Profile) -> list[CorpusConfig]:
 
 
 def leave_out(used: Iterable[CorpusConfig], skip_missing: bool) -> None:
-    """Tell how many recordings the corpora are without; with `skip_missing`, find those first."""
+    """Print how many recordings of the corpora are left out. skip_missing: find unreadable ones first."""
     for corpus in {repr(corpus): corpus for corpus in used}.values():
         if skip_missing:
-            with contextlib.suppress(MissingInput):  # of a whole corpus, which the plan tells
+            with contextlib.suppress(MissingInput):  # the whole corpus is missing, which the plan reports
                 corpora.skip_missing(corpus)
         if left_out := corpora.left_out(corpus):
             record = exclusions.record_file(corpus.name).relative_to(paths.home())
@@ -85,34 +85,34 @@ def leave_out(used: Iterable[CorpusConfig], skip_missing: bool) -> None:
 
 
 def ensure_frames(config: RunConfig, corpus: Corpus) -> FrameStore:
-    """Frames of all the corpus's splits but the zoo's, encoded first where they are not there.
+    """Return the frames of all splits of the corpus except the zoo's; encode them first where missing.
 
-    By the run's encoder, or by its audio LLM's tower.
+    The run's encoder or its audio LLM's tower computes them.
     """
     return _ensure_encoded(config, corpus, frames_folder(config))
 
 
 def ensure_extra(name: str, n_workers: int = 1) -> Corpus:
-    """A corpus of `identity.EXTRA` from disk, spoken first where it is not there."""
+    """Return a corpus of `identity.EXTRA` from disk; synthesise it first where missing."""
     folder = paths.cache() / "corpora" / f"{name}-{identity.extra_digest(name)}"
     return _ensure_spoken(folder, *identity.EXTRA[name], n_workers)
 
 
 def ensure_extra_frames(config: RunConfig, name: str) -> FrameStore:
-    """Its frames, as `ensure_frames` has them of a run's own corpus."""
+    """Return the frames of an `identity.EXTRA` corpus, as `ensure_frames` does for the run's own corpus."""
     folder = paths.cache() / "frames" / identity.extra_frames_digest(config, name)
     return _ensure_encoded(config, ensure_extra(name), folder)
 
 
 def evaluated_corpus(config: RunConfig, corpus: Corpus | Unspoken) -> Corpus | Unspoken:
-    """The one that the evaluation split is of: `corpus`, which the run is trained on, or another one."""
+    """Return the corpus of the evaluation split: `corpus`, on which the run is trained, or another one."""
     if config.evaluation.corpus:
         return _as_needed(config, config.evaluation.corpus)
     return ensure_extra("languages") if config.evaluation.split in LANGUAGES else corpus
 
 
 def evaluated_frames(config: RunConfig, corpus: Corpus) -> FrameStore | None:
-    """Frames of an `evaluated_corpus` that is another one; None where nothing is heard."""
+    """Return the frames of an `evaluated_corpus` other than the training corpus; None for a text LLM."""
     if not config.hears:
         return None
     if config.evaluation.corpus:
@@ -121,7 +121,7 @@ def evaluated_frames(config: RunConfig, corpus: Corpus) -> FrameStore | None:
 
 
 def ensure_transcripts(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
-    """What the encoder's own decoder hears in each utterance of a split, by id; recognised where missing."""
+    """Return Whisper's ASR transcripts of a split by utterance id; compute them first where missing."""
     file = places.transcripts_file(config, split)
     with runs.lock(file):
         if not file.is_file():
@@ -130,7 +130,7 @@ def ensure_transcripts(config: RunConfig, corpus: Corpus, split: str) -> dict[st
 
 
 def ensure_shipped(corpus: CorpusConfig, turns: Path) -> Corpus:
-    """The test splits that the repository ships the audio of, as a corpus on disk."""
+    """Return the test splits whose audio is in the repository, as a corpus on disk."""
     from speechllm_bench.data.corpora import shipped
 
     utterances = shipped.shipped_utterances(corpus, turns)
@@ -141,7 +141,7 @@ def ensure_shipped(corpus: CorpusConfig, turns: Path) -> Corpus:
 
 
 def ensure_shipped_frames(config: RunConfig, corpus: Corpus, split: str) -> FrameStore:
-    """Encoder frames of a split of a shipped corpus."""
+    """Return the encoder frames of a split of a shipped corpus; encode them first where missing."""
     encoder = config.encoder
     made_by = (
         identity.backbone_hash(encoder.path),
@@ -173,7 +173,7 @@ def _ensure_spoken(
 
 
 def _tell_synthesis(utterances: dict[str, list[Utterance]], clips: Path, n_workers: int) -> None:
-    """Say what speaking will take, before it starts."""
+    """Print how long the synthesis will take, before it starts."""
     kept = Clips(clips)
     missing = [
         u for split in utterances.values() for u in split if u.voice and not kept.has(u.transcript, u.voice)
@@ -192,7 +192,7 @@ def _tell_synthesis(utterances: dict[str, list[Utterance]], clips: Path, n_worke
 def _ensure_encoded(
     config: RunConfig, corpus: Corpus, folder: Path, splits: Sequence[str] | None = None
 ) -> FrameStore:
-    """splits: what to encode of the corpus; None: all of it."""
+    """Return the frames in `folder`; encode `splits` (None: all) first where it is missing."""
     with runs.lock(folder):
         if not folder.is_dir():
             _encode(config, corpus, folder, splits or corpus.splits)

@@ -1,7 +1,7 @@
-"""Short trials of the models of a plan on this machine: some steps of training, and some answers.
+"""Probes: short trials of a plan's models on this machine, with a few training steps and answers.
 
-Each is the last stage of a run of the plan, on the first turns of its corpus, by the suite's own stages. What
-is trained is thrown away.
+Each probe is the last stage of a run of the plan, on the first turns of its corpus, with the usual training
+code. The trained weights are discarded.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from speechllm_bench.running import preparation
 from speechllm_bench.settings.config import RunConfig
 from speechllm_bench.storage import leftovers, paths, runs
 
-TURNS = 160  # of training: enough lengths
-WARM = 3  # steps that are not counted
+TURNS = 160  # training turns: enough for typical lengths
+WARM = 3  # warm-up steps, which are not timed
 Tell = Callable[[str], None]
 
 
 def probe_missing(plan: Plan, tell: Tell) -> None:
-    """Probe what the plan wants and nobody has probed on this kind of device; each is kept once it is done.
+    """Do the probes of the plan that are not stored for this kind of device; store each when it is done.
 
-    Raises UserError where a model or corpus is missing or memory runs out.
+    tell: called with one sentence per probe. Raises UserError where a model or corpus is missing or memory
+    runs out.
     """
     profile, found = plan.profile.profile, probes.known(plan.profile.profile)
     for name, run in probes.wanted(plan).items():
@@ -45,7 +46,7 @@ def device_name() -> str:
 
 
 def shortened(config: RunConfig) -> RunConfig:
-    """The run's last stage alone, for `STEPS` steps on gold, with the first turns of its corpus."""
+    """Return the run with only its last stage, `STEPS` steps on gold, and the first turns of its corpus."""
     sizes = {"train": TURNS, "validation": ANSWERS}
     stages = []
     for stage in config.stages[-1:]:
@@ -64,7 +65,7 @@ def shortened(config: RunConfig) -> RunConfig:
 
 
 class _Clock:
-    """A follower of a training that notes when each step ended."""
+    """A follower of a training that records the time at the end of each step."""
 
     def __init__(self):
         self.ends: list[float] = []
@@ -82,7 +83,7 @@ class _Clock:
 
 
 def probe(config: RunConfig) -> Probe:
-    """Measure one; a run that trains nothing is measured in its answers alone."""
+    """Measure a run's model. Where the run trains nothing, only its answers are measured."""
     import torch
 
     from speechllm_bench.data import corpora
@@ -121,7 +122,7 @@ def probe(config: RunConfig) -> Probe:
 
 
 def _decode(config: RunConfig, model, tokenizer, corpus, data) -> float:
-    """Seconds an answer as long as gold is: a model of a few steps does not know when to end."""
+    """Return the seconds of an answer of gold length. A model of a few steps does not end its answers."""
     from speechllm_bench.data import questions
     from speechllm_bench.models.decoding import decode
 
@@ -139,6 +140,6 @@ def _decode(config: RunConfig, model, tokenizer, corpus, data) -> float:
         max_new_tokens=asked.trace_tokens or asked.max_new_tokens, beams=asked.beams or 1,
     )  # fmt: skip
     spent = time.perf_counter() - began
-    longest = max(prediction.n_tokens for prediction in said)  # a batch takes as long as that
+    longest = max(prediction.n_tokens for prediction in said)  # it sets a batch's time
     gold = statistics.mean(len(tokenizer(example.target)["input_ids"]) + 1 for example in examples)
     return spent / len(said) * min(1.0, gold / longest)

@@ -1,7 +1,7 @@
-"""Runs what is missing of a plan, several at a time, on an executor: this machine, Ray or Slurm.
+"""The runner executes the missing runs of a plan, several at a time, on this machine, Ray or Slurm.
 
-A run that fails, is killed or takes too long is recorded and the others go on. Nothing finished is ever
-lost: a run folder appears whole or not at all, and a stopped run resumes from its checkpoint.
+A run that fails, is killed or takes too long is recorded, and the others continue. No finished work is lost:
+a run folder is written atomically, and a stopped run resumes from its checkpoint.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from speechllm_bench.storage.status import Status
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 20  # between asking a run to stop and killing it
-LOG_SECONDS = 60  # between two lines of progress where nobody watches a bar
-BUSY_SECONDS = 10  # until a run is tried again that another runner is doing, or trains a stage of
-LEAST_DISK = 2**30  # bytes
-LOG_LINES = 20  # of a failed run's log that its record keeps
+LOG_SECONDS = 60  # between two progress lines where the output is not a terminal or notebook
+BUSY_SECONDS = 10  # before a run is retried that another runner executes, or one of whose stages it trains
+LEAST_DISK = 2**30  # bytes that must be free
+LOG_LINES = 20  # last lines of a failed run's log that its record keeps
 
 Command = Callable[[Run, int], list[str]]
-"""From a run and its number of threads to the command line of its process."""
+"""A function from a run and its number of threads to the command line of its process."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class _Active:
     run: Run
     job: Job
     log: Path
-    started: float  # monotonic; waiting for another process, or in a queue, does not count
+    started: float  # monotonic seconds; reset while the job waits for another process or in a queue
 
 
 def run_command(run: Run, threads: int) -> list[str]:
@@ -70,11 +70,11 @@ def run_missing(
     prepare: Command = prepare_command,
     executor: str = "local",
 ) -> Outcome:
-    """Run what is missing on one of `executors.EXECUTORS`, `jobs` runs at a time (default: as many as it has
-    room for).
+    """Execute the missing runs on one of `executors.EXECUTORS`, `jobs` at a time.
 
-    Prints the plan and shows one progress bar. Raises UserError where the corpus cannot be prepared or
-    the disk is full, KeyboardInterrupt after it stopped the runs.
+    jobs: None is as many as the executor has room for. Prints the plan and shows one progress bar. Raises
+    UserError where the corpus cannot be prepared or the disk is full. Raises KeyboardInterrupt after Ctrl-C
+    has stopped the runs.
     """
     started = time.monotonic()
     if not plan.missing:
@@ -101,43 +101,43 @@ def run_missing(
 
 
 def at_once(profile: str) -> int:
-    """How many runs of a profile go on together on this machine by default."""
+    """Return the default number of parallel runs of a profile on this machine."""
     return machine.at_once(machine.gpus(), run_memory(profile))
 
 
 def free_disk() -> int:
-    """Bytes free where results are kept, or will be: the folder itself may not be there yet."""
+    """Return the free bytes on the disk of the results folder, which may not exist yet."""
     home = paths.home()
     return shutil.disk_usage(next(p for p in (home, *home.parents) if os.path.exists(p))).free
 
 
 def next_run(pending: Iterable[Run], active: Iterable[Run]) -> Run | None:
-    """The first pending run that would not wait for what an active one is making."""
+    """Return the first pending run that needs nothing that an active run is making; None if there is none."""
     taken = set().union(*(run.makes() for run in active))
     return next((run for run in pending if not run.makes() & taken), None)
 
 
 def owners_first(missing: Sequence[Run]) -> list[Run]:
-    """Runs in the plan's order, but those first that make what most others want as well."""
+    """Sort runs by how much other runs share of what they make, most first; ties keep the plan's order."""
     wanted = Counter(made for run in missing for made in run.makes())
     return sorted(missing, key=lambda run: -sum(wanted[made] - 1 for made in run.makes()))
 
 
 def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], list[dict]]:
-    from tqdm.auto import tqdm  # the notebook's bar in a notebook
+    from tqdm.auto import tqdm  # shows a widget in a notebook
 
     pending = owners_first(plan.missing)
     active: list[_Active] = []
     finished: list[Run] = []
     failures: list[dict] = []
     threads = max(1, cores() // place.at_once)
-    again: dict[str, float] = {}  # when a busy run is tried again, by its digest
+    again: dict[str, float] = {}  # digest -> time when a busy run is retried
     memory = {run.digest: gpu_gib(run.config) if place.with_gpus else 0.0 for run in pending}
-    # Elsewhere a job that waits takes nobody's turn: it has a queue behind it.
+    # Only a local job that waits would block others. The other executors have queues.
     leave: list[str] = ["--unless-busy"] if isinstance(place, local.Local) else []
     limit = plan.profile.time_limit_minutes * 60
     form = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]{postfix}"
-    # A run that trains is worth many that share its stages, or the bar's own estimate would be far off.
+    # Weighted by expected time: a run that trains takes much longer than runs that share its stages.
     weights = run_seconds(plan)
     bar = tqdm(total=sum(weights.values()), desc=f"{len(pending)} runs", bar_format=form)
     watched = sys.stderr.isatty() or "ipykernel" in sys.modules
@@ -168,7 +168,7 @@ def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], 
             phases = list(zip(active, said, strict=True))
             bar.n = sum(weights.values()) - sum(weights[run.digest] for run in pending)
             bar.n -= sum(weights[job.run.digest] * (1 - status["share"]) for job, status in phases)
-            bar.n = max(0.0, round(bar.n, 3))  # a rest of rounding is no progress to estimate by
+            bar.n = max(0.0, round(bar.n, 3))  # rounding errors would disturb tqdm's estimate
             told = ", ".join(f"{job.run.variant} {status['phase']}" for job, status in phases)
             bar.set_postfix_str(told, refresh=False)
             if time.monotonic() - shown >= interval:
@@ -203,7 +203,10 @@ def _start(place: Executor, run: Run, command: list[str], threads: int, gib: flo
 
 
 def _ended(job: _Active, limit: float) -> Status | None:
-    """How a job ended: ok, busy, failed, killed or timeout; None while it goes on."""
+    """Return how a job ended (ok, busy, failed, killed or timeout), or None while it runs.
+
+    limit: seconds after which a job is stopped.
+    """
     code = job.job.code()
     if code is not None:
         done = code == 0 and places.run_done(job.run.profile, job.run.digest)
@@ -249,7 +252,7 @@ def _record_failure(job: _Active, status: str, message: str) -> dict:
 
 
 def _stop(active: list[_Active]) -> None:
-    """Ask every job to end, wait, then kill what is left of them."""
+    """Ask every job to stop, wait up to `GRACE_SECONDS`, then kill what is left."""
     for one in active:
         one.job.ask_to_stop()
     deadline = time.monotonic() + GRACE_SECONDS
@@ -260,14 +263,14 @@ def _stop(active: list[_Active]) -> None:
 
 
 def needs(config: RunConfig) -> str:
-    """A key that tells runs apart that need another corpus, or other encoder frames of it."""
+    """Return a key that is equal for runs that need the same corpus and the same encoder frames."""
     hears = (config.audio_llm or config.encoder.model_dump()) if config.hears else None
     return runs.digest(config.corpus.model_dump(), hears)
 
 
 def _prepare(place: Executor, command: list[str], run: Run, minutes: int) -> None:
-    """A corpus and its encoder frames, before the runs and by all cores: a job of its own."""
-    # A terminal shows the bars, a notebook's kernel has none, and another machine neither.
+    """Make a corpus and its encoder frames before the runs, in a job of its own on all cores."""
+    # The progress bars need a terminal. A notebook's kernel and another machine have none.
     seen = sys.stderr.isatty() and isinstance(place, local.Local)
     log = _emptied(paths.results(run.profile) / "logs" / "prepare.log")
     gib = gpu_gib(run.config) if place.with_gpus else 0.0
@@ -279,13 +282,13 @@ def _prepare(place: Executor, command: list[str], run: Run, minutes: int) -> Non
         _stop([_Active(run, job, log, 0.0)])
         raise
     if code:
-        _check_disk()  # a full one holds no log that could say so
+        _check_disk()  # a full disk may hold no log that says so
         why = "the message is above" if seen else _last_line(log, f"exit code {code}")
         raise UserError(f"corpus and encoder frames could not be prepared: {why}")
 
 
 def _emptied(log: Path) -> Path:
-    """An empty log, to be appended to, so that two runners' processes do not write over each other."""
+    """Empty a log file. Processes append to it, so that those of two runners do not overwrite each other."""
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
     return log

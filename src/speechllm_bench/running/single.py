@@ -1,4 +1,7 @@
-"""One run in this process, held against others that want it as well, and its progress."""
+"""Executes one run in this process.
+
+A lock keeps other processes from doing the same run, and a heartbeat file shows its progress.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ from speechllm_bench.storage import paths, runs
 
 
 def execute(run: Run, unless_busy: bool = False) -> str:
-    """Execute a run, unless it is there; says where. Another process that is at it is waited for.
+    """Execute a run unless it is done, and return a sentence with its folder.
 
-    unless_busy: Busy is raised in place of waiting, also where another process trains a stage of the run.
+    If another process executes the run, this one waits. unless_busy: raise Busy instead of waiting, also
+    where another process trains a stage of the run.
     """
 
     def refuse() -> None:
@@ -37,7 +41,7 @@ def execute(run: Run, unless_busy: bool = False) -> str:
 
 @contextlib.contextmanager
 def _progress(run: Run) -> Iterator[Callable[[str, float], None]]:
-    """Takes a run's progress to its status file, and to a bar where somebody sits at a terminal."""
+    """Yield a function that writes a run's progress to its status file, and to a bar at a terminal."""
     from tqdm import tqdm
 
     form = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]{postfix}"

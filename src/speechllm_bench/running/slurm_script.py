@@ -1,4 +1,4 @@
-"""A plan as a shell script that submits its runs to Slurm, without any package: `export-slurm`."""
+"""A shell script that submits a plan's runs to Slurm with `sbatch` only (command `export-slurm`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from speechllm_bench.planning.studies import Plan
 from speechllm_bench.running import runner
 from speechllm_bench.storage import paths
 
-DATA = ("SPEECHLLM_BENCH_DATA", "HF_HOME", "HF_HUB_CACHE")  # where corpora and models lie
+DATA = ("SPEECHLLM_BENCH_DATA", "HF_HOME", "HF_HUB_CACHE")  # variables with the places of corpora and models
 HEAD = """#!/bin/bash
 # Runs of profile {profile}: {n}. Start it on a machine that has sbatch: bash FILE.
 # What the cluster needs besides stands in SBATCH_PARTITION, SBATCH_ACCOUNT and the like.
@@ -31,7 +31,10 @@ submit() {{ # name, jobs that come before, command
 
 
 def script(plan: Plan, threads: int) -> str:
-    """Bash: jobs that prepare what runs need, then one a run, owners of shared stages first."""
+    """Return the bash script: preparation jobs first, then one job per run.
+
+    Runs that train shared stages come before the runs that use them.
+    """
     lines: list[str] = []
     prepared: dict = {}
     made: dict = {}
@@ -53,7 +56,7 @@ def script(plan: Plan, threads: int) -> str:
 
 
 def _exports() -> str:
-    """Where jobs find results, and studies of the user's own."""
+    """Return export lines for the home folder, the user's own studies, corpora and models."""
     found = {"SPEECHLLM_BENCH_HOME": str(paths.home())}
     found |= {name: os.environ[name] for name in (paths.OWN_EXPERIMENTS, *DATA) if os.environ.get(name)}
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in found.items())

@@ -1,4 +1,4 @@
-"""Wants of a machine, each told in one sentence: disk, memory, the right to write."""
+"""Problems of the machine, each reported in one sentence: full disk, low memory, no write permission."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ NO_MEMORY = re.compile(
     r"allocate memory|out of memory|bad_alloc|os error 12\b|failed to map segment|can't start new thread",
     re.I,
 )
-"""How torch, safetensors, the loader of shared libraries and Python say that memory is short."""
+"""Error texts of torch, safetensors, the shared-library loader and Python for too little memory."""
 
 
 def sentence(error: Exception) -> str | None:
-    """The sentence in place of a traceback; None: it is no want of the machine."""
+    """Return the sentence to show instead of a traceback; None if the error is no problem of the machine."""
     number = error.errno if isinstance(error, OSError) else None
     file = error.filename if isinstance(error, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT):
-        where = file or paths.home()  # a write that fails does not say of what file
+        where = file or paths.home()  # a failed write does not name its file
         return f"no space left on the disk ({where}); make room and start again, finished runs stay"
     if number in (errno.EACCES, errno.EPERM, errno.EROFS) and file:
         return _forbidden(Path(str(file)))
@@ -34,7 +34,7 @@ def sentence(error: Exception) -> str | None:
 
 
 def _forbidden(file: Path) -> str | None:
-    """None for a file that is not of the home: that would be a mistake of this suite."""
+    """Return the sentence for a file without permission; None outside the home, where it would be a bug."""
     place, home = file.absolute(), paths.home()
     if place != home and home not in place.parents:
         return None

@@ -1,7 +1,7 @@
-"""Executors: where runs are executed. One interface, with a backend each for this machine, Ray and Slurm.
+"""Executors: one interface, with a backend for this machine, for Ray and for Slurm.
 
-An executor starts command lines and says how they ended; which runs are started when is the runner's matter.
-Every command line is the suite's own, so that a run is the same wherever it is executed.
+An executor starts command lines and reports their exit codes. The runner decides which run starts when. Every
+command line is one of this suite, so a run is the same on every executor.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True)
 class Task:
-    """A command line with what it needs."""
+    """A command line and the resources that it needs."""
 
     name: str
     command: list[str]
-    log: Path | None  # the file that its output is appended to; None: the terminal of this process
+    log: Path | None  # its output is appended to this file; None: the terminal of this process
     threads: int
-    gpu_gib: float  # of GPU memory; 0: no GPU
-    minutes: int  # after which it is stopped
+    gpu_gib: float  # GiB of GPU memory; 0: no GPU
+    minutes: int  # time limit
 
     @property
     def settings(self) -> dict[str, str]:
-        """Environment variables beside those of this process."""
+        """Environment variables in addition to those of this process."""
         return {name: str(self.threads) for name in THREAD_VARIABLES} | {"TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -38,31 +38,31 @@ class Job(Protocol):
 
     @property
     def pid(self) -> int | None:
-        """The number of its process, where that is a child of this one."""
+        """The process id, if the job is a child of this process; else None."""
 
     def code(self) -> int | None:
-        """The exit code, below 0 the signal that ended it; None while it goes on or waits for its turn."""
+        """Return the exit code, or minus the signal that ended the job; None while it runs or is queued."""
 
     def ask_to_stop(self) -> None:
-        """SIGTERM, on which a run keeps a checkpoint."""
+        """Send SIGTERM, at which a run writes a checkpoint."""
 
     def kill(self) -> None:
-        """The end of the process and of all that it started."""
+        """Kill the process and all that it started."""
 
 
 class Executor(Protocol):
-    """A place for runs. `close` gives back what it holds; jobs are stopped before."""
+    """A place for runs. `close` releases its resources; the jobs must have been stopped before."""
 
     @property
     def at_once(self) -> int:
-        """How many jobs may be there at a time, those included that wait for their turn."""
+        """The largest number of jobs at a time, including jobs that wait in a queue."""
 
     @property
     def with_gpus(self) -> bool:
-        """Whether jobs are given GPUs, by their need of memory."""
+        """Whether jobs get GPUs, according to the memory that they need."""
 
     def room(self, gpu_gib: float) -> bool:
-        """Whether a job with this need of GPU memory can be started now."""
+        """Return whether a job that needs this much GPU memory (GiB) can start now."""
 
     def start(self, task: Task) -> Job: ...
 
@@ -70,10 +70,10 @@ class Executor(Protocol):
 
 
 def executor(name: str, jobs: int | None = None) -> Executor:
-    """The executor of a name in `EXECUTORS`; jobs: at most so many at a time; None: as many as there
-    is room for.
+    """Return the executor of a name in `EXECUTORS`.
 
-    UserError where the package that it needs is not installed.
+    jobs: the largest number of jobs at a time; None is as many as there is room for. Raises UserError where
+    the executor's package is not installed.
     """
     try:
         if name == "ray":

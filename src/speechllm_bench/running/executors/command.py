@@ -1,4 +1,4 @@
-"""A command line as a function that another machine can be sent: `Command`."""
+"""`Command`: a command line as a function that can be sent to another machine."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from speechllm_bench.running import lifeline
 from speechllm_bench.running.executors import Task
 from speechllm_bench.storage import paths
 
-GRACE_SECONDS = 60  # for a checkpoint
+GRACE_SECONDS = 60  # time to write a checkpoint
 CARRIED = (
     "SPEECHLLM_BENCH_",
     "HF_",
-)  # beginnings of the variables that say where results, data and models lie
+)  # prefixes of the variables with the places of results, data and models
 
 
 class Command:
-    """Called, it runs the line and gives its exit code; the process ends with the one that called."""
+    """Runs the command line when called, and returns its exit code. The process ends with the caller."""
 
     def __init__(self, task: Task):
         named = {name: value for name, value in os.environ.items() if name.startswith(CARRIED)}
-        named.pop(lifeline.VARIABLE, None)  # of this process alone
+        named.pop(lifeline.VARIABLE, None)  # valid in this process only
         self.settings = {**named, "SPEECHLLM_BENCH_HOME": str(paths.home()), **task.settings}
         self.line, self.log, self.folder = list(task.command), str(task.log), os.getcwd()
         self.process: subprocess.Popen | None = None
@@ -40,6 +40,6 @@ class Command:
             raise
 
     def stop(self) -> None:
-        """SIGTERM, on which a run keeps a checkpoint, and SIGKILL for what is left."""
+        """Send SIGTERM, at which a run writes a checkpoint, then SIGKILL to what is left."""
         if self.process and self.process.poll() is None:
             lifeline.end_tree(self.process.pid, GRACE_SECONDS)

@@ -1,8 +1,9 @@
-"""A fork server: a process that has imported what every run imports, and forks a child for each run.
+"""A fork server: a process that has imported the modules of a run, and forks a child for each run.
 
-So torch, transformers and peft are imported once and not by every run. A child is a process of its own: it
-crashes alone, and its memory goes back to the system with it. The server computes nothing, since forking a
-process in which torch runs threads is unsafe. Linux alone: libraries of other systems do not stand a fork.
+So torch, transformers and peft are imported once and not in every run. A child is a process of its own: a
+crash affects no other run, and its memory is freed when it ends. The server computes nothing, because forking
+a process with running torch threads is unsafe. It is used on Linux only, because system libraries elsewhere
+are not fork-safe.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ PRELOADED = (
     "speechllm_bench.training.stages",
 )
 POLL_SECONDS = 0.1
-GONE = -signal.SIGKILL  # the code of children whose server is gone
+GONE = -signal.SIGKILL  # exit code of children whose server is gone
 
 
 @dataclass(eq=False)
 class Forked:
-    """A child of the server, as `subprocess.Popen` has it."""
+    """A child of the server, with the interface of `subprocess.Popen` that the executor uses."""
 
     server: ForkServer
     pid: int
@@ -56,15 +57,15 @@ class Forked:
 
 @dataclass(eq=False)
 class ForkServer:
-    """The server as its parent has it; it ends, and all its children with it, when the parent does."""
+    """The parent's handle of the server. The server and all its children end with the parent."""
 
     preloaded: Sequence[str] = PRELOADED
-    _codes: dict[int, int] = field(default_factory=dict)  # of children that ended, by pid
-    _told: list[int] = field(default_factory=list)  # children that were started and not asked for
-    _rest: bytes = b""  # of an answer that was cut
+    _codes: dict[int, int] = field(default_factory=dict)  # exit codes by pid, of ended children
+    _told: list[int] = field(default_factory=list)  # pids of started children that `start` has not returned
+    _rest: bytes = b""  # an incomplete line of an answer
 
     def __post_init__(self) -> None:
-        # Threads are the children's matter; they say how many before torch has any.
+        # One thread in the server; each child sets its own number before torch starts threads.
         env = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self._process = lifeline.start(
             [sys.executable, "-m", __name__, *self.preloaded],
@@ -81,9 +82,10 @@ class ForkServer:
     def start(
         self, module: str, arguments: Sequence[str], settings: Mapping[str, str], log: Path, threads: int
     ) -> Forked | None:
-        """`python -m module arguments` in a child that leads a process group; None where the server is gone.
+        """Run `python -m module arguments` in a child that leads a process group; None if the server is gone.
 
-        settings: environment variables beside the server's. log: what the output is appended to.
+        settings: environment variables in addition to the server's. log: file to which the output is
+        appended.
         """
         request: dict[str, object] = {
             "module": module,
@@ -100,9 +102,9 @@ class ForkServer:
         return Forked(self, self._told.pop()) if self._told else None
 
     def code(self, pid: int, wait: bool = False) -> int | None:
-        """The exit code of a child, below 0 the signal that ended it; None while it goes on.
+        """Return the exit code of a child, or minus the signal that ended it; None while it runs.
 
-        wait: until anything has ended.
+        wait: block until the server reports something.
         """
         if pid not in self._codes and not self._gone:
             self._listen(None if wait else 0)
@@ -114,7 +116,7 @@ class ForkServer:
         self._answers.close()
 
     def _listen(self, seconds: float | None) -> None:
-        """Take what the server says within this time; None: until it says something."""
+        """Read the server's answers. seconds: how long to wait for one; None waits without a limit."""
         if not select.select([self._answers], [], [], seconds)[0]:
             return
         said = os.read(self._answers.fileno(), 2**16)
@@ -123,24 +125,24 @@ class ForkServer:
         for line in lines:
             pid, code = json.loads(line)
             if code is None:
-                self._codes.pop(pid, None)  # numbers are given away again
+                self._codes.pop(pid, None)  # the system reuses pids
                 self._told.append(pid)
             else:
                 self._codes[pid] = code
 
 
 def serve(preloaded: Sequence[str]) -> None:
-    """Answer requests until standard input closes; the whole life of the server.
+    """Answer requests until standard input closes. This is the main loop of the server.
 
-    An answer is a line of JSON: a pid, and null where the child was started or the code that it ended with.
+    An answer is a line of JSON: a pid, and null for a started child or the exit code of an ended one.
     """
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # nothing that an import prints may end up among the answers
+    os.dup2(2, 1)  # so that output of imports does not mix with the answers
     os.environ.pop(lifeline.VARIABLE, None)
     for module in preloaded:
         importlib.import_module(module)
     sys.stdout.flush()
-    gc.freeze()  # so that a child's collector does not copy what it shares
+    gc.freeze()  # so that garbage collection in a child does not copy shared memory
     child_end, own_end = os.pipe()
     while True:
         ready, _, _ = select.select([0], [], [], POLL_SECONDS)
@@ -159,14 +161,14 @@ def serve(preloaded: Sequence[str]) -> None:
 
 
 def _ended() -> Iterator[tuple[int, int]]:
-    """Children that have ended, with their codes."""
-    with contextlib.suppress(ChildProcessError):  # there is none
+    """Yield the pids and exit codes of ended children."""
+    with contextlib.suppress(ChildProcessError):  # there are no children
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
             yield found[0], os.waitstatus_to_exitcode(found[1])
 
 
 def _lead_a_group(pid: int) -> None:
-    """Called by the child and by the server, of whom nobody knows who comes first."""
+    """Make `pid` lead a process group. Child and server both call this, because either may be first."""
     with contextlib.suppress(OSError):
         os.setpgid(pid, pid)
 
@@ -174,7 +176,7 @@ def _lead_a_group(pid: int) -> None:
 def _run(
     lifeline_end: int, module: str, arguments: list[str], settings: dict[str, str], log: str, threads: int
 ) -> None:
-    """In a child: what `python -m` does; SystemExit where the module raises it."""
+    """Do in a child what `python -m` does. Raises SystemExit where the module does."""
     _lead_a_group(0)
     os.environ |= settings | {lifeline.VARIABLE: str(lifeline_end)}
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

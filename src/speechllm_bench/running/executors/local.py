@@ -1,7 +1,7 @@
-"""This machine: each job is a process group of its own and, where there are GPUs, sees one of them.
+"""The executor for this machine. Each job is a process group of its own and sees one GPU, if there are any.
 
-Jobs of Python modules are children of one fork server, which has imported what they need. Several jobs share
-a GPU as long as its memory holds them; one that needs more than any has gets one alone.
+Jobs of Python modules are children of one fork server, which has imported their packages. Several jobs share
+a GPU as long as they fit into its memory. A job that needs more than any GPU has gets one GPU for itself.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ class Local:
             self._server.close()
 
     def _forked(self, task: Task, settings: dict[str, str]) -> Forked | None:
-        """A child of the fork server; None where there is none, or where it could not load what runs need."""
+        """Start the task as a child of the fork server; None if the task or machine does not allow that.
+
+        It needs Linux, a log file and a command `python -m ...`, and a server that could load its modules.
+        """
         python, option, *rest = [*task.command, "", ""]
         if sys.platform != "linux" or task.log is None or (python, option) != (sys.executable, "-m"):
             return None
@@ -83,7 +86,7 @@ class Local:
         return self._server.start(module, arguments, settings, task.log, task.threads)
 
     def _gpu(self, gib: float) -> Gpu | None:
-        """The GPU with the most memory left, if it holds the job or nobody is on it."""
+        """Return the GPU with the most free memory if the job fits, else a GPU without jobs, else None."""
         self._started = [job for job in self._started if job.code() is None]
         taken = {gpu: [job.gpu_gib for job in self._started if job.gpu is gpu] for gpu in self.gpus}
         best = max(self.gpus, key=lambda gpu: gpu.gib - sum(taken[gpu]), default=None)
@@ -92,7 +95,7 @@ class Local:
 
 
 def _started(task: Task, settings: dict[str, str]) -> subprocess.Popen:
-    """A process that ends with this one."""
+    """Start a process that ends with this one."""
     with open(task.log, "a", encoding="utf-8") if task.log else contextlib.nullcontext() as output:
         told = {"stdout": output, "stderr": subprocess.STDOUT if output else None}
         return lifeline.start(task.command, os.environ | settings, stdin=subprocess.DEVNULL, **told)

@@ -1,4 +1,4 @@
-"""This machine's cores, memory, and GPUs by `nvidia-smi`, without torch."""
+"""The cores, memory and GPUs of this machine. GPUs come from `nvidia-smi`; torch is not imported."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import psutil
 
-MEMORY_OF_A_RUN = 2 * 2**30  # of the embedded backbones at smoke, where no run is on record
-JOBS_A_GPU = 4  # at most, where nobody says how many: beyond it they take each other's time
+MEMORY_OF_A_RUN = 2 * 2**30  # bytes of a run with embedded backbones at smoke; used if no run is recorded
+JOBS_A_GPU = 4  # default maximum per GPU; more jobs only slow each other down
 QUERY = ["nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
-USABLE = 0.95  # of the memory: the driver keeps some
+USABLE = 0.95  # share of the memory; the driver reserves the rest
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Gpu:
 
 
 def gpus() -> list[Gpu]:
-    """Those that CUDA_VISIBLE_DEVICES leaves visible, in its order; none without a driver."""
+    """Return the GPUs that CUDA_VISIBLE_DEVICES makes visible, in its order; empty without a driver."""
     try:
         told = subprocess.run(QUERY, capture_output=True, text=True, check=True, timeout=30).stdout
         lines = [[part.strip() for part in line.split(",")] for line in told.splitlines() if line.strip()]
@@ -40,12 +40,12 @@ def _is(name: str, index: str, uuid: str) -> bool:
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def at_once(found: list[Gpu], run_memory: int | None = None) -> int:
-    """One job a core, as far as memory goes; where there are GPUs, `JOBS_A_GPU` on each at most.
+    """Return the number of parallel jobs: one per core as memory allows, and at most `JOBS_A_GPU` per GPU.
 
     run_memory: bytes that a run takes (None: `MEMORY_OF_A_RUN`).
     """

@@ -1,7 +1,7 @@
-"""Ray: each job is a task of a cluster, around the same command line as everywhere else.
+"""The executor for Ray. Each job is a Ray task that runs the same command line as on other executors.
 
-`RAY_ADDRESS` names a cluster; without it Ray starts on this machine. A worker that is killed is replaced
-twice, and its run goes on from its checkpoint. All nodes see the home by the same path.
+`RAY_ADDRESS` names a cluster; without it Ray starts on this machine. A killed worker is replaced up to twice,
+and its run resumes from its checkpoint. All nodes must see the home folder at the same path.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import os
 from dataclasses import dataclass
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before it is imported
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # must be set before the import
 
 import ray
 
@@ -19,8 +19,8 @@ from speechllm_bench.running.executors.command import Command
 from speechllm_bench.running.executors.machine import gpus
 
 KILLED, STOPPED = -9, 130
-SHARES = 20  # a GPU is shared in twentieths
-MOST = 1000  # jobs that wait in the cluster
+SHARES = 20  # a job gets a multiple of 1/20 of a GPU
+MOST = 1000  # default maximum of jobs in the cluster, including waiting ones
 
 
 def execute(command: Command) -> int:
@@ -60,7 +60,7 @@ class Ray:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         self.at_once = jobs or MOST
         self.with_gpus = ray.cluster_resources().get("GPU", 0) > 0
-        self.smallest = min((gpu.gib for gpu in gpus()), default=0.0)  # the cluster's are like it
+        self.smallest = min((gpu.gib for gpu in gpus()), default=0.0)  # GiB; nodes are assumed alike
         self.task = ray.remote(max_calls=1, max_retries=2)(execute)
 
     def room(self, gpu_gib: float) -> bool:

@@ -1,8 +1,8 @@
-"""Slurm, through submitit: each job is submitted by `sbatch` around the same command line as everywhere else.
+"""The executor for Slurm, through submitit. `sbatch` submits the same command line as on other executors.
 
-What a cluster needs besides (partition, account, constraints) Slurm itself reads from SBATCH_PARTITION,
-SBATCH_ACCOUNT and the like. A job that is preempted, or out of time, is queued again and goes on from its
-checkpoint. All nodes see the home by the same path.
+Slurm itself reads further settings of a cluster (partition, account, constraints) from SBATCH_PARTITION,
+SBATCH_ACCOUNT and the like. A job that is preempted or out of time is queued again and resumes from its
+checkpoint. All nodes must see the home folder at the same path.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from speechllm_bench.running.executors.command import Command
 from speechllm_bench.storage import paths
 
 KILLED, STOPPED = -9, 130
-MOST = 1000  # jobs that wait in the queue
-POLL_SECONDS = 5  # between two questions to Slurm
+MOST = 1000  # default maximum of jobs, including those in the queue
+POLL_SECONDS = 5  # between two queries to Slurm
 ENDED = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE", "BOOT_FAIL"}
 
 
 class Requeued(Command):
     def checkpoint(self) -> DelayedSubmission:
-        """The call that submitit makes before the job is taken away."""
+        """Stop and requeue the job. submitit calls this before Slurm preempts the job or its time is over."""
         self.stop()
         return DelayedSubmission(self)
 
