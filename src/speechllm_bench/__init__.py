@@ -11,7 +11,7 @@ __all__ = ["load", "results"]
 
 
 def __getattr__(name: str):
-    """The front door of `api`, imported when it is first used."""
+    """Import the functions of `api` when they are first used."""
     if name in __all__:
         from speechllm_bench import api
 

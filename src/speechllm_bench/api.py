@@ -1,6 +1,6 @@
-"""The front door for programs: what `import speechllm_bench as bench` offers.
+"""The Python API: the functions of `import speechllm_bench as bench`.
 
-bench.results("lora", profile="mini")                   # a tidy frame of the study's numbers
+bench.results("lora", profile="mini")                   # a tidy data frame of the study's numbers
 bench.load("lora", "mlp_lora", profile="small").ask("call.wav", slots=["name", "city"])
 """
 
@@ -23,10 +23,11 @@ COLUMNS = (
 
 
 def results(study: str, profile: str = "smoke", table: str | None = None) -> pd.DataFrame:
-    """The numbers of a study's table, one row a variant and metric; a variant without any has one row.
+    """Return the numbers of a study's table, one row per variant and metric (columns: `COLUMNS`).
 
-    table: another one of the study, as "claims". As the last report wrote them; of a study that has no
-    report yet they are computed from its records, which takes longer. No torch is loaded.
+    A variant without numbers has one row. table: another table of the study, for example "claims". The
+    numbers are those of the last report. Without a report they are computed from the records, which takes
+    longer. Torch is not loaded.
     """
     import pandas as pd
 
@@ -41,7 +42,7 @@ def results(study: str, profile: str = "smoke", table: str | None = None) -> pd.
 
 
 def load(study: str, variant: str, profile: str = "smoke", seed: int | None = None) -> Model:
-    """A trained model that can be asked about recordings (`asking.Model`)."""
+    """Return a trained model that answers questions about recordings (`asking.Model`)."""
     from speechllm_bench.commands import asking
 
     return asking.load(study, variant, profile, seed)

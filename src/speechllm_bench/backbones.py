@@ -1,8 +1,8 @@
-"""A backbone's folder: where it is, whether it is whole, and whether its files are those that were recorded.
+"""Folders of backbones: where they are, whether they are complete, and whether their files are unchanged.
 
-Three kinds of folder say what their files are: the zoo's by the seal of `training.json`, a fetched one by its
-pins, and the copy of a hub model by its blobs, which are named by their hashes. Any other folder says
-nothing; a change of it is another backbone, with another digest.
+Three kinds of folder have recorded hashes: a zoo folder in the seal of `training.json`, a fetched folder in
+its pins, and the copy of a hub model in its blobs, whose names are their hashes. Any other folder has none; a
+changed one is another backbone with another digest.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from speechllm_bench.storage import paths, sealed
 
 RECORD = "training.json"
 RECORDS = {RECORD, "evaluation.json", "fetched.json"}
-"""Files that say how the weights came about and change nothing that a model computes."""
+"""Files on the origin of the weights. They do not affect the model."""
 
-LARGE = 2**28  # bytes; what is smaller is hashed in no time
+LARGE = 2**28  # bytes; smaller files are hashed quickly
 
 
 def backbone_folder(name: str) -> Path:
-    """The zoo's folder, a fetched one, a folder of the user's, or the local copy of a hub model.
+    """Return a backbone's folder: of the zoo, fetched, the user's own, or the local copy of a hub model.
 
-    Nothing is downloaded; MissingInput says how to get what is missing, also where it is there in part.
+    Nothing is downloaded. Raises MissingInput, with the remedy, where the backbone is missing or incomplete.
     """
     folder = _folder(name)
     if lacking := fault(folder):
@@ -39,9 +39,10 @@ def backbone_folder(name: str) -> Path:
 
 
 def fault(folder: Path) -> str | None:
-    """None for a folder with a configuration and all its weights, else a phrase that says what it lacks.
+    """Return None for a folder with a configuration and all its weights, else a phrase on what is wrong.
 
-    Of the weights the headers are read: a file that is cut short, or lacks a tensor of the index, is found.
+    Only the headers of the weights are read. They reveal a file that is cut short or lacks a tensor of the
+    index.
     """
     if (folder / SINGLE).is_file() or not (folder / INDEX).is_file():
         files = sorted(folder.glob("*.safetensors"))
@@ -59,7 +60,7 @@ def fault(folder: Path) -> str | None:
 
 
 def _indexed(folder: Path) -> dict[str, set[str]]:
-    """Tensors by file, as the index of a model in several files has them."""
+    """Return the tensor names of each file, from the index of a model in several files."""
     shards: dict[str, set[str]] = {}
     for tensor, file in json.loads((folder / INDEX).read_bytes())["weight_map"].items():
         shards.setdefault(file, set()).add(tensor)
@@ -67,9 +68,10 @@ def _indexed(folder: Path) -> dict[str, set[str]]:
 
 
 def refuse_changed(name: str) -> None:
-    """Compare a backbone's files with what its folder records of them, once a process.
+    """Compare a backbone's files with the hashes that its folder records. A process hashes a file only once.
 
-    UserError with the remedy where one was changed. What records nothing, or is not there, passes.
+    Raises UserError, with the remedy, where a file was changed. A missing folder, and one without recorded
+    hashes, passes.
     """
     try:
         folder = _folder(name)
@@ -80,14 +82,14 @@ def refuse_changed(name: str) -> None:
 
 
 def hashed_files(folder: Path) -> list[Path]:
-    """The files that a backbone's identity rests on: weights, configuration and tokenizer."""
+    """Return the files that define a backbone's identity: weights, configuration and tokenizer."""
     return [p for p in sorted(folder.iterdir()) if _hashed(p)]
 
 
 def pinned_hashes(name: str) -> dict[str, str] | None:
-    """The sha256 by file that `hashed_files` of a fetched folder would have, where it is not on this machine.
+    """Return the pinned sha256, by file, of a fetched backbone that is not on this machine.
 
-    None for every other backbone: what is pinned is known without it.
+    The files are those of `hashed_files`. Returns None for any other backbone.
     """
     short = name.removeprefix("fetched/")
     if short == name or short not in pins().folders or Path(paths.backbone(name)).is_dir():
@@ -97,8 +99,9 @@ def pinned_hashes(name: str) -> dict[str, str] | None:
 
 
 def file_sha256(file: Path) -> str:
-    """The sha256 of a file; of a large one once, while its size and its time stay: the models of `paper` are
-    84 GB together.
+    """Return the sha256 of a file. A large file is hashed once per machine while its size and times stay.
+
+    The models of profile `paper` have 84 GB in total.
     """
     return sealed.known_sha256(file, stamped=file.stat().st_size >= LARGE)
 
@@ -136,7 +139,7 @@ def _folder(name: str) -> Path:
             f"backbone '{name}' is looked for below the home folder, and there is none; set HOME or HF_HOME"
         ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError) as error:
-        # The hub's client misses files that nobody here needs; which are needed, `fault` knows.
+        # The hub's client may miss files that are not needed here. `fault` checks the needed ones.
         if there := getattr(error, "snapshot_path", None):
             return Path(there)
         known = (
@@ -150,11 +153,11 @@ def _folder(name: str) -> Path:
 
 
 def _broken(file: Path, tensors: set[str]) -> str | None:
-    """None for a safetensors file that is as long as its header says and has these tensors."""
+    """Return None for a safetensors file with the length of its header and these tensors, else a phrase."""
     try:
         size = file.stat().st_size
         with open(file, "rb") as content:
-            (length,) = struct.unpack("<Q", content.read(8))  # the header: JSON behind its length
+            (length,) = struct.unpack("<Q", content.read(8))  # the header is JSON, after its length
             if length > size:
                 raise ValueError
             header = json.loads(content.read(length))
@@ -171,7 +174,7 @@ def _broken(file: Path, tensors: set[str]) -> str | None:
 
 
 def _changed(folder: Path, name: str) -> Iterator[str]:
-    """A phrase for each file that is not the recorded one."""
+    """Yield a phrase for each file that differs from its recorded hash."""
     if name.startswith("fetched/"):
         short = name.removeprefix("fetched/")
         for file, pinned in (
@@ -195,6 +198,6 @@ def _changed(folder: Path, name: str) -> Iterator[str]:
 
 
 def _git_sha1(file: Path) -> str:
-    """The name that git, and so the hub, gives a small file."""
+    """Return the git blob hash of a file, by which the hub names small files."""
     content = file.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

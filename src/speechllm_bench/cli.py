@@ -1,11 +1,10 @@
 """The command line, speechllm-bench: list, plan, prepare, run, study, export-slurm, report, rescore, verify,
 audit, notebook, annotate, fetch, doctor, zoo; cite, check, why, site, ask, export.
 
-A user's mistake, a full disk, too little memory or another user's file ends in one sentence and exit code 2.
-A backbone that is missing ends in one sentence and 3, Ctrl-C in 130, a failed run, an audit that found
-something or a number that does not land in 1.
-Torch is imported by `plan --probe`, `prepare`, `run`, `verify`, `ask`, `export`, `doctor` and `zoo` alone,
-once the arguments have been checked.
+Exit codes: 1 for a failed run, an audit with findings or a number outside its recorded interval; 2 for a
+user's mistake, a full disk, too little memory or another user's file; 3 for a missing backbone; 130 for
+Ctrl-C. For 2 and 3 one sentence is printed instead of a traceback. Only `plan --probe`, `prepare`, `run`,
+`verify`, `ask`, `export`, `doctor` and `zoo` import torch, after the arguments have been checked.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ WRITES_NOTHING = ("doctor", "list", "plan", "export-slurm", "cite", "check", "wh
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command and return the exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not under nohup
         signal.signal(signal.SIGHUP, _terminate)
@@ -47,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"speechllm-bench: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # whoever reads the output, as `head`, has had enough
+    except BrokenPipeError:  # the reader of the output, for example `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except Exception as error:
@@ -63,7 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def prepare(chosen: argparse.Namespace) -> None:
-    """As the named run needs them, or the study's baseline, or that of the profile's first headline study."""
+    """Make corpus and encoder frames for the named run.
+
+    The default variant is the study's baseline; the default study is the profile's first headline study.
+    """
     from speechllm_bench.planning import studies
     from speechllm_bench.running import jobs, runner
 
@@ -98,7 +100,7 @@ def list_(chosen: argparse.Namespace) -> None:
 
 
 def plan(chosen: argparse.Namespace) -> None:
-    """What `study` would run; nothing is started but, where they are asked for, short trials."""
+    """Print what `study` would run. Nothing is started, except probes with `--probe`."""
     from speechllm_bench.planning import listing, probes, studies
     from speechllm_bench.running import runner
 
@@ -182,14 +184,14 @@ def audit_stored(chosen: argparse.Namespace) -> int:
 
 
 def execute_notebooks(chosen: argparse.Namespace) -> int:
-    """Of several, one that cannot be executed is told and keeps none of the others from it."""
+    """Execute notebooks. The error of one is printed, and the others are executed all the same."""
     from speechllm_bench import notebook
 
     options = ("profile", "study", "variant", "seed", "variants", "seeds", "jobs")
     parameters = {k: v for k in options if (v := getattr(chosen, k)) is not None}
     before, codes = _executed(chosen.profile), []
     names = _studies(chosen.name, chosen.profile)
-    if "all" in chosen.name:  # a study of the user's own may have none
+    if "all" in chosen.name:  # a user's own study may have none
         names = [name for name in names if name in catalogue.notebook_files()]
     for name in names:
         try:
@@ -197,9 +199,9 @@ def execute_notebooks(chosen: argparse.Namespace) -> int:
         except UserError as error:
             print(f"speechllm-bench: {error}", file=sys.stderr)
             codes.append(error.exit_code)
-    if _executed(chosen.profile) != before:  # the summary links to them; it takes a while
+    if _executed(chosen.profile) != before:  # the summary links to notebooks; it takes a while
         _report([], chosen)
-    return min(codes, default=0)  # 2 before 3, with which `make` goes on
+    return min(codes, default=0)  # 2 before 3, because `make` continues after 3
 
 
 def annotate(chosen: argparse.Namespace) -> None:
@@ -209,7 +211,7 @@ def annotate(chosen: argparse.Namespace) -> None:
 
 
 def fetch_files(chosen: argparse.Namespace) -> None:
-    """What is whole is kept, so that a second call takes up where the first was stopped."""
+    """Fetch files. Complete ones are kept, so that a second call continues where the first was stopped."""
     if chosen.profile == "paper":
         return commands.fetch_paper(chosen)
     from tqdm import tqdm
@@ -264,7 +266,7 @@ def _studies(names: list[str], profile: str) -> list[str]:
 
 
 def _commands() -> dict[str, Callable]:
-    """The commands by name, looked up when they are wanted."""
+    """Return the functions of the commands by name."""
     return {
         "list": list_,
         "plan": plan,
@@ -293,12 +295,12 @@ def _report(names: list[str], chosen: argparse.Namespace) -> None:
         print(paths.shown(path))
 
 
-def _executed(profile: str) -> dict[Path, int]:  # when, in nanoseconds
+def _executed(profile: str) -> dict[Path, int]:  # notebook -> time, in nanoseconds
     return {p: p.stat().st_mtime_ns for p in (paths.results(profile) / "notebooks").glob("*.ipynb")}
 
 
 def _set_threads(threads: int) -> None:
-    """Before torch is imported, which reads these."""
+    """Set the number of threads. Call this before torch is imported, which reads these variables."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -308,10 +310,10 @@ _PROCESS = os.getpid()
 
 
 def _terminate(number, frame):
-    """TERM and a lost terminal are Ctrl-C by other means; a worker that inherited this handler just ends."""
+    """Treat SIGTERM and a lost terminal like Ctrl-C. A worker that inherited this handler ends at once."""
     if os.getpid() != _PROCESS:
         os._exit(128 + number)
-    if number != signal.SIGTERM:  # writing to a terminal that is gone fails, and would cut the cleaning short
+    if number != signal.SIGTERM:  # a write to a lost terminal fails and would interrupt the clean-up
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for descriptor in filter(os.isatty, (1, 2)):
             os.dup2(nowhere, descriptor)

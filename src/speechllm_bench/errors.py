@@ -1,25 +1,25 @@
-"""The exception a user can cause: its message is a sentence that says what, where and what to do."""
+"""Exceptions for errors that a user can correct. The message says what is wrong, where, and what to do."""
 
-BUSY = 75  # exit code of a run that another process is doing, or trains a stage of (EX_TEMPFAIL)
+BUSY = 75  # exit code if another process executes the run or trains a stage of it (EX_TEMPFAIL)
 
 
 class UserError(Exception):
-    """Bad input. The command line prints the message alone, without a traceback, and exits with this code."""
+    """Bad input. The command line prints only the message, no traceback, and exits with `exit_code`."""
 
     exit_code = 2
 
 
 class MissingInput(UserError):
-    """A profile's model or corpus, or what an annotator is to write for it, is not there: no run."""
+    """A model or corpus of the profile, or an annotator's output for it, is missing, so no run can start."""
 
-    exit_code = 3  # so that `make all` can go on with the studies that do without it
+    exit_code = 3  # so that `make all` can continue with studies that do not need it
 
 
 class NotTestable(MissingInput):
-    """A run that means nothing on its corpus, as one that shows turns of context where there are none."""
+    """A run that is meaningless on its corpus, for example with dialogue context on a corpus without it."""
 
 
 class Busy(UserError):
-    """Another process is doing the run, or trains a stage that it starts from: to be tried again later."""
+    """Another process executes the run, or trains a stage of it. The run can be tried again later."""
 
     exit_code = BUSY

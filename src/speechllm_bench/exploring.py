@@ -1,8 +1,9 @@
-"""Stored results by dropdown, in a notebook: curves, differences, answers that flipped, and a box to ask.
+"""Notebook widgets to explore stored results: curves, differences, changed answers, questions to a model.
 
     exploring.Explorer("lora", "mini")
 
-What is computed stands in `reports.comparing`; here are widgets alone. Torch is loaded when a model is asked.
+The computations are in `reports.comparing`; this module has only widgets. Torch is loaded when a model is
+asked.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from speechllm_bench.tasks import METRICS
 
 
 class Explorer:
-    """Dropdowns over what is stored, and what they show; a study without scores is told in one sentence."""
+    """Dropdowns for stored results, and their views. For a study without scores it shows one sentence."""
 
     def __init__(self, study: str = "lora", profile: str = "mini"):
         self.study = _dropdown("Study", studies.known_studies(), study)
@@ -80,11 +81,11 @@ class Explorer:
         self._listener(self._load)()
 
     def _repr_mimebundle_(self, **given) -> dict:
-        """What Jupyter shows: the widgets."""
+        """Return the widgets as Jupyter's representation of this object."""
         return self.view._repr_mimebundle_(**given)
 
     def _listener(self, act: Callable[[], None]) -> Callable[..., None]:
-        """An action that is left out while options are set, and whose mistakes are told where it shows."""
+        """Wrap an action: skip it while options are being set, and show a UserError in the action's view."""
 
         def listen(*_) -> None:
             if self._silent or (self._found is None and act != self._load):
@@ -170,7 +171,7 @@ class Explorer:
         self.sound.children = (widgets.Audio(value=samples, format="wav", autoplay=False, loop=False),)
 
     def _ask(self) -> None:
-        """The second variant, as `bench.load(...).ask`, and a cascade where one is trained."""
+        """Ask the second variant, as `bench.load(...).ask` does, and a cascade if one is trained."""
         from speechllm_bench.commands import asking
 
         self.answer.value = _paragraph("The model listens …")
@@ -182,7 +183,7 @@ class Explorer:
         self.answer.value = _sheet({"heard": found.transcript} | answers)
 
     def _recording(self) -> str | bytes:
-        """The file that is named, or else the content of the one that was uploaded."""
+        """Return the named file, or the content of the uploaded one. Raises UserError without both."""
         if named := self.file.value.strip():
             return named
         if not self.upload.value:
@@ -193,19 +194,19 @@ class Explorer:
         return self._found.runs[self.second.value][0].seed
 
     def _best(self, names: Sequence[str]) -> str:
-        """The best of those that a model answers, by the main metric."""
+        """Return the variant with the best main metric, of those with a model's answers."""
         main = self._found.metrics(names[0])[0]
         sign = -1 if METRICS[main].lower_is_better else 1
         value = {n: self._found.runs[n][0].score["metrics"][main]["value"] for n in self._asked(names)}
         return max(value, key=lambda name: sign * value[name])
 
     def _asked(self, names: Sequence[str]) -> Sequence[str]:
-        """Those that a model answers; all of them where none does."""
+        """Return the variants with a model's answers; all variants if there are none."""
         asked = [n for n in names if self._found.runs[n][0].config["evaluation"]["answerer"] == "model"]
         return asked or names
 
     def _options(self, dropdown: widgets.Dropdown, options: Sequence, value: object = None) -> None:
-        """Set options, names or (label, name) pairs, and choose one: the first where none is named."""
+        """Set the options, names or (label, name) pairs, and choose `value`; None chooses the first."""
         first = options[0] if isinstance(options[0], str) else options[0][1]
         self._silent = True
         dropdown.options, dropdown.value = options, first if value is None else value
@@ -213,7 +214,10 @@ class Explorer:
 
 
 def heard(run: Run, turn: Prediction) -> bytes:
-    """A turn as a wav file: as it is shipped, or else spoken now; UserError for one that is not here."""
+    """Return a turn as a wav file: the shipped audio, else the recording, else new synthesis.
+
+    Raises UserError for a turn that is not in the corpus.
+    """
     folder = paths.results(run.profile) / "turns"
     corpus, split = run.config.corpus, run.config.evaluation.split
     found = next((u for u in corpora.utterances(corpus).get(split, ()) if u.id == turn.utterance_id), None)

@@ -1,9 +1,9 @@
-"""Executing a notebook with papermill so that its result can be believed.
+"""Safe execution of notebooks with papermill.
 
-Papermill warns about a misspelt parameter and runs the default, marks every cell completed when the
-kernel died, rewrites its output in place and knows no time-out of the whole. So parameters are checked
-first, the work is done in a process of its own and in a temporary folder, and only a notebook that ran
-to its end comes to `results/<profile>/notebooks`; its status stands beside it.
+Papermill only warns about a misspelt parameter and uses the default. It marks every cell completed when the
+kernel died, rewrites its output in place, and has no time limit for the whole notebook. So parameters are
+checked first, and the notebook runs in its own process and in a temporary folder. Only a notebook that ran to
+its end is stored in `results/<profile>/notebooks`, with its status in a JSON file of the same name.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ ENDINGS = {
 def execute(name: str, parameters: dict, limit_minutes: int | None = None) -> Path:
     """Execute notebooks/<name>.ipynb and return the executed copy.
 
-    `parameters` are plain JSON values for names of the notebook's `parameters` cell. The default limit
-    is the profile's for each run the notebook can ask for, and once more. Raises UserError for a wrong
-    parameter before anything starts, and where the notebook does not run to its end: what there is of
-    it then stands in `results/<profile>/failed`.
+    parameters: plain JSON values for names of the notebook's `parameters` cell.
+    limit_minutes: default is the profile's time limit times one more than the notebook's number of runs.
+    Raises UserError for a wrong parameter before anything starts, and where the notebook does not run to its
+    end. The incomplete copy is then in `results/<profile>/failed`.
     """
     values = checked(name, parameters)
     limit = 60 * (limit_minutes or _limit_minutes(name, values))
@@ -53,7 +53,7 @@ def execute(name: str, parameters: dict, limit_minutes: int | None = None) -> Pa
 
 def _execute(name: str, parameters: dict, values: dict, limit: float, target: Path) -> Path:
     profile = values["profile"]
-    code = _code(name)  # before it starts: what is changed meanwhile is not what it will have shown
+    code = _code(name)  # hashed before the start, because the code may change during the execution
     if target.is_file() and _up_to_date(target.with_suffix(".json"), _made_of(code, name, values)):
         print(f"Notebook {name} is up to date, nothing to do.")
         return target
@@ -74,7 +74,7 @@ def _execute(name: str, parameters: dict, values: dict, limit: float, target: Pa
         status |= outcome | {"pid": None, "seconds": round(time.time() - started, 1)}
         if outcome["status"] == Status.OK:
             status["made_of"] = _made_of(code, name, values)
-        sealed.write(record, status, sealed.present(target))  # last: what it says is there by now
+        sealed.write(record, status, sealed.present(target))  # last, when the files that it describes exist
     if outcome["status"] == Status.INTERRUPTED:
         raise KeyboardInterrupt
     if outcome["status"] != Status.OK:
@@ -85,7 +85,7 @@ def _execute(name: str, parameters: dict, values: dict, limit: float, target: Pa
 
 
 def source(name: str) -> Path:
-    """The stored notebook; UserError names the ones there are."""
+    """Return the path of a notebook. Raises UserError for an unknown name and lists the known ones."""
     found = catalogue.notebook_files()
     if name not in found:
         raise UserError(f"there is no notebook '{name}'; the notebooks are: {', '.join(found)}")
@@ -93,7 +93,10 @@ def source(name: str) -> Path:
 
 
 def checked(name: str, parameters: dict) -> dict:
-    """The notebook's defaults with `parameters` laid over them, names, types and values checked."""
+    """Return the notebook's defaults updated with `parameters`.
+
+    Raises UserError for a wrong name, type or value.
+    """
     declared = _declared(source(name))
     for key, value in parameters.items():
         if key not in declared:
@@ -107,7 +110,7 @@ def checked(name: str, parameters: dict) -> dict:
 
 
 def _declared(file: Path) -> dict[str, tuple[str, object]]:
-    """Type and default by name, from the cell tagged `parameters`: one `name: type = literal` a line."""
+    """Return type and default by name from the cell tagged `parameters`, of lines `name: type = literal`."""
     cells = runs.read_json(file, "mend it, or get it again from where it came from")["cells"]
     (cell,) = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
     lines: list[Any] = ast.parse("".join(cell["source"])).body
@@ -129,7 +132,7 @@ def _check_values(name: str, values: dict) -> None:
 
 
 def _study(name: str, values: dict) -> str | None:
-    """The study that a notebook shows: the one it asks for, or the one it is named after."""
+    """Return the study of a notebook: that of its parameter `study`, or the one it is named after."""
     return values.get("study", name if name in studies.known_studies() else None)
 
 
@@ -142,7 +145,7 @@ def _seeds(values: dict) -> list:
 
 
 def _plan(name: str, values: dict) -> list[studies.Run]:
-    """The runs that the notebook rests on."""
+    """Return the runs that the notebook shows."""
     study = _study(name, values)
     if study is None:
         return []
@@ -150,18 +153,18 @@ def _plan(name: str, values: dict) -> list[studies.Run]:
 
 
 def _code(name: str) -> str:
-    """Digest of the notebook's source, this package's, and the studies."""
+    """Digest of the notebook's source, the source of this package, studies and profiles."""
     code = sorted(f for f in (paths.PROJECT / "src").rglob("*") if f.suffix in (".py", ".yaml"))
-    code += sorted(paths.EXPERIMENTS.rglob("*.yaml"))  # claims and titles enter no run's digest
+    code += sorted(paths.EXPERIMENTS.rglob("*.yaml"))  # no run's digest includes claims and titles
     code += sorted({*catalogue.study_files().values(), *catalogue.profile_files().values()} - set(code))
     return runs.digest([runs.file_sha256(p) for p in (source(name), *code)])
 
 
 def _made_of(code: str, name: str, values: dict) -> str:
-    """Digest of all that an executed notebook shows: code, values, rows of its study or of one variant, data.
+    """Digest of all that an executed notebook shows: code, parameter values, results of its study, and data.
 
-    A run that is made again keeps its digest, so what is recorded of it counts. Data are the corpus, and what
-    somebody filled in for this notebook in a folder of its name.
+    It includes the records and scores of runs, because a run that is made again keeps its digest. The data
+    are the corpus, and CSV files that a person filled in for this notebook, in a results folder of its name.
     """
     profile, study = values["profile"], _study(name, values)
     rows = studies.records(study, profile, _seeds(values)) if study else []
@@ -173,7 +176,7 @@ def _made_of(code: str, name: str, values: dict) -> str:
 
 
 def _up_to_date(status_file: Path, made_of: str) -> bool:
-    with contextlib.suppress(UserError):  # missing or damaged, as the copy beside it may be
+    with contextlib.suppress(UserError):  # the status or the notebook is missing or damaged
         status = sealed.read(status_file)
         return status["status"] == Status.OK and status["made_of"] == made_of
     return False
@@ -184,12 +187,15 @@ def _limit_minutes(name: str, values: dict) -> int:
 
 
 def _outcome(work: Path, log: Path, limit: float) -> dict:
-    """How the notebook's process ended: a status, and a message unless it is ok."""
+    """Execute the notebook in its own process and return the status, with a message unless it is ok.
+
+    limit: seconds.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w", encoding="utf-8") as output:
         process = lifeline.start(
             [sys.executable, "-m", "speechllm_bench.notebook", str(work)],
-            # With more, notebooks side by side wait for each other, minutes for seconds; runs have theirs.
+            # With more threads parallel notebooks take minutes, not seconds. Runs set their own number.
             os.environ | dict.fromkeys(executors.THREAD_VARIABLES, "1"),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -209,7 +215,10 @@ def _outcome(work: Path, log: Path, limit: float) -> dict:
 
 
 def _store(executed: Path, target: Path) -> bool:
-    """False where there is nothing to store: never written, or cut short by a kill or a full disk."""
+    """Store the cleaned notebook at `target`.
+
+    Returns False if it was never written, or was cut short by a kill or a full disk.
+    """
     try:
         notebook = notebook_copy.clean(json.loads(executed.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
@@ -219,7 +228,7 @@ def _store(executed: Path, target: Path) -> bool:
 
 
 def record_killed(record: Path) -> None:
-    """A notebook's status, where it still says `running` though nobody executes it any more."""
+    """Record that a notebook was killed, if its status still says `running` after its execution has ended."""
     status = runs.read_json(record)
     if status["status"] == Status.RUNNING:
         ended = {"status": Status.KILLED, "message": "the command that executed it was killed", "pid": None}
@@ -227,7 +236,7 @@ def record_killed(record: Path) -> None:
 
 
 def _run_papermill(work: Path) -> dict:
-    """In the notebook's own process: execute, and say how it ended."""
+    """Execute the notebook in this process, which is the notebook's own, and return the outcome."""
     import papermill
     from ipykernel.kernelspec import RESOURCES, get_kernel_dict
     from jupyter_client.kernelspec import KernelSpec
@@ -238,7 +247,7 @@ def _run_papermill(work: Path) -> dict:
     sockets = tempfile.TemporaryDirectory()
 
     class ThisPython(AsyncKernelManager):
-        """A kernel of this very interpreter, whatever `python3` is elsewhere; over local sockets, not TCP."""
+        """A kernel of this interpreter, not of the kernel spec `python3`. It uses local sockets, not TCP."""
 
         @property
         def kernel_spec(self) -> KernelSpec:
@@ -248,7 +257,7 @@ def _run_papermill(work: Path) -> dict:
             return "ipc"
 
         def _ip_default(self) -> str:
-            return f"{sockets.name}/kernel"  # in a short path: sockets may not have long ones
+            return f"{sockets.name}/kernel"  # a short path, because socket paths have a length limit
 
     spec = runs.read_json(work / "spec.json")
     try:
@@ -265,7 +274,7 @@ def _run_papermill(work: Path) -> dict:
     except PapermillExecutionError as error:
         message = f"{error.ename}: {error.evalue}" if error.ename != "UserError" else error.evalue
         return {"status": Status.FAILED, "message": message}
-    except OSError as error:  # of papermill itself: a full disk above all
+    except OSError as error:  # raised by papermill itself, mostly for a full disk
         return {"status": Status.FAILED, "message": str(error)}
     except DeadKernelError:
         return {"status": Status.KILLED, "message": "its kernel died, often a lack of memory"}

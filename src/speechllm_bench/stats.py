@@ -1,13 +1,13 @@
 """Confidence intervals by a bootstrap over speakers, paired differences, p-values (protocol, rule 13).
 
-Utterances of one speaker share voice, calls and values, so speakers are drawn, not utterances; drawing
-speakers needs no more than each one's sums. Over several seeds a number is the mean of the statistic.
+Utterances of one speaker share voice, calls and values. So the bootstrap draws speakers, not utterances, and
+needs only each speaker's sums of counts. With several seeds a number is the mean of the statistic over seeds.
 
-`bootstrap` gives the plain percentile interval; a stored score of one run has it. Tables and claims take
-`contrast`, which is right for few speakers and few seeds as well (benchmarks/intervals.md). It widens the
-draws by what a t distribution is wider than a normal one, and adds the variance between seeds. That
-variance is moderated (Smyth 2004, doi 10.2202/1544-6115.1027): the pooled one of many systems counts as
-`POOLED_DF` degrees of freedom beside those of the system's own seeds. numpy alone.
+`bootstrap` gives the plain percentile interval, which the stored score of one run has. Tables and claims use
+`contrast`, whose intervals also hold for few speakers and few seeds (benchmarks/intervals.md). It widens the
+draws from a normal to a t distribution and adds the variance between seeds. That variance is moderated (Smyth
+2004, doi 10.2202/1544-6115.1027): the pooled variance of many systems counts as `POOLED_DF` degrees of
+freedom in addition to those of the system's own seeds. The module needs only numpy.
 """
 
 from __future__ import annotations
@@ -24,51 +24,51 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.storage.schema import Interval
 
 LEAST_DIFFERENCE = 0.05
-"""Of F1: a smaller difference is not called one, however sure (protocol, rule 13)."""
+"""Least difference in F1 that counts as a difference, whatever its p-value (protocol, rule 13)."""
 ALPHA = 0.05
-"""Level of tests and intervals: two-sided, 95 %."""
+"""Significance level of two-sided tests; intervals are 95 % intervals."""
 POOLED_DF = 4
-"""Degrees of freedom of the pooled variance between seeds. Systems differ in that variance, so the pooled one
-tells less of a single system than its number of records says; those of `mini` fit 2 to 9."""
+"""Degrees of freedom of the pooled variance between seeds. Systems differ in this variance, so the pooled one
+is less informative about one system than its number of records suggests. The systems of `mini` fit 2 to 9."""
 POWER_FACTOR = 1.960 + 0.842
-"""Normal quantiles of 0.975 and 0.8: a true difference of so many standard errors is found with power 0.8."""
+"""Normal quantiles of 0.975 and 0.8: a test has power 0.8 for a difference of that many standard errors."""
 
 Statistic = Callable[[np.ndarray], np.ndarray]
-"""From sums of counts (..., k) to a number each (...)."""
+"""A function from sums of counts (..., k) to statistics (...)."""
 
-N_BOOT = 10_000  # draws of an interval
+N_BOOT = 10_000  # bootstrap draws per interval
 
 _BLOCK = 1000  # draws held in memory at once
 
 
 ONE_SEED = "†"
-"""Mark of a number whose interval takes the variance between seeds from other systems."""
+"""Mark of a number with one seed: its interval uses the variance between seeds of other systems."""
 
 
 def p_shown(p: float) -> str:
-    """A p-value as tables show it: 0.012, or < 0.001."""
+    """Format a p-value for tables: 0.012, or < 0.001."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def with_interval(value: float, low: float, high: float, sign: str = "", star: str = "") -> str:
-    """A number as tables show it: 0.130 [0.112, 0.148]; `sign` is "+" for a difference."""
+    """Format a number for tables: 0.130 [0.112, 0.148]. sign: "+" for a difference."""
     return f"{value:{sign}.3f}{star} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 @dataclass(frozen=True)
 class Comparison(Interval):
-    """A number with its interval and what a test of it against 0 needs."""
+    """A number with its interval, its p-value against 0 and its standard error."""
 
-    p: float = 1.0  # two-sided, from the draws that the interval is of; not corrected for several tests
-    standard_error: float = 0.0  # over speakers alone: of the test set, not of seeds
+    p: float = 1.0  # two-sided, from the same draws as the interval; not corrected for several tests
+    standard_error: float = 0.0  # over speakers only, without the variance between seeds
 
 
 @dataclass(frozen=True)
 class SpeakerSums:
-    """Counts of a test set summed over each speaker's items."""
+    """Counts of a test set, summed over the items of each speaker."""
 
-    n: int  # items
-    items: str  # fingerprint of the items' ids: equal when two systems answered the same ones
+    n: int  # number of items
+    items: str  # fingerprint of the items' ids: equal if two systems answered the same items
     speakers: tuple[str, ...]  # sorted
     sums: np.ndarray  # (n_seeds, n_speakers, k)
 
@@ -76,7 +76,8 @@ class SpeakerSums:
 def sum_by_speaker(ids: Sequence[str], speakers: Sequence[str], counts: np.ndarray) -> SpeakerSums:
     """Sum the counts of items (n_items, k), or of several seeds (n_seeds, n_items, k), by speaker.
 
-    `ids` and `speakers` name each item and who said it. Order does not matter.
+    ids, speakers: id and speaker of each item, in any order. Raises UserError without items, and for an item
+    that occurs twice.
     """
     counts = np.asarray(counts, float)
     counts = counts[None] if counts.ndim == 2 else counts
@@ -94,7 +95,7 @@ def sum_by_speaker(ids: Sequence[str], speakers: Sequence[str], counts: np.ndarr
 
 
 def stack_seeds(seeds: Sequence[SpeakerSums]) -> SpeakerSums:
-    """One record of several seeds of a system; UserError unless all answered the same items."""
+    """Join several seeds of a system to one record. Raises UserError unless all answered the same items."""
     for other in seeds[1:]:
         _same_items(seeds[0], other)
     first = seeds[0]
@@ -102,7 +103,10 @@ def stack_seeds(seeds: Sequence[SpeakerSums]) -> SpeakerSums:
 
 
 def side_by_side(parts: Sequence[SpeakerSums]) -> SpeakerSums:
-    """Several counts of the same speakers as one, (n_seeds, n_speakers, k + k + ...); UserError of others."""
+    """Join several counts of the same speakers to sums (n_seeds, n_speakers, k + k + ...).
+
+    Raises UserError for different speakers.
+    """
     if any(part.speakers != parts[0].speakers for part in parts):
         raise UserError("cannot put counts of different speakers side by side; score both on one test set")
     items = " ".join(part.items for part in parts)
@@ -113,10 +117,10 @@ def side_by_side(parts: Sequence[SpeakerSums]) -> SpeakerSums:
 def bootstrap(
     counted: SpeakerSums, statistic: Statistic, rng: np.random.Generator, n_boot: int = N_BOOT
 ) -> Interval:
-    """The statistic, its mean over seeds, and its percentile interval over speakers and seeds.
+    """Return the statistic's mean over seeds with its percentile interval over speakers and seeds.
 
-    The interval is too narrow for few speakers, and for several seeds; of a single seed it is over speakers
-    alone. Of a single speaker it has no width; `n_speakers` says so.
+    The interval is too narrow for few speakers, and for several seeds. With a single seed it covers speakers
+    only. With a single speaker (see `n_speakers`) its width is that of the seeds alone, 0 for one seed.
     """
     stacked = counted.sums[:, :, None, :]
     n_seeds, parts = len(stacked), []
@@ -136,11 +140,12 @@ def contrast(
     seed_variance: float | None = None,
     n_boot: int = N_BOOT,
 ) -> Comparison:
-    """The weighted sum of the systems' statistics, all over the same draws of speakers.
+    """Return the weighted sum of the systems' statistics, with its interval and p-value.
 
-    seed_variance: that of the weighted sum between seeds, pooled over records; None where none is known, 0
-    where nothing was trained. Seeds are paired in their order. UserError where two systems answered
-    different items or have not the same number of seeds.
+    All systems use the same draws of speakers, and seeds are paired in their order.
+    seed_variance: variance of the weighted sum between seeds, pooled over records; None if it is unknown, 0
+    if nothing was trained. Raises UserError where two systems answered different items or have different
+    numbers of seeds.
     """
     return contrast_of_test_sets(
         [[system] for system in systems], weights, statistic, rng, seed_variance, n_boot
@@ -155,10 +160,10 @@ def contrast_of_test_sets(
     seed_variance: float | None = None,
     n_boot: int = N_BOOT,
 ) -> Comparison:
-    """The same of a statistic that several test sets go into: each system has one `SpeakerSums` a test set.
+    """Do what `contrast` does for a statistic over several test sets, with one `SpeakerSums` for each.
 
-    The statistic takes their counts side by side (..., k of the first + k of the second + ...). Speakers of
-    each test set are drawn apart.
+    The statistic takes the counts of all test sets side by side (..., k of the first + k of the second +
+    ...). Each test set has its own draws of speakers.
     """
     first = systems[0]
     for other in systems[1:]:
@@ -174,7 +179,7 @@ def contrast_of_test_sets(
         parts = [weight * statistic(sums[..., i, :]) for i, weight in enumerate(weights)]
         return np.asarray(sum(parts))
 
-    of_each = zip(*systems, strict=True)  # of each test set, all systems
+    of_each = zip(*systems, strict=True)  # per test set, the sums of all systems
     stacked = [np.stack([part.sums for part in parts], axis=-2) for parts in of_each]
     of_seeds = weighted(np.concatenate([sums.sum(axis=1) for sums in stacked], axis=-1))
     value, n_least = float(of_seeds.mean()), min(sums.shape[1] for sums in stacked)
@@ -193,12 +198,12 @@ def contrast_of_test_sets(
 
 
 def within(found: Comparison, low: float, high: float) -> Comparison:
-    """The same with its interval cut at the bounds that the number has."""
+    """Return `found` with its interval clipped to the possible range [low, high] of the number."""
     return replace(found, low=max(low, found.low), high=min(high, found.high))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: p-values adjusted for all tests in the list, in its order.
+    """Return p-values adjusted for all tests in the list by Holm's step-down correction, in the same order.
 
     Source: Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979).
     """
@@ -210,24 +215,26 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def differ(difference: Interval, p: float) -> bool:
-    """Whether a paired difference counts as one: its p after Holm is below 0.05 and it is at least 0.05."""
+    """Return whether a difference over several speakers counts: p (after Holm) < 0.05, size at least 0.05."""
     return difference.n_speakers > 1 and p < ALPHA and abs(difference.value) >= LEAST_DIFFERENCE
 
 
 def alike(difference: Interval) -> bool:
-    """Whether two systems are shown to be alike: the whole interval lies within the least difference."""
+    """Return whether systems are equivalent: an interval over several speakers within ±`LEAST_DIFFERENCE`."""
     inside = difference.low > -LEAST_DIFFERENCE and difference.high < LEAST_DIFFERENCE
     return difference.n_speakers > 1 and inside
 
 
 def smallest_shown(standard_error: float) -> float:
-    """The true difference that a paired test at level 0.05 finds with power 0.8, seeds not counted."""
+    """Return the true difference that a test at level 0.05 finds with power 0.8, without seed variance."""
     return POWER_FACTOR * standard_error
 
 
 def bootstrap_draws(n_speakers: int, rng: np.random.Generator, n_boot: int) -> tuple[np.ndarray, np.ndarray]:
-    """What `contrast` draws of one test set before it draws seeds: how often each speaker is drawn (n_boot,
-    n_speakers), and by how much each deviation is widened (n_boot,).
+    """Return what `contrast` draws for one test set before it draws seeds.
+
+    It is the number of times that each speaker is drawn (n_boot, n_speakers), and the factor that widens each
+    deviation (n_boot,).
     """
     if n_speakers == 1:
         return np.ones((n_boot, 1), int), np.ones(n_boot)
@@ -239,9 +246,9 @@ def bootstrap_draws(n_speakers: int, rng: np.random.Generator, n_boot: int) -> t
 def _drawn_sums(
     test_sets: Sequence[np.ndarray], rng: np.random.Generator, n_boot: int
 ) -> Iterator[np.ndarray]:
-    """Counts of drawn speakers, in blocks (size, n_seeds, systems, all k).
+    """Yield summed counts of drawn speakers, in blocks (size, n_seeds, systems, all k).
 
-    test_sets: sums (n_seeds, n_speakers, systems, k) of each.
+    test_sets: for each the sums (n_seeds, n_speakers, systems, k).
     """
     for start in range(0, n_boot, _BLOCK):
         size = min(_BLOCK, n_boot - start)
@@ -252,10 +259,10 @@ def _drawn_sums(
 
 
 def _times(n_speakers: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each speaker is drawn, (size, n_speakers).
+    """Return the number of times that each speaker is drawn, (size, n_speakers).
 
-    Draws are remembered with the state that they leave, since all scores of a test set start from one state
-    and drawing is most of their time.
+    Draws are cached together with the generator's next state. All scores of a test set start from the same
+    state, and drawing takes most of their time.
     """
     state = json.dumps(rng.bit_generator.state)
     times, rng.bit_generator.state = _drawn(n_speakers, size, type(rng.bit_generator), state)
@@ -266,7 +273,7 @@ def _times(n_speakers: int, size: int, rng: np.random.Generator) -> np.ndarray:
 def _drawn(n_speakers: int, size: int, kind: type, state: str) -> tuple[np.ndarray, dict]:
     rng = np.random.Generator(kind())
     rng.bit_generator.state = json.loads(state)
-    # As the floats that a product with sums would make of them each time.
+    # Converted to float once, because each product with sums would convert them again.
     times = rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=size).astype(float)
     times.flags.writeable = False
     return times, dict(rng.bit_generator.state)
@@ -275,10 +282,10 @@ def _drawn(n_speakers: int, size: int, kind: type, state: str) -> tuple[np.ndarr
 def _seed_deviations(
     of_seeds: np.ndarray, pooled: float | None, n: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draws of how far the mean over these seeds lies from the mean over all seeds.
+    """Draw n deviations of the mean over these seeds from the mean over all seeds.
 
-    of_seeds: the statistic of each seed. Systems' variances are taken as inverse chi-square around the
-    pooled one, whose mean is `df / (df - 2)` times their scale.
+    of_seeds: the statistic of each seed. The variances of systems are assumed to be scaled inverse chi-square
+    with the pooled variance as their mean, which is `df / (df - 2)` times their scale.
     """
     n_seeds = len(of_seeds)
     if pooled == 0 or (pooled is None and n_seeds == 1):
@@ -290,14 +297,14 @@ def _seed_deviations(
 
 
 def _t_mixture(deviations: np.ndarray, df: int, rng: np.random.Generator) -> np.ndarray:
-    """Draws made as much wider as a t distribution is than a normal one; they keep their skew."""
+    """Widen draws from a normal to a t distribution with `df` degrees of freedom; they keep their skew."""
     return deviations * np.sqrt(df / rng.chisquare(df, len(deviations))) if df > 0 else deviations
 
 
 def _two_sided(draws: np.ndarray) -> float:
-    """Twice the smaller share of the draws on either side of 0, each counted with one draw more.
+    """Return the two-sided p-value: twice the smaller share of draws on one side of 0, with one draw added.
 
-    So p is never 0: of 10,000 draws it is 0.0002 at least, and Holm can resolve 250 comparisons.
+    So p is never 0. With 10,000 draws it is at least 0.0002, and Holm can resolve 250 comparisons.
     """
     tail = min((draws <= 0).sum(), (draws >= 0).sum())
     return float(min(1.0, 2 * (tail + 1) / (len(draws) + 1)))

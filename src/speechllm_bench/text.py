@@ -1,7 +1,7 @@
-"""Text normalisation before words are compared: Whisper's English normaliser, without torch.
+"""Text normalisation for the comparison of words: Whisper's English normaliser, without torch.
 
-The rules are in transformers, the table of British spellings is package data of openai-whisper. That
-package itself imports torch, so its table is read as a file and the package is never imported.
+The rules are in transformers. The table of British spellings is package data of openai-whisper, which imports
+torch. So the table is read as a file, and the package is never imported.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from pathlib import Path
 from speechllm_bench.errors import UserError
 
 _TOKEN = re.compile(r"\d|[^\d\s]+")
-# Zeros that begin a number, but not a decimal or an amount of money.
+# Leading zeros of a number, but not of a decimal or an amount of money.
 _ZEROS = re.compile(r"(?<![\d.,$€£¢])0+(?=[\d\s-]|$)(?!\d*\.\d)")
 _REPEATED = re.compile(r"\b(double|triple)\s+(\d)(?!\d)", re.IGNORECASE)
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _ONE = re.compile(r"\bone(s?)\b")
 
 
-@lru_cache(maxsize=1 << 14)  # WER, CER and the digits' rate ask for the same texts
+@lru_cache(maxsize=1 << 14)  # WER, CER and the digit error rate normalise the same texts
 def normalise_english(text: str) -> str:
-    """Lower case, no punctuation, contractions spelt out, numbers as digits, American spellings.
+    """Normalise a text: lower case, no punctuation, contractions spelt out, digits, American spellings.
 
-    Hesitations such as "um" are dropped. Source: Whisper (arXiv 2212.04356), appendix C. Its program
-    fails on a number of more digits than Python converts (4,300); such a text is only lower-cased.
+    Hesitations such as "um" are dropped. Source: Whisper (arXiv 2212.04356), appendix C. Its code fails on a
+    number with more digits than Python converts (4,300); such a text is only lower-cased.
     """
     try:
         return " ".join(_normaliser()(text).split())
@@ -38,14 +38,14 @@ def normalise_english(text: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def spoken_tokens(text: str) -> tuple[str, ...]:
-    """Words of a text after Whisper's English normaliser, with every digit a token of its own.
+    """Return the words of a text after Whisper's English normaliser, with each digit as a separate token.
 
     "395961", "39 5961" and "three nine five nine six one" give the same tokens, and so do "double oh seven",
-    "double 0 7" and "007". The text is composed (Unicode NFC) first. Three of the normaliser's rules keep
-    equal digit strings apart, and are made up for: it drops leading zeros of digits, it leaves "double"
-    before a digit, and it writes a number 1 that stands alone as "one".
+    "double 0 7" and "007". The text is composed (Unicode NFC) first. This function compensates for three
+    rules of the normaliser that make equal digit strings differ: it drops leading zeros, it leaves "double"
+    before a digit, and it writes a single 1 as "one".
 
-    Numbers of the same digits are the same: "twenty three" and "two three". These stay different: "$19.50"
+    Numbers with the same digits are equal: "twenty three" and "two three". These stay different: "$19.50"
     and "nineteen fifty" (symbol and point are tokens); "dm" and "d m"; "a@b.com" and "a at b dot com".
     """
     text = unicodedata.normalize("NFC", text)
@@ -55,7 +55,7 @@ def spoken_tokens(text: str) -> tuple[str, ...]:
 
 
 def _digit_words(said: re.Match[str]) -> str:
-    """ "double 4" as "four four"."""
+    """Expand "double 4" to "four four", and "triple" likewise."""
     return " ".join([_DIGITS[int(said[2])]] * (2 if said[1].lower() == "double" else 3))
 
 
@@ -67,7 +67,7 @@ def _normaliser():
 
 
 def _spellings() -> dict[str, str]:
-    package = find_spec("whisper")  # finds the folder, imports nothing
+    package = find_spec("whisper")  # finds the folder without an import
     table = Path(package.origin or "" if package else "").parent / "normalizers" / "english.json"
     if not table.is_file():
         raise UserError("Whisper's table of spellings is missing; install it by: pip install openai-whisper")
