@@ -1,5 +1,4 @@
-"""The command line, speechllm-bench: list, plan, prepare, run, study, export-slurm, report, rescore, verify,
-audit, notebook, annotate, fetch, doctor, zoo; cite, check, why, site, ask, export.
+"""The command line, speechllm-bench. Its commands are in `_commands` and in `commands.handlers.COMMANDS`.
 
 Exit codes: 1 for a failed run, an audit with findings or a number outside its recorded interval; 2 for a
 user's mistake, a full disk, too little memory or another user's file; 3 for a missing backbone; 130 for
@@ -62,10 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def prepare(chosen: argparse.Namespace) -> None:
-    """Make corpus and encoder frames for the named run.
-
-    The default variant is the study's baseline; the default study is the profile's first headline study.
-    """
+    """Make corpus and frames for the named run, else for the baseline of the (first headline) study."""
     from speechllm_bench.planning import studies
     from speechllm_bench.running import jobs, runner
 
@@ -83,7 +79,7 @@ def run(chosen: argparse.Namespace) -> None:
     from speechllm_bench.settings.config import RunConfig, from_stored
 
     _leave_out([chosen.study], chosen)
-    if chosen.config:  # of a plan, which has resolved it
+    if chosen.config:  # written by a plan, which has resolved it
         config = from_stored(RunConfig, runs.read_json(chosen.config))
         run = studies.resolved(chosen.study, chosen.variant, chosen.seed, chosen.profile, config)
     else:

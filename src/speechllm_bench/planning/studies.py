@@ -95,10 +95,7 @@ def known_studies() -> list[str]:
 
 
 def load(study: str, profile: str) -> tuple[Study, Profile]:
-    """Return a study, and a profile with the settings of the study's paper.
-
-    Raises UserError for an unknown name and lists the known ones.
-    """
+    """Return a study and the profile for its paper. For an unknown name UserError lists the known ones."""
     found = _study(study)
     return found, profile_named(profile).of(found.paper)
 
@@ -246,7 +243,7 @@ def _run(study: Study, variant: str, seed: int, profile: Profile) -> Run:
 
 
 def resolved(study: str, variant: str, seed: int, profile: str, config: RunConfig) -> Run:
-    """The run of a config that is resolved already, by its digest, with the status that it has on disk."""
+    """Return the run of a resolved config, with its digest and its status on disk."""
     digest = identity.run_digest(config)
     stages = tuple(identity.stage_digest(config, i) for i in range(len(config.stages)))
     status = Status.MISSING
@@ -275,10 +272,7 @@ def _recorded(study: Study, variant: str, seed: int, profile: Profile) -> bool:
 
 
 def _refuse_other_settings(record: dict, run: Run) -> None:
-    """Raise UserError for a run that was made with other --set settings than the profile's.
-
-    Such a run must not appear in the profile's tables, even if its folder was moved there.
-    """
+    """Raise UserError for a run made with other --set settings: it must not be in this profile's tables."""
     made_with = record.get("overrides", {})
     if made_with != overrides.split(run.profile)[1]:
         told = ", ".join(f"{key}={value}" for key, value in made_with.items()) or "nothing"

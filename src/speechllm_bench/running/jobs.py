@@ -206,10 +206,7 @@ def _encoder_parameters(config: RunConfig) -> int:
 
 
 def _before(config: RunConfig) -> dict:
-    """Return the speech hours and text tokens of an audio LLM's own pre-training, from its folder's record.
-
-    The values are None for a composite and for a folder without a record.
-    """
+    """Return speech hours and text tokens of an audio LLM's pre-training; None if its folder has no record."""
     record = {}
     if config.audio_llm:
         file = identity.backbone_folder(config.audio_llm) / "training.json"

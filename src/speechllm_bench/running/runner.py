@@ -187,7 +187,7 @@ def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], 
 
 
 def _handed_over(run: Run) -> Path:
-    """The file that hands a run's config to its process, which does not resolve study and profile again."""
+    """Write a run's config to a file for its process, which need not resolve it again; return the file."""
     runs.write_json(_config_file(run), run.config.as_stored(), lasting=False)
     return _config_file(run)
 
