@@ -34,7 +34,7 @@ def backbone_folder(name: str) -> Path:
     """
     folder = _folder(name)
     if lacking := fault(folder):
-        raise MissingInput(f"backbone '{name}' is not whole ({lacking}); {remedy(name)}")
+        raise MissingInput(f"backbone '{name}' is incomplete ({lacking}); {remedy(name)}")
     return folder
 
 

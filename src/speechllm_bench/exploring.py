@@ -222,7 +222,7 @@ def heard(run: Run, turn: Prediction) -> bytes:
     corpus, split = run.config.corpus, run.config.evaluation.split
     found = next((u for u in corpora.utterances(corpus).get(split, ()) if u.id == turn.utterance_id), None)
     if found is None:
-        raise UserError(f"turn {turn.utterance_id} is not of corpus {corpus.name} as it is today")
+        raise UserError(f"turn {turn.utterance_id} is not in the current corpus {corpus.name}")
     if (folder / f"{split}.parquet").is_file():
         samples = shipped.recording(folder)(found)
     elif recorded := corpora.recording(corpus.name):

@@ -117,7 +117,7 @@ def test_a_model_that_is_there_in_part_is_not_there(tiny_backbones, tmp_path):
     tensors = [name for name in header if name != "__metadata__"]
     index = {"weight_map": dict.fromkeys(tensors, one.name) | {"lost": two.name}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(MissingInput, match="is not whole .model-2.safetensors is not in"):
+    with pytest.raises(MissingInput, match="is incomplete .model-2.safetensors is not in"):
         backbones.backbone_folder(str(folder))
     shutil.copy(one, two)
     assert "model-2.safetensors lacks tensors that" in backbones.fault(folder)

@@ -70,7 +70,7 @@ def test_without_a_known_gpu_the_hours_are_not_run(suite):
     plan = planned("mlp")
     assert probes.table(plan) == [] and "Hours on GPUs are NOT RUN" in probes.told(plan)
     probed(plan, made(device="CPU"))
-    assert "(measured was on CPU): a10g, a100, h100, h200" in probes.told(plan)
+    assert "(a10g, a100, h100, h200) (probes are of CPU)" in probes.told(plan)
 
 
 def test_a_damaged_file_is_one_sentence(suite):

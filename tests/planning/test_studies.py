@@ -167,6 +167,6 @@ def test_nothing_is_written_over_records_that_cannot_be_told_apart(suite, monkey
     row = next(row for row in studies.records("adapter_size", "mini") if row["variant"] == "mlp")
     assert row["status"] == "NOT RUN" and "no-such-model" in row["untold"]
     for write in (lambda: reports.write("adapter_size", "mini"), lambda: summary.write("mini")):
-        with pytest.raises(UserError, match="cannot be told apart here, so nothing is written: backbone"):
+        with pytest.raises(UserError, match="cannot be identified here, so nothing is written: backbone"):
             write()
     assert not (paths.results("mini") / "tables").exists()

@@ -174,7 +174,7 @@ time.sleep(60)
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(
-        KeyboardInterrupt, match="Stopped; runs finished, which stay: 1; left for the next start: 1"
+        KeyboardInterrupt, match="Stopped. Finished runs, kept: 1; left for the next start: 1"
     ):
         run(["linear", "cnn"], cnn=body)
     assert marker.read_text() == "tidy"

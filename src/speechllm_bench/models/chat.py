@@ -39,8 +39,8 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
     """
     if (n := example.prompt.count(AUDIO)) != 1:
         raise UserError(
-            f"the text of question {example.id} has the mark {AUDIO} {n} times, which stands once, where the "
-            "speech goes; take it out of the corpus's dialogues"
+            f"the text of question {example.id} has the mark {AUDIO} {n} times, not once, where the speech "
+            "goes; take it out of the corpus's dialogues"
         )
     if not tokenizer.chat_template:
         return f"{_together(example)}\n"

@@ -85,9 +85,9 @@ def _halved(n: int, told: bool) -> int:
     """
     torch.cuda.empty_cache()
     if n == 1:
-        raise UserError("the GPU's memory does not hold one answer at a time; take a GPU with more")
+        raise UserError("the GPU's memory does not hold one answer at a time; take a larger GPU")
     if not told:
-        print(f"The GPU's memory does not hold {n} answers at a time: they are halved.", file=sys.stderr)
+        print(f"The GPU's memory does not hold {n} answers at a time: batches are halved.", file=sys.stderr)
     return -(-n // 2)
 
 

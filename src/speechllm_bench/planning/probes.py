@@ -147,8 +147,8 @@ def told(plan: Plan) -> str:
     rows, probes = table(plan), known(plan.profile.profile)
     if not rows:
         measured = {probe.device for probe in probes.values()}
-        where = f" (measured was on {', '.join(sorted(measured))})" if measured else ""
-        return f"No probe of a GPU that is known here{where}: {', '.join(CHIPS)}. Hours on GPUs are NOT RUN."
+        where = f" (probes are of {', '.join(sorted(measured))})" if measured else ""
+        return f"No probe of a known GPU ({', '.join(CHIPS)}){where}. Hours on GPUs are NOT RUN."
     lines = [f"{'study':18}" + "".join(f"{chip:>10}" for chip in CHIPS) + "   GPU memory   disk"]
     for row in rows:
         cells = (_cell(row, chip) for chip in CHIPS)

@@ -108,7 +108,7 @@ def profile_named(name: str) -> Profile:
         known = {_paper(file, file.stat().st_mtime_ns) for file in catalogue.study_files().values()}
         if None not in known and (unknown := sorted(set(profile.papers) - known)):
             raise UserError(
-                f"{name}.yaml names under papers {', '.join(unknown)}, which no study is of; "
+                f"{name}.yaml has papers that no study has: {', '.join(unknown)}; "
                 f"the studies' papers are: {', '.join(sorted(map(str, known)))}"
             )
     return profile.with_settings(settings) if settings else profile
@@ -187,7 +187,7 @@ def shown_score(folder: Path, trained_by: str | None, audio: str, task: str, pro
 def refuse_untold(rows: Iterable[Result]) -> None:
     """Raise UserError if a row of `records` may have a record that was not found: a report would omit it."""
     if reason := next((row["untold"] for row in rows if row.get("untold")), None):
-        raise UserError(f"the runs on record cannot be told apart here, so nothing is written: {reason}")
+        raise UserError(f"recorded runs cannot be identified here, so nothing is written: {reason}")
 
 
 def _seeds(study: Study, profile: Profile, seeds: Sequence[int] | None) -> Sequence[int]:
@@ -199,7 +199,7 @@ def _study(name: str) -> Study:
         raise UserError(f"there is no study '{name}'; the studies are: {', '.join(known_studies())}")
     study = load_study(catalogue.study_files()[name])
     if study.study != name:
-        raise UserError(f"{name}.yaml calls its study '{study.study}'; file and study bear one name")
+        raise UserError(f"{name}.yaml calls its study '{study.study}'; both must have one name")
     return study
 
 

@@ -206,7 +206,7 @@ def _encoder_parameters(config: RunConfig) -> int:
 
 
 def _before(config: RunConfig) -> dict:
-    """Return speech hours and text tokens of an audio LLM's pre-training; None if its folder has no record."""
+    """Return speech hours and text tokens of an audio LLM's pre-training; None where none are recorded."""
     record = {}
     if config.audio_llm:
         file = identity.backbone_folder(config.audio_llm) / "training.json"

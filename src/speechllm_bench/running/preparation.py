@@ -182,7 +182,7 @@ def _tell_synthesis(utterances: dict[str, list[Utterance]], clips: Path, n_worke
         speech = sum(len(u.transcript.split()) for u in missing) / WORDS_A_SECOND / 3600
         told = (
             f"Neural voices have {len(missing)} turns to speak, about {speech:.1f} h of speech. That takes "
-            f"about {speech * SYNTHESIS_COST / n_workers:.1f} h, {n_workers} at a time on cores of 2024, "
+            f"about {speech * SYNTHESIS_COST / n_workers:.1f} h, {n_workers} at a time, on CPUs of 2024, "
             "and up to three times as long on older ones. Each turn is kept once it is spoken, so the "
             "synthesis can be stopped."
         )

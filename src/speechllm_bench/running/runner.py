@@ -178,7 +178,7 @@ def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], 
         _stop(active)
         if isinstance(error, KeyboardInterrupt):
             left = len(plan.missing) - len(finished)
-            message = f"Stopped; runs finished, which stay: {len(finished)}; left for the next start: {left}."
+            message = f"Stopped. Finished runs, kept: {len(finished)}; left for the next start: {left}."
             raise KeyboardInterrupt(message) from None
         raise
     finally:

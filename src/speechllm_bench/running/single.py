@@ -24,7 +24,7 @@ def execute(run: Run, unless_busy: bool = False) -> str:
     """
 
     def refuse() -> None:
-        raise Busy(f"another process is at {run.name}, or trains a stage that it starts from")
+        raise Busy(f"another process executes {run.name}, or trains one of its stages")
 
     with runs.lock(run.folder, refuse if unless_busy else lambda: None):
         if places.run_done(run.profile, run.digest):

@@ -13,9 +13,9 @@ from speechllm_bench.storage import paths
 DATA = ("SPEECHLLM_BENCH_DATA", "HF_HOME", "HF_HUB_CACHE")  # variables with the places of corpora and models
 HEAD = """#!/bin/bash
 # Runs of profile {profile}: {n}. Start it on a machine that has sbatch: bash FILE.
-# What the cluster needs besides stands in SBATCH_PARTITION, SBATCH_ACCOUNT and the like.
-# A job that is preempted is queued again and goes on from its checkpoint; so does a run that ran out of time,
-# when a new script is written and started. Runs of one stage wait for the run that trains it.
+# sbatch reads further settings of the cluster from SBATCH_PARTITION, SBATCH_ACCOUNT and the like.
+# A preempted job is queued again and resumes from its checkpoint. A run that ran out of time resumes when a
+# new script is written and started. Runs that share a stage wait for the run that trains it.
 set -euo pipefail
 {exports}
 logs={logs}

@@ -154,7 +154,7 @@ def matching(pattern: str) -> list[Number]:
     found = [number for id, number in ids.items() if fnmatch.fnmatchcase(id, pattern)]
     if not found:
         if n := sum(id.startswith(f"{pattern}/") for id in ids):
-            raise UserError(f"'{pattern}' begins {n} ids and is none; '{pattern}/*' names them all")
+            raise UserError(f"'{pattern}' is no id but the beginning of {n}; '{pattern}/*' names them all")
         near = difflib.get_close_matches(pattern, ids, 3, 0.5)
         raise UserError(f"there is no number '{pattern}'; the nearest ids are: {', '.join(near) or 'none'}")
     return found

@@ -198,7 +198,7 @@ def _in_memory(
         if not lighten():
             raise UserError(
                 f"the GPU's memory does not hold the training on a batch of {n_examples} examples ({told}); "
-                "take a GPU with more, or lower training.batch_size in the profile, which is another run"
+                "take a larger GPU, or lower training.batch_size in the profile, which makes it another run"
             )
 
 

@@ -150,7 +150,7 @@ def test_a_run_is_left_where_another_process_is_at_it_or_at_its_stage(suite, hel
     folder = one.folder if held == "run" else one.trained_into()[1]
     with runs.lock(folder):
         assert cli.main(["run", "adapter_size", "cnn", "--unless-busy"]) == BUSY
-    assert "another process is at adapter_size cnn seed 0" in capsys.readouterr().err
+    assert "another process executes adapter_size cnn seed 0" in capsys.readouterr().err
     assert not runs.locked(folder)
 
 
