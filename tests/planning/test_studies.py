@@ -59,7 +59,7 @@ def test_a_paper_that_no_study_is_of_is_refused_unless_a_study_cannot_be_read(su
     file.write_text(yaml.safe_dump(profile | {"papers": {"2510.15851": {"llm": "zoo/other"}}}))
     assert studies.load("adapter_size", "smoke")[1].llm == "zoo/other"
     file.write_text(yaml.safe_dump(profile | {"papers": {"2510.15815": {"llm": "zoo/other"}}}))
-    with pytest.raises(UserError, match="papers 2510.15815, which no study .* papers are: 2510.15851"):
+    with pytest.raises(UserError, match="papers that no study has: 2510.15815; .* papers are: 2510.15851"):
         studies.load("adapter_size", "smoke")
     (paths.EXPERIMENTS / "half_written.yaml").write_text("study: half_wri")
     studies.load("adapter_size", "smoke")
