@@ -1,9 +1,10 @@
-"""Where F1 comes from: by test set, slot type, value and turn (length, noise, speaking rate).
+"""F1 of slots by test set, slot type, value length and turn (length, noise, speaking rate).
 
-F1 of a bucket is partial match over the bucket's slots or turns alone, bootstrapped over speakers and seeds.
-The predictions are those of one run, or those of several seeds of it one after the other. `version` names the
-version of partial match. Variants that differ in the
-axis `test_set` alone are one system, which has the name of its variant on A.
+The F1 of a bucket is partial match over the slots or turns of that bucket alone. Its interval is a bootstrap
+over speakers and seeds.
+The predictions are those of one run, or those of several seeds of one variant, one seed after the other.
+`version` is the version of partial match. Variants that differ only in the axis `test_set` are one system; it
+has the name of its variant on A.
 """
 
 from __future__ import annotations
@@ -31,13 +32,15 @@ from speechllm_bench.tasks import slots
 
 COLUMNS = ["bucket", "metric", "value", "low", "high", "pairs", "turns"]
 TURN_WORDS, SNR_DB, WORDS_A_MINUTE, VALUE_WORDS = (6, 10, 15), (20, 25), (128, 147), (2, 4)
-"""Edges of the buckets: 6 words belong to the second, 10 to the third."""
+"""Edges of the buckets. An edge belongs to the bucket that it opens: 6 words are in the
+second, 10 in the third.
+"""
 
 
 def by_slot(
     found: Sequence[Prediction], slot_types: Mapping[str, SlotType], version: int = 1
 ) -> pd.DataFrame:
-    """F1 of each slot type that is wanted somewhere, the best first."""
+    """Return the F1 of each slot type that some gold answer has, highest first."""
     wanted = sorted({slot for p in found for slot in slots.parse(p.gold) or ()})
     frame = _frame(found, {slot_types[slot].name: _only({slot}) for slot in wanted}, version)
     return frame.sort_values(["value", "bucket"], ascending=[False, True], ignore_index=True)
@@ -46,7 +49,7 @@ def by_slot(
 def by_class(
     found: Sequence[Prediction], slot_types: Mapping[str, SlotType], version: int = 1
 ) -> pd.DataFrame:
-    """F1 of slots whose values come from a closed list, and of those that are open."""
+    """Return the F1 of slots with closed-class values and of slots with open-class values."""
     return _frame(
         found,
         {
@@ -58,7 +61,10 @@ def by_class(
 
 
 def by_value_words(found: Sequence[Prediction], version: int = 1) -> pd.DataFrame:
-    """Recall of gold values by their words; what was filled wrongly has no gold value, so no precision."""
+    """Return the recall of gold values by their number of words.
+
+    A wrongly filled slot has no gold value, so its length is unknown and precision is undefined.
+    """
     labels = bucket_labels(VALUE_WORDS)
 
     def of_length(label: str) -> Callable[[Prediction, dict, dict | None], tuple[dict, dict | None]]:
@@ -76,7 +82,7 @@ def by_value_words(found: Sequence[Prediction], version: int = 1) -> pd.DataFram
 def by_turn(
     found: Sequence[Prediction], utterances: Sequence[Utterance], what: str, version: int = 1
 ) -> pd.DataFrame:
-    """F1 by a property of the turn: `words`, `snr` (dB) or `rate` (words a minute)."""
+    """Return F1 by a property of the turn: `words`, `snr` (dB) or `rate` (words a minute)."""
     edges, measure = {
         "words": (TURN_WORDS, lambda u: len(u.transcript.split())),
         "snr": (SNR_DB, lambda u: u.voice.snr_db),
@@ -94,7 +100,7 @@ def by_turn(
 
 
 def _only(names: set[str]):
-    """Gold and said of these slots alone."""
+    """Return a filter that keeps the pairs of these slots in the gold answer and in the prediction."""
 
     def keep(prediction, gold, said):
         return tuple(some and of_slots(some, names) for some in (gold, said))
@@ -103,7 +109,7 @@ def _only(names: set[str]):
 
 
 def of_slots(answer: slots.Answer, names: Collection[str]) -> slots.Answer:
-    """The pairs of an answer that are of these slots."""
+    """Return the slot-value pairs of an answer that belong to these slots."""
     values = {slot: value for slot, value in answer.items() if slot in names}
     return slots.Answer(values, (pair for pair in answer.given if pair[0] in names))
 
@@ -111,19 +117,23 @@ def of_slots(answer: slots.Answer, names: Collection[str]) -> slots.Answer:
 def _frame(
     found: Sequence[Prediction], buckets: Mapping[str, Callable], version: int, metric: str = "f1"
 ) -> pd.DataFrame:
-    """One row a bucket; `keep(prediction, gold, said)` gives what of an answer is in it, None if nothing."""
+    """Return one row per bucket that has gold pairs.
+
+    `keep(prediction, gold, said)` returns the part of gold and prediction that is in the bucket, or None
+    if the turn is not in it.
+    """
     answers = [(p, slots.parse(p.gold), slots.parse(p.raw)) for p in found]
     rule = getattr(metrics, metric)
     lines = []
     for label, keep in buckets.items():
         kept = [(answer[0], part) for answer in answers if (part := keep(*answer)) is not None]
         counts = np.array([versions.counts(gold, said, version) for _, (gold, said) in kept], float)
-        n = len({p.example_id for p, _ in kept})  # in as many of every seed: each has the same turns
+        n = len({p.example_id for p, _ in kept})  # n per seed: every seed answers the same turns
         pairs = sum(len(gold) for _, (gold, _) in kept[:n])
         if not pairs:
             continue
         ids, speakers = zip(*((p.example_id, p.speaker) for p, _ in kept[:n]), strict=True)
-        by_seed = counts.reshape(-1, n, counts.shape[-1])  # (seeds x n, k) -> (seeds, n, k)
+        by_seed = counts.reshape(-1, n, counts.shape[-1])  # (seeds * n, k) -> (seeds, n, k)
         sums = stats.sum_by_speaker(ids, speakers, by_seed)
         value = stats.bootstrap(sums, rule, np.random.default_rng(0))
         lines.append((label, metric, value.value, value.low, value.high, pairs, n))
@@ -131,17 +141,17 @@ def _frame(
 
 
 def bucket_labels(edges: Sequence[int]) -> list[str]:
-    """`< 20`, `20–24`, `≥ 25`."""
+    """Return the labels of the buckets between these edges, such as `< 20`, `20–24`, `≥ 25`."""
     between = [f"{a}–{b - 1}" for a, b in pairwise(edges)]
     return [f"< {edges[0]}", *between, f"≥ {edges[-1]}"]
 
 
 @mpl.rc_context(figures.STYLE)
 def slots_figure(frames: Mapping[str, pd.DataFrame], looks: Looks) -> Figure:
-    """F1 of every slot type (rows, the easiest first) by system (columns); frames: system -> `by_slot`."""
-    import seaborn  # here: a slow import, by way of scipy, that no other figure needs
+    """Draw F1 of every slot type (rows, highest first) by system (columns). frames: system -> `by_slot`."""
+    import seaborn  # imported here: slow (it loads scipy), and no other figure needs it
 
-    labels = [fill(looks[name].label, 14) for name in frames]  # side by side under the columns
+    labels = [fill(looks[name].label, 14) for name in frames]  # they stand side by side under the columns
     table = pd.DataFrame(
         {label: frame.set_index("bucket")["value"] for label, frame in zip(labels, frames.values())}
     )
@@ -158,14 +168,14 @@ def slots_figure(frames: Mapping[str, pd.DataFrame], looks: Looks) -> Figure:
 
 @mpl.rc_context(figures.STYLE)
 def turns_figure(frames: Mapping[str, Mapping[str, pd.DataFrame]], looks: Looks) -> Figure:
-    """F1 with intervals by bucket, a panel a property; frames: property -> system -> `by_turn`."""
+    """Draw F1 with intervals by bucket, one panel per property. frames: property -> system -> `by_turn`."""
     figure, axes = figures.panels(len(frames), "page")
     for ax, (what, systems) in zip(axes, frames.items(), strict=True):
         for i, (name, frame) in enumerate(systems.items()):
             style, places, f1 = looks[name], np.arange(len(frame)) + 0.08 * i, frame["value"]
             drawn = {"color": style.colour, "marker": style.marker, "ls": style.dash, "label": style.label}
             ax.plot(places, f1, **drawn)
-            # Of one speaker an interval has no width, but for the last bit.
+            # With one speaker the interval has no width, but rounding can make it slightly negative.
             bars = np.maximum(0, [f1 - frame["low"], frame["high"] - f1])
             ax.errorbar(places, f1, bars, color=style.colour, ls="", lw=1, capsize=2)
         ax.set_xticks(range(len(frame)), frame["bucket"])
@@ -187,13 +197,13 @@ ASKED = {
 SETS = tuple(ASKED)
 
 Parts = dict[str, dict[str, dict[str, pd.DataFrame]]]
-"""By what the buckets are of, by test set, by system: a frame of `breakdown`, one row a bucket."""
+"""Bucket property -> test set -> system -> a frame of this module with one row per bucket."""
 
 
 def systems(rows: Sequence[Result]) -> pd.DataFrame:
-    """One row a system and test set that was scored: `system`, `set`, `f1` with `low` and `high`.
+    """Return one row per system and test set that was scored: `system`, `set`, `f1` with `low` and `high`.
 
-    rows: of `studies.records`. Systems that were evaluated on A alone are left out.
+    rows: from `studies.records`. Systems that were evaluated on A alone are left out.
     """
     lines = []
     for system, sets in _by_system(rows).items():
@@ -205,7 +215,7 @@ def systems(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def _by_system(rows: Sequence[Result]) -> dict[str, dict[str, list[Result]]]:
-    """The rows of each system that is evaluated on A and on B-OOD, by its name and by test set."""
+    """Return system -> test set -> rows, for the systems that are evaluated on A and on B-OOD."""
     found: dict[tuple, dict[str, list[Result]]] = {}
     for row in rows:
         rest = tuple(sorted((axis, key) for axis, key in row["axes"].items() if axis != AXIS))
@@ -216,9 +226,9 @@ def _by_system(rows: Sequence[Result]) -> dict[str, dict[str, list[Result]]]:
 
 
 def losses(rows: Sequence[Result]) -> pd.DataFrame:
-    """One row a system: F1 on each test set, and the share of A's that is lost on B-ID and B-OOD.
+    """Return one row per system: F1 on each test set, and the relative loss from A to B-ID and to B-OOD.
 
-    2510.15851 finds 40 to 60 % lost on unseen slot types, whatever the system.
+    2510.15851 reports a loss of 40 to 60 % on unseen slot types for every system.
     """
     wide = systems(rows).pivot(index="system", columns="set", values="f1")
     wide = wide.reindex(columns=list(SETS)).reindex(systems(rows)["system"].unique())
@@ -228,7 +238,10 @@ def losses(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def systems_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """F1 with intervals of every system, a group of bars a test set; None where nothing was scored."""
+    """Draw F1 with intervals of every system, one group of bars per test set.
+
+    None where nothing was scored.
+    """
     of_floors = {floor for row in rows for floor in floors.of(rows, row["variant"])}
     frame = systems(rows)
     frame = frame[~frame["system"].isin(of_floors)]
@@ -242,9 +255,9 @@ def systems_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
 def parts(
     rows: Sequence[Result], names: Sequence[str], corpus: Corpus, slot_types: Mapping[str, SlotType]
 ) -> Parts:
-    """Where the F1 of these systems comes from on each test set, over all seeds that were scored.
+    """Return the F1 of these systems by bucket on each test set, over all scored seeds.
 
-    Of `words of the value` it is recall. What was not scored is left out.
+    For `words of the value` the metric is recall. Systems without a score are left out.
     """
     found: Parts = {}
     by_system = _by_system(rows)
@@ -257,7 +270,7 @@ def parts(
             said = [prediction for run in runs for prediction in predictions(run)]
             turns = corpus.utterances(runs[0].config.evaluation.split)
             of_turns = {"words of the turn": "words"}
-            if all(turn.voice for turn in turns):  # of recordings neither is known
+            if all(turn.voice for turn in turns):  # recordings have no known SNR or rate
                 of_turns |= {"SNR (dB)": "snr", "words a minute": "rate"}
             frames = {
                 "class": by_class(said, slot_types, version),
@@ -271,14 +284,17 @@ def parts(
 
 
 def parts_table(found: Parts) -> pd.DataFrame:
-    """One row a bucket; of each test set the gold pairs in it, then the value of every system."""
+    """Return one row per bucket.
+
+    For each test set: the number of gold pairs, then the value of every system.
+    """
     tables = {}
     for what, sets in found.items():
         columns = {}
         for called, some in sets.items():
             for name, frame in some.items():
                 frame = frame.set_index("bucket")
-                columns[called, "pairs"] = frame["pairs"].astype("Int64")  # the same of every system
+                columns[called, "pairs"] = frame["pairs"].astype("Int64")  # equal for all systems
                 columns[called, name] = frame["value"]
         tables[what] = pd.concat(columns, axis=1)
     return pd.concat(tables) if tables else pd.DataFrame()

@@ -1,4 +1,4 @@
-"""Cells of a study's tables with their ids: what `numbers.json` holds of it (`storage.numbers`)."""
+"""Cells of a study's tables with their ids, as `numbers.json` stores them (`storage.numbers`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_CELLS = (
     "partial_match_version",
     "difference_seeds",
 )
-"""Columns of a table that stand in a row's own fields, or say how another is to be read."""
+"""Columns that are not cells: they fill a field of the row, or qualify another column."""
 PERCENT = ("llm_share", "parse_failures")
 ONE_DECIMAL = ("speech_hours", "pretraining_speech_hours")
 MARKS = str.maketrans("", "", "*†‡")
@@ -40,7 +40,7 @@ def of_study(
     verdicts: pd.DataFrame,
     further: Mapping[str, pd.DataFrame],
 ) -> list[Row]:
-    """All rows of a study's tables; `further` are those beside its own by their ending."""
+    """Return all rows of a study's tables. `further` maps a file ending to each additional table."""
     found = [*of_table(study, rows, frame), *of_claims(study, rows, frame, verdicts)]
     return found + [
         row for ending, shown in further.items() for row in of_further(study, rows, ending, shown)
@@ -48,7 +48,7 @@ def of_study(
 
 
 def of_table(study: Study, rows: Sequence[Result], frame: pd.DataFrame) -> list[Row]:
-    """One row a variant, of the study's own table, unrounded."""
+    """Return one row per variant of the study's main table, with unrounded values."""
     found = []
     for line in frame.to_dict("records"):
         variant = line["variant"]
@@ -60,7 +60,7 @@ def of_table(study: Study, rows: Sequence[Result], frame: pd.DataFrame) -> list[
 
 
 def of_claims(study: Study, rows: Sequence[Result], frame: pd.DataFrame, verdicts: pd.DataFrame) -> list[Row]:
-    """One row a claim, named by the variants compared, as `mlp_lora-mlp`."""
+    """Return one row per claim, named by the variants that it compares, such as `mlp_lora-mlp`."""
     sizes = frame.set_index("variant")[["n", "speakers"]]
     found = []
     for claim, line in zip(study.claims, verdicts.to_dict("records"), strict=True):
@@ -81,9 +81,10 @@ def of_claims(study: Study, rows: Sequence[Result], frame: pd.DataFrame, verdict
 
 
 def of_further(study: Study, rows: Sequence[Result], ending: str, shown: pd.DataFrame) -> list[Row]:
-    """Rows of a table of text beside the study's own; numbers are read back as they are shown.
+    """Return the rows of an additional text table of the study. Numbers are parsed from the printed text.
 
-    A row is named by the table and by its leading columns of words, as `traces:hybrid_think`.
+    The name of a row is the name of the table and the row's leading text columns, such
+    as `traces:hybrid_think`.
     """
     labels = _labels(shown)
     found: dict[str, Row] = {}
@@ -100,12 +101,12 @@ def of_further(study: Study, rows: Sequence[Result], ending: str, shown: pd.Data
 
 
 def claim_row(variants: Iterable[str]) -> str:
-    """The name of a claim's row, of the variants it compares: better, worse and those of `beyond`."""
+    """Return the row name of a claim from its variants: better, worse and those of `beyond`."""
     return "-".join(variants)
 
 
 def test_set(study: Study, variant: str) -> str:
-    """A, B-ID, B-OOD, ...: the test set of a variant, and of B which slot types are asked for."""
+    """Return the test set of a variant: A, B-ID, B-OOD, ... For B it tells which slot types are asked for."""
     asked = study.variant(variant).evaluation
     name, ood = asked.split.removesuffix("-test"), asked.slot_types == "out_of_domain"
     if name == "B":
@@ -114,13 +115,13 @@ def test_set(study: Study, variant: str) -> str:
 
 
 def slug(text: str) -> str:
-    """Words as a part of an id: letters, digits and underscores."""
+    """Return the text as part of an id: letters, digits, underscores, dots and hyphens."""
     text = text.replace("%", " percent ").replace("+", " plus ")
     return re.sub(r"[^\w.-]+", "_", text.lower()).strip("_") or "_"
 
 
 def _labels(shown: pd.DataFrame) -> list[str]:
-    """The leading columns that name a row: those of words, and further ones until no two rows are alike."""
+    """Return the leading columns that name a row: the text columns, and more until no two rows are equal."""
     columns_ = list(shown)
     worded = [not shown[c].map(lambda v: v == "–" or bool(_NUMBER.fullmatch(str(v)))).any() for c in columns_]
     n = max(1, worded.index(False) if False in worded else len(columns_))
@@ -158,7 +159,7 @@ def _shown(column: str, value: float) -> str:
 
 
 def _read(shown: str) -> Cell | None:
-    """A cell of a table of text; None where it is empty or a dash."""
+    """Parse a cell of a text table. None where the cell is empty or a dash."""
     shown = shown.translate(MARKS)
     if shown in ("", "–", "nan"):
         return None
@@ -168,7 +169,9 @@ def _read(shown: str) -> Cell | None:
 
 
 def _about(rows: Sequence[Result], variants: Iterable[str]) -> dict:
-    """Facts that numbers of these variants rest on."""
+    """Return the provenance of these variants' numbers: seeds, runs, commits, machines
+    and versions of components.
+    """
     variants = set(variants)
     mine = [row for row in rows if row["variant"] in variants and row["record"]]
     records = [row["record"] for row in mine]

@@ -1,4 +1,4 @@
-"""What a paper says, put beside what was measured: one verdict a claim (protocol, rule 14)."""
+"""Verdicts on the papers' claims: each claim is compared with our measurement (protocol, rule 14)."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def verdict(
 ) -> Verdict:
     """Judge a claim by the paired difference F1(better) - F1(worse); None when either was not run.
 
-    p: of that difference, after Holm's correction over the study's claims. testable: False where the claim
-    is about a scale that was not run. above_floors: False where the side that is ahead does not clear its
-    floors.
+    p: of that difference, after Holm's correction over the study's claims. testable: False where the
+    claim is about a scale that was not run. above_floors: False where the side with the higher score
+    does not clear its floors.
 
-    agrees, disagrees: the variants differ (rule 13), as claimed or the other way round, over two seeds or
-    more. no difference: the whole interval lies within the least difference. weak support, weak
-    contradiction: p is below 0.05, but the difference rests on one seed or is below the least one.
-    inconclusive: anything else.
+    agrees, disagrees: the variants differ (rule 13) over two seeds or more, in the claimed or the opposite
+    direction. no difference: the whole interval lies within the least difference. weak support, weak
+    contradiction: p is below 0.05, but the difference rests on one seed or is below the least difference.
+    inconclusive: anything else, and every difference with one speaker.
     """
     if not testable:
         return "not testable here"
@@ -53,7 +53,7 @@ def verdict(
     if not above_floors:
         return BELOW_FLOOR
     if difference.n_speakers == 1:
-        return "inconclusive"  # its interval has no width
+        return "inconclusive"  # the interval has no width
     if differ(difference, p) and difference.n_seeds > 1:
         return "agrees" if difference.value > 0 else "disagrees"
     if alike(difference):
@@ -64,10 +64,10 @@ def verdict(
 
 
 def verdict_on_divergence(better: int, worse: int) -> Verdict:
-    """Judge a claim by the numbers of seeds on which either variant diverged, at least one of them above 0.
+    """Judge a claim by the numbers of seeds on which each variant diverged. At least one number is above 0.
 
-    A training that diverged leaves a model that answers nothing, so the other variant is ahead without a
-    score, and the seeds that survived are no fair sample. More than one seed is asked for as in `verdict`.
+    A diverged training leaves no model that can answer, so the other variant is ahead without a score. The
+    seeds that did not diverge are a biased sample. As in `verdict`, a full verdict needs more than one seed.
     """
     if better and worse:
         return "inconclusive"
@@ -77,9 +77,9 @@ def verdict_on_divergence(better: int, worse: int) -> Verdict:
 
 
 def below(rows: Sequence[Result], claim: ClaimConfig, found: Interval) -> list[str]:
-    """The floors that the side measured ahead does not clear, whichever side the claim names as better.
+    """Return the floors that the side with the higher score does not clear, whichever side the claim favours.
 
-    Of a difference of differences that is the first variant of the pair whose difference is larger.
+    For a difference of differences, that side is the first variant of the pair with the larger difference.
     """
     other = claim.beyond[0] if claim.beyond else claim.worse
     ahead = claim.better if found.value >= 0 else other
@@ -87,7 +87,7 @@ def below(rows: Sequence[Result], claim: ClaimConfig, found: Interval) -> list[s
 
 
 def diverged(rows: Sequence[Result], claim: ClaimConfig) -> dict[str, int]:
-    """On how many seeds variants of the claim diverged; empty unless each of them was run."""
+    """Return the number of diverged seeds by variant of the claim. Empty unless every variant was run."""
     named = (claim.better, claim.worse, *(claim.beyond or ()))
     done = [(row["variant"], row["status"]) for row in rows if row["record"]]
     if not set(named) <= {variant for variant, _ in done}:
@@ -108,9 +108,10 @@ CLAIM_COLUMNS = [
 
 
 def verdicts(study: Study, rows: Sequence[studies.Result]) -> pd.DataFrame:
-    """Each claim of the paper with its source, the paired difference that tests it, and the verdict.
+    """Return each claim of the papers with its source, the paired difference that tests it, and the verdict.
 
-    Where a variant diverged, that is what is judged and told in `diverged`, and there is no difference.
+    Where a variant diverged, the verdict rests on the divergence. `diverged` describes it,
+    and there is no difference.
     """
     lines: list[dict] = []
     without_meaning = {row["variant"] for row in rows if row["status"] == studies.NOT_TESTABLE}
@@ -140,7 +141,9 @@ def verdicts(study: Study, rows: Sequence[studies.Result]) -> pd.DataFrame:
 
 
 def _judged(line: dict) -> dict:
-    """Numbers and verdict of a claim, whose p stands after Holm's correction over the study's claims."""
+    """Return the numbers and the verdict of a claim. Its `p` is already corrected by Holm
+    over the study's claims.
+    """
     found, diverged = line["tested"], any(line["seeds_diverged"]) or bool(line["diverged"])
     if diverged:
         on = verdict_on_divergence
@@ -153,7 +156,9 @@ def _judged(line: dict) -> dict:
 
 
 def notes(found: pd.DataFrame) -> list[str]:
-    """Sentences on the claims' own comparisons: those of one seed, and what the test set can show."""
+    """Return sentences on the claims' comparisons: which rest on one seed, and what
+    difference the test set can show.
+    """
     alone = (
         [f"{ONE_SEED} marks differences of one seed: {ONE_SEED_NOTE}"] if found["seeds"].eq(1).any() else []
     )
@@ -161,7 +166,7 @@ def notes(found: pd.DataFrame) -> list[str]:
 
 
 def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts as they are read: the difference with its interval in one column, or what diverged."""
+    """Return the verdicts for display. One column has the difference with its interval, or what diverged."""
     shown, p_values = [], []
     for row in found.itertuples():
         mark = ONE_SEED if row.seeds == 1 else ""

@@ -1,9 +1,10 @@
-"""Two variants of a study side by side, from stored records: values, difference, turns that flipped.
+"""Comparison of two variants of a study from stored records: values, difference, and turns that changed.
 
-A slice has an id. `words=6-9` keeps turns by their words, `voice=en-gb` those of some speakers, and
-`class=open` and `slot=home_city` keep some slots of every turn. The sums of a slice have all speakers of the
-test set, those without a turn in it with zeros, so that its intervals rest on the draws of the whole. Those
-of a voice have its own speakers alone.
+A slice has an id. `words=6-9` selects turns by their number of words, and `voice=en-gb` selects turns
+of some speakers. `class=open` and `slot=home_city` select some slots of every turn. The sums of a
+slice cover all speakers of the test set; a speaker without a turn in the slice has zeros. So its
+intervals use the same bootstrap draws as the whole test set. A `voice=` slice is the exception: its
+sums cover its own speakers only.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from speechllm_bench.storage.schema import Prediction, SlotType
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS, Metric, slots
 
 ALL = "all turns"
-LEAST_TURNS = 10  # that want a slot, or it makes no slice
-LEAST_SPEAKERS = 3  # of a voice, likewise
+LEAST_TURNS = 10  # a slot needs this many turns that want it to become a slice
+LEAST_SPEAKERS = 3  # a voice needs this many speakers to become a slice
 _EDGES = (0, *breakdown.TURN_WORDS)
 _WORDS = [f"words={low}-{high - 1}" for low, high in pairwise(_EDGES)] + [f"words={_EDGES[-1]}+"]
 _CLASSES = {"class=open": True, "class=closed": False}
@@ -45,7 +46,7 @@ _SHOWN |= {
 
 
 def slice_label(slice_: str) -> str:
-    """A slice in words, of its id."""
+    """Return a description of a slice from its id."""
     kind, _, what = slice_.partition("=")
     forms = {"slot": f"the slot {slots.spoken_name(what)}", "voice": f"speakers of {what}"}
     return _SHOWN.get(slice_) or forms.get(kind, slice_)
@@ -53,16 +54,19 @@ def slice_label(slice_: str) -> str:
 
 @dataclass(frozen=True)
 class Answered:
-    """The answers of one run with their counts by its task's main metric."""
+    """Answers of one run, with their counts for the main metric of the task."""
 
     predictions: list[Prediction]
     metric: Metric
-    counts: dict[str, np.ndarray]  # by slice (n_turns, k): zeros of a turn outside it
-    turns: dict[str, int]  # by slice, how many turns are in it
-    right: np.ndarray  # (n_turns,), whether nothing is missing and nothing too much
+    counts: dict[str, np.ndarray]  # slice -> (n_turns, k), zeros for turns outside it
+    turns: dict[str, int]  # slice -> number of turns in it
+    right: np.ndarray  # (n_turns,) bool: nothing missing and nothing extra
 
     def sums(self, slice_: str = ALL) -> stats.SpeakerSums:
-        """Counts of a slice summed over each speaker's turns; UserError names the slices there are."""
+        """Return the counts of a slice summed over each speaker's turns.
+
+        Raises UserError, which names the slices, for an unknown slice.
+        """
         if slice_ not in self.counts:
             raise UserError(f"there is no slice '{slice_}'; the slices are: {', '.join(self.counts)}")
         kept = [
@@ -75,9 +79,9 @@ class Answered:
 
 
 def answers_of(predictions: Sequence[Prediction], config: dict, profile: str) -> Answered:
-    """The answers of a run, in their order.
+    """Return the answers of a run, in their order.
 
-    config: as its run.json has it. F1 of slots is partial match of the version that the profile shows.
+    config: the configuration in run.json. F1 of slots is partial match in the version that the profile shows.
     """
     asked = config["evaluation"]
     task = TASKS[asked["task"]]
@@ -106,14 +110,17 @@ def answers_of(predictions: Sequence[Prediction], config: dict, profile: str) ->
 
 
 def flipped(a: Answered, b: Answered) -> list[int]:
-    """Places of the turns that one of two runs has right and the other wrong; UserError for other turns."""
+    """Return the indices of the turns that one run has right and the other wrong.
+
+    Raises UserError if the runs answered different questions.
+    """
     if [p.example_id for p in a.predictions] != [p.example_id for p in b.predictions]:
         raise UserError("these two answered different questions; choose two variants of one test set")
     return np.flatnonzero(a.right != b.right).tolist()
 
 
 def _slots(found: Sequence[tuple], slot_types: Mapping[str, SlotType]) -> dict[str, set[str]]:
-    """Slices of slots, and the names of the slots that each has."""
+    """Return the slices of slots: slice id -> slot names."""
     wanted = Counter(slot for gold, _ in found for slot in gold or ())
     made = {
         n: {t.name for t in slot_types.values() if t.open_class == is_open} for n, is_open in _CLASSES.items()
@@ -122,14 +129,14 @@ def _slots(found: Sequence[tuple], slot_types: Mapping[str, SlotType]) -> dict[s
 
 
 def _of_slots(found: Sequence[tuple], kept: set[str], version: int) -> tuple[np.ndarray, int]:
-    """Counts (n_turns, 3) of some slots alone, and how many turns want one of them."""
+    """Return the counts (n_turns, 3) for these slots only, and the number of turns that want one of them."""
     parts: list[Any] = [[some and breakdown.of_slots(some, kept) for some in pair] for pair in found]
     counts = [versions.counts(gold, said, version) if gold or said else (0, 0, 0) for gold, said in parts]
     return np.array(counts, float), sum(bool(gold) for gold, _ in parts)
 
 
 def voices(speakers: Collection[str]) -> dict[str, int]:
-    """Slices by voice, where a test set has several, and how many speakers each has.
+    """Return the slices by voice with their number of speakers. Empty if the test set has one voice.
 
     Speakers of the embedded corpora are called `voice+variant`.
     """
@@ -146,7 +153,9 @@ def _words(prediction: Prediction) -> str:
 
 
 def _right(counts: np.ndarray, metric: Metric) -> np.ndarray:
-    """By the counts of single turns: (correct, predicted, gold) of one or more classes, or (part, whole)."""
+    """Return (n_turns,) bool from counts per turn: (correct, predicted, gold) of one or more
+    classes, or (part, whole).
+    """
     if counts.shape[1] % 3 == 0:
         correct, predicted, gold = counts.reshape(len(counts), -1, 3).sum(axis=1).T
         return np.isclose(correct, predicted) & np.isclose(correct, gold)
@@ -159,13 +168,13 @@ KINDS = {
     "all that flipped": lambda first, second: first != second,
     "both wrong": lambda first, second: ~first & ~second,
 }
-"""Which turns are shown, of whether the first and the second variant have them right."""
+"""Name -> rule that selects turns by whether the first and the second variant are right."""
 
 Pair = tuple[Prediction, Prediction]
 
 
 class Comparing:
-    """A study at a profile, with its runs that have a score."""
+    """A study at a profile, with those of its runs that have a score."""
 
     def __init__(self, study: str, profile: str):
         self.study, self.profile = studies.load(study, profile)[0], profile
@@ -178,7 +187,7 @@ class Comparing:
         self._answered = cache(self._read)
 
     def test_sets(self) -> dict[str, list[str]]:
-        """The variants that answered the same questions, under their test set and task."""
+        """Return test set and task -> the variants that answered the same questions."""
         groups: dict[tuple, list[str]] = {}
         for name, some in self.runs.items():
             groups.setdefault((some[0].score["items"], score.main_metric(some[0].score)), []).append(name)
@@ -188,26 +197,31 @@ class Comparing:
         return dict(zip(told_apart(labels), groups.values(), strict=True))
 
     def metrics(self, variant: str) -> list[str]:
-        """The metrics of a variant that tables show, its main one first."""
+        """Return the metrics of a variant that tables show, main metric first."""
         held = self.runs[variant][0].score
         main = score.main_metric(held)
         return [main, *(m for m in held["metrics"] if m in METRICS and METRICS[m].column and m != main)]
 
     def slices(self, variant: str) -> list[str]:
-        """Ids of the slices of the variant's test set, the whole first; `slice_label` has their words."""
+        """Return the ids of the slices of the variant's test set, the whole set first.
+        `slice_label` describes them.
+        """
         return list(self._answered(self.runs[variant][0]).counts)
 
     def turns_in(self, variant: str, slice_: str) -> int:
-        """How many turns a slice of the variant's test set has."""
+        """Return the number of turns in a slice of the variant's test set."""
         return self._answered(self.runs[variant][0]).turns[slice_]
 
     def value(self, variant: str, metric: str, slice_: str = ALL) -> stats.Comparison:
-        """A variant's metric over its seeds; of a slice the main metric alone."""
+        """Return a variant's metric over its seeds. A slice has the main metric only."""
         found = self._contrast([self.runs[variant]], [1], metric, slice_)
         return stats.within(found, 0, METRICS[metric].most)
 
     def difference(self, first: str, second: str, metric: str, slice_: str = ALL) -> stats.Comparison:
-        """Second less first, paired, over the seeds that both have; UserError without any."""
+        """Return the paired difference second - first over the seeds that both have.
+
+        UserError without any.
+        """
         of_first = {one.seed: one for one in self.runs[first]}
         shared = [(one, of_first[one.seed]) for one in self.runs[second] if one.seed in of_first]
         if not shared:
@@ -215,9 +229,9 @@ class Comparing:
         return self._contrast(list(zip(*shared, strict=True)), [1, -1], metric, slice_)
 
     def turns(self, first: str, second: str, kind: str) -> list[Pair]:
-        """The answers of both to the turns of one of `KINDS`, each of its first seed."""
+        """Return the answers of both variants to the turns of one of `KINDS`, from the first seed of each."""
         a, b = (self._answered(self.runs[name][0]) for name in (first, second))
-        flipped(a, b)  # refuses other turns
+        flipped(a, b)  # raises UserError if the questions differ
         kept = KINDS[kind](a.right, b.right)
         return [
             pair
@@ -226,7 +240,9 @@ class Comparing:
         ]
 
     def curves(self, variants: Sequence[str]) -> Figure | None:
-        """Loss and main metrics on validation turns of these variants; None where nothing was trained."""
+        """Draw loss and main metrics on the validation turns of these variants. None
+        where nothing was trained.
+        """
         frames = []
         for name in variants:
             for one in self.runs[name]:
@@ -263,7 +279,7 @@ class Comparing:
 
 
 def told_apart(labels: Iterable[str]) -> list[str]:
-    """Labels of test sets, in order; of those that are alike the later ones are numbered."""
+    """Return the labels in order. Repeated labels get a number from the second one on."""
     seen: Counter[str] = Counter()
     shown = []
     for label in labels:

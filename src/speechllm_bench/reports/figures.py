@@ -1,7 +1,7 @@
-"""Figures from stored records: learning curves, and F1 against trained parameters.
+"""Figures from stored records: learning curves, grouped bars, and the axis of trained parameters.
 
-Every function draws a tidy frame on given axes, so a notebook can rearrange them; `save` writes files
-that are the same bytes each time.
+Functions that draw take a tidy frame and the axes, so a notebook can rearrange panels. `save` writes files
+whose bytes are the same each time.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from speechllm_bench.storage.runs import write_bytes
 from speechllm_bench.tasks import MAIN_METRICS, METRICS
 
 WIDTHS = {"column": 3.35, "page": 7.0}
-"""Inches of a column and of the page, where no venue is named."""
+"""Width of a column and of the page in inches, where no venue is named."""
 VENUES = {
     "acl": {"column": 3.03, "page": 6.30},
     "ieee": {"column": 3.50, "page": 7.16},
     "isca": {"column": 3.15, "page": 6.69},
 }
-"""Inches of a column and of the page in proceedings: ACL 77 and 160 mm, IEEE 89 and 182, ISCA 80 and 170."""
-MOST_LINES = 12  # of learning curves, or points with a look of their own, that can be read
+"""Width of a column and of the page in inches: ACL 77 and 160 mm, IEEE 89 and 182 mm, ISCA 80 and 170 mm."""
+MOST_LINES = 12  # most learning curves, or distinct points, that can be told apart
 LINES_A_PANEL = 6
-"""Of learning curves; more are small multiples."""
+"""Most learning curves in a panel. More are drawn as small multiples."""
 LEGEND_SHARE = 1 / 3
-"""Of a figure's height, at most."""
+"""Largest share of a figure's height that the legend may take."""
 
 HATCHES = ("", "/////", ".....")
 
@@ -68,7 +68,7 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 120,
     "savefig.dpi": 300,
-    "pdf.fonttype": 42,  # fonts that can be searched and edited
+    "pdf.fonttype": 42,  # TrueType: text in the PDF can be searched and edited
     "svg.hashsalt": "speechllm-bench",
 }
 
@@ -85,7 +85,7 @@ X_LABELS = {"examples": "examples seen", "step": "optimiser steps", "seconds": "
 
 @contextlib.contextmanager
 def for_venue(name: str) -> Iterator[None]:
-    """Figures have the widths of a venue meanwhile, one of `VENUES`."""
+    """Set the figure widths of a venue, one of `VENUES`, within the context."""
     before = dict(WIDTHS)
     WIDTHS.update(VENUES[name])
     try:
@@ -98,20 +98,20 @@ def for_venue(name: str) -> Iterator[None]:
 def panels(
     n: int = 1, width: str = "column", height: float = 2.4, rows: int = 1
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of n axes side by side, in rows; width is a key of `WIDTHS`, height in inches of a row."""
+    """Return a figure with `rows` rows of n axes. width: a key of `WIDTHS`. height: inches of one row."""
     figure, axes = plt.subplots(rows, n, figsize=(WIDTHS[width], rows * height), squeeze=False)
     return figure, list(axes.flat)
 
 
 def groups(names: Sequence[str], most: int = LINES_A_PANEL) -> list[list[str]]:
-    """Names in groups of about one size, at most so many in each, in their order."""
+    """Split the names, in order, into groups of about equal size with at most `most` names each."""
     n = max(1, -(-len(names) // most))
     size = -(-len(names) // n)
     return [list(names[i : i + size]) for i in range(0, max(1, len(names)), max(1, size))]
 
 
 def same_limits(axes: Sequence[Axes]) -> None:
-    """Give axes that show one thing the same limits, so that they can be compared."""
+    """Give axes that show the same quantity the same limits, so that readers can compare them."""
     for which in ("xlim", "ylim"):
         found = [getattr(ax, f"get_{which}")() for ax in axes]
         for ax in axes:
@@ -127,16 +127,16 @@ def learning_curves(
     x: str = "examples",
     looks: Looks | None = None,
 ) -> Axes:
-    """One line a variant: the mean over seeds, and each seed as a thin line where there are several.
+    """Draw one line per variant: the mean over seeds. With several seeds, each one is a thin line as well.
 
-    frame: the runs' curve.csv, one below the other, with `variant` and `seed` added; x: `examples`, `step` or
-    `seconds` (`warm_start.timed`); looks: of the variants, None for a frame of no study. The mean is drawn
-    where all of a variant's seeds have a value. Stages follow each other; a line stops where a stage ends,
+    frame: the runs' curve.csv, concatenated, with `variant` and `seed` added. x: `examples`, `step` or
+    `seconds` (`progress.timed`). looks: of the variants, None for a frame of no study. The mean is drawn
+    where all of a variant's seeds have a value. Stages follow each other. A line stops where a stage ends,
     since the next one may learn another task.
     """
     chosen = frame[(frame["metric"] == metric) & (frame["split"] == split)]
     looks = looks or of_names(frame["variant"].unique())
-    starts: dict[float, list[str]] = {}  # where stages begin that are not a run's first: one name a variant
+    starts: dict[float, list[str]] = {}  # where a stage after the first begins -> its name, once per variant
     for variant, curves in chosen.groupby("variant", sort=False):
         style, end = looks[variant], None
         for stage, points in curves.groupby("stage", sort=False):
@@ -160,17 +160,17 @@ def learning_curves(
     if len(chosen):
         ax.set_xlim(0, 1.04 * chosen[x].max())
     for line, (start, stages) in enumerate(sorted(starts.items())):
-        name = stages[0] if len(set(stages)) == 1 else "next stage"  # variants go on with different tasks
+        name = stages[0] if len(set(stages)) == 1 else "next stage"  # variants may have different next tasks
         ax.axvline(start, color="0.6", lw=0.7, ls=":")
-        side = "right" if start > ax.get_xlim()[1] / 2 else "left"  # the text ends or begins at the line
+        side = "right" if start > ax.get_xlim()[1] / 2 else "left"  # keeps the text inside the axes
         at = {"transform": ax.get_xaxis_transform(), "ha": side, "va": "top"}
-        # each a line lower, since two stages may begin close to each other
+        # One line lower for each stage, since two stages may begin close to each other.
         ax.text(start, 1 - 0.07 * line, f" {name.replace('_', ' ')} ", size=6, color="0.35", **at)
     ax.set_xlabel(X_LABELS[x])
     ax.set_ylabel(METRIC_LABELS.get(metric, metric))
     ax.set_title(split, loc="left", color="0.35")
     if metric in MAIN_METRICS:
-        ax.update_datalim([(0, 0)], updatex=False)  # so that the room above is a share of the whole axis
+        ax.update_datalim([(0, 0)], updatex=False)  # the top margin is then a share of the whole axis
         ax.set_ylim(bottom=0)
     ax.xaxis.set_major_formatter(FuncFormatter(_count))
     return ax
@@ -178,7 +178,7 @@ def learning_curves(
 
 @mpl.rc_context(STYLE)
 def parameters_axis(ax: Axes) -> None:
-    """Trained parameters from left to right, on a log scale."""
+    """Format the x axis for the number of trained parameters, on a log scale."""
     ax.set_xscale("log")
     ax.margins(x=0.12)
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -191,15 +191,17 @@ def parameters_axis(ax: Axes) -> None:
 def grouped_bars(
     frame: pd.DataFrame, by: Mapping[str, list[str]], ax: Axes, looks: Looks, metric: str = "f1"
 ) -> Axes:
-    """The column `metric` with `low` and `high`: by the first column of `by` in groups, by the second a bar,
-    both in the order listed.
+    """Draw the column `metric` with its interval (`low`, `high`) as grouped bars.
+
+    The first column of `by` gives the groups, the second the bars of a group. Both are
+    drawn in the order listed.
     """
     (group, groups), (bar, bars) = by.items()
     width = 0.8 / len(bars)
     times: Counter[str] = Counter()
     for i, name in enumerate(bars):
         drawn, style = frame[frame[bar] == name], looks[name]
-        hatch = HATCHES[times[style.colour] % len(HATCHES)]  # of two systems of one colour
+        hatch = HATCHES[times[style.colour] % len(HATCHES)]  # tells systems of the same colour apart
         times[style.colour] += 1
         places = [groups.index(one) + (i + 0.5) * width - 0.4 for one in drawn[group]]
         around = [drawn[metric] - drawn["low"], drawn["high"] - drawn[metric]]
@@ -207,7 +209,7 @@ def grouped_bars(
         ax.bar(places, drawn[metric], width * 0.9, label=style.label, **fill)
         ax.errorbar(places, drawn[metric], around, color="0.2", ls="", lw=0.8, capsize=2)
     ax.set_xticks(range(len(groups)), [name.replace("_", " ") for name in groups])
-    ax.set_xlim(-0.5, max(map(groups.index, frame[group])) + 0.5)  # a group with one bar keeps its name
+    ax.set_xlim(-0.5, max(map(groups.index, frame[group])) + 0.5)  # room for the name of a group with one bar
     ax.set_ylabel(METRIC_LABELS[metric])
     return ax
 
@@ -215,7 +217,7 @@ def grouped_bars(
 def bars_figure(
     frame: pd.DataFrame, by: Mapping[str, list[str]], looks: Looks, add: Callable[[Axes], object]
 ) -> Figure:
-    """`grouped_bars` of F1 on a figure of their own, with its legend; `add` draws more on the axes."""
+    """Return a new figure with `grouped_bars` of F1 and a legend. `add` draws more on the axes."""
     figure, (ax,) = panels(1, "page")
     grouped_bars(frame, by, ax, looks)
     add(ax)
@@ -225,10 +227,10 @@ def bars_figure(
 
 @mpl.rc_context(STYLE)
 def legend(figure: Figure) -> None:
-    """One legend above all panels, never over data nor wider than the page.
+    """Draw one legend above all panels. It covers no data and is no wider than the page.
 
-    It takes at most `LEGEND_SHARE` of the height: a single panel that needs more has it beside, on the width
-    of the page, and several panels grow.
+    It takes at most `LEGEND_SHARE` of the height. If it needs more, a single panel gets the width of the page
+    with the legend on the right, and a figure of several panels becomes taller.
     """
     entries: dict[str, Artist] = {}
     for ax in figure.axes:
@@ -261,7 +263,10 @@ def legend(figure: Figure) -> None:
 
 @mpl.rc_context(STYLE)
 def save(figure: Figure, folder: Path, name: str, profile: str) -> list[Path]:
-    """Write <name>.pdf and <name>.png (300 dpi), marked where the profile is smoke; returns the paths."""
+    """Write <name>.pdf and <name>.png (300 dpi) and return their paths.
+
+    Figures of profile smoke are marked.
+    """
     if mark := tables.smoke_mark(profile):
         figure.supxlabel(mark, color="#B00020", fontsize=7, fontweight="bold")
     paths = []
@@ -274,7 +279,7 @@ def save(figure: Figure, folder: Path, name: str, profile: str) -> list[Path]:
 
 
 def _count(value: float, _position: int | None = None) -> str:
-    """12000 as 12k, 3400000 as 3.4M."""
+    """Format a number in short form: 12000 as 12k, 3400000 as 3.4M."""
     for unit, letter in ((1e6, "M"), (1e3, "k")):
         if value >= unit:
             return f"{value / unit:g}{letter}"

@@ -1,7 +1,8 @@
-"""Floors: what answerers without a model score on the same questions (protocol, rule 12).
+"""Floors: scores of baselines without a model on the same questions (protocol, rule 12).
 
-A chance copier and the whole transcript in every slot hear and read nothing, so a system that does not clear
-them has shown nothing. Tables have them as rows, figures as lines, and claims are judged above them alone.
+The baselines are a chance copier, and the whole transcript as the value of every slot. They understand
+nothing, so a system that does not clear them has shown nothing. Floors are rows in tables and lines in
+figures. A claim gets a verdict only above them.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ LINES = {
     "whole_transcript": ("floor: whole transcript", (0, (1, 1))),
     "chance_copier": ("floor: chance copier", (0, (4, 2))),
 }
-"""Label and dash of the floors that figures of slots show."""
+"""Label and dash pattern of the floors that figures of slots show."""
 
 NOT_RUN = Status.MISSING.shown
 BELOW = "‡"
 """Mark of a row that does not clear the floors of its questions."""
 
 Questions = tuple[str | None, str, str, int | None, str]
-"""Corpus (None: the one that is trained on), test set, slot types, fixed number of distractors, and main
-metric: what a floor has to share."""
+"""What a variant and its floors have in common: corpus (None: the training corpus), test set, slot types,
+fixed number of distractors, and main metric.
+"""
 
 
 def questions_of(evaluation: EvaluationConfig) -> Questions:
@@ -45,9 +47,9 @@ def questions_of(evaluation: EvaluationConfig) -> Questions:
 
 
 def of(rows: Sequence[Result], variant: str) -> list[str]:
-    """The variants that are floors of this one, in the study's order; none of a floor itself.
+    """Return the variants that are floors of this variant, in the study's order. Empty for a floor itself.
 
-    rows: of `studies.records`, whether they were run or not.
+    rows: from `studies.records`, whether they were run or not.
     """
     asked = next((_evaluation(row) for row in rows if row["variant"] == variant and _evaluation(row)), None)
     if asked is None or asked.answerer != "model":
@@ -58,15 +60,16 @@ def of(rows: Sequence[Result], variant: str) -> list[str]:
 
 
 def cleared(rows: Sequence[Result], variant: str) -> dict[str, bool | None]:
-    """Whether a variant is above each of its floors: the interval of the paired difference is above 0.
+    """Return floor -> whether the variant is above it: the interval of the paired difference
+    excludes 0 on the better side.
 
-    None of a floor that has no seed in common with the variant.
+    The value is None for a floor that has no seed in common with the variant.
     """
     return {floor: _above(rows, variant, floor) for floor in of(rows, variant)}
 
 
 def scored(rows: Sequence[Result]) -> dict[Questions, dict[str, Interval]]:
-    """By questions, the main metric of each answerer that has a score."""
+    """Return questions -> answerer -> main metric, for the floors that have a score."""
     found: dict[Questions, dict[str, Interval]] = {}
     for variant, asked in _floors(rows):
         scores = list(scores_of(rows, variant).values())
@@ -77,9 +80,10 @@ def scored(rows: Sequence[Result]) -> dict[Questions, dict[str, Interval]]:
 
 
 def draw(ax: Axes, rows: Sequence[Result], groups: Sequence[tuple[str, str]] = ()) -> Axes:
-    """Lines at the floors of F1 of slots. Each has a label for the legend.
+    """Draw lines at the floors of F1 of slots, each with a label for the legend.
 
-    groups: test set and slot types of each group of bars; without them lines are of `A-test`, right across.
+    groups: test set and slot types of each group of bars. Without groups, lines for
+    `A-test` cross the whole axes.
     """
     places = groups or [("A-test", "in_domain")]
     found = scored(rows)
@@ -92,7 +96,9 @@ def draw(ax: Axes, rows: Sequence[Result], groups: Sequence[tuple[str, str]] = (
 
 
 def draw_on_validation(ax: Axes, rows: Sequence[Result]) -> Axes:
-    """Lines for curves on validation turns: the floors there, or else those of `A-test`, which labels say."""
+    """Draw floor lines for validation curves: the validation floors, else those of
+    `A-test`, named in the label.
+    """
     found = scored(rows)
     for split, note in (("validation", ""), ("A-test", ", on A-test")):
         if of_split := found.get((None, split, "in_domain", None, "f1")):
@@ -104,9 +110,10 @@ def draw_on_validation(ax: Axes, rows: Sequence[Result]) -> Axes:
 
 
 def draw_of_table(ax: Axes, frame: pd.DataFrame, answerers: Mapping[str, str]) -> Axes:
-    """The same from a table of `tables.study_table`: its rows that are floors of F1 on the first test set.
+    """Draw floor lines from a table of `measured.study_table`: its rows that are floors of
+    F1 on the first test set.
 
-    answerers: by variant, who answers.
+    answerers: variant -> who answers.
     """
     if "floor" not in frame:
         return ax
@@ -119,18 +126,20 @@ def draw_of_table(ax: Axes, frame: pd.DataFrame, answerers: Mapping[str, str]) -
 
 
 def line(ax: Axes, value: float, label: str, dash: object, place: int | None = None) -> None:
-    """One floor: across the whole axes, or over the group of bars at `place`."""
+    """Draw one floor line across the whole axes, or over the group of bars at `place`."""
     look = {"color": "0.35", "lw": 0.9, "ls": dash, "label": label, "zorder": 0.5}
     if place is None:
         ax.axhline(value, **look)
     else:
         ax.plot([place - 0.46, place + 0.46], [value, value], **look | {"zorder": 3})
-    if value > (top := ax.get_ylim()[1]) / 1.04:  # a floor above all that was measured is seen as well
+    if value > (top := ax.get_ylim()[1]) / 1.04:  # keeps a floor above all measured values visible
         ax.set_ylim(top=max(top, 1.08 * value))
 
 
 def named(rows: Sequence[Result], variant: str) -> str | None:
-    """What a row is the floor of, as "F1, A-test" or "SLU-F1, A-test"; None of a system's own row."""
+    """Return what a row is the floor of, such as "F1, A-test" or "SLU-F1, A-test".
+    None for a row of a system.
+    """
     asked = next((_evaluation(row) for row in rows if row["variant"] == variant and _evaluation(row)), None)
     if asked is None or (asked.answerer == "model" and asked.audio == "own"):
         return None
@@ -144,7 +153,10 @@ def named(rows: Sequence[Result], variant: str) -> str | None:
 
 
 def sentence(frame: pd.DataFrame) -> str:
-    """What a caption says of the floors in a table of `tables.study_table`; empty without any."""
+    """Return the caption's sentence on the floors in a table of `measured.study_table`.
+
+    Empty without floors.
+    """
     said: dict[str, list[str]] = {}
     for row in frame.to_dict("records") if "floor" in frame else ():
         if pd.notna(row["floor"]):
@@ -162,13 +174,13 @@ def sentence(frame: pd.DataFrame) -> str:
 
 
 def above(rows: Sequence[Result], variant: str) -> bool | None:
-    """Whether a variant clears all its floors that were scored; None where none was."""
+    """Return whether a variant clears all its floors that were scored. None where none was."""
     known = [one for one in cleared(rows, variant).values() if one is not None]
     return all(known) if known else None
 
 
 def floor_names(rows: Sequence[Result]) -> set[str]:
-    """The variants that are floors: answerers without a model."""
+    """Return the variants that are floors: those whose answers come from no model."""
     return {variant for variant, _ in _floors(rows)}
 
 

@@ -1,7 +1,7 @@
-"""The ledger of claims: every figure and claim that the papers report, beside what each profile has found.
+"""The ledger of claims: every figure and claim that the papers report, next to the results of each profile.
 
-`experiments/papers/claims.yaml` says what is reported and where the suite measures or tests it; numbers and
-verdicts come from each profile's numbers.json. Nothing is computed here.
+`experiments/papers/claims.yaml` lists what is reported and where the suite measures or tests it. Numbers and
+verdicts come from each profile's numbers.json. This module computes no numbers itself.
 """
 
 from __future__ import annotations
@@ -54,32 +54,32 @@ th, td { padding: .3rem .6rem; border-bottom: 1px solid #8886; text-align: left;
 
 
 class Entry(Strict):
-    """What figures and claims have in common."""
+    """Fields that figures and claims have in common."""
 
     id: Name
     paper: str
-    where: Prose | None = None  # table or section; None: the summary that we have does not say
+    where: Prose | None = None  # table or section; None where our summary of the paper does not say
     condition: Prose | None = None
 
 
 class ReportedFigure(Entry):
-    """A number that a paper reports, or a range of numbers, in one cell."""
+    """A number, or a range of numbers, that a paper reports in one table cell."""
 
     cell: Prose
     value: float
     to: float | None = None
-    measured: list[str]  # keys of numbers.json with their column, the nearest to the paper's first
+    measured: list[str]  # keys of numbers.json with their column, closest to the paper's first
 
 
 class ReportedClaim(Entry):
-    """A statement of a paper, and the studies' claims that test it: study/better-worse."""
+    """A statement of a paper, and the studies' claims that test it, as study/better-worse."""
 
     claim: Prose
     tested: list[str]
 
 
 class Ledger(Strict):
-    papers: dict[str, Prose] = Field(min_length=1)  # what each is about
+    papers: dict[str, Prose] = Field(min_length=1)  # paper -> its topic
     figures: list[ReportedFigure]
     claims: list[ReportedClaim]
 
@@ -95,14 +95,14 @@ class Ledger(Strict):
 
 
 def file() -> Path:
-    """Where the ledger is written down."""
+    """Return the path of the ledger."""
     return paths.EXPERIMENTS / "papers" / "claims.yaml"
 
 
 def write(names: Sequence[str]) -> list[Path]:
-    """Write results/claims.csv, .md and, where an F1 was measured, a picture; returns the paths.
+    """Write results/claims.csv, .md, .html and, where an F1 was measured, a picture. Return the paths.
 
-    names: the profiles that stand in it.
+    names: the profiles to include.
     """
     if not file().is_file():
         return []
@@ -125,7 +125,8 @@ def write(names: Sequence[str]) -> list[Path]:
 
 
 def judged(ledger: Ledger, found: Mapping[str, Mapping[str, Row]]) -> pd.DataFrame:
-    """One row an entry, profile and place where it is measured or tested; one without where there is none.
+    """Return one row per entry, profile and place where it is measured or tested, or one
+    row if there is no place.
 
     found: the rows of each profile's numbers.json.
     """
@@ -145,7 +146,9 @@ def judged(ledger: Ledger, found: Mapping[str, Mapping[str, Row]]) -> pd.DataFra
 
 
 def picture_of(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
-    """Reported F1, and that measured with its interval, in panels with an axis each: ours is the lower."""
+    """Draw the reported F1 and the measured F1 with its interval, each in its own panel: our
+    F1 is at a smaller scale.
+    """
     of_f1 = frame["number"].map(lambda id: str(id).endswith("/f1")) & frame["measured"].notna()
     shown = frame[of_f1].drop_duplicates(["id", "profile"])
     if shown.empty:
@@ -160,7 +163,7 @@ def picture_of(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
         axes[0, 0].plot(first["value"], first["id"].map(place), "D", color="0.35", ms=4)
         axes[0, 0].set_title("reported, at the paper's scale")
         axes[0, 0].set_yticks(range(len(order)), [labels[id].removesuffix(", F1") for id in order])
-        axes[0, 0].set_ylim(-0.6, len(order) - 0.4)  # no marker is cut
+        axes[0, 0].set_ylim(-0.6, len(order) - 0.4)  # keeps markers from being cut off
         for ax, name in zip(axes[0, 1:], names, strict=True):
             own = shown[shown["profile"] == name]
             bars = [(own["measured"] - own["low"]).fillna(0), (own["high"] - own["measured"]).fillna(0)]
@@ -233,7 +236,7 @@ def _markdown(ledger: Ledger, frame: pd.DataFrame, names: Sequence[str], picture
 
 
 def _html(ledger: Ledger, frame: pd.DataFrame, names: Sequence[str], picture: bool) -> str:
-    """The same page without a server, a script or an outside request."""
+    """Return the same page as HTML that needs no server, no script and no network."""
     said = READING.replace("[claims.csv](claims.csv)", '<a href="claims.csv">claims.csv</a>').replace("`", "")
     parts = [HEAD, f"<p>{said}</p>"]
     parts += ['<img src="claims.png" alt="Reported and measured F1">'] if picture else []
@@ -247,7 +250,7 @@ def _html(ledger: Ledger, frame: pd.DataFrame, names: Sequence[str], picture: bo
 
 
 def _tables(ledger: Ledger, paper: str, frame: pd.DataFrame, names: Sequence[str]) -> list[pd.DataFrame]:
-    """A paper's figures, and its claims, beside what each profile has found."""
+    """Return a table of a paper's figures and one of its claims, each with the results of every profile."""
     heads: dict[str, Sequence[ReportedFigure | ReportedClaim]] = {
         "figure": ledger.figures,
         "claim": ledger.claims,
@@ -274,7 +277,7 @@ def _line(
 
 
 def _shown(row: pd.Series) -> str:
-    """A measured number as its table shows it, with a verdict at the paper's scale alone."""
+    """Return a measured number as its table shows it. It has a verdict only at the paper's scale."""
     if pd.isna(row["measured"]):
         return row["verdict"]
     return row["shown"] if row["verdict"] == OTHER_SCALE else f"{row['shown']}, {row['verdict']}"

@@ -1,4 +1,6 @@
-"""Scores by what was asked: context and distractors, noise of labels, language, single questions."""
+"""Scores by how the questions were asked: context and distractors, label noise, language, single
+questions.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,11 @@ LEVELS = ["variant", *AXES, "wording", "slot_types", "described in training", "f
 
 
 def by_level(rows: Sequence[Result]) -> pd.DataFrame:
-    """One row a variant that was scored on its own audio: how its questions were put, and F1 with interval.
+    """Return one row per variant that was scored on its own audio: how it was asked,
+    and F1 with its interval.
 
-    rows: of `studies.records`. NaN in `context` and `distractors` where numbers are drawn as in training.
+    rows: from `studies.records`. `context` and `distractors` are NaN where their numbers
+    are drawn as in training.
     """
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
@@ -39,9 +43,9 @@ def by_level(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def levels_figure(rows: Sequence[Result]) -> Figure | None:
-    """F1 with intervals over turns of context and over distractors; None where no level was scored.
+    """Draw F1 with intervals over turns of context and over distractors. None where no level was scored.
 
-    A line joins the levels of one number at one level of the other.
+    Along a line one of the two numbers varies and the other is fixed.
     """
     frame = by_level(rows).dropna(subset=list(AXES))
     if frame.empty:
@@ -64,7 +68,9 @@ def levels_figure(rows: Sequence[Result]) -> Figure | None:
 
 
 def _draw_floors(ax: Axes, rows: Sequence[Result], varied: str, held: str) -> None:
-    """The floors of the questions asked: they depend on the number of distractors and on no context."""
+    """Draw the floors of the questions asked. They depend on the number of
+    distractors and not on the context.
+    """
     drawn = by_level(rows).dropna(subset=list(AXES))
     found = {
         asked[2]: of_group
@@ -84,10 +90,12 @@ NOISES = ["variant", "labels", "noise", "ner_f1", "low", "high"]
 
 
 def by_noise(rows: Sequence[Result]) -> pd.DataFrame:
-    """One row a variant that was scored on its own audio and had gold of all turns or of none, with F1.
+    """Return F1 of the variants that were scored on their own audio and had gold labels
+    of all turns or of none.
 
-    rows: of `studies.records`. `labels` is unfiltered or filtered (gold follows) or alone (none does). Labels
-    without noise are gold: twice it stands under both, since there is nothing to filter, once under alone.
+    rows: from `studies.records`. `labels` is unfiltered or filtered if training on gold labels follows, and
+    alone if not. Labels without noise are gold labels. A variant that trains on gold twice has a row under
+    both filters, since there is nothing to filter. One that trains on gold once is under alone.
     """
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
@@ -113,7 +121,7 @@ def by_noise(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def noise_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """F1 with intervals over noise, a line for each kind of labels; None where none was scored."""
+    """Draw F1 with intervals over noise, one line per kind of labels. None where none was scored."""
     frame = by_noise(rows)
     if frame.empty:
         return None
@@ -136,10 +144,10 @@ NAMES = {"en": "English", "es": "Spanish", "fr": "French"}
 
 
 def by_language(rows: Sequence[Result]) -> pd.DataFrame:
-    """One row a system: its metric and the value in each language, "" where it has no score.
+    """Return one row per system: its metric, and the value in each language, "" where it has no score.
 
-    rows: of `studies.records`. Test sets differ between languages in more than the language: values stand
-    beside each other, and are not to be subtracted.
+    rows: from `studies.records`. The test sets of the languages differ in more than the language, so do
+    not subtract their values.
     """
     systems: dict[str, list[Result]] = {}
     for row in rows:
@@ -158,10 +166,11 @@ def by_language(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def by_question(rows: Sequence[Result]) -> pd.DataFrame:
-    """One row a variant that was asked such questions: accuracy with its interval, and accuracy by question.
+    """Return one row per variant with single questions: accuracy with its interval, and accuracy by question.
 
-    rows: of `studies.records`. A last row a task, `commonest answer`, says how often the commonest gold
-    answer to each question is the right one. Shares over all seeds; empty where nothing was asked.
+    rows: from `studies.records`. A last row per task, `commonest answer`, is the accuracy of always
+    giving the most frequent gold answer to a question. Shares are over all seeds. Empty where no
+    such question was asked.
     """
     lines, guesses = [], {}
     for variant in dict.fromkeys(row["variant"] for row in rows):
@@ -179,6 +188,6 @@ def by_question(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def _shares(scores: list[dict], what: str) -> dict[str, float]:
-    """By question, of all its answers."""
+    """Return question -> share of all its answers."""
     kinds = {asks: [s["answers"][asks] for s in scores] for asks in scores[0]["answers"]}
     return {asks: sum(k[what] for k in some) / sum(k["n"] for k in some) for asks, some in kinds.items()}

@@ -1,8 +1,9 @@
-"""How a study's variants look in every figure: one label, colour, marker and dash each, by their axis values.
+"""Label, colour, marker and dash of each variant. A variant looks the same in all figures of a study.
 
-Values of axes may name a colour and a marker (`experiments/*.yaml`); others get those that are left. A
-variant has the colour and the marker of one of its axes, and no two variants of a study have both in common.
-The colours are Okabe and Ito's, told apart by colour-blind readers; markers and dashes hold in grey print.
+Values of axes may name a colour and a marker (`experiments/*.yaml`); other values get unused ones. A variant
+has the colour of one of its axes and the marker of one of its axes. No two variants of a study have the same
+colour and marker. The colours are Okabe and Ito's, which colour-blind readers can tell apart. Markers and
+dashes work in grey print.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from speechllm_bench.settings.axes import Colour, Marker, Value
 from speechllm_bench.settings.experiments import Study
 
 FIRST = "control"
-"""The axis that goes before others: what hears nothing looks alike in all studies."""
+"""The axis with priority over others, so that controls look the same in all studies."""
 COLOURS = {
     "blue": "#0072B2",
     "red": "#D55E00",
@@ -29,7 +30,7 @@ COLOURS = {
 }
 _DASHES = ("-", (0, (4, 1.5)), (0, (8, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 _MARKERS = get_args(Marker)
-_FREE = tuple(marker for marker in _MARKERS if marker not in ("X", "*", "|"))  # those of controls are kept
+_FREE = tuple(marker for marker in _MARKERS if marker not in ("X", "*", "|"))  # not those of controls
 DASHES = {marker: _DASHES[i % len(_DASHES)] for i, marker in enumerate(_MARKERS)}
 
 
@@ -44,7 +45,7 @@ Looks = Mapping[str, Look]
 
 
 def of(study: Study) -> dict[str, Look]:
-    """The look of each variant, by name."""
+    """Return the look of each variant, by name."""
     order = axes.order(study.grid, study.names)
     colours = [FIRST, *filter(None, [study.colour]), *order, axes.ALONE]
     markers = [FIRST, *filter(None, [study.marker]), *colours]
@@ -58,12 +59,12 @@ def of(study: Study) -> dict[str, Look]:
 
 
 def of_axis(study: Study, axis: str, others: Iterable[str] = ()) -> dict[str, Look]:
-    """The look of each value of an axis, by its key; `others` are drawn beside them."""
+    """Return the look of each value of an axis, by its key. `others` are further keys in the same figure."""
     return _looks(_filled(dict.fromkeys(others, Value()) | _values(study, axis)))
 
 
 def of_names(names: Iterable[str]) -> dict[str, Look]:
-    """Looks of names that belong to no study."""
+    """Return looks for names that belong to no study."""
     return _looks(_filled(dict.fromkeys(names, Value())))
 
 
@@ -72,7 +73,7 @@ def _looks(values: Mapping[str, Value]) -> dict[str, Look]:
 
 
 def _values(study: Study, axis: str) -> dict[str, Value]:
-    """The values of an axis that the study uses, each with a colour and a marker."""
+    """Return the values of an axis that the study uses, each with a colour and a marker."""
     known = axes.known(study.axes).get(axis, {})
     used = dict.fromkeys(p.axes[axis] for p in map(study.place, study.variants) if axis in p.axes)
     return _filled({key: known.get(key, Value()) for key in used})
@@ -84,7 +85,10 @@ def _first(values: Mapping[str, Mapping[str, Value]], own: Mapping[str, str], wi
 
 
 def _filled(values: Mapping[str, Value]) -> dict[str, Value]:
-    """The values with what they leave open: colours and markers that no other has, while there are any."""
+    """Return the values with missing colours and markers filled in.
+
+    Unused ones come first, then they repeat.
+    """
     found = dict(values)
     for part, there_are in (("colour", get_args(Colour)), ("marker", _FREE)):
         taken = {getattr(value, part) for value in found.values()}
@@ -96,16 +100,17 @@ def _filled(values: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def _told_apart(wanted: Mapping[str, tuple[str, Colour, Marker]], by_marker: bool) -> dict[str, Look]:
-    """Looks as they are wanted; what stands already is replaced.
+    """Return the wanted looks, with those replaced that an earlier variant already has.
 
-    by_marker: by markers alone, as long as there are any left; without it by colour and marker together.
+    by_marker: make markers alone unique while unused ones are left. Otherwise the pair of
+    colour and marker is unique.
     """
     found: dict[str, Look] = {}
     asked, every = {marker for _, _, marker in wanted.values()}, get_args(Colour)
     for name, (label, colour, marker) in wanted.items():
         used = {(look.colour, look.marker) for look in found.values()}
         dashes = {look.dash for look in found.values() if look.colour == COLOURS[colour]}
-        there_are = sorted(_FREE, key=lambda one: DASHES[one] in dashes)  # other dashes of the colour first
+        there_are = sorted(_FREE, key=lambda one: DASHES[one] in dashes)  # unused dashes of the colour first
         if by_marker and marker in {one for _, one in used}:
             taken = asked | {one for _, one in used}
             marker = next((one for one in there_are if one not in taken), marker)

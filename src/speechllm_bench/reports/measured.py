@@ -1,4 +1,4 @@
-"""What was measured of each variant: metrics with intervals, paired differences, gains."""
+"""Measurements of each variant: metrics with intervals, paired differences, gains."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def study_table(
     tasks: Sequence[str] = (USUAL,),
     other_baselines: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """One row a variant, in the order of `rows`; every number unrounded, NaN where there is none.
+    """Return one row per variant, in the order of `rows`. Numbers are unrounded, NaN where there is none.
 
-    rows: one dict a variant and seed, with `variant`, `seed`, `status` ("ok", or what went wrong, or
-    "NOT RUN"), `record` (run.json) and `score` (score.json), the last two None where there is none.
-    Metrics are over the seeds that have a score; differences, in the main metric of the task, over those that
-    the baseline has as well, and only where both answered the same questions.
-    reported: the paper's main metric by variant. tasks: what the variants are asked, which decides the
-    tables. other_baselines: for variants that answer other questions than the baseline.
+    rows: one dict per variant and seed, with `variant`, `seed`, `status` ("ok", or what went wrong, or "NOT
+    RUN"), `record` (run.json) and `score` (score.json), the last two None where there is none.
+    reported: variant -> the paper's main metric. tasks: the tasks of the variants, which decide the columns.
+    other_baselines: for variants that answer other questions than the baseline.
 
+    Metrics are over the seeds that have a score. Differences are in the task's main metric, over the seeds
+    that the baseline has as well, and only where both answered the same questions.
     Raises UserError where rows differ in version of metric or task, device kind or precision (rule 11).
     """
     refuse_mixtures(rows)
@@ -68,7 +68,7 @@ def study_table(
 
 
 def refuse_mixtures(rows: Sequence[Result]) -> None:
-    """UserError where rows differ in version of metric or task, device kind or precision (rule 11)."""
+    """Raise UserError where rows differ in version of metric or task, device kind or precision (rule 11)."""
     found: dict[str, set] = {}
     for row in rows:
         for key in ("device_kind", "precision") if row["record"] else ():
@@ -84,7 +84,7 @@ def refuse_mixtures(rows: Sequence[Result]) -> None:
 
 
 def main_metric(rows: Sequence[Result], variant: str) -> Comparison | None:
-    """The table's main metric of one variant, without the table; None where it has no score."""
+    """Return the main metric of one variant without building the table. None where it has no score."""
     scores = list(scores_of(rows, variant).values())
     return score.interval(scores, score.main_metric(scores[0])) if scores else None
 
@@ -92,10 +92,10 @@ def main_metric(rows: Sequence[Result], variant: str) -> Comparison | None:
 def gain(
     rows: Sequence[Result], better: str, worse: str, beyond: Sequence[str] | None = None
 ) -> Comparison | None:
-    """F1(better) - F1(worse), less the same of the pair `beyond`; over the seeds that all of them have.
+    """Return F1(better) - F1(worse), minus the same difference of the pair `beyond` if given.
 
-    Of other tasks than slots in their main metric, and the other way round where lower is better. None where
-    there is no such seed.
+    It covers the seeds that all variants have; None where there is none. Other tasks than slots use their
+    main metric, with the sign flipped where lower is better.
     """
     variants = (better, worse, *(beyond or ()))
     scores = [scores_of(rows, name) for name in variants]
@@ -109,11 +109,12 @@ def gain(
 
 
 def relative_gain(rows: Sequence[Result], variant: str, over: str) -> Comparison | None:
-    """The difference of two variants' main metrics over the second's, above 0 where the first is better, on
+    """Return the difference of two variants' main metrics divided by the second's, on
     the seeds that both have.
 
-    None where there is no such seed, or over an F1 below `LEAST_DIFFERENCE`: hundreds of per cent of
-    nothing.
+    It is above 0 where the first variant is better. None where no seed is shared, or where the second's score
+    is below `LEAST_DIFFERENCE`, since a ratio to almost nothing has no meaning. The second rule applies to
+    metrics where higher is better.
     """
     own, base = (scores_of(rows, name) for name in (variant, over))
     if not (shared := sorted(own.keys() & base.keys())):
@@ -125,25 +126,26 @@ def relative_gain(rows: Sequence[Result], variant: str, over: str) -> Comparison
     first, second = (float(of(part.sums.sum(axis=1)).mean()) for part in pair)
     if sign > 0 and second < LEAST_DIFFERENCE:
         return None
-    # A quotient varies between seeds as its two sides do, each over the denominator (first order).
+    # First-order variance of the quotient between seeds, with the derivative to each of its two sides as
+    # weight.
     weights = [1 / max(second, 1e-9), -first / max(second, 1e-9) ** 2]
     between = seeds.variance([own[shared[0]], base[shared[0]]], weights, metric)
 
     def relative(sums: np.ndarray) -> np.ndarray:
         found, before = (of(part) for part in np.split(sums, 2, axis=-1))
-        return sign * (found / np.maximum(before, 1e-9) - 1)  # a draw may hold nothing that was right
+        return sign * (found / np.maximum(before, 1e-9) - 1)  # the denominator of a bootstrap draw can be 0
 
     return stats.contrast([stats.side_by_side(pair)], [1], relative, score.rng(), between)
 
 
 def _status(runs: Sequence[Result]) -> str:
-    """What became of a variant's seeds: "ok", or "2 ok, 1 diverged"."""
+    """Summarise the statuses of a variant's seeds: "ok", or "2 ok, 1 diverged"."""
     found = Counter(run["status"] for run in runs)
     return next(iter(found)) if len(found) == 1 else ", ".join(f"{n} {s}" for s, n in found.items())
 
 
 def _cost(runs: Sequence[Result]) -> dict:
-    """Parameters, and wall seconds as the mean over seeds."""
+    """Return parameters and amounts of data, and wall seconds as the mean over seeds."""
     records = [run["record"] for run in runs if run["record"]]
     if not records:
         return {}
@@ -180,7 +182,7 @@ def _difference(scores: dict[int, dict], base: dict[int, dict], shared: list[int
 
 
 def _test(lines: list[dict]) -> None:
-    """Holm's correction over the differences of a table, and whether each counts as one."""
+    """Apply Holm's correction to the differences of a table, and mark those that count as differences."""
     tested = [line for line in lines if "compared" in line]
     for line, p in zip(tested, stats.holm([line["difference_p"] for line in tested]), strict=True):
         line |= {"difference_p": p, "differs": differ(line.pop("compared"), p)}

@@ -1,4 +1,4 @@
-"""Named entities: F1 by tag, boundaries that are missed, and how good the labels of an annotator are."""
+"""Named entities: F1 by tag, boundary errors, and the quality of an annotator's labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from speechllm_bench.storage.schema import ENTITY_TAGS, Prediction, Utterance
 from speechllm_bench.tasks import ner
 from speechllm_bench.tasks.prompt import contains
 
-RARE = 0.02  # of all gold entities: a tag that has fewer is rare
+RARE = 0.02  # a tag with a smaller share of all gold entities is rare
 
 
 TAGS_CAPTION = (
@@ -29,7 +29,7 @@ TAGS_CAPTION = (
 
 
 class _Answer(NamedTuple):
-    """One answer's entities, parsed once for all tags."""
+    """Entities of one answer, parsed once for all tags."""
 
     id: str
     speaker: str
@@ -37,14 +37,14 @@ class _Answer(NamedTuple):
     said: list[tuple[str, str]]
 
     def counts(self, tags: set[str]) -> tuple[float, ...]:
-        """`ner_f1.counts` of the entities with these tags."""
+        """Return `ner_f1.counts` of the entities with these tags."""
         return ner_f1.counts(*([e for e in some if e[0] in tags] for some in (self.gold, self.said)))
 
 
 def f1_by_tag(rows: Sequence[Result]) -> pd.DataFrame:
-    """One row a variant, one column a tag with how often it is gold, rarest first; seeds are summed.
+    """Return one row per variant and one column per tag with its gold count, rarest first. Seeds are summed.
 
-    rows: of `studies.records`; those that were asked for entities and have a score. Entities match as in
+    rows: from `studies.records`. Only rows with a score on the entity task are used. Entities match as in
     `metrics.ner_f1`, within their tag.
     """
     answers = _answers(rows)
@@ -68,17 +68,22 @@ def _sums_by_tag(said: Iterable[_Answer]) -> dict[str, np.ndarray]:
 
 
 def tags_table(rows: Sequence[Result]) -> pd.DataFrame:
-    """`f1_by_tag` as text, with the variants in a column; empty where nothing was asked for entities."""
+    """Return `f1_by_tag` as text with the variants in a column.
+
+    Empty where no variant has the entity task.
+    """
     found = f1_by_tag(rows)
     return found.map("{:.3f}".format).rename_axis("variant").reset_index() if len(found) else found
 
 
 def f1_of_rare_tags(rows: Sequence[Result], baseline: str) -> pd.DataFrame:
-    """One row a variant: how often it says a rare tag, F1 over the entities of all these tags together, and
-    its paired difference to the baseline, with intervals. With a handful of entities they are wide, which is
-    the point of them. Two variants that never say such a tag have no difference: nothing was tested.
+    """Return one row per variant: number of rare tags predicted, F1 over the entities of all rare tags
+    together, and its paired difference to the baseline, with intervals.
 
-    rows: as of `f1_by_tag`. Empty where no tag is rare.
+    With few entities the intervals are wide, as they should be. Two variants that never predict a rare tag
+    have no difference, since nothing was tested.
+
+    rows: as for `f1_by_tag`. Empty where no tag is rare.
     """
     answers = _answers(rows)
     often = _often(answers)
@@ -111,7 +116,7 @@ def f1_of_rare_tags(rows: Sequence[Result], baseline: str) -> pd.DataFrame:
 
 
 def _answers(rows: Sequence[Result]) -> dict[str, dict[int, list[_Answer]]]:
-    """By variant and seed: answers of the runs that were asked for entities and have a score."""
+    """Return variant -> seed -> answers, for the runs with a score on the entity task."""
     found: dict[str, dict[int, list[_Answer]]] = {}
     for row in rows:
         if row["score"] and row["run"].config.evaluation.task == ner.NAME:
@@ -123,7 +128,7 @@ def _answers(rows: Sequence[Result]) -> dict[str, dict[int, list[_Answer]]]:
 
 
 def _often(answers: dict[str, dict[int, list[_Answer]]]) -> Counter[str]:
-    """How often each tag is gold in one run's answers: all runs were asked the same."""
+    """Return the gold count of each tag in one run. All runs answer the same questions."""
     first = next((said for seeds in answers.values() for said in seeds.values()), [])
     return Counter(tag for answer in first for tag, _ in answer.gold)
 
@@ -137,10 +142,10 @@ ENDS = ("found", "boundary", "missed")
 
 
 def boundary_errors(rows: Sequence[Result], utterances: Sequence[Utterance]) -> pd.DataFrame:
-    """One row a variant and group of gold entities: how many, and the share of each end.
+    """Return one row per variant and group of gold entities: their number, and the share of each of `ENDS`.
 
-    rows: of `studies.records`; utterances: of the split that they answered. Groups are an entity's words, and
-    about thirds of the speaking rate where there are voices. Seeds are summed.
+    rows: from `studies.records`. utterances: of the split that they answered. Entities are grouped by their
+    number of words and, where voices are known, by thirds of the speaking rate. Seeds are summed.
     """
     spoken = {u.id: u for u in utterances}
     lines = []
@@ -156,7 +161,7 @@ def boundary_errors(rows: Sequence[Result], utterances: Sequence[Utterance]) -> 
     length = frame["words"].clip(upper=4).map({1: "1 word", 2: "2 words", 3: "3 words", 4: "4 words or more"})
     parts = [frame.assign(group=length)]
     slow, fast = frame["rate"].quantile([1 / 3, 2 / 3])
-    if slow < fast:  # by the rate's own value: entities said alike stand together, in every variant's rows
+    if slow < fast:  # Cut by value: entities of one rate share a third, in all variants
         cuts = [float("-inf"), slow, fast, float("inf")]
         thirds = pd.cut(frame["rate"], cuts, labels=["slow", "medium", "fast"]).astype(str)
         parts.append(frame.assign(group=thirds))
@@ -167,10 +172,10 @@ def boundary_errors(rows: Sequence[Result], utterances: Sequence[Utterance]) -> 
 
 
 def ends(prediction: Prediction) -> list[tuple[str, str]]:
-    """Each gold entity's phrase, and what became of it.
+    """Return the phrase of each gold entity, and its result.
 
-    found: said with its tag. boundary: its tag was said with a phrase that shares words with it and is no
-    gold entity. missed: anything else. An answer that cannot be parsed misses all.
+    found: predicted with its tag. boundary: the tag was predicted with a phrase that shares words with it and
+    is no gold entity. missed: anything else. An answer that cannot be parsed misses all entities.
     """
     gold, said = ner.parse(prediction.gold) or [], Counter(ner.parse(prediction.raw) or ())
     wrong = said - Counter(gold)
@@ -189,19 +194,21 @@ def ends(prediction: Prediction) -> list[tuple[str, str]]:
 
 
 LABEL_KINDS = ("right", "wrong tag", "wrong boundary", "meaningless tag", "not said", "no entity", "omitted")
-"""What becomes of an entity: one that was labelled, or one that was not (omitted)."""
+"""Results for an entity. The last one, omitted, is for a gold entity without a label;
+the others are for labels.
+"""
 
 _STEPS = ("as written", *FILTERS)
 _RATES = {"precision": metrics.precision, "recall": metrics.recall, "F1": metrics.f1}
 
 Written = Mapping[str, Sequence[Labels | None]]
-"""An annotator's labels of some turns, by its name; None: its answer could not be read."""
+"""Annotator -> labels of each turn; None where its answer could not be read."""
 
 
 def label_quality(written: Written, gold: Sequence[Labels], turns: Sequence[Utterance]) -> pd.DataFrame:
-    """One row an annotator and filter, each filter on top of the ones before it.
+    """Return one row per annotator and filter. Each filter applies on top of the ones before it.
 
-    Entities match as `metrics.ner_f1` matches them. F1 has a 95 % interval over the turns' speakers.
+    Entities match as in `metrics.ner_f1`. F1 has a 95 % interval over the turns' speakers.
     """
     lines = []
     for name, labels in written.items():
@@ -218,7 +225,7 @@ def label_quality(written: Written, gold: Sequence[Labels], turns: Sequence[Utte
 
 
 def label_errors(written: Written, gold: Sequence[Labels], turns: Sequence[Utterance]) -> pd.DataFrame:
-    """One row an annotator and filter: how many entities met which of `LABEL_KINDS`."""
+    """Return one row per annotator and filter: the number of entities of each of `LABEL_KINDS`."""
     lines = []
     for name, labels in written.items():
         for step, kept in _after_each_filter(labels, turns):
@@ -230,11 +237,12 @@ def label_errors(written: Written, gold: Sequence[Labels], turns: Sequence[Utter
 
 
 def label_kinds(gold: Labels, labels: Labels | None, transcript: str) -> Counter[str]:
-    """Counts of what became of one turn's entities, by `LABEL_KINDS`.
+    """Count one turn's entities by `LABEL_KINDS`.
 
     Each label has one kind, the first that holds: meaningless tag; phrase not said; the phrase of a gold
     entity; words shared with a gold entity of its tag; no entity. A gold entity that no label has used up is
-    omitted; those with a meaningless tag come last, so that a filter leaves the other labels' kinds alone.
+    omitted. Labels with a meaningless tag are handled last, so a filter that removes them does not change the
+    kinds of the other labels.
     """
     left, wrong = Counter(gold), Counter(labels or ()) - Counter(gold)
     left -= Counter(labels or ())
@@ -264,7 +272,7 @@ def label_kinds(gold: Labels, labels: Labels | None, transcript: str) -> Counter
 
 
 def _after_each_filter(labels: Sequence[Labels | None], turns: Sequence[Utterance]):
-    """The labels as written, and after each filter on top of the ones before it, by name."""
+    """Yield the name and the labels of each step: the labels as written, then after each filter in turn."""
     kept = [labels_of_turn or () for labels_of_turn in labels]
     yield _STEPS[0], kept
     for name, keep in FILTERS.items():

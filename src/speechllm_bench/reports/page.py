@@ -1,7 +1,9 @@
-"""A study's table for a printed page: label, main metric, difference, p and what the paper reports.
+"""A study's table in LaTeX for a paper: label, main metric, difference, p and the
+value that the paper reports.
 
-It fits one column of a two-column page, or both; the CSV beside it has every number. Each row ends in a
-comment with the id of its number, which `speechllm-bench check` compares once the table stands in a paper.
+It fits one or both columns of a two-column page; the CSV beside it has every number. Each row ends in
+a comment with the id of its number. `speechllm-bench check` compares the number by that id when the
+table is part of a paper.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ from speechllm_bench.storage import runs
 from speechllm_bench.storage.numbers import Row, escaped
 from speechllm_bench.tasks import MAIN_METRICS, TASKS
 
-COLUMN, PAGE = 240, 500  # points, of the narrowest of IEEE, ISCA and ACL
-SIZE, BETWEEN = 8, 4  # points: of the type, and between two columns
+COLUMN, PAGE = 240, 500  # in points; the narrowest of IEEE, ISCA and ACL
+SIZE, BETWEEN = 8, 4  # in points: font size, and space between two columns
 WIDE = dict.fromkeys("±−+<", 0.78) | dict.fromkeys("mwMW", 0.85) | dict.fromkeys(". ,:ijlt_", 0.36)
 WIDE |= dict.fromkeys("0123456789*‡–", 0.5)
-"""Widths of signs in em; of others `LETTER`."""
+"""Estimated widths of characters in em. Other characters have the width `LETTER`."""
 LETTER = 0.54
 NOTHING = "–"
 FORM = r"""{provenance}
@@ -50,7 +52,10 @@ def write(
     folder: Path,
     chosen: Sequence[str] | None = None,
 ) -> Path:
-    """Write <study>.tex into `folder`; `rows` are the numbers of the table (`cells.of_table`)."""
+    """Write <study>.tex into `folder` and return its path.
+
+    rows: the numbers of the table (`cells.of_table`).
+    """
     file = folder / f"{study.study}.tex"
     runs.write_text(file, latex(study, frame, rows, profile, chosen))
     return file
@@ -59,12 +64,12 @@ def write(
 def latex(
     study: Study, frame: pd.DataFrame, rows: Sequence[Row], profile: str, chosen: Sequence[str] | None = None
 ) -> str:
-    """The table in LaTeX, with booktabs.
+    """Return the table in LaTeX, with booktabs.
 
-    chosen: its columns, by their names in the CSV; UserError where they are wider than a page.
+    chosen: its columns, by their names in the CSV. Raises UserError where they are wider than a page.
     """
     metrics = [name for name in MAIN_METRICS if name in frame and frame[name].notna().any()]
-    metrics = metrics or [TASKS[study.tasks[0]].main.name]  # nothing is scored yet: a column that says so
+    metrics = metrics or [TASKS[study.tasks[0]].main.name]  # nothing is scored yet: an empty column says so
     named = tables.headings(frame)
     shown = {name: named[name] for name in metrics}
     for name, heading in (("difference", "Difference"), ("difference_p", "p"), ("reported", "Paper")):
@@ -94,7 +99,7 @@ def latex(
 
 
 def caption(study: Study, frame: pd.DataFrame, profile: str) -> str:
-    """At most 40 words: what is shown, and on how much it rests."""
+    """Return a caption of at most 40 words: what is shown, and the sample sizes."""
     parts = [*filter(None, [tables.smoke_mark(profile)]), f"{study.title} ({profile})."]
     if frame["n"].notna().any():
         n, speakers, seeds = (_range(frame[name]) for name in ("n", "speakers", "seeds"))
@@ -109,7 +114,7 @@ def caption(study: Study, frame: pd.DataFrame, profile: str) -> str:
 
 
 def width(cells: Sequence[Sequence[str]]) -> float:
-    """About how many points a table of these cells takes, each column as wide as its widest cell."""
+    """Estimate the width of a table of these cells in points. Each column is as wide as its widest cell."""
     widest = [max(sum(WIDE.get(c, LETTER) for c in cell) for cell in column) for column in zip(*cells)]
     return SIZE * sum(widest) + BETWEEN * (len(widest) - 1)
 
@@ -141,7 +146,7 @@ def _cell(line: Mapping, name: str, metrics: Sequence[str]) -> str:
 
 
 def _id(line: Mapping, metrics: Sequence[str], key: str) -> str:
-    """A comment with the id of the row's number, where it has one."""
+    """Return a LaTeX comment with the id of the row's number, or "" where it has no score."""
     scored = [metric for metric in metrics if pd.notna(line[metric])]
     return f" % {key}/{scored[0]}" if scored else ""
 

@@ -1,4 +1,4 @@
-"""How runs trained: learning curves over examples and time, trainings that differ, gradients, warm starts."""
+"""Training progress: learning curves over examples and time, repeated trainings, gradients, warm starts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from speechllm_bench.tasks import MAIN_METRICS
 
 
 def curves(rows: Sequence[studies.Result]) -> pd.DataFrame:
-    """The curve of every run, with `variant` and `seed`; a training that runs share comes once."""
+    """Return the curve of every run, with `variant` and `seed`. A training that runs share appears once."""
     frames, seen = [], set()
     for row in rows:
         if row["record"] is None or row["run"].stages in seen:
@@ -37,9 +37,10 @@ def curves(rows: Sequence[studies.Result]) -> pd.DataFrame:
 
 
 def examples_to_reach(curve: pd.DataFrame, level: float) -> pd.DataFrame:
-    """After how many examples, those of all stages, each run's validation F1 first reached `level`.
+    """Return the number of examples, over all stages, after which each run's validation
+    F1 first reached `level`.
 
-    One row a variant, one column a seed; NaN where it never did.
+    One row per variant, one column per seed; NaN where the level was never reached.
     """
     f1 = curve[(curve["metric"] == "f1") & (curve["split"] == "validation")]
     found = f1.groupby(["variant", "seed"], sort=False)[["examples", "value"]].apply(
@@ -49,18 +50,21 @@ def examples_to_reach(curve: pd.DataFrame, level: float) -> pd.DataFrame:
 
 
 def last_f1(curve: pd.DataFrame, variant: str) -> float:
-    """A variant's F1 on validation at the end of training, its mean over seeds; NaN without a curve."""
+    """Return a variant's validation F1 at the end of training, as the mean over seeds.
+
+    NaN without a curve.
+    """
     chosen = curve[(curve["metric"] == "f1") & (curve["split"] == "validation")]
     chosen = chosen[chosen["variant"] == variant]
     return chosen.groupby("seed").last()["value"].mean()
 
 
 def curves_figure(study: Study, rows: Sequence[studies.Result]) -> Figure | None:
-    """Validation loss and the decoded tasks' metrics over examples seen; None without a curve.
+    """Draw validation loss and the decoded tasks' metrics over examples seen. None without a curve.
 
-    Where there are more lines than can be read it is those of the study's telling variants, and of more than
-    six a panel there is a row for each six. A panel in which all variants share one training tells nothing
-    and is left out. A training has the name of the first variant that it made, on whatever test set.
+    With more lines than a reader can tell apart, only the trainings of `study.telling` are drawn. With more
+    than six lines per panel there is one row of panels per six. A panel in which all variants share one
+    training is left out. A training has the name of the first variant that uses it, on any test set.
     """
     curve = curves(rows)
     if curve["variant"].nunique() > figures.MOST_LINES:
@@ -84,20 +88,20 @@ def curves_figure(study: Study, rows: Sequence[studies.Result]) -> Figure | None
 
 
 def trained_again(rows: Sequence[Result]) -> list[str]:
-    """A sentence a stage that was trained more than once for one seed and ended elsewhere: for whom.
+    """Return a sentence for each stage that was trained again for the same seed, with another result.
 
-    Weights of stages are not kept with the records. Where a later run finds none the stage is trained again,
-    by the same settings; on another machine it ends a little elsewhere, and so do the rows that stand on it.
-    Trainings are told apart by their curves. rows: of `studies.records`.
+    Weights of stages are not stored with the records. A later run that finds no weights trains the stage
+    again with the same settings. On another machine the result differs slightly, and so do the rows that
+    build on it. Trainings are told apart by their curves. rows: from `studies.records`.
     """
-    ends: dict[tuple[str, str], dict[tuple, tuple[list[str], str]]] = {}  # by stage, by its curve
+    ends: dict[tuple[str, str], dict[tuple, tuple[list[str], str]]] = {}  # stage -> curve -> variants, ends
     for row in rows:
         if row["record"] is None or not (file := row["run"].folder / "curve.csv").is_file():
             continue
-        lines = curve_text(file).splitlines()  # as text: this is done for all studies at once
+        lines = curve_text(file).splitlines()  # parsing as text is fast enough for all studies at once
         for digest, stage in zip(row["run"].stages, row["run"].config.stages, strict=True):
             mine = (line for line in lines if line.startswith(f"{stage.name},"))
-            # No two trainings take as long, and older curves lack the later metric.
+            # Left out: the seconds of no two trainings are equal, and older curves lack the later metric.
             told_apart = (f",train,{SECONDS},", f",{LATER},")
             own = tuple(line for line in mine if not any(part in line for part in told_apart))
             trainings = ends.setdefault((stage.name, digest), {})
@@ -116,17 +120,17 @@ def trained_again(rows: Sequence[Result]) -> list[str]:
 
 
 def _last(lines: Sequence[str]) -> str:
-    """The last value of each metric of validation among lines of a curve."""
+    """Return the last value of each validation metric among these lines of a curve."""
     parts = [line.split(",") for line in lines if ",validation," in line]
     last = {metric: float(value) for *_, metric, value in parts}
     return ", ".join(f"{metric} {value:.3f}" for metric, value in last.items())
 
 
 def trainings(curve: pd.DataFrame, metric: str) -> int:
-    """How many different trainings a metric's curves on validation are of; variants may share one.
+    """Return the number of different trainings behind a metric's validation curves; variants may share one.
 
-    curve: the runs' curve.csv, one below the other, with `variant`. Two are one training where all values of
-    the stages that have the metric are the same.
+    curve: the runs' curve.csv, concatenated, with `variant`. Two variants share a training if all values of
+    the stages that have the metric are equal.
     """
     chosen = curve[(curve["metric"] == metric) & (curve["split"] == "validation")]
     whole = curve[curve["stage"].isin(chosen["stage"]) & curve["variant"].isin(chosen["variant"])]
@@ -134,12 +138,13 @@ def trainings(curve: pd.DataFrame, metric: str) -> int:
 
 
 def gradients(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
-    """One row a variant: seeds run and diverged, the largest gradient norm before clipping, spikes counted.
+    """Return one row per variant: seeds run and diverged, largest gradient norm before
+    clipping, number of spikes.
 
-    rows: of `studies.records`; curve: of `curves`. A spike is a step whose gradient norm is
-    above `training.loop.SPIKE` times the median of its part of the curve. Norms are the largest over
-    seeds, spikes and steps the mean a seed; NaN where no seed is run, or where another variant has the curve
-    of a training that both share.
+    rows: from `studies.records`. curve: from `curves`. A spike is a step whose gradient norm is above
+    `training.loop.SPIKE` times the median of its part of the curve. The norm is the largest over
+    seeds; spikes and steps are means per seed. NaN where no seed was run, or where the shared training
+    is listed under another variant.
     """
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
@@ -161,7 +166,10 @@ def gradients(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
 
 
 def gradients_figure(study: Study, curve: pd.DataFrame) -> Figure | None:
-    """The largest gradient norm, log scale, and the training loss over examples; None without a curve."""
+    """Draw the largest gradient norm (log scale) and the training loss over examples.
+
+    None without a curve.
+    """
     if not (curve["metric"] == "gradient_norm_max").any():
         return None
     figure, axes = figures.panels(2, "page")
@@ -174,7 +182,7 @@ def gradients_figure(study: Study, curve: pd.DataFrame) -> Figure | None:
     return figure
 
 
-FAMILY = "mlp"  # the adapter whose variants are drawn: all of them would be too many lines
+FAMILY = "mlp"  # only variants of this adapter are drawn, to keep the number of lines readable
 ALIGNMENT_CAPTION = (
     "At the end of each stage, on validation, means over seeds. WER, CTC: of greedy decoding by the CTC head "
     "at the end of the warm start. WER, LLM: of the LLM's answers at the end of transcription. "
@@ -183,9 +191,9 @@ ALIGNMENT_CAPTION = (
 
 
 def alignment(rows: Sequence[Result]) -> pd.DataFrame:
-    """One row a variant that was trained and hears its own audio; "–" where a training has no such stage.
+    """Return one row per variant that was trained and hears its own audio. "–" where it lacks a stage.
 
-    rows: of `studies.records`.
+    rows: from `studies.records`.
     """
     found: dict[str, list[dict]] = {}
     for row in rows:
@@ -197,7 +205,7 @@ def alignment(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def _end(curve: pd.DataFrame, record: dict) -> dict[str, float]:
-    """The last values on validation of one training, and what it took; NaN where it has no such stage."""
+    """Return one training's last validation values and its cost. NaN where it lacks the stage."""
     validated = curve[curve["split"] == "validation"]
     last = validated.groupby(["stage", "metric"])["value"].last()
     return {
@@ -223,15 +231,15 @@ def _shown(end: pd.Series) -> dict[str, str]:
 
 
 def _cores(record: dict) -> int:
-    """The factor from seconds to core-seconds; 1 on a GPU."""
+    """Return the factor from seconds to core-seconds; 1 on a GPU."""
     return record["threads"] if record["device_kind"] == "cpu" else 1
 
 
 def timed(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
-    """The curve with a column `seconds`: core-seconds of training at each point, the mean over seeds.
+    """Return the curve with a column `seconds`: core-seconds of training at each
+    point, as the mean over seeds.
 
-    rows: of `studies.records`; curve: of `curves`. Points of a curve without a clock are left
-    out.
+    rows: from `studies.records`. curve: from `curves`. Points without a recorded time are left out.
     """
     threads = {(row["variant"], row["seed"]): _cores(row["record"]) for row in rows if row["record"]}
     clock = curve[curve["metric"] == SECONDS].copy()
@@ -239,12 +247,12 @@ def timed(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
     clock["seconds"] = clock["value"] * [threads[pair] for pair in pairs]
     by = ["variant", "stage", "step"]
     mean = clock.groupby(by, sort=False)["seconds"].mean().reset_index()
-    mean["seconds"] += 1e-6 * mean["step"]  # a clock of hundredths may not tell two points apart
+    mean["seconds"] += 1e-6 * mean["step"]  # keeps points in order whose times, in hundredths, are equal
     return curve.merge(mean, on=by)
 
 
 def seconds_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
-    """Validation WER and F1 of one adapter's variants over core-seconds; None without a curve."""
+    """Draw validation WER and F1 of the variants of one adapter over core-seconds. None without a curve."""
     adapters = {row["variant"]: row["run"].config.adapter for row in rows if row["record"]}
     chosen = [name for name, adapter in adapters.items() if adapter and adapter.kind == FAMILY]
     drawn = timed(rows, curve[curve["variant"].isin(chosen)])

@@ -1,7 +1,7 @@
-"""What the studies of 2509.04473 show besides their tables: gains over the bare adapter, and cost.
+"""Further tables and figures of the studies of 2509.04473: gains over the bare adapter, and cost.
 
-Variants have a value on the axes `task`, `model` (one a task, or one for all) and `setting` (what is added to
-the bare adapter).
+Variants have a value on the axes `task`, `model` (one per task, or one for all) and `setting` (what is
+added to the bare adapter).
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ MAIN = {task.name: task.main for module in (transcription, ner, sentiment) for t
 TASKS = tuple(MAIN)
 BARE = "bare"
 GAINS = {"classifier": BARE, "lora": BARE, "all": "lora"}
-"""What a setting's gain is over: what it adds to. The paper gives gains over baselines not known to us."""
+"""Setting -> the setting that it adds to and that its gain is measured over. The paper's own baselines for
+its gains are not known to us.
+"""
 
 
 GAINS_CAPTION = (
@@ -38,7 +40,7 @@ GAINS_CAPTION = (
 
 
 def by_setting(rows: Sequence[Result]) -> dict[tuple[str, str], dict[str, str]]:
-    """By model and setting, the variant of each task that is asked of it; those of controls are left out."""
+    """Return (model, setting) -> task -> variant, for pairs that cover all tasks. Controls are left out."""
     found: dict[tuple[str, str], dict[str, str]] = {}
     for axes, variant in ((row["axes"], row["variant"]) for row in rows):
         if {"task", "model", "setting"} == axes.keys():
@@ -47,16 +49,18 @@ def by_setting(rows: Sequence[Result]) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def compared(rows: Sequence[Result]) -> dict[tuple[str, str], dict[str, str]]:
-    """The same of models that have a bare adapter, which the other settings can be compared with."""
+    """Return `by_setting` for the models that have a bare adapter, which the other
+    settings are compared with.
+    """
     found = by_setting(rows)
     return {pair: some for pair, some in found.items() if (pair[0], BARE) in found}
 
 
 def gains(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
-    """One row a model and setting: trained parameters, each task's main metric, and its gain over what the
-    setting adds to, of the same task or, for one model for all tasks, of that model; as `GAINS_CAPTION` says.
+    """Return one row per model and setting: trained parameters, and each task's main metric with its gain.
 
-    rows: of `studies.records`. Text alone, "–" where there is nothing.
+    The gain is over the same model and task in the setting that this one adds to (`GAINS`, `GAINS_CAPTION`).
+    rows: from `studies.records`. All cells are text, "–" where there is no value.
     """
     models, settings = (looks.of_axis(study, axis) for axis in ("model", "setting"))
     lines, found = [], compared(rows)
@@ -74,7 +78,7 @@ def gains(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def settings_table(rows: Sequence[Result], task: str) -> pd.DataFrame:
-    """One row a model and setting that was scored: the task's main metric with `low` and `high`."""
+    """Return one row per model and setting that was scored: the task's main metric with `low` and `high`."""
     lines = []
     for (model, setting), asked in by_setting(rows).items():
         if found := measured.main_metric(rows, asked[task]):
@@ -83,8 +87,10 @@ def settings_table(rows: Sequence[Result], task: str) -> pd.DataFrame:
 
 
 def settings_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """A panel a task: its main metric with intervals, a group of bars a setting, a bar a model; None where
-    nothing was scored.
+    """Draw the main metric with intervals, one panel per task, one group of bars per
+    setting, one bar per model.
+
+    None where nothing was scored.
     """
     frames = {task: frame for task in TASKS if len(frame := settings_table(rows, task))}
     if not frames:
@@ -101,12 +107,13 @@ def settings_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
 
 
 def positions(rows: Sequence[Result], seconds: np.ndarray) -> pd.DataFrame:
-    """One row a variant behind a pooling adapter: its steps of 30 s, and how many positions of the LLM a turn
-    takes, their mean over test turns of these `seconds` (n,).
+    """Return one row per variant with a pooling adapter: its steps per 30 s, and LLM positions per turn.
+
+    The positions are the mean over test turns of these `seconds` (n,).
     """
     lines = {}
     for row in rows:
-        config = row["run"].config.adapter if row["run"] else None  # none where a backbone is missing
+        config = row["run"].config.adapter if row["run"] else None  # None where a backbone is missing
         if config and config.kind == "pooling":
             steps = np.ceil(seconds * config.steps_per_30s / 30)
             lines[row["variant"]] = (row["variant"], config.steps_per_30s, round(float(steps.mean()), 1))
@@ -120,10 +127,11 @@ DECODING_CAPTION = (
 
 
 def decoding_cost(rows: Sequence[Result]) -> pd.DataFrame:
-    """One row a scored run: its main metric, seconds of decoding, and these over those of the same training's
-    greedy run, NaN where there is none.
+    """Return one row per scored run: its main metric, seconds of decoding, and their
+    ratio to greedy decoding.
 
-    rows: of `studies.records`.
+    The ratio is to the greedy run of the same training, NaN where there is none.
+    rows: from `studies.records`.
     """
     scored = [row for row in rows if row["score"]]
     greedy = {}
@@ -148,13 +156,14 @@ def decoding_cost(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def decoding_table(rows: Sequence[Result]) -> pd.DataFrame:
-    """`decoding_cost` as it is read."""
+    """Return `decoding_cost` rounded for display."""
     return decoding_cost(rows).round(3)
 
 
 def _trained(rows: Sequence[Result], variants: list[str]) -> str:
-    """Trained parameters of every model that answers for these variants, each training counted once; "–"
-    unless all were run.
+    """Return the trained parameters of all models behind these variants, each training counted once.
+
+    "–" unless all variants were run.
     """
     counted: dict[str, tuple] = {}
     for row in rows:
@@ -177,11 +186,11 @@ SLUE_CAPTION = (
 
 
 def slue_scores(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
-    """One row a model and setting that is scored on all three tasks: the SLUE score, and its gain over the
-    bare adapter's, in points, each with its interval.
+    """Return one row per model and setting that is scored on all three tasks: the SLUE score, and its gain.
 
-    rows: of `studies.records`. Speakers are drawn once for tasks that one test set was asked, and apart for
-    tasks with test sets of their own, as they are at `paper`.
+    The gain is over the bare adapter, in points. Both have their interval. rows: from
+    `studies.records`. Tasks on one test set share the draws of speakers. Tasks with their own test
+    sets, as at `paper`, have separate draws.
     """
     models, settings = (looks.of_axis(study, axis) for axis in ("model", "setting"))
     lines, variants = [], compared(rows)
@@ -205,20 +214,24 @@ def slue_scores(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def _between_seeds() -> float:
-    """Variance of a SLUE score between seeds, in squared points: of three trainings that vary apart."""
+    """Return the variance of a SLUE score between seeds, in squared points, for three independent
+    trainings.
+    """
     return (100 / 3) ** 2 * sum(seeds.pooled(MAIN[task].name) or 0.0 for task in TASKS)
 
 
 def _shared(systems: list[dict[int, dict]]) -> list[int]:
-    """Seeds that all have."""
+    """Return the seeds that all systems have."""
     return sorted(set.intersection(*map(set, systems)))
 
 
 def _counted(
     scores: list[dict[int, dict]], seeds: list[int]
 ) -> tuple[list[stats.SpeakerSums], stats.Statistic]:
-    """The tasks' counts, side by side where one test set was asked: (n_seeds, n_speakers, k) a test set; and
-    the SLUE score of all of them side by side.
+    """Return the tasks' counts, one (n_seeds, n_speakers, k) per test set, and the rule for the SLUE score.
+
+    Tasks on the same test set have their counts side by side. The rule takes the counts of
+    all test sets side by side.
     """
     metrics = [MAIN[task].name for task in TASKS]
     test_sets: dict[tuple, list[tuple[str, stats.SpeakerSums]]] = {}

@@ -1,4 +1,4 @@
-"""What notebooks show of corpora and runs: tables, figures, players, and answers to read and hear."""
+"""Displays for notebooks: tables, figures and audio players of corpora, runs and answers."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from speechllm_bench.storage.schema import Prediction, SlotType, Utterance
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS
 from speechllm_bench.tasks.slots import ERROR_KINDS
 
-__all__ = ["predictions"]  # shown beside what this module makes of them
+__all__ = ["predictions"]  # re-exported for notebooks
 
 
 def full(frame: pd.DataFrame) -> Styler:
-    """A table of text with nothing cut off and no index."""
-    style = frame.style.hide(axis="index").format(escape="html")  # a trace has tags of its own
+    """Return a table of text without an index in which nothing is cut off."""
+    style = frame.style.hide(axis="index").format(escape="html")  # escaped: a trace contains tags of its own
     return style.set_properties(**{"text-align": "left", "white-space": "pre-wrap"})
 
 
 def reported_figures(study: Study) -> pd.DataFrame:
-    """Figures that the paper reports, one row a figure."""
+    """Return the figures that the paper reports, one row per figure."""
     return pd.DataFrame([entry.model_dump() for entry in study.reported])
 
 
 def plan_table(plan: Plan, study: Study) -> pd.DataFrame:
-    """One row a run: what its variant changes of the base, the examples it sees, its status."""
+    """Return one row per run: what its variant changes in the base, the examples it sees, its status."""
     return pd.DataFrame(
         {
             "variant": run.variant,
@@ -56,15 +56,15 @@ def plan_table(plan: Plan, study: Study) -> pd.DataFrame:
 
 
 def _in_one_line(settings: dict) -> str:
-    plain = json.loads(json.dumps(settings))  # else what variants share is written as YAML's anchors
+    plain = json.loads(json.dumps(settings))  # removes shared objects, which YAML would write as anchors
     return yaml.safe_dump(plain, default_flow_style=True, width=1000).strip()
 
 
 def best_run(rows: Sequence[Result]) -> Run | None:
-    """The best run of those that heard what they answered; None where none of them has a score.
+    """Return the best of the runs that heard the audio they were asked about. None where none has a score.
 
-    Of one test set and one main metric, those of the first of them: studies name variants on their
-    baseline's test set before those on others.
+    Only runs with the first row's test set and main metric are compared. Studies name variants on their
+    baseline's test set before those on other test sets.
     """
     heard = _heard(rows)
     if not heard:
@@ -74,7 +74,7 @@ def best_run(rows: Sequence[Result]) -> Run | None:
 
 
 def best_runs(rows: Sequence[Result]) -> dict[str, Run]:
-    """The best run of each task that a run with a score heard the turns of."""
+    """Return the best run of each task, among scored runs that heard the audio they were asked about."""
     by_task: dict[str, list[Result]] = {}
     for row in _heard(rows):
         by_task.setdefault(row["run"].config.evaluation.task, []).append(row)
@@ -82,7 +82,7 @@ def best_runs(rows: Sequence[Result]) -> dict[str, Run]:
 
 
 def answers(found: Sequence[Prediction], n: int = 20) -> pd.DataFrame:
-    """The first n answers beside what was said and wanted."""
+    """Return the first n answers with the transcript and the gold answer."""
     return pd.DataFrame(
         {"transcript": p.transcript, "wanted": p.gold, "answered": p.raw, "same": p.raw.strip() == p.gold}
         for p in found[:n]
@@ -90,7 +90,10 @@ def answers(found: Sequence[Prediction], n: int = 20) -> pd.DataFrame:
 
 
 def error_table(rows: Sequence[Result]) -> pd.DataFrame:
-    """How many slots met which end, summed over a variant's seeds; one row a variant that is asked."""
+    """Return the number of slots per kind of error, summed over seeds.
+
+    One row per variant with a slot task.
+    """
     counts = {
         (row["variant"], row["seed"]): row["score"]["error_kinds"]
         for row in rows
@@ -102,9 +105,9 @@ def error_table(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def one_of_each(found: Sequence[Prediction]) -> dict[str, Prediction]:
-    """The first answer of every kind of error, by kind; kinds that did not happen are left out.
+    """Return the first answer of every kind of error. Kinds that did not occur are left out.
 
-    Of the slot tasks; an answer to another task is only the same as the gold one or not.
+    An answer to another task than slots has one of two kinds: equal to the gold answer or not.
     """
     examples: dict[str, Prediction] = {}
     for prediction in found:
@@ -120,29 +123,29 @@ def one_of_each(found: Sequence[Prediction]) -> dict[str, Prediction]:
 
 
 def question(prompt: str, target: str) -> HTML:
-    """The prompt that the model reads, and its target."""
+    """Return the prompt that the model reads, and its target, for display."""
     return _sheet({"prompt": prompt, "target": target})
 
 
 def answer(kind: str, prediction: Prediction) -> HTML:
-    """One answer under the kind of error it stands for."""
+    """Return one answer under its kind of error, for display."""
     lines = {"said": prediction.transcript, "wanted": prediction.gold, "answered": prediction.raw}
     return _sheet({"": kind} | lines)
 
 
 def samples(corpus: Corpus, split: str, utterance_id: str) -> np.ndarray:
-    """The audio (n,) of one utterance, at 16 kHz."""
+    """Return the audio (n,) of one utterance, at 16 kHz."""
     ids = [utterance.id for utterance in corpus.utterances(split)]
     return corpus.audio(split, ids.index(utterance_id))
 
 
 def hear(corpus: Corpus, split: str, utterance_id: str) -> Audio:
-    """A player of one utterance."""
+    """Return an audio player of one utterance."""
     return Audio(samples(corpus, split, utterance_id), rate=SAMPLE_RATE, normalize=False)
 
 
 def curve_figure(run: Run) -> Figure:
-    """One run's losses, in training and validation, and its F1 on validation, over examples seen."""
+    """Draw one run's training and validation loss and its main metrics on validation, over examples seen."""
     curve = read_curve(run.folder / "curve.csv", versions.shown_version(run.profile))
     curve = curve.assign(variant=run.variant, seed=run.seed)
     panels = [("loss", "train"), *((m, "validation") for m in ("loss", *MAIN_METRICS))]
@@ -154,13 +157,13 @@ def curve_figure(run: Run) -> Figure:
 
 
 def metric_table(score_record: dict) -> pd.DataFrame:
-    """Every metric of a stored score with its interval; one row a metric."""
+    """Return every metric of a stored score with its interval, one row per metric."""
     found = pd.DataFrame.from_dict(score_record["metrics"], orient="index")
     return found[["value", "low", "high", "n", "n_speakers"]].round(3)
 
 
 def cost(record: dict) -> pd.DataFrame:
-    """The cost of a run, from its run.json."""
+    """Return the cost of a run, from its run.json."""
     parts = {f"seconds, {name}": seconds for name, seconds in record["seconds"].items()}
     keys = ("examples_per_second", "peak_memory_mib", "padding_share", "threads", "device_kind", "precision")
     lines = parts | {key.replace("_", " "): record[key] for key in keys}
@@ -168,12 +171,12 @@ def cost(record: dict) -> pd.DataFrame:
 
 
 def config_text(run: Run) -> str:
-    """The resolved config, as YAML."""
+    """Return the resolved configuration as YAML."""
     return yaml.safe_dump(run.config.model_dump(), sort_keys=False)
 
 
 def _heard(rows: Sequence[Result]) -> list[Result]:
-    """The rows with a score of runs that heard the turn that they were asked about: no text LLM did."""
+    """Return the scored rows whose model heard the turn it was asked about. Text LLMs are left out."""
     scored = [(row, row["run"].config) for row in rows if row["score"]]
     return [row for row, config in scored if config.hears and config.evaluation.audio == "own"]
 
@@ -198,7 +201,7 @@ def _sheet(lines: dict[str, str]) -> HTML:
 
 
 def split_table(corpus: Corpus) -> pd.DataFrame:
-    """Sizes, one row a split."""
+    """Return the sizes of a corpus, one row per split."""
     lines = {}
     for split in corpus.splits:
         utterances = corpus.utterances(split)
@@ -215,13 +218,13 @@ def split_table(corpus: Corpus) -> pd.DataFrame:
 
 
 def shared_speakers(corpus: Corpus) -> pd.DataFrame:
-    """How many speakers two splits have in common (protocol, rule 1)."""
+    """Return the number of speakers that each pair of splits has in common (protocol, rule 1)."""
     found = {split: {u.speaker for u in corpus.utterances(split)} for split in corpus.splits}
     return pd.DataFrame({a: {b: len(found[a] & found[b]) for b in found} for a in found})
 
 
 def slot_table(corpus: Corpus, slot_types: Mapping[str, SlotType]) -> pd.DataFrame:
-    """One row a slot type: what it is, and how often each split fills it."""
+    """Return one row per slot type: its properties, and how often each split fills it."""
     counts = {
         split: Counter(slot.slot for u in corpus.utterances(split) for slot in u.slots)
         for split in corpus.splits
@@ -240,14 +243,14 @@ def slot_table(corpus: Corpus, slot_types: Mapping[str, SlotType]) -> pd.DataFra
 
 
 def distributions(corpus: Corpus, split: str) -> Figure:
-    """How long the turns of a split are, how noisy, and how many slots each fills."""
+    """Draw histograms of a split's turns: duration, SNR, and number of slots."""
     utterances = corpus.utterances(split)
     shown: dict[str, Any] = {
         "seconds": corpus.n_samples(split) / SAMPLE_RATE,
         "SNR in dB": [u.voice.snr_db for u in utterances if u.voice],
         "slots a turn": [len(u.slots) for u in utterances],
     }
-    shown = {name: values for name, values in shown.items() if len(values)}  # of recordings no SNR is known
+    shown = {name: values for name, values in shown.items() if len(values)}  # recordings have no known SNR
     figure, axes = figures.panels(len(shown), "page")
     for (name, values), ax in zip(shown.items(), axes):
         bins = np.arange(-0.5, max(values) + 1) if name == "slots a turn" else 20
@@ -258,7 +261,7 @@ def distributions(corpus: Corpus, split: str) -> Figure:
 
 
 def spectrogram(samples: np.ndarray) -> Figure:
-    """Energy in dB over time and frequency, windows of 25 ms every 10 ms; samples (n,) at 16 kHz."""
+    """Draw energy in dB over time and frequency, with 25 ms windows every 10 ms. samples: (n,) at 16 kHz."""
     figure, (ax,) = figures.panels(1, "page", height=2.0)
     window, hop = SAMPLE_RATE // 40, SAMPLE_RATE // 100
     ax.specgram(samples + 1e-6, NFFT=window, Fs=SAMPLE_RATE, noverlap=window - hop, cmap="magma")
@@ -269,7 +272,7 @@ def spectrogram(samples: np.ndarray) -> Figure:
 
 
 def call(utterances: Sequence[Utterance], call_id: str) -> str:
-    """A call as text up to its last caller turn, filled slots below each turn."""
+    """Return a call as text up to its last caller turn, with the filled slots below each turn."""
     turns = [u for u in utterances if u.call_id == call_id]
     lines, said = [f"{turns[0].company}, {turns[0].domain}: {turns[0].intent}", ""], 0
     for turn in turns:

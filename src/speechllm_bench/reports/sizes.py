@@ -1,4 +1,4 @@
-"""Scores against sizes: trained parameters, families of adapters, and LLMs by their supervision."""
+"""Scores by size: trained parameters, families of adapters, and LLMs by their supervision."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from speechllm_bench.settings.experiments import Study
 from speechllm_bench.stats import with_interval
 from speechllm_bench.tasks import MAIN_METRICS
 
-BESIDE = 1.06  # of variants of one size, each is drawn so many times as far right as the one before
+BESIDE = 1.06  # factor on the x position of each further variant of the same size
 
 
 def parameters_figure(study: Study, frame: pd.DataFrame) -> Figure | None:
-    """Each task's main metric with intervals against trained parameters; None where nothing that learns was
-    scored, where most train as many, and where there are more points than can be told apart.
+    """Draw each task's main metric with intervals over trained parameters.
+
+    None where no trained variant was scored, where most variants have the same size, and where there are more
+    points than a reader can tell apart.
     """
     if len(that_learn(frame)) > figures.MOST_LINES:
         return None
@@ -42,18 +44,18 @@ def parameters_figure(study: Study, frame: pd.DataFrame) -> Figure | None:
 
 @mpl.rc_context(figures.STYLE)
 def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metric: str = "f1") -> Axes:
-    """Our F1 with its interval by trained parameters (log scale), and the paper's in the label.
+    """Draw our metric with its interval over trained parameters (log scale). The label has the paper's value.
 
-    frame: of `measured.study_table`; what trains nothing has no place on the axis and is left out. Reported
-    figures have no marker: the paper's models have other sizes, and its scale would press ours flat. metric:
-    one of `tasks.MAIN_METRICS`. Variants of one size stand side by side.
+    frame: from `measured.study_table`. Variants that train nothing are left out, since the axis has no 0.
+    Reported figures have no marker: the paper's models have other sizes, and its scale would flatten ours.
+    metric: one of `tasks.MAIN_METRICS`. Variants of one size are drawn side by side.
     """
     drawn: Counter[float] = Counter()
     for row in that_learn(frame).to_dict("records"):
         style, size = looks[row["variant"]], row["trained_parameters"]
         value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
         if pd.isna(value) and metric != "f1":
-            continue  # it is asked something else
+            continue  # the variant has another task
         if pd.notna(value):
             drawn[size] += 1
             size *= BESIDE ** (drawn[size] - 1)
@@ -70,9 +72,9 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
 
 
 def sizes_tell(frame: pd.DataFrame, metric: str) -> bool:
-    """Whether parameters tell points apart: about half of those that hear have one size, or fewer.
+    """Return whether sizes spread the points: at most about half of the variants that hear share one size.
 
-    frame: of `measured.study_table`. Where they do not, all points would stand above each other.
+    frame: from `measured.study_table`. Otherwise all points would be drawn above each other.
     """
     learned = that_learn(frame)
     hear = learned[learned["floor"].isna()] if "floor" in learned else learned
@@ -81,7 +83,7 @@ def sizes_tell(frame: pd.DataFrame, metric: str) -> bool:
 
 
 def that_learn(frame: pd.DataFrame) -> pd.DataFrame:
-    """The variants of a `measured.study_table` that were run and train something."""
+    """Return the variants of a `measured.study_table` that were run and train something."""
     return frame[frame["trained_parameters"].fillna(0) > 0]
 
 
@@ -89,12 +91,12 @@ FEW = {False: "many turns", True: "few turns"}
 
 
 def families(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
-    """One row a run with an adapter that was scored on the turns' own audio.
+    """Return one row per run with an adapter that was scored on the turns' own audio.
 
     `kind` of adapter, `few` training turns or many, `parameters`, `f1` with `low` and `high`, and `gap`.
 
-    The gap is validation loss less training loss at the end, in nats per target token: overfitting. Of runs
-    that share their training the first alone has one.
+    The gap is validation loss minus training loss at the end, in nats per target token; it measures
+    overfitting. Of runs that share a training, only the first has a gap.
     """
     lines = []
     for row in rows:
@@ -121,9 +123,9 @@ def families(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
 
 
 def families_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
-    """F1 with intervals, and the gap, over the adapter's parameters; None where nothing was scored.
+    """Draw F1 with intervals, and the gap, over the adapter's parameters. None where nothing was scored.
 
-    A family is a line; filled markers have seen many training turns, hollow ones few.
+    Each family is a line. Filled markers are models trained on many turns, hollow ones on few.
     """
     frame = families(rows, curve)
     if frame.empty:
@@ -148,7 +150,7 @@ def families_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -
     return figure
 
 
-USUAL = "regular"  # the supervision that changes are from
+USUAL = "regular"  # the supervision that changes are measured against
 CHANGES = ["foundation", "supervision", "llm_parameters", "f1", "low", "high"]
 CHANGES += ["change", "change_low", "change_high", "relative", "relative_low", "relative_high"]
 CHANGES_CAPTION = (
@@ -159,11 +161,12 @@ CHANGES_CAPTION = (
 
 
 def changes(rows: Sequence[Result]) -> pd.DataFrame:
-    """One row a foundation and supervision that was scored: F1 with its interval, and what it changes.
+    """Return one row per foundation and supervision that was scored: F1 with its interval, and the change.
 
-    rows: of `studies.records`. `change` is the paired difference to regular supervision of the same
-    foundation, `relative` that over regular supervision's F1, on the seeds that both have, with their
-    intervals; NaN without it, and `relative` over next to nothing.
+    rows: from `studies.records`. `change` is the paired difference to regular supervision of the same
+    foundation. `relative` is that difference divided by the F1 of regular supervision. Both are on the
+    seeds that both have, with their intervals. They are NaN without regular supervision; `relative` is
+    also NaN if that F1 is close to 0.
     """
     taught = {
         (row["axes"]["llm"], row["axes"]["supervision"]): row["variant"]
@@ -185,7 +188,7 @@ def changes(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def changes_display(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
-    """`changes` as they are read: a dash where there is nothing to compare with."""
+    """Return `changes` for display, with a dash where there is nothing to compare with."""
     supervisions = looks.of_axis(study, "supervision")
 
     def interval(row, value: str, low: str, high: str, sign: str = "") -> str:
@@ -211,7 +214,9 @@ def changes_table(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def types_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """F1 with intervals, a group of bars a foundation, a bar a supervision; None where nothing was scored."""
+    """Draw F1 with intervals, one group of bars per foundation, one bar per supervision.
+    None if nothing was scored.
+    """
     frame = changes(rows)
     if frame.empty:
         return None
@@ -221,7 +226,10 @@ def types_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
 
 
 def scale_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """F1 with intervals over the LLM's parameters, a line a supervision; None where nothing was scored."""
+    """Draw F1 with intervals over the LLM's parameters, one line per supervision.
+
+    None if nothing was scored.
+    """
     frame = changes(rows)
     if frame.empty:
         return None

@@ -1,7 +1,8 @@
-"""Stamps of reports: what a report was made from and what it wrote, so that nothing is made twice.
+"""Stamps of reports: the inputs and outputs of each report, so that an unchanged report is not made again.
 
-As in `make`, sizes and times of files tell whether anything has changed; none is read. Besides the records of
-its runs a report rests on this package, studies and profiles, backbones and the libraries that draw.
+As in `make`, sizes and modification times of files tell whether anything has changed; no file is read.
+Besides the records of its runs a report depends on this package, studies and profiles, backbones, and
+the libraries that draw.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ LIBRARIES = ("numpy", "pandas", "matplotlib", "fonttools", "tabulate")
 COMPILED = "__pycache__"
 
 States = Mapping[str, list | str | None]
-"""What `state` says of paths."""
+"""Path -> its `state`."""
 
 
 class Stamp:
     """The stamp of one report.
 
-    about: what of the report was asked for, as its seeds.
+    about: options of the report, such as its seeds.
     """
 
     def __init__(self, profile: str, name: str, about: Sequence[int] = ()) -> None:
@@ -41,7 +42,7 @@ class Stamp:
 
     @property
     def current(self) -> bool:
-        """Whether all that the report was made from and all that it wrote is as it was."""
+        """Return whether all inputs and outputs of the report are unchanged."""
         asked = {key: self._stored.get(key) for key in self._asked}
         return asked == self._asked and all(
             self._stored[part] == of(map(Path, self._stored[part])) for part in ("read", "wrote")
@@ -49,23 +50,23 @@ class Stamp:
 
     @property
     def read(self) -> States:
-        """State of the files that the report was made from."""
+        """Return the state of the files that the report was made from."""
         return self._stored["read"]
 
     @property
     def written(self) -> list[Path]:
-        """The files that the report wrote."""
+        """Return the files that the report wrote."""
         return [Path(file) for file in self._stored["wrote"]]
 
     @property
     def holds(self) -> dict:
-        """What was kept beside the stamp."""
+        """Return the data that was stored with the stamp."""
         return self._stored["holds"]
 
     def keep(self, read: States, written: Iterable[Path] = (), holds: dict | None = None) -> None:
         """Store the stamp of a report that was just made.
 
-        read: the state of the files that it was made from, as it was when they were read.
+        read: the state of its input files at the time they were read.
         """
         parts = {"read": dict(read), "wrote": of(written), "holds": holds or {}}
         self._stored = self._asked | parts
@@ -73,17 +74,17 @@ class Stamp:
 
 
 def folder(profile: str) -> Path:
-    """Where stamps of a profile are kept, and the intervals of its studies."""
+    """Return the folder of a profile's stamps and of the intervals of its studies."""
     return paths.cache() / "reports" / profile
 
 
 def intervals_file(profile: str, study: str) -> Path:
-    """Where the intervals of a study's report are kept (`evaluation.intervals`)."""
+    """Return the file of the intervals of a study's report (`evaluation.intervals`)."""
     return folder(profile) / "intervals" / f"{study}.json"
 
 
 def common() -> str:
-    """State of what every report rests on."""
+    """Return the state of the inputs that all reports share."""
     package = [Path(place) for place, _, _ in os.walk(Path(__file__).parents[1]) if COMPILED not in place]
     others = [
         place for top in paths.experiment_folders() for place in (top, top / "papers", top / "profiles")
@@ -94,16 +95,16 @@ def common() -> str:
 
 
 def update_numbers(profile: str, study: str, tables: Iterable[str], rows: Sequence[numbers.Row]) -> None:
-    """`numbers.update`, with a stamp of how numbers.json was left, which all studies share."""
+    """Call `numbers.update`, and stamp the new state of numbers.json, which all studies share."""
     numbers.update(profile, study, tables, rows)
     Stamp(profile, "numbers").keep({}, [numbers.file(profile)])
 
 
 def of_rows(rows: Iterable[Result], profile: str) -> States:
-    """State of the files that `studies.records` has read or found missing."""
+    """Return the state of the files that `studies.records` has read or found missing."""
     found: dict = {}
     for row in rows:
-        if row["run"] is None:  # which run it would be is not known
+        if row["run"] is None:  # the run's digest is not known, so any new run may matter
             found |= of([paths.results(profile) / "runs"])
         elif row["record"]:
             found |= of([row["run"].folder])
@@ -115,12 +116,14 @@ def of_rows(rows: Iterable[Result], profile: str) -> States:
 
 
 def of(files: Iterable[Path]) -> dict:
-    """`state` by path."""
+    """Return path -> `state`."""
     return {str(file): state(file) for file in files}
 
 
 def state(path: Path) -> list | str | None:
-    """What tells whether a path has changed: of a folder that of all its files; None where there is none."""
+    """Return a value that changes when the path does. For a folder it covers its files.
+    None where nothing is there.
+    """
     try:
         about = path.stat()
         if not path.is_dir():

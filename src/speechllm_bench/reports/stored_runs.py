@@ -1,4 +1,4 @@
-"""What is stored of runs, as reports read it: scores by seed, answers, curves, and runs named by digest."""
+"""Stored runs as reports read them: scores by seed, answers, curves, and runs by digest."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from speechllm_bench.storage.numbers import Row
 from speechllm_bench.storage.schema import CURVE_COLUMNS, Prediction
 
 LATER = "f1_v2"
-"""A metric that older curves lack, which tells no two trainings apart."""
+"""A metric that older curves lack, so a difference in it does not mean another training."""
 
 Scores = dict[int, dict]
-"""By seed, the score of each run of a variant that has one."""
+"""Seed -> score, for the runs of a variant that have one."""
 
 
 def scores_of(rows: Sequence[Result], variant: str) -> Scores:
@@ -32,7 +32,7 @@ def scores_of(rows: Sequence[Result], variant: str) -> Scores:
 
 
 def scored_variants(rows: Sequence[Result]) -> dict[str, list[Result]]:
-    """The rows of each variant that have a score, in the study's order; variants without any are left out."""
+    """Return the scored rows of each variant, in the study's order. Variants without a score are left out."""
     found: dict[str, list[Result]] = {}
     for row in rows:
         if row["score"]:
@@ -41,12 +41,15 @@ def scored_variants(rows: Sequence[Result]) -> dict[str, list[Result]]:
 
 
 def comparable(own: Scores, base: Scores) -> list[int]:
-    """Seeds that both have, if both answered the same questions."""
+    """Return the seeds that both have and on which both answered the same questions."""
     return sorted(seed for seed in own.keys() & base.keys() if own[seed]["items"] == base[seed]["items"])
 
 
 def predictions(run: Run) -> list[Prediction]:
-    """All answers of a run, in the order of its test set."""
+    """Return all answers of a run, in the order of its test set.
+
+    UserError where they are missing or damaged.
+    """
     file = run.folder / "predictions.jsonl.gz"
     if not file.is_file():
         raise UserError(f"{run.name} has no predictions; delete its folder and run it again")
@@ -57,27 +60,27 @@ def predictions(run: Run) -> list[Prediction]:
 
 
 def read_predictions(file: Path, remedy: str) -> list[Prediction]:
-    """All answers in a file; UserError, with the remedy, where it is missing or damaged."""
+    """Return all answers in a file. UserError, with the remedy, where it is missing or damaged."""
     if not file.is_file():
         raise UserError(f"{file} is missing; {remedy}")
     try:
         with gzip.open(file, "rt", encoding="utf-8") as lines:
             found = [Prediction.from_json(json.loads(line)) for line in lines]
     except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, RecursionError, TypeError, KeyError):
-        found = []  # cut short, another file, or damaged: of the packing, the JSON or a record
+        found = []  # cut short, another file, or damaged compression, JSON or records
     if not found:
         raise UserError(f"{file} is damaged; {remedy}")
     return found
 
 
 def read_curve(file: Path, version: int = 1) -> pd.DataFrame:
-    """A run's curve, in which `f1` is partial match of this version.
+    """Return a run's curve, in which `f1` is partial match of this version.
 
-    UserError where its file is damaged or is another.
+    Raises UserError where the file is damaged or is no curve.
     """
     try:
         curve = pd.read_csv(io.StringIO(curve_text(file)))
-    except ValueError:  # as pandas' own errors are
+    except ValueError:  # pandas' parser errors are ValueErrors
         raise UserError(f"{file} is damaged; delete its folder and run again") from None
     if tuple(curve.columns) != CURVE_COLUMNS:
         raise UserError(
@@ -88,7 +91,10 @@ def read_curve(file: Path, version: int = 1) -> pd.DataFrame:
 
 
 def curve_text(file: Path) -> str:
-    """Whole lines: one that is cut would show another value, or none, and nobody would see it."""
+    """Return the text of a curve file. UserError where its last line is incomplete.
+
+    A cut line could show a wrong value, or none, without any other error.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -100,7 +106,7 @@ def curve_text(file: Path) -> str:
 
 @dataclass(frozen=True, eq=False)
 class StoredRun:
-    """A run's record, and its score as reports read it; None of a run that diverged."""
+    """The record of a run, and its score as reports read it. The score is None for a diverged run."""
 
     digest: str
     folder: Path
@@ -117,7 +123,7 @@ class StoredRun:
 
     @property
     def stage(self) -> str | None:
-        """The digest of the last stage that made the model."""
+        """Return the digest of the last stage of the model's training. None where nothing was trained."""
         return self.record["stages"][-1] if self.record.get("stages") else None
 
     def predictions(self) -> list[Prediction]:
@@ -125,14 +131,14 @@ class StoredRun:
 
 
 def runs_of(row: Row, profile: str) -> list[StoredRun]:
-    """The runs of a row that are on disk, in the order of their seeds."""
+    """Return the runs of a row that are on disk, in the order of their seeds."""
     folders = {digest: places.run_folder(profile, digest) for digest in row.runs}
     found = [_stored(d, f, profile) for d, f in folders.items() if (f / "run.json").is_file()]
     return sorted(found, key=lambda one: one.seed)
 
 
 def alike(some: Sequence[StoredRun]) -> list[StoredRun]:
-    """Those with a score that answered what the first of them did."""
+    """Return the runs with a score that answered the same questions as the first of them."""
     scored = [one for one in some if one.score]
     return [one for one in scored if one.score["items"] == scored[0].score["items"]]
 

@@ -1,4 +1,4 @@
-"""One study's report from its stored records: tables, claims and figures, without torch."""
+"""The report of one study from its stored records: tables, claims and figures, without torch."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from speechllm_bench.tasks import TASKS
 
 
 def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: bool = True) -> list[Path]:
-    """Write a study's tables and, with `draw`, its figures into `results/<profile>`; returns the paths.
+    """Write a study's tables and, with `draw`, its figures into `results/<profile>`. Return the paths.
 
-    Variants without a run stand in the table as NOT RUN; a figure without anything to draw is not made, and
-    an older one of that name is removed. Where nothing has changed since they were written, they stay.
-    UserError where records cannot be told apart on this machine.
+    Variants without a run are NOT RUN in the table. A figure with nothing to draw is not made, and an older
+    one of that name is removed. Files are kept as they are if nothing has changed since they were written.
+    Raises UserError where records cannot be told apart on this machine.
     """
     stamp = stamps.Stamp(profile, f"tables/{name}", seeds or ())
     if draw and stamp.current and stamps.Stamp(profile, "numbers").current:
@@ -88,32 +88,35 @@ def _draw(study: Study, rows: Sequence[Result], frame: pd.DataFrame, profile: st
 
 
 def numbered(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[numbers.Row]:
-    """What `write` puts into numbers.json of a study, made anew; nothing is written."""
+    """Compute the rows that `write` puts into numbers.json for a study. Nothing is written."""
     study, rows = studies.load(name, profile)[0], studies.records(name, profile, seeds)
     further = {ending: shown for ending, (shown, _) in _further(study, rows).items()}
     return cells.of_study(study, rows, table(study, rows), claims.verdicts(study, rows), further)
 
 
 def _further(study: Study, rows: Sequence[Result]) -> dict[str, tuple[pd.DataFrame, str]]:
-    """The tables beside a study's own by their ending, with their captions; some have no rows."""
+    """Return file ending -> (table, caption) of the study's additional tables; some have no rows."""
     return {name: (_made(name, study, rows), named(str(EXTRAS[name].caption))) for name in study.tables}
 
 
 def _made(name: str, study: Study, rows: Sequence[Result]) -> Any:
-    """One of `EXTRAS`, of what its function names."""
+    """Make one of `EXTRAS`. Its function gets the arguments that its signature names."""
     function = named(str(EXTRAS[name].made_by))
     given = {"study": lambda: study, "rows": lambda: rows, "curve": lambda: progress.curves(rows)}
     return function(**{key: given[key]() for key in inspect.signature(function).parameters})
 
 
 def named(place: str) -> Any:
-    """What stands at `module.name` in this package."""
+    """Return the object at `module.name` in this package."""
     module, _, name = place.partition(".")
     return getattr(importlib.import_module(f"speechllm_bench.reports.{module}"), name)
 
 
 def figures_of(study: Study, rows: Sequence[Result], frame: pd.DataFrame) -> dict[str, Figure | None]:
-    """A study's figures by their ending; None where there is nothing to draw. rows, frame: see `table`."""
+    """Return a study's figures by file ending, None where there is nothing to draw.
+
+    rows, frame: see `table`.
+    """
     drawn = {
         "curves": progress.curves_figure(study, rows),
         "parameters": sizes.parameters_figure(study, frame),
@@ -122,31 +125,31 @@ def figures_of(study: Study, rows: Sequence[Result], frame: pd.DataFrame) -> dic
 
 
 def _remove_others(name: str, folder: Path, written: list[Path]) -> None:
-    """What earlier runs of the report left and this one has no use for: its numbers may be old."""
+    """Remove files that an earlier report wrote and this one did not: their numbers may be old."""
     drawn = ("parameters", "curves", *FIGURES)
     files = [f"figures/{name}_{ending}.{kind}" for ending in drawn for kind in ("pdf", "png")]
     files += [f"tables/{name}_{ending}.md" for ending in (*TABLES, "claims")]
-    others = {f"tables/{study}.md" for study in studies.known_studies()}  # as the table of `sense_decoding`
+    others = {f"tables/{study}.md" for study in studies.known_studies()}  # such as that of `sense_decoding`
     for file in {folder / file for file in {*files} - others} - set(written):
         file.unlink(missing_ok=True)
 
 
 def table(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
-    """`measured.study_table` of `studies.records`, beside the main metric where the paper reports it."""
+    """Return `measured.study_table` of `studies.records`, with the main metric that the paper reports."""
     main = {name: TASKS[study.variant(name).evaluation.task].main.name for name in study.variants}
     reported = {entry.variant: entry.value for entry in study.reported if entry.metric == main[entry.variant]}
     return measured.study_table(rows, study.baseline, reported, study.tasks, study.other_baselines)
 
 
 def write_further(shown: pd.DataFrame, name: str, ending: str, profile: str, caption: str) -> Path:
-    """A table of text beside the study's own, as Markdown, and its numbers; returns its path."""
+    """Write an additional text table of a study as Markdown, and store its numbers. Return its path."""
     study, rows = studies.load(name, profile)[0], studies.records(name, profile)
     stamps.update_numbers(profile, name, [f"{name}_{ending}"], cells.of_further(study, rows, ending, shown))
     return _write_text_table(shown, name, ending, profile, caption)
 
 
 def _write_text_table(shown: pd.DataFrame, name: str, ending: str, profile: str, caption: str) -> Path:
-    """As Markdown, marked where it is of smoke."""
+    """Write the table as Markdown, marked if the profile is smoke."""
     file = paths.results(profile) / "tables" / f"{name}_{ending}.md"
     table = shown.to_markdown(index=False, disable_numparse=True)
     mark = f"{mark} " if (mark := tables.smoke_mark(profile)) else ""
@@ -155,7 +158,7 @@ def _write_text_table(shown: pd.DataFrame, name: str, ending: str, profile: str,
 
 
 def rows_of(study: str, profile: str) -> list[numbers.Row]:
-    """The numbers of a study: those that the last report wrote, or the same made anew."""
+    """Return the numbers of a study: those that the last report wrote, else newly computed ones."""
     found = [row for row in numbers.read(profile).values() if row.study == study]
     return found or numbered(study, profile)
 
@@ -163,9 +166,10 @@ def rows_of(study: str, profile: str) -> list[numbers.Row]:
 def choose_columns(
     name: str, profile: str, chosen: Sequence[str], seeds: Sequence[int] | None = None
 ) -> list[Path]:
-    """Give a study's own table, once written, these columns in Markdown and LaTeX; returns the paths.
+    """Write a study's main table again with these columns, in Markdown and LaTeX. Return the paths.
 
-    UserError for a column that it has not, and for a table wider than a page.
+    The table must have been written before. Raises UserError for an unknown column, and for a
+    table wider than a page.
     """
     loaded, rows = studies.load(name, profile)[0], studies.records(name, profile, seeds)
     frame, folder = table(loaded, rows), paths.results(profile) / "tables"
@@ -174,7 +178,7 @@ def choose_columns(
 
 
 def draw_for(name: str, profile: str, venue: str, seeds: Sequence[int] | None = None) -> list[Path]:
-    """Draw a study's figures again in the widths of a venue, one of `figures.VENUES`; returns the paths."""
+    """Draw a study's figures again in the widths of a venue, one of `figures.VENUES`. Return the paths."""
     loaded, rows = studies.load(name, profile)[0], studies.records(name, profile, seeds)
     with figures.for_venue(venue):
         return _draw(loaded, rows, table(loaded, rows), profile)

@@ -1,7 +1,7 @@
-"""What a profile has found, as `results/<profile>/README.md`: a line and a figure per study, verdicts first.
+"""The summary of a profile, `results/<profile>/README.md`: verdicts, scores and a figure of each study.
 
-It is made from stored records alone. The same records give the same bytes, so it names no dates and no
-places on a machine.
+It is made from stored records alone. The same records give the same bytes, so it has no dates
+and no paths of a machine.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FIGURES = (
     *("systems", "types", "scale", "settings", "families", "levels", "noise", "cost"),
     *("parameters", "curves"),
 )
-"""Endings of figures, the one that answers a study first."""
+"""Endings of figures. The first one that exists is shown."""
 READING = (
     "A study's line begins with the verdicts on its claims. Its page of claims has their differences and p. "
     "F1 is of slots, by partial match{version}. Brackets hold its 95 % interval. Other tasks show their main "
@@ -52,10 +52,10 @@ READING = (
 
 
 def write(profile: str) -> Path:
-    """Write the summary of every study in experiments/, over the profile's seeds; returns its path.
+    """Write the summary of every study in experiments/, over the profile's seeds. Return its path.
 
-    What it says of a study is kept, and found again where records have changed alone. Raises UserError, with
-    the study's name, where records cannot be read or do not belong in one table.
+    The text on each study is stored, and made again only if its records have changed. Raises UserError, with
+    the study's name, where records cannot be read or cannot share a table.
     """
     folder = paths.results(profile)
     file = folder / "README.md"
@@ -80,7 +80,7 @@ def write(profile: str) -> Path:
 
 
 def of_study(name: str, profile: str) -> stamps.Stamp:
-    """What the summary says of a study, as the stamp of it holds it; found anew where its records changed."""
+    """Return the stamp that holds the summary of a study. It is made again if its records have changed."""
     stamp = stamps.Stamp(profile, f"summaries/{name}")
     if not stamp.current:
         with intervals.kept(stamps.intervals_file(profile, name), others=True):
@@ -90,14 +90,14 @@ def of_study(name: str, profile: str) -> stamps.Stamp:
 
 
 def _found(name: str, profile: str) -> tuple[stamps.States, dict]:
-    """State of a study's records, and what the summary says of them, as plain JSON."""
+    """Return the state of a study's records, and its summary as plain JSON."""
     study, _ = studies.load(name, profile)
     try:
         rows = studies.records(name, profile)
         studies.refuse_untold(rows)
         read = stamps.of_rows(rows, profile)
         measured.refuse_mixtures(rows)
-        # Not the whole table, which takes a bootstrap a metric: that of F1 alone gives the same F1.
+        # The whole table takes one bootstrap per metric. The main metric alone gives the same value.
         f1 = {variant: found for variant in study.variants if (found := measured.main_metric(rows, variant))}
         verdicts = claims.verdicts(study, rows)
     except UserError as error:
@@ -128,21 +128,21 @@ def _head(profile: Profile, found: Sequence[dict]) -> list[str]:
 
 
 def _links(name: str, folder: Path) -> list[str]:
-    """Links to those of a study's files that are there, as one part of its line."""
+    """Return links to those of a study's files that exist, as one part of its line."""
     files = {what: file.format(name) for what, file in FILES.items()}
     links = [f"[{what}]({file})" for what, file in files.items() if (folder / file).is_file()]
     return [", ".join(links)] if links else []
 
 
 def _figure(name: str, folder: Path) -> list[str]:
-    """The figure of a study that answers its question first; none where none is drawn."""
+    """Return the first existing figure of `FIGURES` for a study, as a list of one or none."""
     files = [f"figures/{name}_{ending}.png" for ending in FIGURES]
     shown = [f'<img src="{file}" width="520" alt="{name}">' for file in files if (folder / file).is_file()]
     return shown[:1]
 
 
 def _named(rows: Sequence[Result]) -> list[str]:
-    """How many runs were not made; variants and seeds of those that were and are not ok."""
+    """Return variants and seeds of runs that failed, and the numbers of runs that were not made."""
     missing = [row["status"] for row in rows if row["status"] in (tables.NOT_RUN, studies.NOT_TESTABLE)]
     seeds: dict[tuple[str, str], list[str]] = {}
     for row in rows:
@@ -156,7 +156,7 @@ def _named(rows: Sequence[Result]) -> list[str]:
 
 
 def _scores(study: Study, f1: Mapping[str, Interval]) -> list[str]:
-    """Best, worst and baseline; then the floors that are asked what the baseline is."""
+    """Return best, worst and baseline, then the floors on the baseline's questions."""
     usual = study.variant(study.baseline).evaluation
     asked = {name: study.variant(name).evaluation for name in f1}
     alike = [name for name in f1 if asked[name] == usual]
@@ -164,14 +164,14 @@ def _scores(study: Study, f1: Mapping[str, Interval]) -> list[str]:
     floors = [name for name in answered if asked[name].model_copy(update={"answerer": "model"}) == usual]
     sign = -1 if TASKS[usual.task].main.lower_is_better else 1
     ranked = sorted(alike, key=lambda name: (-sign * f1[name].value, name))
-    ranked = [] if ranked == [study.baseline] else ranked  # alone it is neither
+    ranked = [] if ranked == [study.baseline] else ranked  # a baseline alone is neither best nor worst
     roles = [("best", name) for name in ranked[:1]] + [("worst", name) for name in ranked[1:][-1:]]
     roles += [("baseline", study.baseline), *(("floor", name) for name in floors)]
     return [f"{role.capitalize()}: {name}, {_shown(study, name, f1.get(name))}" for role, name in roles]
 
 
 def _shown(study: Study, variant: str, found: Interval | None) -> str:
-    """A variant's main metric, by name, with its interval."""
+    """Return a variant's main metric, by name, with its interval."""
     metric = TASKS[study.variant(variant).evaluation.task].main
     return f"{metric.heading} {with_interval(found.value, found.low, found.high)}" if found else "no number"
 

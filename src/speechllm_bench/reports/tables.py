@@ -1,7 +1,7 @@
-"""A study's table: one row a variant, with intervals and the paired difference to the baseline.
+"""A study's table: one row per variant, with intervals and the paired difference to the baseline.
 
-Written as CSV (all numbers) and Markdown (rounded); `page` has it for print. The same records give the same
-bytes.
+It is written as CSV (all numbers) and Markdown (rounded); `page` writes the LaTeX. The same
+records give the same bytes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from speechllm_bench.tasks import METRICS, TASKS, Metric
 from speechllm_bench.tasks.metric import PER_CENT
 
 FLOORS = ("floor", "above_floors")
-"""What a row is the floor of, and whether a row is above its floors; where a table has floors."""
+"""Columns for what a row is the floor of, and whether a row is above its floors, in tables with floors."""
 EXCLUDED = "excluded"
-"""Recordings of a row's corpus that were left out since they cannot be read; where a table has any."""
+"""Column for the number of unreadable recordings that a row's corpus lacks, in tables that have any."""
 _BEFORE = [metric for metric in METRICS.values() if metric.column in ("with interval", "plain")]
 _BEHIND = sorted((m for m in METRICS.values() if m.column == "later"), key=lambda metric: metric.always)
 HEADINGS = {
@@ -45,27 +45,27 @@ HEADINGS = {
     "seconds": "Seconds",
     "reported": "Reported F1",
 }
-"""What columns are called, in the order in which tables show them."""
+"""Headings of the columns, in the order in which tables show them."""
 _OTHER_TASKS = {"difference": "Difference to baseline", "reported": "Reported"}
 WHOLE = (
     *("n", "speakers", "seeds", "trained_parameters", "total_parameters", "text_tokens"),
     *("pretraining_text_tokens", "partial_match_version", "difference_seeds", EXCLUDED),
 )
-UNEQUAL = ("total_parameters", "speech_hours", "text_tokens")  # each shown where it differs
+UNEQUAL = ("total_parameters", "speech_hours", "text_tokens")  # each shown if its values differ
 TESTED = ("difference_p", "difference_se", "difference_seeds")
-"""Of the difference: p after Holm, standard error over speakers, and the seeds that both have."""
-BEFORE = ("pretraining_speech_hours", "pretraining_text_tokens")  # of audio LLMs; where there is one
+"""Columns of a difference: p after Holm, standard error over speakers, number of shared seeds."""
+BEFORE = ("pretraining_speech_hours", "pretraining_text_tokens")  # pre-training of audio LLMs, if any
 WITH_INTERVAL = (*(m.name for m in _BEFORE if m.column == "with interval"), "difference")
 SHOWN_PER_CENT = ("llm_share", *(metric.name for metric in METRICS.values() if metric.unit == PER_CENT))
 
 
 def of_task(task: str) -> list[Metric]:
-    """The metrics of a task that tables show."""
+    """Return the metrics of a task that tables show."""
     return [metric for metric in TASKS[task].metrics if metric.column]
 
 
 def named(tasks: Sequence[str]) -> list[str]:
-    """The columns of a table of variants that are asked these tasks, in order."""
+    """Return the columns, in order, of a table whose variants have these tasks."""
     metrics = list(dict.fromkeys(metric.name for task in tasks for metric in of_task(task)))
     columns = ["variant", "status", "n", "speakers", "seeds", "trained_parameters", "llm_share"]
     columns += [*UNEQUAL, *BEFORE]
@@ -79,7 +79,10 @@ def named(tasks: Sequence[str]) -> list[str]:
 
 
 def refuse_unknown(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """The named columns, each once, without the variant's own; UserError names those that the table has."""
+    """Return the chosen columns, each once. UserError, which names the columns, for an unknown one.
+
+    The column of the variant always stands in the table and cannot be chosen.
+    """
     there = [name for name in HEADINGS if name in frame and name != "variant"]
     for name in names:
         if name not in there:
@@ -88,12 +91,14 @@ def refuse_unknown(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
 
 
 def headings(frame: pd.DataFrame) -> dict[str, str]:
-    """What the columns are called; of slots the main metric is F1, and the table says so."""
+    """Return the headings of the columns. With slots the main metric is F1, and the headings name it."""
     return HEADINGS if "f1" in frame else HEADINGS | _OTHER_TASKS
 
 
 def how(frame: pd.DataFrame) -> list[str]:
-    """How the table's metrics are made: a sentence a task, then those that single metrics have."""
+    """Return sentences on how the table's metrics are computed: one per task, then those of single
+    metrics.
+    """
     versions = frame["partial_match_version"].dropna().unique() if "f1" in frame else []
     slots = [f"P, R, F1: partial match, version {version}, this suite's own." for version in versions]
     shown = [task.how for task in TASKS.values() if task.main.name in frame]
@@ -104,7 +109,9 @@ SMOKE_MARK = "SMOKE PROFILE: these numbers say little."
 
 
 def smoke_mark(profile: str) -> str | None:
-    """What marks results of profile smoke, settings of --set or none; None for every other profile."""
+    """Return the mark for results of profile smoke, with or without settings of --set.
+    None for other profiles.
+    """
     return SMOKE_MARK if base_profile(profile) == "smoke" else None
 
 
@@ -112,7 +119,7 @@ NOT_RUN = Status.MISSING.shown
 
 
 def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str:
-    """What the table shows and rests on: questions, speakers and seeds (protocol, rule 13)."""
+    """Return the caption: what the table shows, and its questions, speakers and seeds (protocol, rule 13)."""
     reported = headings(frame)["reported"]
     if frame["n"].isna().all():
         return f"{title}, profile {profile}: nothing has been scored. {reported}: the paper's, at its scale."
@@ -132,9 +139,9 @@ def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str
 
 
 def heading(frame: pd.DataFrame, title: str, profile: str, power: bool = True) -> str:
-    """The title of a study's table, and of those beside it, and what it rests on.
+    """Return the title and sample sizes of a study's table, and of its additional tables.
 
-    power: with the smallest difference to the baseline that can be shown.
+    power: add the smallest difference to the baseline that can be shown.
     """
     parts = [f"{title}, profile {profile}."]
     if frame["n"].notna().any():
@@ -145,7 +152,7 @@ def heading(frame: pd.DataFrame, title: str, profile: str, power: bool = True) -
 
 
 def write(frame: pd.DataFrame, folder: Path, study: str, caption: str) -> list[Path]:
-    """Write <study>.csv and .md into `folder`, and return their paths; `page` writes the .tex."""
+    """Write <study>.csv and .md into `folder`, and return their paths. `page` writes the .tex."""
     texts = {
         "csv": frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
         "md": _markdown(caption, display(frame)),
@@ -156,7 +163,7 @@ def write(frame: pd.DataFrame, folder: Path, study: str, caption: str) -> list[P
 
 
 def write_markdown(frame: pd.DataFrame, file: Path, chosen: Sequence[str]) -> Path:
-    """Write a table that is there again with these columns, under the caption that it has; its path."""
+    """Rewrite an existing Markdown table with these columns and its old caption. Return its path."""
     caption = file.read_text("utf-8").split("\n\n")[0]
     write_text(file, _markdown(caption, display(frame, chosen)))
     return file
@@ -168,9 +175,9 @@ def _markdown(caption: str, shown: pd.DataFrame) -> str:
 
 
 def display(frame: pd.DataFrame, chosen: Sequence[str] | None = None) -> pd.DataFrame:
-    """The table as it is read: text alone, rounded, `0.412 [0.39, 0.43]`, a dash where there is nothing.
+    """Return the table for display: rounded text, `0.412 [0.39, 0.43]`, a dash where there is no value.
 
-    chosen: its columns, None: those that tell something.
+    chosen: its columns. None: all columns but those of `UNEQUAL` whose values do not differ.
     """
     left_out = [column for column in UNEQUAL if frame[column].nunique() < 2]
     shown = [column for column in HEADINGS if column in frame and column not in left_out]
@@ -211,14 +218,14 @@ ONE_SEED_NOTE = "the variance between seeds is estimated from the records of min
 
 
 def one_seed(frame: pd.DataFrame) -> list[str]:
-    """The sentence on rows of one seed, where a table has any that was trained."""
+    """Return the sentence on rows of one seed, if the table has a trained one."""
     if not (_trained(frame) & (frame["seeds"].eq(1) | frame["difference_seeds"].eq(1))).any():
         return []
     return [f"{ONE_SEED} marks rows of one seed: {ONE_SEED_NOTE}"]
 
 
 def smallest_shown(errors: Iterable[float]) -> list[str]:
-    """The sentence on power, from the standard errors of paired differences; none without any."""
+    """Return the sentence on power, from the standard errors of paired differences. None without any."""
     if not (found := sorted(error for error in errors if error > 0)):
         return []
     shown = [f"{stats.smallest_shown(error):.3f}" for error in (found[0], found[-1])]
@@ -227,21 +234,23 @@ def smallest_shown(errors: Iterable[float]) -> list[str]:
 
 
 def size(n: Iterable[int], speakers: Iterable[int], seeds: Iterable[int]) -> str:
-    """What numbers rest on, of one entry a variant."""
+    """Return the sentence on sample sizes. Each argument has one entry per variant."""
     of_seeds = _range(seeds)
     each = "1 seed" if of_seeds == "1" else f"{of_seeds} seeds"
     return f"n = {_range(n)} utterances of {_range(speakers)} speakers; {each} per variant."
 
 
 def left_out(excluded: Iterable[int]) -> list[str]:
-    """The sentence on recordings that cannot be read, of one number a variant; none without any."""
+    """Return the sentence on unreadable recordings, from one number per variant. Empty without any."""
     if not (found := list(excluded)):
         return []
     return [f"The corpus lacks {_range(found)} recordings that cannot be read."]
 
 
 def not_testable(rows: Sequence[Result]) -> list[str]:
-    """A sentence for each reason why variants mean nothing on the corpus, from rows of `studies.records`."""
+    """Return a sentence for each reason why variants are not testable on the corpus.
+    rows: from `studies.records`.
+    """
     variants: dict[str, list[str]] = {}
     for row in rows:
         if row.get("why") and row["variant"] not in variants.setdefault(row["why"], []):
@@ -250,7 +259,7 @@ def not_testable(rows: Sequence[Result]) -> list[str]:
 
 
 def _trained(frame: pd.DataFrame) -> pd.Series:
-    """Whether a row's models were trained: those of one seed have no variance of their own."""
+    """Return whether each row's model was trained. Only trained models vary between seeds."""
     return frame["trained_parameters"].fillna(0) > 0
 
 

@@ -1,5 +1,6 @@
-"""Traces beside scores (2510.19326): what thinking costs, whether it comes when asked for, whether the
-answer's values stand in it, and where it helped or hurt."""
+"""Traces (2510.19326): their cost, whether they appear when asked for, whether they contain the answer's
+values, and the turns where they helped or hurt.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from speechllm_bench.tasks.metric import TOKENS
 
 _SHOWN = ("f1", "tokens", "trace_tokens", "obedience", "trace_wer", "faithfulness", "grounding", "malformed")
 COLUMNS = {name: METRICS[name].heading for name in _SHOWN}
-LEAST = 0.05  # of the answers must have what a share of them is about; stray ones show nothing
+LEAST = 0.05  # a share is shown only if this share of answers counts for it
 CAPTION = (
     "Tokens are those generated. A trace's length, transcript and reasons are of the answers that have a "
     "trace; other shares are of all answers. In the mode asked for: the answer has a trace where one is "
@@ -37,9 +38,10 @@ CAPTION = (
 
 
 def costs(rows: Sequence[Result]) -> pd.DataFrame:
-    """One row a variant that was scored, one column each of `COLUMNS`: Interval, or None where nothing was
-    counted (no trace to measure, or a task without one), or hardly anything; how many answers were traces;
-    and the seconds of decoding, their mean over seeds, on the machine as busy as it was.
+    """Return one row per scored variant: an Interval for each of `COLUMNS`, number of traces, seconds.
+
+    An Interval is None where nothing was counted (no trace to measure, or a task without one) or hardly
+    anything. Seconds of decoding are the mean over seeds; they depend on how busy the machine was.
     """
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
@@ -52,13 +54,13 @@ def costs(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def table(rows: Sequence[Result]) -> pd.DataFrame:
-    """`costs` as it is read, of a study in which anything is asked for a trace; else empty."""
+    """Return `costs` for display, if the study has a task with traces. Empty otherwise."""
     traced = any(row["score"] and "malformed_kinds" in row["score"] for row in rows)
     return display(costs(rows)) if traced else pd.DataFrame()
 
 
 def display(frame: pd.DataFrame) -> pd.DataFrame:
-    """`costs` as it is read: rounded, with intervals, a dash where nothing was counted."""
+    """Return `costs` for display: rounded, with intervals, a dash where nothing was counted."""
     shown = {name: [_cell(value, name) for value in frame[name]] for name in COLUMNS}
     shown["Traces"] = [f"{row.traces:,} of {row.answers:,}" for row in frame.itertuples()]
     shown["Seconds of decoding"] = [f"{seconds:.0f}" for seconds in frame["seconds"]]
@@ -66,8 +68,10 @@ def display(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def malformed(rows: Sequence[Result]) -> pd.DataFrame:
-    """How many answers were malformed in which way, summed over a variant's seeds; kinds that never came up
-    are left out."""
+    """Return the number of malformed answers by kind, summed over a variant's seeds.
+
+    Kinds that never occurred are left out.
+    """
     counts: dict[str, Counter] = {}
     for row in rows:
         if row["score"] and "malformed_kinds" in row["score"]:
@@ -77,7 +81,7 @@ def malformed(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def side_by_side(rows: Sequence[Result], utterance_id: str) -> pd.DataFrame:
-    """What each variant's first seed said to one turn, and was to say."""
+    """Return the answer of each variant's first seed to one turn, with the gold answer."""
     lines = []
     version = _version(rows)
     for variant, said in _first_predictions(rows).items():
@@ -89,7 +93,10 @@ def side_by_side(rows: Sequence[Result], utterance_id: str) -> pd.DataFrame:
 
 
 def telling_turn(rows: Sequence[Result]) -> str:
-    """The turn whose F1 differs most between variants that heard it: the first such one, by id."""
+    """Return the id of the turn whose F1 differs most between variants that heard it. Ties: the smallest id.
+
+    Raises UserError if no run has a score.
+    """
     heard = [row for row in rows if row["score"] and row["run"].config.evaluation.audio == "own"]
     if not heard:
         raise UserError("no run of this study has a score yet; run it first")
@@ -102,9 +109,10 @@ def telling_turn(rows: Sequence[Result]) -> str:
 
 
 def helped(rows: Sequence[Result], plain: str, thinking: str) -> pd.DataFrame:
-    """Turns that want a slot filled and whose F1 differs between the first seeds of two variants: the second
-    one's gain, largest first, with both answers; among equals in a drawn order that is always the same. Empty
-    where one of them has no score.
+    """Return the turns with gold slots whose F1 differs between the first seeds of two variants.
+
+    They have the gain of `thinking` over `plain`, largest first, and both answers. Turns with equal gain are
+    in a fixed pseudo-random order. Empty where a variant has no score.
     """
     said = _first_predictions([row for row in rows if row["variant"] in (plain, thinking)])
     before, after, version = said.get(plain, {}), said.get(thinking, {}), _version(rows)
@@ -123,13 +131,18 @@ def helped(rows: Sequence[Result], plain: str, thinking: str) -> pd.DataFrame:
 
 
 def ends(frame: pd.DataFrame, n: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The n turns of `helped` that gain most, and the n that lose most, the largest loss first."""
+    """Return the n turns of `helped` with the largest gain, and the n with the largest loss, largest
+    first.
+    """
     gained, lost = frame[frame["gain"] > 0], frame[frame["gain"] < 0]
     return gained.head(n), lost.tail(n).iloc[::-1]
 
 
 def cost_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """F1 over the tokens that an answer takes, floors as lines; None where no tokens were counted."""
+    """Draw F1 over tokens generated per answer, with lines at the floors.
+
+    None where no tokens were counted.
+    """
     frame = costs([row for row in rows if row["variant"] not in floors.floor_names(rows)])
     frame = frame[frame["tokens"].map(lambda tokens: tokens is not None)]
     if frame.empty:
@@ -172,7 +185,7 @@ def _interval(scores: list[dict], metric: str) -> Interval | None:
 
 
 def _first_predictions(rows: Sequence[Result]) -> dict[str, dict[str, Prediction]]:
-    """Predictions of each scored variant's first seed, by variant and utterance."""
+    """Return variant -> utterance id -> prediction, from each scored variant's first seed."""
     found: dict[str, dict[str, Prediction]] = {}
     for row in rows:
         if row["score"] and row["variant"] not in found:
@@ -181,12 +194,12 @@ def _first_predictions(rows: Sequence[Result]) -> dict[str, dict[str, Prediction
 
 
 def _version(rows: Sequence[Result]) -> int:
-    """Version of partial match that the rows' scores show."""
+    """Return the version of partial match that the rows' scores show."""
     return next((versions.shown_in(row["score"]) for row in rows if row["score"]), 1)
 
 
 def _f1(prediction: Prediction, version: int) -> float:
-    """F1 of one answer by a version of partial match; 1 where nothing is wanted and nothing said."""
+    """Return the F1 of one answer by a version of partial match. 1 where gold and answer are both empty."""
     parse = TASKS[prediction.task].parse
     gold, said = parse(prediction.gold), parse(prediction.raw)
     counts = versions.counts(gold, said, version)

@@ -1,6 +1,6 @@
-"""What a command that reports writes: studies' tables and figures, the summary, and the ledger of claims.
+"""Writes reports: studies' tables and figures, the summary, and the ledger of claims.
 
-What is up to date costs no import of pandas or matplotlib: stamps tell.
+Stamps tell what is up to date, so an unchanged report needs no import of pandas or matplotlib.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 def write(
     names: Sequence[str], profile: str, seeds: Sequence[int] | None = None, processes: int = 1
 ) -> Iterator[Path]:
-    """Write the reports of studies, several at a time, and the profile's summary; yields every file.
+    """Write the reports of studies, several at a time, and the profile's summary. Yield every file.
 
-    The ledger is written with the reports of all studies, where the profile stands in it.
+    The ledger is written with the reports of all studies, if it includes the profile.
     """
     stale = [name for name in names if not _current(name, profile, seeds)]
     made = _studies(stale, profile, seeds, min(processes, len(stale)))
@@ -39,7 +39,9 @@ def write(
 
 
 def in_ledger() -> list[str]:
-    """Profiles that have numbers, without those with settings of --set; smoke where there is no other."""
+    """Return the profiles of the ledger: those with numbers and without settings of
+    --set. Smoke only if alone.
+    """
     named = [name for name in catalogue.profile_files() if not name.startswith("_")]
     found = [name for name in named if numbers.file(name).is_file()]
     return [name for name in found if base_profile(name) != "smoke"] or found
@@ -48,12 +50,15 @@ def in_ledger() -> list[str]:
 def _studies(
     names: Sequence[str], profile: str, seeds: Sequence[int] | None, processes: int
 ) -> dict[str, list[Path]]:
-    """The files of each study's report, written by several processes where there are several studies."""
+    """Write the reports of the studies, in several processes if there are several.
+
+    Return the files by study.
+    """
     if not names:
         return {}
-    for variable in THREAD_VARIABLES:  # intervals are drawn from small matrices, which threads make no faster
+    for variable in THREAD_VARIABLES:  # threads do not speed up the small matrices of intervals
         os.environ.setdefault(variable, "1")
-    from speechllm_bench.reports import summary  # noqa: F401, here: slow, and once for all that are forked
+    from speechllm_bench.reports import summary  # noqa: F401, slow import, done once before the fork
 
     one = partial(_study, profile=profile, seeds=seeds)
     if processes == 1:
@@ -63,7 +68,7 @@ def _studies(
             return dict(zip(names, pool.map(one, names), strict=True))
     except BrokenProcessPool:
         raise UserError(
-            "a process that drew reports was killed, often for want of memory; report one study at a time"
+            "a process that drew reports was killed, often for lack of memory; report one study at a time"
         ) from None
 
 
@@ -71,13 +76,13 @@ def _study(name: str, profile: str, seeds: Sequence[int] | None) -> list[Path]:
     from speechllm_bench.reports import study, summary
 
     written = study.write(name, profile, seeds)
-    if not seeds:  # the same intervals, while they are known
+    if not seeds:  # reuses the intervals that were just computed
         summary.of_study(name, profile)
     return written
 
 
 def _leave_interrupts() -> None:
-    """Ctrl-C is the parent's, which ends its processes."""
+    """Ignore Ctrl-C in a worker. The parent handles it and ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
