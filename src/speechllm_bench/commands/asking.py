@@ -1,9 +1,10 @@
-"""Asking a trained model about recordings: its answer, what it hears, and what a cascade says.
+"""Asks a trained model about recordings. An answer has the parsed value, a
+transcript, and a cascade's answer.
 
     model = asking.load("lora", "mlp_lora", profile="small")
     model.ask("call.wav", slots=["name: the caller's name", "city"]).slots
 
-Weights come from the repository's models, or else from the stages trained on this machine.
+Weights come from the models that the repository ships, or from stages trained on this machine.
 """
 
 from __future__ import annotations
@@ -37,21 +38,21 @@ class Answer:
     """A model's answer to one recording."""
 
     model: str  # study, variant and seed
-    raw: str  # as it was decoded
-    value: dict | list | str | None  # as its task reads it; None where it cannot be parsed
-    transcript: str  # what the encoder's own decoder hears
-    seconds: float  # of encoding and answering, or of recognition and answering, once the model is loaded
+    raw: str  # as decoded
+    value: dict | list | str | None  # as its task parses it; None where it cannot be parsed
+    transcript: str  # from the encoder's own decoder
+    seconds: float  # encoding (or recognition) and answering, without loading the model
     audio_seconds: float
     cascade: Answer | None = None  # of a text LLM that reads the transcript; None where none is trained
 
     @property
     def slots(self) -> dict:
-        """Slot to value; empty where the answer cannot be parsed."""
+        """Return slot -> value. Empty where the answer cannot be parsed."""
         return dict(self.value) if isinstance(self.value, Mapping) else {}
 
 
 class Model:
-    """A trained run that can be asked; its parts are loaded when they are first needed."""
+    """A trained run that answers questions. Its parts are loaded when they are first needed."""
 
     def __init__(self, run: Run):
         self.run = run
@@ -71,11 +72,11 @@ class Model:
         cascade: Model | None = None,
         channel: int | None = None,
     ) -> Answer:
-        """The answer to one question about one recording.
+        """Return the answer to one question about one recording.
 
-        slots: names, or `name: description`. A variant of another task puts its own question and takes none.
-        context: earlier turns of the dialogue. cascade: a model that reads, asked beside.
-        channel: which one of a file with several is heard, from 0.
+        slots: names, or `name: description`. A variant of another task asks its own question and takes no
+        slots. context: earlier turns of the dialogue. cascade: a model that reads the transcript and answers
+        the same question. channel: index from 0, for a file with several channels.
         Raises UserError for audio that cannot be read or is longer than the encoder's 30 s.
         """
         samples = _samples(source, channel)
@@ -98,7 +99,7 @@ class Model:
         )
 
     def hear(self, samples: np.ndarray) -> str:
-        """The transcript by the encoder's own decoder of samples at 16 kHz."""
+        """Return the transcript of samples (n,) at 16 kHz by the encoder's own decoder."""
         from speechllm_bench.models.asr import transcribe
 
         model, tokenizer = self._recogniser
@@ -131,7 +132,7 @@ class Model:
         return decode(model, tokenizer, [example], [_utterance(heard or "")], **given, **how)[0].raw
 
     def _ready(self) -> None:
-        """Loads what a first answer needs, so that its seconds are those of a second one."""
+        """Load all that an answer needs, so that the first answer's seconds do not include loading."""
         _ = self._model, self._hearing if self.config.hears else self._recogniser
 
     def _frames(self, samples: np.ndarray) -> np.ndarray:
@@ -145,7 +146,7 @@ class Model:
 
     @cached_property
     def _hearing(self):
-        """The model that makes frames: the encoder, or an audio LLM's tower."""
+        """The model that computes frames: the encoder, or the audio tower of an audio LLM."""
         from speechllm_bench.models import audio_llm, encoder
 
         device = self._model[0].llm.device.type
@@ -167,21 +168,25 @@ class Model:
 
 
 def listed(slots: str) -> list[str]:
-    """Slots of a text with commas between them, or semicolons where descriptions have commas."""
+    """Split a text into slots at commas, or at semicolons if there are any (descriptions may have commas)."""
     return [slot.strip() for slot in slots.split(";" if ";" in slots else ",") if slot.strip()]
 
 
 def load(study: str, variant: str, profile: str = "smoke", seed: int | None = None) -> Model:
-    """The model of a run that is trained; by default of the profile's first seed.
+    """Return the model of a trained run. seed: None for the profile's first seed.
 
-    Raises UserError for a run without weights, and MissingInput where its backbones are not on this machine.
+    Raises UserError for a run that has no model, and MissingInput without its weights or
+    backbones on this machine.
     """
     first = studies.profile_named(profile).seeds[0]
     return Model(studies.run(study, variant, first if seed is None else seed, profile))
 
 
 def cascade(of: Run) -> Model | None:
-    """A trained model of the same profile that fills slots from what a recogniser heard; None without one."""
+    """Return a trained model of the same profile that fills slots from an ASR transcript.
+
+    None without one.
+    """
     for name in dict.fromkeys([of.study, *studies.known_studies()]):
         for run in _reading(name, of):
             try:
@@ -192,7 +197,7 @@ def cascade(of: Run) -> Model | None:
 
 
 def trained(run: Run, weights: Sequence[Path] | None = None):
-    """The SpeechLLM of a run with what it trained, in eval mode, and its tokenizer."""
+    """Return the SpeechLLM of a run with its trained weights, in eval mode, and its tokenizer."""
     from speechllm_bench.training import loop, stages
 
     files = _weights(run) if weights is None else weights
@@ -203,7 +208,10 @@ def trained(run: Run, weights: Sequence[Path] | None = None):
 
 
 def _weights(run: Run) -> list[Path]:
-    """Files with what a run trained, one a stage; none where nothing is trained."""
+    """Return the weight files of a run, one per stage. Empty where nothing is trained.
+
+    Raises UserError for a floor, and MissingInput where weights are missing.
+    """
     if run.config.evaluation.answerer != "model":
         raise UserError(f"{run.name} is a floor: it reads gold transcripts and has no model to ask")
     files = _stored(run)
@@ -218,7 +226,10 @@ def _weights(run: Run) -> list[Path]:
 
 
 def _stored(run: Run) -> list[Path] | None:
-    """Files with what a run trained, of this machine's results or of those that the repository ships."""
+    """Return the weight files of a run from this machine's results or the repository.
+
+    None if one is missing.
+    """
     found = [
         paths.result_files(f"{run.profile}/stages/{digest}/weights.safetensors") for digest in run.stages
     ]
@@ -226,17 +237,17 @@ def _stored(run: Run) -> list[Path] | None:
 
 
 def _askable(like: Run) -> list[str]:
-    """Trained variants of a run's profile and seed, as `study variant`; one of those that share stages."""
+    """Return the trained variants of a run's profile and seed, as `study variant`, one per training."""
     there: dict[tuple[str, ...], str] = {}
     planned = _planned(studies.known_studies(), like)
-    for run in sorted(planned, key=lambda run: run.config.evaluation.split):  # of A-test before others
+    for run in sorted(planned, key=lambda run: run.config.evaluation.split):  # variants on A-test come first
         if run.stages and _stored(run):
             there.setdefault(run.stages, f"{run.study} {run.variant}")
     return list(there.values())
 
 
 def _reading(study: str, of: Run) -> Iterator[Run]:
-    """Runs of a study that read what a recogniser heard, of the same encoder and seed."""
+    """Yield a study's runs that fill slots from ASR transcripts, with the same encoder and seed."""
     for run in _planned([study], of):
         asked = run.config.evaluation
         fills = asked.text == "asr" and asked.task == slots.NAME and run.stages
@@ -245,15 +256,18 @@ def _reading(study: str, of: Run) -> Iterator[Run]:
 
 
 def _planned(names: Sequence[str], like: Run) -> Sequence[Run]:
-    """Runs of studies at a run's profile and seed; none where nothing can be planned on this machine."""
+    """Return the runs of studies at a run's profile and seed. Empty where they cannot be planned here."""
     try:
         return studies.plan(names, like.profile, ["all"], [like.seed]).runs
-    except UserError:  # a study of the user's own, or a backbone that is not on this machine
+    except UserError:  # a faulty study of the user's own, or a missing backbone
         return ()
 
 
 def _width(config: RunConfig) -> int | None:
-    """The width of the encoder's frames; nothing is loaded."""
+    """Return the width of the encoder's frames from its configuration, without loading weights.
+
+    None where no separate encoder is used.
+    """
     from transformers import AutoConfig
 
     from speechllm_bench.models.pretrained import loaded
@@ -264,7 +278,7 @@ def _width(config: RunConfig) -> int | None:
 
 
 def _slot(text: str) -> tuple[str, str]:
-    """A slot's name and how it is asked for, of `name` or `name: description`."""
+    """Parse `name` or `name: description` into the slot's name and the text that asks for it."""
     name, colon, description = (part.strip() for part in text.partition(":"))
     if not name:
         raise UserError(f"'{text}' names no slot; write name, or name: description")
@@ -283,5 +297,5 @@ def _samples(source: Source, channel: int | None = None) -> np.ndarray:
 
 
 def _utterance(transcript: str) -> Utterance:
-    """A turn of which nothing is known but what was heard."""
+    """Return a turn with nothing but its transcript."""
     return Utterance("asked", "asked", "asked", 0, "", "", "", transcript, (), (), "neutral", (), "")

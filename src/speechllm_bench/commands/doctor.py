@@ -1,4 +1,4 @@
-"""What this machine has, and what each profile would need of it: `speechllm-bench doctor`."""
+"""The command `doctor`: what this machine has, and what each profile needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VOICE_PACKAGES = ("onnxruntime", "kokoro-onnx", "piper-tts")
 
 @dataclass(frozen=True)
 class Need:
-    """What a profile asks of a machine. Disk: besides what its models and corpora are fetched to."""
+    """Requirements of a profile. The disk space is in addition to fetched models and corpora."""
 
     disk_gib: float  # the suite's own copy of the corpora, encoder frames, checkpoints and results
     memory_gib: float
@@ -35,14 +35,15 @@ NEEDS = {
     "smoke": Need(1, 4, "none"),
     "mini": Need(4, 4, "none"),
     "small": Need(8, 8, "none"),
-    # Disk: 220 h of speech, copied (13) and as frames of Whisper-base, -small and Qwen2-Audio's tower (63);
-    # what 370 stages train (54). Memory: Qwen2-Audio in fp32, of which the tower is taken.
+    # Disk: 220 h of speech, copied (13 GiB) and as frames of Whisper-base, -small and Qwen2-Audio's tower
+    # (63); the trained weights of 370 stages (54). Memory: Qwen2-Audio in fp32, from which the tower is
+    # taken.
     "paper": Need(130, 40, "one with 24 GiB, 80 GiB for the models of 7 and 8 B"),
 }
 
 
 def report() -> str:
-    """The whole report, as text."""
+    """Return the whole report as text."""
     sections = [
         ("This machine", about_machine()),
         ("Fetched by `speechllm-bench fetch small`", fetched_lines()),
@@ -53,7 +54,7 @@ def report() -> str:
 
 
 def about_machine() -> list[str]:
-    """One line a fact."""
+    """Return lines on this machine, one fact each."""
     data = os.environ.get("SPEECHLLM_BENCH_DATA")
     return [
         f"python      {platform.python_version()} on {platform.system()} {platform.machine()}",
@@ -67,7 +68,10 @@ def about_machine() -> list[str]:
 
 
 def fetched_lines() -> list[str]:
-    """The pinned backbones and voices, each marked present where it is whole, and what speaks the voices."""
+    """Return lines on the pinned backbones and voices, and on the packages that the voices need.
+
+    An entry is marked present if it is complete.
+    """
     lines = []
     for name, pinned in pins().folders.items():
         fault = folders.fault(paths.fetched() / name, name)
@@ -85,7 +89,7 @@ def _package_line(package: str) -> str:
 
 
 def profile_lines(name: str) -> list[str]:
-    """What a profile needs, each marked present or missing."""
+    """Return the needs of a profile, each marked present or missing."""
     try:
         profile = studies.profile_named(name)
     except UserError as error:
@@ -107,7 +111,7 @@ def _need_lines(need: Need, models: Iterable[str], used: Iterable[str]) -> list[
 
 
 def _disk_line(own: float, models: Iterable[str], used: Iterable[str]) -> str:
-    """The whole need, of which what is fetched already takes nothing more."""
+    """Return the line on disk space. What is already fetched needs no more space."""
     told = load_sources()
     known = [(told.models[name].gib, model_lacks(name) is None) for name in models if name in told.models]
     known += [(told.corpora[name].gib, corpus_lacks(name) is None) for name in used if name in told.corpora]
@@ -117,7 +121,7 @@ def _disk_line(own: float, models: Iterable[str], used: Iterable[str]) -> str:
 
 
 def model_lacks(name: str) -> str | None:
-    """What a model lacks on this machine, in a sentence."""
+    """Return a sentence on what a model lacks on this machine. None where it is complete."""
     try:
         backbones.backbone_folder(name)
     except UserError as error:
@@ -126,7 +130,7 @@ def model_lacks(name: str) -> str | None:
 
 
 def corpus_lacks(corpus: str) -> str | None:
-    """What a corpus lacks on this machine, in a sentence."""
+    """Return a sentence on what a corpus lacks on this machine. None where it is complete."""
     try:
         corpora.recipe(corpus)
     except UserError as error:
@@ -144,7 +148,9 @@ def _corpus_line(corpus: str) -> str:
 
 
 def _other_than_published(corpus: str) -> str | None:
-    """Which parts of a corpus are not as large as its authors tell, or what is wrong with its files."""
+    """Return which parts of a corpus differ in size from the published ones, or what is wrong with
+    its files.
+    """
     try:
         other = corpora.miscounted(corpus)
     except UserError as error:
@@ -153,7 +159,7 @@ def _other_than_published(corpus: str) -> str | None:
 
 
 def _model_line(kind: str, name: str) -> str:
-    """Present where it is whole and what its folder records; of what is there in part, what is wrong."""
+    """Return the line on a model. It is present if it is complete and matches the record in its folder."""
     try:
         backbones.backbone_folder(name)
         backbones.refuse_changed(name)

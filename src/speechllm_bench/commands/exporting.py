@@ -1,8 +1,8 @@
-"""Exporting a trained run as a folder that peft loads, or into a hub: LoRA, speech adapter, model card.
+"""Export of a trained run as a folder for peft, or to the Hugging Face hub: LoRA, speech adapter, model card.
 
-`adapter_config.json` and `adapter_model.safetensors` are peft's own files and load with peft alone, on the
-LLM that the card names. `speech_adapter.safetensors` beside them has the weights between encoder and LLM,
-`speech_adapter.json` what they are.
+`adapter_config.json` and `adapter_model.safetensors` are peft's own files. peft loads them without this
+suite, on the LLM that the card names. `speech_adapter.safetensors` has the weights between encoder and LLM,
+and `speech_adapter.json` their settings.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ llm = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{llm}"), "
 
 
 def publish(run: Run, name: str) -> str:
-    """Export into the hub's repository `name` (owner/model), made where it is missing; returns its address.
+    """Export into the hub's repository `name` (owner/model), which is created if missing. Return its address.
 
-    The token is huggingface_hub's own (`hf auth login`, HF_TOKEN). UserError as of `export`, for a name that
-    is none, and where the hub is not reached or refuses.
+    The token is huggingface_hub's own (`hf auth login`, HF_TOKEN). Raises UserError as `export` does, for an
+    invalid name, and where the hub is not reached or refuses.
     """
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
@@ -81,15 +81,17 @@ def publish(run: Run, name: str) -> str:
             code = error.response.status_code
             why = "you are not logged in; run `hf auth login`" if code == 401 else f"it answers {code}"
             raise UserError(f"{hub.endpoint} does not take {name}: {why}") from None
-        except (HTTPError, OSError) as error:  # of the connection
+        except (HTTPError, OSError) as error:  # connection errors
             raise UserError(f"{hub.endpoint} is not reached ({error}); try again once it is") from None
     return str(address)
 
 
 def export(run: Run, folder: Path, place: str = "FOLDER") -> Path:
-    """Write the folder whole, and return it; `place` is where the model card says that it is.
+    """Write the export folder, completely or not at all, and return it. place: the
+    location that the card names.
 
-    Raises UserError where the run has no LoRA or no weights, and where there is something at `folder`.
+    Raises UserError where the run has no LoRA, tunes a part of an audio LLM or has no weights, and
+    where `folder` is not empty.
     """
     if run.config.lora is None:
         raise UserError(
@@ -114,7 +116,7 @@ def export(run: Run, folder: Path, place: str = "FOLDER") -> Path:
 
 
 def card(run: Run, place: str = "FOLDER") -> str:
-    """The model card, with the run's numbers where it has been scored."""
+    """Return the model card, with the run's scores if it has been evaluated."""
     from huggingface_hub import ModelCard, ModelCardData
 
     study = studies.load(run.study, run.profile)[0]
@@ -153,7 +155,7 @@ def card(run: Run, place: str = "FOLDER") -> str:
 
 
 def _hearing(run: Run) -> dict:
-    """What the speech adapter stands between."""
+    """Return the settings of the speech adapter, its encoder and the frame rate."""
     config = run.config
     assert config.adapter
     made = config.adapter.model_dump(exclude_none=True)
@@ -173,7 +175,10 @@ def _said_of_adapter(run: Run) -> str:
 
 
 def _records(run: Run) -> tuple[dict, dict | None]:
-    """run.json and the score as its profile shows it; none where the run has not been evaluated."""
+    """Return run.json, and the score as its profile shows it.
+
+    Empty and None where the run is not evaluated.
+    """
     if not places.run_done(run.profile, run.digest):
         return {}, None
     record = runs.read_json(run.folder / "run.json", runs.DELETE_FOLDER)
@@ -183,7 +188,7 @@ def _records(run: Run) -> tuple[dict, dict | None]:
 
 
 def _results(run: Run, scored: dict | None) -> list | None:
-    """The main metric, as hubs read it."""
+    """Return the main metric in the format of model cards on the hub."""
     from huggingface_hub import EvalResult
 
     if scored is None:

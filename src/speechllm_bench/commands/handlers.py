@@ -1,4 +1,6 @@
-"""Commands that cite and show numbers, ask models and fetch those of profile `paper`; `cli` has others."""
+"""Commands that cite and show numbers, ask models and fetch the inputs of profile
+`paper`. `cli` has the others.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def cite_numbers(chosen: argparse.Namespace) -> None:
-    """Numbers in the form asked for; BibTeX of the papers and the suite where none is named."""
+    """Print numbers in the chosen form. For BibTeX without ids, print the entries of
+    the papers and the suite.
+    """
     from speechllm_bench.cite import bib, forms, sliced
 
     found = [number for pattern in chosen.id for number in sliced.matching(pattern)]
@@ -28,7 +32,7 @@ def cite_numbers(chosen: argparse.Namespace) -> None:
 
 
 def check_papers(chosen: argparse.Namespace) -> int:
-    """What is wrong with the numbers of a paper; returns 1 where anything is."""
+    """Print the faults of the numbers in a paper. Return 1 if there are any, else 0."""
     from speechllm_bench.cite import check
 
     found = check.check_papers(chosen.paper)
@@ -37,14 +41,14 @@ def check_papers(chosen: argparse.Namespace) -> int:
 
 
 def tell_why(chosen: argparse.Namespace) -> None:
-    """What made a number stale."""
+    """Print why a number is stale."""
     from speechllm_bench.cite import sliced, why
 
     print(why.told(sliced.find(chosen.id)))
 
 
 def ask(chosen: argparse.Namespace) -> None:
-    """What a trained model says of each file, and beside it what a cascade says."""
+    """Print a trained model's answer to each file, and a cascade's answer for comparison."""
     from speechllm_bench.commands import asking
 
     wanted = asking.listed(chosen.slots or "")
@@ -56,7 +60,7 @@ def ask(chosen: argparse.Namespace) -> None:
 
 
 def export(chosen: argparse.Namespace) -> None:
-    """A trained model as a folder, or a repository of a hub, that peft loads."""
+    """Export a trained model as a folder, or a repository of the hub, that peft loads. Print where it is."""
     from speechllm_bench.commands import asking, exporting
     from speechllm_bench.storage import paths
 
@@ -66,7 +70,7 @@ def export(chosen: argparse.Namespace) -> None:
 
 
 def fetch_paper(chosen: argparse.Namespace) -> None:
-    """What profile `paper` lacks here, told with sizes and licences before anything is fetched."""
+    """Fetch what profile `paper` lacks on this machine. Sizes and licences are printed first."""
     from speechllm_bench.commands import doctor
     from speechllm_bench.fetch import paper
     from speechllm_bench.planning import studies
@@ -88,7 +92,7 @@ def fetch_paper(chosen: argparse.Namespace) -> None:
 
 
 def write_site(chosen: argparse.Namespace) -> None:
-    """The results as a folder of pages that opens from disk."""
+    """Write the results as a folder of pages that open from disk. Print the first page's path."""
     from speechllm_bench.site import build
     from speechllm_bench.storage import paths
 

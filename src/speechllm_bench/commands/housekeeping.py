@@ -1,4 +1,4 @@
-"""What is put in order at each start: leftovers of killed processes, and records that say they still run."""
+"""Cleaning at each start: leftovers of killed processes, and records that wrongly say they are running."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from speechllm_bench.storage.status import Status
 
 
 def tidy() -> None:
-    """Nothing that belongs to a living process is touched; what belongs to another user stays."""
+    """Remove leftovers and outdated statuses. Files of running processes and of other users are kept."""
     with contextlib.suppress(OSError):
         leftovers.sweep()
         _finished_checkpoints()
@@ -21,8 +21,9 @@ def tidy() -> None:
 
 
 def _finished_checkpoints() -> None:
-    """Checkpoints of stages that are trained: their trainer was killed between storing them and removing
-    these.
+    """Remove checkpoints of finished stages.
+
+    A process that is killed just after storing a stage leaves one.
     """
     for checkpoint in _entries(paths.cache() / "checkpoints"):
         if any((paths.home() / "results").glob(f"*/stages/{checkpoint.name}/stage.json")):
@@ -37,13 +38,13 @@ def _stale_statuses() -> None:
 
 
 def _dead_notebooks() -> None:
-    """Whoever executes a notebook holds its lock."""
+    """Mark notebooks as killed that have the status running but whose lock nobody holds."""
     for file in sorted((paths.home() / "results").glob("*/notebooks/*.json")):
         with contextlib.suppress(UserError, AttributeError, OSError):
             if runs.read_json(file).get("status") != Status.RUNNING:
                 continue
             if lock := locks.acquired(runs.lock_file(file.with_suffix(".ipynb"))):
-                from speechllm_bench import notebook  # here: a slow import that most starts do without
+                from speechllm_bench import notebook  # imported here: slow, and most starts do not need it
 
                 try:
                     notebook.record_killed(file)

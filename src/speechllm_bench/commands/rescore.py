@@ -1,6 +1,6 @@
-"""Stored scores brought up to date from stored predictions: later metrics are added, none is changed.
+"""Updates stored scores from stored predictions: newer metrics are added, and existing ones are not changed.
 
-Every other number of a score is made again and has to agree to 1e-12 with what is stored, so a score that
+Every other number of a score is computed again and must agree with the stored one to 1e-12. So a score that
 does not belong to its predictions is found as well.
 """
 
@@ -26,7 +26,7 @@ TOLERANCE = 1e-12
 
 @dataclass(frozen=True)
 class Outcome:
-    """Numbers of scores of a profile: brought up to date, and up to date before."""
+    """Numbers of scores of a profile: newly updated, and already up to date."""
 
     changed: int
     same: int
@@ -37,9 +37,10 @@ class Outcome:
 
 
 def rescore_runs(profile: str) -> Outcome:
-    """Bring every stored score of a profile up to date; doing it again changes nothing.
+    """Update every stored score of a profile. A second call changes nothing.
 
-    UserError, and that score stays as it is, where one is damaged or differs from what its predictions give.
+    Raises UserError where a score is damaged or differs from what its predictions give; that score is not
+    changed.
     """
     changed = same = 0
     for folder in sorted((paths.results(profile) / "runs").glob("*")):
@@ -57,10 +58,10 @@ def rescore_runs(profile: str) -> Outcome:
 
 
 def differences(stored: dict, fresh: dict) -> Iterator[str]:
-    """Differences between a stored score and the one that its predictions give now, a phrase each.
+    """Yield the differences between a stored score and the one that its predictions give now, a phrase each.
 
-    A metric that the stored score lacks is no difference. Neither is the version of a task: it is about the
-    task's questions, and the gold answers to these are stored with the predictions.
+    A metric that the stored score lacks is no difference. Neither is the version of a task: it concerns the
+    task's questions, whose gold answers are stored with the predictions.
     """
     if not isinstance(stored, dict):
         yield "it is no score"
@@ -74,7 +75,7 @@ def differences(stored: dict, fresh: dict) -> Iterator[str]:
 
 
 def _store(folder: Path, score: dict) -> None:
-    """A run with another score: whole or not at all where the record seals the score."""
+    """Store a new score of a run. If the record seals the score, the folder is replaced as a whole."""
     record = runs.read_json(folder / "run.json", runs.DELETE_FOLDER)
     if sealed.SEAL not in record:
         runs.write_json(folder / "score.json", score)
@@ -87,7 +88,7 @@ def _store(folder: Path, score: dict) -> None:
 
 
 def scored(folder: Path) -> dict:
-    """The score that a run's stored predictions give now; UserError where they or the record are damaged."""
+    """Return the score that a run's stored predictions give now. UserError where the files are damaged."""
     record = sealed.read(folder / "run.json", runs.DELETE_FOLDER)
     try:
         asked, corpus = record["config"]["evaluation"], record["config"]["corpus"]["name"]
@@ -105,14 +106,14 @@ def _merged(stored: dict, fresh: dict, file: Path) -> dict:
             f"{file} does not agree with the predictions beside it ({found}); {runs.DELETE_FOLDER}"
         )
     merged = dict(stored)
-    for part in GROWING:  # in the order of a score that is made anew
+    for part in GROWING:  # keeps the order of entries of a newly made score
         names = [name for name in fresh[part] if name in stored[part] or not name.startswith("task ")]
         merged[part] = {name: stored[part].get(name, fresh[part][name]) for name in names}
     return merged
 
 
 def _unlike(stored, fresh, where: str) -> Iterator[str]:
-    """Where two plain records differ, numbers by more than `TOLERANCE`."""
+    """Yield where two plain records differ. Numbers may differ by `TOLERANCE`."""
     if isinstance(stored, dict) and isinstance(fresh, dict) and stored.keys() == fresh.keys():
         for key in stored:
             yield from _unlike(stored[key], fresh[key], f"{where} {key}")

@@ -1,9 +1,9 @@
-"""Verification of stored numbers in minutes: shipped weights answer shipped test turns again.
+"""Verification of stored numbers in minutes: shipped weights answer the shipped test turns again.
 
-`results/<profile>/stages/` holds what runs have trained, one folder per stage, in 16 bits.
-`results/<profile>/turns/` holds the audio of the test turns. Verifying encodes, decodes and scores anew, and
-says for each run whether its number lands inside the stored interval. A number named by its id is verified
-from all the runs that it rests on; those without shipped weights are trained again, in a folder of their own.
+`results/<profile>/stages/` holds the trained weights, one folder per stage, in 16 bits.
+`results/<profile>/turns/` holds the audio of the test turns. Verification encodes, decodes and scores again.
+It tells for each run whether the new number lies inside the stored interval. A number with an id is verified
+from all its runs. Those without shipped weights are trained again, in a separate folder.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from speechllm_bench.storage.status import Status
 from speechllm_bench.tasks import TASKS
 
 Loaded = dict[tuple[str, ...], tuple[Any, Any]]
-"""Model and tokenizer, by the digests of the stages that trained it; of one training at a time."""
-KEPT = ("clips", "corpora", "frames", "transcripts")  # of the cache: what is not made again
+"""Digests of stages -> model and tokenizer that they trained. Holds one training at a time."""
+KEPT = ("clips", "corpora", "frames", "transcripts")  # parts of the cache that are reused
 
 
 @dataclass(frozen=True)
 class Verified:
-    """A stored number and the same number made again."""
+    """A stored number of a run, and the same number computed again."""
 
     run: str  # digest
     variant: str
@@ -69,13 +69,13 @@ class Verified:
 
 @dataclass(frozen=True)
 class Remade:
-    """A number on record, and the same number from runs that were made again."""
+    """A stored number of the tables, and the same number from runs that were made again."""
 
     id: str
     stored: Cell
     again: Cell
-    answered: int  # runs whose shipped weights have answered again
-    trained: int  # runs that were made again from the start
+    answered: int  # runs whose shipped weights answered again
+    trained: int  # runs that were made again from scratch
 
     @property
     def lands(self) -> bool:
@@ -98,16 +98,16 @@ def turns_folder(profile: str) -> Path:
 
 
 def verify(profile: str, tell: Callable[[str], None] = print) -> list[Verified]:
-    """Every stored run whose stages and test turns are shipped, decoded and scored again.
+    """Decode and score every stored run whose stages and test turns are shipped. Return the comparisons.
 
-    MissingInput where nothing is shipped, or a backbone is not on this machine.
+    Raises MissingInput where nothing is shipped, or a backbone is not on this machine.
     """
     recorded = [one for one in _records(profile) if _shipped(profile, one[1]["stages"])]
     if not recorded:
         folder = paths.results(profile) / "stages"
         raise MissingInput(f"no trained stages are shipped for profile '{profile}' in {folder}")
     named = _names(profile)
-    recorded.sort(key=lambda one: one[1]["stages"])  # runs of one training stand together
+    recorded.sort(key=lambda one: one[1]["stages"])  # so that each model is loaded once
     loaded: Loaded = {}
     verified = []
     for one in recorded:
@@ -118,9 +118,9 @@ def verify(profile: str, tell: Callable[[str], None] = print) -> list[Verified]:
 
 
 def verify_number(number: Number, n_jobs: int | None = None, tell: Callable[[str], None] = print) -> Remade:
-    """One number of the tables from its runs, each answered or trained again; results stay as they are.
+    """Compute one number of the tables again. Its runs answer or train again; stored results are not changed.
 
-    UserError for a number without an interval, or a stale one, and where a run cannot be made again.
+    Raises UserError for a number without an interval, a stale number, and a run that cannot be made again.
     """
     from speechllm_bench.reports import study as reports
 
@@ -141,12 +141,12 @@ def verify_number(number: Number, n_jobs: int | None = None, tell: Callable[[str
             if plan.missing and runner.run_missing(plan, n_jobs).failures:
                 raise UserError(f"{number.id} cannot be verified: not all of its runs could be made again")
             made_again = {one.key: one for one in reports.numbered(row.study, profile, row.seeds)}
-    found = made_again[row.key].cells.get(number.column, Cell("nothing"))  # where runs diverged
+    found = made_again[row.key].cells.get(number.column, Cell("nothing"))  # "nothing" if runs diverged
     return Remade(number.id, number.cell, found, answered, len(plan.missing))
 
 
 def told(found: list[Verified]) -> str:
-    """A table of what was verified, and a closing sentence."""
+    """Return a table of the verified numbers, and a closing sentence."""
     from tabulate import tabulate
 
     rows = [
@@ -180,7 +180,7 @@ def _verify_run(
 
 
 def _shipped(profile: str, stages: Sequence[str]) -> bool:
-    """Whether all stages that a run was trained in, of which there is one, are on disk."""
+    """Return whether the run was trained and all its stages are on disk."""
     return bool(stages) and all(places.stage_done(profile, digest) for digest in stages)
 
 
@@ -192,9 +192,10 @@ def _answer(
     loaded: Loaded,
     tell: Callable[[str], None],
 ) -> str | None:
-    """Answers and scores of shipped weights, into `again`; the kind of device, None for turns not shipped.
+    """Write the answers and scores of shipped weights into `again`.
 
-    stages: digests of what the run was trained in. loaded: keeps their model for the next run.
+    stages: digests of the run's stages. loaded: keeps their model for the next run. Returns the kind of
+    device, or None if the test turns are not shipped.
     """
     from tqdm import tqdm
 
@@ -232,10 +233,13 @@ def _say(tell: Callable[[str], None], name: str, split: str) -> None:
 
 
 def _answer_again(planned: Iterable[studies.Run], home: Path, tell: Callable[[str], None]) -> int:
-    """Put runs with shipped weights and turns into another home, with new answers; returns how many."""
+    """Put the runs with shipped weights and turns into another home, with new answers.
+
+    Return their number.
+    """
     loaded: Loaded = {}
     answered = 0
-    for run in sorted(planned, key=lambda run: run.stages):  # those of one training stand together
+    for run in sorted(planned, key=lambda run: run.stages):  # so that each model is loaded once
         if not _shipped(run.profile, run.stages) or not turns_folder(run.profile).is_dir():
             continue
         again = home / run.folder.relative_to(paths.home())
@@ -252,7 +256,7 @@ def _answer_again(planned: Iterable[studies.Run], home: Path, tell: Callable[[st
 
 @contextlib.contextmanager
 def _home(folder: Path) -> Iterator[None]:
-    """Results go to another home meanwhile; it has this one's corpora, frames and fetched backbones."""
+    """Send results to another home within the context. It shares corpora, frames and fetched backbones."""
     before, (cache, fetched) = os.environ.get(paths.HOME), (paths.cache(), paths.fetched())
     (folder / ".cache").mkdir(parents=True, exist_ok=True)
     for name in KEPT:
@@ -300,6 +304,6 @@ def _compared(profile: str, stored: Path, again: Path, config: RunConfig, named:
 
 
 def _names(profile: str) -> dict[str, str]:
-    """The study and variant that each run is first named by, by its digest."""
+    """Return digest -> the first study and variant that have this run."""
     planned = studies.plan(studies.known_studies(), profile, ["all"])
     return {run.digest: f"{run.study} {run.variant}" for run in reversed(planned.runs)}
