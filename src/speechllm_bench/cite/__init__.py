@@ -1,1 +1,3 @@
-"""Citing numbers: as text, LaTeX, Markdown or BibTeX; checking a paper that cites them; why one is stale."""
+"""Citation of numbers as text, LaTeX, Markdown or BibTeX; a check of papers that cite
+them; causes of staleness.
+"""

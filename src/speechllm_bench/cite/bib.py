@@ -1,4 +1,4 @@
-"""BibTeX of the papers and of this suite, from CITATION.cff."""
+"""BibTeX entries of the papers and of this suite, from CITATION.cff."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ ARTICLES = {"a", "an", "the"}
 
 
 def references() -> str:
-    """All entries: this suite's, then the papers'; what references.bib holds."""
+    """Return all entries, this suite's first, then the papers'. This is the content of references.bib."""
     cff = _cff()
     return "\n".join([_suite(cff), *(_paper(entry) for entry in cff["references"])])
 
 
 def of_numbers(numbers: Iterable[Number]) -> str:
-    """This suite's entry with the ids and commits that are cited, and those of their studies' papers."""
+    """Return this suite's entry with the cited ids and commits, and the entries of their studies' papers."""
     numbers = list(numbers)
     ids = ", ".join(number.id for number in numbers)
     commits = ", ".join(sorted({commit for number in numbers for commit in number.row.commits}))
@@ -31,7 +31,7 @@ def of_numbers(numbers: Iterable[Number]) -> str:
 
 
 def noted(note: str, papers: Collection[str]) -> str:
-    """This suite's entry with a note, and those of papers, by their numbers at arXiv."""
+    """Return this suite's entry with a note, and the entries of these papers (arXiv numbers)."""
     cff = _cff()
     of_papers = [_paper(entry) for entry in cff["references"] if _arxiv(entry) in papers]
     return "\n".join([_suite(cff, note), *of_papers])
@@ -67,7 +67,7 @@ def _paper(entry: Mapping) -> str:
 
 
 def _key(entry: Mapping) -> str:
-    """First author, year and the title's first word, as most databases have it."""
+    """Return first author, year and first word of the title, the usual form of keys."""
     words = re.findall(r"[a-z]+", entry["title"].lower())
     first = next(word for word in words if word not in ARTICLES)
     return f"{entry['authors'][0]['family-names'].lower()}{entry['year']}{first}"
@@ -79,7 +79,7 @@ def _arxiv(entry: Mapping) -> str | None:
 
 
 def _entry(key: str, fields: Mapping[str, object]) -> str:
-    """An entry of the kind misc, as arXiv has them: every style knows it, and none misses a journal."""
+    """Return an entry of the type misc, as arXiv does: every style knows it, and it needs no journal."""
     width = max(map(len, fields))
     lines = [f"  {name:{width}} = {{{value}}}," for name, value in fields.items() if value]
     return "\n".join([f"@misc{{{key},", *lines, "}", ""])

@@ -1,7 +1,8 @@
-"""Checking a LaTeX paper: every number cited by id is known, current, well rounded and has its interval.
+"""Check of a LaTeX paper: every number cited by id exists, is current, is rounded
+correctly and has its interval.
 
 Ids are found in the macros `\\bench{ID}`, `\\benchvalue{ID}` and `\\benchinterval{ID}`, in the definitions of
-a numbers.tex that the paper reads in, and in a comment behind literal numbers of the same line:
+a numbers.tex that the paper inputs, and in a comment after literal numbers on the same line:
 
     F1 rises to 0.300 [0.266, 0.334] % mini/lora/mlp_lora/A/f1
 """
@@ -31,7 +32,7 @@ LITERAL = re.compile(r"(?<![\w.])([+-]?)(\d[\d,]*(?:\.\d+)?|\.\d+)(\s*\\?%)?(?![
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault of a line, with the right value."""
+    """A fault in a line, with the right value."""
 
     file: Path
     line: int
@@ -45,13 +46,13 @@ class Fault:
 class Checked:
     """Findings of a check of a paper."""
 
-    n: int  # ids, each place counted
+    n: int  # citations, each place counted
     faults: tuple[Fault, ...]
     untold: frozenset[str] = frozenset()  # why some numbers could not be compared with today's plan
 
 
 def check_papers(files: Sequence[Path]) -> Checked:
-    """Check papers with all that they read in; UserError for a file that is not there."""
+    """Check papers and all files that they input. UserError for a file that cannot be read."""
     lines = [line for file in files for line in _lines(file, set())]
     defined = {m[1]: (file, n, m) for file, n, text in lines if (m := DEFINITION.match(text))}
     found, untold, n = [], set(), 0
@@ -92,7 +93,7 @@ def check_papers(files: Sequence[Path]) -> Checked:
 
 
 def told(checked: Checked) -> str:
-    """A line for each fault, and a closing sentence."""
+    """Return a line for each fault, and a closing sentence."""
     lines = [*map(str, checked.faults), *(f"not compared with today's plan: {why}" for why in checked.untold)]
     wrong = len(checked.faults)
     closing = f"{checked.n} numbers cited; " + (f"{wrong} wrong." if wrong else "nothing is wrong with them.")
@@ -100,7 +101,7 @@ def told(checked: Checked) -> str:
 
 
 def _lines(file: Path, seen: set[Path]) -> Iterator[tuple[Path, int, str]]:
-    """Lines of a paper and of what it reads in, as TeX finds it: beside the paper, with or without ending."""
+    """Yield the lines of a paper and its inputs. Inputs are relative to the paper, with or without `.tex`."""
     if (place := file.resolve()) in seen:
         return
     seen.add(place)
@@ -117,13 +118,13 @@ def _lines(file: Path, seen: set[Path]) -> Iterator[tuple[Path, int, str]]:
 
 
 def _split(line: str) -> tuple[str, str]:
-    """The part of a line that TeX reads, and its comment."""
+    """Split a line into the part that TeX reads and the comment."""
     found = COMMENT.search(line)
     return (line[: found.start()], line[found.end() :]) if found else (line, "")
 
 
 def _intervals(lines: Sequence[tuple[Path, int, str]]) -> dict[tuple[Path, int], set[str]]:
-    """Ids whose intervals stand in the paragraph of each line."""
+    """Return the place of each line -> ids whose intervals are in its paragraph."""
     found: dict[tuple[Path, int], set[str]] = {}
     before: Path | None = None
     ids: set[str] = set()
@@ -131,7 +132,7 @@ def _intervals(lines: Sequence[tuple[Path, int, str]]) -> dict[tuple[Path, int],
         if file != before or not text.strip():
             before, ids = file, set()
         ids |= {m[2] for m in MACRO.finditer(_split(text)[0]) if m[1] != "benchvalue"}
-        found[file, number] = ids  # one set a paragraph, which later lines add to
+        found[file, number] = ids  # one set per paragraph; later lines add to it
     return found
 
 
@@ -149,7 +150,7 @@ def _causes(profile: str, key: str) -> tuple[why.Cause, ...]:
 
 
 def _defined(cited: Number, file: Path, line: int, found: re.Match) -> list[Fault]:
-    """A definition in the paper's numbers.tex that is not what results hold now."""
+    """Return a fault where a definition in the paper's numbers.tex differs from the current results."""
     now = tuple(map(escaped, cited.cell.parts))
     if (found[2], found[3]) == now:
         return []
@@ -158,7 +159,7 @@ def _defined(cited: Number, file: Path, line: int, found: re.Match) -> list[Faul
 
 
 def _literal(cell: Cell, text: str) -> list[str]:
-    """Faults of the literal numbers of a line that cites a cell."""
+    """Return the faults of the literal numbers in a line that cites a cell."""
     value = cell.value
     if value is None:
         return [] if escaped(cell.shown) in text or cell.shown in text else ["is not in the line"]
@@ -173,7 +174,7 @@ def _literal(cell: Cell, text: str) -> list[str]:
     if low is None or high is None:
         return []
 
-    def there(bound: float) -> bool:  # per cent may stand behind the last bracket alone
+    def there(bound: float) -> bool:  # the per-cent sign may follow the last bracket only
         return any(_rounds(bound, one[0], one[1] or right[0][1]) for _, one in written)
 
     bounds = there(low) and there(high)
@@ -183,7 +184,7 @@ def _literal(cell: Cell, text: str) -> list[str]:
 
 
 def _digits(found: re.Match) -> tuple[str, bool]:
-    """The number as it is written, without its thousands' commas, and whether it is in per cent."""
+    """Return the number as written, without thousands separators, and whether it is in per cent."""
     return found[1] + found[2].replace(",", ""), bool(found[3])
 
 
@@ -196,10 +197,13 @@ def _value(digits: str, percent: bool) -> float:
 
 
 def _rounds(value: float, digits: str, percent: bool) -> bool:
-    """Whether digits are the value, rounded to as many places as they have; one of a number below 10."""
+    """Return whether the digits are the value rounded to their number of decimal places.
+
+    A whole number stands for a fraction only from 10 on.
+    """
     places = len(digits.partition(".")[2])
     scaled = value * (100 if percent else 1)
     if not places and abs(scaled) < 10 and scaled != round(scaled):
-        return False  # 0 is no rounding of 0.3
+        return False  # 0 is no acceptable rounding of 0.3
     half = 0.5 * 10**-places
     return abs(float(digits) - scaled) <= half * (1 + 1e-6)

@@ -1,4 +1,4 @@
-"""A number as it is cited: in a sentence, for LaTeX, or for Markdown."""
+"""Forms of a cited number: plain text, LaTeX, or Markdown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SHORT = 12  # hex digits of a commit
 
 
 def as_text(number: Number) -> str:
-    """The number and all that it rests on, a line each."""
+    """Return the number with its provenance, one line per fact."""
     row = number.row
     lines = [f"{number.id} = {number.cell.shown}", f"  table: results/{number.profile}/tables/{row.table}.md"]
     lines.append(f"  status: {row.status}; {rests_on(number)}")
@@ -21,12 +21,12 @@ def as_text(number: Number) -> str:
 
 
 def as_latex(number: Number) -> str:
-    """The number as text with its id in a comment, which `speechllm-bench check` reads."""
+    """Return the number with its id in a LaTeX comment, which `speechllm-bench check` reads."""
     return f"{escaped(number.cell.shown).replace(' [', '~[')} % {number.id}"
 
 
 def as_markdown(number: Number) -> str:
-    """The number with a link to its table."""
+    """Return the number with a link to its table."""
     row = number.row
     commits = ", ".join(commit[:SHORT] for commit in row.commits)
     about = "; ".join(filter(None, [rests_on(number), commits and f"commit {commits}"]))
@@ -38,14 +38,14 @@ FORMS = {"text": as_text, "latex": as_latex, "markdown": as_markdown}
 
 
 def rests_on(number: Number) -> str:
-    """How many utterances, speakers and seeds."""
+    """Return the numbers of utterances, speakers and seeds as a phrase."""
     row = number.row
     parts = [f"n = {row.n} utterances of {row.speakers} speakers"] if row.n else []
     return ", ".join([*parts, _several("seed", len(row.seeds), counted=True)])
 
 
 def cited(numbers: Sequence[Number], form: Callable[[Number], str]) -> str:
-    """Several numbers in one form."""
+    """Return several numbers in one form, one per line."""
     return "\n".join(map(form, numbers))
 
 

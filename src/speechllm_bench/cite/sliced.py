@@ -1,7 +1,7 @@
-"""Numbers of slices, whose ids end in `@slice`, as `mini/lora/mlp_lora/A/f1@slot=home_city`.
+"""Numbers of slices, whose ids end in `@slice`, such as `mini/lora/mlp_lora/A/f1@slot=home_city`.
 
-They stand in no table: they are made from the stored answers when they are asked for. A slice has its task's
-main metric, and the difference in it to the study's baseline.
+No table has them; they are computed from stored answers on request. A slice has the main metric of its task,
+and its difference to the study's baseline.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SIGN = "@"
 
 
 def matching(pattern: str) -> list[Number]:
-    """The numbers of an id or a pattern, of slices or of tables; UserError where there is none."""
+    """Return the numbers, of slices or tables, that match an id or pattern. UserError where there is none."""
     whole, sign, slice_ = pattern.partition(SIGN)
     if not sign:
         return numbers.matching(pattern)
@@ -28,12 +28,12 @@ def matching(pattern: str) -> list[Number]:
 
 
 def find(id: str) -> Number:
-    """The number of an id, of a slice or of a table; UserError where there is none, or several."""
+    """Return the number of an id, of a slice or a table. UserError where there is none, or several."""
     return numbers.one_of(id, matching(id))
 
 
 def _of(number: Number, pattern: str) -> list[Number]:
-    """A number's like in each slice that a pattern names."""
+    """Return this number for each slice that matches the pattern."""
     row = number.row
     known = _comparing(row.study, number.profile)
     if row.table != row.study or row.name not in known.runs:

@@ -1,4 +1,4 @@
-"""Why a number is stale: what of its runs has changed since it was written, by component."""
+"""Causes of a stale number: the components of its runs that have changed since it was written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Cause:
-    """A component that is not what it was, before and now."""
+    """A changed component, with its value before and now."""
 
     component: str
     before: str
@@ -35,9 +35,9 @@ class Cause:
 
 
 def told(number: Number) -> str:
-    """A sentence, and a line for each cause."""
+    """Return a sentence on the number, and a line for each cause of staleness."""
     found = causes(number.profile, number.row)
-    if not found and sliced.SIGN not in number.column:  # that of a slice was made just now
+    if not found and sliced.SIGN not in number.column:  # a slice's number is always new
         found = _recomputed(number)
     if not found:
         return f"{number.id} = {number.cell.shown} is what this checkout and its records give."
@@ -46,9 +46,9 @@ def told(number: Number) -> str:
 
 
 def causes(profile: str, row: Row) -> list[Cause]:
-    """What makes a row stale, from its runs alone; none where the same runs are planned today.
+    """Return what makes a row stale, judged by its runs. Empty if the same runs are planned today.
 
-    MissingInput where a run cannot be told apart for want of a backbone.
+    Raises MissingInput where a digest cannot be computed because a backbone is missing.
     """
     try:
         study, scale = studies.load(row.study, profile)
@@ -76,7 +76,7 @@ def causes(profile: str, row: Row) -> list[Cause]:
 
 
 def _recomputed(number: Number) -> list[Cause]:
-    """Whether the stored scores give the same cell today."""
+    """Return a cause if the stored scores give another cell today."""
     from speechllm_bench.reports import study as reports
 
     now = {
@@ -91,7 +91,7 @@ def _recomputed(number: Number) -> list[Cause]:
 
 
 def variants_of(study: Study, row: Row) -> list[str]:
-    """The variants that a row rests on."""
+    """Return the variants that a row is computed from."""
     if row.table == study.study:
         return [row.name] if row.name in study.variants else []
     for claim in study.claims:
@@ -107,7 +107,7 @@ def variants_of(study: Study, row: Row) -> list[str]:
 def _nearest(
     profile: str, row: Row, digest: str, planned: Mapping[str, Run]
 ) -> tuple[str | None, list[Cause]]:
-    """Of the planned runs the one that a stored run differs least from, and in what."""
+    """Return the digest of the planned run that differs least from a stored run, and the differences."""
     file = places.run_folder(profile, digest) / "run.json"
     if not file.is_file():
         place = paths.shown(file.parent)
@@ -130,7 +130,7 @@ def _nearest(
 
 
 def _components(row: Row, planned: Mapping[str, Run]) -> list[Cause]:
-    """Backbones, corpus recipes and versions that differ from those that the row was written with."""
+    """Return the backbones, corpus recipes and versions that differ from those recorded with the row."""
     now: dict[str, str | int] = {}
     for run in planned.values():
         now |= identity.components(run.config)
@@ -139,7 +139,7 @@ def _components(row: Row, planned: Mapping[str, Run]) -> list[Cause]:
 
 
 def _settings(config: dict) -> dict:
-    """Settings as this checkout writes them; those of another one's as they are."""
+    """Return the settings in the form of this checkout. Settings it cannot read are returned unchanged."""
     try:
         return from_stored(RunConfig, config).model_dump(exclude_none=True)
     except ValidationError:
@@ -147,7 +147,7 @@ def _settings(config: dict) -> dict:
 
 
 def _leaves(value: object, path: str = "") -> dict[str, str]:
-    """Values by dotted path; what is None is not used."""
+    """Return dotted path -> value. A None counts as not set and is left out."""
     if isinstance(value, dict | list):
         inner = value.items() if isinstance(value, dict) else enumerate(value)
         return {k: v for name, part in inner for k, v in _leaves(part, f"{path}.{name}".lstrip(".")).items()}
