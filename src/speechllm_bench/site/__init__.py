@@ -1,1 +1,1 @@
-"""The results as a folder of pages that opens from disk: no server, no request to elsewhere, no torch."""
+"""The results as a folder of pages that open from disk, without a server, network requests or torch."""

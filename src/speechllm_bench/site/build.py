@@ -21,23 +21,23 @@ from speechllm_bench.site import draws, packed, payload, recordings
 from speechllm_bench.storage import paths, runs
 from speechllm_bench.storage.numbers import Row
 
-FORMAT = 2  # of the data: raised when the page needs it otherwise
-NOTE = "@NOTE@"  # stands in entries of BibTeX where the page puts the ids
+FORMAT = 2  # version of the data format: raise it when the page needs other data
+NOTE = "@NOTE@"  # placeholder in BibTeX entries that the page replaces by ids
 SCRIPTS = ("core", "stats", "cite", "table", "charts", "flips", "study", "claims", "main")
-PARTS = ("assets", "audio", "data", "vendor")  # folders whose files are all written here
-MARKER = ".speechllm-bench-site"  # a folder that this module wrote, and may write again
+PARTS = ("assets", "audio", "data", "vendor")  # folders in which this module writes every file
+MARKER = ".speechllm-bench-site"  # marks a folder that this module wrote and may overwrite
 
 
 def default_folder() -> Path:
-    """Where the site is written unless another folder is named."""
+    """Return the folder of the site unless another one is named."""
     return paths.home() / "site-html"
 
 
 def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
-    """Write the site of these profiles, by default of all that have stored runs; returns its first page.
+    """Write the site of these profiles, by default of all with stored runs. Return its first page.
 
-    Answers of runs that have not changed since are kept. UserError where nothing is stored, and for a folder
-    with other files.
+    Data of runs that have not changed is kept. Raises UserError where nothing is stored, and for a
+    folder with other files.
     """
     folder = default_folder() if folder is None else folder
     names = list(profiles) or _with_runs()
@@ -65,7 +65,7 @@ def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
 
 
 def _claim(folder: Path) -> None:
-    """Take a folder that is new, empty or this module's own."""
+    """Accept a folder that is new, empty or written by this module. UserError for any other."""
     if folder.exists() and not (folder / MARKER).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} holds other files; name a new folder, or an empty one")
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def _claim(folder: Path) -> None:
 
 
 def _with_runs() -> list[str]:
-    """Profiles with stored runs; smoke where there is no other."""
+    """Return the profiles with stored runs. Smoke only if there is no other."""
     found = [name for name in known_profiles() if _has_runs(name)]
     return [name for name in found if base_profile(name) != "smoke"] or found
 
@@ -88,7 +88,7 @@ def _put(folder: Path, name: str, value: object, stamp: str = "") -> set[Path]:
 
 
 def _assets(folder: Path) -> list[Path]:
-    """Pages, their scripts and the libraries with their licences; UserError for another library's file."""
+    """Write pages, scripts and libraries with their licences. UserError where a library's hash is wrong."""
     package, written = files(__package__), []
     libraries = json.loads(package.joinpath("vendor", "vendor.json").read_text("utf-8"))
     for library in libraries:
@@ -107,7 +107,7 @@ def _assets(folder: Path) -> list[Path]:
 
 
 def _answers(folder: Path, profile: str, rows: Sequence[Row]) -> set[Path]:
-    """Answers of each run, those of a row's first seed as text, and the turns that they are of."""
+    """Write the counts of each run, the answer texts of each row's first seed, and their test turns."""
     kept, heard, texts = set(), set(), set()
     sets: dict = {}
     found: dict = {}
@@ -115,7 +115,7 @@ def _answers(folder: Path, profile: str, rows: Sequence[Row]) -> set[Path]:
         if row.table == row.study and (some := stored_runs.alike(stored_runs.runs_of(row, profile))):
             texts.add(some[0].digest)
             found |= {one.digest: one for one in some}
-    # A bar at a terminal alone: the first time this takes a while.
+    # The bar is shown at a terminal only. The first build takes a while.
     for digest, one in tqdm(found.items(), f"answers, {profile}", unit=" runs", disable=None):
         name = f"{profile}/runs/{digest}"
         stamp = runs.digest(FORMAT, one.record, one.score["versions"], digest in texts)
@@ -135,7 +135,7 @@ def _answers(folder: Path, profile: str, rows: Sequence[Row]) -> set[Path]:
 
 
 def _draws(folder: Path, sizes: Mapping[int, int]) -> set[Path]:
-    """One file a number of speakers, with the draws for up to so many seeds."""
+    """Write one file per number of speakers, with the draws for up to the given number of seeds."""
     kept = set()
     for n_speakers, n_seeds in sizes.items():
         kept |= _put(folder, f"draws/{n_speakers}", draws.of(n_speakers, n_seeds))
@@ -143,7 +143,7 @@ def _draws(folder: Path, sizes: Mapping[int, int]) -> set[Path]:
 
 
 def _index(profiles: Sequence[str], loaded: Mapping, rows: Mapping) -> dict:
-    """What the first page shows: the ledger of claims, and which studies there are."""
+    """Return the data of the first page: the ledger of claims, and the list of studies."""
     entries = load_yaml(ledger.Ledger, ledger.file())
     numbered = {p: {row.key: row for some in rows[p].values() for row in some} for p in profiles}
     judged = ledger.judged(entries, numbered).astype(object)
@@ -178,7 +178,7 @@ def _about(found, profiles: Sequence[str], rows: Mapping) -> dict:
 
 
 def _effects(profile: str, found, rows: Sequence[Row]) -> list[dict]:
-    """The paired difference of each claim of a study that was tested."""
+    """Return the paired difference of each tested claim of a study."""
     claims = {cells.claim_row([c.better, c.worse, *(c.beyond or ())]): c for c in found.claims}
     lines = []
     for row in rows:

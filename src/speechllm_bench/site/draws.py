@@ -1,7 +1,7 @@
-"""The draws that intervals rest on, as the page needs them to find the same intervals.
+"""The random draws of intervals, which the page needs to compute the same intervals.
 
-`stats.contrast` starts each interval from one state, so its draws follow from the number of speakers and the
-degrees of freedom of the seeds alone.
+`stats.contrast` starts every interval from the same generator state. So its draws depend only on the number
+of speakers and on the degrees of freedom of the seeds.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from speechllm_bench.site import packed
 
 
 def of(n_speakers: int, most_seeds: int) -> dict:
-    """Of a test set: how often each speaker is drawn, how much wider each draw is made, and by the degrees
-    of freedom the draws of a t distribution, for up to so many seeds.
+    """Return the draws of a test set, for up to `most_seeds` seeds.
+
+    times: how often each speaker is drawn. widths: factor by which each draw is widened. t: degrees of
+    freedom -> draws of a t distribution.
     """
     rng = score.rng()
     times, widths = stats.bootstrap_draws(n_speakers, rng, stats.N_BOOT)

@@ -1,6 +1,6 @@
-"""Data as scripts: pages opened from disk may load scripts, and may not fetch files.
+"""Data as scripts: a page opened from disk may load scripts but may not fetch files.
 
-A script hands one value to the page: JSON, deflated, in base64. The page loads it when it first needs it.
+A script passes one value to the page, as deflated JSON in base64. The page loads it when it first needs it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 
 from speechllm_bench.storage import runs
 
-DIGITS = 12  # of counts: intervals made of them agree to 1e-9 with those of the unrounded ones
+DIGITS = 12  # significant digits of counts; intervals from rounded and unrounded counts agree to 1e-9
 
 
 def write(folder: Path, name: str, value: object, stamp: str = "") -> None:
-    """Write data/<name>.js; `stamp` says what it was made of, so that it can be kept."""
+    """Write data/<name>.js. stamp: identifies the inputs, so that an unchanged file can be kept."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     packed = base64.b64encode(zlib.compress(text.encode(), 9)).decode()
     runs.write_text(
@@ -30,12 +30,12 @@ def write(folder: Path, name: str, value: object, stamp: str = "") -> None:
 
 
 def file(folder: Path, name: str) -> Path:
-    """Where a value of this name lies."""
+    """Return the file of the value with this name."""
     return folder / "data" / f"{name}.js"
 
 
 def stamped(folder: Path, name: str, stamp: str) -> bool:
-    """Whether a value of this name was written and made of the same."""
+    """Return whether the value of this name was written with the same stamp."""
     try:
         with file(folder, name).open(encoding="utf-8") as lines:
             return lines.readline() == f"// {stamp}\n"
@@ -44,13 +44,13 @@ def stamped(folder: Path, name: str, stamp: str) -> bool:
 
 
 def array(values: np.ndarray) -> str:
-    """The bytes of an array, little-endian, in base64; the page knows shape and type."""
+    """Return the bytes of an array, little-endian, in base64. The page knows shape and type."""
     values = np.ascontiguousarray(values)
     return base64.b64encode(values.astype(values.dtype.newbyteorder("<")).tobytes()).decode()
 
 
 def counts(values: np.ndarray) -> Any:
-    """Counts of any shape as nested lists, whole numbers as such."""
+    """Return counts of any shape as nested lists, with whole numbers as int."""
     if np.ndim(values):
         return [counts(part) for part in values]
     value = float(values)

@@ -1,4 +1,4 @@
-"""A study as the page has it: its tables, and what intervals, curves and answers are made of."""
+"""Data of a study for the page: its tables, and the inputs of intervals, curves and answers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from speechllm_bench.storage.numbers import Row
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS, Metric
 
 RULES = {"f1", "precision", "recall", "quotient", "rate", "macro", "weighted"}
-"""Rules of metrics that the page can compute (assets/stats.js); variants with another are in tables alone."""
-FURTHER = {"precision_v2", "recall_v2", "f1_v2"}  # in no table: the version that is shown has the plain names
+"""Metric rules that the page can compute (assets/stats.js). Variants with other rules are only in tables."""
+FURTHER = {"precision_v2", "recall_v2", "f1_v2"}  # the plain names have the version to show
 
 
 def study_payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
-    """All that the page shows of a study at a profile, but single answers."""
+    """Return all that the page shows of a study at a profile, except single answers."""
     own = [row for row in rows if row.table == study.study]
     found = {row.name: stored_runs.runs_of(row, profile) for row in own}
     systems, groups, metrics = _systems(own, found)
@@ -47,14 +47,14 @@ def study_payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
 
 
 def draw_sizes(made: Mapping) -> Iterator[tuple[int, int]]:
-    """Numbers of speakers and of seeds that intervals of a study's payload rest on, of slices too."""
+    """Yield (speakers, seeds) for each interval that a study's payload needs, slices included."""
     for system in made["systems"].values():
         for n_speakers in made["groups"][system["group"]]["sizes"]:
             yield n_speakers, len(system["seeds"])
 
 
 def answers(one: stored_runs.StoredRun, profile: str, texts: bool) -> dict:
-    """One run's counts by slice and speaker, and which answers are right; with `texts` what was answered."""
+    """Return one run's counts by slice and speaker, and which answers are right. texts: add the answers."""
     found = comparing.answers_of(one.predictions(), one.config, profile)
     made = {
         "slices": {name: packed.counts(found.sums(name).sums[0]) for name in found.counts},
@@ -66,7 +66,7 @@ def answers(one: stored_runs.StoredRun, profile: str, texts: bool) -> dict:
 
 
 def turns(one: stored_runs.StoredRun) -> dict:
-    """What the turns of a run's test set say, and what is wanted of each."""
+    """Return the transcripts and gold answers of the turns in a run's test set."""
     found = one.predictions()
     return {
         "utterances": [p.utterance_id for p in found],
@@ -78,19 +78,19 @@ def turns(one: stored_runs.StoredRun) -> dict:
 
 
 def turns_name(one: stored_runs.StoredRun) -> str:
-    """What tells test sets of questions apart: the questions, and in which words their answers are."""
+    """Return a name that identifies the questions of a test set and the wording of their answers."""
     asked = one.config["evaluation"]
     return "-".join(filter(None, [one.score["items"], asked["task"], asked.get("wording")]))
 
 
 def _look(look: looks.Look) -> tuple[str, str, str]:
-    """Label, colour and dash of a variant's lines."""
+    """Return label, colour and dash pattern of a variant's lines."""
     label, colour, _, dash = look
     return label, colour, "" if isinstance(dash, str) else " ".join(f"{2 * part:g}" for part in dash[1])
 
 
 def _row(row: Row) -> dict:
-    """A row of a table with its cells; what its numbers were made of is in numbers.json alone."""
+    """Return a row of a table with its cells. Its `made_of` is left out; numbers.json has it."""
     about = asdict(row)
     del about["made_of"]
     cells = {name: [c.shown, *_ends(c)] for name, c in row.cells.items()}
@@ -103,7 +103,7 @@ def _ends(cell) -> list:
 
 
 def _systems(own: Sequence[Row], found: Mapping[str, list]) -> tuple[dict, list, dict]:
-    """Variants with their sums by seed and speaker, the test sets that they share, and the metrics."""
+    """Return variants with their sums by seed and speaker, the test sets that they share, and the metrics."""
     systems: dict[str, dict] = {}
     groups: dict[tuple, dict] = {}
     metrics: dict[str, dict] = {}
@@ -161,7 +161,9 @@ def _metric(metric: Metric) -> dict:
 
 
 def _curves(found: Mapping[str, list], profile: str) -> list[dict]:
-    """Validation over examples seen, of each training once, under the first variant that it made."""
+    """Return validation curves over examples seen. A training appears once, under the
+    first variant that uses it.
+    """
     lines, seen = [], set()
     for variant, some in found.items():
         for one in some:

@@ -1,4 +1,4 @@
-"""Test turns to hear: those whose sound the repository ships, as Opus files of about 10 kbit/s."""
+"""Audio of test turns, where the repository ships it, as Opus files of about 10 kbit/s."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import soundfile
 
 from speechllm_bench.storage import paths, runs
 
-COMPRESSION = 0.99  # of libsndfile's scale for Opus
+COMPRESSION = 0.99  # on libsndfile's scale for Opus
 MOST_BYTES = 5_000_000
 
 
 def write(profile: str, utterances: Iterable[str], folder: Path) -> dict[str, str]:
-    """Write the turns of these ids that are shipped, until they have `MOST_BYTES`; returns a path an id."""
+    """Write the shipped turns among these ids until they exceed `MOST_BYTES`. Return utterance id -> path."""
     wanted, written, total = set(utterances), {}, 0
     for pack in sorted((paths.results(profile) / "turns").glob("*.parquet")):
         for row in pq.read_table(pack, columns=["id", "flac"]).to_pylist():
