@@ -1,7 +1,7 @@
-"""`speechllm-bench audit`: whether what is stored is what was written, and follows from what it rests on.
+"""The command `audit`: checks that stored files are unchanged and can be derived from their inputs.
 
-Hashes are compared, scores recomputed from their predictions, tables redrawn from their scores, and executed
-notebooks searched for cells that failed or never ran. Nothing is changed, but by `--seal`.
+It compares hashes, recomputes scores from predictions and redraws tables from scores. It searches executed
+notebooks for cells that failed or never ran. It changes nothing, except with `--seal`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from speechllm_bench.storage import paths
 
 @dataclass(frozen=True)
 class Report:
-    """Findings of an audit, in the order in which it looked."""
+    """Findings of an audit, in the order of the checks."""
 
     found: tuple[Found, ...]
 
@@ -29,7 +29,7 @@ class Report:
         return [one.wrong for one in self.found if one.wrong]
 
     def __str__(self) -> str:
-        """A table of what was checked, and a line for each thing that is wrong."""
+        """Return a table of what was checked, and a line for each fault."""
         lines = []
         for part in dict.fromkeys(one.part for one in self.found):
             own = [one for one in self.found if one.part == part]
@@ -45,8 +45,8 @@ class Report:
 def audit_results(folder: Path | None = None, quick: bool = False, seal: bool = False) -> Report:
     """Check a folder, or all results, backbones and caches of the home.
 
-    folder: the results of one profile, or a folder of several such. quick: hashes and notebooks alone. seal:
-    records of runs and stages from before there were seals get one where all is well with them.
+    folder: the results of one profile, or a folder of several such. quick: check hashes and notebooks only.
+    seal: add seals to older records of runs and stages in which nothing is wrong.
     Raises UserError where `folder` holds no results, and for `seal` in a quick audit.
     """
     if seal and quick:
@@ -76,7 +76,7 @@ def _profile(results: Path, quick: bool, seal: bool) -> Iterator[Found]:
 
 
 def _results(folder: Path, required: bool) -> Iterable[Path]:
-    """The results of single profiles in a folder: itself, or folders in it."""
+    """Return the result folders of single profiles: the folder itself, or folders in it."""
     inner = (folder / "results", folder) if (folder / "results").is_dir() else (folder,)
     for place in inner:
         if (place / "runs").is_dir():

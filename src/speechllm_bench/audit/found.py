@@ -1,4 +1,4 @@
-"""A finding of an audit on one thing that it looked at."""
+"""A finding of an audit about one checked item."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ WELL, WRONG, UNCHECKED = "well", "wrong", "unchecked"
 
 @dataclass(frozen=True)
 class Found:
-    """`part` is the row of the report's table; `wrong` says what is wrong and what to do.
+    """A finding. `part` is its row in the report's table. `wrong` says what is wrong and what to do.
 
-    `unchecked`: nothing records what the thing should be.
+    `unchecked`: nothing records what the item should be.
     """
 
     part: str

@@ -1,7 +1,8 @@
-"""Executed notebooks that look whole and are not.
+"""Check for executed notebooks that look complete and are not.
 
-Papermill marks cells completed whose kernel has died. A cell that ran has an execution count, one that failed
-an output of type `error`; a notebook of this suite has a status beside it, written last.
+Papermill marks cells as completed even if their kernel has died. A cell that ran has an execution
+count. A cell that failed has an output of type `error`. A notebook of this suite has a status file
+beside it, which is written last.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ REMEDY = "execute it again with `speechllm-bench notebook`"
 
 
 def check_notebooks(results: Path) -> Iterator[Found]:
-    """Every notebook in a folder of results but those in `failed`, which are there for being faulty."""
+    """Check every notebook in a folder of results, except those in `failed`, which are known to be faulty."""
     for file in sorted(results.rglob("*.ipynb")):
         if {"failed", ".ipynb_checkpoints"} & set(file.relative_to(results).parts):
             continue
@@ -31,7 +32,7 @@ def check_notebooks(results: Path) -> Iterator[Found]:
 
 
 def fault(file: Path) -> str | None:
-    """A phrase that says why an executed notebook is not whole; None where it is."""
+    """Return a phrase on why an executed notebook is incomplete. None where it is complete."""
     try:
         notebook = runs.read_json(file)
         cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -54,7 +55,7 @@ def fault(file: Path) -> str | None:
 
 
 def _status(file: Path) -> str | None:
-    """The fault that the status beside a notebook tells."""
+    """Return the fault that the status file of a notebook reports. None where it reports none."""
     beside = file.with_suffix(".json")
     if not beside.is_file():
         return "no status is beside it"

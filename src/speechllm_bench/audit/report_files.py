@@ -1,4 +1,4 @@
-"""Tables, numbers and summaries, made again from scores in a temporary home and compared with the stored."""
+"""Check of tables, numbers and summaries: made again from scores in a temporary home, then compared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ HOME = "SPEECHLLM_BENCH_HOME"
 
 
 def check_reports(results: Path) -> Iterator[Found]:
-    """Each stored table, the numbers and the summary; those that a notebook draws are left unchecked."""
+    """Check each stored table, the numbers and the summary.
+
+    Tables that a notebook draws are left unchecked.
+    """
     profile = _profile(results)
     stored = sorted(p for p in (results / "tables").glob("[!.]*") if p.is_file())
     stored += [p for name in ("README.md", *NUMBERS) if (p := results / name).is_file()]
@@ -47,7 +50,7 @@ def check_reports(results: Path) -> Iterator[Found]:
 
 
 def _damaged_numbers(results: Path, profile: str) -> str | None:
-    """What is wrong with numbers.json, on which what is drawn of single studies rests."""
+    """Return what is wrong with numbers.json, which further reports of a study build on."""
     file = results / NUMBERS[0]
     try:
         if file.is_file():
@@ -58,7 +61,7 @@ def _damaged_numbers(results: Path, profile: str) -> str | None:
 
 
 def _compared(file: Path, drawn: Path, profile: str) -> Iterator[Found]:
-    if drawn.is_symlink():  # nobody drew it again
+    if drawn.is_symlink():  # still the link to the stored file: no report made it again
         yield Found(PART, unchecked=True)
     elif not drawn.is_file() or drawn.read_bytes() != file.read_bytes():
         yield Found(
@@ -78,7 +81,7 @@ def _told(draw, results: Path) -> Iterator[Found]:
 
 
 def _profile(results: Path) -> str | None:
-    """The profile that a folder of results is of: by its records, or else by its name."""
+    """Return the profile of a folder of results, from its records or else from its name."""
     for file in sorted(results.glob("runs/[!.]*/run.json")):
         with contextlib.suppress(UserError, KeyError, TypeError):
             found = runs.read_json(file)["profile"]
@@ -87,7 +90,7 @@ def _profile(results: Path) -> str | None:
 
 
 def _is_profile(name: object) -> bool:
-    """Whether a profile that there is, with settings of --set or none, bears this name."""
+    """Return whether an existing profile, with or without settings of --set, has this name."""
     with contextlib.suppress(UserError):
         return isinstance(name, str) and split(name)[0] in known_profiles()
     return False
@@ -95,9 +98,9 @@ def _is_profile(name: object) -> bool:
 
 @contextlib.contextmanager
 def _home(results: Path, profile: str, left_out: tuple[str, ...] = ()) -> Iterator[Path]:
-    """A temporary home whose results of one profile are links to the stored ones; yields its results.
+    """Make a temporary home whose results of one profile link to the stored ones. Yield its results folder.
 
-    A file that is drawn replaces its link, and nothing stored changes.
+    A new file replaces its link, so nothing stored changes.
     """
     paths.cache().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="audit_") as folder:
@@ -112,7 +115,7 @@ def _home(results: Path, profile: str, left_out: tuple[str, ...] = ()) -> Iterat
             elif entry.name not in left_out:
                 (own / entry.name).symlink_to(entry)
         (home / paths.cache().name).mkdir()
-        drawn = stamps.folder(profile).parent  # what is kept of reports is left behind: all is drawn anew
+        drawn = stamps.folder(profile).parent  # stamps are left behind, so all reports are made again
         for kept in (*paths.cache().iterdir(), paths.fetched()):
             if kept.exists() and kept != drawn:
                 (home / kept.relative_to(paths.home())).symlink_to(kept)

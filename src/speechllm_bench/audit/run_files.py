@@ -1,4 +1,4 @@
-"""Records with the files that they seal: of runs, stages, backbones and caches."""
+"""Checks of sealed records and their files: runs, stages, backbones and caches."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ DROPPED = "delete its folder; the stage starts anew"
 
 @dataclass(frozen=True)
 class Kind:
-    """Folders of one kind in the results of a profile, and what is checked in each."""
+    """One kind of folder in the results of a profile, and the check for it."""
 
     folder: str
     record: str
     check: Callable[[Path, bool], Iterator[Found]]
 
     def folders(self, results: Path) -> list[Path]:
-        """Hidden ones are left out: another process may be writing one."""
+        """Return the folders of this kind. Hidden ones are left out: another process may be writing one."""
         return [p for p in sorted((results / self.folder).glob("[!.]*")) if p.is_dir()]
 
 
@@ -61,7 +61,7 @@ STAGE = Kind("stages", "stage.json", check_stage)
 
 
 def check_shipped(results: Path) -> Iterator[Found]:
-    """Test turns and packs of clips that the repository has of a profile."""
+    """Check the test turns and the packs of clips that the repository ships for a profile."""
     if any((results / "turns").glob("*.parquet")):
         yield from sealed_record(results / "turns" / shipped.RECORD, "shipped turns", shipped.BRING_BACK)
     for pack in sorted((results / "clips").glob("*.parquet")):
@@ -69,12 +69,12 @@ def check_shipped(results: Path) -> Iterator[Found]:
 
 
 def check_backbones() -> Iterator[Found]:
-    """Folders of the zoo and fetched ones: whole, and what they record."""
+    """Check that backbones, of the zoo and fetched ones, are complete and match their records."""
     for kind, place in (("zoo", paths.PROJECT / "zoo"), ("fetched", paths.fetched())):
         for folder in sorted(p for p in place.glob("[!.]*") if p.is_dir()):
             name, part = f"{kind}/{folder.name}", f"backbones: {kind}"
             if kind == "fetched" and not (folder / "config.json").is_file():
-                continue  # a voice
+                continue  # it is a voice
             if lacking := folders.fault(folder):
                 yield Found(part, f"backbone '{name}' is not whole ({lacking}); {folders.remedy(name)}")
                 continue
@@ -86,7 +86,7 @@ def check_backbones() -> Iterator[Found]:
 
 
 def caches(cache: Path, quick: bool) -> Iterator[Found]:
-    """Corpora, encoder frames, recognised transcripts and checkpoints."""
+    """Check corpora, encoder frames, recognised transcripts and checkpoints."""
     for record in sorted(cache.glob("corpora/[!.]*/corpus.json")):
         looked = list(sealed_record(record, "cache: corpora", f"delete the folder {record.parent}"))
         if quick or not any(one.unchecked for one in looked):
@@ -102,7 +102,7 @@ def caches(cache: Path, quick: bool) -> Iterator[Found]:
 
 
 def sealed_record(path: Path, part: str, remedy: str) -> Iterator[Found]:
-    """One finding for the record, and one for each file that it seals and that is not as it was."""
+    """Yield one finding for a sound or unreadable record, or one for each sealed file that has changed."""
     try:
         record = runs.read_json(path, remedy)
     except UserError as error:
@@ -119,7 +119,7 @@ def sealed_record(path: Path, part: str, remedy: str) -> Iterator[Found]:
 
 
 def seal(path: Path) -> None:
-    """Give a record from before there were seals one over the files beside it; others stay as they are."""
+    """Add a seal over the neighbouring files to a record that is older than seals. Others are not changed."""
     record = runs.read_json(path)
     if sealed.unsealed(record):
         sealed.write(path, record)
@@ -135,7 +135,7 @@ def _told(part: str, check: Callable[[], object]) -> Iterator[Found]:
 
 
 def _belongs(record: dict, folder: Path) -> None:
-    """A run's record is about its own folder, and its files are those that its status asks for."""
+    """Raise UserError unless a run's record belongs to its folder and the files of its status are there."""
     if record.get("digest") != folder.name:
         raise UserError(
             f"{folder / 'run.json'} is of another run ({record.get('digest')}); {runs.DELETE_FOLDER}"
@@ -162,13 +162,13 @@ def _recompute(folder: Path) -> None:
 
 
 def _verify(folder: Path) -> None:
-    """All bytes, whatever the stamps say."""
+    """Check all bytes, even where sizes and times are unchanged."""
     store = FrameStore.open(folder)
     store.verify(stamped=False)
 
 
 def _reread(folder: Path) -> None:
-    """A corpus without a seal: the hashes of its utterances and audio, made again."""
+    """Recompute the hashes of utterances and audio of a corpus without a seal. UserError if they differ."""
     corpus = Corpus.load(folder)
     for split, counts in corpus.info["splits"].items():
         of_utterances, of_audio = hashlib.sha256(), hashlib.sha256()
@@ -185,4 +185,4 @@ def _raw(path: Path) -> dict:
     try:
         return runs.read_json(path)
     except UserError:
-        return {sealed.SEAL: None}  # whose check says what is wrong
+        return {sealed.SEAL: None}  # its own check reports the damage
