@@ -1,1 +1,1 @@
-"""How the embedded backbones are made and measured: small models of the real architectures."""
+"""Training and measurement of the embedded backbones: small models of the real architectures."""

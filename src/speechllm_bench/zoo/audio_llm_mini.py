@@ -1,9 +1,10 @@
-"""audio-llm-mini: a small Qwen2-Audio, grown from whisper-mini's encoder and llm-mini, pre-trained on speech.
+"""audio-llm-mini: a small Qwen2-Audio, built from whisper-mini's encoder and llm-mini, pre-trained on speech.
 
-The language model starts as llm-mini with blocks in between that change nothing yet (block expansion of Wu et
-al., 2401.02415), the audio tower as the encoder, and stays so: its frames are computed once. Projector and
-language model learn: from speech to write down, spoken records to extract fields from, and text to repeat. No
-question names a slot of the corpus, and every voice is the zoo split's.
+The language model starts as llm-mini with extra identity blocks in between (block expansion of Wu
+et al., 2401.02415). The audio tower is the encoder and stays frozen, so its frames are computed
+once. The projector and the language model are trained on three tasks: speech transcription,
+extraction of fields from spoken records, and repetition of text. No question names a slot of the
+corpus, and every voice is one of the zoo split.
 """
 
 from __future__ import annotations
@@ -49,16 +50,19 @@ from speechllm_bench.zoo.recipes import AudioLLMRecipe, PreTraining
 from speechllm_bench.zoo.texts.readings import MIXED, SHORT, read_aloud, spoken_records
 from speechllm_bench.zoo.texts.written import post_training
 
-AUDIO_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")  # as Qwen2-Audio's processor writes them
-POSITIONS = 2048  # of the language model: 30 s of speech are 750
-HELD_OUT = 64  # items of a task
+AUDIO_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")  # as in Qwen2-Audio's processor
+POSITIONS = 2048  # of the language model; 30 s of speech take 750
+HELD_OUT = 64  # validation items per task
 ANSWER_TOKENS = 80
 MANNERS = {"short": SHORT, "mixed": MIXED}
 CHUNK = 500  # utterances encoded at a time
 
 
 def processor(tokenizer: PreTrainedTokenizerBase, n_mels: int) -> Qwen2AudioProcessor:
-    """The processor beside such a model's weights; adds the audio tokens to `tokenizer`, in place."""
+    """Return the processor that is stored with such a model.
+
+    Adds the audio tokens to `tokenizer` in place.
+    """
     tokenizer.add_tokens(list(AUDIO_TOKENS), special_tokens=True)
     return Qwen2AudioProcessor(
         WhisperFeatureExtractor(feature_size=n_mels), tokenizer, chat_template=tokenizer.chat_template
@@ -68,9 +72,10 @@ def processor(tokenizer: PreTrainedTokenizerBase, n_mels: int) -> Qwen2AudioProc
 def untrained(
     encoder: WhisperEncoder, llm: LlamaForCausalLM, blocks: int, made: Qwen2AudioProcessor, seed: int
 ) -> Qwen2AudioForConditionalGeneration:
-    """The untrained model: it reads as `llm` does and its tower hears as `encoder`; the projector is drawn.
+    """Return the model before training. It reads as `llm` does and hears as `encoder` does.
 
-    blocks: of the language model for each one of the llm; all but the first of them start as the identity.
+    The weights of the projector are random (`seed`). blocks: number of blocks of the language model per block
+    of `llm`; all but the first of them start as the identity.
     """
     torch.manual_seed(seed)
     hearing = ("num_mel_bins", "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim")
@@ -95,14 +100,14 @@ def untrained(
     model.model.audio_tower.load_state_dict(encoder.state_dict())
     _grow(model, llm, blocks)
     embeddings = llm.get_input_embeddings().weight
-    spread = embeddings.std() / encoder.config.d_model**0.5  # so that speech comes in as loud as text
+    spread = embeddings.std() / encoder.config.d_model**0.5  # speech then has the scale of text embeddings
     nn.init.normal_(model.model.multi_modal_projector.linear.weight, std=spread.item())
     return model
 
 
 @torch.no_grad()
 def _grow(model: Qwen2AudioForConditionalGeneration, llm: LlamaForCausalLM, blocks: int) -> None:
-    """Copy the llm's weights into the language model; what Llama does not have starts at zero."""
+    """Copy the llm's weights into the language model. Weights that Llama lacks start at zero."""
     language = model.model.language_model
     for i, layer in enumerate(language.layers):
         missing = layer.load_state_dict(llm.model.layers[i // blocks].state_dict(), strict=False).missing_keys
@@ -120,16 +125,19 @@ def _grow(model: Qwen2AudioForConditionalGeneration, llm: LlamaForCausalLM, bloc
 
 @dataclass(frozen=True)
 class Seen:
-    """Amounts that the examples of a phase were made of."""
+    """Amounts of speech and text in the examples of a phase."""
 
     speech_hours: float
-    text_tokens: int  # of the answers, and of texts that were read
+    text_tokens: int  # of the answers, and of texts given as input
 
 
 def train(
     recipe: AudioLLMRecipe, checkpoints: Path, n_workers: int, progress: Progress
 ) -> tuple[Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor, dict[str, Fit], dict]:
-    """Model, processor, the fits, and what was heard and read; from nothing or where it was stopped."""
+    """Train from scratch, or resume.
+
+    Return model, processor, the fits, and the amounts of speech and text.
+    """
     encoder, llm = load_encoder(recipe.encoder), load_llm(recipe.llm)
     made = processor(load_tokenizer(recipe.llm), encoder.config.num_mel_bins)
     model = untrained(encoder, llm, recipe.blocks, made, recipe.seed)
@@ -138,7 +146,7 @@ def train(
     material = items(recipe)
     utterances = [item.spoken for some in material.values() for item in some if item.spoken]
     frames = spoken_frames(utterances, model.model.audio_tower.eval(), recipe.encoder, n_workers)
-    # Other weights to start from are another training.
+    # Training from other initial weights needs separate checkpoints.
     checkpoints /= runs.digest([identity.backbone_hash(name) for name in (recipe.encoder, recipe.llm)])
     course = Course(recipe, checkpoints, progress)
     fits, seen = {}, []
@@ -154,7 +162,7 @@ def train(
 
 
 def items(recipe: AudioLLMRecipe) -> dict[str, list[Item]]:
-    """All items of a recipe, by task; the same each time."""
+    """Return all items of a recipe, by task. They are the same each time."""
     readings = [
         utterance
         for manner, n in recipe.readings.items()
@@ -176,9 +184,9 @@ def items(recipe: AudioLLMRecipe) -> dict[str, list[Item]]:
 def spoken_frames(
     utterances: Sequence[Utterance], tower: Qwen2AudioEncoder, encoder: str, n_workers: int
 ) -> FrameStore:
-    """Tower frames of the utterances, spoken and encoded once and kept on disk.
+    """Return the tower frames of the utterances. Speech and frames are computed once and stored on disk.
 
-    encoder: the backbone that the tower is, by whose weights they are found again.
+    encoder: the backbone from which the tower was copied. The hash of its weights is part of the cache key.
     """
     said = [[u.transcript, asdict(u.voice)] for u in utterances if u.voice]
     origin = (synthesis.SYNTHESIS_VERSION, version("espeakng-loader"), identity.backbone_hash(encoder))
@@ -196,9 +204,9 @@ def spoken_frames(
 def phase_batches(
     recipe: AudioLLMRecipe, phase: PreTraining, material: dict[str, list[Item]]
 ) -> list[list[Item]]:
-    """A phase's batches: of each task its share of the examples, all its items in turn.
+    """Return the batches of a phase. Each task has its share of the examples and cycles through its items.
 
-    A batch is heard or read, never both. The last `HELD_OUT` items of each task are left for validation.
+    A batch is either heard or read. The last `HELD_OUT` items of each task are kept for validation.
     """
     rng = np.random.default_rng([recipe.seed, recipe.pre_training.index(phase)])
     heard: list[Item] = []
@@ -226,8 +234,8 @@ def train_phase(
     material: dict[str, list[Item]],
     frames: FrameStore,
 ) -> Fit:
-    """One phase of the pre-training, in place."""
-    speech_llm = SpeechLLM(*audio_llm.language_parts(model))  # the tower's frames are there
+    """Train one phase of the pre-training, in place."""
+    speech_llm = SpeechLLM(*audio_llm.language_parts(model))  # without the tower, whose frames are stored
     parameters = {name: p.requires_grad_() for name, p in speech_llm.named_parameters()}
     fixed = {task: material[task][-HELD_OUT:] for task in sorted(phase.tasks)}
 

@@ -1,4 +1,6 @@
-"""How the zoo's models are trained and its LLMs are asked: one call of the loop, batches, answers."""
+"""Shared training code of the zoo's models: the call of the training loop, batches of text, greedy
+answers.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +19,21 @@ from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.zoo.recipes import Phase, Recipe
 
 Progress = Callable[[str, float], None]
-"""Takes the name of a phase and the share of it that is done."""
+"""Takes the name of a phase and the share of it that is done (0 to 1)."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """A question and what it is about: an utterance that is heard, or a text that is read."""
+    """A question with its input: an utterance that is heard, or a text that is read."""
 
     example: Example
-    text: str | list[int]  # token ids where it is cut into pieces
+    text: str | list[int]  # token ids if it is split into pieces
     spoken: Utterance | None = None  # None: the text is read
 
 
 @dataclass(frozen=True)
 class Course:
-    """A recipe in training: where its checkpoints lie, and who is told how far it is."""
+    """A recipe in training, with the folder of its checkpoints and the callback for progress."""
 
     recipe: Recipe
     checkpoints: Path
@@ -46,7 +48,7 @@ class Course:
         loss: Callable[[Any], dict[str, Tensor]],
         validate: Callable[[], dict[str, float]],
     ) -> Fit:
-        """One phase, as `training.loop.fit` does it. UserError where it diverges."""
+        """Train one phase with `training.loop.fit`. UserError where it diverges."""
         return fit(
             phase,
             parameters,
@@ -61,7 +63,7 @@ class Course:
 
 
 def read_batch(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], with_answer: bool = True) -> Batch:
-    """A batch of questions about texts that are read."""
+    """Return a batch of questions about texts that are read."""
     return collate(
         tokenizer,
         [item.example for item in items],
@@ -73,12 +75,12 @@ def read_batch(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], with_a
 def answers(
     model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, batch: Batch, max_new_tokens: int
 ) -> list[str]:
-    """Greedy answers to a batch without answers, one a row."""
+    """Return greedy answers to a batch without answers, one per row."""
     ids = model.generate(batch, max_new_tokens, tokenizer.eos_token_id, tokenizer.pad_token_id)
     return tokenizer.batch_decode(ids, skip_special_tokens=True)
 
 
 def exact_share(said: Sequence[str], items: Sequence[Item]) -> float:
-    """Share of the answers that are the target to the letter."""
+    """Return the share of answers that equal the target exactly."""
     right = [answer == item.example.target for answer, item in zip(said, items, strict=True)]
     return sum(right) / len(right)

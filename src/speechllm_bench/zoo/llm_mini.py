@@ -1,6 +1,7 @@
-"""llm-mini: a small Llama with its own byte-level BPE, pre-trained on text, post-trained to extract.
+"""llm-mini: a small Llama with its own byte-level BPE, pre-trained on text and
+post-trained to extract fields.
 
-What the phases of post-training teach, from easy to hard, stands beside them in the recipe.
+The recipe describes what each phase of post-training teaches. Phases go from easy to hard.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-HELD_OUT_ROWS = 256  # for validation, behind the training examples
+HELD_OUT_ROWS = 256  # for validation; they come after the training examples
 ANSWER_TOKENS = 80
 TOKENIZER_LINES = 30_000
-ATTENTION = "eager"  # torch's fused one takes longer under bf16 autocast on a CPU: benchmarks/speed.py
+ATTENTION = "eager"  # torch's fused attention is slower under bf16 autocast on a CPU (benchmarks/speed.py)
 
 
 def train_tokenizer(recipe: LLMRecipe, utterances: list[Utterance]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE on both kinds of training text."""
+    """Train a byte-level BPE on both kinds of training text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -84,10 +85,10 @@ def untrained(recipe: LLMRecipe | SmallerRecipe, tokenizer: PreTrainedTokenizerF
 def train(
     recipe: LLMRecipe, checkpoints: Path, progress: Progress
 ) -> Iterator[tuple[str, LlamaForCausalLM, PreTrainedTokenizerFast, dict[str, Fit]]]:
-    """The pre-trained `<name>-base`, then `<name>`: the same model, trained on to follow instructions. Of a
-    recipe without post-training `<name>` is the pre-trained one.
+    """Train from scratch, or resume a killed training. Yield name, model, tokenizer and fits.
 
-    From nothing or from where a killed training stopped.
+    The first model is the pre-trained `<name>-base`. The second is `<name>`, the same model after instruction
+    tuning. If the recipe has no post-training, the pre-trained model is `<name>`.
     """
     utterances = call_centre.utterances("zoo", recipe.utterances)
     tokenizer = train_tokenizer(recipe, utterances)
@@ -108,7 +109,7 @@ def pre_train(
     tokenizer: PreTrainedTokenizerBase,
     utterances: list[Utterance],
 ) -> Fit:
-    """Pre-training on plain text, in place."""
+    """Pre-train on plain text, in place."""
     config = recipe.pre_training
     rows = pack(recipe, tokenizer, utterances, config.examples + HELD_OUT_ROWS)
     held_out = rows[config.examples :]
@@ -131,7 +132,10 @@ def pack(
     rows: int,
     seed: int | None = None,
 ) -> torch.Tensor:
-    """(rows, sequence_tokens): texts joined by end tokens and cut to length. Another seed, other texts."""
+    """Return token ids (rows, sequence_tokens): texts joined by end tokens and cut to length.
+
+    seed: None for the recipe's. Another seed gives other texts.
+    """
     source = written.pre_training(recipe.seed if seed is None else seed, utterances, recipe.marked)
     wanted = rows * recipe.sequence_tokens
     ids: list[int] = []
@@ -142,7 +146,7 @@ def pack(
 
 
 def language_loss(model: LlamaForCausalLM, tokens: torch.Tensor) -> torch.Tensor:
-    """Nats per token of plain text, (B, N) ids."""
+    """Return the cross-entropy of plain text in nats per token. tokens: (B, N) ids."""
     logits = model(input_ids=tokens, use_cache=False).logits[:, :-1]
     return nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
 
@@ -154,7 +158,7 @@ def post_train(
     tokenizer: PreTrainedTokenizerBase,
     utterances: list[Utterance],
 ) -> Fit:
-    """One phase of post-training, in place."""
+    """Train one phase of post-training, in place."""
     seed = course.recipe.seed
     pairs = [
         written.post_training(phase.first + i, seed, utterances, **phase.shares())

@@ -1,4 +1,4 @@
-"""Train the backbones of a recipe; each is left as a folder: config, tokenizer, safetensors, record."""
+"""Trains the backbones of a recipe. Each is stored as a folder: config, tokenizer, safetensors, record."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from speechllm_bench.zoo.fitting import Progress
 
 
 def train_backbones(name: str, n_workers: int) -> list[Path]:
-    """Train what recipe `name` makes; a killed training goes on from its last checkpoint.
+    """Train the backbones of recipe `name` and return their folders. Resume a killed
+    training if there is one.
 
-    One that diverges raises UserError and leaves what was stored before.
+    Raises UserError if training diverges; stored backbones are then kept.
     """
     recipe = recipes.load_recipe(name)
     checkpoints = paths.cache() / "zoo" / _training_digest(recipe)
@@ -32,25 +33,30 @@ def train_backbones(name: str, n_workers: int) -> list[Path]:
 
         def progress(phase: str, share: float) -> None:
             if bar.desc != f"{name} {phase}: ":
-                bar.reset()  # every phase has an estimate of its own
+                bar.reset()  # every phase has its own estimate
                 bar.set_description(f"{name} {phase}", refresh=False)
             bar.update(int(1000 * share) - bar.n)
 
         trained = _train(recipe, checkpoints, n_workers, progress)
         saved = [save(backbone, recipe, *made) for backbone, *made in trained]
-    runs.remove(checkpoints)  # or the next training would go on from the end of this one
+    runs.remove(checkpoints)  # otherwise the next training would resume from the end of this one
     return saved
 
 
 def _training_digest(recipe: recipes.Recipe) -> str:
-    """Digest of what a training's checkpoints depend on: other texts to learn from are another training."""
+    """Return the digest of all that the checkpoints depend on.
+
+    It includes the source of the training texts.
+    """
     files = sorted(f for f in Path(__file__).with_name("texts").iterdir() if f.suffix in {".py", ".yaml"})
     texts = {file.name: runs.file_sha256(file) for file in files}
     return runs.digest(recipe.model_dump(), texts, corpora.recipe("call_centre"), runs.NUMERICS_VERSION)
 
 
 def _train(recipe: recipes.Recipe, checkpoints: Path, n_workers: int, progress: Progress) -> Iterator[tuple]:
-    """(name, model, tokenizer, fits) of each backbone as it is ready, and of some what they have seen."""
+    """Yield (name, model, tokenizer, fits) of each finished backbone; some add the amounts seen in
+    training.
+    """
     if isinstance(recipe, recipes.AudioLLMRecipe):
         return iter([(recipe.name, *audio_llm_mini.train(recipe, checkpoints, n_workers, progress))])
     if isinstance(recipe, recipes.MixtureRecipe):
@@ -61,16 +67,17 @@ def _train(recipe: recipes.Recipe, checkpoints: Path, n_workers: int, progress: 
 
 
 def save(name: str, recipe, model, tokenizer, fits: dict[str, Fit], seen: dict | None = None) -> Path:
-    """Write the folder whole: weights in fp16, how they came about, and their hash.
+    """Write the folder of a backbone, completely or not at all: weights in fp16, training
+    record, hash. Return it.
 
-    `tokenizer` may be the processor around it; `seen` goes into the record as it is.
+    tokenizer: the tokenizer, or the processor that contains it. seen: entries that are added to the record.
     """
     folder = recipes.folder(name)
     with runs.whole_folder(folder) as temporary:
-        # A copy: the model itself may be trained on.
+        # A copy, since the model itself may be trained further in fp32.
         copy.deepcopy(model).to(torch.float16).save_pretrained(temporary, safe_serialization=True)
         tokenizer.save_pretrained(temporary)
-        written = temporary / "tokenizer.json"  # without its indentation, more than half of it
+        written = temporary / "tokenizer.json"  # without indentation, which is more than half of the file
         compact = json.dumps(runs.read_json(written), ensure_ascii=False, separators=(",", ":"))
         runs.write_text(written, compact)
         write_curve([(phase, fit.curve) for phase, fit in fits.items()], temporary / "curve.csv")
@@ -80,7 +87,7 @@ def save(name: str, recipe, model, tokenizer, fits: dict[str, Fit], seen: dict |
             "seconds": {phase: round(fit.seconds) for phase, fit in fits.items()},
             **(seen or {}),
             "status": {phase: fit.status for phase, fit in fits.items()},
-            # A recipe asks for it; a CPU that would emulate it trains in fp32.
+            # The recipe may ask for bf16, but a CPU that would emulate it trains in fp32.
             "autocast": {phase: fit.autocast for phase, fit in fits.items()},
             "threads": dict.fromkeys(fits, torch.get_num_threads()),
             "weights_sha256": runs.file_sha256(temporary / "model.safetensors"),

@@ -1,8 +1,8 @@
-"""Measure a backbone of the zoo on held-out turns of the corpus, and write its model card.
+"""Measures a backbone of the zoo on held-out turns of the corpus, and writes its model card.
 
-whisper-mini: its own recognition on validation, A-test and B-test. Text LLMs: slots filled from gold text
-without any tuning, which should be more than nothing and far from good, and other skills (`skills.py`). What
-llm-mini reaches with tuning is the study `backbones`. audio-llm-mini: transcription, and slots filled from
+whisper-mini: ASR on validation, A-test and B-test. Text LLMs: slots filled from gold transcripts without any
+tuning, and other skills (`skills.py`). Untuned slot filling should be above zero and far from good. The study
+`backbones` shows what llm-mini reaches with tuning. audio-llm-mini: transcription, and slots filled from
 speech without any tuning.
 """
 
@@ -22,12 +22,12 @@ from speechllm_bench.tasks import slots, trace, transcription
 from speechllm_bench.tasks.traced_slots import SWITCHED
 from speechllm_bench.zoo import model_card, recipes
 
-TURNS = 500  # a split
+TURNS = 500  # per split
 SPLITS = ("validation", "A-test", "B-test")
 
 
 def evaluate_backbones(name: str, n_workers: int) -> list[Path]:
-    """Measure what recipe `name` makes."""
+    """Measure the backbones of recipe `name` and return their folders."""
     recipes.load_recipe(name)
     return [
         _evaluate(backbone, n_workers) for backbone, recipe in recipes.BACKBONES.items() if recipe == name
@@ -79,9 +79,9 @@ def _measure_whisper(name: str, corpus: Corpus) -> dict:
 
 
 def _measure_llm(name: str, recipe: recipes.LLMRecipe | recipes.MixtureRecipe, corpus: Corpus) -> dict:
-    """Slots by split, of an LLM with a switch in both of its modes; and its other skills.
+    """Measure slot filling by split, and other skills. An LLM with a switch is measured in both modes.
 
-    An LLM that was made to reason thinks unasked: what it answers is read behind the thought, of all LLMs.
+    A reasoning LLM thinks without being asked. So for all LLMs the answer is parsed after any thought.
     """
     from speechllm_bench.models.decoding import decode
     from speechllm_bench.models.llm import load_llm, load_tokenizer

@@ -1,9 +1,11 @@
-"""Post-trainings of one base at equal tokens: instruct, reasoning and hybrid, each a mixture of four kinds.
+"""Post-trainings of one base at equal tokens: instruct, reasoning and hybrid, each a
+mixture of up to four kinds.
 
-The kinds are extraction and repetition (`written.py`), problems with their steps and without (`problems.py`),
-and the plain text that the base was pre-trained on. All are read as they are written: none makes an LLM any
-readier for speech than another, as llm-mini's soft reading would. A hybrid, which has steps and answers
-without, is told by a switch in the prompt whether to think, as Qwen3 is: `/think` or `/no_think`.
+The kinds are extraction and repetition (`written.py`), problems with steps and problems without
+(`problems.py`), and the plain text of the base's pre-training. All texts are read as plain tokens.
+llm-mini's soft reading is not used, since it could make one LLM better prepared for speech than another.
+A hybrid learns problems with and without steps. As in Qwen3, a switch in its prompt tells whether to
+think: `/think` or `/no_think`.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ from speechllm_bench.zoo.fitting import Course, Item, Progress, answers, exact_s
 from speechllm_bench.zoo.recipes import Kind, MixtureRecipe, SmallerRecipe
 from speechllm_bench.zoo.texts import problems, written
 
-FIRST = 1_000_000  # number of the first extraction example: none that llm-mini has seen
-HELD_OUT = 128  # examples of a kind
-COUNTED = 256  # examples whose tokens are counted at a time
+FIRST = 1_000_000  # index of the first extraction example; llm-mini has seen none of these
+HELD_OUT = 128  # examples per kind
+COUNTED = 256  # examples tokenized at a time
 ANSWER_TOKENS = 80
 
 Rows: TypeAlias = list[Item] | Tensor
@@ -44,8 +46,8 @@ Rows: TypeAlias = list[Item] | Tensor
 def train(
     recipe: MixtureRecipe, checkpoints: Path, progress: Progress
 ) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase, dict[str, Fit], dict]:
-    """Model, tokenizer, the fits and what was seen; from nothing or where it was stopped."""
-    checkpoints /= runs.digest(identity.backbone_hash(recipe.base))  # another base is another training
+    """Train from scratch, or resume. Return model, tokenizer, the fits, and the examples and tokens seen."""
+    checkpoints /= runs.digest(identity.backbone_hash(recipe.base))  # not those of another base
     utterances = call_centre.utterances("zoo", recipe.utterances)
     tokenizer = load_tokenizer(recipe.base)
     tokenizer.chat_template = llm_mini.CHAT_TEMPLATE  # a base has none
@@ -68,11 +70,12 @@ def post_train(
     tokenizer: PreTrainedTokenizerBase,
     utterances: list[Utterance],
 ) -> tuple[Fit, dict]:
-    """The post-training, in place; and the examples and tokens that were seen, by kind.
+    """Post-train in place. Return the fit, and the examples and tokens seen, by kind.
 
-    The embedding, which is the output layer too, stays as it is: of what a mixture never says it would keep
-    one vector for all (see `written.py`), and more of that for one mixture than for another. A smaller LLM,
-    which no other mixture is compared with, goes on learning it: so narrow a one hardly copies otherwise.
+    The embedding, which is also the output layer, stays frozen. Otherwise all tokens that a mixture never
+    outputs would get the same vector (see `written.py`), and one mixture would lose more tokens than another.
+    A smaller LLM is compared with no other mixture, so its embedding is trained: at so small a width it
+    hardly learns to copy otherwise.
     """
     batches, seen = batched(recipe, tokenizer, utterances)
     reader = SpeechLLM(model, adapter=None)
@@ -106,10 +109,9 @@ def post_train(
 def batched(
     recipe: MixtureRecipe, tokenizer: PreTrainedTokenizerBase, utterances: list[Utterance]
 ) -> tuple[list[Rows], dict[str, dict[str, int]]]:
-    """All batches in the order in which they are seen; and by kind examples, tokens, and the tokens that the
-    loss is taken over.
+    """Return all batches in training order; and by kind the examples, tokens, and tokens with a loss.
 
-    Every kind fills its share of the tokens, to within its last example. A batch is of one kind.
+    Every kind fills its share of the tokens, to within its last example. A batch has examples of one kind.
     """
     rng = np.random.default_rng(recipe.seed)
     formed: list[Rows] = []
@@ -136,7 +138,7 @@ def batched(
 def held_out(
     recipe: MixtureRecipe, kind: Kind, tokenizer: PreTrainedTokenizerBase, utterances: list[Utterance]
 ) -> Rows:
-    """`HELD_OUT` examples of a kind that are not trained on."""
+    """Return `HELD_OUT` examples of a kind that are not trained on."""
     if kind == "general":
         return llm_mini.pack(recipe, tokenizer, utterances, HELD_OUT, _seed(recipe) + 1)
     source = items_of(recipe, kind, utterances, True)
@@ -149,7 +151,9 @@ def items_of(
     utterances: list[Utterance],
     held_out: bool = False,
 ) -> Iterator[Item]:
-    """Endless examples of a kind that has answers. Post-trainings of one seed see the same ones."""
+    """Yield examples of a kind that has answers, without end. Post-trainings with the
+    same seed see the same ones.
+    """
     index = 0
     while True:
         id = f"{kind}/{index}"
@@ -164,7 +168,9 @@ def items_of(
 def instruction(
     index: int, recipe: MixtureRecipe, utterances: list[Utterance], held_out: bool = False
 ) -> tuple[Example, str]:
-    """An example of extraction or repetition and its text, with the switch where the recipe has one."""
+    """Return an example of extraction or repetition and its text, with the switch where the recipe
+    has one.
+    """
     settings = recipe.instructions[index % len(recipe.instructions)]
     first = FIRST * (2 if held_out else 1)
     example, said = written.post_training(first + index, recipe.seed, utterances, **settings)
@@ -176,7 +182,7 @@ def instruction(
 def _filled(
     wanted: int, source: Iterator[Item], tokenizer: PreTrainedTokenizerBase
 ) -> tuple[list[Item], list[int]]:
-    """As many items as `wanted` tokens take, and the tokens of each."""
+    """Return as many items as `wanted` tokens need, and the number of tokens of each."""
     items: list[Item] = []
     lengths: list[int] = []
     total = 0
@@ -191,7 +197,10 @@ def _filled(
 
 
 def n_tokens(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item]) -> list[int]:
-    """Tokens of prompt, text and answer together; the chat's few marks, the same for all, are not counted."""
+    """Return the tokens of prompt, text and answer per item.
+
+    The chat marks, equal for all, are not counted.
+    """
     written = [item.example.prompt.replace(AUDIO, f" {item.text}") for item in items]
     asked, said = (
         tokenizer(some, add_special_tokens=False)["input_ids"]
@@ -201,5 +210,5 @@ def n_tokens(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item]) -> list[
 
 
 def _seed(recipe: MixtureRecipe) -> int:
-    """The seed of its plain text, which is another draw than the base has read."""
+    """Return the seed of the recipe's plain text, which differs from the text of the base."""
     return recipe.seed + FIRST

@@ -1,4 +1,4 @@
-"""A backbone's model card, written from its records alone."""
+"""The model card of a backbone, written from its records alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SEEN = {
 
 
 def card(folder: Path, name: str, recipe: Recipe) -> str:
-    """The card: size, data, steps, time and measured quality."""
+    """Return the card: size, data, steps, time and measured quality."""
     told = read_yaml(Path(__file__).with_name("backbones.yaml"))[name]
     training, evaluation = (runs.read_json(folder / f"{f}.json") for f in ("training", "evaluation"))
     phases = {phase: fit for phase, fit in _phases(recipe, training).items() if phase in training["seconds"]}
@@ -87,14 +87,14 @@ def _phases(recipe: Recipe, training: dict) -> dict[str, Phase]:
 
 
 def _start(recipe: MixtureRecipe) -> str:
-    """The weights that the post-training starts from."""
+    """Return a description of the weights that the post-training starts from."""
     if isinstance(recipe, SmallerRecipe):
         return f"random weights, with the tokenizer of `{recipe.base}`"
     return f"`{recipe.base}`"
 
 
 def _left(llm: str) -> list[str]:
-    """The skills before and after tuning on slots, of the trainings of profile `mini` that were measured."""
+    """Return the skills before and after tuning on slots, for the measured trainings of profile `mini`."""
     left = retention.read(llm)
     if left.empty:
         return []
@@ -103,7 +103,7 @@ def _left(llm: str) -> list[str]:
 
 
 def _skills(measured: dict[str, dict]) -> list[str]:
-    """A table of held-out skills, one column a mode."""
+    """Return a table of held-out skills, one column per mode."""
     modes = list(measured)
     first = next(iter(measured.values()))
     lines = [

@@ -1,4 +1,4 @@
-"""The zoo's recipes: one YAML a backbone in experiments/zoo."""
+"""The zoo's recipes, one YAML per backbone in experiments/zoo."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from speechllm_bench.storage import paths
 class Phase(FitConfig):
     """One phase of a backbone's training."""
 
-    autocast: bool = False  # bf16 on fp32 weights, where that is safe
+    autocast: bool = False  # bf16 on fp32 weights, where the CPU supports it
 
     @property
     def in_bf16(self) -> bool:
-        """Whether it is trained so here: a CPU that has it is about 1.7 times as fast, one that emulates it
-        takes 7 times as long or more.
+        """Whether this machine trains the phase in bf16.
+
+        A CPU with bf16 instructions is about 1.7 times as fast. One that emulates bf16 takes
+        7 times as long or more.
         """
         import torch
 
@@ -32,23 +34,23 @@ class PostTraining(Phase):
     """One phase of post-training: extraction of a record's fields, and verbatim repetition."""
 
     name: str
-    first: int  # number of its first example; phases that share examples differ in the settings below
+    first: int  # index of its first example; phases that share examples differ in the settings below
     repeated: float  # share of the examples that ask for repetition
-    renamed: float  # share of the fields that bear a name drawn at random
+    renamed: float  # share of the fields that have a random name
     rare: float  # share of rare words in such names
-    typed: float = 0.0  # share of the fields whose name ends in what the value is ("river city")
+    typed: float = 0.0  # share of the fields whose name ends in the type of the value ("river city")
     closed: float = (
-        0.0  # share of the extractions that ask for absent fields too; the speaker says "only that"
+        0.0  # share of the extractions that also ask for absent fields; the speaker says "only that"
     )
     related: float = 0.0  # share of the records whose fields only the wording tells apart
-    soft: bool  # text in pieces, blurred and noisy (`texts/soft_reading.py`)
+    soft: bool  # text in blurred and noisy pieces (`texts/soft_reading.py`)
 
     def shares(self) -> dict[str, float]:
         return {k: getattr(self, k) for k in ("repeated", "renamed", "rare", "typed", "closed", "related")}
 
 
 class LLMRecipe(Strict):
-    """A small Llama: sizes as transformers' LlamaConfig names them."""
+    """A small Llama. Sizes have the names of transformers' LlamaConfig."""
 
     name: str
     seed: int
@@ -59,20 +61,20 @@ class LLMRecipe(Strict):
     num_attention_heads: int
     intermediate_size: int
     pre_training: Phase
-    sequence_tokens: int  # of one packed pre-training example
+    sequence_tokens: int  # length of one packed pre-training example
     marked: float = 0.0  # share of the plain text that is lines of marks (`texts/written.py`)
-    post_training: list[PostTraining]  # from easy to hard; none: a base LLM alone, without a chat format
+    post_training: list[PostTraining]  # from easy to hard; empty: only a base LLM, without a chat format
 
     def phases(self) -> dict[str, Phase]:
         return {"pre_training": self.pre_training} | {phase.name: phase for phase in self.post_training}
 
 
 class WhisperRecipe(Strict):
-    """A small Whisper: sizes as transformers' WhisperConfig names them."""
+    """A small Whisper. Sizes have the names of transformers' WhisperConfig."""
 
     name: str
     seed: int
-    utterances: int  # read aloud by the zoo split's voices
+    utterances: int  # read aloud by the voices of the zoo split
     validation_utterances: int
     vocabulary: int  # of the decoder
     d_model: int
@@ -84,9 +86,9 @@ class WhisperRecipe(Strict):
     decoder_ffn_dim: int
     dropout: float
     training: Phase
-    finishing: Phase  # the same again, from a lower peak of the learning rate
+    finishing: Phase  # as `training`, from a lower peak of the learning rate
     lengthening: Phase  # longer readings (`readings.LONG`)
-    varying: Phase  # longer ones, many of them words in no order (`readings.VARIED`)
+    varying: Phase  # longer ones, many of them words in random order (`readings.VARIED`)
     polishing: Phase  # fewer of those (`readings.MIXED`)
 
     def phases(self) -> dict[str, Phase]:
@@ -98,26 +100,26 @@ class PreTraining(Phase):
     """One phase of an audio LLM's pre-training."""
 
     name: str
-    tasks: dict[Literal["transcription", "repetition", "extraction"], float]  # share of the examples by task
+    tasks: dict[Literal["transcription", "repetition", "extraction"], float]  # task -> share of the examples
 
 
 class AudioLLMRecipe(Strict):
-    """A small Qwen2-Audio, grown from a Whisper's encoder and a Llama."""
+    """A small Qwen2-Audio, built from a Whisper's encoder and a Llama."""
 
     name: str
     seed: int
-    encoder: str  # becomes the audio tower, and stays as it is
+    encoder: str  # becomes the audio tower, which stays frozen
     llm: str  # becomes the language model
-    blocks: int = Field(gt=0)  # of the language model for each one of the llm
-    readings: dict[Literal["short", "mixed"], int]  # utterances to write down, by manner (`readings.py`)
-    records: int  # spoken ones, of which fields are asked for
-    repetitions: int  # texts, read and to be repeated
-    renamed: float  # these five as `PostTraining` has them
+    blocks: int = Field(gt=0)  # of the language model per block of the llm
+    readings: dict[Literal["short", "mixed"], int]  # utterances to transcribe, by manner (`readings.py`)
+    records: int  # spoken records for extraction
+    repetitions: int  # texts to repeat
+    renamed: float  # this and the next four as in `PostTraining`
     rare: float
     typed: float
     closed: float
     related: float
-    pre_training: list[PreTraining]  # none: the model as it is grown
+    pre_training: list[PreTraining]  # empty: the model without training
 
     def phases(self) -> dict[str, Phase]:
         return {phase.name: phase for phase in self.pre_training}
@@ -127,31 +129,31 @@ class AudioLLMRecipe(Strict):
 
     @property
     def utterances(self) -> int:
-        """That are heard: of the zoo split."""
+        """Return the number of utterances that are heard, all of the zoo split."""
         return sum(self.readings.values()) + self.records
 
 
 Kind = Literal["instruct", "think", "no_think", "general"]
-"""What a mixture is made of: extraction and repetition, problems with and without their steps, plain text."""
+"""Kinds in a mixture: extraction and repetition, problems with and without their steps, plain text."""
 
 
 class MixtureRecipe(Fit):
-    """A post-training of a published base on one mixture, all of it at once.
+    """A post-training of a published base on one mixture, in a single phase.
 
-    Post-trainings of one base are compared at equal tokens (protocol, rule 9): `tokens` are those of
-    prompts, texts and answers together, and `mixture` has each kind's share of them.
+    Post-trainings of one base are compared at equal tokens (protocol, rule 9). `tokens` counts prompts, texts
+    and answers together. `mixture` has the share of each kind.
     """
 
     name: str
-    base: str  # what it starts from, and whose tokenizer it has
+    base: str  # provides the initial weights and the tokenizer
     seed: int
     utterances: int  # of the zoo split, as in the base's recipe
     marked: float  # of its plain text, as in the base's recipe
     tokens: int = Field(gt=0)
     mixture: dict[Kind, float]
-    # Settings of the extraction examples as `PostTraining` has them; every example draws one of these.
+    # Settings of the extraction examples as in `PostTraining`; examples take these in turn.
     instructions: list[dict[Literal["repeated", "renamed", "rare", "typed", "closed", "related"], float]]
-    sequence_tokens: int  # of one packed row of plain text
+    sequence_tokens: int  # length of one packed row of plain text
     autocast: bool = False
 
     @model_validator(mode="after")
@@ -162,17 +164,20 @@ class MixtureRecipe(Fit):
 
     @property
     def switched(self) -> bool:
-        """Whether it learns both to think and not to, so that a switch in the prompt has to say which."""
+        """Whether the mixture has thinking and no thinking, so that the prompt needs a switch."""
         return {"think", "no_think"} <= self.mixture.keys()
 
     def fit(self, examples: int) -> Phase:
-        """The post-training as `training.loop.fit` takes it, once its tokens are counted in examples."""
+        """Return the post-training as a phase for `training.loop.fit`, given its number of examples."""
         of_phase = self.model_dump(include={*Phase.model_fields})
         return Phase(examples=examples, **of_phase)
 
 
 class SmallerRecipe(MixtureRecipe):
-    """The same for a smaller Llama, which is pre-trained first, with the base's tokenizer and as it was."""
+    """A mixture for a smaller Llama.
+
+    It is first pre-trained, with the base's tokenizer and in the same way.
+    """
 
     hidden_size: int
     num_hidden_layers: int
@@ -198,7 +203,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "whisper-mini": WhisperRecipe,
 }
 BACKBONES = {"llm-mini-base": "llm-mini"} | {name: name for name in RECIPES}
-"""What is shipped, and the recipe that makes it."""
+"""Shipped backbone -> recipe that makes it."""
 
 
 def load_recipe(name: str) -> Recipe:

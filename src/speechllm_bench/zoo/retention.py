@@ -1,8 +1,8 @@
-"""Other skills of an LLM once it has been tuned on slots (2510.19326, open question 2).
+"""Other skills of an LLM after tuning on slots (2510.19326, open question 2).
 
-Read from the weights that training stages leave on this machine; they are not in the repository, so this is
-measured where the runs were made, and what was measured elsewhere stays in the study's table. LLMs of the zoo
-alone: others have no record of their skills.
+They are measured with the weights that training stages leave on this machine. The repository ships few of
+these weights, so most measurements need the machine of the runs. Results from other machines stay in the
+study's table. Only LLMs of the zoo are measured, since others have no record of their skills.
 """
 
 from __future__ import annotations
@@ -25,25 +25,27 @@ from speechllm_bench.stats import with_interval
 from speechllm_bench.storage import paths, runs
 from speechllm_bench.zoo import recipes, skills
 
-SMOKE_QUESTIONS = 20  # of each skill at profile smoke, where all would take longer than its trainings
+SMOKE_QUESTIONS = 20  # per skill at profile smoke, where all questions would take longer than the trainings
 COLUMNS = ["stage", "variant", "llm", "mode", "skill", "before", "n_before"]
 COLUMNS += ["after", "low", "high", "n_after"]
 
 
 def retained(rows: Sequence[Result], study: str) -> pd.DataFrame:
-    """One row a variant, mode and skill: its value before tuning, and after with its 95 % interval over the
-    questions, of a variant's first training that was measured.
+    """Return one row per variant, mode and skill: its value before tuning, and after it.
 
-    rows: of `studies.records` of `study`. Variants that share their training come once. Left out are those
-    that tune no LoRA, whose weights were on no machine where this was asked, or whose LLM is not of the zoo
-    or was not measured (`zoo evaluate`).
+    The value after tuning has a 95 % interval over the questions. It is of the variant's
+    first measured training.
+
+    rows: from `studies.records` of `study`. Variants that share a training appear once. Left out are variants
+    that tune no LoRA, whose weights were on no measuring machine, or whose LLM is not of the zoo or was not
+    measured (`zoo evaluate`).
     """
     lines, seen, known = [], set(), None
     for row in rows:
         run = row["run"]
         if not row["score"] or not run.stages or row["variant"] in seen:
             continue
-        if run.stages[-1] in seen:  # nor is this variant's training of another seed asked for
+        if run.stages[-1] in seen:  # other seeds of this variant are skipped too
             seen.add(row["variant"])
             continue
         if known is None:
@@ -55,7 +57,7 @@ def retained(rows: Sequence[Result], study: str) -> pd.DataFrame:
 
 
 def _measured(run: studies.Run) -> list[list]:
-    """Its lines, without stage and variant; none where they cannot be measured here."""
+    """Return the run's lines without stage and variant. Empty where it cannot be measured here."""
     before = _before(run.config.llm)
     if not before:
         return []
@@ -71,7 +73,9 @@ def _measured(run: studies.Run) -> list[list]:
 
 
 def write(frame: pd.DataFrame, study: str, profile: str) -> list[Path]:
-    """`retained` as tables of the study, which the LLMs' cards read (`zoo evaluate`); none if it is empty."""
+    """Write `retained` as tables of the study, which the cards of LLMs use (`zoo
+    evaluate`). No files if empty.
+    """
     folder = paths.results(profile) / "tables"
     if frame.empty:
         return []
@@ -84,13 +88,13 @@ def write(frame: pd.DataFrame, study: str, profile: str) -> list[Path]:
 
 
 def _stored(study: str, profile: str) -> pd.DataFrame:
-    """Lines that were measured for this study before, here or elsewhere."""
+    """Return lines of this study that were measured before, on this or another machine."""
     file = paths.results(profile) / "tables" / f"{study}_retention.csv"
     return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=COLUMNS)
 
 
 def read(llm: str, profile: str = "mini") -> pd.DataFrame:
-    """This LLM's skills after each tuning that a study of the profile has measured."""
+    """Return the LLM's skills after each tuning that a study of the profile has measured."""
     files = sorted((paths.results(profile) / "tables").glob("*_retention.csv"))
     frames = [pd.read_csv(file) for file in files]
     found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
@@ -98,7 +102,7 @@ def read(llm: str, profile: str = "mini") -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """A caption: what `display` shows, and of how many questions."""
+    """Return a caption: what `display` shows, and the numbers of questions."""
     asked = frame[frame["skill"] != "perplexity"]
     before, after = (", ".join(map(str, sorted(asked[n].unique()))) for n in ("n_before", "n_after"))
     return (
@@ -109,7 +113,7 @@ def caption(frame: pd.DataFrame) -> str:
 
 
 def display(frame: pd.DataFrame) -> pd.DataFrame:
-    """`retained` as it is read: one row a variant and mode, `before → after` of each skill."""
+    """Return `retained` for display: one row per variant and mode, `before → after` for each skill."""
     shown = frame.assign(
         value=[f"{r.before:.3f} → {with_interval(r.after, r.low, r.high)}" for r in frame.itertuples()]
     )
@@ -121,7 +125,7 @@ def display(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _before(name: str) -> dict | None:
-    """The skills on a backbone's record, if it is of the weights that are there."""
+    """Return the recorded skills of a backbone. None unless the record is of the present weights."""
     folder = Path(paths.backbone(name))
     if not (folder / "evaluation.json").is_file():
         return None
@@ -131,7 +135,9 @@ def _before(name: str) -> dict | None:
 
 
 def _after(run: RunConfig, profile: str, digest: str) -> dict | None:
-    """The skills with the LoRA that a run's last stage has left; measured once and kept beside it."""
+    """Return the skills with the LoRA of a run's last stage. They are measured once
+    and stored with the stage.
+    """
     stage = places.stage_folder(profile, digest)
     weights, kept = stage / "weights.safetensors", stage / "skills.json"
     if kept.is_file():

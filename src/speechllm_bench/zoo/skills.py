@@ -1,8 +1,8 @@
-"""Skills of a text LLM of the zoo besides slots: instructions, arithmetic, logic and code, and plain text.
+"""Skills of a text LLM of the zoo besides slots: extraction, repetition, arithmetic, logic, code, plain text.
 
-Held-out questions, the same for every LLM: fields of records and texts to repeat, as `written.py` draws them
-around validation turns of the corpus; problems that `problems.py` keeps from training; and plain text.
-Answers count where they are right to the letter; of an answer with a thought, what it responds.
+The held-out questions are the same for every LLM. Records and texts to repeat come from `written.py` and use
+validation turns of the corpus. Problems come from `problems.py`, which keeps them out of training. An answer
+counts if it equals the target exactly; a thought before the answer is ignored.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from speechllm_bench.zoo.fitting import Item
 from speechllm_bench.zoo.recipes import LLMRecipe, MixtureRecipe
 from speechllm_bench.zoo.texts import problems, written
 
-QUESTIONS = 300  # of each skill
+QUESTIONS = 300  # per skill
 ROWS = 128  # of plain text
-SEED = 2_000_003  # of all questions; no recipe's
+SEED = 2_000_003  # of all questions; no recipe uses it
 TURNS = 500  # of the validation split, for plain text, repetition and context
 BATCH = 100
 ANSWER_TOKENS = 200
@@ -34,7 +34,7 @@ FIELDS = {"renamed": 0.35, "rare": 0.5, "typed": 0.5, "closed": 0.5, "related": 
 EXACT = ("extraction", "repetition", *problems.SUBJECTS)
 PLAIN = "as it is"  # the mode of an LLM without a switch
 Asked = tuple[Example, str]
-"""A question and the text it is about."""
+"""A question and the text that it is about."""
 
 
 def measure(
@@ -43,17 +43,18 @@ def measure(
     recipe: LLMRecipe | MixtureRecipe,
     n: int | None = None,
 ) -> dict:
-    """Mode to skill to value with interval: shares of exact answers, and perplexity a token of plain text.
+    """Return mode -> skill -> value with interval: shares of exact answers, and perplexity
+    per token of plain text.
 
-    recipe: the LLM's own, which says whether it has a switch; then it is asked in both modes.
-    n: questions of each skill, the first of `QUESTIONS`; None: all.
+    recipe: the recipe of the LLM. If it has a switch, both modes are measured. n: questions per skill, the
+    first of `QUESTIONS`; None: all.
     """
     model.eval()
     modes = {PLAIN: ""}
     if isinstance(recipe, MixtureRecipe) and recipe.switched:
         modes = {switch: f"\n{switch}" for switch in problems.SWITCH.values()}
     held_out = {skill: asked[:n] for skill, asked in plain_questions().items()}
-    plain = perplexity(model, tokenizer, recipe)  # of text without a prompt: the same in every mode
+    plain = perplexity(model, tokenizer, recipe)  # without a prompt, so the same in every mode
     found: dict[str, dict] = {}
     for mode, ending in modes.items():
         found[mode] = {}
@@ -69,7 +70,7 @@ def measure(
 
 
 def plain_questions() -> dict[str, list[Asked]]:
-    """`QUESTIONS` of each skill, without a switch; their targets are the answers alone."""
+    """Return `QUESTIONS` questions per skill, without a switch. Their targets have no steps."""
     turns = call_centre.utterances("validation", TURNS)
     asked = {
         "extraction": [written.extraction(i, SEED, turns, **FIELDS) for i in range(QUESTIONS)],
@@ -94,7 +95,10 @@ def answers(model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, asked: Sequenc
 def perplexity(
     model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, recipe: LLMRecipe | MixtureRecipe
 ) -> dict:
-    """Perplexity of a token of plain text, without marks, in the tokens of the LLM's own tokenizer."""
+    """Return perplexity per token of plain text without marks.
+
+    Tokens are those of the LLM's own tokenizer.
+    """
     turns = call_centre.utterances("validation", TURNS)
     rows = llm_mini.pack(recipe.model_copy(update={"marked": 0.0}), tokenizer, turns, ROWS, SEED)
     nats = [llm_mini.language_loss(model.llm, row[None]).item() for row in rows]
@@ -102,7 +106,7 @@ def perplexity(
 
 
 def _interval(values: np.ndarray) -> dict:
-    """Mean of one value a question, with its 95 % interval by bootstrap over the questions."""
+    """Return the mean of one value per question, with its 95 % interval by bootstrap over the questions."""
     ids = [f"{i:04}" for i in range(len(values))]
     summed = stats.sum_by_speaker(ids, ids, np.stack([values, np.ones_like(values)], axis=1))
     mean = stats.bootstrap(summed, lambda sums: sums[..., 0] / sums[..., 1], np.random.default_rng(0), 2000)

@@ -1,7 +1,7 @@
-"""whisper-mini: a small Whisper, trained on the zoo split under CTC and its decoder's loss together.
+"""whisper-mini: a small Whisper, trained on the zoo split with the sum of CTC loss and decoder loss.
 
-CTC, because a decoder alone takes far longer to teach an encoder where the words are (Kim et al.,
-1609.06773). The CTC head is a training aid and is thrown away.
+CTC is used because an encoder learns the alignment far more slowly from a decoder alone (Kim et al.,
+1609.06773). The CTC head is dropped after training.
 
 Axes: B utterances, M mel frames (100 Hz), T = M / 2 encoder frames, D width, N decoder tokens.
 """
@@ -52,7 +52,9 @@ PAD, END, START = "<|pad|>", "<|endoftext|>", "<|startoftranscript|>"
 
 
 class Mels:
-    """Log-mel features of utterances, memory-mapped fp16: `mels[i]` is (80, M), padded to 0.64 s."""
+    """Log-mel features of utterances, memory-mapped fp16. `mels[i]` is (80, M), padded
+    to a multiple of 0.64 s.
+    """
 
     def __init__(self, folder: Path):
         record = sealed.read(folder / "index.json", f"delete the folder {folder} and run again", stamped=True)
@@ -67,7 +69,7 @@ class Mels:
 
 
 def mels_of(utterances: list[Utterance], folder: Path, n_workers: int) -> Mels:
-    """Speak the utterances and keep their features on disk; done once."""
+    """Synthesize the utterances and store their features on disk, once. Return the features."""
     with runs.lock(folder):
         if not (folder / "index.json").is_file():
             _write_mels(utterances, folder, n_workers)
@@ -95,17 +97,17 @@ class WhisperCTC(nn.Module):
         self.head = nn.Linear(whisper.config.d_model, len(CHARACTERS) + 1)
 
     def character_logits(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 80, M) -> encoder states (B, T, D) and character logits (B, T, classes)."""
+        """Return encoder states (B, T, D) and character logits (B, T, classes). mel: (B, 80, M)."""
         states = encoder_states(self.whisper.model.encoder, mel)
         return states, self.head(states)
 
     def losses(
         self, mel: Tensor, real: Tensor, characters: list[list[int]], tokens: Tensor
     ) -> dict[str, Tensor]:
-        """CTC in nats per character and the decoder's cross-entropy in nats per token.
+        """Return the CTC loss in nats per character and the decoder's cross-entropy in nats per token.
 
-        `real` (B,) counts the encoder frames of the audio itself; `tokens` (B, N) start with START and
-        end with END and padding.
+        real: (B,) number of encoder frames of the audio without padding. tokens: (B, N), each row starts with
+        START and ends with END and padding.
         """
         states, logits = self.character_logits(mel)
         lengths = torch.tensor([len(c) for c in characters])
@@ -137,7 +139,7 @@ def train_tokenizer(recipe: WhisperRecipe, utterances: list[Utterance]) -> PreTr
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=recipe.vocabulary, special_tokens=[PAD, END, START], show_progress=False,
-        initial_alphabet=list(CHARACTERS.replace(" ", "\u0120")),  # byte-level BPE writes a space so
+        initial_alphabet=list(CHARACTERS.replace(" ", "\u0120")),  # \u0120 is the space of byte-level BPE
     )  # fmt: skip
     tokenizer.train_from_iterator((u.transcript for u in utterances), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -162,8 +164,8 @@ def untrained(recipe: WhisperRecipe, tokenizer: PreTrainedTokenizerFast) -> Whis
     )
     model = WhisperForConditionalGeneration(config)
     for name, layer in model.named_modules():
-        # transformers' own 0.02 suits real widths. At this one the sound would enter at a thirtieth of the
-        # positions' spread; so it is about a quarter.
+        # transformers' default of 0.02 suits real widths. At this width the audio would enter at a thirtieth
+        # of the spread of the position embeddings. With this initialisation it is about a quarter.
         if isinstance(layer, nn.Linear | nn.Conv1d) and name != "proj_out":
             nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
     return model
@@ -172,7 +174,7 @@ def untrained(recipe: WhisperRecipe, tokenizer: PreTrainedTokenizerFast) -> Whis
 def train(
     recipe: WhisperRecipe, checkpoints: Path, n_workers: int, progress: Progress
 ) -> tuple[WhisperForConditionalGeneration, PreTrainedTokenizerFast, dict[str, Fit]]:
-    """Model, tokenizer and the fit, from nothing or from where a killed training stopped."""
+    """Train from scratch, or resume a killed training. Return model, tokenizer, and the fits by phase."""
     short = read_aloud(recipe.utterances, recipe.seed, SHORT)
     tokenizer = train_tokenizer(recipe, short)
     model = WhisperCTC(untrained(recipe, tokenizer))
@@ -195,13 +197,13 @@ def train_phase(
     tokenizer: PreTrainedTokenizerFast,
     n_workers: int,
 ) -> Fit:
-    """One phase of the training, in place."""
+    """Train one phase, in place."""
     spoken = {
         "zoo": read_aloud(recipe.utterances, recipe.seed, PHASES[phase]),
         "validation": call_centre.utterances("validation", recipe.validation_utterances),
     }
     mels = {split: _mels(split, utterances, n_workers) for split, utterances in spoken.items()}
-    # Whisper's encoder positions are fixed sinusoids: they do not learn.
+    # Whisper's encoder positions are fixed sinusoids, so they are not trained.
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     config: Phase = getattr(recipe, phase)
 
@@ -234,12 +236,12 @@ def train_phase(
 
 
 def pad_mels(rows: list[Tensor]) -> Tensor:
-    """(80, M_i) features -> (B, 80, M), filled up with each row's own silence (its floor)."""
+    """Pad features (80, M_i) to (B, 80, M) with each row's minimum, which is its silence."""
     longest = max(row.shape[1] for row in rows)
     return torch.stack([nn.functional.pad(r, (0, longest - r.shape[1]), value=r.min().item()) for r in rows])
 
 
 def greedy_text(classes: list[int]) -> str:
-    """CTC classes a frame -> text: repeats merged, blanks dropped."""
+    """Return the text of CTC classes, one per frame. Repeats are merged and blanks dropped."""
     kept = [c for c, before in zip(classes, [0, *classes], strict=False) if c and c != before]
     return "".join(CHARACTERS[c - 1] for c in kept)
