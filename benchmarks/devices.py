@@ -1,8 +1,9 @@
-"""The same runs on two machines, a CPU and a GPU say, side by side: writes benchmarks/devices.md.
+"""Compares the same runs on two machines, such as a CPU and a GPU. Writes benchmarks/devices.md.
 
     python benchmarks/devices.py HOME OTHER
 
-of the folders in which each has made `results/smoke` (SPEECHLLM_BENCH_HOME); runs of both are compared.
+HOME and OTHER are the folders (SPEECHLLM_BENCH_HOME) in which the machines have made `results/smoke`. Runs
+that both have are compared.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from speechllm_bench.storage import runs
 
 @dataclass(frozen=True)
 class Stored:
-    """What one machine has of a run."""
+    """A run as one machine has stored it."""
 
     name: str
     machine: str
@@ -50,7 +51,7 @@ def main(homes: list[str]) -> None:
 
 
 def stored(home: str) -> dict[str, Stored]:
-    """The scored runs of slots in a home, by digest."""
+    """Return digest -> run, for the runs in a home that have an F1 of slots."""
     os.environ["SPEECHLLM_BENCH_HOME"] = home
     found = {}
     for row in (row for study in studies.known_studies() for row in studies.records(study, "smoke")):

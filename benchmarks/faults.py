@@ -1,10 +1,10 @@
-"""Faults tried at random, in full; writes faults.md.
+"""Random fault injection in full. Writes faults.md.
 
     python benchmarks/faults.py [flips|kills|answers] [--number N] [--seed 0] [--again]
 
-Outcomes are added up in faults.csv, so one that was stopped goes on there;
---again forgets what was found before. The columns silently different, lost, false ok and traceback have to
-read 0, and the exit code is 1 where they do not. The trials are those of tests/faults, which makes a few.
+Outcomes are added to faults.csv, so a stopped run resumes. --again deletes earlier outcomes first. The
+columns silently different, lost, false ok and traceback must be 0; otherwise the exit code is 1. tests/faults
+runs a few of the same trials.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STORED, PAGE = FOLDER / "faults.csv", FOLDER / "faults.md"
 BAD = ("silently different", "lost", "false ok", "traceback")
 OTHER = {"flips": ("refused", "harmless", "another digest"), "kills": ("left",), "answers": ()}
 COLUMNS = ("tried", *BAD, *OTHER["kills"], *OTHER["flips"])
-SECONDS = 5  # between two writings of the outcomes
+SECONDS = 5  # between two writes of the outcomes
 TITLES = {"flips": "Flipped bits", "kills": "Kills", "answers": "Damaged answers"}
 HOW = {
     "flips": """Each bit is flipped in a copy of what is stored, which is then read as a new process reads it.
@@ -42,7 +42,7 @@ NUMBERS = {"flips": 2000, "kills": 200, "answers": 1_000_000}
 
 
 def flips(number: int, seed: int, done: Mapping[str, int], home: Path) -> Iterator[tuple[str, Counter]]:
-    """Flip bits in stored files, each time in one."""
+    """Yield the outcomes of flipped bits in stored files, one flip at a time."""
     import flips
     import stored_kinds
 
@@ -60,7 +60,7 @@ def flips(number: int, seed: int, done: Mapping[str, int], home: Path) -> Iterat
 
 
 def kills(number: int, seed: int, done: Mapping[str, int], home: Path) -> Iterator[tuple[str, Counter]]:
-    """Kill commands, in a home at a time."""
+    """Yield the outcomes of killed commands, one home at a time."""
     import kills
     import tiny
 
@@ -76,7 +76,7 @@ def kills(number: int, seed: int, done: Mapping[str, int], home: Path) -> Iterat
 
 
 def answers(number: int, seed: int, done: Mapping[str, int], home: Path) -> Iterator[tuple[str, Counter]]:
-    """Damage answers, a batch of one task at a time."""
+    """Yield the outcomes of damaged answers, one batch of one task at a time."""
     import fuzz
 
     yield from fuzz.fuzz(number, seed, done)
@@ -85,11 +85,11 @@ def answers(number: int, seed: int, done: Mapping[str, int], home: Path) -> Iter
 KINDS = {"flips": flips, "kills": kills, "answers": answers}
 
 
-Outcomes = dict[tuple[str, str], Counter]  # by harness and kind of thing tried
+Outcomes = dict[tuple[str, str], Counter]  # (harness, kind of file, command or task) -> counts by column
 
 
 def add(harness: str, number: int, seed: int) -> None:
-    """Try what is left of `number`, add its outcomes to those stored, and tell each fault."""
+    """Run the remaining trials of `number`, add the outcomes to the stored ones, and print each fault."""
     found, written = stored(), time.monotonic()
     done = {kind: counts["tried"] for (name, kind), counts in found.items() if name == harness}
     with tempfile.TemporaryDirectory() as folder:
@@ -113,7 +113,7 @@ def stored() -> Outcomes:
 
 
 def write(found: Outcomes) -> None:
-    """Store the outcomes and renew the page."""
+    """Store the outcomes and rewrite the page."""
     index = pd.MultiIndex.from_tuples(found, names=["harness", "kind"])
     table = pd.DataFrame(list(found.values()), index=index, columns=COLUMNS).fillna(0).astype(int)
     STORED.write_text(table.to_csv(), "utf-8")
@@ -121,7 +121,7 @@ def write(found: Outcomes) -> None:
 
 
 def page(table: pd.DataFrame) -> str:
-    """One table of all, and for each harness what it does and a table by kind."""
+    """Return the page: one table of all harnesses, then for each a description and a table by kind."""
     total = table.groupby("harness", sort=False).sum()
     total = total.reindex([name for name in KINDS if name in total.index])
     shown = _markdown(total.rename(TITLES)[["tried", *BAD]])

@@ -1,8 +1,8 @@
-"""What `frame_shift` does to the warm start of profile small: validation WER with it and without it.
+"""Effect of `frame_shift` on the warm start of profile small: validation WER with it and without it.
 
     python benchmarks/frame_shift.py     # about six minutes of one core, once the profile is prepared
 
-Writes frame_shift.md. Trains nothing that is kept.
+Writes frame_shift.md. The trained weights are not kept.
 """
 
 from __future__ import annotations

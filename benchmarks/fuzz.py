@@ -1,12 +1,12 @@
-"""Fuzzing: answers that a model may give, and worse, through every task's parser and scorer.
+"""Fuzzing of every task's parser and scorer with damaged answers.
 
-Right answers are damaged at random: cut, doubled, nested, mixed with marks, brackets, half letters and other
-scripts. What must not be is counted by task:
+Correct answers are damaged at random: cut, doubled, nested, mixed with punctuation, brackets, lone surrogates
+and other scripts. Faults are counted by task:
 
-    silently different  a metric that is no number or outside 0 to 1 (an error rate may be above 1); a right
-                        answer that does not score as one
+    silently different  a metric that is not a number or is outside 0 to 1 (an error rate may be above 1); a
+                        correct answer without a perfect score
     lost                an answer that no score counts
-    false ok            answers that cannot be read, and score above 0
+    false ok            unreadable answers that score above 0
     traceback           a parser, a scorer or the JSON of a record that raises
 """
 
@@ -30,9 +30,9 @@ from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import METRICS, TASKS, trace
 
 TRIED, DIFFERENT, LOST, FALSE_OK, TRACEBACK = "tried", "silently different", "lost", "false ok", "traceback"
-BATCH = 1000  # answers that are scored together, since most of a score's time is its intervals
-SOME = 100  # of a batch, that annotators read as well; those of them that cannot be read are scored alone
-GROUP = 20  # of these, as a speaker's: the range is that of each speaker
+BATCH = 1000  # answers per score, since most of a score's time is its intervals
+SOME = 100  # of a batch: also parsed by annotators; the unreadable ones are scored separately
+GROUP = 20  # of these per speaker, since metrics are checked for each speaker
 EXACT = {"slots": "f1", "ner": "ner_f1", "sentiment": "macro_f1", "sit": "accuracy", "transcription": "wer"}
 PIECES = (
     "", " ", "\n", "\0", "\u2028", "\ud83d", "\ufffd", "\u202e", "e\u0301", "é", "ß", "İ", "٣", "²", "½",
@@ -44,7 +44,7 @@ PIECES = (
 
 
 def damaged(text: str, rng: random.Random) -> str:
-    """`text` after one to four damages."""
+    """Return `text` with one to four random damages."""
     for _ in range(rng.randint(1, 4)):
         a, b = sorted(rng.randrange(len(text) + 1) for _ in range(2))
         piece = rng.choice(PIECES)
@@ -66,7 +66,7 @@ def damaged(text: str, rng: random.Random) -> str:
 
 
 def questions(n: int = 40) -> dict[str, list[Prediction]]:
-    """Predictions that are right, by task."""
+    """Return task -> correct predictions."""
     turns = call_centre.utterances("validation", n)
     types = corpora.slot_types("call_centre")
     found = {}
@@ -85,9 +85,9 @@ def questions(n: int = 40) -> dict[str, list[Prediction]]:
 
 
 def fuzz(answers: int, seed: int = 0, done: Mapping[str, int] | None = None) -> Iterator[tuple[str, Counter]]:
-    """Batch by batch a task and what was found there; a key that is no column tells of one fault.
+    """Yield (task, counts) for each batch. A key of the counts that is no column describes a fault.
 
-    answers: of all tasks together. done: those of each task that were tried before, and are left out.
+    answers: number over all tasks. done: task -> answers that were tried before and are skipped.
     """
     right, types = questions(), corpora.slot_types("call_centre")
     each = math.ceil(answers / len(right))
@@ -122,12 +122,15 @@ def _annotator(raw: str, found: Counter) -> None:
 
 
 def _score(task: str, answers: list[Prediction], parse, found: Counter, wanted: int | None = None) -> None:
-    """Score answers, and count what must not be; wanted: 1 for right answers, 0 for unreadable ones."""
+    """Score answers and count faults.
+
+    wanted: 1 for correct answers, 0 for unreadable ones, None for others.
+    """
     try:
         scored = score.score_task(task, answers, parse)
         json.dumps(scored, allow_nan=False)
     except Exception as error:
-        if len(answers) > 1:  # the others of the batch are tried all the same
+        if len(answers) > 1:  # the other answers of the batch are still tried
             half = len(answers) // 2
             for some in (answers[:half], answers[half:]):
                 _score(task, some, parse, found, wanted)

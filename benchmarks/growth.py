@@ -1,10 +1,10 @@
-"""How time grows with examples, answers and runs: writes benchmarks/growth.md and growth.png.
+"""Growth of time with the numbers of examples, answers and runs. Writes benchmarks/growth.md and growth.png.
 
     python benchmarks/growth.py
 
-Needs the zoo and the records of `mini`; takes about five minutes on one core. Time is of the processor, so
-that other work on the machine matters little. Examples are learned, and answers decoded, with the backbones
-of smoke. Tables and figures are made of the records of `mini`, from nothing.
+Needs the zoo and the records of `mini`; takes about five minutes on one core. Times are processor times, so
+other work on the machine has little effect. Training and decoding use the backbones of smoke. Tables and
+figures are made from the records of `mini` with an empty cache.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from speechllm_bench.storage import paths, runs
 from speechllm_bench.training.stages import Data, build_model, train_stage
 
 TIMES = (1, 2, 4)
-EXAMPLES, ANSWERS, STUDIES = 400, 80, 4  # the first of each
+EXAMPLES, ANSWERS, STUDIES = 400, 80, 4  # at 1 times
 PAGE = Path(__file__).with_name("growth.md")
 TEXT = """# How time grows
 
@@ -47,14 +47,14 @@ figures are those of whole studies of `mini`, made from nothing; the libraries' 
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Processor seconds of `work`, and of the processes that it waits for."""
+    """Return the processor seconds of `work`, including the child processes that it waits for."""
     began = time.process_time() + resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     work()
     return time.process_time() + resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began
 
 
 def learned_and_answered() -> dict[str, list[tuple[int, float]]]:
-    """Seconds by number of examples, and by number of answers."""
+    """Return (number, seconds) pairs for training examples and for decoded answers."""
     config = studies.run("adapter_size", "mlp", 0, "smoke").config
     corpus = preparation.ensure_corpus(config.corpus, 2)
     frames = preparation.ensure_frames(config, corpus)
@@ -87,12 +87,12 @@ def learned_and_answered() -> dict[str, list[tuple[int, float]]]:
 
 
 def reported() -> list[tuple[int, float]]:
-    """Seconds by number of runs, of reports of so many studies."""
+    """Return (number of runs, seconds) pairs for reports of 1, 2 and 4 times `STUDIES` studies."""
     names = studies.known_studies()[: TIMES[-1] * STUDIES]
     found = []
     with tempfile.TemporaryDirectory() as home:
         shutil.copytree(paths.PROJECT / "results/mini", Path(home) / "results/mini")
-        os.environ[paths.HOME] = home  # from here on, also of the processes that report
+        os.environ[paths.HOME] = home  # also for the child processes that report
         for times in TIMES:
             some = names[: times * STUDIES]
             n_runs = sum(row["record"] is not None for name in some for row in studies.records(name, "mini"))

@@ -1,7 +1,7 @@
-"""The loop that a user of transformers would write: the same models, examples, loss and optimiser as ours.
+"""A typical training loop with transformers, with the same models, examples, loss and optimiser as the suite.
 
-With the tricks it hears trimmed audio, reads stored encoder frames and makes logits of answers alone, as ours
-does. Without them each step encodes audio padded to 30 s, and every position has its logits.
+With tricks it uses trimmed audio, stored encoder frames and logits of answers only, as the suite does.
+Without them it encodes audio padded to 30 s at each step, and computes logits at every position.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ NO_LABEL = -100
 
 @dataclass
 class PlainLoop:
-    """Over one batch of examples; `frames` are stored ones, (T_i, D) each, and `audio` what they are of."""
+    """The loop over one batch of examples. frames: stored encoder frames, (T_i, D)
+    each. audio: their samples.
+    """
 
     model: SpeechLLM
     encoder: WhisperModel
@@ -36,7 +38,7 @@ class PlainLoop:
     frames: Sequence[np.ndarray]
 
     def loss(self, tricks: bool) -> Tensor:
-        """Nats per token of the answers."""
+        """Return the loss in nats per token of the answers."""
         rows, labels = self._rows(tricks, with_answer=True)
         embedded = pad_sequence(rows, batch_first=True)
         wanted = pad_sequence(labels, batch_first=True, padding_value=NO_LABEL)
@@ -51,7 +53,7 @@ class PlainLoop:
 
     @torch.inference_mode()
     def answers(self, tricks: bool, end: int, max_new_tokens: int) -> Tensor:
-        """(B, new tokens), greedy."""
+        """Return greedy answers, (B, new tokens)."""
         rows, _ = self._rows(tricks, with_answer=False)
         kept = [torch.ones(len(row)) for row in rows]
         embedded = pad_sequence(rows, batch_first=True, padding_side="left")
@@ -62,7 +64,7 @@ class PlainLoop:
         )  # fmt: skip
 
     def _rows(self, tricks: bool, with_answer: bool) -> tuple[list[Tensor], list[Tensor]]:
-        """Embeddings (N_i, E) and labels (N_i,) of each example."""
+        """Return the embeddings (N_i, E) and labels (N_i,) of each example."""
         heard = self.frames
         if not tricks:
             encoded = dict(encode(self.encoder, self.audio, "30s"))

@@ -1,8 +1,9 @@
-"""Coverage of nominal 95 % intervals by number of speakers and seeds, simulated; written to intervals.md.
+"""Simulated coverage of nominal 95 % intervals by number of speakers and seeds. Writes intervals.md.
 
-Two systems fill the slots of the same turns, and the interval is that of their paired difference in F1. The
-truth is the difference over all speakers and all seeds. "before": the percentile bootstrap over speakers and
-seeds (`stats.bootstrap`). "now": what tables and claims take (`stats.contrast` with a pooled seed variance).
+Two systems fill the slots of the same turns. The interval is that of their paired difference in F1. The
+true value is the difference over all speakers and all seeds. "before" is the percentile bootstrap over
+speakers and seeds (`stats.bootstrap`). "now" is the interval of tables and claims (`stats.contrast` with
+a pooled seed variance).
 
     python benchmarks/intervals.py            # about half a minute of one core
 """
@@ -20,21 +21,24 @@ from speechllm_bench.metrics import f1
 
 SPEAKERS, SEEDS = (10, 16, 32, 64), (1, 2, 3, 5)
 F1 = (0.40, 0.33)
-"""What the two systems reach; their difference is the truth."""
+"""F1 of the two systems. Their difference is the true value."""
 SHARED_SD, OWN_SD, SEED_SPEAKER_SD = 0.053, 0.026, 0.046
-"""Spread of speakers' F1: in what both systems share, in what each has of its own, and in what one seed of a
-system has of its own. Those of 38 systems with three seeds in results/mini, F1 above 0.1 on A-test."""
+"""Standard deviations of speakers' F1: shared by both systems, specific to a system, and specific to one seed
+of a system. Estimated from 38 systems with three seeds in results/mini, with F1 above 0.1 on A-test.
+"""
 SEED_VARIANCE = 1.28e-4
-"""Mean variance between seeds of the same systems, without what speakers add to it."""
-SLOTS = 50  # gold slots of a speaker, mean of a Poisson distribution
+"""Mean variance between seeds of the same systems, without the part that is due to speakers."""
+SLOTS = 50  # gold slots per speaker, mean of a Poisson distribution
 VARIANCE_DF = 4
-"""Systems' variances between seeds spread as inverse chi-square with so many degrees of freedom."""
+"""Degrees of freedom of the inverse chi-square distribution of the systems' variances between seeds."""
 DRAWS = 600
-"""Draws of speakers for each interval: fewer than tables take, which makes intervals a little less sure."""
+"""Draws of speakers per interval. Tables use more, so these intervals are slightly less precise."""
 
 
 def simulate(n_speakers: int, n_seeds: int, rng: np.random.Generator) -> list[stats.SpeakerSums]:
-    """Counts of two systems, each (n_seeds, n_speakers, 3): credit, predicted pairs and gold pairs."""
+    """Return the counts of two systems, each (n_seeds, n_speakers, 3): credit, predicted pairs, gold
+    pairs.
+    """
     names = tuple(f"{i:03d}" for i in range(n_speakers))
     gold = rng.poisson(SLOTS, n_speakers) + 1
     shared, systems = rng.normal(0, SHARED_SD, n_speakers), []
@@ -50,7 +54,7 @@ def simulate(n_speakers: int, n_seeds: int, rng: np.random.Generator) -> list[st
 
 
 def covered(n_speakers: int, n_seeds: int, repeats: int, rng: np.random.Generator) -> tuple[float, float]:
-    """The share of intervals that hold the truth, before and now."""
+    """Return the shares of intervals that contain the true value, before and now."""
     truth, pooled, hits = F1[0] - F1[1], 2 * seeds.pooled("f1"), np.zeros(2)
 
     def difference(sums: np.ndarray) -> np.ndarray:
@@ -65,7 +69,7 @@ def covered(n_speakers: int, n_seeds: int, repeats: int, rng: np.random.Generato
 
 
 def table(repeats: int) -> str:
-    """Markdown: a row a number of speakers and seeds."""
+    """Return a Markdown table with one row per number of speakers and seeds."""
     rng = np.random.default_rng(0)
     lines = ["| speakers | seeds | before | now |", "|---:|---:|---:|---:|"]
     for n_speakers in SPEAKERS:

@@ -1,13 +1,14 @@
-"""Kills: a small run is killed at random times and started again, until it ends.
+"""Kill tests: a small run is killed at random times and restarted until it ends.
 
-Each trial has a home of its own. `prepare`, `run` and `report` are started in turn, each in a forked process
-that gets a signal after a random time, and is started again. What must not be is counted by command:
+Each trial has its own home. `prepare`, `run` and `report` run in turn, each in a forked process. The process
+gets a signal after a random time and is started again. Faults are counted by command:
 
-    lost                what was finished before a kill (corpus, frames, stage, run), gone or changed after it
-    false ok            exit code 0, or a record, without all that belongs to it
+    lost                a corpus, frames, a stage or a run that was finished before a kill and is gone or
+                        changed after it
+    false ok            exit code 0, or a record, with some of its files missing
     traceback           a start after a kill that ends in a traceback
-    silently different  a run that ends with other predictions, scores or weights than one never killed
-    left                temporaries of killed processes that a last start has not swept
+    silently different  a run whose predictions, scores or weights differ from a run that was never killed
+    left                temporary files of killed processes that the last start has not removed
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 DIFFERENT, LOST, FALSE_OK, TRACEBACK, LEFT = (
     "silently different", "lost", "false ok", "traceback", "left",
 )  # fmt: skip
-TRIES = 8  # kills of one command before it is let go on to its end
+TRIES = 8  # kills of one command before it may run to its end
 COMMANDS = (
     ("prepare", "adapter_size", "mlp", "--jobs", "1"),
     ("run", "adapter_size", "mlp", "--threads", "1"),
@@ -83,15 +84,15 @@ claims: []
 
 @dataclass
 class Found:
-    """Kills of one trial by command and signal, and its faults: column, command, what happened."""
+    """Outcome of one trial. kills: (command, signal) -> number. faults: (column, command, description)."""
 
     kills: Counter = field(default_factory=Counter)
     faults: list[tuple[str, str, str]] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)  # that each command took at its last start
+    seconds: dict[str, float] = field(default_factory=dict)  # command -> duration of its last start
 
 
 def write_experiments(folder: Path, encoder: str, llm: str) -> None:
-    """The toy study and its profile, as `experiments/` holds them."""
+    """Write the toy study and its profile in the layout of `experiments/`."""
     profile = PROFILE | {"encoder": {"path": encoder, "padding": "trimmed"}, "llm": llm}
     (folder / "profiles").mkdir(parents=True)
     (folder / "profiles" / "smoke.yaml").write_text(yaml.safe_dump(profile), "utf-8")
@@ -99,7 +100,7 @@ def write_experiments(folder: Path, encoder: str, llm: str) -> None:
 
 
 def start(command: tuple[str, ...], experiments: Path, home: Path, log: Path) -> int:
-    """Fork a process that runs one command; returns its number. The fork spares it the import of torch."""
+    """Fork a process that runs one command. Return its process id. A fork avoids importing torch again."""
     child = os.fork()
     if child:
         return child
@@ -128,9 +129,9 @@ def start(command: tuple[str, ...], experiments: Path, home: Path, log: Path) ->
 
 
 def trial(experiments: Path, home: Path, rng: random.Random, seconds: dict[str, float], most: int) -> Found:
-    """One home from nothing to its tables, with at most `most` kills on the way.
+    """Run one home from nothing to its tables, with at most `most` kills.
 
-    seconds: how long each command takes that nobody kills.
+    seconds: command -> duration without kills.
     """
     found = Found()
     done: dict[str, str] = {}
@@ -170,7 +171,10 @@ def trial(experiments: Path, home: Path, rng: random.Random, seconds: dict[str, 
 
 
 def _wait(child: int, rng: random.Random, seconds: float, kill: bool) -> tuple[int | None, int]:
-    """The signal that was sent within `seconds`, None where the process ended before; and the exit code."""
+    """Wait for the process, and kill it at a random time within `seconds`. Return signal and exit code.
+
+    The signal is None if the process ended before.
+    """
     deadline = time.monotonic() + rng.uniform(0, seconds)
     while kill and time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)
@@ -185,7 +189,7 @@ def _wait(child: int, rng: random.Random, seconds: float, kill: bool) -> tuple[i
 
 
 def finished(home: Path) -> dict[str, str]:
-    """What stays, with the hash of its content: corpora, frames, stages and runs that have their record."""
+    """Return finished corpora, frames, stages and runs, with the hash of their content."""
     kinds = {
         "corpora": (home / ".cache" / "corpora", "corpus.json"),
         "frames": (home / ".cache" / "frames", "index.json"),
@@ -203,7 +207,7 @@ def finished(home: Path) -> dict[str, str]:
 
 
 def torn(home: Path) -> list[str]:
-    """Records that cannot be read, and folders of runs and stages that are not whole."""
+    """Return faults: unreadable records, and incomplete folders of runs and stages."""
     wrong = []
     whole = {
         "runs": ("run.json", "curve.csv", "score.json", "predictions.jsonl.gz"),
@@ -226,11 +230,11 @@ def _readable(file: Path) -> bool:
     except (OSError, ValueError):
         return (
             not file.exists() and file.suffix == ".json" and ".cache" in file.parts
-        )  # a status comes and goes
+        )  # status files are created and removed at any time
 
 
 def outcome(home: Path) -> dict[str, str]:
-    """What a run came to, without what tells the time: predictions, score, curve, weights."""
+    """Return the results of a run without times: predictions, scores, curves, weights."""
     results = home / "results" / "smoke"
     found = {}
     for file in sorted(p for kind in ("runs", "stages") for p in (results / kind).rglob("*")):
@@ -246,8 +250,8 @@ def outcome(home: Path) -> dict[str, str]:
 
 
 def kills(folder: Path, encoder: str, llm: str, most: int, seed: int = 0, done: int = 0) -> Iterator[Found]:
-    """Trials in `folder` until `most` kills are made, `done` of them before, or a fault is found."""
-    import transformers  # noqa: F401, here and not in every fork
+    """Yield trials in `folder` until `most` kills are made or a fault is found. done: kills made before."""
+    import transformers  # noqa: F401, imported once here instead of in every fork
 
     from speechllm_bench import cli  # noqa: F401
     from speechllm_bench.data.corpora.call_centre import grammar

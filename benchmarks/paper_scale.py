@@ -1,10 +1,10 @@
-"""What profile `paper` takes on this machine's GPU: writes benchmarks/paper_scale.md.
+"""Time and memory of profile `paper` on this machine's GPU. Writes benchmarks/paper_scale.md.
 
     python benchmarks/paper_scale.py
 
-No weights of the real models are needed: models of their classes and shapes with random weights are
-trained for a few steps by the suite's own stages. Needs the zoo, for its tokenizer, and, while it runs,
-16 GB of disk for the largest LLM.
+The weights of the real models are not needed. Models of the same classes and shapes with random weights are
+trained for a few steps by the suite's own stages. Needs the zoo for its tokenizer and, while it runs, 16 GB
+of disk for the largest LLM.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.training import stages
 
 STEPS = 12  # of training
-VALIDATED = 1  # turn: a stage asks for some
+VALIDATED = 1  # turn; a stage needs some validation
 CHARACTERS_A_SECOND = 13
 TOKENIZER = "zoo/llm-mini"
 
-SHAPES = {  # of the real models' config.json, as their authors publish them
+SHAPES = {  # from the config.json of the real models, as published by their authors
     "meta-llama/Llama-3.2-1B-Instruct": {
         "model_type": "llama", "vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 8192,
         "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 64,
@@ -68,7 +68,7 @@ WHISPERS = {  # d_model, layers, heads
     "openai/whisper-small": (768, 12, 12),
 }
 
-VARIANTS = [  # study and variant, whose last stage is timed
+VARIANTS = [  # study and variant; the last stage is timed
     ("adapter_size", "mlp"),
     ("lora", "transformer_lora"),
     ("sense", "unified_ner_lora"),
@@ -81,7 +81,7 @@ VARIANTS = [  # study and variant, whose last stage is timed
 @dataclass(frozen=True)
 class Measured:
     step_seconds: float  # median
-    peak_gib: float  # of the GPU's memory, in training
+    peak_gib: float  # of GPU memory, in training
 
 
 def main() -> None:
@@ -110,8 +110,8 @@ def _row(study: str, variant: str, folder: Path) -> str:
             model.recompute_activations()
         try:
             found = train(config, model, tokenizer, data)
-            fits = model.recomputes == recomputes  # or it had to turn to that on the way
-        except UserError:  # whose memory runs out all the same
+            fits = model.recomputes == recomputes  # False if training had to switch to recomputation
+        except UserError:  # out of memory even so
             fits = False
         rate = f"{batch_size / found.step_seconds:.0f}" if fits else ""
         cells += [f"{found.peak_gib:.0f}" if fits else "does not fit", rate]
@@ -119,7 +119,7 @@ def _row(study: str, variant: str, folder: Path) -> str:
 
 
 def build(config: RunConfig, folder: Path):
-    """Model, tokenizer and data of `config` on random weights, which are kept in `folder`."""
+    """Return model, tokenizer and data of `config` with random weights, which are stored in `folder`."""
     llm = folder / config.llm.replace("/", "_")
     if not llm.is_dir():
         write_llm(config.llm, llm)
@@ -136,11 +136,11 @@ def n_trained(config: RunConfig, model) -> int:
 
 
 def train(config: RunConfig, model, tokenizer, data: stages.Data) -> Measured:
-    """The last stage of `config`, `STEPS` steps of it."""
+    """Train `STEPS` steps of the last stage of `config`, and measure them."""
     few = {"examples": STEPS * config.stages[-1].batch_size, "evaluations": 1, "beside": None}
     stage = config.stages[-1].model_copy(update=few | {"validation_examples": VALIDATED, "decoded_turns": 0})
     config, moments = config.model_copy(update={"stages": [stage]}), []
-    gc.collect()  # the last variant's model
+    gc.collect()  # frees the model of the previous variant
     if on_gpu := torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -148,12 +148,12 @@ def train(config: RunConfig, model, tokenizer, data: stages.Data) -> Measured:
         stages.train_stage(
             config, 0, model, tokenizer, data, Path(folder), lambda share: moments.append(time.monotonic())
         )
-    seconds = statistics.median(np.diff(moments[1:]))  # without the first, which warms up
+    seconds = statistics.median(np.diff(moments[1:]))  # without the first step, which includes warm-up
     return Measured(seconds, torch.cuda.max_memory_allocated() / 2**30 if on_gpu else float("nan"))
 
 
 def write_llm(name: str, folder: Path) -> None:
-    """A random LLM of this shape in bf16, with the zoo's tokenizer in front of it."""
+    """Write an LLM of this shape with random weights in bf16, and the zoo's tokenizer."""
     shape = dict(SHAPES[name])
     tokenizer = load_tokenizer(TOKENIZER)
     shape |= {"eos_token_id": None, "bos_token_id": None, "pad_token_id": tokenizer.pad_token_id}
@@ -171,7 +171,7 @@ def utterances(config: RunConfig) -> tuple[list[Utterance], list[Utterance]]:
 
 
 def hear(config: RunConfig, folder: Path) -> None:
-    """Encoder frames by a random Whisper of the encoder's shape, of noise as long as the turns are."""
+    """Write encoder frames of noise as long as the turns, by a random Whisper of the encoder's shape."""
     width, layers, heads = WHISPERS[config.encoder.path]
     shape = {"d_model": width, "encoder_layers": layers, "encoder_attention_heads": heads}
     encoder = WhisperEncoder(WhisperConfig(**shape, encoder_ffn_dim=4 * width)).eval().to(device())
@@ -185,7 +185,7 @@ def hear(config: RunConfig, folder: Path) -> None:
 
 
 def _page(lines: list[str]) -> str:
-    """Markdown."""
+    """Return the page in Markdown."""
     versions, total = runs.environment()["libraries"], torch.cuda.get_device_properties(0).total_memory
     gpu = f"{torch.cuda.get_device_name()}, {total / 2**30:.0f} GiB"
     return "\n".join(

@@ -1,11 +1,11 @@
-"""How much faster the suite trains and decodes than a plain loop: writes benchmarks/plain_loop.md.
+"""Speed of training and decoding in the suite, compared with a plain loop. Writes benchmarks/plain_loop.md.
 
     python benchmarks/plain_loop.py
 
-Both in one process, on the same model with random weights, the same turns and the same batches. The plain
-loop is what one writes first: audio padded to 30 s and encoded at each step, logits at all positions, answers
-one by one. With a GPU the model has the shapes of profile `paper`'s headline (1 B parameters, MLP and LoRA,
-batch 16); without one it is small, and the page says NOT RUN for the real shapes.
+Both run in one process, with the same model with random weights, the same turns and the same batches. The
+plain loop is a simple first implementation: audio padded to 30 s and encoded at each step, logits at all
+positions, answers one by one. With a GPU the model has the shapes of profile `paper`'s headline (1 B
+parameters, MLP and LoRA, batch 16). Without one it is small, and the page says NOT RUN for the real shapes.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ paper_scale.WHISPERS["small/whisper"] = (64, 2, 2)
 
 @dataclass(frozen=True)
 class Measured:
-    examples: float  # a second, of training
-    answers: float  # a second, of decoding
-    gib: float  # peak of the GPU's memory, in training
-    positions: float  # an example, padding with it
+    examples: float  # per second, in training
+    answers: float  # per second, in decoding
+    gib: float  # peak GPU memory, in training
+    positions: float  # per example, padding included
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def headline() -> RunConfig:
-    """The real shapes, of which the last stage is measured, in batches of `BATCH`."""
+    """Return the configuration with the real shapes and batches of `BATCH`. Its last stage is measured."""
     config = paper_scale.paper_config(STUDY, VARIANT)
     stages = [stage.model_copy(update={"batch_size": BATCH}) for stage in config.stages]
     return config.model_copy(update={"stages": stages})
@@ -103,7 +103,7 @@ def asked(config: RunConfig, data):
 
 
 class Plain:
-    """The loop that one writes first, with the suite's model and prompts."""
+    """The plain loop, with the suite's model and prompts."""
 
     def __init__(self, config: RunConfig, model, tokenizer, data):
         self.config, self.model, self.tokenizer, self.data = config, model, tokenizer, data
@@ -114,7 +114,7 @@ class Plain:
         self.rng, self.gib, self.positions = np.random.default_rng(0), float("nan"), 0.0
 
     def frames(self, turns) -> list[np.ndarray]:
-        """(1500, D) each: 30 s, whatever was said."""
+        """Return encoder frames (1500, D) for each turn, of 30 s of noise whatever its length."""
         audio = [self.rng.normal(0, 0.1, 30 * SAMPLE_RATE).astype(np.float32) for _ in turns]
         found = dict(encode(self.encoder, audio, "30s"))
         return [found[i] for i in range(len(turns))]
@@ -124,7 +124,7 @@ class Plain:
         return collate(self.tokenizer, examples, **told, with_answer=with_answer).to(device())
 
     def train(self) -> float:
-        """Examples a second."""
+        """Return training examples per second."""
         parts, spans = self.config.stages[-1].train, []
         optimizer = torch.optim.AdamW(self.model.trained_parameters(parts).values(), lr=1e-4)
         gc.collect()
@@ -151,7 +151,7 @@ class Plain:
         return BATCH / statistics.median(spans[1:])
 
     def decode(self) -> float:
-        """Answers a second, one at a time."""
+        """Return answers per second, decoded one at a time."""
         self.model.eval()
         turns, examples = asked(self.config, self.data)
         began = time.perf_counter()
@@ -163,7 +163,7 @@ class Plain:
 
 
 def page(n: int, ours: Measured, plain: Measured) -> str:
-    """Markdown."""
+    """Return the page in Markdown."""
     on_gpu, versions = torch.cuda.is_available(), runs.environment()["libraries"]
     where = probing.device_name() if on_gpu else "a CPU, at a small size"
     rows = [
@@ -198,9 +198,10 @@ def page(n: int, ours: Measured, plain: Measured) -> str:
 
 
 def share(n: int, found: Measured, on_gpu: bool) -> str:
-    """What the LLM's products take of the maker's dense bf16 rate: 4 n operations a position.
+    """Return the LLM's rate of operations as a share of the maker's dense bf16 rate: 4 n per position.
 
-    Two forward and two backward, for the activations alone: the weights are frozen.
+    n: parameters of the LLM. The factor is two for the forward pass and two for the gradients of
+    activations; weights are frozen.
     """
     name = probing.device_name().lower().replace("-", " ").split()
     chip = next((probes.CHIPS[kind] for kind in probes.CHIPS if kind in name), None)

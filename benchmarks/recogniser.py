@@ -1,8 +1,9 @@
-"""How well the recogniser behind the cascade hears a profile's test sets: writes benchmarks/recogniser.md.
+"""Error rates of the cascade's recogniser on a profile's test sets. Writes benchmarks/recogniser.md.
 
     python benchmarks/recogniser.py [PROFILE]     # small by default; test sets that a cascade has read
 
-Whisper's own decoder, greedy, scored by the suite's metrics. Transcripts are those that cascades read.
+The recogniser is Whisper with its own decoder, greedy. The suite's metrics score the
+transcripts that cascades read.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ word error rate of the speaker in the middle. Written by `python benchmarks/reco
 
 
 def scored(turns: list[Utterance], said: dict[str, str]) -> dict:
-    """The metrics of what was heard of these turns."""
+    """Return the metrics of the transcripts of these turns."""
     return score.score_transcripts(turns, [said[turn.id] for turn in turns])["metrics"]
 
 

@@ -1,9 +1,9 @@
-"""How well a trained model hears real recordings of digits: writes benchmarks/recordings.md.
+"""Recognition of real recordings of digits by a trained model. Writes benchmarks/recordings.md.
 
     python benchmarks/recordings.py [STUDY VARIANT]     # lora mlp_lora of profile small by default
 
-The recordings are the Free Spoken Digit Dataset's below SPEECHLLM_BENCH_DATA: ten digits by each of six
-speakers, 8 kHz. They are asked one by one, and as codes of five digits of one speaker, 0.2 s apart.
+The recordings are those of the Free Spoken Digit Dataset below SPEECHLLM_BENCH_DATA: ten digits by each of
+six speakers, 8 kHz. They are tested one by one, and as codes of five digits of one speaker, 0.2 s apart.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ were trained on synthetic voices alone. Written by `python benchmarks/recordings
 
 
 def recordings(folder: Path) -> Iterator[tuple[str, str, np.ndarray]]:
-    """The row, the digits said, and the samples at 16 kHz."""
+    """Yield the row of the table, the digits said, and the samples (n,) at 16 kHz."""
     for speaker in sorted({file.stem.split("_")[1] for file in folder.glob("*.wav")}):
         said = [audio.read_audio(folder / f"{digit}_{speaker}_0.wav") for digit in range(10)]
         for digit, samples in enumerate(said):

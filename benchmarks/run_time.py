@@ -1,4 +1,4 @@
-"""Where the time of a profile goes: benchmarks/README.md from the records of its runs.
+"""Time of a profile by phase, from the records of its runs. Writes benchmarks/README.md.
 
     python benchmarks/run_time.py [PROFILE]
 

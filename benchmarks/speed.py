@@ -1,9 +1,10 @@
-"""Speed claims as ratios, both sides measured in one process, in turn: writes benchmarks/speed.md.
+"""Speed claims as ratios. Both sides are measured in one process, in turn. Writes benchmarks/speed.md.
 
     python benchmarks/speed.py
 
-Needs the zoo and takes about two minutes on one core. Each pair is run `ROUNDS` times in alternation
-and the median of the rounds' ratios is reported with their range. A profile says what limits a step.
+Needs the zoo and takes about two minutes on one core. Each pair runs `ROUNDS` times in
+alternation. The page has the median of the rounds' ratios and their range. A profile shows which
+operations take the time of a step.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ the audio, for one. At the size of the embedded backbones the plain loop's train
 
 
 def compare(slow: Callable[[], object], fast: Callable[[], object]) -> tuple[float, float, float]:
-    """Median ratio of the times, slow over fast, with its lowest and highest over rounds."""
+    """Return the median of the time ratios, slow over fast, and their minimum and maximum over rounds."""
     ratios = []
     for _ in range(ROUNDS):
         taken = []
@@ -93,7 +94,9 @@ def compare(slow: Callable[[], object], fast: Callable[[], object]) -> tuple[flo
 
 
 def shares(side: Callable[[], object]) -> tuple[dict[str, float], float]:
-    """Shares of the time of `side` by kind of operation, and the rate of its matrix products in FLOP/s."""
+    """Return the time of `side` by kind of operation, as shares, and the rate of its
+    matrix products in FLOP/s.
+    """
     with profile(activities=[ProfilerActivity.CPU], with_flops=True) as measured:
         began = time.perf_counter()
         for _ in range(ROUNDS):
@@ -110,7 +113,7 @@ def shares(side: Callable[[], object]) -> tuple[dict[str, float], float]:
 
 
 def own_rate() -> float:
-    """FLOP/s of this core in a large product of matrices in fp32, the best of several."""
+    """Return the FLOP/s of this core in a large fp32 matrix product, the best of several."""
     x = torch.randn(1024, 1024)
     seconds = []
     for _ in range(2 * ROUNDS):
@@ -121,7 +124,7 @@ def own_rate() -> float:
 
 
 def where(sides: Mapping[str, Callable[[], object]]) -> list[str]:
-    """The table of `shares`, in lines."""
+    """Return the section with the table of `shares`, in lines."""
     found = {name: shares(side) for name, side in sides.items()}
     kinds = list(next(iter(found.values()))[0])
     rate = own_rate()
@@ -170,7 +173,7 @@ def main() -> None:
     eight, theirs, sounds, their_frames = (some[:8] for some in (examples, utterances, audio, heard))
     plain = PlainLoop(model, encoder, tokenizer, eight, sounds, their_frames)
     model.trained_parameters(["adapter"])
-    optimizer = torch.optim.AdamW(model.adapter.parameters(), lr=0.0)  # so that all rounds cost the same
+    optimizer = torch.optim.AdamW(model.adapter.parameters(), lr=0.0)  # the same work in all rounds
 
     def step(loss: Callable[[], torch.Tensor]) -> Callable[[], float]:
         def one() -> float:
@@ -223,7 +226,7 @@ def main() -> None:
 
     began = time.perf_counter()
     loss_of(compiled)
-    loss_of(compiled)  # of the second step some is compiled again
+    loss_of(compiled)  # the second step compiles some code again
     compiling = time.perf_counter() - began
 
     def whole_last_layer() -> None:

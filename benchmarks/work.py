@@ -1,9 +1,9 @@
-"""What plain `make` has to do at a profile, counted before anything is run: writes benchmarks/work.md.
+"""Work of a plain `make` at a profile, counted before anything is run. Writes benchmarks/work.md.
 
     python benchmarks/work.py [PROFILE]
 
-Counts what is left after sharing, study by study in the order of `make`: what an earlier study makes is not
-counted again. Seconds are the counts times what one of each takes (`SECONDS`); nothing is measured.
+Studies are counted in the order of `make`. What an earlier study has made is not counted again. Seconds are
+the counts times the seconds of one unit (`SECONDS`); nothing is measured.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ SECONDS = {
     "answers with traces": 0.095,
     START_UPS: 5.0,
 }
-"""Of one core, for one of each, with the backbones of smoke: from the records of one `make all` at smoke, in
-runs of one thread on two cores of an AMD EPYC (benchmarks/README.md)."""
+"""Seconds of one core for one unit, with the backbones of smoke. They are from the records of one `make all`
+at smoke, in runs of one thread on two cores of an AMD EPYC (benchmarks/README.md).
+"""
 FORKED_SECONDS = 0.7
-"""In place of a start-up, for a run that the fork server starts: loading the models."""
+"""Seconds of a run that the fork server starts, instead of a start-up: it only loads the models."""
 KINDS = tuple(SECONDS)
 
 
 def of_stage(stage: StageConfig) -> Counter[str]:
-    """What training one stage takes, validation included."""
+    """Return the work of training one stage, validation included."""
     traced = any(TASKS[task].traced for task in stage.taught)
     kind = "examples with traces" if traced else "examples with LoRA" if "lora" in stage.train else "examples"
     asked = TASKS[stage.decoded_task].traced if stage.decoded_task else False
@@ -47,7 +48,7 @@ def of_stage(stage: StageConfig) -> Counter[str]:
 
 
 def of_answers(config: RunConfig) -> Counter[str]:
-    """What starting a run and decoding its test set takes."""
+    """Return the work of starting a run and decoding its test set."""
     found = Counter({START_UPS: 1})
     if config.evaluation.answerer == "model":
         traced = TASKS[config.evaluation.task].traced
@@ -56,7 +57,10 @@ def of_answers(config: RunConfig) -> Counter[str]:
 
 
 def counted(profile: str) -> dict[str, Counter[str]]:
-    """By study, in the order of `make`, what is left after sharing; preparation first."""
+    """Return study -> work that no earlier study has done, in the order of `make`.
+
+    Preparation comes first.
+    """
     scale = studies.profile_named(profile)
     found = {"preparation": Counter({"utterances": sum(scale.corpus.sizes.values()), START_UPS: 1})}
     seen: set[str] = set()
@@ -72,7 +76,7 @@ def counted(profile: str) -> dict[str, Counter[str]]:
 
 
 def seconds(found: Counter[str], forked: bool) -> float:
-    """Of one core."""
+    """Return the seconds on one core."""
     cost = SECONDS | {START_UPS: FORKED_SECONDS} if forked else SECONDS
     return sum(cost[kind] * n for kind, n in found.items())
 
