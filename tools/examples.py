@@ -1,4 +1,4 @@
-"""The commands of docs/examples.md with what they print today."""
+"""Generates the commands of docs/examples.md with their current output."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ frame[(frame.metric == "f1") & frame.value.notna()].set_index("variant")["value"
 
 
 def cite() -> str:
-    """A number as text."""
+    """Cite a number as text."""
     return _tried(f"speechllm-bench cite {SPEECHLLM}")
 
 
 def latex() -> str:
-    """Several numbers for LaTeX."""
+    """Cite several numbers for LaTeX."""
     return _tried("speechllm-bench cite 'small/baselines/*/A/f1' --latex", "a pattern names several")
 
 
 def bib() -> str:
-    """References of a number."""
+    """Cite a number with its references."""
     return _tried(f"speechllm-bench cite {SPEECHLLM} --bib", "this suite, and the paper of the study")
 
 
 def piece() -> str:
-    """The number of a slice."""
+    """Cite the numbers of slices."""
     return _tried(
         f"speechllm-bench cite '{SPEECHLLM}@class=*' --latex", "slots of an open and of a closed class"
     )
 
 
 def check() -> str:
-    """A paper with two faults."""
+    """Check a paper with two faults."""
     paper = f"```latex\n{PAPER}```\n\n"
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         Path("paper.tex").write_text(PAPER, "utf-8")
@@ -52,12 +52,12 @@ def check() -> str:
 
 
 def why() -> str:
-    """Whether a number is current."""
+    """Show whether a number is current."""
     return _tried(f"speechllm-bench why {SPEECHLLM}")
 
 
 def frame() -> str:
-    """Numbers in Python."""
+    """Show numbers in Python."""
     *before, last = FRAME.split("\n")
     names: dict = {}
     exec("\n".join(before), names)

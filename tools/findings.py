@@ -1,7 +1,7 @@
-"""What docs/findings.md says of each study: three sentences, and the claims as profile `mini` judges them.
+"""Generates docs/findings.md: three sentences per study, and the verdicts of profile `mini` on the claims.
 
-No number is typed: sentences name variants of a study in braces, and its recorded table gives their main
-metric. A study whose sentences name a variant without a score says that it is NOT RUN.
+No number is typed by hand. Sentences name variants of a study in braces, and its recorded table gives their
+main metric. A study is NOT RUN if its sentences name a variant without a score.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ SENTENCES = {
         "{composite}. Untuned, the LLM has {untuned}."
     ),
 }
-"""Three sentences a study, in F1 of slots on test set A where a sentence names nothing else."""
+"""Three sentences per study. Values are F1 of slots on test set A unless a sentence names something else."""
 NOTHING = "**NOT RUN** at this profile, but for the floors."
 
 
@@ -156,7 +156,7 @@ def ours() -> str:
 
 
 def _of_paper(paper: str) -> str:
-    """Sentences of the paper's studies, each with a link to its table, then a table of all claims."""
+    """Return the sentences of the paper's studies with links to their tables, then a table of all claims."""
     parts, claims = [], []
     for of, study in papers.in_order():
         if of == paper:
@@ -173,7 +173,7 @@ def _of_paper(paper: str) -> str:
 
 
 def _claims(study: str) -> list[str]:
-    """Rows of a recorded table of claims that were judged, without its source and p."""
+    """Return the judged rows of a recorded table of claims, without source and p."""
     file = front.PROJECT / "results" / PROFILE / "tables" / f"{study}_claims.md"
     if not file.is_file():
         return []

@@ -1,6 +1,6 @@
-"""What the README says in numbers, from recorded tables: the first figure's answer, and what was found.
+"""Generates the numbers of the README from recorded tables: the answer of the first figure, and the findings.
 
-No number is typed: sentences name variants, and the tables give their main metric.
+No number is typed by hand. Sentences name variants, and the tables give their main metric.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-PROFILES = ("small", "mini")  # whose records are shown, the first that has them
+PROFILES = ("small", "mini")  # the first one with a record is shown
 METRICS = ("f1", "ner_f1", "wer")  # a variant has one of them
 
 FIRST = {
@@ -31,7 +31,7 @@ FIRST = {
         "A model that hears the wrong audio has {no_audio}.",
     ),
 }
-"""Studies that may answer on the first screen: a figure, and sentences of its variants."""
+"""Studies for the first screen of the README: a figure, and sentences that name its variants."""
 
 FOUND_SMALL = {
     "baselines": (
@@ -58,7 +58,7 @@ FOUND_SMALL = {
         "{cascade_c} and the SpeechLLM {speechllm_c}.",
     ),
 }
-"""As `FOUND`, of profile `small`: a sentence after the first is left out where a variant has no number."""
+"""As `FOUND`, for profile `small`. A sentence after the first is left out where a variant has no number."""
 
 FOUND = {
     "adapter_size": (
@@ -89,11 +89,11 @@ FOUND = {
         "{transcription_classifier}."
     ),
 }
-"""A sentence or two by study; F1 is of slots, on A, where the sentence names no other."""
+"""One or two sentences by study. F1 is of slots, on test set A, unless the sentence names something else."""
 
 
 def answer() -> str:
-    """The first figure that is there, by profile and then by study, and what it answers."""
+    """Return the first existing figure, by profile and then by study, and the answer that it gives."""
     for profile in PROFILES:
         for study, (figure, first, *more) in FIRST.items():
             image = f"results/{profile}/figures/{figure}.png"
@@ -108,17 +108,17 @@ def answer() -> str:
 
 
 def found() -> str:
-    """One line per study of profile `mini`."""
+    """Return one line per study of profile `mini`."""
     return _lines("mini", {study: (text,) for study, text in FOUND.items()})
 
 
 def found_small() -> str:
-    """One line per study of profile `small`."""
+    """Return one line per study of profile `small`."""
     return _lines("small", FOUND_SMALL)
 
 
 def _lines(profile: str, texts: dict[str, tuple[str, ...]]) -> str:
-    """One item of a list per study whose first sentences have all their numbers."""
+    """Return a list with one item per study whose first sentence has all its numbers."""
     lines = []
     for study, (first, *more) in texts.items():
         rows = rows_of(profile, study)
@@ -128,7 +128,7 @@ def _lines(profile: str, texts: dict[str, tuple[str, ...]]) -> str:
 
 
 def rows_of(profile: str, study: str) -> dict[str, dict]:
-    """The rows of a recorded table by variant; none where there is no table."""
+    """Return variant -> row of a recorded table. Empty if there is no table."""
     file = PROJECT / "results" / profile / "tables" / f"{study}.csv"
     if not file.is_file():
         return {}
@@ -137,7 +137,7 @@ def rows_of(profile: str, study: str) -> dict[str, dict]:
 
 
 def filled(text: str, rows: dict[str, dict]) -> str:
-    """The text with each variant's main metric; empty where one has none."""
+    """Return the text with each variant's main metric filled in. Empty if a variant has none."""
     values = {name: [row[m] for m in METRICS if row.get(m)] for name, row in rows.items()}
     shown = {name: f"{float(of[0]):.3f}" for name, of in values.items() if of}
     return text.format_map(shown) if set(re.findall(r"{(\w+)}", text)) <= set(shown) else ""

@@ -1,10 +1,10 @@
-"""The cells that study notebooks share, from one template; each keeps its question, prose and extras.
+"""Updates the cells that study notebooks share, from one template. Each keeps its question, prose and extras.
 
-python tools/notebooks.py           renews the shared cells of all study notebooks
-python tools/notebooks.py --check   fails when one of them is not as the template has it
-python tools/notebooks.py NAME      writes a notebook for the study NAME, to be given its own prose and cells
+python tools/notebooks.py           updates the shared cells of all study notebooks
+python tools/notebooks.py --check   fails if a shared cell differs from the template
+python tools/notebooks.py NAME      writes a notebook for the study NAME, to which you add prose and cells
 
-A cell is shared where its first line is that of one of the template's. It may hold lines of its own between.
+A cell is shared if its first line is that of a template cell. It may have further lines in between.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from speechllm_bench.settings import catalogue, experiments
 from speechllm_bench.storage import paths
 
 TEMPLATE = Path(__file__).with_name("study_notebook.ipynb")
-STUDY, TITLE, PAPER = "STUDY", "TITLE", "PAPER"  # what the template leaves open
+STUDY, TITLE, PAPER = "STUDY", "TITLE", "PAPER"  # placeholders in the template
 
 
 def shared() -> dict[str, list[str]]:
-    """The lines of each code cell of the template that names no study, by the first of them."""
+    """Return first line -> lines, for the code cells of the template that name no study."""
     cells = [cell["source"] for cell in _read(TEMPLATE)["cells"] if cell["cell_type"] == "code"]
     return {lines[0]: lines for lines in cells if lines[0].startswith("#")}
 
 
 def renewed(notebook: dict, template: dict[str, list[str]]) -> dict:
-    """The notebook with its shared cells as the template has them; the notebook itself stays as it was."""
+    """Return a copy of the notebook with its shared cells updated from the template."""
     cells = []
     for cell in notebook["cells"]:
         lines = cell["source"]
@@ -37,7 +37,7 @@ def renewed(notebook: dict, template: dict[str, list[str]]) -> dict:
 
 
 def new(name: str) -> dict:
-    """A notebook for a study, from the template and the study's own title and paper."""
+    """Return a notebook for a study, from the template and the study's title and paper."""
     if (file := catalogue.study_files().get(name)) is None:
         sys.exit(f"there is no study '{name}'; a notebook is of a study in experiments/")
     study = experiments.load_study(file)
@@ -48,7 +48,7 @@ def new(name: str) -> dict:
 
 
 def _holds(lines: list[str], wanted: list[str]) -> bool:
-    """Whether all wanted lines stand among these, in their order."""
+    """Return whether all wanted lines occur among these, in their order."""
     left = (line.rstrip("\n") for line in lines)
     return all(line.rstrip("\n") in left for line in wanted)
 

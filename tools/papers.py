@@ -1,6 +1,7 @@
-"""The maps from the papers' tables to studies, commands and figures, from the studies' YAML and the records.
+"""Generates the maps from the papers' tables to studies, commands and figures, from
+studies' YAML and records.
 
-Where profile `small` has a figure or a table it is shown, and that of `mini` elsewhere.
+A figure or table is from profile `small` if that has one, else from `mini`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ PAPERS = {"2510.15851": "Slot filling", "2510.19326": "Reasoning", "2509.04473":
 
 
 def cited() -> str:
-    """One row a study that reruns something a paper reports; paths are the README's."""
+    """Return one row per study that reruns something in a paper. Paths are relative to README.md."""
     lines = ["| Paper | Where in it | Study | Command | Figure |", "|---|---|---|---|---|"]
     for paper, study in in_order():
         if places := _places(study):
@@ -27,7 +28,7 @@ def cited() -> str:
 
 
 def studies() -> str:
-    """All studies by paper, with the question's title; paths are those of docs/."""
+    """Return a table of studies per paper, with their titles. Paths are relative to docs/."""
     lines = []
     for paper, study in in_order():
         if (heading := f"## {_source(paper) if paper != 'none' else 'Of no paper'}") not in lines:
@@ -40,7 +41,7 @@ def studies() -> str:
 
 
 def in_order() -> list[tuple[str, Study]]:
-    """Studies by paper, then by the first table or section that they rerun."""
+    """Return the studies by paper, then by the first table or section that they rerun."""
     files = {name: file for name, file in catalogue.study_files().items() if PROJECT in file.parents}
     named = [experiments.load_study(file) for file in files.values()]
     papers = list(PAPERS)
@@ -51,7 +52,7 @@ def in_order() -> list[tuple[str, Study]]:
 
 
 def _places(study: Study) -> str:
-    """Tables and sections that a study's figures and claims name, as "Tables 2, 5; section 3.6"."""
+    """Return the tables and sections in a study's figures and claims, such as "Tables 2, 5; section 3.6"."""
     sources = [entry.source for entry in study.reported] + [entry.source for entry in study.claims]
     own = " ".join(source for source in sources if source.startswith(study.paper))
     listed = re.findall(r"Tables? (\d+(?:(?:,| and) \d+)*)", own)
@@ -68,7 +69,7 @@ def _counted(word: str, numbers: list[str]) -> str:
 
 
 def _first(places: str) -> tuple:
-    """Sorts tables before sections, sections before the rest, and a study that names none last."""
+    """Return a sort key: tables, then sections, then other places, then studies that name none."""
     found = re.match(r"(Table|section)s? ([\d.]+)", places)
     return (("Table", "section").index(found[1]), float(found[2])) if found else (2 if places else 3, 0)
 
@@ -82,7 +83,7 @@ def _link(study: Study, up: str = "") -> str:
 
 
 def _figure(study: str, up: str = "") -> str:
-    """A link to one figure: the learning curves only where a study has no other."""
+    """Return a link to one figure. It shows learning curves only if the study has no other figure."""
     others = [name for name in catalogue.study_files() if name.startswith(f"{study}_")]
     for profile in PROFILES:
         files = sorted((PROJECT / "results" / profile / "figures").glob(f"{study}_*.png"))

@@ -1,4 +1,6 @@
-"""The table in docs/backbones.md of what the embedded backbones can do, from their recorded evaluations."""
+"""Generates the table of docs/backbones.md on the quality of the embedded backbones,
+from recorded evaluations.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ SYSTEMS = {
 
 
 def table() -> str:
-    """Markdown: recognition by whisper-mini itself, then partial-match F1 of slots by test set."""
+    """Return the table in Markdown: WER of whisper-mini's own decoder, then F1 of slots
+    (partial match) by test set.
+    """
     lines = ["| | A | B in-domain | B out-of-domain |", "|---|---|---|---|"]
     heard = json.loads((PROJECT / "zoo/whisper-mini/evaluation.json").read_text("utf-8"))["splits"]
     a, b = (

@@ -1,8 +1,8 @@
 """Writes the generated parts of README.md and docs/: first figure, maps of studies, findings, tables,
-keys, and what the examples print.
+configuration keys, and the output of the examples.
 
-python tools/readme.py            rewrites what stands between the markers
-python tools/readme.py --check    fails when one of the parts is out of date
+python tools/readme.py            rewrites the text between the markers
+python tools/readme.py --check    fails if a part is out of date
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def renewed(page: str, parts: dict) -> str:
 
 
 if __name__ == "__main__":
-    os.environ.pop("SPEECHLLM_BENCH_HOME", None)  # these pages are of this checkout's results
+    os.environ.pop("SPEECHLLM_BENCH_HOME", None)  # the pages describe the results of this checkout
     stale = []
     for name, parts in PARTS.items():
         old = (PROJECT / name).read_text("utf-8")

@@ -1,4 +1,6 @@
-"""The keys that a study's and a profile's YAML may have, from the typed classes and their comments."""
+"""Generates the reference of the keys in a study's and a profile's YAML, from the typed
+classes and their comments.
+"""
 
 from __future__ import annotations
 
@@ -57,12 +59,14 @@ PROFILE: dict[type[BaseModel], str] = {
     profiles.PaperOwn: "Settings of one paper",
 }
 HEADINGS = STUDY | PROFILE
-ADAPTER = adapter_config.CNNConfig.__mro__[1]  # what all kinds are
+ADAPTER = adapter_config.CNNConfig.__mro__[1]  # the common base class
 RESOLVED = {
     profiles.Training: config.StageConfig,
     profiles.Decoding: evaluation_config.EvaluationConfig,
 }
-"""What some become in a run: keys of the same name mean the same there, and may have their comment there."""
+"""Class of the YAML -> class of the run's configuration. Keys of the same name have the same meaning, and
+their comment may be in either class.
+"""
 TASKS = get_args(evaluation_config.TaskName)
 WORDS = {
     **{"None:": "null:", "False:": "false:", "True:": "true:"},
@@ -147,7 +151,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _comments(model: type) -> dict[str, str]:
-    """By field, the comments behind and directly above it in the source."""
+    """Return field -> comment, from the comments behind and directly above the field in the source."""
     if not (isinstance(model, type) and issubclass(model, BaseModel)) or model.__module__.startswith(
         "pydantic"
     ):

@@ -1,7 +1,7 @@
 """Writes the pooled variance of each metric between seeds, from the records of results/mini.
 
 python tools/seed_variance.py            # writes src/speechllm_bench/evaluation/seed_variance.json
-python tools/seed_variance.py --check    # fails where the file is not that of the records
+python tools/seed_variance.py --check    # fails if the file differs from the records
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ PROJECT = Path(__file__).resolve().parents[1]
 RECORDS = PROJECT / "results" / "mini" / "runs"
 FILE = PROJECT / "src" / "speechllm_bench" / "evaluation" / "seed_variance.json"
 LEAST_SYSTEMS = 5
-"""A metric that fewer systems have several seeds of has no pooled variance."""
+"""Least number of systems with several seeds that a metric needs for a pooled variance."""
 
 System = dict[int, dict]
-"""A system's runs by seed: digest, stages, items and metrics."""
+"""Seed -> run of a system: digest, stages, items and metrics."""
 
 
 def systems(records: Path = RECORDS) -> dict[str, System]:
-    """The trained systems with two seeds or more, by their configuration without the seed."""
+    """Return the trained systems with two or more seeds, by their configuration without the seed."""
     found: dict[str, System] = {}
     for file in sorted(records.glob("*/run.json")):
         record = json.loads(file.read_text("utf-8"))
@@ -41,7 +41,10 @@ def systems(records: Path = RECORDS) -> dict[str, System]:
 
 
 def pool(found: dict[str, System]) -> dict:
-    """What the file holds. The pooled variance is the mean of the systems' own, by degrees of freedom."""
+    """Return the content of the file.
+
+    A pooled variance is the systems' mean, weighted by degrees of freedom.
+    """
     tables: dict[str, dict] = {"own": {}, "other": {}}
     for audio, table in tables.items():
         heard = [runs for runs in found.values() if _first(runs)["config"]["evaluation"]["audio"] == audio]
@@ -60,9 +63,9 @@ def pool(found: dict[str, System]) -> dict:
 
 
 def _share(found: dict[str, System], own: dict) -> float:
-    """The share of the variance of F1 that two evaluations of one training do not have in common.
+    """Return the share of the variance of F1 that two evaluations of one training do not have in common.
 
-    Half the pooled variance of their difference over that of one evaluation.
+    It is half the pooled variance of their difference, divided by the variance of one evaluation.
     """
     heard = [r for r in found.values() if _first(r)["config"]["evaluation"]["audio"] == "own"]
     differences = []

@@ -1,8 +1,8 @@
-"""Writes what a profile's numbers need elsewhere: its corpus as clips, and its test turns.
+"""Writes the files of a profile that other machines need: its corpus as clips, and its test turns.
 
     python tools/ship.py small
 
-Run it where the profile's corpus has been spoken. What runs have trained is shipped as it lies:
+Run it on the machine where the profile's corpus was synthesized. Trained weights are shipped as they are:
 `git add --force results/small/stages/DIGEST`.
 """
 
