@@ -86,7 +86,7 @@ class Measured:
 
 def main() -> None:
     if not torch.cuda.is_available():
-        sys.exit("there is no GPU here, and nothing else bears these models")
+        sys.exit("there is no GPU here, and these models need one")
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         for study, variant in VARIANTS:

@@ -162,8 +162,8 @@ ERROR = {"output_type": "error", "ename": "ValueError", "evalue": "", "traceback
         ),
         ([cell(), cell(None, "pending")], ENDED, "code cell 2 never ran: its kernel died"),
         ([cell(outputs=[ERROR]), cell(2)], ENDED, "code cell 1 holds an error (ValueError)"),
-        ([cell()], ENDED | {"exception": True}, "papermill did not end well"),
-        ([cell()], ENDED | {"end_time": None}, "papermill did not end well"),
+        ([cell()], ENDED | {"exception": True}, "papermill stopped with an error or did not finish"),
+        ([cell()], ENDED | {"end_time": None}, "papermill stopped with an error or did not finish"),
     ],
 )
 def test_a_notebook_that_did_not_run_to_its_end_is_found(home, cells, papermill, fault):

@@ -51,7 +51,7 @@ def told(capsys):
         ("run", "the following arguments are required: study, variant"),
         (
             "study adapter_size --profil mini",
-            "'study' does not know --profil mini; it knows --help",
+            "'study' has no argument --profil mini; its options are --help",
         ),
         ("study adapter_size --profile big", "there is no profile 'big'; the profiles are: mini, paper,"),
         ("study adapter_size --seeds 0,x", "'x' is not a seed; seeds are whole numbers from 0"),

@@ -39,7 +39,7 @@ def renewed(notebook: dict, template: dict[str, list[str]]) -> dict:
 def new(name: str) -> dict:
     """Return a notebook for a study, from the template and the study's title and paper."""
     if (file := catalogue.study_files().get(name)) is None:
-        sys.exit(f"there is no study '{name}'; a notebook is of a study in experiments/")
+        sys.exit(f"there is no study '{name}'; name a study of experiments/")
     study = experiments.load_study(file)
     text = TEMPLATE.read_text("utf-8")
     for mark, value in ((STUDY, name), (TITLE, study.title), (PAPER, study.paper)):

@@ -44,7 +44,7 @@ def test_a_slice_has_the_number_of_a_comparison():
     ("id", "said"),
     [
         (f"{F1}@words=6-7", "has no slice 'words=6-7'; its slices are: words="),
-        ("mini/adapter_size/cnn/A/recall@words=6-9", "a slice has f1 and difference alone, not recall"),
+        ("mini/adapter_size/cnn/A/recall@words=6-9", "a slice has only f1 and difference, not recall"),
         ("mini/adapter_size/mlp/A/verdict@words=6-9", "there is no number"),
         ("mini/adapter_size/mlp-cnn/A/difference@words=6-9", "has no slices"),
     ],

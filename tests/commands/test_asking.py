@@ -216,8 +216,8 @@ def test_a_hub_that_does_not_take_it_is_told_in_a_sentence(trained, hub, monkeyp
         assert sentence.startswith("speechllm-bench: ")
         return sentence
 
-    assert told("lora").endswith("'lora' is no repository of a hub; write owner/model")
-    assert told("a/b/c").endswith("'a/b/c' is no repository of a hub; write owner/model")
+    assert told("lora").endswith("'lora' is not the name of a hub repository; write owner/model")
+    assert told("a/b/c").endswith("'a/b/c' is not the name of a hub repository; write owner/model")
     monkeypatch.setenv("HF_TOKEN", "another")
     assert told("someone/lora").endswith("you are not logged in; run `hf auth login`")
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")

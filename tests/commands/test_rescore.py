@@ -71,7 +71,7 @@ def test_a_score_becomes_that_of_today_and_then_stays(home, task):
     runs.write_json(home / "today.json", today)
     assert text == (home / "today.json").read_text()  # in the same order as well
     assert (first.changed, first.same) == ((0, 1) if text == before else (1, 0))
-    assert str(rescore.rescore_runs("mini")) == "1 scores: 0 brought up to date, 1 were so before"
+    assert str(rescore.rescore_runs("mini")) == "1 scores: 0 updated, 1 already up to date"
     assert (folder / "score.json").read_text() == text
     kept = json.loads(before)
     assert older(json.loads(text)) == kept
@@ -106,18 +106,18 @@ def changed(score: dict, *keys, value):
     [
         (("metrics", "f1", "value"), 0.3, "metrics f1 value is 0.3, not 0.0"),
         (("metrics", "f1", "value"), 2e-12, "metrics f1 value is 2e-12, not 0.0"),
-        (("metrics", "slu_f1", "high"), "1", "metrics slu_f1 high is another"),
-        (("totals", "exact_match"), [0, 1], "totals exact_match is another"),
+        (("metrics", "slu_f1", "high"), "1", "metrics slu_f1 high differs"),
+        (("totals", "exact_match"), [0, 1], "totals exact_match differs"),
         (("sums", "slu_f1", 1, 2), 7, "sums slu_f1 2 3 is 7, not 0.0"),
-        (("speakers", 0), "s7", "speakers 1 is another"),
+        (("speakers", 0), "s7", "speakers 1 differs"),
         (("n",), 3, "n is 3, not 2"),
-        (("items",), "0", "items is another"),
-        (("error_kinds", "missed"), True, "error_kinds missed is another"),
+        (("items",), "0", "items differs"),
+        (("error_kinds", "missed"), True, "error_kinds missed differs"),
         (("versions", "exact_match"), 2, "versions exact_match is 2, not 1"),
-        (("metrics", "accuracy"), {}, "metrics is another"),
-        (("metrics",), [], "metrics is another"),
-        (("sums",), None, "sums is another"),
-        (("more",), 1, "more is another"),
+        (("metrics", "accuracy"), {}, "metrics differs"),
+        (("metrics",), [], "metrics differs"),
+        (("sums",), None, "sums differs"),
+        (("more",), 1, "more differs"),
     ],
 )
 def test_a_score_that_differs_from_its_predictions_is_told_and_left(home, keys, value, told):
@@ -137,7 +137,7 @@ def test_a_score_that_lacks_a_part_is_told(home):
     stored = runs.read_json(folder / "score.json")
     del stored["totals"]
     runs.write_json(folder / "score.json", stored)
-    with pytest.raises(UserError, match="totals is another"):
+    with pytest.raises(UserError, match="totals differs"):
         rescore.rescore_runs("mini")
 
 
@@ -175,8 +175,8 @@ def test_the_command_says_what_it_did(home, capsys):
     store("a", "slots", ANSWERS["slots"])
     assert cli.main(["rescore", "--profile", "mini"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "0 scores: 0 brought up to date, 0 were so before",
-        "1 scores: 1 brought up to date, 0 were so before",
+        "0 scores: 0 updated, 0 already up to date",
+        "1 scores: 1 updated, 0 already up to date",
     ]
 
 

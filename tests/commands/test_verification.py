@@ -144,7 +144,7 @@ def test_a_number_is_verified_from_runs_made_again(made_again, stored, capsys):
 def test_what_cannot_be_verified_is_told(made_again, stored, monkeypatch, capsys):
     monkeypatch.setattr(runner, "run_missing", lambda plan, jobs: runner.Outcome((), ({"run": "x"},), 1.0))
     for id, told in {
-        "mlp-cnn/A/p": "has no interval to land in",
+        "mlp-cnn/A/p": "has no interval to compare with",
         "cnn/A/f1": "cannot be verified: not all of its runs could be made again",
     }.items():
         assert cli.main(["verify", f"mini/adapter_size/{id}"]) == 2

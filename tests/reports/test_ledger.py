@@ -160,5 +160,5 @@ def test_reports_of_one_study_and_of_smoke_leave_it_as_it_is(suite):
 def test_an_entry_of_another_paper_is_refused(tmp_path):
     file = tmp_path / "claims.yaml"
     file.write_text("papers: {a: A}\nfigures: []\nclaims: [{id: c, paper: b, claim: It is., tested: []}]\n")
-    with pytest.raises(UserError, match="entries are of b, which is not among papers: a"):
+    with pytest.raises(UserError, match="an entry names paper b, which is not among papers: a"):
         load_yaml(ledger.Ledger, file)

@@ -120,7 +120,7 @@ def test_a_tracker_that_does_not_start_is_one_sentence(suite, monkeypatch):
 
 def test_unknown_and_missing_trackers_are_refused_before_anything_starts(suite, monkeypatch, capsys):
     assert cli.main(["run", "adapter_size", "mlp", "--track", "aim"]) == 2
-    assert "'aim' is no tracker; there are tensorboard, wandb, mlflow" in capsys.readouterr().err
+    assert "'aim' is not a tracker; the trackers are tensorboard, wandb, mlflow" in capsys.readouterr().err
     monkeypatch.setattr(arguments.importlib.util, "find_spec", lambda name: None)
     assert cli.main(["run", "adapter_size", "mlp", "--track", "mlflow"]) == 2
     assert "needs its package; `pip install 'speechllm-bench[mlflow]'`" in capsys.readouterr().err

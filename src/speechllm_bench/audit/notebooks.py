@@ -51,7 +51,7 @@ def fault(file: Path) -> str | None:
         if source and count is None:
             marked = f", though it is marked {state}" if state == "completed" else ""
             return f"code cell {number} never ran{marked}: its kernel died or was stopped"
-    return "papermill did not end well" if unfinished else None
+    return "papermill stopped with an error or did not finish" if unfinished else None
 
 
 def _status(file: Path) -> str | None:

@@ -79,7 +79,7 @@ def check_papers(files: Sequence[Path]) -> Checked:
                 causes = "; ".join(map(str, stale))
                 found.append(Fault(file, number, f"{id} is stale ({causes}); run and report it again"))
             elif macro and sliced.SIGN in id:
-                said = f"{id} is of a slice, which numbers.tex has not; write it with its id in a comment"
+                said = f"{id} is of a slice, and numbers.tex has none; write it with its id in a comment"
                 found.append(Fault(file, number, f"{said}: {cited.cell.shown}"))
             elif macro is None:
                 wrong = _literal(cited.cell, body)

@@ -41,7 +41,7 @@ def _of(number: Number, pattern: str) -> list[Number]:
     main, baseline = known.metrics(row.name)[0], known.study.baseline
     differs = number.column == "difference" and row.name != baseline
     if number.column != main and not differs:
-        raise UserError(f"a slice has {main} and difference alone, not {number.column}: {number.id}")
+        raise UserError(f"a slice has only {main} and difference, not {number.column}: {number.id}")
     slices = known.slices(row.name)
     found = [one for one in slices if fnmatch.fnmatchcase(one, pattern)]
     if not found:

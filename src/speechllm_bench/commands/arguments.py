@@ -36,7 +36,9 @@ class Parser(argparse.ArgumentParser):
             command = self.commands.choices[chosen.name_of_command]
             options = [o for a in command._actions for o in a.option_strings if o.startswith("--")]
             known = ", ".join(options)
-            raise UserError(f"'{chosen.name_of_command}' does not know {' '.join(unknown)}; it knows {known}")
+            raise UserError(
+                f"'{chosen.name_of_command}' has no argument {' '.join(unknown)}; its options are {known}"
+            )
         return chosen
 
 
@@ -59,7 +61,9 @@ def name_list(text: str) -> list[str]:
 def trackers(text: str) -> list[str]:
     chosen = name_list(text)
     if unknown := [name for name in chosen if name not in TRACKERS]:
-        raise argparse.ArgumentTypeError(f"'{unknown[0]}' is no tracker; there are {', '.join(TRACKERS)}")
+        raise argparse.ArgumentTypeError(
+            f"'{unknown[0]}' is not a tracker; the trackers are {', '.join(TRACKERS)}"
+        )
     return chosen
 
 

@@ -109,7 +109,7 @@ class Model:
         task, style = self.config.evaluation.task, self.config.prompt
         if task != slots.NAME and task not in FORMS:
             if asked:
-                raise UserError(f"{self.run.name} answers the task {task} alone, and takes no slots")
+                raise UserError(f"{self.run.name} answers only the task {task} and takes no slots")
             types = corpora.slot_types(self.config.corpus.name)
             return questions.evaluation_example(_utterance(""), types, task, style=style)
         names = list(map(_slot, asked))

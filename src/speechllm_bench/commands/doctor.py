@@ -85,7 +85,7 @@ def _package_line(package: str) -> str:
     try:
         return f"{_mark(True)} {package:22} {version(package)}"
     except PackageNotFoundError:
-        return f"{_mark(False)} {package:22} speaks a voice: `pip install 'speechllm-bench[small]'`"
+        return f"{_mark(False)} {package:22} needed for voices: `pip install 'speechllm-bench[small]'`"
 
 
 def profile_lines(name: str) -> list[str]:
@@ -214,4 +214,4 @@ def _espeak() -> str:
     try:
         return espeak_version()
     except (ImportError, OSError, UserError) as error:
-        return f"MISSING ({error}); `pip install espeakng-loader` brings it"
+        return f"MISSING ({error}); `pip install espeakng-loader` installs it"

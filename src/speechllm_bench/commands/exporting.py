@@ -67,7 +67,7 @@ def publish(run: Run, name: str) -> str:
     if constants.is_offline_mode():
         raise UserError(f"{name} cannot be written: HF_HUB_OFFLINE is set; unset it and start again")
     if "/" not in name:
-        raise UserError(f"'{name}' is no repository of a hub; write owner/model")
+        raise UserError(f"'{name}' is not the name of a hub repository; write owner/model")
     hub = HfApi()
     with tempfile.TemporaryDirectory() as made:
         folder = export(run, Path(made) / "export", place=name)
@@ -76,11 +76,11 @@ def publish(run: Run, name: str) -> str:
             message = f"{run.name}, run {run.digest}"
             hub.upload_folder(repo_id=name, folder_path=folder, commit_message=message)
         except HFValidationError:
-            raise UserError(f"'{name}' is no repository of a hub; write owner/model") from None
+            raise UserError(f"'{name}' is not the name of a hub repository; write owner/model") from None
         except HfHubHTTPError as error:
             code = error.response.status_code
             why = "you are not logged in; run `hf auth login`" if code == 401 else f"it answers {code}"
-            raise UserError(f"{hub.endpoint} does not take {name}: {why}") from None
+            raise UserError(f"{hub.endpoint} refuses {name}: {why}") from None
         except (HTTPError, OSError) as error:  # connection errors
             raise UserError(f"{hub.endpoint} is not reached ({error}); try again once it is") from None
     return str(address)

@@ -33,7 +33,7 @@ class Outcome:
 
     def __str__(self) -> str:
         n = self.changed + self.same
-        return f"{n} scores: {self.changed} brought up to date, {self.same} were so before"
+        return f"{n} scores: {self.changed} updated, {self.same} already up to date"
 
 
 def rescore_runs(profile: str) -> Outcome:
@@ -124,7 +124,7 @@ def _unlike(stored, fresh, where: str) -> Iterator[str]:
         if not math.isclose(stored, fresh, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
             yield f"{where} is {stored}, not {fresh}"
     elif stored != fresh:
-        yield f"{where} is another"
+        yield f"{where} differs"
 
 
 def _number(value: object) -> bool:

@@ -126,9 +126,9 @@ def verify_number(number: Number, n_jobs: int | None = None, tell: Callable[[str
 
     row, profile = number.row, number.profile
     if number.cell.low is None:
-        raise UserError(f"{number.id} has no interval to land in; name a metric or a difference")
+        raise UserError(f"{number.id} has no interval to compare with; name a metric or a difference")
     if stale := why.causes(profile, row):
-        raise UserError(f"{number.id} is stale ({'; '.join(map(str, stale))}); report it anew first")
+        raise UserError(f"{number.id} is stale ({'; '.join(map(str, stale))}); report it again first")
     study = studies.load(row.study, profile)[0]
     beside = study.baselines if number.column == "difference" and row.table == row.study else ()
     names = list(dict.fromkeys([*why.variants_of(study, row), *beside]))

@@ -269,7 +269,7 @@ class Comparing:
         if slice_ == ALL:
             return score.contrast(scores, weights, metric)
         if metric != score.main_metric(scores[0][0]):
-            raise UserError(f"a slice has the main metric alone, {score.main_metric(scores[0][0])}")
+            raise UserError(f"a slice has only the main metric, {score.main_metric(scores[0][0])}")
         summed = [stats.stack_seeds([self._answered(one).sums(slice_) for one in some]) for some in systems]
         between = seeds.variance([some[0] for some in scores], weights, metric)
         return stats.contrast(summed, weights, METRICS[metric].rule, score.rng(), between)

@@ -89,7 +89,7 @@ class Ledger(Strict):
         refuse_repeated([entry.id for entry in entries])
         if unknown := sorted({entry.paper for entry in entries} - self.papers.keys()):
             raise ValueError(
-                f"entries are of {unknown[0]}, which is not among papers: {', '.join(self.papers)}"
+                f"an entry names paper {unknown[0]}, which is not among papers: {', '.join(self.papers)}"
             )
         return self
 
@@ -200,7 +200,7 @@ def _measured(figure: ReportedFigure, key: str, profile: str, rows: Mapping[str,
     low, high = (cell.value if end is None else end for end in (cell.low, cell.high))
     to = figure.value if figure.to is None else figure.to
     if low is None or high is None:
-        raise ValueError(f"{key} is no number")
+        raise ValueError(f"{key} is not a number")
     side = "above" if low > to else "below" if high < figure.value else "as reported"
     return about | {"verdict": side}
 

@@ -95,7 +95,7 @@ def _assets(folder: Path) -> list[Path]:
         content = package.joinpath("vendor", library["file"]).read_bytes()
         if sha256(content).hexdigest() != library["sha256"]:
             raise UserError(
-                f"{library['file']} is not {library['package']} {library['version']}; check it out anew"
+                f"{library['file']} is not {library['package']} {library['version']}; check it out again"
             )
         for name in (library["file"], library["licence_file"]):
             written.append(folder / "vendor" / name)
