@@ -65,6 +65,6 @@ def test_a_paper_may_cite_a_slice_in_a_comment(tmp_path: Path, capsys):
     assert len(check.check_papers([paper]).faults) == 1
     paper.write_text(rf"\bench{{{id}}}")
     (fault,) = check.check_papers([paper]).faults
-    assert "numbers.tex has not" in fault.said
+    assert "numbers.tex has none" in fault.said
     assert cli.main(["why", id]) == 0
     assert id in capsys.readouterr().out
