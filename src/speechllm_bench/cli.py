@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def prepare(chosen: argparse.Namespace) -> None:
-    """Make corpus and frames for the named run, else for the baseline of the (first headline) study."""
+    """Make corpus and frames for a variant (default: baseline) of a study (default: first headline study)."""
     from speechllm_bench.planning import studies
     from speechllm_bench.running import jobs, runner
 

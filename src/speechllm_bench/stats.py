@@ -248,7 +248,7 @@ def _drawn_sums(
 ) -> Iterator[np.ndarray]:
     """Yield summed counts of drawn speakers, in blocks (size, n_seeds, systems, all k).
 
-    test_sets: for each the sums (n_seeds, n_speakers, systems, k).
+    test_sets: the sums (n_seeds, n_speakers, systems, k) of each test set.
     """
     for start in range(0, n_boot, _BLOCK):
         size = min(_BLOCK, n_boot - start)

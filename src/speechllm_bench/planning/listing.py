@@ -127,7 +127,7 @@ def _run(run: Run, seconds: float | None, begun: set[str]) -> dict:
 
 
 def _stage_status(run: Run, digest: str, begun: set[str]) -> str:
-    if places.stage_done(run.profile, digest) or run.status == Status.DONE:  # whose stages may be deleted
+    if places.stage_done(run.profile, digest) or run.status == Status.DONE:  # stages may be gone
         return Status.DONE
     return Status.SHARED if digest in begun else Status.MISSING
 

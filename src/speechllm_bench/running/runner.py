@@ -30,7 +30,7 @@ from speechllm_bench.storage.status import Status
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 20  # between asking a run to stop and killing it
 LOG_SECONDS = 60  # between two progress lines where the output is not a terminal or notebook
-BUSY_SECONDS = 10  # before a run is retried that another runner executes, or one of whose stages it trains
+BUSY_SECONDS = 10  # wait before a retry of a run that another runner executes or trains a stage of
 LEAST_DISK = 2**30  # bytes that must be free
 LOG_LINES = 20  # last lines of a failed run's log that its record keeps
 

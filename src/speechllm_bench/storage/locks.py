@@ -24,7 +24,7 @@ def held(file: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[Non
     if lock is None:
         waiting()
         lock = acquired(file, wait=True)
-    assert lock, "whoever waits gets it"
+    assert lock, "a wait ends with the lock"
     try:
         yield
     finally:

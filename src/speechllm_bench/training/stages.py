@@ -80,7 +80,7 @@ class Data:
 
 def present(store: FrameStore | None) -> FrameStore:
     """Return `store`, which must not be None: the model hears speech or a spoken instruction."""
-    assert store is not None, "frames are asked of what hears alone"
+    assert store is not None, "only speech that is heard has frames"
     return store
 
 
@@ -99,7 +99,7 @@ def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, Pr
         llm = load_llm(config.llm, config.lora, config.precision)
     torch.manual_seed(config.seed)  # again, so that the adapter is the same with LoRA and without
     if config.adapter:
-        assert d_encoder is not None, "an adapter is made for frames"
+        assert d_encoder is not None, "an adapter needs the width of frames"
         embeddings = llm.get_input_embeddings().weight
         norm = mean_norm(embeddings) if config.adapter.scaled else 1.0
         adapter = build_adapter(config.adapter, d_encoder, embeddings.shape[1], norm)
