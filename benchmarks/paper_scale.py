@@ -80,6 +80,8 @@ VARIANTS = [  # study and variant; the last stage is timed
 
 @dataclass(frozen=True)
 class Measured:
+    """Measurements of a training."""
+
     step_seconds: float  # median
     peak_gib: float  # of GPU memory, in training
 
@@ -96,6 +98,7 @@ def main() -> None:
 
 
 def paper_config(study: str, variant: str) -> RunConfig:
+    """Return the configuration of a variant at profile `paper`, seed 0."""
     loaded, profile = load(study, "paper")
     return resolve(profile, loaded.variant(variant), 0)
 
@@ -132,6 +135,7 @@ def build(config: RunConfig, folder: Path):
 
 
 def n_trained(config: RunConfig, model) -> int:
+    """Return the number of parameters that the last stage trains."""
     return sum(p.numel() for p in model.trained_parameters(config.stages[-1].train).values())
 
 
@@ -166,6 +170,7 @@ def write_llm(name: str, folder: Path) -> None:
 
 
 def utterances(config: RunConfig) -> tuple[list[Utterance], list[Utterance]]:
+    """Return the training and validation turns that the timed steps need."""
     n = STEPS * config.stages[-1].batch_size
     return call_centre.utterances("train", n), call_centre.utterances("validation", VALIDATED)
 

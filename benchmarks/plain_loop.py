@@ -48,6 +48,8 @@ paper_scale.WHISPERS["small/whisper"] = (64, 2, 2)
 
 @dataclass(frozen=True)
 class Measured:
+    """Measurements of one implementation."""
+
     examples: float  # per second, in training
     answers: float  # per second, in decoding
     gib: float  # peak GPU memory, in training
@@ -75,12 +77,14 @@ def headline() -> RunConfig:
 
 
 def small(config: RunConfig) -> RunConfig:
+    """Return the configuration at a small size, for a machine without a GPU."""
     adapter = config.adapter.model_copy(update={"width": 64})
     own = {"llm": "small/llm", "encoder": EncoderConfig(path="small/whisper", padding="30s")}
     return config.model_copy(update=own | {"adapter": adapter, "precision": "fp32"})
 
 
 def suite(config: RunConfig, model, tokenizer, data) -> Measured:
+    """Measure the suite: training as in its stages, and decoding in one batch."""
     found = paper_scale.train(config, model, tokenizer, data)
     turns, examples = asked(config, data)
     began = time.perf_counter()
@@ -96,6 +100,7 @@ def suite(config: RunConfig, model, tokenizer, data) -> Measured:
 
 
 def asked(config: RunConfig, data):
+    """Return the first `ANSWERS` training turns and their questions."""
     turns = data.train[:ANSWERS]
     return turns, [
         questions.evaluation_example(u, data.slot_types, "slots", style=config.prompt) for u in turns

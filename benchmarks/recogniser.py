@@ -39,6 +39,7 @@ def scored(turns: list[Utterance], said: dict[str, str]) -> dict:
 
 
 def row(split: str, turns: list[Utterance], said: dict[str, str]) -> list[str]:
+    """Return the table's row of a test set. said: utterance id -> transcript."""
     by_speaker = defaultdict(list)
     for turn in turns:
         by_speaker[turn.speaker].append(turn)

@@ -58,7 +58,7 @@ FOUND_SMALL = {
         "{cascade_c} and the SpeechLLM {speechllm_c}.",
     ),
 }
-"""As `FOUND`, for profile `small`. A sentence after the first is left out where a variant has no number."""
+"""Sentences by study, for profile `small`. All but the first are left out where a variant has no number."""
 
 FOUND = {
     "adapter_size": (

@@ -39,6 +39,7 @@ class Kind:
 
 
 def check_run(folder: Path, quick: bool) -> Iterator[Found]:
+    """Check a run's record and files; unless quick, its curve and its score as well."""
     looked = list(sealed_record(folder / "run.json", "runs: records and files", runs.DELETE_FOLDER))
     yield from looked
     if any(one.wrong for one in looked):
@@ -53,6 +54,7 @@ def check_run(folder: Path, quick: bool) -> Iterator[Found]:
 
 
 def check_stage(folder: Path, quick: bool) -> Iterator[Found]:
+    """Check a stage's record and files."""
     yield from sealed_record(folder / "stage.json", "stages", runs.DELETE_FOLDER)
 
 

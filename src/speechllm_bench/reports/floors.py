@@ -37,6 +37,7 @@ fixed number of distractors, and main metric.
 
 
 def questions_of(evaluation: EvaluationConfig) -> Questions:
+    """Return the questions that an evaluation asks, as the key that a variant shares with its floors."""
     return (
         evaluation.corpus.name if evaluation.corpus else None,
         evaluation.split,

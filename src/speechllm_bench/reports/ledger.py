@@ -79,6 +79,8 @@ class ReportedClaim(Entry):
 
 
 class Ledger(Strict):
+    """The content of `experiments/papers/claims.yaml`."""
+
     papers: dict[str, Prose] = Field(min_length=1)  # paper -> its topic
     figures: list[ReportedFigure]
     claims: list[ReportedClaim]

@@ -35,6 +35,8 @@ DASHES = {marker: _DASHES[i % len(_DASHES)] for i, marker in enumerate(_MARKERS)
 
 
 class Look(NamedTuple):
+    """Label, colour (hex), marker and dash (of matplotlib) of a variant or an axis value."""
+
     label: str
     colour: str
     marker: str

@@ -210,6 +210,7 @@ def changes_display(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def changes_table(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
+    """Return `changes` of these rows for display. rows: from `studies.records`."""
     return changes_display(study, changes(rows))
 
 

@@ -28,6 +28,7 @@ Scores = dict[int, dict]
 
 
 def scores_of(rows: Sequence[Result], variant: str) -> Scores:
+    """Return seed -> score, for the rows of a variant that have one."""
     return {row["seed"]: row["score"] for row in rows if row["variant"] == variant and row["score"]}
 
 

@@ -81,7 +81,7 @@ def named(tasks: Sequence[str]) -> list[str]:
 def refuse_unknown(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
     """Return the chosen columns, each once. UserError, which names the columns, for an unknown one.
 
-    The column of the variant always stands in the table and cannot be chosen.
+    The column of the variant is always shown and cannot be chosen.
     """
     there = [name for name in HEADINGS if name in frame and name != "variant"]
     for name in names:

@@ -61,6 +61,7 @@ def train_tokenizer(recipe: LLMRecipe, utterances: list[Utterance]) -> PreTraine
 
 
 def untrained(recipe: LLMRecipe | SmallerRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """Return the Llama of a recipe with random weights (`recipe.seed`)."""
     torch.manual_seed(recipe.seed)
     model = LlamaForCausalLM(
         LlamaConfig(

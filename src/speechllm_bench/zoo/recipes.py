@@ -207,10 +207,12 @@ BACKBONES = {"llm-mini-base": "llm-mini"} | {name: name for name in RECIPES}
 
 
 def load_recipe(name: str) -> Recipe:
+    """Return a recipe by name. UserError, which names the recipes, for an unknown one."""
     if name not in RECIPES:
         raise UserError(f"the zoo has no recipe '{name}'; choose one of {', '.join(RECIPES)}")
     return load_yaml(RECIPES[name], paths.EXPERIMENTS / "zoo" / f"{name}.yaml")
 
 
 def folder(name: str) -> Path:
+    """Return the folder of a backbone of the zoo."""
     return paths.PROJECT / "zoo" / name

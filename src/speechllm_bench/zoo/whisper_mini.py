@@ -134,6 +134,7 @@ class WhisperCTC(nn.Module):
 
 
 def train_tokenizer(recipe: WhisperRecipe, utterances: list[Utterance]) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE for the decoder on the transcripts of the utterances."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -149,6 +150,7 @@ def train_tokenizer(recipe: WhisperRecipe, utterances: list[Utterance]) -> PreTr
 
 
 def untrained(recipe: WhisperRecipe, tokenizer: PreTrainedTokenizerFast) -> WhisperForConditionalGeneration:
+    """Return the Whisper of a recipe with random weights (`recipe.seed`)."""
     torch.manual_seed(recipe.seed)
     sizes = recipe.model_dump(include=_SIZES)
     config = WhisperConfig(
