@@ -33,6 +33,12 @@ def test_a_wav_comes_back_as_it_was(tmp_path, caplog):
     assert not caplog.records
 
 
+@pytest.mark.parametrize("rate", [1, 500_000])
+def test_a_rate_that_speech_does_not_have_is_refused_before_it_is_resampled(rate):
+    with pytest.raises(UserError, match=f"has a sampling rate of {rate} Hz, outside 4000 to 384000 Hz"):
+        audio.read_audio(wav(tone(16000), rate))
+
+
 @pytest.mark.parametrize("rate", [8000, 44100, 48000])
 def test_another_rate_is_resampled_and_said(rate, caplog):
     read = audio.read_audio(wav(tone(rate), rate))

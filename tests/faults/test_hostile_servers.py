@@ -55,6 +55,14 @@ def test_brackets_without_end_in_an_answer_are_no_answer(serve, tmp_path):  # no
         assert found.answers == [None] and found.rejected
 
 
+@pytest.mark.parametrize("told", ["many", [1], 1e999, -5, None, True])
+def test_tokens_that_are_no_number_count_as_none(serve, tmp_path, told):  # noqa: F811
+    server = serve(lambda request, n: (200, said("{}", prompt_tokens=told)))
+    for _ in range(2):  # from the server, and then as it was kept
+        reply = client(server, tmp_path).ask(ASKED, 0)
+        assert (reply.text, reply.tokens_in, reply.tokens_out) == ("{}", 0, 20)
+
+
 @pytest.mark.parametrize("slow", ["headers", "body"])
 def test_a_byte_now_and_then_is_a_time_out(serve, tmp_path, slow):  # noqa: F811
     ended = threading.Event()

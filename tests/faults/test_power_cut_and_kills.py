@@ -277,7 +277,8 @@ def test_a_killed_notebook_leaves_no_kernel_and_is_not_running(suite, monkeypatc
     content = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
     runs.write_json(suite / "notebooks" / "toy.ipynb", content)
     code = (
-        "from pathlib import Path\nfrom speechllm_bench import notebook\nfrom speechllm_bench.storage import paths\n"
+        "from pathlib import Path\nfrom speechllm_bench import notebook\n"
+        "from speechllm_bench.storage import paths\n"
         f"paths.NOTEBOOKS = Path({str(suite / 'notebooks')!r})\n"
         f"paths.EXPERIMENTS = Path({str(paths.EXPERIMENTS)!r})\n"
         "notebook.execute('toy', {}, 60)"

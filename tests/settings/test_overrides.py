@@ -205,6 +205,11 @@ def test_a_name_in_another_form_is_refused(name):
         (["--set", "a=1", "--set", "a=2"], "--set names 'a' twice"),
         (["--set", "lora.rnk=16"], "--set: unknown key 'lora.rnk' (value 16); allowed here: rank, alpha"),
         (["--set", "seeds=[1]"], "--set: unknown key 'seeds' (value [1]); allowed are paths that begin with"),
+        *(
+            (["--set", f"lora.rank={odd}"], f"--set: key 'lora.rank' has value '{odd}'")
+            for odd in ("2020-13-45", "0x_", "!!float abc", "!!bool abc", "!!timestamp abc")
+        ),
+        (["--set", "lora.rank=\udcff"], "--set lora.rank has a value that is not UTF-8 text"),
         (["--set", "lora.rank=many"], "--set: key 'lora.rank' has value 'many'"),
         (["--set", "labels=" + 200 * "x"], "write a profile that says `extend: smoke`"),
         (["--profile", "big", "--set", "lora.rank=2"], "there is no profile 'big'"),

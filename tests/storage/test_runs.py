@@ -4,6 +4,7 @@ import json
 import math
 import multiprocessing
 import os
+import subprocess
 import time
 
 import pytest
@@ -115,6 +116,13 @@ def test_the_environment_is_plain_json():
     assert record["numerics_version"] == runs.NUMERICS_VERSION
     assert record["libraries"]["numpy"] and record["cores"] >= 1
     assert str(paths.PROJECT) not in json.dumps(record)
+
+
+def test_the_commit_is_this_projects_whatever_repository_git_is_told(monkeypatch, tmp_path):
+    own = runs.environment()["commit"]
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    assert runs.environment()["commit"] == own
 
 
 def test_peak_memory_is_that_of_a_python_process():

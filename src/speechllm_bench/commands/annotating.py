@@ -53,6 +53,6 @@ def annotate(what: Literal["traces", "labels"], named: str, n_turns: int) -> str
         [
             f"{right} of {len(asked)} turns have {what}: {paths.shown(file)}; cost: {annotated.cost}.",
             *(f"rejected, {fault}: {n}" for fault, n in annotated.rejected.most_common()),
-            f"To train on them, write `{what}: {name}` into {where}.",
+            *([f"To train on them, write `{what}: {name}` into {where}."] if right else []),
         ]
     )

@@ -16,6 +16,8 @@ from speechllm_bench.errors import UserError
 SAMPLE_RATE = 16000  # Hz
 SILENCE = 1e-4  # a signal whose peak is below this holds nothing to hear
 
+RATES = 4_000, 384_000  # Hz; a header outside of them lies, and resampling would take hours
+
 log = logging.getLogger(__name__)
 
 
@@ -40,6 +42,10 @@ def read_audio(source: Path | str | bytes, channel: int | None = None) -> np.nda
         raise UserError(f"{name} holds samples that are not numbers: record or export it again")
     if np.abs(mono).max() < SILENCE:
         raise UserError(f"{name} is silent: its peak is below {SILENCE} of full scale; check the recording")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise UserError(
+            f"{name} has a sampling rate of {rate} Hz, outside {RATES[0]} to {RATES[1]} Hz; export it again"
+        )
     if rate != SAMPLE_RATE:
         log.warning("%s is sampled at %d Hz: it is resampled to %d Hz", name, rate, SAMPLE_RATE)
     return resample(mono, rate, SAMPLE_RATE)
@@ -56,7 +62,8 @@ def seconds(file: Path) -> float:
 def _decode(source: Path | str | bytes, name: str) -> tuple[np.ndarray, int]:
     """Samples (n, channels) float32 and their rate."""
     if not isinstance(source, bytes) and not Path(source).is_file():
-        raise UserError(f"{name} does not exist: check the path")
+        why = "is no file" if Path(source).exists() else "does not exist"
+        raise UserError(f"{name} {why}: check the path")
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:

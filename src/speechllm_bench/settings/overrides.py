@@ -29,7 +29,9 @@ def parse(assignments: Iterable[str]) -> Settings:
     for text in assignments:
         key, equals, value = text.partition("=")
         if not equals or not KEY.fullmatch(key):
-            raise UserError(f"--set has the form key=value, as lora.rank=16, got '{text}'")
+            raise UserError(f"--set has the form key=value, as lora.rank=16, got {text!r}")
+        if re.search("[\ud800-\udfff]", value):  # how Python shows bytes of the command line
+            raise UserError(f"--set {key} has a value that is not UTF-8 text: {value!r}")
         if key in found:
             raise UserError(f"--set names '{key}' twice")
         found[key] = _parsed(value)

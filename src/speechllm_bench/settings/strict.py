@@ -74,6 +74,8 @@ def parse_yaml(text: str):
         _refuse_size(node)
         _refuse_repeated_keys(node)
         return loader.construct_document(node)
+    except (ValueError, LookupError, AttributeError) as error:  # PyYAML's own, of 2020-13-45, 0x_, !!bool x
+        raise yaml.YAMLError(f"it holds a value that cannot be read ({error})") from None
     finally:
         loader.dispose()
 

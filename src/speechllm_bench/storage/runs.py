@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage import leftovers, locks, paths
@@ -213,7 +214,7 @@ def _revision() -> dict:
     top = _git("rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != paths.PROJECT.resolve():  # unpacked inside another repository
         return {"commit": None, "uncommitted_changes": None}
-    changes = _git("status", "--porcelain", "--", "src", "experiments", "zoo")
+    changes = _git("status", "--porcelain", "--untracked-files=normal", "--", "src", "experiments", "zoo")
     return {
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": None if changes is None else bool(changes),
@@ -221,10 +222,11 @@ def _revision() -> dict:
 
 
 def _git(*arguments: str) -> str | None:
+    # GIT_DIR, which a git hook sets, would name another repository.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    how: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "timeout": 10}
     try:
-        answer = subprocess.run(
-            ["git", *arguments], cwd=paths.PROJECT, capture_output=True, text=True, check=True, timeout=10
-        )
+        answer = subprocess.run(["git", *arguments], cwd=paths.PROJECT, env=env, **how)
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()

@@ -33,9 +33,9 @@ class WarmStart:
     """The CTC head, targets and losses of a stage.
 
     n_frames: returns the number of encoder frames of an utterance, given its id.
-    left_out: number of turns without a CTC loss, by split. Such a turn has fewer speech tokens than CTC needs,
-    or (validation only) a token that is in no training transcript. Training turns of this kind stay in the
-    batches, so that all adapters see the same batches.
+    left_out: number of turns without a CTC loss, by split. Such a turn has fewer speech tokens than CTC
+    needs, or (validation only) a token that is in no training transcript. Training turns of this kind stay
+    in the batches, so that all adapters see the same batches.
     Raises UserError where no training turn has enough speech tokens.
     """
 

@@ -71,6 +71,24 @@ def test_a_wrong_line_is_told_with_its_place(folder: Path, line: dict, said: str
         own_recordings.utterances("train")
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[" * 100_000, "train.jsonl, line 1: this is no JSON object of one line"),
+        ('{"transcript": "mañana"}'.encode("latin-1"), "train.jsonl is not UTF-8 text; save it as UTF-8"),
+        (None, "train.jsonl is a folder; it must be a file with one JSON object per line"),
+    ],
+)
+def test_a_file_that_holds_no_lines_is_told(folder: Path, content: bytes | None, said: str):
+    if content is None:
+        (folder / "train.jsonl").unlink()
+        (folder / "train.jsonl").mkdir()
+    else:
+        (folder / "train.jsonl").write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        own_recordings.utterances("train")
+
+
 def test_what_is_missing_is_told(folder: Path):
     (folder / "train.jsonl").write_text("from omaha\n")
     with pytest.raises(UserError, match=r"train\.jsonl, line 1: this is no JSON object of one line"):

@@ -166,7 +166,7 @@ class Client:
         told = error.response.text
         for secret in self._secrets():
             told = told.replace(secret, "...")
-        told = " ".join(told.split())[:200]
+        told = "".join(c for c in " ".join(told.split()) if c.isprintable())[:200]
         return (Refused if error.status_code in (400, 413, 422) else UserError)(
             f"{self.where} refuses the request for model '{self.server.model}' with status "
             f"{error.status_code} ({told}); set OPENAI_BASE_URL and OPENAI_MODEL to what there is"
@@ -182,17 +182,26 @@ def _reply(answer: ChatCompletion) -> Reply:
     text = "" if choice.message.content is None else choice.message.content
     if not isinstance(text, str):
         raise TypeError("no text")
-    tokens = (usage and usage.prompt_tokens) or 0, (usage and usage.completion_tokens) or 0
+    tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     return Reply(text, *tokens, kept=False, whole=getattr(choice, "finish_reason", None) != "length")
+
+
+def _count(usage: object, name: str) -> int:
+    """A number of tokens as the server tells it; 0 where it tells none, or something else."""
+    told = getattr(usage, name, 0)
+    return told if type(told) is int and told >= 0 else 0
 
 
 def _kept(file: Path) -> Reply:
     """A reply from disk; UserError where it is damaged."""
     remedy = "delete this file, and the server is asked once more"
     try:
-        return Reply(**sealed.read(file, remedy)["reply"], kept=True)
+        reply = Reply(**sealed.read(file, remedy)["reply"], kept=True)
+        if type(reply.tokens_in) is int and type(reply.tokens_out) is int:
+            return reply
     except (LookupError, TypeError):  # kept before replies had seals
-        raise UserError(f"{file} is damaged; {remedy}") from None
+        pass
+    raise UserError(f"{file} is damaged; {remedy}")
 
 
 def _whole_letters(reply: Reply) -> Reply:

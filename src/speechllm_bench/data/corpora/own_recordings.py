@@ -90,14 +90,19 @@ def _file(split: str) -> Path:
 
 @cache
 def _lines(file: Path) -> list[Line]:
-    with open(file, encoding="utf-8") as lines:
-        return [_line(line, f"{file.name}, line {i}") for i, line in enumerate(lines, 1)]
+    try:
+        with open(file, encoding="utf-8") as lines:
+            return [_line(line, f"{file.name}, line {i}") for i, line in enumerate(lines, 1)]
+    except UnicodeDecodeError:
+        raise UserError(f"{file.name} is not UTF-8 text; save it as UTF-8") from None
+    except IsADirectoryError:
+        raise UserError(f"{file.name} is a folder; it must be a file with one JSON object per line") from None
 
 
 def _line(text: str, where: str) -> Line:
     try:
         return checked(Line, json.loads(text), where)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"{where}: this is no JSON object of one line") from None
 
 
