@@ -11,7 +11,7 @@ from test_tables import row
 
 from speechllm_bench import stats
 from speechllm_bench.evaluation import score
-from speechllm_bench.reports import claims, figures, floors, measured, tables
+from speechllm_bench.reports import claims, figures, floors, levels, measured, tables
 from speechllm_bench.settings.evaluation_config import EvaluationConfig
 from speechllm_bench.settings.experiments import load_study
 from speechllm_bench.settings.reported import ClaimConfig
@@ -23,7 +23,9 @@ def asked(variant, right, seed=0, **evaluation):
     """A row with `right` of 20 answers right, evaluated so."""
     evaluation = EvaluationConfig(**{"split": "A-test", "batch_size": 1, "max_new_tokens": 1} | evaluation)
     made = row(variant, right, seed) | {"profile": "mini"}
-    return made | {"run": SimpleNamespace(config=SimpleNamespace(evaluation=evaluation), stages=())}
+    return made | {
+        "run": SimpleNamespace(config=SimpleNamespace(evaluation=evaluation, stages=()), stages=())
+    }
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def test_a_floor_is_of_the_same_questions_alone(rows):
     assert floors.named(rows, "chance") == "F1, A-test" and floors.named(rows, "mlp") is None
     assert floors.named(rows, "no_audio") == "SLU-F1, A-test"
     few = [*rows, asked("one", 9, distractors=1), asked("c1", 3, answerer="chance_copier", distractors=1)]
-    assert floors.of(few, "one") == ["c1"] and floors.named(few, "c1") == "F1, A-test, 1 distractors"
+    assert floors.of(few, "one") == ["c1"] and floors.named(few, "c1") == "F1, A-test, 1 distractor"
 
 
 def test_who_clears_the_floors(rows):
@@ -126,6 +128,23 @@ def test_figures_have_a_line_a_floor(rows):
     floors.draw_of_table(right, pd.DataFrame({"variant": []}), {})  # a table without floors
     assert len(right.lines) == 2
     plt.close(figure)
+
+
+def test_levels_stand_over_the_floors_of_their_number_of_distractors():
+    rows = [asked(f"context_{c}", 10 + c, context=c, distractors=3) for c in (0, 2)]
+    rows += [asked(f"distractors_{d}", 18 - d, context=2, distractors=d) for d in (5, 1)]
+    rows += [asked(f"w_{d}", 8 - d, answerer="whole_transcript", distractors=d) for d in (1, 3, 5)]
+    rows.append(asked("whole", 2, answerer="whole_transcript"))  # of a number that is drawn
+    left, right = (
+        [line for line in ax.lines if line.get_label() == "floor: whole transcript"]
+        for ax in levels.levels_figure(rows).axes
+    )
+    f1 = {row["variant"]: score.interval([row["score"]], "f1").value for row in rows}
+    assert [line.get_ydata()[0] for line in left] == [pytest.approx(f1["w_3"])]
+    (over,) = right
+    assert list(over.get_xdata()) == [1, 3, 5]
+    assert list(over.get_ydata()) == pytest.approx([f1["w_1"], f1["w_3"], f1["w_5"]])
+    plt.close("all")
 
 
 @pytest.mark.parametrize("file", sorted(paths.EXPERIMENTS.glob("*.yaml")), ids=lambda file: file.stem)

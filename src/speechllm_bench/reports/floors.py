@@ -8,6 +8,7 @@ figures. A claim gets a verdict only above them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -30,20 +31,32 @@ NOT_RUN = Status.MISSING.shown
 BELOW = "‡"
 """Mark of a row that does not clear the floors of its questions."""
 
-Questions = tuple[str | None, str, str, int | None, str]
-"""What a variant and its floors have in common: corpus (None: the training corpus), test set, slot types,
-fixed number of distractors, and main metric.
-"""
+
+class Questions(NamedTuple):
+    """What a floor has to share with a row."""
+
+    split: str
+    corpus: str | None = None  # None: the one that is trained on
+    slot_types: str = "in_domain"
+    distractors: int | None = None  # None: a number that is drawn
+    metric: str = "f1"
+
+    @property
+    def shown(self) -> str:
+        """As "A-test", "B-test, unseen slot types" or "A-test, 3 distractors"."""
+        parts = [self.split]
+        parts += ["unseen slot types"] if self.slot_types == "out_of_domain" else []
+        each = "1 distractor" if self.distractors == 1 else f"{self.distractors} distractors"
+        return ", ".join([*parts, each] if self.distractors is not None else parts)
 
 
 def questions_of(evaluation: EvaluationConfig) -> Questions:
-    """Return the questions that an evaluation asks, as the key that a variant shares with its floors."""
-    return (
-        evaluation.corpus.name if evaluation.corpus else None,
-        evaluation.split,
-        evaluation.slot_types,
-        evaluation.distractors,
-        TASKS[evaluation.task].main.name,
+    return Questions(
+        split=evaluation.split,
+        corpus=evaluation.corpus.name if evaluation.corpus else None,
+        slot_types=evaluation.slot_types,
+        distractors=evaluation.distractors,
+        metric=TASKS[evaluation.task].main.name,
     )
 
 
@@ -89,7 +102,7 @@ def draw(ax: Axes, rows: Sequence[Result], groups: Sequence[tuple[str, str]] = (
     places = groups or [("A-test", "in_domain")]
     found = scored(rows)
     for place, (split, slot_types) in enumerate(places):
-        of_group = found.get((None, split, slot_types, None, "f1"), {})
+        of_group = found.get(Questions(split, slot_types=slot_types), {})
         for answerer, (label, dash) in LINES.items():
             if answerer in of_group:
                 line(ax, of_group[answerer].value, label, dash, place if groups else None)
@@ -102,7 +115,7 @@ def draw_on_validation(ax: Axes, rows: Sequence[Result]) -> Axes:
     """
     found = scored(rows)
     for split, note in (("validation", ""), ("A-test", ", on A-test")):
-        if of_split := found.get((None, split, "in_domain", None, "f1")):
+        if of_split := found.get(Questions(split)):
             for answerer, (label, dash) in LINES.items():
                 if answerer in of_split:
                     line(ax, of_split[answerer].value, label + note, dash)
@@ -147,10 +160,8 @@ def named(rows: Sequence[Result], variant: str) -> str | None:
     metric = TASKS[asked.task].main.name
     if asked.answerer == "model" and metric != "f1":
         return None
-    parts = ["F1" if metric == "f1" else metric, asked.split]
-    parts += ["unseen slot types"] if asked.slot_types == "out_of_domain" else []
-    parts += [f"{asked.distractors} distractors"] if asked.distractors is not None else []
-    return ("SLU-" if asked.answerer == "model" else "") + ", ".join(parts)
+    shown = f"{'F1' if metric == 'f1' else metric}, {questions_of(asked).shown}"
+    return f"SLU-{shown}" if asked.answerer == "model" else shown
 
 
 def sentence(frame: pd.DataFrame) -> str:

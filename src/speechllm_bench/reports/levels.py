@@ -4,7 +4,7 @@ questions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -53,12 +53,13 @@ def levels_figure(rows: Sequence[Result]) -> Figure | None:
     figure, axes = figures.panels(len(AXES), "page")
     for ax, (varied, label), held, colour in zip(axes, AXES.items(), reversed(AXES), COLOURS, strict=True):
         sizes = frame.groupby(held)[varied].transform("size")
-        for level, points in frame[sizes == sizes.max()].sort_values(varied).groupby(held):
+        drawn = frame[sizes == sizes.max()]
+        for level, points in drawn.sort_values(varied).groupby(held):
             bars = [points["f1"] - points["low"], points["high"] - points["f1"]]
             line = f"{level:.0f} {AXES[held]}"
             style = {"marker": "o", "ms": 4, "elinewidth": 1, "capsize": 2, "color": colour}
             ax.errorbar(points[varied], points["f1"], bars, label=line, **style)
-        _draw_floors(ax, rows, varied, held)
+        _draw_floors(ax, rows, None if varied == "distractors" else set(drawn["distractors"].astype(int)))
         ax.set_xlabel(label)
         ax.set_ylabel("F1 (partial match)")
         ax.set_ylim(0, 1.1 * frame["high"].max() or 1)
@@ -67,21 +68,19 @@ def levels_figure(rows: Sequence[Result]) -> Figure | None:
     return figure
 
 
-def _draw_floors(ax: Axes, rows: Sequence[Result], varied: str, held: str) -> None:
-    """Draw the floors of the questions asked. They depend on the number of
-    distractors and not on the context.
+def _draw_floors(ax: Axes, rows: Sequence[Result], levels: Iterable[int] | None) -> None:
+    """The floors of the questions asked: they depend on the number of distractors and on no context.
+
+    levels: numbers of distractors, each a line right across; None: distractors are the axis.
     """
-    drawn = by_level(rows).dropna(subset=list(AXES))
-    found = {
-        asked[2]: of_group
-        for asked, of_group in floors.scored(rows).items()
-        if asked[:2] == ("A-test", "in_domain") and asked[2] is not None
-    }
+    scored = floors.scored(rows)
+    numbers = sorted(n for n in {asked.distractors for asked in scored} if n is not None)
+    found = {n: scored.get(floors.Questions("A-test", distractors=n), {}) for n in numbers}
     for answerer, (label, dash) in floors.LINES.items():
-        known = {level: some[answerer].value for level, some in sorted(found.items()) if answerer in some}
-        if varied == "distractors" and known:
+        known = {level: some[answerer].value for level, some in found.items() if answerer in some}
+        if levels is None and known:
             ax.plot(list(known), list(known.values()), color="0.35", lw=0.9, ls=dash, label=label)
-        for level in drawn[held].unique() if varied == "context" else ():
+        for level in levels if levels is not None else ():
             if level in known:
                 floors.line(ax, known[level], label, dash)
 
