@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +14,11 @@ import pytest
 
 from speechllm_bench import cli, stats
 from speechllm_bench.evaluation import score
-from speechllm_bench.site import build, draws
+from speechllm_bench.planning import studies
+from speechllm_bench.reports import comparing
+from speechllm_bench.reports import study as reports
+from speechllm_bench.site import build, draws, packed, payload, run_answers
+from speechllm_bench.storage import paths
 
 VENDOR = files(build.__package__) / "vendor"
 
@@ -30,6 +36,62 @@ def test_a_site_is_whole_and_kept_where_nothing_changed(answered: Path):
     left.touch()
     assert build.write(["mini"], folder) == page
     assert [file.stat().st_mtime_ns for file in of_runs] == written and not left.exists()
+
+
+def test_each_study_is_told_with_what_is_left(capsys):
+    told = build.Progress({"mini/lora": 9, "mini/sense": 1})
+    told.done("mini/lora")
+    told.done("mini/sense")
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "mini/lora: 1 of 2; about 0 s left" and last == "mini/sense: 2 of 2"
+
+
+def test_marks_are_those_of_the_markdown_tables(answered: Path):
+    reports.write("adapter_size", "mini", draw=False)
+    study, rows = studies.load("adapter_size", "mini")[0], reports.rows_of("adapter_size", "mini")
+    found = payload.runs_of(study, "mini", rows)
+    made = {row["name"]: row for row in payload.study_payload(study, "mini", rows, found)["rows"]}
+    columns = {"F1": "f1", "F1 difference to baseline": "difference"}
+    for name, shown in _marked("adapter_size", columns).items():
+        assert {c: m for c, m in made[name]["marks"].items() if c in columns.values()} == shown
+    assert made["no_audio"]["marks"]["difference"] == "*†"
+    of_claims = [row["marks"] for row in made.values() if row["table"] == "adapter_size_claims"]
+    assert of_claims and not any(of_claims)  # all of two seeds
+
+
+def _marked(table: str, columns: dict[str, str]) -> dict[str, dict[str, str]]:
+    """By variant the marks of some columns of a Markdown table."""
+    lines = (
+        (paths.results("mini") / "tables" / f"{table}.md").read_text("utf-8").split("\n\n")[1].splitlines()
+    )
+    head, *body = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    found = {}
+    for cells in body[1:]:
+        of = {columns[c]: "".join(re.findall("[*†‡]", cell)) for c, cell in zip(head, cells) if c in columns}
+        found[cells[0]] = {column: marks for column, marks in of.items() if marks}
+    return found
+
+
+def test_a_run_and_its_test_set_have_all_counts(answered: Path):
+    """What a run leaves to its test set is there, so that together they have the counts of every slice."""
+    rows = reports.rows_of("adapter_size", "mini")
+    found = payload.runs_of(studies.load("adapter_size", "mini")[0], "mini", rows)
+    reference, one = (comparing.answers_of(o.predictions(), o.config, "mini") for o in found["mlp"])
+    shared = run_answers.of_set(reference)
+    made = run_answers.of_run(one, shared, texts=False)
+    assert any(run_answers.SAME in columns for columns in made["slices"].values())
+    for name in one.counts:
+        pairs = zip(made["slices"][name], shared["columns"][name], strict=True)
+        columns = [other if own == run_answers.SAME else own for own, other in pairs]
+        assert pytest.approx(one.sums(name).sums[0], rel=1e-11) == np.array(columns).T
+
+
+def test_short_doubles_are_right_to_their_last_place():
+    values = np.random.default_rng(0).standard_t(1, 1000)
+    places = np.frombuffer(base64.b64decode(packed.short(values)), np.uint8).reshape(6, -1).T
+    whole = np.zeros((1000, 8), np.uint8)
+    whole[:, 2:] = places
+    assert whole.view("<f8")[:, 0] == pytest.approx(values, rel=1.5e-11)
 
 
 def test_a_folder_with_other_files_is_left_alone(answered: Path, capsys):

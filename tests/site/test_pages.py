@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from speechllm_bench.reports.comparing import answers_of as answered
 from speechllm_bench.reports.comparing import flipped
 from speechllm_bench.reports.stored_runs import predictions
 from speechllm_bench.site import build, payload
-from speechllm_bench.storage import numbers
+from speechllm_bench.storage import numbers, paths
 from speechllm_bench.tasks import METRICS
 
 STUDY = "#/study/mini/adapter_size"
@@ -42,12 +43,13 @@ def test_the_pages_work_from_disk_and_find_our_intervals(browser: Browser, answe
 
     _our_intervals(browser, page)
     _every_rule(browser)
+    _marked(browser, page)
     _sorted_by_a_click(browser, page)
     _cited_by_keyboard(browser, page)
     _flips(browser, page)
 
-    browser.go(page, f"{STUDY}/curves")
-    assert browser.until("document.querySelectorAll('figure svg path').length") > 4
+    _addresses(browser, page)
+    _curves(browser, page)
     browser.go(page, "#/effects")
     assert browser.until("document.querySelectorAll('figure svg circle').length") == len(_claims())
     browser.go(page, "#/about")
@@ -71,6 +73,8 @@ def _our_intervals(browser: Browser, page: Path) -> None:
         _same(shown["no_audio"][1], of_one_seed)
 
     browser.choose("Metric", "f1")
+    assert _of_one_seed(browser) == {"no_audio": ["†", "†"]}
+    assert "† one seed" in browser.evaluate("document.querySelector('p.marks').textContent")
     browser.choose("Slice", SLICE)
     sums = {v: stats.stack_seeds([_answered(v, s).sums(SLICE) for s in (0, 1)]) for v in ("mlp", "cnn")}
     between = seeds.variance([scores[v][0] for v in ("mlp", "cnn")], [1, -1], "f1")
@@ -78,6 +82,79 @@ def _our_intervals(browser: Browser, page: Path) -> None:
     _same(_shown(browser)["mlp"][1], ours)
     n = sum(6 <= len(p.transcript.split()) < 10 for p in _answered("mlp", 0).predictions)
     assert f"{n} turns of 8 speakers" in browser.evaluate("document.querySelector('main').textContent")
+
+
+def _of_one_seed(browser: Browser) -> dict[str, list[str]]:
+    """By variant the marks on Compare, but asterisks, of those that have any."""
+    return browser.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('main tbody tr')].map((row) =>"
+        "[row.querySelector('code').textContent, [...row.querySelectorAll('.mark')].map((m) =>"
+        "m.textContent.replace('*', '')).filter(Boolean)]).filter(([, marks]) => marks.length))"
+    )
+
+
+def _marked(browser: Browser, page: Path) -> None:
+    """Tables have marks and captions, dialogs say what a mark means, and claims say what they claim."""
+    browser.go(page, STUDY)
+    caption = (paths.results("mini") / "tables" / "adapter_size.md").read_text("utf-8").split("\n\n")[0]
+    assert browser.evaluate("document.querySelector('p.caption').textContent") == html.unescape(caption)
+    id = "mini/adapter_size/no_audio/A/f1"
+    number = f"document.querySelector('button[data-id={json.dumps(id)}]')"
+    assert browser.evaluate(f"{number}.querySelector('.mark').textContent") == "†"
+    browser.evaluate(f"{number}.click()")
+    assert "the variance between seeds" in browser.until(
+        "document.querySelector('dialog[open] dl')?.textContent"
+    )
+    browser.press("Escape")
+    claims = "[...document.querySelectorAll('h2')].find((one) => one.textContent === 'Claims of the paper')"
+    told = browser.evaluate(
+        f"(() => {{ let at = {claims}; while (!at.querySelector?.('table')) at = at.nextElementSibling;"
+        "return at.querySelector('table').innerText; })()"
+    )
+    study = studies.load("adapter_size", "mini")[0]
+    assert "Difference" in told and "Verdict" in told and "p (Holm)" in told
+    assert all(claim.claim in told and claim.compared in told for claim in study.claims)
+
+
+def _addresses(browser: Browser, page: Path) -> None:
+    """What is chosen stands in the address; a wrong one is told, and studies can still be chosen."""
+    browser.go(page, f"{STUDY}/compare")
+    browser.choose("Baseline", "linear")
+    browser.choose("Metric", "exact_f1")
+    query = browser.evaluate("location.hash.split('?')[1]")
+    assert "baseline=linear" in query and "metric=exact_f1" in query
+    browser.call("Page.navigate", url="about:blank")
+    browser.call("Page.navigate", url=f"{page.as_uri()}{STUDY}/compare?{query}")
+    browser.until("document.body?.dataset.shown === 'study/mini/adapter_size/compare'")
+    assert browser.evaluate("document.querySelector('[name=Baseline]').value") == "linear"
+    assert browser.evaluate("document.querySelector('[name=Metric]').value") == "exact_f1"
+    browser.evaluate("document.querySelector('button[data-low]').click()")
+    told = "document.querySelector('dialog[open] button[data-form=BibTeX]')"
+    browser.until(f"!!{told}")
+    browser.evaluate(f"{told}.click()")
+    assert "@misc{speechllm_bench," in browser.until("document.querySelector('dialog pre')?.textContent")
+    browser.press("Escape")
+    chosen = "document.getElementById('pick').selectedOptions[0].text"
+    for wrong, study in {"#/study/mini/nothing": 0, "#/nothing": 0, f"{STUDY}/nothing": 1}.items():
+        browser.go(page, wrong)
+        assert f"no page “{wrong[2:]}”" in browser.evaluate("document.querySelector('main').textContent")
+        assert browser.evaluate(chosen) == ("Study …", "adapter_size (mini)")[study]
+
+
+def _curves(browser: Browser, page: Path) -> None:
+    """A line ends where its stage does, and labels of floors lie apart."""
+    browser.go(page, f"{STUDY}/curves")
+    assert browser.until("document.querySelectorAll('figure svg path').length") > 4
+    drawn = (
+        "((lines) => { const at = Bench.charts.curves(lines, [['f1', 'F1']], {a: ['a', '#000000', '']},"
+        " new Set(['a']), []); document.body.append(at); return new Promise((done) => setTimeout(() => {"
+        "done([...at.querySelectorAll('[aria-label=line] path')].length); at.remove(); }, 500)); })"
+    )
+    line = {"variant": "a", "seed": 0, "metric": "f1", "stage": "one", "points": [[0, 0.1], [9, 0.2]]}
+    assert browser.evaluate(f"{drawn}({json.dumps([line, line | {'stage': 'two'}])})") == 2
+    floors = [{"value": value, "label": "f"} for value in (0.20, 0.21, 0.9)]
+    ups = browser.evaluate(f"Bench.charts.apart({json.dumps(floors)}, (v) => 300 - 250 * v).map((f) => f.up)")
+    assert ups == pytest.approx([0, 14 - 2.5, 0])
 
 
 def _every_rule(browser: Browser) -> None:
@@ -107,7 +184,7 @@ def _sorted_by_a_click(browser: Browser, page: Path) -> None:
     browser.evaluate(click)
     down = browser.evaluate(values)
     assert down == sorted(down, reverse=True) and len(set(down)) > 2
-    browser.evaluate(click)
+    browser.evaluate("document.querySelector('th[data-key=\"f1\"]').click()")  # anywhere in the cell
     assert browser.evaluate(values) == down[::-1]
     assert browser.evaluate("document.querySelector('th[data-key=\"f1\"]').ariaSort") == "ascending"
     assert not browser.evaluate("document.querySelector('th[data-key=\"slu_f1\"]')")
@@ -121,6 +198,8 @@ def _cited_by_keyboard(browser: Browser, page: Path) -> None:
     browser.press("ArrowRight")
     id = browser.evaluate("document.activeElement.dataset.id")
     assert id == "mini/adapter_size/cnn/A/difference"
+    reached = "[...document.querySelectorAll('main table')[0].querySelectorAll('tbody [tabindex=\"0\"]')]"
+    assert browser.evaluate(f"{reached}.map((one) => one.dataset.id)") == [id]  # one Tab stop
     browser.press("Enter")
     browser.until("!!document.querySelector('dialog[open] code')")
     number = numbers.find(id)

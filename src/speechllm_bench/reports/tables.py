@@ -6,7 +6,7 @@ records give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -90,8 +90,11 @@ def refuse_unknown(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def headings(frame: pd.DataFrame) -> dict[str, str]:
-    """Return the headings of the columns. With slots the main metric is F1, and the headings name it."""
+def headings(frame: pd.DataFrame | Collection[str]) -> dict[str, str]:
+    """Return the headings of the columns. With slots the main metric is F1, and the headings name it.
+
+    frame: a table, or the names of its columns.
+    """
     return HEADINGS if "f1" in frame else HEADINGS | _OTHER_TASKS
 
 

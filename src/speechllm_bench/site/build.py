@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
-from tqdm import tqdm
-
 from speechllm_bench.cite import bib
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import cells, ledger, stored_runs, study
+from speechllm_bench.reports import cells, ledger, looks, study
 from speechllm_bench.settings.overrides import base_profile
 from speechllm_bench.settings.profiles import known_profiles
 from speechllm_bench.settings.strict import load_yaml
-from speechllm_bench.site import draws, packed, payload, recordings
+from speechllm_bench.site import beside, draws, packed, payload, run_answers
 from speechllm_bench.storage import paths, runs
 from speechllm_bench.storage.numbers import Row
 
-FORMAT = 2  # version of the data format: raise it when the page needs other data
 NOTE = "@NOTE@"  # placeholder in BibTeX entries that the page replaces by ids
-SCRIPTS = ("core", "stats", "cite", "table", "charts", "flips", "study", "claims", "main")
+SCRIPTS = ("core", "stats", "cite", "table", "charts", "flips", "compare", "study", "claims", "main")
 PARTS = ("assets", "audio", "data", "vendor")  # folders in which this module writes every file
 MARKER = ".speechllm-bench-site"  # marks a folder that this module wrote and may overwrite
 
@@ -49,15 +48,24 @@ def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
     rows = {p: {name: study.rows_of(name, p) for name in loaded} for p in names}
     kept = {folder / MARKER, *_assets(folder)}
     sizes: dict[int, int] = {}
+    marked: dict[str, str] = {}
+    told = Progress({f"{p}/{name}": _work(rows[p][name]) for p in names for name in loaded})
     for profile in names:
+        writer = run_answers.Writer(folder, profile)
         for name, found in loaded.items():
-            made = payload.study_payload(found, profile, rows[profile][name])
+            some = payload.runs_of(found, profile, rows[profile][name])
+            made = payload.study_payload(found, profile, rows[profile][name], some)
             for n_speakers, n_seeds in payload.draw_sizes(made):
                 sizes[n_speakers] = max(sizes.get(n_speakers, 1), n_seeds)
             kept |= _put(folder, f"{profile}/{name}", made)
-        kept |= _answers(folder, profile, [row for some in rows[profile].values() for row in some])
+            for row in made["rows"]:
+                marked |= {f"{profile}/{row['key']}/{column}": mark for column, mark in row["marks"].items()}
+            writer.add(some)
+            told.done(f"{profile}/{name}")
+        writer.finish()
+        kept |= writer.kept
     kept |= _draws(folder, sizes)
-    kept |= _put(folder, "index", _index(names, loaded, rows))
+    kept |= _put(folder, "index", _index(names, loaded, rows, marked))
     for old in (old for part in PARTS for old in (folder / part).rglob("*")):
         if old.is_file() and old not in kept:
             old.unlink()
@@ -106,32 +114,25 @@ def _assets(folder: Path) -> list[Path]:
     return written
 
 
-def _answers(folder: Path, profile: str, rows: Sequence[Row]) -> set[Path]:
-    """Write the counts of each run, the answer texts of each row's first seed, and their test turns."""
-    kept, heard, texts = set(), set(), set()
-    sets: dict = {}
-    found: dict = {}
-    for row in rows:
-        if row.table == row.study and (some := stored_runs.alike(stored_runs.runs_of(row, profile))):
-            texts.add(some[0].digest)
-            found |= {one.digest: one for one in some}
-    # The bar is shown at a terminal only. The first build takes a while.
-    for digest, one in tqdm(found.items(), f"answers, {profile}", unit=" runs", disable=None):
-        name = f"{profile}/runs/{digest}"
-        stamp = runs.digest(FORMAT, one.record, one.score["versions"], digest in texts)
-        if not packed.stamped(folder, name, stamp):
-            packed.write(folder, name, payload.answers(one, profile, digest in texts), stamp)
-        kept.add(packed.file(folder, name))
-        if digest in texts:
-            sets.setdefault(payload.turns_name(one), one)
-    of_sets = {name: payload.turns(one) for name, one in sets.items()}
-    for turns in of_sets.values():
-        heard |= set(turns["utterances"])
-    audio = recordings.write(profile, heard, folder)
-    for name, turns in of_sets.items():
-        sound = {"audio": [audio.get(id) for id in turns["utterances"]]}
-        kept |= _put(folder, f"{profile}/turns/{name}", turns | sound)
-    return kept | {folder / name for name in audio.values()}
+def _work(rows: Sequence[Row]) -> int:
+    """Return an estimate of the work for a study: the number of its runs, plus one."""
+    return 1 + len({digest for row in rows for digest in row.runs})
+
+
+class Progress:
+    """Prints each finished study and the estimated time for the others to standard error."""
+
+    def __init__(self, work: Mapping[str, int]):
+        self._left, self._n, self._spent = dict(work), len(work), 0
+        self._start = time.monotonic()
+
+    def done(self, name: str) -> None:
+        """Print that this one is finished."""
+        self._spent += self._left.pop(name)
+        seconds = (time.monotonic() - self._start) * sum(self._left.values()) / self._spent
+        about = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} s"
+        left = f"; about {about} left" if self._left else ""
+        print(f"{name}: {self._n - len(self._left)} of {self._n}{left}", file=sys.stderr, flush=True)
 
 
 def _draws(folder: Path, sizes: Mapping[int, int]) -> set[Path]:
@@ -142,8 +143,8 @@ def _draws(folder: Path, sizes: Mapping[int, int]) -> set[Path]:
     return kept
 
 
-def _index(profiles: Sequence[str], loaded: Mapping, rows: Mapping) -> dict:
-    """Return the data of the first page: the ledger of claims, and the list of studies."""
+def _index(profiles: Sequence[str], loaded: Mapping, rows: Mapping, marked: Mapping[str, str]) -> dict:
+    """What the first page shows: the ledger of claims, and which studies there are; marked: marks by id."""
     entries = load_yaml(ledger.Ledger, ledger.file())
     numbered = {p: {row.key: row for some in rows[p].values() for row in some} for p in profiles}
     judged = ledger.judged(entries, numbered).astype(object)
@@ -157,7 +158,7 @@ def _index(profiles: Sequence[str], loaded: Mapping, rows: Mapping) -> dict:
         "bib": {paper: bib.noted(NOTE, [paper]) for paper in sorted(papers)},
         "claims": judged.where(judged.notna(), None).to_dict("records"),
         "effects": [
-            effect
+            effect | {"marks": marked.get(effect["id"], "")}
             for p in profiles
             for name, found in loaded.items()
             for effect in _effects(p, found, rows[p][name])
@@ -180,6 +181,7 @@ def _about(found, profiles: Sequence[str], rows: Mapping) -> dict:
 def _effects(profile: str, found, rows: Sequence[Row]) -> list[dict]:
     """Return the paired difference of each tested claim of a study."""
     claims = {cells.claim_row([c.better, c.worse, *(c.beyond or ())]): c for c in found.claims}
+    labels = {name: look.label for name, look in looks.of(found).items()}
     lines = []
     for row in rows:
         if row.table == f"{found.study}_claims" and "difference" in row.cells:
@@ -192,6 +194,7 @@ def _effects(profile: str, found, rows: Sequence[Row]) -> list[dict]:
                     "claim": claim.claim,
                     "source": claim.source,
                     "compared": claim.compared,
+                    "shown": beside.compared(claim, labels),
                     "value": cell.value,
                     "low": cell.low,
                     "high": cell.high,

@@ -28,6 +28,6 @@ def of(n_speakers: int, most_seeds: int) -> dict:
         "speakers": n_speakers,
         "n": stats.N_BOOT,
         "times": packed.array(times.astype(np.uint8)),
-        "widths": packed.array(widths),
-        "t": {str(df): packed.array(deepcopy(rng).standard_t(df, stats.N_BOOT)) for df in sorted(freedom)},
+        "widths": packed.short(widths),
+        "t": {str(df): packed.short(deepcopy(rng).standard_t(df, stats.N_BOOT)) for df in sorted(freedom)},
     }

@@ -49,6 +49,16 @@ def array(values: np.ndarray) -> str:
     return base64.b64encode(values.astype(values.dtype.newbyteorder("<")).tobytes()).decode()
 
 
+def short(values: np.ndarray) -> str:
+    """Return an array of doubles in base64, with 6 bytes for each value and a relative error below 1.5e-11.
+
+    The two lowest bytes of the mantissa are rounded off. The bytes of one place stand together, since they
+    compress well.
+    """
+    whole = np.ascontiguousarray(values, "<f8").view("<u8") + np.uint64(1 << 15)
+    return base64.b64encode(whole.view(np.uint8).reshape(-1, 8)[:, 2:].T.tobytes()).decode()
+
+
 def counts(values: np.ndarray) -> Any:
     """Return counts of any shape as nested lists, with whole numbers as int."""
     if np.ndim(values):

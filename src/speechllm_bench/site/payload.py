@@ -7,22 +7,29 @@ from dataclasses import asdict
 
 from speechllm_bench.evaluation import score, seeds, versions
 from speechllm_bench.reports import comparing, looks, stored_runs, tables
-from speechllm_bench.reports.stored_runs import read_curve
+from speechllm_bench.reports.stored_runs import StoredRun, read_curve
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.settings.overrides import base_profile
-from speechllm_bench.site import packed
+from speechllm_bench.site import beside, packed, run_answers
 from speechllm_bench.storage.numbers import Row
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS, Metric
 
 RULES = {"f1", "precision", "recall", "quotient", "rate", "macro", "weighted"}
 """Metric rules that the page can compute (assets/stats.js). Variants with other rules are only in tables."""
+SHOWN_CURVES = ("loss", *MAIN_METRICS)
 FURTHER = {"precision_v2", "recall_v2", "f1_v2"}  # the plain names have the version to show
 
 
-def study_payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
-    """Return all that the page shows of a study at a profile, except single answers."""
+def runs_of(study: Study, profile: str, rows: Sequence[Row]) -> dict[str, list[StoredRun]]:
+    """Return the stored runs of each variant of a study."""
+    return {row.name: stored_runs.runs_of(row, profile) for row in rows if row.table == study.study}
+
+
+def study_payload(
+    study: Study, profile: str, rows: Sequence[Row], found: Mapping[str, list[StoredRun]]
+) -> dict:
+    """Return all that the page shows of a study at a profile, except single answers. found: see `runs_of`."""
     own = [row for row in rows if row.table == study.study]
-    found = {row.name: stored_runs.runs_of(row, profile) for row in own}
     systems, groups, metrics = _systems(own, found)
     shown = looks.of(study)
     order = {name: i for i, name in enumerate(study.variants)}
@@ -32,10 +39,16 @@ def study_payload(study: Study, profile: str, rows: Sequence[Row]) -> dict:
         "title": study.title,
         "question": study.question,
         "paper": study.paper,
-        "baseline": study.baseline,
+        "baselines": study.baselines,
         "smoke": base_profile(profile) == "smoke",
-        "headings": tables.HEADINGS,
-        "rows": [_row(row) for row in sorted(rows, key=lambda row: order.get(row.name, len(order)))],
+        "headings": tables.headings({name for row in own for name in row.cells}),
+        "captions": beside.captions(study, profile, rows),
+        "meanings": beside.MEANINGS,
+        "claims": beside.claims_of(study),
+        "rows": [
+            _row(row) | {"marks": _marks(study, row, found)}
+            for row in sorted(rows, key=lambda row: order.get(row.name, len(order)))
+        ],
         "looks": {row.name: _look(shown[row.name]) for row in own},
         "systems": systems,
         "groups": groups,
@@ -53,36 +66,6 @@ def draw_sizes(made: Mapping) -> Iterator[tuple[int, int]]:
             yield n_speakers, len(system["seeds"])
 
 
-def answers(one: stored_runs.StoredRun, profile: str, texts: bool) -> dict:
-    """Return one run's counts by slice and speaker, and which answers are right. texts: add the answers."""
-    found = comparing.answers_of(one.predictions(), one.config, profile)
-    made = {
-        "slices": {name: packed.counts(found.sums(name).sums[0]) for name in found.counts},
-        "labels": {name: comparing.slice_label(name) for name in found.counts},
-        "turns": found.turns,
-        "right": "".join("01"[bool(right)] for right in found.right),
-    }
-    return made | ({"raw": [p.raw for p in found.predictions]} if texts else {})
-
-
-def turns(one: stored_runs.StoredRun) -> dict:
-    """Return the transcripts and gold answers of the turns in a run's test set."""
-    found = one.predictions()
-    return {
-        "utterances": [p.utterance_id for p in found],
-        "speakers": [p.speaker for p in found],
-        "transcripts": [p.transcript for p in found],
-        "golds": [p.gold for p in found],
-        "asked": [", ".join(p.asked) for p in found],
-    }
-
-
-def turns_name(one: stored_runs.StoredRun) -> str:
-    """Return a name that identifies the questions of a test set and the wording of their answers."""
-    asked = one.config["evaluation"]
-    return "-".join(filter(None, [one.score["items"], asked["task"], asked.get("wording")]))
-
-
 def _look(look: looks.Look) -> tuple[str, str, str]:
     """Return label, colour and dash pattern of a variant's lines."""
     label, colour, _, dash = look
@@ -95,6 +78,12 @@ def _row(row: Row) -> dict:
     del about["made_of"]
     cells = {name: [c.shown, *_ends(c)] for name, c in row.cells.items()}
     return about | {"name": row.name, "cells": cells}
+
+
+def _marks(study: Study, row: Row, found: Mapping[str, list]) -> dict[str, str]:
+    """Return the marks of a row by column."""
+    own = row.table == study.study
+    return beside.of_table(row, found, study.baselines) if own else beside.of_claim(study, row, found)
 
 
 def _ends(cell) -> list:
@@ -129,10 +118,11 @@ def _systems(own: Sequence[Row], found: Mapping[str, list]) -> tuple[dict, list,
             "seeds": [one.seed for one in some],
             "runs": [one.digest for one in some],
             "training": first.stage,
+            "trained": first.record["trained_parameters"] > 0,
             "audio": first.score["audio"],
             "floor": first.config["evaluation"]["answerer"] != "model",
             "metrics": [m.name for m in shown],
-            "turns": turns_name(first),
+            "turns": run_answers.set_name(first),
             "sums": {
                 counts: [packed.counts(one.score["sums"][counts]) for one in some]
                 for counts in dict.fromkeys(m.counts for m in shown)
@@ -161,8 +151,9 @@ def _metric(metric: Metric) -> dict:
 
 
 def _curves(found: Mapping[str, list], profile: str) -> list[dict]:
-    """Return validation curves over examples seen. A training appears once, under the
-    first variant that uses it.
+    """Return validation curves over examples seen, a line for each stage of training.
+
+    A training appears once, under the first variant that uses it.
     """
     lines, seen = [], set()
     for variant, some in found.items():
@@ -173,11 +164,13 @@ def _curves(found: Mapping[str, list], profile: str) -> list[dict]:
                 continue
             seen.add(stages)
             curve = read_curve(file, versions.shown_version(profile))
-            curve = curve[curve["split"] == "validation"]
-            for metric in ("loss", *MAIN_METRICS):
-                points = curve.loc[curve["metric"] == metric, ["examples", "value"]]
-                points = points[points["value"].notna()].values.tolist()
-                if points:
-                    about = {"variant": variant, "seed": one.seed, "metric": metric}
-                    lines.append(about | {"points": [[int(x), float(f"{y:.5g}")] for x, y in points]})
-    return lines
+            curve = curve[(curve["split"] == "validation") & curve["value"].notna()]
+            points: dict[tuple, list] = {}
+            columns = (curve[name].tolist() for name in ("stage", "metric", "examples", "value"))
+            for stage, metric, x, y in zip(*columns, strict=True):
+                points.setdefault((stage, metric), []).append([int(x), float(f"{y:.5g}")])
+            about = {"variant": variant, "seed": one.seed}
+            for (stage, metric), mine in points.items():
+                if metric in SHOWN_CURVES:
+                    lines.append(about | {"metric": metric, "stage": stage, "points": mine})
+    return sorted(lines, key=lambda line: SHOWN_CURVES.index(line["metric"]))

@@ -46,26 +46,43 @@ Bench.charts = (() => {
     }, caption);
   }
 
-  // lines: {variant, seed, metric, points}; a panel a metric. looks: variant -> [label, colour].
+  const BETWEEN = 14; // pixels from one label of a floor to the next
+
+  // Floors with the pixels by which each label is moved up, so that none lies on another; `place` is the scale of y.
+  function apart(floors, place) {
+    let last = Infinity;
+    return [...floors].sort((a, b) => a.value - b.value).map((floor) => {
+      const at = Math.min(place(floor.value), last - BETWEEN), up = place(floor.value) - at;
+      last = at;
+      return { ...floor, up };
+    });
+  }
+
+  // lines: {variant, seed, stage, metric, points}; a panel a metric, all over the same examples, from 0 on. A line ends
+  // where its stage does. looks: variant -> [label, colour].
   // floors: {metric, value, label}; a dashed line each, right across the panel of its metric.
   function curves(lines, metrics, looks, shown, floors) {
     const colour = (variant) => (looks[variant]?.[1] === "#000000" ? "currentColor" : looks[variant]?.[1] ?? "currentColor");
+    const chosen = lines.filter((line) => shown.has(line.variant));
+    const most = d3.max(chosen, (line) => d3.max(line.points, ([examples]) => examples));
     const panels = metrics.map(([metric, label]) => {
-      const points = lines.filter((line) => line.metric === metric && shown.has(line.variant)).flatMap((line) =>
-        line.points.map(([examples, value]) => ({ examples, value, variant: line.variant, seed: line.seed, label: looks[line.variant]?.[0] ?? line.variant })));
+      const points = chosen.filter((line) => line.metric === metric).flatMap(({ variant, seed, stage, points: own }) =>
+        own.map(([examples, value]) => ({ examples, value, variant, seed, stage, label: looks[variant]?.[0] ?? variant })));
       if (!points.length) return null;
-      const under = floors.filter((floor) => floor.metric === metric);
+      const under = floors.filter((floor) => floor.metric === metric), values = [...points, ...under].map((one) => one.value);
+      const height = 306, top = 24, bottom = 42, low = metric === "loss" ? d3.min(values) : Math.min(0, d3.min(values));
+      const y = d3.scaleLinear([low, d3.max(values)], [height - bottom, top]).nice(), labels = apart(under, y);
       return fitting((wide) => Plot.plot({
-        width: Math.min(wide, 620), height: 306, marginLeft: 50, marginRight: 28, marginBottom: 42, style: { background: "transparent", fontSize: "12px" },
-        x: { label: "examples seen", ticks: 5, grid: false }, y: { label, grid: true, zero: metric !== "loss", nice: true },
+        width: Math.min(wide, 620), height, marginLeft: 50, marginRight: 28, marginTop: top, marginBottom: bottom, style: { background: "transparent", fontSize: "12px" },
+        x: { label: "examples seen", ticks: 5, grid: false, domain: [0, most] }, y: { label, grid: true, domain: y.domain() },
         marks: [
           ...[...new Set(points.map((d) => d.variant))].map((variant) => Plot.line(points.filter((d) => d.variant === variant), {
-            x: "examples", y: "value", z: "seed", stroke: colour(variant), strokeWidth: 1.6, strokeDasharray: looks[variant]?.[2] || null,
+            x: "examples", y: "value", z: (d) => `${d.seed}/${d.stage}`, stroke: colour(variant), strokeWidth: 1.6, strokeDasharray: looks[variant]?.[2] || null,
           })),
           Plot.ruleY(under, { y: "value", stroke: "currentColor", strokeOpacity: 0.6, strokeDasharray: "2 3" }),
-          Plot.text(under, { y: "value", text: "label", frameAnchor: "right", textAnchor: "end", dy: -6, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3 }),
+          ...labels.map((floor) => Plot.text([floor], { y: "value", text: "label", frameAnchor: "right", textAnchor: "end", dy: -6 - floor.up, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3, className: "floor" })),
           Plot.dot(points, { x: "examples", y: "value", fill: (d) => colour(d.variant), r: 2 }),
-          Plot.tip(points, Plot.pointer({ x: "examples", y: "value", fill: "var(--paper)", title: (d) => `${d.label}, seed ${d.seed}\n${d.value.toPrecision(3)} after ${d.examples.toLocaleString("en")} examples` })),
+          Plot.tip(points, Plot.pointer({ x: "examples", y: "value", fill: "var(--paper)", title: (d) => `${d.label}, seed ${d.seed}, stage ${d.stage}\n${d.value.toPrecision(3)} after ${d.examples.toLocaleString("en")} examples` })),
         ],
       }), `${label} on validation turns.`);
     });
@@ -80,5 +97,5 @@ Bench.charts = (() => {
     return line.node();
   }
 
-  return { forest, curves, sample };
+  return { apart, forest, curves, sample };
 })();

@@ -13,21 +13,34 @@ Bench.cite = (() => {
     return [...turns, several("seed", row.seeds.length)].join(", ");
   }
 
-  // id -> {id, shown, row, texts}; the study's data is loaded where it is not there yet.
+  // Marks of a number with their meanings, as lines; without any a line less.
+  const meant = (data, marks = "") => [...marks].map((mark) => [mark, data.meanings[mark]]);
+
+  // The same as a sentence below or above a table, of all marks that it has.
+  function legend(data, marks) {
+    const found = Object.keys(data.meanings).filter((mark) => marks.includes(mark));
+    return found.length > 0 && h("p", { class: "quiet small marks" }, found.map((mark) => `${mark} ${data.meanings[mark]}`).join(". "), ".");
+  }
+
+  // The entries of the suite and of the paper, with what is cited and its commits.
+  async function bibtex(data, what, commits) {
+    const { bib } = await load("index"), made = [...new Set(commits)].sort().join(", ");
+    return bib[data.paper].replace("@NOTE@", () => escaped(`Numbers ${what}${made && `; commit ${made}`}`));
+  }
+
+  // id -> {id, shown, row, marks, data, texts}; the study's data is loaded where it is not there yet.
   async function found(id) {
     const [profile, study] = id.split("/"), key = id.slice(profile.length + 1, id.lastIndexOf("/"));
     const data = await load(`${profile}/${study}`), row = data.rows.find((one) => one.key === key);
-    const shown = row.cells[id.slice(id.lastIndexOf("/") + 1)][0];
-    const { bib } = await load("index");
+    const column = id.slice(id.lastIndexOf("/") + 1), shown = row.cells[column][0];
     const commits = row.commits.map((commit) => commit.slice(0, 12)).join(", ");
     const about = [restsOn(row), commits && `commit ${commits}`].filter(Boolean).join("; ");
-    const note = `Numbers ${id}` + (row.commits.length ? `; commit ${[...row.commits].sort().join(", ")}` : "");
     return {
-      id, shown, row,
+      id, shown, row, data, marks: row.marks?.[column] ?? "",
       texts: {
         LaTeX: `${escaped(shown).replaceAll(" [", "~[")} % ${id}`,
         Markdown: `${shown} ([${id}](results/${profile}/tables/${row.table}.md); ${about})`,
-        BibTeX: bib[data.paper].replace("@NOTE@", () => escaped(note)),
+        BibTeX: await bibtex(data, id, row.commits),
       },
     };
   }
@@ -59,19 +72,22 @@ Bench.cite = (() => {
   }
 
   async function show(id) {
-    const { shown, row, texts } = await found(id);
-    open(shown, [
+    const { shown, row, data, marks, texts } = await found(id), [value, range] = parts(shown);
+    open(`${value}${marks}${range}`, [
       ["id", h("code", {}, id)], ["status", row.status], ["rests on", restsOn(row)], ["runs", row.runs.join(", ")],
       ["commits", row.commits.map((commit) => commit.slice(0, 12)).join(", ")], ["machines", row.machines.join("; ")],
+      ...meant(data, marks),
     ], texts);
   }
 
-  // A number as a button that opens it; the interval is set back.
-  function number(id, shown) {
-    const [, value, range] = shown.match(/^(.*?)( \[.*\])?$/);
+  const parts = (shown) => shown.match(/^(.*?)( \[.*\])?$/).slice(1).map((part) => part ?? "");
+
+  // A number as a button that opens it, with its marks; the interval is set back.
+  function number(id, shown, marks = "") {
+    const [value, range] = parts(shown);
     return h("button", { class: "number", type: "button", "data-id": id, title: id, click: () => show(id) },
-      value, range && h("span", { class: "range" }, range));
+      value, marks && h("span", { class: "mark" }, marks), range && h("span", { class: "range" }, range));
   }
 
-  return { found, number, open, show, escaped };
+  return { found, number, open, show, escaped, legend, meant, bibtex };
 })();

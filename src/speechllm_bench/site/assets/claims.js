@@ -66,14 +66,14 @@ Bench.pages = (() => {
   async function effects(state, again) {
     const { effects: all, profiles, studies } = await load("index"), names = Object.keys(profiles).filter((name) => all.some((one) => one.profile === name));
     const profile = names.includes(state.profile) ? state.profile : names[0], mine = all.filter((one) => one.profile === profile);
-    const study = state.study ?? "all", order = state.order ?? "study", verdict = state.verdict ?? "all";
+    const titles = Object.fromEntries(studies.map((one) => [one.study, one.title])), study = state.study ?? "all", order = state.order ?? "study", verdict = state.verdict ?? "all";
     const rows = mine.filter((one) => (study === "all" || one.study === study) && (verdict === "all" || one.verdict === verdict))
-      .map((one) => ({ ...one, label: `${one.study}: ${one.compared}`, kind: kind(one.verdict), about: `${one.claim} (${one.source}): ${one.verdict}` }));
+      .map((one) => ({ ...one, label: `${titles[one.study]}: ${one.shown}`, kind: kind(one.verdict), about: `${one.claim} (${one.source}): ${one.verdict}` }));
     if (order === "effect") rows.sort((a, b) => b.value - a.value);
     const set = (key) => (value) => again({ ...state, [key]: value });
     const columns = [
-      { key: "compared", heading: "Compared", text: true, long: true, of: (row) => row.label, cell: (row) => [h("a", { href: `#/study/${row.profile}/${row.study}` }, row.study), ": ", row.compared] },
-      { key: "difference", heading: "Difference", of: (row) => row.value, cell: (row) => cite.number(row.id, `${Bench.signed(row.value, true)} [${Bench.signed(row.low, true)}, ${Bench.signed(row.high, true)}]`) },
+      { key: "compared", heading: "Compared", text: true, long: true, of: (row) => row.label, cell: (row) => [h("a", { href: `#/study/${row.profile}/${row.study}` }, titles[row.study]), ": ", row.shown, h("br"), h("code", { class: "quiet small" }, row.compared)] },
+      { key: "difference", heading: "Difference", of: (row) => row.value, cell: (row) => cite.number(row.id, `${Bench.signed(row.value, true)} [${Bench.signed(row.low, true)}, ${Bench.signed(row.high, true)}]`, row.marks) },
       { key: "p", heading: "p (Holm)", of: (row) => row.p, cell: (row) => (row.p === null ? "–" : Bench.stats.pShown(row.p)) },
       { key: "verdict", heading: "Verdict", text: true, of: (row) => row.verdict, cell: (row) => pill(row.verdict) },
       { key: "seeds", heading: "Seeds", of: (row) => row.seeds, hidden: true },
@@ -84,7 +84,7 @@ Bench.pages = (() => {
       h("h1", {}, "All effects"),
       h("p", {}, "Each line is the paired difference that tests a claim: better side less worse side, as the paper has them, in the task's main metric, with its 95 % interval. A click opens the number."),
       h("div", { class: "choices" }, choice("Profile", names, profile, set("profile")),
-        choice("Study", [["all", "all studies"], ...studies.map((one) => one.study).filter((name) => mine.some((one) => one.study === name))], study, set("study")),
+        choice("Study", [["all", "all studies"], ...studies.filter((about) => mine.some((one) => one.study === about.study)).map((one) => [one.study, one.title])], study, set("study")),
         choice("Verdict", [["all", "all verdicts"], ...new Set(mine.map((one) => one.verdict))], verdict, set("verdict")),
         choice("Order", [["study", "by study"], ["effect", "by effect"]], order, set("order"))),
       rows.length ? charts.forest(rows, { axis: "difference", least: Bench.stats.LEAST_DIFFERENCE, open: (row) => cite.show(row.id),
@@ -99,7 +99,7 @@ Bench.pages = (() => {
       h("h1", {}, "About these pages"),
       h("p", {}, "They are made from stored records by ", h("code", {}, "make site"), ", and need no server and no network. Intervals on the Compare page are computed by the browser, on the draws that the suite itself makes, and agree with its own to 1e-9."),
       h("h2", {}, "Profiles"), h("dl", {}, Object.entries(profiles).map(([name, one]) => [h("dt", {}, h("strong", {}, name)), h("dd", {}, one.note)])),
-      h("h2", {}, "Keyboard"), h("p", {}, "Tab moves between controls. In a table the arrow keys move between numbers, and Enter opens one. Escape closes it."),
+      h("h2", {}, "Keyboard"), h("p", {}, "Tab moves between controls; a table's numbers are one stop. In a table the arrow keys move between numbers, and Enter opens one. Escape closes it."),
       h("h2", {}, "Libraries"), h("ul", {}, libraries.map((one) => h("li", {}, `${one.package} ${one.version}, licence ${one.licence} (`, h("a", { href: `vendor/${one.licence_file}` }, "text"), ")"))));
   }
 

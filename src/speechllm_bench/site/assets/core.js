@@ -29,6 +29,27 @@ const Bench = (() => {
     waiting.get(name)(unpacked(packed));
   }
 
+  // Doubles of 6 bytes (packed.short): the bytes of a place stand together, and the two least are 0.
+  function doubles(base64) {
+    const short = bytes(base64), n = short.length / 6, whole = new Uint8Array(8 * n);
+    for (let place = 0; place < 6; place++) for (let i = 0; i < n; i++) whole[8 * i + place + 2] = short[place * n + i];
+    return new Float64Array(whole.buffer);
+  }
+
+  // A run's answers, with what all runs on its test set have in common: {slices, labels, turns, right, raw}.
+  async function answers(profile, run, set) {
+    const [own, shared] = await Promise.all([load(`${profile}/runs/${run}`), load(`${profile}/sets/${set}`)]);
+    if (own.whole) return own.whole;
+    const slices = {}, labels = {}, turns = {};
+    for (const [name, found] of Object.entries(own.slices)) {
+      const columns = found.map((column, i) => column || shared.columns[name][i]); // 0: as the set has it
+      slices[name] = columns[0].map((_, speaker) => columns.map((column) => column[speaker]));
+      labels[name] = shared.labels[name] ?? own.labels[name];
+      turns[name] = shared.turns[name] ?? own.turns[name];
+    }
+    return (own.whole = { slices, labels, turns, right: own.right, raw: own.raw });
+  }
+
   // An element: h("a", {href: "#/"}, "text", child, [children]); functions are listeners, null is left out.
   function h(tag, given = {}, ...children) {
     const element = document.createElement(tag);
@@ -61,5 +82,16 @@ const Bench = (() => {
   // The first of some variants that a model answers, or else the first of them.
   const first = (data, names) => names.find((name) => !data.systems[name].floor) ?? names[0];
 
-  return { first, load, received, bytes, h, choice, told, signed, doubles: (text) => new Float64Array(bytes(text).buffer) };
+  // The baseline of some variants: the study's first that is among them, or else the first of them.
+  const base = (data, names) => data.baselines.find((name) => names.includes(name)) ?? first(data, names);
+
+  // The variants of a test set, which is named by its label; the study's first test set for another label.
+  function among(data, label, groups = data.groups) {
+    const group = groups.find((one) => one.label === label) ?? groups[0], place = data.groups.indexOf(group);
+    return { group, names: Object.keys(data.systems).filter((name) => data.systems[name].group === place) };
+  }
+
+  const named = (data, name) => (data.looks[name][0] === name ? name : `${name}: ${data.looks[name][0]}`);
+
+  return { first, base, among, named, answers, load, received, bytes, h, choice, told, signed, doubles };
 })();

@@ -13,15 +13,14 @@ Bench.flips = (() => {
 
   async function view(data, state, again) {
     const place = h("div"), systems = data.systems;
-    const groups = data.groups.map((group, i) => [i, group.label]).filter(([i]) => Object.values(systems).filter((s) => s.group === i).length > 1);
+    const groups = data.groups.filter((group) => Bench.among(data, group.label).names.length > 1);
     if (!groups.length) return h("p", {}, "No two variants of this study answered the same questions.");
-    const group = groups.some(([i]) => i === Number(state.set)) ? Number(state.set) : groups[0][0];
-    const names = Object.keys(systems).filter((name) => systems[name].group === group);
-    const first = names.includes(state.first) ? state.first : names.includes(data.baseline) ? data.baseline : Bench.first(data, names);
+    const { group, names } = Bench.among(data, state.set, groups);
+    const first = names.includes(state.first) ? state.first : Bench.base(data, names);
     const second = names.includes(state.second) && state.second !== first ? state.second : best(data, names, first);
     const kind = KINDS[state.kind] ? state.kind : "gained";
-    const named = names.map((name) => [name, data.looks[name][0] === name ? name : `${name}: ${data.looks[name][0]}`]);
-    const set = (key) => (value) => again({ ...state, set: group, first, second, kind, [key]: value });
+    const named = names.map((name) => [name, Bench.named(data, name)]);
+    const set = (key) => (value) => again({ ...state, set: group.label, first, second, kind, [key]: value });
     const [a, b, turns] = await Promise.all([answers(data, first), answers(data, second), load(`${data.profile}/turns/${systems[first].turns}`)]);
     const places = [...a.right].map((_, i) => i).filter((i) => KINDS[kind][1](a.right[i] === "1", b.right[i] === "1"));
     const count = (test) => [...a.right].filter((_, i) => test(a.right[i] === "1", b.right[i] === "1")).length;
@@ -34,7 +33,7 @@ Bench.flips = (() => {
     }
     put();
     place.append(
-      h("div", { class: "choices" }, choice("Test set", groups, group, set("set")), choice("First", named, first, set("first")),
+      h("div", { class: "choices" }, choice("Test set", groups.map((one) => one.label), group.label, set("set")), choice("First", named, first, set("first")),
         choice("Second", named, second, set("second")),
         choice("Show", Object.entries(KINDS).map(([key, [text, test]]) => [key, `${text} (${count(test)})`]), kind, set("kind"))),
       h("p", { class: "quiet small" }, `An answer is right when nothing is missing and nothing is too much. Answers are of seed ${systems[first].seeds[0]} of `,
@@ -53,7 +52,7 @@ Bench.flips = (() => {
     return names.filter((name) => name !== first && !data.systems[name].floor).sort((a, b) => scored(b) - scored(a))[0] ?? names.find((name) => name !== first);
   }
 
-  const answers = (data, name) => load(`${data.profile}/runs/${data.systems[name].runs[0]}`);
+  const answers = (data, name) => Bench.answers(data.profile, data.systems[name].runs[0], data.systems[name].turns);
 
   function card(turns, i, pairs) {
     return h("article", { class: "turn" },

@@ -1,21 +1,24 @@
 "use strict";
-// Which page the address names: #/, #/effects, #/about, #/study/PROFILE/STUDY/PART. Choices stay while a page is open.
+// Which page the address names: #/, #/effects, #/about, #/study/PROFILE/STUDY/PART. What is chosen on it stands behind
+// a question mark, so that an address shows the same again.
 
 (() => {
   const { h, load } = Bench, main = document.getElementById("main"), pick = document.getElementById("pick");
-  let turn = 0, kept = { address: "", state: {} };
+  let turn = 0;
 
-  async function show(state = {}, keepFocus = false) {
-    const mine = ++turn, parts = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
-    const address = parts.join("/");
-    if (kept.address !== address) kept = { address, state };
-    else if (Object.keys(state).length) kept.state = state;
-    const again = (next) => show(next, true);
+  async function show(keepFocus = false) {
+    const mine = ++turn, [place, query] = location.hash.replace(/^#\/?/, "").split("?"), parts = place.split("/").map(decoded);
+    const address = parts.join("/"), state = Object.fromEntries(new URLSearchParams(query));
+    const again = (next) => {
+      history.replaceState(null, "", `#/${place}?${new URLSearchParams(next)}`);
+      return show(true);
+    };
     const focused = keepFocus ? document.activeElement?.getAttribute("name") : null;
     let made;
     try {
-      if (parts[0] === "study") made = await Bench.study.page(parts[1], parts[2], parts[3], kept.state, again);
-      else made = await (Bench.pages[parts[0] || "claims"] ?? Bench.pages.claims)(kept.state, again);
+      if (parts[0] === "study") made = parts.length < 5 ? await Bench.study.page(parts[1], parts[2], parts[3], state, again) : null;
+      else made = parts.length === 1 && Object.hasOwn(Bench.pages, parts[0] || "claims") ? await Bench.pages[parts[0] || "claims"](state, again) : null;
+      made ??= h("p", { class: "warn" }, `There is no page “${address}”. The pages are named above.`);
     } catch (error) {
       console.error(error);
       made = h("p", { class: "warn" }, `This page cannot be shown: ${error.message}. Make the site again by “make site”.`);
@@ -30,15 +33,20 @@
       const current = link.hash.replace(/^#\/?/, "") === parts[0];
       if (current) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
     }
-    pick.value = parts[0] === "study" ? `${parts[1]}/${parts[2]}` : "";
+    const study = `${parts[1]}/${parts[2]}`;
+    pick.value = parts[0] === "study" && [...pick.options].some((one) => one.value === study) ? study : "";
     document.body.dataset.shown = address || "claims";
     document.body.dataset.turn = String(mine);
+  }
+
+  function decoded(part) {
+    try { return decodeURIComponent(part); } catch { return part; }
   }
 
   async function choices() {
     const { studies, profiles } = await load("index");
     pick.append(h("option", { value: "" }, "Study …"), ...Object.keys(profiles).reverse().map((profile) => h("optgroup", { label: `profile ${profile}` },
-      studies.filter((one) => one.profiles.includes(profile)).map((one) => h("option", { value: `${profile}/${one.study}` }, `${one.study} (${profile})`)))));
+      studies.map((one) => h("option", { value: `${profile}/${one.study}` }, `${one.study} (${profile}${one.profiles.includes(profile) ? "" : ", no runs"})`)))));
     pick.addEventListener("change", () => { if (pick.value) location.hash = `#/study/${pick.value}`; });
   }
 
@@ -60,6 +68,10 @@
     set();
   }
 
+  document.querySelector("a.skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address names a page, and no place on one
+    main.focus();
+  });
   theme();
   window.addEventListener("hashchange", () => show());
   choices().then(() => show());

@@ -1,5 +1,6 @@
 "use strict";
-// A table that sorts by every column, with a choice of columns; arrow keys move between its numbers.
+// A table that sorts by every column, with a choice of columns. Its numbers are one Tab stop together, and arrow keys
+// move between them.
 
 Bench.table = (() => {
   const { h } = Bench;
@@ -11,6 +12,15 @@ Bench.table = (() => {
     let order = sort;
     const place = h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": caption });
     place.addEventListener("keydown", move);
+    place.addEventListener("focusin", (event) => { if (stops().includes(event.target)) stopAt(event.target); });
+
+    const inside = (part) => [...part.querySelectorAll("button, a")];
+    const stops = () => [...place.querySelectorAll("tbody")].flatMap(inside);
+
+    // The one number that Tab reaches.
+    function stopAt(chosen) {
+      for (const one of stops()) one.tabIndex = one === chosen ? 0 : -1;
+    }
 
     function sorted() {
       if (!order) return rows;
@@ -36,26 +46,35 @@ Bench.table = (() => {
       const head = shown.map((column) => h("th", {
         scope: "col", class: kind(column), "data-key": column.key,
         "aria-sort": order?.key === column.key ? (order.down ? "descending" : "ascending") : "none",
-      }, h("button", { type: "button", click: () => sortBy(column) }, column.heading)));
+        click: () => sortBy(column),
+      }, h("button", { type: "button" }, column.heading)));
       const body = sorted().map((row) => h("tr", { class: marked(row) ? "base" : null }, shown.map((column, i) => {
         const content = column.cell ? column.cell(row) : (column.of(row) ?? "–");
-        return i ? h("td", { class: kind(column) }, content) : h("th", { scope: "row", class: column.long ? "long" : null }, content);
+        return i ? h("td", { class: column.long ? "long" : kind(column) }, content) : h("th", { scope: "row", class: column.long ? "long" : null }, content);
       })));
       place.replaceChildren(h("table", {}, h("caption", { class: "hidden" }, caption), h("thead", {}, h("tr", {}, head)), h("tbody", {}, body)));
+      stopAt(stops()[0]);
     }
 
     function move(event) {
       const steps = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] };
       const step = steps[event.key], cell = document.activeElement.closest("td, th"), row = cell?.parentElement;
       if (!step || !cell || cell.closest("thead")) return;
+      const here = inside(cell), beside = here[here.indexOf(document.activeElement) + step[0]];
+      if (here.includes(document.activeElement) && step[0] && beside) return go(beside); // several in one cell
       const all = [...row.parentElement.children];
       let [i, j] = [all.indexOf(row), [...row.children].indexOf(cell)];
       for (;;) {
         [i, j] = [i + step[0], j + step[1]];
         const next = all[i]?.children[j];
         if (!next) return;
-        const button = next.querySelector("button, a");
-        if (button) { event.preventDefault(); button.focus(); return; }
+        const found = inside(next).at(step[0] < 0 ? -1 : 0);
+        if (found) return go(found);
+      }
+
+      function go(target) {
+        event.preventDefault();
+        target.focus();
       }
     }
 
