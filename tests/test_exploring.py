@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from speechllm_bench import exploring
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.exploring import Explorer
@@ -27,6 +28,9 @@ explorer.study.value, explorer.kind.value = "sense_pooling", "all that flipped"
 assert "<table>" in explorer.turn.value
 explorer.file.value = "call.wav"
 explorer.ask.click()
+assert explorer.answer.value.startswith("<p>There is no file call.wav;")
+open("call.wav", "w").close()
+explorer.ask.click()
 print(explorer.answer.value)
 """
 
@@ -43,7 +47,8 @@ def mini(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_notebook_executes_on_stored_records_without_torch(mini: Path):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(CHOICES))
-    done = NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+    where = {"metadata": {"path": str(mini)}}
+    done = NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where).execute()
     (said,) = [out.text for out in done.cells[-1].outputs if out.output_type == "stream"]
     assert said.startswith("<p>The weights of sense_pooling ") and "are not in results" in said
 
@@ -71,6 +76,64 @@ def test_a_study_without_scores_is_told(home: Path):
     assert explorer.turn.value == ""
 
 
+def test_what_was_shown_goes_with_its_study(mini: Path):
+    explorer = Explorer("sense_pooling", "mini")
+    explorer.answer.value = "an answer"
+    assert explorer.curves.value and explorer.curves.layout.display is None
+    explorer.study.value = "fresh_test"
+    assert explorer.said.value.startswith("<p>Study &#x27;fresh_test&#x27; has no scores")
+    shown = (explorer.test_set, explorer.first, explorer.second, explorer.metric, explorer.slice)
+    assert all(dropdown.options == () and dropdown.value is None for dropdown in shown)
+    assert explorer.curves.value == b"" and explorer.curves.layout.display == "none"
+    assert explorer.answer.value == explorer.turn.value == ""
+    explorer.study.value = "sense_pooling"
+    assert explorer.first.value and "Loading" not in explorer.said.value
+
+
+def test_studies_without_scores_are_marked(mini: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(exploring, "without_scores", lambda profile: {"fresh_test"})
+    explorer = Explorer("sense_pooling", "mini")
+    assert ("fresh_test (no scores)", "fresh_test") in explorer.study.options
+    assert ("sense_pooling", "sense_pooling") in explorer.study.options
+
+
+def test_a_slice_is_shown_by_the_main_metric_and_keeps_its_turns(mini: Path):
+    explorer = Explorer("lora", "mini")
+    main = explorer.metric.value
+    explorer.metric.value = "exact_f1"
+    assert "−" in explorer.said.value
+    explorer.slice.value = "words=6-9"
+    assert explorer.metric.value == main and "−" in explorer.said.value
+    assert [value for _, value in explorer.metric.options] == [main]
+    kept = [first for first, _ in explorer._turns]
+    assert kept and all(6 <= len(turn.transcript.split()) < 10 for turn in kept)
+    explorer.slice.value = "slot=callback_number"
+    assert all("callback number" in first.gold for first, _ in explorer._turns)
+    assert "callback_number" not in explorer.turn.value
+    explorer.answer.value = "an answer"
+    explorer.second.value = "cnn"
+    assert explorer.answer.value == ""
+
+
+def test_kinds_of_turns_have_counts_and_one_with_turns_is_chosen(mini: Path):
+    explorer = Explorer("lora", "mini")
+    shown = {value: int(label.rpartition("(")[2].rstrip(")")) for label, value in explorer.kind.options}
+    assert shown == {kind: len(explorer._kinds[kind]) for kind in KINDS} and sum(shown.values()) > 0
+    explorer.second.value = explorer.first.value  # nothing flips
+    assert explorer.kind.value == "both wrong" and "<table>" in explorer.turn.value
+
+
+def test_the_baseline_is_the_studys_first_on_the_test_set(mini: Path):
+    found = Comparing("baselines", "mini")
+    for names in found.test_sets().values():
+        known = [name for name in found.study.baselines if name in names]
+        assert found.baseline(names) == next(iter(known), None)
+        assert all(found.baseline_of(name) == found.baseline(names) for name in names)
+    explorer = Explorer("baselines", "mini")
+    explorer.test_set.value = next(label for label in explorer.test_set.options if label.startswith("B-OOD"))
+    assert explorer.first.value == "speechllm_b_ood"
+
+
 def test_a_file_that_is_named_or_uploaded_is_asked_about(mini: Path):
     explorer = Explorer("sense_pooling", "mini")
     with pytest.raises(UserError, match="name or upload a recording"):
@@ -86,4 +149,7 @@ def test_a_file_that_is_named_or_uploaded_is_asked_about(mini: Path):
     )
     assert explorer._recording() == b"RIFF"
     explorer.file.value = "call.wav"
-    assert explorer._recording() == "call.wav"
+    with pytest.raises(UserError, match="there is no file call.wav"):
+        explorer._recording()
+    (mini / "call.wav").touch()  # beside the results, where the notebook is not
+    assert explorer._recording() == str(mini / "call.wav")

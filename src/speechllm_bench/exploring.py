@@ -11,24 +11,25 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
-import soundfile
 
-from speechllm_bench.data import audio, corpora, synthesis
-from speechllm_bench.data.corpora import shipped
+from speechllm_bench.commands.turn_audio import heard
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import studies
-from speechllm_bench.planning.studies import Run
 from speechllm_bench.reports import looks
-from speechllm_bench.reports.comparing import KINDS, Comparing, slice_label
+from speechllm_bench.reports.comparing import ALL, KINDS, Comparing, Pair, slice_label, without_scores
 from speechllm_bench.settings.profiles import known_profiles
 from speechllm_bench.stats import p_shown, with_interval
 from speechllm_bench.storage import paths
-from speechllm_bench.storage.schema import Prediction
-from speechllm_bench.tasks import METRICS
+from speechllm_bench.tasks import METRICS, slots
+
+DPI = 220  # of the curves, so that they are sharp on a screen of two pixels a point
+_WHOLE = {"description_width": "initial"}  # labels are not cut off
+_WIDE = {"width": "auto", "max_width": "100%"}
 
 
 class Explorer:
@@ -42,21 +43,25 @@ class Explorer:
         self.kind = _dropdown("Turns", list(KINDS))
         self.place = widgets.BoundedIntText(description="Number", min=1, max=1, value=1)
         self.said, self.turn = widgets.HTML(), widgets.HTML()
-        self.curves = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
+        self.curves = widgets.Image(format="png", layout=widgets.Layout(max_width="min(100%, 60rem)"))
         self.hear = widgets.Button(description="Hear the turn", icon="volume-up")
-        self.sound = widgets.VBox()
-        self.file = widgets.Text(description="Recording", placeholder="call.wav", value="")
+        self.sound, self.sound_said = widgets.VBox(), widgets.HTML()
+        self.file = _text("Recording", "call.wav", "22rem")
         self.upload = widgets.FileUpload(description="or upload one", accept="audio/*,.flac,.ogg")
-        self.slots = widgets.Text(description="Slots", placeholder="name: the caller's name, city")
-        self.ask = widgets.Button(description="Ask the second variant", layout=widgets.Layout(width="auto"))
+        self.slots = _text("Slots", "name: the caller's name, city", "32rem")
+        self.ask = widgets.Button(description="Ask the second variant")
+        for button in (self.hear, self.upload, self.ask):
+            button.layout = widgets.Layout(width="auto")
         self.answer = widgets.HTML()
         self._silent = False
         self._found: Any = None  # Comparing, once a study is loaded
+        self._kinds: dict[str, list[Pair]] = {}  # turns by kind
         on = {
             self._load: (self.study, self.profile),
             self._choose_set: (self.test_set,),
             self._choose_variants: (self.first, self.second),
-            self._show_difference: (self.metric, self.slice),
+            self._choose_slice: (self.slice,),
+            self._show_difference: (self.metric,),
             self._choose_kind: (self.kind,),
             self._show_turn: (self.place,),
         }
@@ -73,6 +78,7 @@ class Explorer:
                 self.curves,
                 _row(self.kind, self.place, self.hear),
                 self.turn,
+                self.sound_said,
                 self.sound,
                 _row(self.file, self.upload, self.slots, self.ask),
                 self.answer,
@@ -93,14 +99,22 @@ class Explorer:
             try:
                 act()
             except UserError as error:
-                place = {self._ask: self.answer, self._hear: self.turn}.get(act, self.said)
+                place = {self._ask: self.answer, self._hear: self.sound_said}.get(act, self.said)
                 place.value = _paragraph(f"{str(error)[0].upper()}{str(error)[1:]}.")
 
         return listen
 
     def _load(self) -> None:
         self._found = None
-        self.turn.value, self.curves.value, self.sound.children = "", b"", ()
+        for dropdown in (self.test_set, self.first, self.second, self.metric, self.slice):
+            self._options(dropdown, ())
+        self._options(self.kind, list(KINDS))
+        self.answer.value, self.turn.value, self.sound_said.value, self.sound.children = "", "", "", ()
+        self._show_curves(b"")
+        self.said.value = _paragraph("Loading …")
+        lacking = without_scores(self.profile.value)
+        names = [(f"{n} (no scores)" if n in lacking else n, n) for n in studies.known_studies()]
+        self._options(self.study, names, self.study.value)
         self._found = Comparing(self.study.value, self.profile.value)
         self._options(self.test_set, list(self._found.test_sets()))
         self._choose_set()
@@ -108,20 +122,37 @@ class Explorer:
     def _choose_set(self) -> None:
         names, own = self._found.test_sets()[self.test_set.value], looks.of(self._found.study)
         told = [(f"{name}: {label}" if (label := own[name].label) != name else name, name) for name in names]
-        base = self._found.study.baseline
-        first = base if base in names else self._asked(names)[0]
+        first = self._found.baseline(names) or self._asked(names)[0]
         self._options(self.first, told, first)
         others = [name for name in names if name != first]
         self._options(self.second, told, self._best(others) if others else first)
-        self._options(self.metric, [(METRICS[m].heading, m) for m in self._found.metrics(first)])
-        self._options(self.slice, [(slice_label(s), s) for s in self._found.slices(first)])
         self._choose_variants()
 
     def _choose_variants(self) -> None:
-        self._show_difference()
+        self.answer.value, self.said.value = "", _paragraph("Loading …")
+        second = self._found.slices(self.second.value)
+        slices = [s for s in self._found.slices(self.first.value) if s in second]
+        self._options(self.slice, [(slice_label(s), s) for s in slices], self.slice.value)
         figure = self._found.curves(dict.fromkeys([self.first.value, self.second.value]))
-        self.curves.value = b"" if figure is None else _png(figure)
+        self._show_curves(b"" if figure is None else _png(figure))
+        self._choose_slice()
+
+    def _choose_slice(self) -> None:
+        """Show a slice by the main metric, which is its only one, and the turns in it."""
+        metrics = self._found.metrics(self.first.value)
+        metrics = metrics if self.slice.value == ALL else metrics[:1]
+        self._options(self.metric, [(METRICS[m].heading, m) for m in metrics], self.metric.value)
+        self._show_difference()
+        pair = self.first.value, self.second.value
+        self._kinds = {kind: self._found.turns(*pair, kind, self.slice.value) for kind in KINDS}
+        told = [(f"{kind} ({len(turns)})", kind) for kind, turns in self._kinds.items()]
+        filled = [kind for kind, turns in self._kinds.items() if turns]
+        kept = self.kind.value in filled or not filled
+        self._options(self.kind, told, self.kind.value if kept else filled[0])
         self._choose_kind()
+
+    def _show_curves(self, png: bytes) -> None:
+        self.curves.value, self.curves.layout.display = png, None if png else "none"
 
     def _show_difference(self) -> None:
         chosen = (self.metric.value, self.slice.value)
@@ -129,63 +160,81 @@ class Explorer:
         values = {name: self._found.value(name, *chosen) for name in dict.fromkeys([first, second])}
         lines = [f"{name}: {with_interval(v.value, v.low, v.high)}" for name, v in values.items()]
         if first != second:
-            gap = self._found.difference(first, second, *chosen)
-            lines.append(
-                f"{second} − {first}: {with_interval(gap.value, gap.low, gap.high, '+')}, "
-                f"p {p_shown(gap.p)} before any correction"
-            )
+            lines.append(f"{second} − {first}: {self._gap(first, second, *chosen)}")
         rests = values[first]
         seeds = f"{rests.n_seeds} seed{'s' if rests.n_seeds > 1 else ''}"
         turns = self._found.turns_in(first, self.slice.value)
         lines.append(f"{turns} turns of {rests.n_speakers} speakers, {seeds}; 95 % intervals")
         self.said.value = "".join(map(_paragraph, lines))
 
+    def _gap(self, first: str, second: str, metric: str, slice_: str) -> str:
+        try:
+            gap = self._found.difference(first, second, metric, slice_)
+        except UserError as error:  # the values of both are shown all the same
+            return str(error)
+        return f"{with_interval(gap.value, gap.low, gap.high, '+')}, p {p_shown(gap.p)} before any correction"
+
     def _choose_kind(self) -> None:
-        self._turns = self._found.turns(self.first.value, self.second.value, self.kind.value)
+        self._turns = self._kinds.get(self.kind.value, [])
         self._silent = True
         self.place.max, self.place.value = max(1, len(self._turns)), 1
         self._silent = False
         self._show_turn()
 
     def _show_turn(self) -> None:
-        self.sound.children = ()
+        self.sound.children, self.sound_said.value = (), ""
         if not self._turns:
             self.turn.value = _paragraph("There is no such turn.")
             return
         first, second = self._turns[self.place.value - 1]
         lines = {
             "said": first.transcript,
-            "asked for": ", ".join(first.asked),
+            "asked for": ", ".join(map(slots.spoken_name, first.asked)),
             "wanted": first.gold,
             self.first.value: first.raw,
             self.second.value: second.raw,
-            "turn": f"{self.place.value} of {len(self._turns)}, {first.utterance_id}, by {first.speaker}",
+            "turn": f"{self.place.value} of {len(self._turns)} of {slice_label(self.slice.value)}, "
+            f"{first.utterance_id}, by {first.speaker}",
         }
         self.turn.value = _sheet({name: text for name, text in lines.items() if text})
 
     def _hear(self) -> None:
         if not self._turns:
             raise UserError("there is no turn to hear")
-        config = studies.run(self.study.value, self.first.value, self._seed(), self.profile.value)
-        samples = heard(config, self._turns[self.place.value - 1][0])
+        run = studies.run(self.study.value, self.first.value, self._seed(), self.profile.value)
+        self._tell_sound("The turn is being loaded …")
+        turn = self._turns[self.place.value - 1][0]
+        samples = heard(run, turn, lambda: self._tell_sound("The turn is being spoken …"))
+        self.sound_said.value = ""
         self.sound.children = (widgets.Audio(value=samples, format="wav", autoplay=False, loop=False),)
+
+    def _tell_sound(self, sentence: str) -> None:
+        self.sound.children, self.sound_said.value = (), _paragraph(sentence)
 
     def _ask(self) -> None:
         """Ask the second variant, as `bench.load(...).ask` does, and a cascade if one is trained."""
         from speechllm_bench.commands import asking
 
-        self.answer.value = _paragraph("The model listens …")
+        recording = self._recording()  # a missing one is refused before a model is loaded
+        self.answer.value = _paragraph("The model is being loaded, and listens …")
         model = asking.load(self.study.value, self.second.value, self.profile.value, self._seed())
         wanted = asking.listed(self.slots.value)
         beside = asking.cascade(model.run) if wanted else None
-        found = model.ask(self._recording(), wanted, cascade=beside)
+        found = model.ask(recording, wanted, cascade=beside)
         answers = {one.model: f"{one.raw}  {one.seconds:.2f} s" for one in (found, found.cascade) if one}
-        self.answer.value = _sheet({"heard": found.transcript} | answers)
+        recogniser = Path(model.config.encoder.path).name
+        self.answer.value = _sheet({f"heard by {recogniser}": found.transcript} | answers)
 
     def _recording(self) -> str | bytes:
-        """Return the named file, or the content of the uploaded one. Raises UserError without both."""
+        """Return the named file, or the content of the uploaded one. Raises UserError without both.
+
+        A name is looked for in the notebook's folder and in the folder of the results.
+        """
         if named := self.file.value.strip():
-            return named
+            places = [folder / Path(named).expanduser() for folder in (Path.cwd(), paths.home())]
+            if not (found := next((place for place in places if place.is_file()), None)):
+                raise UserError(f"there is no file {named}; name one by its whole path, or upload it")
+            return str(found)
         if not self.upload.value:
             raise UserError("name or upload a recording: wav, FLAC, Ogg or MP3, up to 30 s")
         return bytes(self.upload.value[0]["content"])
@@ -206,32 +255,12 @@ class Explorer:
         return asked or names
 
     def _options(self, dropdown: widgets.Dropdown, options: Sequence, value: object = None) -> None:
-        """Set the options, names or (label, name) pairs, and choose `value`; None chooses the first."""
-        first = options[0] if isinstance(options[0], str) else options[0][1]
+        """Set the options, names or (label, name) pairs, and choose `value` or else the first of them."""
+        values = [option if isinstance(option, str) else option[1] for option in options]
         self._silent = True
-        dropdown.options, dropdown.value = options, first if value is None else value
+        dropdown.options = options
+        dropdown.value = value if value in values else next(iter(values), None)
         self._silent = False
-
-
-def heard(run: Run, turn: Prediction) -> bytes:
-    """Return a turn as a wav file: the shipped audio, else the recording, else new synthesis.
-
-    Raises UserError for a turn that is not in the corpus.
-    """
-    folder = paths.results(run.profile) / "turns"
-    corpus, split = run.config.corpus, run.config.evaluation.split
-    found = next((u for u in corpora.utterances(corpus).get(split, ()) if u.id == turn.utterance_id), None)
-    if found is None:
-        raise UserError(f"turn {turn.utterance_id} is not in the current corpus {corpus.name}")
-    if (folder / f"{split}.parquet").is_file():
-        samples = shipped.recording(folder)(found)
-    elif recorded := corpora.recording(corpus.name):
-        samples = recorded(found)
-    else:
-        ((_, samples),) = synthesis.speak_all([found], 1, progress=False)
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, audio.SAMPLE_RATE, format="WAV", subtype="PCM_16")
-    return buffer.getvalue()
 
 
 def _with_runs() -> list[str]:
@@ -240,7 +269,12 @@ def _with_runs() -> list[str]:
 
 def _dropdown(label: str, options: Sequence[str] = (), value: str | None = None) -> widgets.Dropdown:
     chosen = value if value in options else next(iter(options), None)
-    return widgets.Dropdown(description=label, options=options, value=chosen)
+    return widgets.Dropdown(description=label, options=options, value=chosen, style=_WHOLE, layout=_WIDE)
+
+
+def _text(label: str, placeholder: str, width: str) -> widgets.Text:
+    layout = widgets.Layout(width=f"min(100%, {width})")
+    return widgets.Text(description=label, placeholder=placeholder, layout=layout, style=_WHOLE)
 
 
 def _row(*parts: widgets.Widget) -> widgets.HBox:
@@ -249,7 +283,7 @@ def _row(*parts: widgets.Widget) -> widgets.HBox:
 
 def _png(figure: plt.Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
     plt.close(figure)
     return buffer.getvalue()
 

@@ -38,8 +38,8 @@ def _of(number: Number, pattern: str) -> list[Number]:
     known = _comparing(row.study, number.profile)
     if row.table != row.study or row.name not in known.runs:
         raise UserError(f"{number.id} has no slices; only variants with scores have them")
-    main, baseline = known.metrics(row.name)[0], known.study.baseline
-    differs = number.column == "difference" and row.name != baseline
+    main, baseline = known.metrics(row.name)[0], known.baseline_of(row.name)
+    differs = number.column == "difference" and baseline is not None and row.name != baseline
     if number.column != main and not differs:
         raise UserError(f"a slice has only {main} and difference, not {number.column}: {number.id}")
     slices = known.slices(row.name)
@@ -48,7 +48,7 @@ def _of(number: Number, pattern: str) -> list[Number]:
         raise UserError(f"{number.id} has no slice '{pattern}'; its slices are: {', '.join(slices[1:])}")
     made = []
     for one in found:
-        gap = known.difference(baseline, row.name, main, one) if differs else None
+        gap = known.difference(baseline, row.name, main, one) if differs and baseline else None
         value = gap or known.value(row.name, main, one)
         rests = replace(row, n=known.turns_in(row.name, one), speakers=value.n_speakers)
         column = f"{number.column}{SIGN}{one}"

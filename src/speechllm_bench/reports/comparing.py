@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -26,9 +26,10 @@ from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, seeds, versions
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import breakdown, figures, looks, stored_runs
+from speechllm_bench.reports import breakdown, figures, floors, looks, stored_runs
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.stored_runs import StoredRun, read_curve
+from speechllm_bench.storage import numbers
 from speechllm_bench.storage.schema import Prediction, SlotType
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS, Metric, slots
 
@@ -59,8 +60,13 @@ class Answered:
     predictions: list[Prediction]
     metric: Metric
     counts: dict[str, np.ndarray]  # slice -> (n_turns, k), zeros for turns outside it
-    turns: dict[str, int]  # slice -> number of turns in it
+    inside: dict[str, np.ndarray]  # slice -> (n_turns,) bool: whether a turn is in it, or wants its slots
     right: np.ndarray  # (n_turns,) bool: nothing missing and nothing extra
+
+    @property
+    def turns(self) -> dict[str, int]:
+        """Return the number of turns in each slice."""
+        return {name: int(self.inside[name].sum()) for name in self.counts}
 
     def sums(self, slice_: str = ALL) -> stats.SpeakerSums:
         """Return the counts of a slice summed over each speaker's turns.
@@ -94,19 +100,19 @@ def answers_of(predictions: Sequence[Prediction], config: dict, profile: str) ->
         whole = np.array([versions.counts(gold, said, version) for gold, said in found], float)
     else:
         whole = np.array(task.count(predictions, parse).counts[task.main.counts], float)
-    counts, turns = {ALL: whole}, {ALL: len(whole)}
+    counts, inside = {ALL: whole}, {ALL: np.ones(len(whole), bool)}
     speakers = [p.speaker for p in predictions]
     lengths, by_voice = list(map(_words, predictions)), list(map(_voice, speakers))
     for slices, names in ((lengths, _WORDS), (by_voice, voices(speakers))):
         for name in names:
-            inside = np.array(slices) == name
-            counts[name], turns[name] = whole * inside[:, None], int(inside.sum())
+            inside[name] = np.array(slices) == name
+            counts[name] = whole * inside[name][:, None]
     if of_slots:
         for name, kept in _slots(found, slot_types).items():
-            counts[name], turns[name] = _of_slots(found, kept, version)
+            counts[name], inside[name] = _of_slots(found, kept, version)
     counts = {name: c for name, c in counts.items() if name == ALL or c[:, 1:].any()}
     parsed = np.array([said is not None for _, said in found])
-    return Answered(list(predictions), task.main, counts, turns, _right(whole, task.main) & parsed)
+    return Answered(list(predictions), task.main, counts, inside, _right(whole, task.main) & parsed)
 
 
 def flipped(a: Answered, b: Answered) -> list[int]:
@@ -128,11 +134,11 @@ def _slots(found: Sequence[tuple], slot_types: Mapping[str, SlotType]) -> dict[s
     return made | {f"slot={slot}": {slot} for slot in sorted(wanted) if wanted[slot] >= LEAST_TURNS}
 
 
-def _of_slots(found: Sequence[tuple], kept: set[str], version: int) -> tuple[np.ndarray, int]:
-    """Return the counts (n_turns, 3) for these slots only, and the number of turns that want one of them."""
+def _of_slots(found: Sequence[tuple], kept: set[str], version: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the counts (n_turns, 3) of these slots, and (n_turns,) whether a turn wants one of them."""
     parts: list[Any] = [[some and breakdown.of_slots(some, kept) for some in pair] for pair in found]
     counts = [versions.counts(gold, said, version) if gold or said else (0, 0, 0) for gold, said in parts]
-    return np.array(counts, float), sum(bool(gold) for gold, _ in parts)
+    return np.array(counts, float), np.array([bool(gold) for gold, _ in parts])
 
 
 def voices(speakers: Collection[str]) -> dict[str, int]:
@@ -196,6 +202,14 @@ class Comparing:
         labels = (f"{self._sets[name]} ({task})" for name, task in zip(firsts, tasks, strict=True))
         return dict(zip(told_apart(labels), groups.values(), strict=True))
 
+    def baseline(self, names: Sequence[str]) -> str | None:
+        """Return the first of the study's baselines that is among some variants. None without any."""
+        return next((name for name in self.study.baselines if name in names), None)
+
+    def baseline_of(self, variant: str) -> str | None:
+        """Return the baseline on a variant's test set. None without any."""
+        return self.baseline(next(names for names in self.test_sets().values() if variant in names))
+
     def metrics(self, variant: str) -> list[str]:
         """Return the metrics of a variant that tables show, main metric first."""
         held = self.runs[variant][0].score
@@ -228,11 +242,14 @@ class Comparing:
             raise UserError(f"{first} and {second} have no seed in common")
         return self._contrast(list(zip(*shared, strict=True)), [1, -1], metric, slice_)
 
-    def turns(self, first: str, second: str, kind: str) -> list[Pair]:
-        """Return the answers of both variants to the turns of one of `KINDS`, from the first seed of each."""
+    def turns(self, first: str, second: str, kind: str, slice_: str = ALL) -> list[Pair]:
+        """Return the answers of both variants to the turns of one of `KINDS`, from the first seed of each.
+
+        slice_: keeps the turns in it. A slice of slots keeps the turns that want one of them.
+        """
         a, b = (self._answered(self.runs[name][0]) for name in (first, second))
         flipped(a, b)  # raises UserError if the questions differ
-        kept = KINDS[kind](a.right, b.right)
+        kept = KINDS[kind](a.right, b.right) & a.inside.get(slice_, a.inside[ALL])
         return [
             pair
             for pair, keep in zip(zip(a.predictions, b.predictions, strict=True), kept, strict=True)
@@ -240,7 +257,7 @@ class Comparing:
         ]
 
     def curves(self, variants: Sequence[str]) -> Figure | None:
-        """Draw loss and main metrics on the validation turns of these variants. None
+        """Draw loss and main metrics on the validation turns of these variants, with the floors of F1. None
         where nothing was trained.
         """
         frames = []
@@ -259,6 +276,8 @@ class Comparing:
         figure, axes = figures.panels(len(names), "page")
         for metric, ax in zip(names, axes):
             figures.learning_curves(curve, ax, metric, looks=looks.of(self.study))
+            if metric == "f1":
+                floors.draw_on_validation(ax, self._records)
         figures.legend(figure)
         return figure
 
@@ -274,8 +293,18 @@ class Comparing:
         between = seeds.variance([some[0] for some in scores], weights, metric)
         return stats.contrast(summed, weights, METRICS[metric].rule, score.rng(), between)
 
+    @cached_property
+    def _records(self) -> list[studies.Result]:
+        return studies.records(self.study.study, self.profile)
+
     def _read(self, one: StoredRun) -> Answered:
         return answers_of(one.predictions(), one.config, self.profile)
+
+
+def without_scores(profile: str) -> set[str]:
+    """Return the studies in a profile's numbers of which no variant has a score."""
+    rows = [row for row in numbers.read(profile).values() if row.table == row.study]
+    return {row.study for row in rows} - {row.study for row in rows if row.n is not None}
 
 
 def told_apart(labels: Iterable[str]) -> list[str]:

@@ -14,6 +14,7 @@ from speechllm_bench.reports import comparing, stored_runs
 from speechllm_bench.reports.stored_runs import StoredRun
 from speechllm_bench.site import packed, recordings
 from speechllm_bench.storage import runs
+from speechllm_bench.tasks import slots
 
 FORMAT = 4  # of the data: raised when the page needs it otherwise
 SAME = 0
@@ -60,7 +61,7 @@ def turns(one: StoredRun) -> dict:
         "speakers": [p.speaker for p in found],
         "transcripts": [p.transcript for p in found],
         "golds": [p.gold for p in found],
-        "asked": [", ".join(p.asked) for p in found],
+        "asked": [", ".join(map(slots.spoken_name, p.asked)) for p in found],
     }
 
 
