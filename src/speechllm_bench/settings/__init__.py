@@ -1,1 +1,1 @@
-"""What a study and a profile say: YAML, typed, and each variant resolved to the settings of its run."""
+"""Typed settings of studies and profiles, read from YAML. Each variant resolves to the config of its run."""

@@ -1,7 +1,7 @@
-"""Settings of adapters, one class a kind: each has what its kind uses, and nothing else.
+"""Settings of the adapters: one class per kind, with only the keys that this kind uses.
 
-Every kind of 2510.15851, section 3.3, shortens the frames 8 times. `pooling` is the adapter of 2509.04473,
-which has no width of its own and names its rate.
+The adapters of 2510.15851, section 3.3, reduce the number of frames by a factor of 8. `pooling` is the
+adapter of 2509.04473. It has no width, and `steps_per_30s` sets its rate.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from speechllm_bench.settings.strict import Strict
 
-FRAMES_PER_30S = 1500  # of Whisper's encoder
+FRAMES_PER_30S = 1500  # output frames of Whisper's encoder for 30 s of audio
 
 
 class _AdapterConfig(Strict):
-    # Outputs have the mean norm of the LLM's input embeddings; None: whatever norm the last layer gives.
+    # True: outputs have the mean norm of the LLM's input embeddings. None: the last layer's norm is kept.
     scaled: Literal[True] | None = None
 
     def at_width(self, factor: float) -> Self:
-        """The same kind, `factor` times as wide, in whole eighths so that heads divide it.
+        """Return the same kind with its width and its feed-forward size multiplied by `factor`.
 
-        ValueError for a kind without a width, unless the factor is 1.
+        Both are rounded to multiples of 8, at least 8, so that 1, 2, 4 or 8 heads divide them.
+        Raises ValueError for a kind without a width, unless the factor is 1.
         """
         if factor == 1:
             return self
@@ -53,7 +54,7 @@ class LinearConfig(_AdapterConfig):
 class MLPConfig(_AdapterConfig):
     kind: Literal["mlp"]
     width: int = Field(gt=0)  # units of a hidden layer
-    layers: int = Field(gt=0)  # hidden ones
+    layers: int = Field(gt=0)  # number of hidden layers
 
 
 class TransformerConfig(_AdapterConfig):
@@ -61,8 +62,8 @@ class TransformerConfig(_AdapterConfig):
     width: int = Field(gt=0)
     layers: int = Field(gt=0)
     heads: int = Field(gt=0)
-    feed_forward: int = Field(gt=0)  # units between a layer's two linear maps
-    pre_norm: bool = False  # normalise before each sublayer, not after
+    feed_forward: int = Field(gt=0)  # hidden units of a layer's feed-forward network
+    pre_norm: bool = False  # True: normalise before each sublayer, not after
 
     @model_validator(mode="after")
     def _divided(self) -> Self:
@@ -73,7 +74,9 @@ class TransformerConfig(_AdapterConfig):
 
 class PoolingConfig(_AdapterConfig):
     kind: Literal["pooling"]
-    steps_per_30s: int = Field(gt=0, le=FRAMES_PER_30S)  # speech tokens; trimmed frames keep that rate
+    steps_per_30s: int = Field(
+        gt=0, le=FRAMES_PER_30S
+    )  # speech tokens per 30 s of audio; trimmed audio keeps this rate
 
 
 AdapterConfig = Annotated[
@@ -83,5 +86,5 @@ AdapterConfig = Annotated[
 
 
 def validated(**settings) -> AdapterConfig:
-    """Settings of one adapter from plain data; ValueError for wrong ones."""
+    """Return the settings of one adapter, checked. Raises ValueError for invalid ones."""
     return TypeAdapter(AdapterConfig).validate_python(settings)

@@ -1,6 +1,6 @@
-"""Axes: what a study's variants differ in. A grid of their values unfolds into variants that know theirs.
+"""Axes: the properties in which a study's variants differ. A grid of axis values expands into variants.
 
-`experiments/shared/axes.yaml` has the values that several studies name; a study's own lie over them.
+`experiments/shared/axes.yaml` defines values that several studies use. A study's own values override them.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from speechllm_bench.storage import paths
 
 Colour = Literal["blue", "red", "green", "orange", "sky", "purple", "black", "grey"]
 Marker = Literal["o", "s", "^", "v", "D", "h", "P", "<", ">", "X", "p", "d", "*", "8", "H", "|", "x"]
-BLOCK = ("name", "label", "set")  # keys of a grid's block that are no axes
-ALONE = "variant"  # the axis of variants that a study names one by one
+BLOCK = ("name", "label", "set")  # keys of a grid block that are not axes
+ALONE = "variant"  # axis of the variants that a study lists one by one, outside its grid
 
 
 class Value(Strict):
-    """One value of an axis: what it changes of a study's base, and how it is shown."""
+    """One value of an axis: the settings that it changes in a study's base, and its look in figures."""
 
-    label: Prose | None = None  # in legends; None: its key
-    name: Literal[""] | Name | None = None  # its part of a variant's name; None: its key
-    colour: Colour | None = None  # None: one that no other value of the axis has
+    label: Prose | None = None  # in legends; None: the value's key
+    name: Literal[""] | Name | None = None  # its part of a variant's name; None: the value's key
+    colour: Colour | None = None  # None: a colour that no other value of the axis has
     marker: Marker | None = None
-    set: dict[str, Any] = Field(default_factory=dict)  # settings, laid over the base block
+    set: dict[str, Any] = Field(default_factory=dict)  # settings that override those of the base block
 
     def over(self, other: Value) -> Value:
-        """This value where it says something, and the other one elsewhere."""
+        """Return this value, with its unset fields taken from `other`."""
         return other.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
 
 
@@ -41,13 +41,13 @@ Axes = Mapping[str, Mapping[str, Value]]
 
 
 class Place(NamedTuple):
-    """A variant's place among the axes of its study."""
+    """A variant, with its value on each axis and the settings that follow from them."""
 
     name: str
     label: str
-    axes: dict[str, str]  # by axis, the key of its value there
-    changes: dict[str, Any]  # what it changes of the base block
-    sources: tuple[tuple[tuple[str | int, ...], Mapping], ...]  # where in the file that is written
+    axes: dict[str, str]  # axis -> key of the variant's value
+    changes: dict[str, Any]  # settings that override those of the base block
+    sources: tuple[tuple[tuple[str | int, ...], Mapping], ...]  # path in the file and content, by source
 
 
 class _Shared(Strict):
@@ -55,7 +55,7 @@ class _Shared(Strict):
 
 
 def known(own: Axes) -> dict[str, dict[str, Value]]:
-    """A study's axes laid over the shared ones."""
+    """Return the shared axes, overridden by a study's own ones."""
     found = {axis: dict(values) for axis, values in _shared(paths.AXES).items()}
     for axis, values in own.items():
         shared = found.setdefault(axis, {})
@@ -64,7 +64,7 @@ def known(own: Axes) -> dict[str, dict[str, Value]]:
 
 
 def order(grid: Sequence[Mapping], names: str | None) -> list[str]:
-    """The axes of a grid: those of the template of names first, then in the order of the blocks."""
+    """Return the axes of a grid: first those in the template of names, then the others in block order."""
     told = [field for _, field in _parts(names or "") if field]
     return list(dict.fromkeys([*told, *(axis for block in grid for axis in block if axis not in BLOCK)]))
 
@@ -72,12 +72,13 @@ def order(grid: Sequence[Mapping], names: str | None) -> list[str]:
 def unfolded(
     own: Axes, grid: Sequence[Mapping], names: str | None = None, labels: str | None = None
 ) -> list[Place]:
-    """The variants of a grid, in its order; ValueError for what it cannot mean.
+    """Return the variants of a grid, in its order. Raises ValueError for an invalid grid.
 
-    A block of the grid names a value, a list of values or `all` (the study's own) of each of its axes, and
-    stands for each combination, the first axis outermost. Later axes lie over earlier ones, and the block's
-    own `set` over all. names, labels: templates as "{adapter}_{test_set}", in which an axis that a block
-    leaves out takes what stands before it along; a block's own `name` and `label` go before them.
+    For each of its axes a block names one value, a list of values or `all` (the study's own values). It
+    makes a variant for each combination; the first axis varies slowest. Later axes override earlier ones,
+    and the block's own `set` overrides all. names, labels: templates such as "{adapter}_{test_set}". An
+    axis that a block leaves out is dropped with the text before it. A block's own `name` and `label`
+    replace the templates.
     """
     values, found, axes = known(own), {}, order(grid, names)
     names = names or "_".join(f"{{{axis}}}" for axis in axes)
@@ -91,12 +92,11 @@ def unfolded(
 
 
 def written_at(place: Place, base: Mapping, key: Sequence[str | int]) -> tuple[str | int, ...]:
-    """Where in the file a key of a variant is written: in the last of what it changes, or in the base."""
+    """Return the path in the file of a variant's key: in the last source that changes it, or in the base."""
     for where, own in reversed(place.sources):
-        replaced = bool(key) and isinstance(own.get(key[0]), list)  # the list below
-        changed = (
-            len(key) > 1 and isinstance(key[1], int) and isinstance(own.get(key[0]), dict)
-        )  # a part of it
+        # A list replaces the whole list of the base; a mapping changes some of its items (`overlay`).
+        replaced = bool(key) and isinstance(own.get(key[0]), list)
+        changed = len(key) > 1 and isinstance(key[1], int) and isinstance(own.get(key[0]), dict)
         if _has(own, key) or replaced or changed:
             return (*where, *key)
     return ("base", *key) if _has(base, key) else (*place.sources[0][0], *key)
@@ -112,7 +112,7 @@ def _has(place: Any, key: Sequence[str | int]) -> bool:
 
 
 def alone(name: str, changes: Mapping[str, Any]) -> Place:
-    """The place of a variant that a study names by itself, outside its grid."""
+    """Return the place of a variant that a study lists by itself, outside its grid."""
     sources = ((("variants", name), changes),)
     return Place(name, label(name), {ALONE: name}, dict(changes), sources)
 
@@ -140,12 +140,12 @@ def _of_block(values: Axes, own: Axes, block: Mapping, i: int, names: str, label
 
 
 def label(key: str, value: Value | None = None) -> str:
-    """What a value is called in legends."""
+    """Return the text that legends show for the value of an axis."""
     return key.replace("_", " ") if value is None or value.label is None else value.label
 
 
 def filled(template: str, parts: Mapping[str, str]) -> str:
-    """The template with the parts in their places; what stands before a part that is missing goes with it."""
+    """Return the template with its fields filled. A missing field is dropped with the text before it."""
     text = ""
     for n, (before, field) in enumerate(_parts(template)):
         part = parts.get(field, "") if field else ""
@@ -162,14 +162,14 @@ def _parts(template: str) -> list[tuple[str, str | None]]:
 
 
 def _check(block: Mapping, i: int) -> None:
-    """ValueError where a block's own keys are not what they have to be."""
+    """Raise ValueError where a block's `name`, `label` or `set` has the wrong type."""
     for key, kind, said in (("name", str, "text"), ("label", str, "text"), ("set", dict, "a mapping")):
         if not isinstance(block.get(key, kind()), kind):
             raise ValueError(f"key 'grid.{i}.{key}' has value {block[key]!r}: it is {said}")
 
 
 def _keys(values: Axes, own: Axes, axis: str, told: object, i: int) -> list[str]:
-    """The values of an axis that a block names."""
+    """Return the keys of the values that a block names on an axis. Raises ValueError for an unknown one."""
     there_are = ", ".join(values.get(axis, ())) or "none"
     if told == "all" and axis in own:
         return list(own[axis])

@@ -1,8 +1,8 @@
-"""Catalogue of studies, profiles and notebooks by name: of this checkout, and of a folder of the user's.
+"""Lists studies, profiles and notebooks by name, from this checkout and from a folder of the user.
 
-Both folders are laid out alike: studies are FOLDER/*.yaml, profiles are FOLDER/profiles/*.yaml. A study of
-one may be resolved at a profile of the other. A name stands in one of them alone: results are kept by the
-name of their profile, so two profiles of one name would share a table.
+Both folders have one layout: studies are FOLDER/*.yaml, profiles are FOLDER/profiles/*.yaml. A study of one
+folder may be resolved at a profile of the other. A name may be used in only one of them: results are stored
+under the name of their profile, so two profiles of one name would share a table.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ from speechllm_bench.storage import paths
 
 
 def study_files() -> dict[str, Path]:
-    """Files of the studies, by name in the order of the alphabet."""
+    """Return the files of the studies by name, in alphabetical order."""
     return _files("study", ".")
 
 
 def profile_files() -> dict[str, Path]:
-    """Files of the profiles, by name in the order of the alphabet, with the hidden ones (`_*.yaml`)."""
+    """Return the files of the profiles by name, in alphabetical order, with hidden ones (`_*.yaml`)."""
     return _files("profile", "profiles")
 
 
 def notebook_files() -> dict[str, Path]:
-    """Stored notebooks by name: of this checkout, and beside the studies of the user's own folder."""
-    folders = (
-        *paths.experiment_folders()[1:],
-        paths.NOTEBOOKS,
-    )  # the checkout's last, so that none hides one of it
+    """Return the stored notebooks by name: those of this checkout, and those next to the user's studies."""
+    # The checkout comes last, so its notebooks win over others of the same name.
+    folders = (*paths.experiment_folders()[1:], paths.NOTEBOOKS)
     found = {file.stem: file for folder in folders for file in folder.glob("*.ipynb")}
     return dict(sorted(found.items()))
 

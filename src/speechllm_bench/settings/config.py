@@ -1,7 +1,7 @@
-"""Typed configuration of a run: `RunConfig` holds all that decides its numbers.
+"""Typed configuration of a run: `RunConfig` holds every setting that affects its numbers.
 
-An unknown key, a wrong type or a conflict is refused by a sentence with key, value and what is allowed.
-Nothing here rewrites what was asked for: the resolved config is what runs, and what is recorded.
+An unknown key, a wrong type or a conflict is an error that names the key, its value and what is allowed.
+No code here changes requested settings: the resolved config is the one that runs and is recorded.
 """
 
 from __future__ import annotations
@@ -27,67 +27,69 @@ from speechllm_bench.tasks.prompt import PromptStyle
 Model = TypeVar("Model", bound=Strict)
 Part = Literal["adapter", "lora"]
 Precision = Literal["fp32", "bf16", "mixed", "nf4"]
-"""Of the frozen backbones and of training; what learns is kept in fp32.
+"""Number format of the frozen backbones and of training. Trained parameters are kept in fp32.
 
 `bf16`: backbones are kept in bf16, and training steps compute in it. `mixed`: training and decoding compute
 in bf16 where the device multiplies faster in it, and in fp32 elsewhere; norms, sums and the head are fp32.
-`nf4`: as `bf16`, and text LLMs' linear layers in 4 bits (models/four_bit.py). What a stage has trained in
-`mixed` is rounded to fp16 at its end.
+`nf4`: as `bf16`, with the linear layers of text LLMs in 4 bits (models/four_bit.py). At the end of a stage in
+`mixed`, its trained parameters are rounded to fp16.
 """
 Objective = Literal["ctc"]  # training/ctc_stage.py
-LARGEST_SEED = 2**32 - 1  # of torch's 64 bits, of which a step's number takes a part
+LARGEST_SEED = 2**32 - 1  # torch seeds have 64 bits, and the number of the step needs some of them
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
 class EncoderConfig(Strict):
     path: str  # a zoo folder of this checkout, any other folder, or a hub name
-    padding: Literal[
-        "trimmed", "10s", "30s"
-    ]  # what Whisper hears: the audio's own length, or at least so much
+    # Whisper's input. trimmed: the audio at its own length; 10s, 30s: padded to at least this length.
+    padding: Literal["trimmed", "10s", "30s"]
 
 
 class AnnotationConfig(Strict):
-    """Entities labelled by an annotator in place of gold (2509.04473): gold with drawn errors, or stored."""
+    """Entities of an annotator in place of gold (2509.04473): gold with drawn errors, or stored labels."""
 
-    # Of the entities, and of half as many turns (data/annotators/drawn.py); None: what an annotator wrote.
+    # Share of wrong entities; half this share of the turns get one entity too many
+    # (data/annotators/drawn.py). None: stored labels are used.
     noise: float | None = Field(ge=0, le=1)
-    filtered: bool  # without what is not in the transcript and tags that mean nothing
-    stored: str | None = None  # the name that `annotate labels` told, in place of noise
+    filtered: bool  # True: phrases that are not in the transcript and meaningless tags are removed
+    stored: str | None = None  # name of labels that `annotate labels` wrote, in place of noise
 
 
 class LoraConfig(Strict):
     rank: int = Field(gt=0)
     alpha: int = Field(gt=0)
     dropout: float = Field(ge=0, lt=1)
-    targets: Literal["qkv"] | None = None  # of 2509.04473; None: all linear layers, as 2510.15851 has it
+    # qkv: query, key and value projections, as in 2509.04473. None: all linear layers, as in 2510.15851.
+    targets: Literal["qkv"] | None = None
 
 
 class ClassifierConfig(Strict):
     """A classifier that regularises the adapter in training (2509.04473): (1 - a) L_LLM + a L_classifier."""
 
-    alpha: float = Field(gt=0, lt=1)  # a
-    class_weights: bool  # a label's weight is all labels / its own, or 1
+    alpha: float = Field(gt=0, lt=1)  # a, the weight of the classifier's loss
+    # True: a label's weight is the count of all tags (or all sentiments) / its own count. False: 1.
+    class_weights: bool
 
 
 class DistillationConfig(Strict):
-    """The frozen text LLM as a teacher: L_LLM + weight KL(text LLM || model); training/distillation.py."""
+    """Distillation from a teacher: L_LLM + weight KL(frozen text LLM || model) (training/distillation.py)."""
 
-    weight: float = Field(gt=0)  # below 1 an answer that the examples settle stays the likeliest
+    weight: float = Field(gt=0)  # below 1, an answer that the examples determine stays the most likely one
 
 
 STORED = {"warmup_ratio": "warmup", "max_grad_norm": "clip", "evaluations": "points"}
-"""The words that records and digests have for these settings of a stage: those of the first of them."""
+"""Keys of these stage settings in records and digests, which still use the oldest names."""
 
 
 class Fit(Strict):
-    """How an optimisation runs, however long."""
+    """Settings of an optimisation, without its length."""
 
     batch_size: int = Field(gt=0)
-    lr: float = Field(gt=0)  # peak
-    warmup_ratio: float = Field(ge=0, lt=1)  # share of the steps
+    lr: float = Field(gt=0)  # peak learning rate
+    warmup_ratio: float = Field(ge=0, lt=1)  # share of the steps with a rising learning rate
     weight_decay: float = Field(ge=0)
-    max_grad_norm: float = Field(gt=0)  # gradients are scaled down to it
-    evaluations: int = Field(gt=0)  # on validation on the way, evenly spaced, the last at the end
+    max_grad_norm: float = Field(gt=0)  # gradients with a larger norm are scaled down to it
+    evaluations: int = Field(gt=0)  # number of validations, evenly spaced, the last at the end
 
     @model_validator(mode="before")
     @classmethod
@@ -99,43 +101,43 @@ class Fit(Strict):
 
 
 def from_stored(kind: type[Model], plain: dict) -> Model:
-    """The config or recipe of a record; pydantic's ValidationError where it is of other code."""
+    """Return the config or recipe of a record. Raises pydantic's ValidationError if other code wrote it."""
     return kind.model_validate(plain, context=STORED)
 
 
 class FitConfig(Fit):
-    """One optimisation; the studies' stages and the zoo's backbones share it."""
+    """Settings of one optimisation, shared by the studies' stages and the zoo's backbones."""
 
-    examples: int = Field(gt=0)  # the budget: examples seen
+    examples: int = Field(gt=0)  # budget: number of training examples seen
 
 
 def heard_tasks(tasks: Iterable[TaskName]) -> list[TaskName]:
-    """Those of the tasks that are asked aloud."""
+    """Return, sorted, those of the tasks whose instructions are spoken."""
     return sorted(task for task in tasks if TASKS[task].instructions)
 
 
 class Stage(Strict):
-    """One training stage, whatever its size: which examples, which parts learn, towards what."""
+    """One training stage without its size: its examples, the parts that it trains, and its objective."""
 
     name: Name
     tasks: dict[TaskName, float]  # share of the examples by task
-    train: list[Part] = Field(min_length=1)
-    text: Text = "gold"
-    reads: bool | None = None  # transcripts in place of speech, though the model hears
-    annotation: AnnotationConfig | None = None  # of its entities; None: gold
-    # Of the training utterances; None: the variant's, or all.
+    train: list[Part] = Field(min_length=1)  # the parts that learn
+    text: Text = "gold"  # transcripts that a text LLM reads: gold, or Whisper's own
+    reads: bool | None = None  # True: trains on transcripts in place of speech, in a model that takes speech
+    annotation: AnnotationConfig | None = None  # labels of its entities; None: gold
+    # Share of the training utterances; None: the variant's share, or all.
     train_share: float | None = Field(default=None, gt=0, lt=1)
-    beside: dict[TaskName, Any] | None = None  # how many of the examples are of further tasks, beside `tasks`
-    again: TaskName | None = None  # its own questions once more, put as this task: half of `tasks`' examples
+    beside: dict[TaskName, Any] | None = None  # examples of further tasks, besides those of `tasks`
+    again: TaskName | None = None  # asks each question of `tasks` a second time, as this task
     described: float | None = Field(default=None, gt=0, le=1)  # share of the slot examples with descriptions
-    decoded_task: TaskName | None = None  # what the decoded turns are asked; None: the usual task
+    decoded_task: TaskName | None = None  # task of the decoded turns; None: the default task
     classifier: ClassifierConfig | None = None
     distillation: DistillationConfig | None = None
-    objective: Objective | None = None  # None: cross-entropy of the answer, through the LLM
+    objective: Objective | None = None  # None: cross-entropy of the LLM on the answer
 
     @property
     def taught(self) -> set[TaskName]:
-        """The tasks of all its examples: its own, those beside them, and the one asked again."""
+        """Tasks of all its examples: those in `tasks`, in `beside` and in `again`."""
         return {*self.tasks, *(self.beside or ()), *([self.again] if self.again else ())}
 
     @model_validator(mode="after")
@@ -184,23 +186,23 @@ class StageConfig(Stage, FitConfig):
     """One training stage at the size of a profile."""
 
     beside: dict[TaskName, int] | None = None
-    validation_examples: int = Field(gt=0)  # for the loss
-    decoded_turns: int = Field(ge=0)  # validation turns decoded for the F1 curve
-    adapter_lr: float | None = Field(default=None, gt=0)  # peak, beside LoRA; None: `lr` for both
-    trace_tokens: int | None = Field(default=None, gt=0)  # where it trains on traces: decoded at most
-    # Of an answer on its curve, at most; None: as many as the profile's file has for evaluations. It is the
-    # stage's own, so that runs that decode otherwise share no curve.
+    validation_examples: int = Field(gt=0)  # number of examples for the validation loss
+    decoded_turns: int = Field(ge=0)  # number of validation turns decoded for the F1 curve
+    adapter_lr: float | None = Field(default=None, gt=0)  # adapter's peak rate beside LoRA; None: `lr`
+    trace_tokens: int | None = Field(default=None, gt=0)  # most tokens decoded, if it trains on traces
+    # Most tokens decoded per answer on the curve; None: the value for evaluations in the profile's file.
+    # The stage holds it, so that runs that decode differently do not share a curve.
     decoded_tokens: int | None = Field(default=None, gt=0)
-    traces: str | None = None  # of `annotate`; None: written from gold
-    frame_dropout: float | None = Field(default=None, gt=0, lt=1)  # of the frames, under the objective ctc
-    # Before a turn stand fewer zero frames than this, a number drawn each time it is seen; None: none do.
+    traces: str | None = None  # traces that `annotate traces` wrote; None: written from gold
+    frame_dropout: float | None = Field(default=None, gt=0, lt=1)  # share of frames, with objective ctc only
+    # 0 to frame_shift - 1 zero frames precede a turn, drawn each time it is seen. None: no zero frames.
     frame_shift: int | None = Field(default=None, gt=1)
-    # Examples whose gradients are computed at a time, for small GPUs; None: all of a batch. In no digest.
+    # Examples per forward and backward pass, for small GPUs; None: the whole batch. Not in any digest.
     micro_batch: int | None = Field(default=None, gt=0)
 
     @property
     def own_examples(self) -> int:
-        """Examples of `tasks`: the same ones whatever else the stage sees beside them."""
+        """Number of examples of `tasks`. They are the same, whatever else the stage sees."""
         return (self.examples - sum((self.beside or {}).values())) // (2 if self.again else 1)
 
     @model_validator(mode="after")
@@ -217,15 +219,15 @@ class StageConfig(Stage, FitConfig):
 
 
 class RunConfig(Strict):
-    """Everything that decides a run's numbers. Two studies that resolve to the same one share its run."""
+    """Every setting that affects a run's numbers. Studies that resolve to equal configs share one run."""
 
     corpus: CorpusConfig
     encoder: EncoderConfig
     llm: str
-    adapter: AdapterConfig | None  # None: no speech, the LLM reads the gold transcript
-    audio_llm: str | None = None  # a whole model that hears, in place of encoder, adapter and llm
+    adapter: AdapterConfig | None  # None: no speech, the LLM reads transcripts
+    audio_llm: str | None = None  # a pre-trained audio LLM, in place of encoder, adapter and llm
     lora: LoraConfig | None
-    stages: list[StageConfig]  # none: the backbones as they are
+    stages: list[StageConfig]  # empty: no training
     evaluation: EvaluationConfig
     precision: Precision
     seed: Seed
@@ -271,32 +273,32 @@ class RunConfig(Strict):
 
     @property
     def needs_audio(self) -> bool:
-        """Whether the corpus is heard, by the model or by the recogniser whose text it reads."""
+        """Whether the run needs the corpus's audio, for the model or for a recogniser whose text it reads."""
         return self.hears or bool(self.recognised)
 
     @property
     def frames_a_second(self) -> int:
-        """Frames of Whisper's encoder; an audio LLM's tower has pooled them by two."""
+        """Encoder frames per second: 50 for Whisper, 25 for an audio LLM, whose tower pools them by two."""
         return 25 if self.audio_llm else 50
 
     def as_stored(self, **how: Any) -> dict:
-        """As records and digests have it; how: see `model_dump`."""
+        """Return plain data with the keys of records and digests. how: keywords of `model_dump`."""
         plain = self.model_dump(**how)
         stages = [{STORED.get(k, k): value for k, value in stage.items()} for stage in plain["stages"]]
         return plain | {"stages": stages}
 
     def tasks(self, n_stages: int, evaluated: bool = True) -> set[TaskName]:
-        """The tasks of the first `n_stages` stages and of the evaluation."""
+        """Return the tasks of the first `n_stages` stages and, if `evaluated`, of the evaluation."""
         seen = {task for stage in self.stages[:n_stages] for task in stage.taught}
         return seen | ({self.evaluation.task} if evaluated else set())
 
     def reads_asr(self, n_stages: int, evaluated: bool = True) -> bool:
-        """Whether the first `n_stages` stages, or the evaluation, read what a recogniser heard."""
+        """Whether the first `n_stages` stages or, if `evaluated`, the evaluation read a recogniser's text."""
         texts = [stage.text for stage in self.stages[:n_stages]]
         return "asr" in (*texts, self.evaluation.text if evaluated else "gold")
 
     @property
     def recognised(self) -> set[str]:
-        """The splits that the run reads as a recogniser heard them."""
+        """Splits that the run reads as a recogniser's text."""
         learned = {"train", "validation"} if self.reads_asr(len(self.stages), evaluated=False) else set()
         return learned | ({self.evaluation.split} if self.evaluation.text == "asr" else set())

@@ -1,4 +1,4 @@
-"""Settings of a corpus."""
+"""Settings of a corpus: its name and the sizes of its splits."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ CorpusName = Literal[
 
 class CorpusConfig(Strict):
     name: CorpusName
-    sizes: dict[str, int] = Field(default_factory=dict)  # caller turns a split; empty: all there are
+    sizes: dict[str, int] = Field(default_factory=dict)  # caller turns by split; empty: all turns

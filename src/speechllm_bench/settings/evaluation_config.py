@@ -1,4 +1,4 @@
-"""Settings of an evaluation: what is asked of which turns, and who answers."""
+"""Settings of an evaluation: the task, the test turns, and the model or floor that answers."""
 
 from __future__ import annotations
 
@@ -13,44 +13,45 @@ from speechllm_bench.storage.schema import Gold
 from speechllm_bench.tasks import TASKS, USUAL
 from speechllm_bench.tasks.slots import Wording
 
-if TYPE_CHECKING:  # the names stand in the registry of tasks, which a type checker does not run
+if TYPE_CHECKING:  # a type checker cannot compute the names from the registry of tasks
     TaskName = str
     Answerer = str
 else:
     TaskName = Literal[tuple(TASKS)]
     Answerer = Literal[("model", *(name for task in TASKS.values() for name in task.answerers))]
-Text = Literal["gold", "asr"]  # what a text LLM reads: transcripts, or what Whisper's own decoder heard
-LANGUAGES = ("es", "fr")  # besides English: splits of data/corpora/languages
-LANGUAGES_GOLD: tuple[Gold, ...] = ("transcript", "entities")  # of their turns
+Text = Literal["gold", "asr"]  # what a text LLM reads: gold transcripts, or those of Whisper's own decoder
+LANGUAGES = ("es", "fr")  # languages besides English, as splits of data/corpora/languages
+LANGUAGES_GOLD: tuple[Gold, ...] = ("transcript", "entities")  # gold of the turns in these splits
 
 
 def named_tasks(tasks: Iterable[TaskName]) -> str:
-    """Tasks as a sentence has them: "the task slots", "the tasks ner, sentiment"."""
+    """Return tasks as words of a sentence: "the task slots", "the tasks ner, sentiment"."""
     names = list(tasks)
     return f"the {'task' if len(names) == 1 else 'tasks'} {', '.join(names)}"
 
 
 class Evaluation(Strict):
-    """What is asked of a run, and who answers."""
+    """The questions that a run is evaluated on, and the model or floor that answers them."""
 
     split: Literal["validation", "A-test", "B-test", "C-test", "es", "fr"] = "A-test"
     task: TaskName = USUAL
     slot_types: Literal["in_domain", "out_of_domain"] = "in_domain"
     audio: Literal["own", "other"] = "own"  # other: another turn's audio, the control called wrong audio
     answerer: Answerer = "model"
-    text: Text = "gold"
-    beams: int | None = Field(default=None, gt=0)  # of beam search, 1: greedy; None: the profile's
-    # Of tasks that can be asked so (`Task.asking`). None: as in training; of slots 0 to 3 turns and 1 to 5
-    # distractors, drawn, and names alone.
-    context: int | None = Field(default=None, ge=0)  # turns before this one, or as many as there are
-    distractors: int | None = Field(default=None, ge=1)
+    text: Text = "gold"  # transcripts that a text LLM reads: gold, or Whisper's own
+    beams: int | None = Field(default=None, gt=0)  # width of beam search, 1: greedy; None: the profile's
+    # Earlier turns shown, or all where there are fewer; None: 0 to 3, drawn. This key and the next two
+    # are only for tasks that support them (`Task.asking`). Without them questions are as in training.
+    context: int | None = Field(default=None, ge=0)
+    distractors: int | None = Field(default=None, ge=1)  # number of distractors; None: 1 to 5, drawn
+    # described: slot names with descriptions; paraphrased: names that no training uses; None: names alone.
     wording: Wording | None = None
-    # A name among the profile's `corpora`, that the split is of; None: the corpus that is trained on.
+    # The corpus that the split belongs to, by its name in the profile's `corpora`; None: the training corpus.
     corpus: str | None = None
 
     @property
     def asking(self) -> dict:
-        """What is fixed of the question, as keywords of the task's `example`."""
+        """Fixed parts of the question, as keywords of the task's `example`."""
         return self.model_dump(include={"context", "distractors", "wording"}, exclude_none=True)
 
     @model_validator(mode="after")
@@ -70,8 +71,10 @@ class Evaluation(Strict):
 class EvaluationConfig(Evaluation):
     """An evaluation at the size of a profile."""
 
-    corpus: CorpusConfig | None = None  # type: ignore[assignment]  # the one that was named
-    beams: int | None = Field(default=None, gt=1)  # of beam search; None: one, that is greedy decoding
+    corpus: CorpusConfig | None = None  # type: ignore[assignment]  # the named corpus with its sizes
+    beams: int | None = Field(default=None, gt=1)  # width of beam search; None: greedy decoding
     batch_size: int = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
-    trace_tokens: int | None = Field(default=None, gt=0)  # in its place where an answer may have a trace
+    trace_tokens: int | None = Field(
+        default=None, gt=0
+    )  # replaces max_new_tokens where an answer may have a trace

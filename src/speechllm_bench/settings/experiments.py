@@ -1,4 +1,4 @@
-"""Studies, `experiments/*.yaml`, which resolve to runs at the scale of a profile."""
+"""Studies (`experiments/*.yaml`), and how each variant resolves to a run at the scale of a profile."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from speechllm_bench.settings.strict import Name, Prose, Strict, checked, load_y
 from speechllm_bench.settings.variants import StageRecipe, Variant
 from speechllm_bench.tasks import TASKS, USUAL, transcription
 
-if TYPE_CHECKING:  # the names stand in a list, which a type checker does not run
+if TYPE_CHECKING:  # a type checker cannot compute the names from the lists
     FigureName = str
     TableName = str
 else:
     FigureName, TableName = Literal[FIGURES], Literal[TABLES]
-VARIANT_SETS = ("all", "telling", "extremes")  # names for several variants of a study at once
+VARIANT_SETS = ("all", "telling", "extremes")  # names that select several variants of a study
 
 
 class Study(Strict):
@@ -34,29 +34,29 @@ class Study(Strict):
     paper: Prose
     question: Prose
     baseline: str  # the variant that the others are compared with
-    other_baselines: list[str] = Field(default_factory=list)  # for variants that are asked other questions
-    telling: list[str] = Field(default_factory=list)  # the variants that a short run shows; empty: all
-    extremes: list[str] = Field(min_length=2, max_length=2)  # the two that lie furthest apart
-    n_seeds: int | None = Field(default=None, gt=0)  # how many of the profile's seeds; None: all
-    base: dict
-    # What variants differ in: by axis its values, which lie over those of
+    other_baselines: list[str] = Field(default_factory=list)  # baselines for variants with other questions
+    telling: list[str] = Field(default_factory=list)  # the variants of a short run; empty: all
+    extremes: list[str] = Field(min_length=2, max_length=2)  # the two variants that differ most
+    n_seeds: int | None = Field(default=None, gt=0)  # number of the profile's seeds to run; None: all
+    base: dict  # settings of every variant
+    # The study's axes and the values of each. They override those of
     # `experiments/shared/axes.yaml`.
     axes: dict[Name, dict[Name, axes_.Value]] = Field(default_factory=dict)
-    # Blocks of variants: of each axis a value, a list of values, or `all` (the study's own). Besides, where
-    # it has them, a block's `name` and `label`, templates of its own, and further settings under `set`.
+    # Blocks of variants. A block gives each axis a value, a list of values, or `all` (the study's own ones).
+    # It may also have `name` and `label` (templates of its own), and further settings under `set`.
     grid: list[dict[Name, Any]] = Field(default_factory=list)
     names: str | None = None  # template of the names of a grid's variants; null: the values joined by _
-    labels: str | None = None  # of their labels in legends; null: joined by a comma
-    colour: Name | None = None  # the axis that colours variants; null: the first one of `names`
-    marker: Name | None = None  # the axis that marks them; null: as for colours
-    variants: dict[Name, dict] = Field(default_factory=dict)  # further ones by name, and what each changes
-    figures: list[FigureName] = Field(default_factory=list)  # beside learning curves and parameters
-    tables: list[TableName] = Field(default_factory=list)  # beside its own and that of its claims
-    annotates: Literal["traces", "labels"] | None = None  # `annotate` writes these for it
-    reported: list[Reported] = Field(default_factory=list)
-    claims: list[ClaimConfig] = Field(default_factory=list)
+    labels: str | None = None  # template of their labels in legends; null: the values joined by a comma
+    colour: Name | None = None  # the axis that sets a variant's colour; null: the first axis of `names`
+    marker: Name | None = None  # the axis that sets its marker; null: the axis that sets its colour
+    variants: dict[Name, dict] = Field(default_factory=dict)  # further variants by name, with their settings
+    figures: list[FigureName] = Field(default_factory=list)  # besides learning curves and parameters
+    tables: list[TableName] = Field(default_factory=list)  # besides the study's table and that of its claims
+    annotates: Literal["traces", "labels"] | None = None  # what the command `annotate` writes for the study
+    reported: list[Reported] = Field(default_factory=list)  # figures that the paper reports
+    claims: list[ClaimConfig] = Field(default_factory=list)  # claims of the paper that the study tests
 
-    # Every variant's place among the axes, by name; with it `variants` has those of the grid as well.
+    # Each variant's place among the axes, by name. `variants` gets the variants of the grid as well.
     _places: dict[str, axes_.Place] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
@@ -70,12 +70,12 @@ class Study(Strict):
             places[name] = axes_.alone(name, changes)
         if not places:
             raise ValueError("a study has a grid or variants, and this one has neither")
-        self.__dict__["variants"] = {p.name: p.changes for p in places.values()}  # frozen from here on
+        self.__dict__["variants"] = {p.name: p.changes for p in places.values()}  # the model is frozen
         self._places = places
         return self._checked()
 
     def place(self, variant: str) -> axes_.Place:
-        """Where a variant stands among the axes."""
+        """Return a variant's place among the axes."""
         return self._places[variant]
 
     @property
@@ -84,11 +84,11 @@ class Study(Strict):
 
     @property
     def tasks(self) -> list[TaskName]:
-        """What the variants are evaluated on, each task once."""
+        """Tasks that the variants are evaluated on, each once."""
         return list(dict.fromkeys(self.variant(name).evaluation.task for name in self.variants))
 
     def variant(self, name: str) -> Variant:
-        """The base block with the variant's own settings laid over it."""
+        """Return the base block, overridden by the variant's own settings. Raises UserError if invalid."""
         if name not in self.variants:
             raise UserError(
                 f"study '{self.study}' has no variant '{name}'; its variants are: {', '.join(self.variants)}"
@@ -107,13 +107,13 @@ class Study(Strict):
         return variant
 
     def named(self, variant: str) -> str:
-        """What a UserError calls a variant: its file and its name."""
+        """Return a variant's file and name, as error messages give them."""
         return f"{self.study}.yaml, variant '{variant}'"
 
     def chosen(self, names: Sequence[str]) -> list[str]:
-        """The variants of these names, in the study's order; `all`, `telling` and `extremes` name several.
+        """Return variants by name, in the study's order; `all`, `telling` and `extremes` select several.
 
-        With each of these sets come the floors of slots on the questions that it asks (protocol, rule 12).
+        Such a set includes the floors of slot filling on the same questions (protocol, rule 12).
         """
         sets = {"all": list(self.variants), "telling": self.telling or list(self.variants)}
         sets["extremes"] = self.extremes
@@ -126,7 +126,7 @@ class Study(Strict):
         return self.variant(name).evaluation.answerer in ("chance_copier", "whole_transcript")
 
     def _questions(self, name: str) -> tuple:
-        """What two variants have in common that are asked for the same slots of the same turns."""
+        """Return a key that is equal for variants that are asked for the same slots of the same turns."""
         asked = self.variant(name).evaluation
         main = TASKS[asked.task].main.name
         return asked.corpus, asked.split, asked.slot_types, asked.distractors, main
@@ -145,9 +145,9 @@ class Study(Strict):
 
 
 def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant") -> RunConfig:
-    """The one config of a run: the variant's choices at the profile's scale.
+    """Return the config of a run: the variant's choices at the profile's scale.
 
-    `named`: what a UserError calls the variant where its choices are in conflict.
+    Raises UserError for conflicting choices; `named` is the variant's name in its sentence.
     """
     where = f"{named} at profile '{profile.profile}'"
     filed = profile.decoding.max_new_tokens
@@ -157,7 +157,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
     decoded_tokens = None if decoding["max_new_tokens"] == filed else decoding["max_new_tokens"]
     asked = variant.evaluation.model_dump()
     beams = asked.pop("beams") or profile.decoding.beams
-    # A model that has learned to think may do so whatever it is asked for.
+    # A model that was trained on traces may write one in any task.
     asked_for = {variant.evaluation.task}.union(*(stage.taught for stage in variant.stages))
     if variant.adapter and variant.adapter not in profile.adapters:
         raise UserError(
@@ -202,9 +202,9 @@ def _corpus(profile: Profile, role: str) -> CorpusConfig:
 
 
 def _evaluated(profile: Profile, variant: Variant) -> CorpusConfig | None:
-    """The corpus of the test set where a variant names it; None: the one that is trained on.
+    """Return the corpus of the test set where a variant names one. None: the training corpus.
 
-    Turns in other languages are the profile's, in the role `languages`; without one they are synthesised.
+    Turns in other languages come from the profile's role `languages`; without it they are synthesised.
     """
     asked = variant.evaluation
     if asked.corpus is None:
@@ -239,16 +239,16 @@ def _audio_llm(profile: Profile, named: bool | str) -> str | None:
 def _stage(
     profile: Profile, variant: Variant, stage: StageRecipe, decoded_tokens: int | None, where: str
 ) -> StageConfig:
-    """A stage at the profile's scale; `decoded_tokens` are its curve's where the variant overrides them."""
+    """Return a stage at the profile's scale. decoded_tokens: limit of its curve, if overridden."""
     training = profile.training.model_dump()
     factor = variant.lr_factor * stage.lr_factor
     lr, lora_lr = (factor * training.pop(name) for name in ("lr", "lora_lr"))
     asked = stage.decoded_task or (transcription.NAME if stage.objective == "ctc" else USUAL)
     if not training.pop("decoded_early") and asked not in stage.taught:
         training["decoded_turns"] = 0
-    if training["decoded_turns"] and stage.objective is None:  # CTC's curve is of its head, without the LLM
+    if training["decoded_turns"] and stage.objective is None:  # CTC's curve comes from its head
         training["decoded_tokens"] = decoded_tokens
-    if variant.adapter is None or variant.audio_llm or stage.reads:  # no encoder's frames
+    if variant.adapter is None or variant.audio_llm or stage.reads:  # no encoder frames
         training["frame_shift"] = None
     training["lr"] = variant.lora_factor * lora_lr if "lora" in stage.train else lr
     if variant.separate_rates and {"adapter", "lora"} == set(stage.train):
@@ -259,7 +259,7 @@ def _stage(
         training |= _warm_start(profile)
     if any(TASKS[task].traced for task in stage.taught):
         training["trace_tokens"] = profile.decoding.trace_tokens
-    if any(TASKS[task].put for task in stage.taught):  # stored questions, with a trace or without
+    if any(TASKS[task].put for task in stage.taught):  # these tasks ask stored questions
         training["traces"] = profile.traces
     beside = None
     if stage.beside is not None:
@@ -282,23 +282,23 @@ def _stage(
 
 
 def _warm_start(profile: Profile) -> dict:
-    """What a warm start has of its own. No variant changes it, so that all of one adapter share it."""
+    """Return a warm start's own settings. No variant changes them, so all with one adapter share it."""
     own, ratio = profile.warm_start, profile.training.warmup_ratio
     assert own, "a stage has this objective only where the profile has a warm start"
     return {"batch_size": own.batch_size, "lr": own.lr, "frame_dropout": own.dropout, "warmup_ratio": ratio}
 
 
 def _examples(profile: Profile, budget: Sequence[Budget]) -> int:
-    """The sum of the budgets named; 0 where the profile has no such stage."""
+    """Return the sum of the named budgets; 0 if the profile has no such stage."""
     sizes = dict(profile.budgets) | {"warm_start": profile.warm_start.examples if profile.warm_start else 0}
     return sum(sizes[name] for name in budget)
 
 
 def refuse_idle(study: Study, name: str, profile: Profile, config: RunConfig) -> None:
-    """UserError where an override of a variant's own block changes nothing of its config.
+    """Raise UserError if an override in a variant's own block does not change its config.
 
-    As `lora.rank` without LoRA: the row would be called what it is not. A value that the profile has already
-    is a choice, and kept.
+    An example is `lora.rank` without LoRA: the row would have a false name. An override that repeats the
+    profile's value is allowed.
     """
     variant = study.variant(name)
     for key in study.variants[name].get("override", {}):
@@ -314,7 +314,7 @@ def refuse_idle(study: Study, name: str, profile: Profile, config: RunConfig) ->
 
 
 def load_study(path: Path) -> Study:
-    """A study whose every variant has been checked."""
+    """Return a study after a check of all its variants. Raises UserError for an invalid one."""
     for name in (study := load_yaml(Study, path)).variants:
         study.variant(name)
     return study

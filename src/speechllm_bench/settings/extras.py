@@ -1,4 +1,4 @@
-"""Figures and tables that a study's YAML may name beside those that every study has: one line each, here."""
+"""Optional figures and tables, one line each. A study's YAML names those that it wants."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from typing import Literal, NamedTuple
 
 
 class Extra(NamedTuple):
-    """A figure or a table of a study, kept as `<study>_<name>`.
+    """A figure or a table of a study, stored as `<study>_<name>`.
 
-    Its function takes what it names: `study`, `rows` (of `studies.records`), `curve` (of `progress.curves`).
-    It returns a Figure, or None where there is nothing to draw; or a table, which is not written if empty.
+    Its function gets those of these arguments that its signature names: `study`, `rows` (from
+    `studies.records`) and `curve` (from `progress.curves`). It returns a Figure, or None if there is nothing
+    to draw; or a table, which is not written if empty.
     """
 
     kind: Literal["figure", "table"]
-    link: str  # what the summary of a profile calls it
-    made_by: str | None  # module and function of `reports`; None: by a notebook
-    caption: str | None = None  # of a table: module and constant of `reports`
+    link: str  # its name in the summary of a profile
+    made_by: str | None  # module and function in `reports`; None: made by a notebook
+    caption: str | None = None  # of a table: module and constant in `reports`
 
 
 EXTRAS = {  # in the order of the summary

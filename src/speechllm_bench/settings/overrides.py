@@ -1,9 +1,9 @@
-"""Overrides: single settings of a profile, named by dotted path, as `lora.rank: 16`.
+"""Overrides: single settings of a profile, named by dotted path, such as `lora.rank: 16`.
 
 A path leads through the resolved profile, `experiments/profiles/*.yaml`: `training.lr`, `decoding.beams`,
-`budgets.slots`, `adapters.mlp.width`. A study's variants name overrides in their YAML; on the command line,
-`--set lora.rank=16` makes another profile of the one that is named. Its name holds the settings,
-`mini+lora.rank=16`, so that its results lie in a folder of their own and every process can resolve it.
+`budgets.slots`, `adapters.mlp.width`. A study's variants list overrides in their YAML. On the command line,
+`--set lora.rank=16` turns the named profile into a new one. The new name contains the settings,
+`mini+lora.rank=16`, so its results have a folder of their own and every process can resolve it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from speechllm_bench.settings.strict import overlay, parse_yaml
 
 Settings = Mapping[str, object]
 KEY = re.compile(r"[\w.-]+")
-LONGEST = 200  # characters of a name; file systems take 255 bytes
+LONGEST = 200  # characters of a profile's name; file systems allow 255 bytes
 
 
 def parse(assignments: Iterable[str]) -> Settings:
-    """Settings as the command line has them, `key=value` each; values are JSON, YAML or plain text."""
+    """Return settings of the command line, each `key=value`. Values are JSON, YAML or plain text."""
     found: dict[str, object] = {}
     for text in assignments:
         key, equals, value = text.partition("=")
@@ -39,12 +39,12 @@ def parse(assignments: Iterable[str]) -> Settings:
 
 
 def base_profile(name: str) -> str:
-    """The profile that was named, of a profile with settings: `mini` of `mini+lora.rank=16`."""
+    """Return the name of a profile without its settings: `mini` for `mini+lora.rank=16`."""
     return name.partition("+")[0]
 
 
 def with_settings(name: str, settings: Settings) -> str:
-    """The name of a profile with further settings, which replace those of the same path that it has."""
+    """Return the name of a profile with further settings. They replace its settings of the same path."""
     base, own = split(name)
     told = [f"{key}={_told(value)}" for key, value in sorted({**own, **settings}.items())]
     whole = "+".join([base, ",".join(told)]) if told else base
@@ -57,7 +57,7 @@ def with_settings(name: str, settings: Settings) -> str:
 
 
 def split(name: str) -> tuple[str, dict[str, object]]:
-    """The profile and the settings in a name that `with_settings` gave; UserError for any other form."""
+    """Return profile and settings of a name that `with_settings` made. Raises UserError for other forms."""
     base, plus, told = name.partition("+")
     settings = {}
     for part in told.split(",") if plus else ():
@@ -78,13 +78,13 @@ def _parsed(value: str) -> object:
     try:
         found = parse_yaml(value)
         json.dumps(found)
-    except (yaml.YAMLError, TypeError):  # TypeError: a date, and the like
+    except (yaml.YAMLError, TypeError):  # TypeError: JSON has no such type, such as a date
         return value
     return value if found is None else found
 
 
 def _told(value: object) -> str:
-    """A value in a name: text as it is where it does not read as JSON, anything else as JSON; without `/`."""
+    """Return a value as part of a name, percent-encoded: plain text unless it reads as JSON, else JSON."""
     if isinstance(value, str) and _read(quote(value, safe="")) == value:
         return quote(value, safe="")
     return quote(json.dumps(value, sort_keys=True), safe="")
@@ -99,10 +99,10 @@ def _read(told: str) -> object:
 
 
 def replaced(content: dict, settings: Settings, where: str) -> dict:
-    """`content`, plain data, with the settings in place; `content` itself stays as it was.
+    """Return `content`, plain data, with the settings applied. `content` itself is not changed.
 
-    A mapping is laid over the one that stands there. UserError for a path that leads nowhere; whether the
-    last key and its value are allowed is for the model to say that `content` is of.
+    A mapping is merged into the existing one. Raises UserError if a key before the last one is unknown.
+    The model of `content` checks the last key and its value.
     """
     for path, value in settings.items():
         *parents, last = path.split(".")

@@ -1,7 +1,7 @@
 """Profiles: the scales of the suite, `experiments/profiles/*.yaml`. A study is resolved at one of them.
 
-A profile that says `extend: mini` lays its own settings over those of profile mini. A file whose name begins
-with `_` is no profile; others may extend it.
+A profile with `extend: mini` overrides settings of the profile mini. A file whose name begins with `_` is not
+a profile; profiles may extend it.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ Budget = Literal["alignment", "slots", "transcription", "understanding", "warm_s
 
 
 class Training(Fit):
-    """A profile's training settings, scale-bound; a variant may scale the rates or name another warm-up."""
+    """A profile's training settings, bound to its scale. A variant may scale the rates or set the warm-up."""
 
-    # Examples at a time, whose gradients are summed; None: the whole batch.
+    # Examples per forward and backward pass, whose gradients are summed; None: the whole batch.
     micro_batch: int | None = Field(default=None, gt=0)
-    lora_lr: float = Field(gt=0)  # of stages that train LoRA
+    lora_lr: float = Field(gt=0)  # peak rate of stages that train LoRA
     validation_examples: int = Field(gt=0)
     decoded_turns: int = Field(ge=0)
-    frame_shift: int | None = Field(default=None, gt=1)  # of composite models (`StageConfig.frame_shift`)
-    decoded_early: bool = True  # whether a stage is decoded that does not teach what it would be asked
+    frame_shift: int | None = Field(default=None, gt=1)  # for composite models (`StageConfig.frame_shift`)
+    decoded_early: bool = True  # False: no decoding in stages that do not train the decoded task
 
 
 class Decoding(Strict):
     batch_size: int = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
-    trace_tokens: int = Field(gt=0)  # in its place where an answer may have a trace
+    trace_tokens: int = Field(gt=0)  # replaces max_new_tokens where an answer may have a trace
     beams: int = Field(default=1, ge=1)  # 1: greedy
 
 
 class Budgets(Strict):
-    """Examples seen in a stage, the same for every variant of a study. 0: the profile has no such stage.
+    """Number of examples in a stage, equal for all variants of a study. 0: the profile has no such stage.
 
-    `alignment` is transcription before slots that an embedded LLM needs where a paper has no such stage.
+    `alignment` trains transcription before slots. An embedded LLM needs it where a paper has no such stage.
     `understanding` follows transcription in 2509.04473: entities, sentiment, or all tasks at once.
     """
 
@@ -62,24 +62,24 @@ class Budgets(Strict):
 
 
 class WarmStart(Strict):
-    """The size of a CTC warm start, in which the adapter learns without the LLM (training/ctc_stage.py)."""
+    """Settings of a CTC warm start, which trains the adapter without the LLM (training/ctc_stage.py)."""
 
     examples: int = Field(gt=0)
     batch_size: int = Field(gt=0)
     lr: float = Field(gt=0)
-    dropout: float | None = Field(default=None, gt=0, lt=1)  # of the frames; None: none
-    everywhere: bool = False  # whether every trained adapter begins with it, not only where a study says so
+    dropout: float | None = Field(default=None, gt=0, lt=1)  # share of the frames; None: none
+    everywhere: bool = False  # True: for every trained adapter; False: only where a study names it
 
 
 FIXED = {
     *("profile", "note", "papers", "seeds", "headline", "variants"),
     *("examples_per_second", "time_limit_minutes"),
 }
-"""What a profile says of itself and of how it is run; no override changes it."""
+"""Keys that describe a profile or how it is run. Overrides cannot change them."""
 
 
 def refuse_fixed(settings: Settings, where: str) -> None:
-    """UserError where a path does not begin with a setting that overrides may change."""
+    """Raise UserError if a path does not begin with a setting that overrides may change."""
     allowed = [name for name in Profile.model_fields if name not in FIXED]
     for path in settings:
         if not isinstance(path, str) or path.split(".")[0] not in allowed:
@@ -90,7 +90,7 @@ def refuse_fixed(settings: Settings, where: str) -> None:
 
 
 class PaperOwn(Strict):
-    """What the studies of one paper have in place of the profile's; None: the profile's."""
+    """Settings for the studies of one paper, in place of the profile's. None: the profile's."""
 
     corpus: CorpusConfig | None = None
     encoder: EncoderConfig | None = None
@@ -105,38 +105,37 @@ class PaperOwn(Strict):
 class Profile(Strict):
     """One scale of the suite: models, data, budgets and the hyperparameters bound to scale."""
 
-    profile: str = Field(pattern=r"^[A-Za-z0-9][\w-]*$")  # the name of its file
-    note: Prose  # what its numbers are good for
+    profile: str = Field(pattern=r"^[A-Za-z0-9][\w-]*$")  # the name of its file, without the suffix
+    note: Prose  # what its numbers can be used for
     corpus: CorpusConfig
-    corpora: dict[Name, CorpusConfig] = Field(default_factory=dict)  # others, by the names that studies use
+    corpora: dict[Name, CorpusConfig] = Field(default_factory=dict)  # further corpora, by names in studies
     encoder: EncoderConfig
-    encoders: dict[str, EncoderConfig] = Field(default_factory=dict)  # others, by names for overrides
+    encoders: dict[str, EncoderConfig] = Field(default_factory=dict)  # further encoders, named in overrides
     llm: str
-    llms: dict[Name, str] = Field(default_factory=dict)  # others, by the roles that studies name
-    papers: dict[str, PaperOwn] = Field(default_factory=dict)  # by arXiv number, as studies name their paper
-    audio_llm: str | None = None  # None: variants with one are left out
-    audio_llms: dict[Name, str] = Field(default_factory=dict)  # others, by the roles that studies name
-    adapters: dict[Name, AdapterConfig]  # by the names that studies use
+    llms: dict[Name, str] = Field(default_factory=dict)  # further LLMs, by their roles in studies
+    papers: dict[str, PaperOwn] = Field(default_factory=dict)  # by arXiv number, the `paper` of a study
+    audio_llm: str | None = None  # None: variants with an audio LLM are left out
+    audio_llms: dict[Name, str] = Field(default_factory=dict)  # further audio LLMs, by their roles in studies
+    adapters: dict[Name, AdapterConfig]  # by their names in studies
     lora: LoraConfig
-    loras: dict[Name, LoraConfig] = Field(default_factory=dict)  # of roles in `llms` of another size
-    lora_qkv: LoraConfig  # on queries, keys and values alone (2509.04473)
+    loras: dict[Name, LoraConfig] = Field(default_factory=dict)  # for roles in `llms` of another size
+    lora_qkv: LoraConfig  # LoRA on query, key and value projections only (2509.04473)
     budgets: Budgets
     warm_start: WarmStart | None = None  # None: the profile has no such stage
     training: Training
     decoding: Decoding
     precision: Precision
     prompt: PromptStyle | None = None  # wording of the prompts; None: the terse one of the embedded LLMs
-    # That `annotate traces` wrote; None: traces are written from gold. Named for 2510.19326 under `papers`:
-    # where a turn has a stored trace its question is the one that is asked, whatever is to be said to it.
+    # Name of traces that `annotate traces` wrote; None: traces are written from gold. Set for 2510.19326
+    # under `papers`. A turn with a stored trace is always asked the question of that trace.
     traces: str | None = None
-    labels: str | None = (
-        None  # that `annotate labels` wrote, for variants whose annotation has no drawn noise
-    )
+    # Name of labels that `annotate labels` wrote, for variants whose annotation has no drawn noise.
+    labels: str | None = None
     seeds: list[Seed] = Field(min_length=1)
-    headline: list[Name]  # the studies that plain `make` runs
-    variants: Literal["all", "telling"]  # of a study, where none are named
-    examples_per_second: float = Field(gt=0)  # of one training, for the estimate until one is recorded
-    time_limit_minutes: int = Field(gt=0)  # of one run's process
+    headline: list[Name]  # the studies that `make` without a target runs
+    variants: Literal["all", "telling"]  # variants of a study that run where none are named
+    examples_per_second: float = Field(gt=0)  # training speed, for estimates until a run is recorded
+    time_limit_minutes: int = Field(gt=0)  # limit for the process of one run
 
     @model_validator(mode="after")
     def _roles(self) -> Profile:
@@ -146,21 +145,21 @@ class Profile(Strict):
             refuse_repeated(names)
         return self
 
-    _settings: Settings = PrivateAttr(default_factory=dict)  # of --set
+    _settings: Settings = PrivateAttr(default_factory=dict)  # settings of --set
 
     def of(self, paper: str) -> Profile:
-        """This profile as the studies of a paper see it; --set goes before what the paper has of its own."""
+        """Return this profile with the settings of a paper. --set overrides them."""
         own = self.papers.get(paper, PaperOwn())
         found = self.model_copy(update={name: value for name, value in own if value is not None})
         return found.overridden(self._settings, "--set")
 
     def heard(self) -> list[str]:
-        """Names of the corpora that its studies are about, each once."""
+        """Return the names of the corpora that its studies use, each once."""
         own = [scale.corpus for scale in (self, *map(self.of, self.papers))]
         return list(dict.fromkeys(corpus.name for corpus in (*own, *self.corpora.values())))
 
     def backbones(self) -> list[tuple[str, str]]:
-        """The models that its studies take, each with what it is: an encoder, an LLM, or an audio LLM."""
+        """Return (kind, path) of the models that its studies use. Kinds are encoder, LLM and audio."""
         papers = [self, *map(self.of, self.papers)]
         models = [
             *(("encoder", own.encoder.path) for own in papers),
@@ -173,7 +172,7 @@ class Profile(Strict):
         return list(dict.fromkeys(models))
 
     def with_settings(self, settings: Settings) -> Profile:
-        """This profile with settings of the command line, under the name that holds them."""
+        """Return this profile with settings of the command line, which its new name contains."""
         name = with_settings(self.profile, settings)
         told = ", ".join(f"{key} = {value}" for key, value in sorted(settings.items()))
         found = self.overridden(settings, "--set")
@@ -182,11 +181,11 @@ class Profile(Strict):
         return found
 
     def overridden(self, settings: Settings, where: str) -> Profile:
-        """This profile with other settings by dotted path, checked as if its file said so.
+        """Return this profile with other settings by dotted path, checked like those of its file.
 
-        `encoder: NAME` stands for one of `encoders`, or for a path that keeps the profile's padding.
-        `where`: what a UserError calls the place of the settings. MissingInput for a name of an encoder that
-        this profile lacks.
+        `encoder: NAME` is one of `encoders`, or a path, which keeps the profile's padding. `where`: the
+        source of the settings, for error messages. Raises UserError for an invalid setting, and MissingInput
+        for an encoder's name that this profile lacks.
         """
         if not settings:
             return self
@@ -209,19 +208,19 @@ class Profile(Strict):
 
 
 def known_profiles() -> list[str]:
-    """Names of the profiles, hidden ones left out."""
+    """Return the names of the profiles, without hidden ones."""
     return [name for name in catalogue.profile_files() if not name.startswith("_")]
 
 
 def profile_file(name: str) -> Path:
-    """The file of a profile; UserError names the profiles there are."""
+    """Return the file of a profile. Raises UserError, with the known profiles, for an unknown one."""
     if name not in known_profiles():
         raise UserError(f"there is no profile '{name}'; the profiles are: {', '.join(known_profiles())}")
     return catalogue.profile_files()[name]
 
 
 def load_profile(path: Path) -> Profile:
-    """A profile with what it extends; UserError for a missing, unreadable or wrong file."""
+    """Return a profile with what it extends. Raises UserError for a missing, unreadable or invalid file."""
     content, files = _extended(path)
     profile = checked(Profile, content, ", which extends ".join(file.name for file in files))
     if profile.profile != path.stem:
@@ -230,13 +229,13 @@ def load_profile(path: Path) -> Profile:
 
 
 def _extended(path: Path, extending: tuple[Path, ...] = ()) -> tuple[object, list[Path]]:
-    """The content of a profile's file over what it extends, and the files it is made of, its own first."""
+    """Return a profile's content with what it extends, and the files that were read, its own first."""
     content = content_of(path)
     if not isinstance(content, dict) or "extend" not in content:
         return content, [path]
     name = content.pop("extend")
     bases = catalogue.profile_files()
-    if name not in list(bases):  # it may be of any type
+    if name not in list(bases):  # a list, since `name` may not be hashable
         known = ", ".join(known_profiles())
         raise UserError(f"{path.name} extends {name!r}, which is no profile; the profiles are: {known}")
     if bases[name] in (path, *extending):
@@ -247,7 +246,7 @@ def _extended(path: Path, extending: tuple[Path, ...] = ()) -> tuple[object, lis
 
 
 def refuse_unknown_role(kind: str, role: str, named: str) -> None:
-    """UserError for a role that every profile lacks: it is misspelt. One that some lack leaves runs out."""
+    """Raise UserError for a role that no profile has: it is misspelt. Profiles may lack a role of others."""
     profiles = [load_profile(profile_file(name)) for name in known_profiles()]
     known = sorted({role for profile in profiles for role in getattr(profile, kind)})
     if role not in known:

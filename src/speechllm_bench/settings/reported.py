@@ -1,4 +1,4 @@
-"""Figures and claims of a paper, as a study states them: data with its source, never results of ours."""
+"""Figures and claims of a paper, as a study's YAML states them with a source. None is a result of ours."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pydantic import Field
 from speechllm_bench.settings.strict import Prose, Strict
 from speechllm_bench.tasks import METRICS
 
-if TYPE_CHECKING:  # the metrics stand in the registry of tasks, which a type checker does not run
+if TYPE_CHECKING:  # a type checker cannot compute the names from the registry of tasks
     ReportedMetric = str
 else:
     ReportedMetric = Literal[(*METRICS, "relative gain", "SLUE score gain")]
 
 
 class Reported(Strict):
-    """A figure that a paper reports; data with its source, never a result of ours."""
+    """A figure that a paper reports, with its source. It is never a result of ours."""
 
     variant: str
     metric: ReportedMetric
@@ -25,9 +25,9 @@ class Reported(Strict):
 
 
 class ClaimConfig(Strict):
-    """What a paper says, as an ordering of two variants by the main metric of their task.
+    """A claim of a paper: one variant is better than another by the main metric of their task.
 
-    With `beyond`, another (better, worse) pair: that the first pair lies further apart than this one.
+    With `beyond`, another (better, worse) pair, the claim is that the first pair differs by more than it.
     """
 
     claim: Prose
@@ -35,7 +35,7 @@ class ClaimConfig(Strict):
     better: str
     worse: str
     beyond: list[str] | None = Field(default=None, min_length=2, max_length=2)
-    scale: str | None = None  # that the claim is about, as "8 B": it can be tested in profile `paper` alone
+    scale: str | None = None  # model scale of the claim, such as "8 B"; only profile `paper` can test it
 
     @property
     def compared(self) -> str:

@@ -1,4 +1,4 @@
-"""Typed YAML: models that refuse what they do not know, each mistake told in one sentence."""
+"""Strictly typed YAML: models refuse unknown keys and wrong types and report each mistake in one sentence."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from speechllm_bench.errors import UserError
 
 Written = Callable[[Sequence[str | int]], Sequence[str | int]]
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # both are safe; libyaml's is many times faster
+_LOADER = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # both loaders are safe; libyaml's is many times faster
 
 
-DEEPEST = 50  # blocks within blocks; libyaml's composer ends the process somewhere beyond 10,000
-MOST_VALUES = 100_000  # of a file with every alias written out; the longest here has about 3,000
+DEEPEST = 50  # nested blocks; libyaml's composer crashes the process somewhere beyond 10,000
+MOST_VALUES = 100_000  # values of a file with all aliases expanded; the longest file here has about 3,000
 
-LONGEST_SHOWN = 300  # characters of a wrong value
+LONGEST_SHOWN = 300  # characters of a wrong value in an error message
 
 
 def _name(text: str) -> str:
@@ -39,32 +41,32 @@ def _prose(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-"""What files, tables and web pages show as it is: a study, a variant, an adapter."""
+"""Name of a study, a variant or an adapter. Files, tables and web pages use it unchanged."""
 
 Prose = Annotated[str, AfterValidator(_prose)]
-"""A sentence that tables and web pages show."""
+"""Text that tables and web pages show."""
 
 
 def refuse_repeated(names: Iterable) -> None:
-    """ValueError where something stands twice in a list whose entries count once."""
+    """Raise ValueError if an entry occurs twice in a list."""
     names = list(names)
     if repeated := [name for i, name in enumerate(names) if name in names[:i]]:
         raise ValueError(f"{repeated[0]!r} stands twice in {names}; name it once")
 
 
 class Strict(BaseModel):
-    """Frozen; refuses unknown keys and does not convert types (an int passes for a float)."""
+    """A frozen model. It refuses unknown keys and does not convert types, except an int to a float."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def read_yaml(path: Path):
-    """What a YAML file says, as plain data; yaml.YAMLError where it is not readable."""
+    """Return the content of a YAML file as plain data. Raises yaml.YAMLError if it is not readable."""
     return parse_yaml(path.read_text(encoding="utf-8"))
 
 
 def parse_yaml(text: str):
-    """What a text in YAML says, as `read_yaml`."""
+    """Return the content of a text in YAML as plain data. Raises yaml.YAMLError if it is not readable."""
     _refuse_depth(text)
     loader = _LOADER(text)
     try:
@@ -81,7 +83,7 @@ def parse_yaml(text: str):
 
 
 def _refuse_depth(text: str) -> None:
-    """Before anything is composed: events come one by one, whatever they are nested in."""
+    """Raise yaml.YAMLError for deep nesting, before composing: events come one by one at any depth."""
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -93,8 +95,8 @@ def _refuse_depth(text: str) -> None:
 
 
 def _refuse_size(node: yaml.Node) -> None:
-    """Aliases of aliases make a short file endless: all values are counted with the aliases written out."""
-    sizes: dict[int, int | None] = {}  # None: below this node still something is counted
+    """Raise yaml.YAMLError for too many values. Aliases count as expanded: a short file may be endless."""
+    sizes: dict[int, int | None] = {}  # None: the values below this node are still being counted
     waiting = [(node, False)]
     while waiting:
         node, counted = waiting.pop()
@@ -122,7 +124,7 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 
 
 def _refuse_repeated_keys(node: yaml.Node) -> None:
-    """YAML itself would keep the last of them in silence."""
+    """Raise yaml.YAMLError for a repeated key, since YAML itself would silently keep the last one."""
     waiting, seen = [node], set()
     while waiting:
         node = waiting.pop()
@@ -140,11 +142,11 @@ def _refuse_repeated_keys(node: yaml.Node) -> None:
 
 
 def overlay(base: dict, change: dict) -> dict:
-    """`change` laid over `base`: mappings are merged key by key, anything else is replaced.
+    """Return `base` overridden by `change`: mappings are merged key by key, other values are replaced.
 
-    A mapping that names another `kind` replaces the whole, since the settings of one kind mean nothing to
-    another. Laid over a list of things that have a `name`, a mapping changes those that it names, the last
-    one as `last`; ValueError for a name that the list lacks.
+    A mapping with another `kind` replaces the whole mapping, since each kind has its own settings. If `base`
+    has a list of items with a `name`, a mapping in `change` overrides the items that its keys name; `last` is
+    the last item. Raises ValueError for a name that the list lacks.
     """
     merged = dict(base)
     for key, value in change.items():
@@ -177,12 +179,12 @@ def _with_changes(key: str, things: list[dict], change: dict) -> list[dict]:
 
 
 def load_yaml(model: type[Strict], path: Path):
-    """A YAML file as `model`; UserError for a missing, unreadable or wrong one."""
+    """Return a YAML file as `model`. Raises UserError for a missing, unreadable or invalid file."""
     return checked(model, content_of(path), path.name)
 
 
 def content_of(path: Path):
-    """What a YAML file says, as plain data; UserError for a missing or unreadable one."""
+    """Return the content of a YAML file as plain data. Raises UserError for a missing or unreadable file."""
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
         raise UserError(f"there is no {path.name} in {path.parent.name}/; known there: {known}")
@@ -193,9 +195,9 @@ def content_of(path: Path):
 
 
 def checked(model: type[Strict], content, where: str, written: Written = lambda key: key):
-    """`content` as `model`; UserError with key, value and what is allowed.
+    """Return `content` as `model`. Raises UserError with the key, its value and what is allowed.
 
-    `written`: from a key of the model to the path in the file that it was read from.
+    `written`: maps a key of the model to its path in the file.
     """
     try:
         return model.model_validate(content)
@@ -218,7 +220,7 @@ def _sentence(model: type[Strict], error: Mapping, written: Written) -> str:
     if error["type"] == "missing":
         return f"key '{key}' is missing"
     why = error["msg"].removeprefix("Value error, ")
-    if not error["loc"] and error["type"] == "value_error":  # its value would be the whole file
+    if not error["loc"] and error["type"] == "value_error":  # the value would be the whole file
         return why
     sentence = f"key '{key}' has value {_shown(error['input'])}: {why}"
     if error["type"] == "float_type" and isinstance(error["input"], str):
@@ -232,9 +234,9 @@ def _shown(value) -> str:
 
 
 def _located(model: type[BaseModel], loc: tuple) -> tuple[tuple, type[BaseModel]]:
-    """The key as it is written, and the model that it belongs to.
+    """Return the key as the file writes it, and the model that it belongs to.
 
-    Pydantic's `loc` also names the chosen member of a union by kind, which no file does.
+    Pydantic's `loc` also contains the kind of a union's chosen member, which is no key of the file.
     """
     annotation: Any = model
     kept, owner = [], model
@@ -253,7 +255,7 @@ def _located(model: type[BaseModel], loc: tuple) -> tuple[tuple, type[BaseModel]
 
 
 def _one(annotation):
-    """An annotation without `| None` and without what stands beside it in `Annotated`."""
+    """Return an annotation without `| None` and without the metadata of `Annotated`."""
     if get_origin(annotation) is Annotated:
         return _one(get_args(annotation)[0])
     some = [a for a in get_args(annotation) if a is not type(None)]
@@ -263,7 +265,7 @@ def _one(annotation):
 
 
 def _members(annotation) -> tuple:
-    """The models of a union; none of anything else."""
+    """Return the models of a union; empty for any other annotation."""
     if get_origin(annotation) not in (Union, UnionType):
         return ()
     return tuple(a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel))
