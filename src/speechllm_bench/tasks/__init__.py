@@ -1,7 +1,7 @@
-"""Tasks: each is one object in a module of its own, and has a line in the list of modules.
+"""The tasks. Each is an object in a module of its own, and `MODULES` lists the modules.
 
-A module describes its tasks as `TASKS`: question, target, parser, counts, metrics and needs (`task.Task`).
-Configuration, training, scores, tables and figures follow from that.
+A module lists its tasks in `TASKS`. A task has a question, target, parser, counts, metrics and the gold that
+it needs (`task.Task`). Configuration, training, scores, tables and figures use only these objects.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ MODULES = (
     "ner",
     "sentiment",
 )
-"""The modules of this package that describe tasks, in the order in which tables and figures show these."""
+"""Modules of this package that define tasks, in the order of tables and figures."""
 
 
 def by_name(found: Iterable[Task]) -> dict[str, Task]:
-    """Tasks by their names; ValueError where two share one."""
+    """Return tasks by name. Raises ValueError if two have the same name."""
     tasks: dict[str, Task] = {}
     for task in found:
         if tasks.setdefault(task.name, task) is not task:
@@ -35,8 +35,10 @@ def by_name(found: Iterable[Task]) -> dict[str, Task]:
 
 
 def metrics_of(tasks: Iterable[Task]) -> dict[str, Metric]:
-    """All metrics of some tasks by their names; ValueError where two differ under one name, and for a main
-    metric that tables would not show."""
+    """Return all metrics of some tasks by name.
+
+    Raises ValueError if two different metrics share a name, or if tables would not show a main metric.
+    """
     metrics: dict[str, Metric] = {}
     for task in tasks:
         for metric in task.metrics:
@@ -52,6 +54,6 @@ METRICS = metrics_of(TASKS.values())
 MAIN_METRICS = tuple(dict.fromkeys(task.main.name for task in TASKS.values()))
 """Names of the metrics that decide which of two systems is better at a task."""
 USUAL = next(iter(TASKS))
-"""The task that studies ask where they name none."""
+"""Default task of studies."""
 
 __all__ = ["AUDIO", "MAIN_METRICS", "METRICS", "TASKS", "USUAL", "Metric", "Task"]

@@ -1,9 +1,9 @@
-"""Named entities of a turn (2509.04473; SLUE, arXiv 2111.10367): tags and phrases, JSON out.
+"""Named-entity recognition of a turn (2509.04473; SLUE, arXiv 2111.10367). The answer is JSON.
 
-Tags are SLUE's combined ones (`schema.ENTITY_TAGS`), written as words that an LLM knows. The answer is a JSON
-object from a tag to its phrase, or to its phrases in the order in which they are said:
-`{"person": "ann", "place": ["rome", "york"]}`. So it is what an LLM that fills in fields already does: asked
-for lists, the embedded LLM found nothing at all, with LoRA or without.
+Tags are SLUE's combined tags (`schema.ENTITY_TAGS`), written as words that an LLM knows. The answer is a JSON
+object. It maps a tag to its phrase, or to its phrases in spoken order:
+`{"person": "ann", "place": ["rome", "york"]}`. This form resembles slot filling, which the LLM already
+does. When prompted for lists instead, the embedded LLM found no entities, with LoRA or without.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TAGS = {word: tag for tag, word in SPOKEN.items()}
 
 
 def example(utterance: Utterance, draw: Draw) -> Example:
-    """Ask for all entities of the turn, without dialogue context."""
+    """Return the question for all entities of the turn, without dialogue context."""
     return Example(
         id=f"{utterance.id}/ner",
         utterance_id=utterance.id,
@@ -43,7 +43,7 @@ def example(utterance: Utterance, draw: Draw) -> Example:
 
 
 def target(entities: Iterable[tuple[str, str]]) -> str:
-    """The answer as JSON; a tag that there is not is written as it is, and `parse` gives it back."""
+    """Return (tag, phrase) pairs as a JSON answer. An unknown tag is kept, and `parse` returns it again."""
     answer: dict[str, list[str]] = {}
     for tag, phrase in entities:
         answer.setdefault(SPOKEN.get(tag, tag), []).append(phrase)
@@ -52,14 +52,14 @@ def target(entities: Iterable[tuple[str, str]]) -> str:
 
 
 def parse(raw: str) -> list[tuple[str, str]] | None:
-    """Tag and phrase of each entity of an answer, tag by tag; None if it is not a JSON object.
+    """Return (tag, phrase) of each entity in an answer, tag by tag; None if it is not a JSON object.
 
-    A tag that comes twice counts twice. Tags that there are not are kept as they were written: they are
-    wrong answers. What is empty or no text is no entity. Repeated spaces are one space, as in slue-toolkit's
-    parser.
+    The phrases of a repeated tag all count. Unknown tags are kept as written and count as wrong answers.
+    Empty values and values that are not text are no entities. Repeated spaces become one space, as in
+    slue-toolkit's parser.
     """
     try:
-        answer = json.loads(raw, object_pairs_hook=tuple)  # pairs, so that a repeated tag is not lost
+        answer = json.loads(raw, object_pairs_hook=tuple)  # pairs keep a repeated tag, a dict would not
     except (ValueError, RecursionError):
         return None
     if not isinstance(answer, tuple):
@@ -81,7 +81,7 @@ METRICS = (
 
 
 def count(predictions: Sequence[Prediction], parse: Parse) -> Counted:
-    """Counts of entities, of their tags alone, and of unparsable answers."""
+    """Return the counts of entities, of their tags alone, and of unparsable answers."""
     found = answers(predictions, parse)
     return Counted(
         {

@@ -1,6 +1,6 @@
-"""Sentiment of a turn (2509.04473; SLUE, arXiv 2111.10367): negative, neutral or positive, one word out.
+"""Sentiment of a turn (2509.04473; SLUE, arXiv 2111.10367). The answer is negative, neutral or positive.
 
-Synthetic voices do not sound angry or pleased, so on the embedded corpus this is a task of words alone.
+Synthetic voices do not sound angry or pleased, so on the embedded corpus only the words carry sentiment.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INSTRUCTION: Wordings = {
 
 
 def example(utterance: Utterance, draw: Draw) -> Example:
-    """Ask for the caller's sentiment, without dialogue context."""
+    """Return the question for the caller's sentiment, without dialogue context."""
     return Example(
         id=f"{utterance.id}/sentiment",
         utterance_id=utterance.id,
@@ -35,7 +35,7 @@ def example(utterance: Utterance, draw: Draw) -> Example:
 
 
 def parse(raw: str) -> str | None:
-    """The one sentiment that an answer names, in whatever sentence; None where it names none or several."""
+    """Return the one sentiment that an answer's text contains; None if it contains none or several."""
     named = set(re.findall(r"\w+", raw.lower())) & set(SENTIMENTS)
     return named.pop() if len(named) == 1 else None
 
@@ -53,7 +53,7 @@ METRICS = (
 
 
 def count(predictions: Sequence[Prediction], parse: Parse) -> Counted:
-    """Counts of each sentiment, and of unparsable answers."""
+    """Return the counts of each sentiment, and of unparsable answers."""
     found = answers(predictions, parse)
     return Counted(
         {

@@ -1,17 +1,18 @@
 """SIT, a speech instruction task: a written question about the spoken turn, answered in a few words.
 
-2510.15851 (Tables 1 and 7) mixes tasks of this name into training; what it asks is not known to us, so
-these questions are ours. Each answer follows from the turn's own gold and is never a slot's value:
+2510.15851 (Tables 1 and 7) mixes tasks of this name into training but does not give their questions, so these
+questions are ours. Each answer follows from the turn's own gold and is never a slot's value:
 
-    domain     the line of business, of a caller's first turn              closed
-    intent     what the caller wants, of a caller's first turn             closed
+    domain     the line of business; only for a caller's first turn        closed
+    intent     what the caller wants; only for a caller's first turn       closed
     number     how many details (slots) the turn fills                     closed
-    person, place, when   whether such a thing is named (entities)         yes or no
+    person, place, when   whether such an entity is named                  yes or no
     detail     whether the turn fills a slot of this name                  yes or no
     ending     the last three words                                        open
 
-Yes-or-no questions are asked of turns that have such a thing, of one kind or another; half of them ask for
-what is there. Unseen slot types are never named.
+A yes-or-no question on entities (or slots) needs a turn with at least one of the entities above (or slots).
+The right answer is yes with probability one half, or always if all of them are present. Unseen slot types
+are never named.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ WORDINGS = {
     "detail": ("is the {} given", "does the caller give the {}", "do you hear the {}"),
     "ending": ("repeat how the turn ends", "what are the last words", "say the end of it again"),
 }
-"""Questions by what they ask; {} is a slot's name."""
+"""Wordings of each kind of question; {} is a slot's name."""
 
 ENTITIES = {"person": "PERSON", "place": "PLACE", "when": "WHEN"}
 LAST_WORDS = 3
@@ -69,7 +70,7 @@ class Question(NamedTuple):
 def question(
     utterance: Utterance, slot_types: Mapping[str, SlotType], rng: random.Random, details: bool = True
 ) -> Question:
-    """A drawn question on a turn; without `details` its words are those of `WORDINGS` alone."""
+    """Return a drawn question on a turn. Without `details`, no question names a slot."""
     first = all(turn.role != "caller" for turn in utterance.context)
     tags = {entity.tag for entity in utterance.entities}
     named = {asks: tag in tags for asks, tag in ENTITIES.items()}
@@ -95,7 +96,7 @@ def question(
 
 
 def example(utterance: Utterance, draw: Draw) -> Example:
-    """Ask one written question, without dialogue context, which could answer it."""
+    """Return one written question, without dialogue context, since that could contain the answer."""
     asked = question(utterance, draw.slot_types, draw.rng)
     return Example(
         id=f"{utterance.id}/sit",
@@ -108,12 +109,12 @@ def example(utterance: Utterance, draw: Draw) -> Example:
 
 
 def parse(raw: str) -> str:
-    """The answer without regard to case and spaces."""
+    """Return the answer in lower case with single spaces."""
     return " ".join(raw.lower().split())
 
 
 def _there_or_not(there: dict[str, bool], rng: random.Random) -> tuple[str, bool]:
-    """A drawn thing and whether it is there, with a chance of one half each where there are both."""
+    """Return a drawn name and whether it is present, each with probability one half if both kinds exist."""
     wanted = rng.random() < 0.5
     pool = [name for name, is_there in there.items() if is_there == wanted] or list(there)
     name = rng.choice(pool)
@@ -124,14 +125,14 @@ ACCURACY = Metric(
     "accuracy", "Accuracy", "right", quotient, label="accuracy", column="with interval", varies_as="f1"
 )
 GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent")
-"""What a question needs gold of; entities are asked for where a turn has any."""
+"""Gold fields that a question needs. Entities are optional: only turns with entities are asked for them."""
 
 
 def count(predictions: Sequence[Prediction], parse: Parse) -> Counted:
-    """Which answers are the gold words, but for case and spaces.
+    """Return the counts of right answers: the gold words, ignoring case and spaces.
 
-    `answers` has, by what was asked, how many there were, how many were right, and how many the commonest
-    gold answer alone would have got right.
+    `answers` holds for each kind of question the number of answers, of right ones, and of those that the
+    most common gold answer would get right.
     """
     right = [exact_match.same(p.gold, p.raw) for p in predictions]
     answers: dict[str, dict[str, int]] = {}

@@ -1,10 +1,10 @@
-"""Contextualised slot filling (2510.15851, section 2): wanted slots among distractors in, JSON out.
+"""Contextualised slot filling (2510.15851, section 2). The prompt lists slots, and the answer is JSON.
 
-The instruction names the wanted slots and 1 to 5 distractors, that is slots the turn does not fill, in
-drawn order. The answer is a JSON object with the filled slots alone, in the order asked.
+The instruction names the wanted slots and 1 to 5 distractors, which are slots that the turn does not fill, in
+drawn order. The answer is a JSON object with only the filled slots, in the order of the instruction.
 
-Slots are asked for by name. An evaluation may describe them as well, or use other names that no training
-has asked by; `parse` maps those back, and takes the slot's own name for as good an answer.
+The prompt uses the slots' names. An evaluation may add descriptions, or use other names that no training
+used. `parse` maps those names back, and accepts the slot's own name as well.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from speechllm_bench.tasks.task import Counted, Draw, Parse, Task, answers
 NAME = "slots"
 VERSION = 3
 Wording = Literal["described", "paraphrased"]
-"""How the slots asked for are worded: with their descriptions, or in names that no training has asked by."""
+"""Wording of the slots in the prompt: with their descriptions, or by names that no training used."""
 INSTRUCTION: Wordings = {
     None: "fill in as json: {slots}",
     "english": "Answer in JSON with those of the keys that the caller gives, each value copied word for word."
     f"\n{DIALOGUE}\nkeys: {{slots}}",
 }
 MAX_DISTRACTORS = 5
-SAME_DOMAIN = 0.7  # share of the distractors drawn from the turn's own domain, the confusable ones
-LEFT_OUT = 0.5  # of the training turns that fill several slots: one of these is not asked for
+SAME_DOMAIN = 0.7  # share of distractors from the turn's own domain, which are easier to confuse
+LEFT_OUT = 0.5  # share of training turns with several filled slots that are not asked for one of them
 
 
 class Answer(dict):
-    """Slot to value, of a slot given twice the last; `given` holds every pair in the order of the answer."""
+    """Maps slots to values. The last value of a repeated slot counts; `given` holds every pair in order."""
 
     def __init__(self, values: Mapping[str, object], given: Iterable[tuple[str, object]]):
         super().__init__(values)
@@ -59,11 +59,12 @@ def example(
     distractors: int | None = None,
     wording: Wording | None = None,
 ) -> Example:
-    """Ask for the seen slot types of a turn (with `draw.ood` its unseen ones) among distractors of that kind.
+    """Return a question for the seen slot types of a turn (with `draw.ood` the unseen ones) and distractors.
 
-    In training not always for all of several, since every turn of B-test says more than it is asked for.
-    Where one value is all, it is asked for: alone, it often has nothing that tells it from a distractor's.
-    `context` and `distractors` fix numbers that are drawn where None; all else drawn stays what it was.
+    Training leaves out one of several filled slots in half of the turns, since every turn of B-test says more
+    than it is asked for. A turn's only slot is never left out: its value often cannot be told from a
+    distractor's. `context` and `distractors` fix these numbers; None draws them. Fixing one changes no other
+    draw.
     """
     slot_types, rng, style = draw.slot_types, draw.rng, draw.style
     filled = {s.slot: s.value for s in utterance.slots}
@@ -71,7 +72,8 @@ def example(
     values = [filled[t.name] for t in kind if t.name in filled]
     # A name that holds a wanted value ("home city" beside the policy type "home") would give it away.
     kind = [t for t in kind if not any(contains(text, v) for v in values for text in _shown(t, wording))]
-    told = f"{SYSTEM[style]} {INSTRUCTION[style].format(slots='')}".lower()  # a value in it is not asked for
+    # A slot is not asked for if the prompt itself contains its value.
+    told = f"{SYSTEM[style]} {INSTRUCTION[style].format(slots='')}".lower()
     gold = {t.name: v for t in kind if (v := filled.get(t.name)) is not None and not contains(told, v)}
     if draw.training and len(gold) > 1 and rng.random() < LEFT_OUT:
         gold.pop(rng.choice(sorted(gold)))
@@ -92,7 +94,7 @@ def example(
 
 
 def question(texts: Iterable[str], turns: Iterable = (), style: PromptStyle | None = None) -> str:
-    """The prompt that asks for slots by these texts, behind the dialogue so far."""
+    """Return the prompt that asks for slots by these texts, with the dialogue so far."""
     return user_message(turns, INSTRUCTION[style].format(slots=", ".join(texts)))
 
 
@@ -101,10 +103,10 @@ def target(answer: Mapping[str, str]) -> str:
 
 
 def parse(raw: str, names: Mapping[str, str] | None = None) -> Answer | None:
-    """Slot-value pairs of an answer; None if it is not one flat JSON object.
+    """Return the slot-value pairs of an answer; None if it is not one JSON object.
 
-    Values that are null, empty or not text are kept as they are: each metric says what it makes of them.
-    `names` gives the slot of another name (`paraphrases`).
+    Values that are null, empty or not text are kept, since each metric treats them in its own way.
+    names: maps other names to slots (`paraphrases`).
     """
     try:
         answer = json.loads(raw, object_pairs_hook=lambda pairs: Answer(dict(pairs), pairs))
@@ -121,29 +123,29 @@ def parse(raw: str, names: Mapping[str, str] | None = None) -> Answer | None:
 
 
 def spoken_name(name: str) -> str:
-    """A slot's name as prompts and answers write it: words the LLM knows, not an identifier."""
+    """Return a slot's name as prompts and answers write it: words that the LLM knows, not an identifier."""
     return name.replace("_", " ")
 
 
 def written_name(name: str) -> str:
-    """A slot's name as the corpora write it, of one in a prompt or an answer."""
+    """Return a name from a prompt or an answer as the corpora write it, with underscores."""
     return name.replace(" ", "_")
 
 
 def paraphrases(slot_types: Mapping[str, SlotType]) -> dict[str, str]:
-    """The slot of every paraphrase; no two slots share one."""
+    """Return the slot of every paraphrase. No two slots share a paraphrase."""
     return {text: t.name for t in slot_types.values() for text in t.paraphrases}
 
 
 def _shown(slot: SlotType, wording: Wording | None) -> tuple[str, ...]:
-    """All that a question may show of a slot."""
+    """Return all texts by which a question may ask for a slot."""
     if wording == "paraphrased":
         return slot.paraphrases
     return (spoken_name(slot.name) if wording is None else f"{spoken_name(slot.name)} ({slot.description})",)
 
 
 def _asked_by(slot: SlotType, wording: Wording | None, rng: random.Random) -> str:
-    """How one question asks for a slot."""
+    """Return the text by which one question asks for a slot, drawn if there are several."""
     shown = _shown(slot, wording) or (spoken_name(slot.name),)
     return shown[0] if len(shown) == 1 else rng.choice(shown)
 
@@ -171,7 +173,7 @@ METRICS = (
     Metric("precision_v2", "P, version 2", "partial_match_v2", precision, varies_as="precision"),
     Metric("recall_v2", "R, version 2", "partial_match_v2", recall, varies_as="recall"),
     Metric("f1_v2", "F1, version 2", "partial_match_v2", f1, varies_as="f1"),
-    # Of scores in which `versions.shown` gave the names above to version 2.
+    # In scores where `versions.shown` gave the names above to version 2.
     Metric("f1_v1", "F1, version 1", "partial_match_v1", f1, column="later", always=False, varies_as="f1"),
     Metric("exact_f1", "Exact F1", "exact_match", f1, column="later", varies_as="f1"),
     Metric("slu_f1", "SLU-F1", "slu_f1", f1, column="later"),
@@ -192,8 +194,9 @@ ERROR_KINDS = (
 
 
 def count(predictions: Sequence[Prediction], parse: Parse) -> Counted:
-    """Counts of partial match by both versions, of exact match, SLU-F1, unparsable answers and tokens; and
-    how many slots met which of `ERROR_KINDS`.
+    """Return counts of both versions of partial match, exact match, SLU-F1, unparsable answers and tokens.
+
+    `error_kinds` holds the number of slots by each of `ERROR_KINDS`.
     """
     found = answers(predictions, parse)
     kinds = error_kinds(predictions, parse)
@@ -217,13 +220,13 @@ def count(predictions: Sequence[Prediction], parse: Parse) -> Counted:
 
 
 def error_kinds(predictions: Sequence[Prediction], parse: Parse) -> Counter[str]:
-    """Counts of what became of each slot that is in the gold answer or was filled; every slot has one kind.
+    """Return how many slots had which result. Each slot in the gold answer or in the given one has one kind.
 
     correct: the gold value. heard wrong: right slot, words that are not in the transcript. wrong span:
     right slot, words of the transcript that are not the value. wrong slot: the value of another slot.
-    distractor filled: an empty slot given other words of the transcript. invented:
-    an empty slot given words that are not in the transcript. missed: a gold slot left empty.
-    unparsable: a gold slot of an answer that cannot be parsed.
+    distractor filled: a slot without gold value, filled with other words of the transcript. invented:
+    a slot without gold value, filled with words that are not in the transcript. missed: a gold slot that
+    was left empty. unparsable: a gold slot of an answer that cannot be parsed.
     """
     kinds: Counter[str] = Counter()
     for prediction, (gold, said) in zip(predictions, answers(predictions, parse), strict=True):
@@ -237,7 +240,7 @@ def error_kinds(predictions: Sequence[Prediction], parse: Parse) -> Counter[str]
 
 
 def given(answer: dict | None) -> tuple[tuple[str, object], ...] | None:
-    """Every pair of an answer in its order, of a slot given twice both; None of an unparsable answer."""
+    """Return every pair of an answer in order, with both pairs of a repeated slot. None if unparsable."""
     if answer is None:
         return None
     return answer.given if isinstance(answer, Answer) else tuple(answer.items())

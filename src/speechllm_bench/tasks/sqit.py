@@ -1,8 +1,8 @@
-"""SQIT, a spoken-question instruction task: the questions of `sit`, but heard and not read.
+"""SQIT, a spoken-question instruction task: the questions of `sit`, spoken and not written.
 
-2510.15851 (Tables 1 and 7) names the task and no more; the definition is ours. Behind the turn the model
-hears an instruction in another voice; the written prompt does not say what is asked. Both are one stretch
-of encoder frames, so adapter, prompt and decoding are those of every other task.
+2510.15851 (Tables 1 and 7) only names the task, so the definition is ours. After the turn the model hears an
+instruction in another voice. The written prompt does not contain the question. The encoder frames of both are
+concatenated, so adapter, prompt and decoding work as in every other task.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ INSTRUCTION: Wordings = {
 
 
 def example(utterance: Utterance, draw: Draw) -> Example:
-    """Ask one question aloud: `instruction` has its words, `data.corpora.spoken_instructions` the voices."""
+    """Return one spoken question. `instruction` is its text; `data.corpora.spoken_instructions` speaks it."""
     asked = sit.question(utterance, draw.slot_types, draw.rng, details=False)
     return Example(
         id=f"{utterance.id}/sqit",

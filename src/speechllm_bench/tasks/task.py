@@ -1,6 +1,6 @@
-"""A task as one object: what it asks, how an answer is read and counted, and what it needs.
+"""Defines a task as one object: its questions, the parser and counts of its answers, and the gold it needs.
 
-The rest of the suite asks the objects in `tasks.TASKS` and names no task itself.
+The rest of the suite uses the objects in `tasks.TASKS` and does not name single tasks.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from speechllm_bench.storage.schema import Example, Gold, Prediction, SlotType, 
 from speechllm_bench.tasks.metric import Metric
 from speechllm_bench.tasks.prompt import PromptStyle
 
-if TYPE_CHECKING:  # which reads the answers of slots
+if TYPE_CHECKING:  # at run time this would be a circular import: trace imports slots, slots this module
     from speechllm_bench.tasks.trace import Trace
 
 Parse = Callable[[str], Any]
-"""A parser: an answer's text to what it says, or None where it cannot be parsed."""
+"""Parses the text of an answer; returns None if it cannot be parsed."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """The conditions that a question of an utterance is drawn under."""
+    """Conditions for drawing a question on an utterance."""
 
     slot_types: Mapping[str, SlotType]  # of the corpus, by name
     rng: random.Random
-    ood: bool = False  # of slot types that training never asks for
-    training: bool = False  # and not for an evaluation, which every model is asked alike
+    ood: bool = False  # True: asks for slot types that training never asks for
+    training: bool = False  # False: for an evaluation, which is the same for every model
     style: PromptStyle | None = None  # changes the words of the prompt and no draw
 
 
 @dataclass(frozen=True)
 class Counted:
-    """The counts of answers: what a score is made of."""
+    """Counts of answers, from which a score is computed."""
 
-    counts: dict[str, list]  # by the name that metrics give them, an entry an answer
+    counts: dict[str, list]  # by `Metric.counts`, one entry per answer
     versions: dict[str, int]  # of the metrics' modules
-    further: dict[str, object] = field(default_factory=dict)  # what a score holds besides, plain JSON
+    further: dict[str, object] = field(default_factory=dict)  # further content of a score, plain JSON
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task with its question, parser, counts and metrics, and what it needs.
+    """A task with its questions, parser, counts, metrics and needs.
 
-    `example(utterance, draw)` asks an utterance, with parse(example(...).target) equal to the gold answer.
+    `example(utterance, draw)` returns a question on an utterance. `parse` of its target is the gold answer.
     """
 
     name: str  # in studies, scores and predictions
@@ -56,28 +56,31 @@ class Task:
     count: Callable[[Sequence[Prediction], Parse], Counted]
     metrics: tuple[Metric, ...]  # in the order of scores and columns; two tasks may share one
     main: Metric  # decides which of two systems is better
-    gold: tuple[Gold, ...]  # fields of an utterance that it is asked by
+    gold: tuple[Gold, ...]  # gold fields that an utterance needs for this task
     how: str = ""  # a sentence on its metrics in the caption of tables
 
-    # What only some tasks have.
-    asking: tuple[str, ...] = ()  # further keywords of `example`: what an evaluation can fix of a question
-    answerers: tuple[str, ...] = ()  # names in `evaluation.answerers` of those that answer it without a model
-    instructions: tuple[str, ...] = ()  # all that it may ask aloud; `Example.instruction` is one of them
-    error_kinds: Callable[[Sequence[Prediction], Parse], Mapping[str, int]] | None = None  # how often each
-    labelled: Callable[[Iterable[tuple[str, str]]], str] | None = None  # target of an annotator's entities
-    # The form that it gives to a stored question with its trace; None: these questions are not its own.
+    # Only some tasks have the following.
+    asking: tuple[str, ...] = ()  # further keywords of `example`, which an evaluation may fix
+    answerers: tuple[str, ...] = ()  # names in `evaluation.answerers` of its answerers without a model
+    instructions: tuple[str, ...] = ()  # all its spoken instructions; `Example.instruction` is one of them
+    error_kinds: Callable[[Sequence[Prediction], Parse], Mapping[str, int]] | None = None  # count by kind
+    labelled: Callable[[Iterable[tuple[str, str]]], str] | None = None  # target from an annotator's entities
+    # Returns a stored question with its trace in the form of this task. None: the task cannot use these.
     put: Callable[[Example, Trace, PromptStyle | None], Example] | None = None
-    traced: bool = False  # its answers may hold a trace, so they are decoded for longer
-    thinks: bool = False  # its answers should hold a trace
-    plain: Callable[[Example], Example] | None = None  # the same question without what only traces add
+    traced: bool = False  # its answers may have a trace, so more tokens are decoded
+    thinks: bool = False  # its answers should have a trace
+    plain: Callable[[Example], Example] | None = None  # returns the question without the parts for traces
 
     def can_ask(self, utterance: Utterance) -> bool:
-        """Whether the utterance has gold for this task."""
+        """Whether the utterance has the gold that this task needs."""
         return set(self.gold) <= set(utterance.gold)
 
 
 def answers(predictions: Sequence[Prediction], parse: Parse) -> list[tuple]:
-    """Gold and said of every prediction; UserError where a gold answer cannot be parsed."""
+    """Return (gold answer, given answer) of every prediction, both parsed.
+
+    Raises UserError if a gold answer cannot be parsed.
+    """
     found = []
     for prediction in predictions:
         gold = parse(prediction.gold)

@@ -1,15 +1,15 @@
-"""The text of a trace: what a model writes down before it answers (2510.19326).
+"""Reads and writes traces: the text that a model writes before its answer (2510.19326).
 
     <think>caller: WHAT WAS SAID
     found: MENTION, MENTION
     SLOT: WHY IT HAS ITS VALUE
     SLOT: not said</think><response>{"SLOT": "VALUE"}</response>
 
-Every asked slot has its line, in the order in which it was asked for.
+Every slot in the question has a line, in the order of the question.
 
-Parts may be missing from the end, down to the bare answer, which has no tags. Whatever a model says can be
-parsed: what is wrong with it is named, never raised. A missing tag is forgiven where the answer is plain
-without it; an answer that is not one JSON object alone is none, as it is without a trace.
+The last parts of a trace may be missing. The answer alone has no tags. The parser accepts any text: it lists
+faults and raises no error. A missing tag does not matter if the answer is clear without it. An answer that is
+not exactly one JSON object counts as no answer, as without a trace.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ MALFORMED = (
     "text behind",
     "stray line",
 )
-"""What can be wrong with the text of a trace."""
+"""Faults that the text of a trace can have."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A trace read or to be written; what a part is None of, it does not have."""
+    """A parsed trace, or one to be written. A part that is None is missing."""
 
-    answer: dict | None  # slot to value; None: no answer that can be read
+    answer: dict | None  # slot -> value; None: no readable answer
     transcript: str | None = None
     mentions: tuple[str, ...] | None = None  # words of the transcript that may be values
-    reasons: dict[str, str] | None = None  # asked slot to why it takes its value or none
-    malformed: tuple[str, ...] = field(default=(), compare=False)  # of MALFORMED, each once
+    reasons: dict[str, str] | None = None  # slot of the question -> reason for its value or for having none
+    malformed: tuple[str, ...] = field(default=(), compare=False)  # faults of MALFORMED, each once
 
     @property
     def thinks(self) -> bool:
-        """Whether there is a thought, readable or not."""
+        """Whether there is a thought (the text between the think tags), readable or not."""
         parts = (self.transcript, self.mentions, self.reasons)
         return any(part is not None for part in parts) or "stray line" in self.malformed
 
 
 def write(trace: Trace) -> str:
-    """The text of a trace; that of an answer alone is its JSON."""
+    """Return the text of a trace. Without a thought it is the answer's JSON."""
     answer = slots.target(trace.answer or {})
     if not trace.thinks:
         return answer
@@ -66,29 +66,29 @@ def write(trace: Trace) -> str:
 
 
 def tagged(thought: str, answer: str) -> str:
-    """A thought and the answer it leads to."""
+    """Return a thought and its answer, both in their tags."""
     return f"<think>{thought}</think><response>{answer}</response>"
 
 
 def response(text: str) -> str:
-    """The response part of a text, whatever that is; all of the text where nothing is thought."""
+    """Return the response part of a text, valid or not; the whole text if there is no thought."""
     thought, rest = _split(text, [])
     return _response(rest, thought is not None, []).strip()
 
 
 def parse(text: str) -> Trace:
-    """The readable parts of a text, with all that is wrong with it in `malformed`."""
+    """Return the readable parts of a text, with its faults in `malformed`."""
     wrong: list[str] = []
     thought, rest = _split(text, wrong)
     if thought is not None and not thought.strip():
-        thought = None  # an empty thought is how Qwen3 says that it does not think
+        thought = None  # Qwen3 writes an empty thought when thinking is off
     answer = _answer(_response(rest, thought is not None, wrong), wrong)
     transcript, mentions, reasons = _parts(thought or "", wrong)
     return Trace(answer, transcript, mentions, reasons, tuple(dict.fromkeys(wrong)))
 
 
 def _split(text: str, wrong: list[str]) -> tuple[str | None, str]:
-    """The thought, None where there is none, and what stands after it."""
+    """Return the thought, or None, and the text after it. Appends faults to `wrong`."""
     before, opened, after = text.partition("<think>")
     if not opened and "</think>" not in text:
         return None, text
@@ -106,7 +106,7 @@ def _split(text: str, wrong: list[str]) -> tuple[str | None, str]:
 
 
 def _response(rest: str, thought: bool, wrong: list[str]) -> str:
-    """The text in the response tags; an answer without a thought needs none."""
+    """Return the text in the response tags, which an answer without a thought need not have."""
     before, opened, after = rest.partition("<response>")
     if not opened:
         before, after = "", rest
@@ -140,7 +140,7 @@ def _answer(inside: str, wrong: list[str]) -> dict | None:
 
 
 def _parts(thought: str, wrong: list[str]) -> tuple[str | None, tuple[str, ...] | None, dict | None]:
-    """Transcript, mentions and reasons of a thought, each None where it is missing."""
+    """Return transcript, mentions and reasons of a thought; each is None if missing."""
     transcript, mentions = None, None
     reasons: dict[str, str] = {}
     for line in thought.splitlines():
@@ -154,10 +154,10 @@ def _parts(thought: str, wrong: list[str]) -> tuple[str | None, tuple[str, ...] 
         elif label == FOUND and mentions is None:
             mentions = () if content == NOTHING else tuple(m.strip() for m in content.split(",") if m.strip())
         elif label in (HEARD, FOUND) or label.startswith(("{", '"')):
-            wrong.append("stray line")  # said twice, or an answer that was begun in the thought
+            wrong.append("stray line")  # a repeated line, or an answer inside the thought
         else:
             name = slots.written_name(label)
             if name in reasons:
-                wrong.append("stray line")  # a second reason for one slot: the first one stays
+                wrong.append("stray line")  # a second reason for one slot: the first one is kept
             reasons.setdefault(name, content)
     return transcript, mentions, reasons or None

@@ -1,13 +1,13 @@
-"""Slot filling with a trace (2510.19326): think first, then the JSON of the task `slots`.
+"""Slot filling with a trace (2510.19326): the model writes a trace, then the JSON of the task `slots`.
 
-Scored are the response part as `slots` scores it, and of the trace what it costs, whether it comes when asked
-for, and whether the answer's values stand in it.
+The response part is scored like an answer to `slots`. The metrics of the trace are its length in tokens,
+whether it is present when asked for, and whether it contains the answer's values.
 
-The question is that of `slots`, word for word, so the same turn can be asked in every form. Below it, prompts
-in English say in a sentence what the trace holds; the terse ones leave that to the examples.
+The question is that of `slots`, word for word, so a turn can be asked in every form. Prompts in English add a
+sentence that describes the trace. With terse prompts the model learns the form from the training examples.
 
-Hybrid supervision is a mixture of `slots_think` and `slots_no_think`: each turn once, in a drawn mode, with a
-switch as the last line of the prompt. The switch is that of Qwen3; other LLMs learn it from the examples.
+Hybrid supervision is a mixture of `slots_think` and `slots_no_think`. Each turn is asked once, in a drawn
+mode, with a switch as the last line of the prompt. The switch is Qwen3's; other LLMs learn it in training.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from speechllm_bench.tasks.trace import write as write_trace
 VERSION = 3
 
 ABSENT = ("not said", "not there", "nobody says")
-"""Why a slot has no value, in varied words."""
+"""Reasons for a slot without a value, in varied words."""
 
 Part = Literal["transcript", "mentions", "reasons"]
 PARTS: tuple[Part, ...] = ("transcript", "mentions", "reasons")
@@ -47,12 +47,12 @@ INSTRUCTION: dict[Part | None, Wordings] = {
         "english": _STEPS.format("the caller's words, all possible values and a reason for each key"),
     },
 }
-"""The line below the question of `slots`, by the trace's last part and the style; "" is none."""
+"""Line below the question of `slots`, by the trace's last part and the prompt style; "" is no line."""
 
 
 @dataclass(frozen=True)
 class TracedSlots:
-    """A form of the task: how far the trace goes, and the switch that asks for it."""
+    """A form of the task: the last part of its trace, and the switch in its prompt."""
 
     name: str
     last: Part | None = "reasons"  # the trace's last part; None: no trace
@@ -63,17 +63,17 @@ class TracedSlots:
         return self.last is not None
 
     def example(self, utterance: Utterance, draw: Draw) -> Example:
-        """The question of `slots` from the same draws; its id as well, since answers to both are compared."""
+        """Return the question that `slots` draws, in this form. It keeps the id, to compare the answers."""
         plain = slots.example(utterance, draw)
         return self.put(plain, gold_trace(utterance, plain, draw.rng), draw.style)
 
     def below(self, style: PromptStyle | None) -> str:
-        """Lines below the question of `slots`, with the line breaks before it."""
+        """Return the lines below the question of `slots`, each with a line break before it."""
         lines = INSTRUCTION[self.last][style], self.switch
         return "".join(f"\n{line}" for line in lines if line)
 
     def put(self, plain: Example, trace: Trace, style: PromptStyle | None = None) -> Example:
-        """A question of `slots` with its whole trace, in this form."""
+        """Return a question of `slots` with its whole trace, in this form."""
         return replace(
             plain,
             task=self.name,
@@ -82,7 +82,7 @@ class TracedSlots:
         )
 
     def plain(self, example: Example) -> Example:
-        """The same question as `slots` puts it."""
+        """Return the same question in the form of `slots`."""
         there = [below for style in _STYLES if example.prompt.endswith(below := self.below(style))]
         return replace(
             example,
@@ -92,20 +92,20 @@ class TracedSlots:
         )
 
     def cut(self, trace: Trace) -> Trace:
-        """The trace as far as this form goes."""
+        """Return the trace without the parts that this form does not have."""
         kept = PARTS[: PARTS.index(self.last) + 1] if self.last else ()
         cut: dict[str, Any] = {part: None for part in PARTS if part not in kept}
         return replace(trace, **cut)
 
     @staticmethod
     def parse(raw: str) -> dict | None:
-        """Slot-value pairs of the response part; None if it is not one JSON object alone."""
+        """Return the slot-value pairs of the response part; None if it is not exactly one JSON object."""
         return parse_trace(raw).answer
 
     def count(self, predictions: Sequence[Prediction], parse: Parse) -> Counted:
-        """The counts of `slots` of the response part, and of traces what `METRICS` are made of.
+        """Return the counts of `slots` on the response parts, and the counts that the traces' metrics need.
 
-        How many answers were malformed in which way is in `malformed_kinds`.
+        `malformed_kinds` holds the number of answers by each fault of their form.
         """
         read = [parse_trace(p.raw) for p in predictions]
         both = list(zip(predictions, read, strict=True))
@@ -137,14 +137,14 @@ FORMS = {
     )
 }
 SWITCHED = {name: form.switch for name, form in FORMS.items() if form.switch}
-"""The switch of both modes of a hybrid, by the task's name."""
+"""Switch in the prompt of the two modes of hybrid supervision, by the task's name."""
 
 
 def gold_trace(utterance: Utterance, example: Example, rng: random.Random) -> Trace:
-    """The whole trace of a question of the task `slots`, from gold, in words drawn from `rng`.
+    """Return the whole trace of a question of the task `slots`, made from gold, in words drawn from `rng`.
 
-    Right by construction. It is about four times as long as what was said: the embedded LLM is small.
-    The mentions are all values of the turn, those that nobody asks for included.
+    The trace is correct by construction. It is about four times as long as the transcript, since the embedded
+    LLM is small. The mentions are all values of the turn, including those of slots that are not asked for.
     """
     answer = slots.parse(example.target)
     assert answer is not None, "gold can be read"
@@ -161,15 +161,17 @@ def gold_trace(utterance: Utterance, example: Example, rng: random.Random) -> Tr
 
 
 def _because(value: str, before: str, behind: str, rng: random.Random) -> str:
-    """A value with a word that stands beside it."""
+    """Return a reason for a value: the value with the word before or after it."""
     reasons = [f"{value} after {word}" for word in before.split()[-1:]]
     reasons += [f"{value} before {word}" for word in behind.split()[:1]]
     return rng.choice(reasons or [f"{value} alone"])
 
 
 def faithful(said: Trace) -> tuple[int, int]:
-    """(1, 1) if all values occur in the trace's own transcript, (0, 1) if one does not, (0, 0) if there is
-    nothing to compare."""
+    """Return (1, 1) if all values occur in the trace's own transcript, (0, 1) if one does not.
+
+    Without a transcript or values it returns (0, 0), which no rate counts.
+    """
     values = pairs(said.answer).values()
     if said.transcript is None or not values:
         return 0, 0
@@ -178,8 +180,10 @@ def faithful(said: Trace) -> tuple[int, int]:
 
 
 def grounded(said: Trace) -> tuple[int, int]:
-    """(1, 1) if every value stands in the reason of its slot, (0, 1) if one does not, (0, 0) if there is
-    nothing to compare."""
+    """Return (1, 1) if every value occurs in the reason of its slot, (0, 1) if one does not.
+
+    Without reasons or values it returns (0, 0), which no rate counts.
+    """
     values = pairs(said.answer)
     if said.reasons is None or not values:
         return 0, 0
@@ -192,17 +196,17 @@ def _word_errors(transcript: str, said: Trace) -> tuple[float, float]:
 
 METRICS = (
     *slots.METRICS,
-    # Of the traces that there are.
+    # Mean over the answers with a trace.
     Metric("trace_tokens", "Tokens a trace", "thought", quotient, unit=TOKENS, lower_is_better=True),
-    # Of the answers: with a trace where it is asked for, or without.
+    # Share of the answers that have a trace exactly when they should.
     Metric("obedience", "In the mode asked for", "obeyed", quotient),
-    # Of the traces' transcripts, where there is one.
+    # Over the traces with a transcript.
     Metric("trace_wer", "WER of the transcript", "heard", wer.rate, unit=RATIO, lower_is_better=True),
-    # Of the answers with a value and a transcript in their trace: those whose values all occur in it.
+    # Among answers with a value and a transcript in the trace: share whose values all occur in it.
     Metric("faithfulness", "Values occur in its transcript", "faithful", quotient),
-    # Of the answers with a value and reasons: those whose values stand each in the reason of its own slot.
+    # Among answers with a value and reasons: share whose values all occur in the reason of their own slot.
     Metric("grounding", "Values stand in their reasons", "grounded", quotient),
-    # Of the answers: anything wrong in the form.
+    # Share of the answers with any fault of form.
     Metric("malformed", "Malformed", "malformed", quotient, lower_is_better=True),
 )
 

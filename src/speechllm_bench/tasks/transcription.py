@@ -1,4 +1,4 @@
-"""AST as 2510.15851 means it: write down what was said (elsewhere the letters mean translation)."""
+"""Transcription of a turn. 2510.15851 calls this task AST, which elsewhere means speech translation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INSTRUCTION: Wordings = {None: "write it down", "english": f"Write down the call
 
 
 def example(utterance: Utterance, draw: Draw) -> Example:
-    """Ask for the transcript, without dialogue context."""
+    """Return the question for the transcript, without dialogue context."""
     return Example(
         id=f"{utterance.id}/transcription",
         utterance_id=utterance.id,
@@ -43,9 +43,9 @@ METRICS = (
 
 
 def count(predictions: Sequence[Prediction], parse: Parse) -> Counted:
-    """Errors in words and characters of transcripts, after Whisper's English normaliser.
+    """Return the word and character errors of transcripts, after Whisper's English normaliser.
 
-    Errors in digits as well where any digit is said in the test set.
+    If the test set contains any digit, the counts include digit errors.
     """
     counts = {
         "words": [wer.word_counts(p.gold, p.raw) for p in predictions],
