@@ -1,4 +1,4 @@
-"""Exact match of slot-value pairs: same slot, and the same words but for case and spaces."""
+"""Exact match of slot-value pairs: the same slot and the same words, ignoring case and spaces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def same(gold: str, predicted: str) -> bool:
 
 
 def counts(gold: dict | None, predicted: dict | None) -> Counts:
-    """Equal, predicted and gold pairs of one answer; `None` is an unparsable one."""
+    """Return the number of equal, predicted and gold pairs of one answer; `None` is an unparsable answer."""
     gold, predicted = pairs(gold), pairs(predicted)
     correct = sum(same(value, predicted[slot]) for slot, value in gold.items() if slot in predicted)
     return Counts(correct, len(predicted), len(gold))

@@ -1,9 +1,9 @@
-"""Named-entity F1 and label-F1 as slue-toolkit counts them (`eval_utils_ner.get_ner_scores`, commit ed23039).
+"""Named-entity F1 and label-F1, as in slue-toolkit (`eval_utils_ner.get_ner_scores`, commit ed23039).
 
-An entity is a pair of tag and phrase. Entities match as multisets within an utterance: place and order do
-not count, and one that is said twice has to be found twice. Label-F1 leaves the phrase out, so it asks
-whether the right kinds were found, however they were spelt. The published figure is the F1 of all entities
-together (micro). Phrases are compared as they are: normalise before, or not at all.
+An entity is a pair of tag and phrase. Entities match as multisets within an utterance: position and order do
+not matter, and an entity that is said twice has to be found twice. Label-F1 compares only the tags, so it
+ignores spelling. The published figure is the F1 of all entities together (micro). Phrases are compared
+unchanged, so the caller normalises them first or not at all.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ Entities = Sequence[tuple[str, str]]
 
 
 def counts(gold: Entities, predicted: Entities | None) -> Counts:
-    """Found, predicted and gold entities of one utterance; `None` is an unparsable answer."""
+    """Return the number of found, predicted and gold entities of one utterance.
+
+    `None` is an unparsable answer.
+    """
     return _matched(gold, predicted or ())
 
 
 def label_counts(gold: Entities, predicted: Entities | None) -> Counts:
-    """The same of the tags alone."""
+    """Return the same counts for the tags alone."""
     return _matched([tag for tag, _ in gold], [tag for tag, _ in predicted or ()])
 
 

@@ -1,10 +1,11 @@
 """SLURP's entity metrics: span F1, word and character distance F1, and SLU-F1 (Bastianelli et al. 2020).
 
-An entity is a dict of `type` and `filler`. Text is compared as it is: lower-case and normalise before,
-or not at all. The figures agree with SLURP's published evaluation program (commit 8eb1654).
+An entity is a dict of `type` and `filler`. Text is compared unchanged, so the caller lower-cases and
+normalises it first or not at all. The figures agree with SLURP's published evaluation program (commit
+8eb1654).
 
-Published counts are true positives (TP), false positives (FP) and false negatives (FN); here they are
-kept as `Counts(TP, TP + FP, TP + FN)`.
+The program counts true positives (TP), false positives (FP) and false negatives (FN). They are stored here
+as `Counts(TP, TP + FP, TP + FN)`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ ByLabel = dict[str, Counts]
 
 
 def word_distance(gold: str, predicted: str) -> float:
-    """Word edits / gold words: 0 for equal text, and above 1 when much was added.
+    """Return word edits / gold words: 0 for equal text, above 1 if many words were added.
 
     Raises ValueError for a gold filler without words, as the published program does.
     """
@@ -47,13 +48,13 @@ def word_distance(gold: str, predicted: str) -> float:
 
 
 def char_distance(gold: str, predicted: str) -> float:
-    """Character edits / the longer text's length, in 0 to 1; 1 where both are empty, as published."""
+    """Return character edits / length of the longer text, in 0 to 1; 1 if both are empty, as published."""
     longer = max(len(gold), len(predicted))
     return Levenshtein.distance(gold, predicted) / longer if longer else 1.0
 
 
 def span_counts(gold: list[Entity], predicted: list[Entity]) -> ByLabel:
-    """Counts by type, where an entity is right when it equals one gold entity not yet taken."""
+    """Return counts by type. An entity is correct if it equals a gold entity that is not yet matched."""
     remaining, tables = list(gold), []
     for entity in predicted:
         if entity in remaining:
@@ -67,10 +68,10 @@ def span_counts(gold: list[Entity], predicted: list[Entity]) -> ByLabel:
 def distance_counts(
     gold: list[Entity], predicted: list[Entity], distance: Callable[[str, str], float]
 ) -> ByLabel:
-    """Counts by type, where a wrong filler costs its distance d: TP + 1, FP + d, FN + d.
+    """Return counts by type. A matched filler at distance d counts as TP + 1, FP + d, FN + d.
 
-    Predictions take, in their order, the nearest remaining gold entity of their type (the first of
-    equals). That is greedy, not the best assignment, and it is the published rule.
+    Each prediction, in order, takes the nearest remaining gold entity of its type (the first of equals).
+    This greedy assignment is not optimal, but it is the published rule.
     """
     remaining, tables = list(gold), []
     for entity in predicted:
@@ -87,19 +88,19 @@ def distance_counts(
 
 
 def slu_counts(gold: list[Entity], predicted: list[Entity]) -> ByLabel:
-    """Counts by type of SLU-F1: those of the word distance and of the character distance together."""
+    """Return the counts of SLU-F1 by type: the sum over the word distance and the character distance."""
     return add(distance_counts(gold, predicted, distance) for distance in (word_distance, char_distance))
 
 
 def intent_counts(gold: str, predicted: str) -> ByLabel:
-    """Counts by label of one classified utterance."""
+    """Return the counts of one classified utterance by label."""
     if gold == predicted:
         return {gold: Counts(1, 1, 1)}
     return {gold: Counts(0, 0, 1), predicted: Counts(0, 1, 0)}
 
 
 def add(tables: Iterable[ByLabel]) -> ByLabel:
-    """Sum tables of counts label by label, over utterances or over distances."""
+    """Return the sum of tables of counts by label, over utterances or over distances."""
     gathered: dict[str, list[Counts]] = {}
     for table in tables:
         for label, row in table.items():
@@ -108,16 +109,16 @@ def add(tables: Iterable[ByLabel]) -> ByLabel:
 
 
 def micro(table: ByLabel) -> dict[str, float]:
-    """precision, recall and f1 of all labels' counts together."""
+    """Return precision, recall and f1 of the counts summed over labels."""
     return rates(total(table.values()))
 
 
 def macro(table: ByLabel) -> float:
-    """Unweighted mean of F1 over the labels seen in gold or prediction; 0 when there is none."""
+    """Return the unweighted mean F1 over the labels in gold or prediction; 0 if there are none."""
     return sum((float(f1(row)) for row in table.values()), 0.0) / len(table) if table else 0.0
 
 
 def counts(gold: dict[str, str], predicted: dict[str, str]) -> Counts:
-    """SLU-F1's counts of one slot answer, all slots together; a slot is a type, its value the filler."""
+    """Return SLU-F1's counts of one slot answer, summed over slots. Slot is the type, value the filler."""
     entities = [[{"type": s, "filler": v} for s, v in answer.items()] for answer in (gold, predicted)]
     return total(slu_counts(*entities).values())

@@ -16,28 +16,28 @@ DIGITS_VERSION = 1
 
 
 class Errors(NamedTuple):
-    """Substitutions, deletions and insertions together, and the reference's length."""
+    """The sum of substitutions, deletions and insertions, and the length of the reference."""
 
     errors: float
     reference: float
 
 
 def word_counts(reference: str, hypothesis: str) -> Errors:
-    """Word errors of one utterance. All words said to an empty reference are insertions."""
+    """Return the word errors of one utterance. For an empty reference, all words are insertions."""
     out = jiwer.process_words(normalise_english(reference), normalise_english(hypothesis))
     return _errors(out)
 
 
 def char_counts(reference: str, hypothesis: str) -> Errors:
-    """Character errors of one utterance, spaces between words included."""
+    """Return the character errors of one utterance, including spaces between words."""
     out = jiwer.process_characters(normalise_english(reference), normalise_english(hypothesis))
     return _errors(out)
 
 
 def digit_counts(reference: str, hypothesis: str) -> Errors:
-    """Digit errors of one utterance: edit distance over the digits of both sides, everything else left out.
+    """Return the digit errors of one utterance: the edit distance of its digits, without all other text.
 
-    The normaliser makes one word of a ten-digit number, so WER counts one error whether one digit is wrong or
+    The normaliser turns a ten-digit number into one word, so WER counts one error for one wrong digit or for
     ten. Digits are those of `text.spoken_tokens`; the word "one" is a digit.
     """
     spoken, heard = (_digits(text) for text in (reference, hypothesis))
@@ -45,16 +45,16 @@ def digit_counts(reference: str, hypothesis: str) -> Errors:
 
 
 def rate(sums: ArrayLike) -> np.ndarray:
-    """Errors / reference length of counts (..., 2); returns (...), which may exceed 1.
+    """Return errors / reference length of counts (..., 2). Shape: (...); values may exceed 1.
 
-    Where all references are empty the errors are divided by 1, as jiwer does.
+    If all references are empty, the errors are divided by 1, as in jiwer.
     """
     sums = np.asarray(sums, float)
     return sums[..., 0] / np.maximum(sums[..., 1], 1)
 
 
 def error_rate(total: Errors) -> float:
-    """The error rate of summed counts."""
+    """Return the error rate of summed counts."""
     return float(rate(total))
 
 
