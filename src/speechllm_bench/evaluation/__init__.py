@@ -1,1 +1,1 @@
-"""From answers to scores."""
+"""Scores answers: floors, counts, intervals, and variances between seeds."""

@@ -1,8 +1,9 @@
-"""Answerers without a model: what a number has to be above before it means anything.
+"""Answerers without a model. Their scores are floors: a score that is not above them means nothing.
 
-The chance copier copies, but neither listens nor reads what is asked (protocol, rule 2: what zero-shot slot
-filling is compared with). The whole transcript as every slot's value shows what partial match gives away
-(protocol, rule 12). The majority answer is what a classifier that has learned nothing gets.
+The chance copier copies words of the transcript, but neither hears the audio nor reads the question.
+Zero-shot slot filling is compared with it (protocol, rule 2). The whole transcript as the value of every slot
+shows how much credit partial match gives to such an answer (protocol, rule 12). The majority answer is that
+of a classifier that has learned nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from speechllm_bench.tasks.slots import MAX_DISTRACTORS
 def whole_transcript(
     examples: Sequence[Example], utterances: Sequence[Utterance], train: Sequence[Utterance], seed: int
 ) -> list[Prediction]:
-    """One prediction an example of the task `slots`: all that was said, for every slot asked."""
+    """Return one prediction per example of the task `slots`: the transcript as value of every slot asked."""
     return [
         _prediction(example, utterance, slots.target(dict.fromkeys(example.asked, utterance.transcript)))
         for example, utterance in zip(examples, utterances, strict=True)
@@ -29,15 +30,15 @@ def whole_transcript(
 def chance_copier(
     examples: Sequence[Example], utterances: Sequence[Utterance], train: Sequence[Utterance], seed: int
 ) -> list[Prediction]:
-    """One prediction an example of the task `slots`, drawn from `seed` and the example alone.
+    """Return one prediction per example of the task `slots`, drawn from `seed` and the example's id.
 
-    It knows how often an asked slot is filled and how many words a value has, both from the training turns,
-    and copies a run of the transcript of such a length.
+    The training turns give the share of asked slots that are filled, and the lengths of values in words. A
+    slot is filled with this probability. Its value is a random span of the transcript with a drawn length.
     """
     values = [s.value.split() for u in train for s in u.slots]
     lengths = [len(value) for value in values]
     filled = len(values) / len(train)
-    share = filled / (filled + (1 + MAX_DISTRACTORS) / 2)  # of the slots asked
+    share = filled / (filled + (1 + MAX_DISTRACTORS) / 2)  # share of the asked slots that are filled
     return [
         _prediction(
             example,
@@ -53,7 +54,7 @@ def chance_copier(
 def majority(
     examples: Sequence[Example], utterances: Sequence[Utterance], train: Sequence[Utterance], seed: int
 ) -> list[Prediction]:
-    """One prediction an example of the task `sentiment`: the sentiment that most training turns have."""
+    """Return one prediction per example of the task `sentiment`: the most common one in training turns."""
     commonest = Counter(u.sentiment for u in train if "sentiment" in u.gold).most_common(1)[0][0]
     return [
         _prediction(example, utterance, commonest)
@@ -67,7 +68,7 @@ ANSWERERS: dict[str, Answerer] = {
     "whole_transcript": whole_transcript,
     "majority": majority,
 }
-"""Answerers by the names that tasks list them by; they take what `chance_copier` takes."""
+"""Answerers by their names in `Task.answerers`. All have the signature of `chance_copier`."""
 
 
 def _copied(

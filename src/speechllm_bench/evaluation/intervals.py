@@ -1,4 +1,4 @@
-"""Intervals that were drawn before, each kept under a digest of all that it rests on."""
+"""A cache of bootstrap intervals. The key of an interval is a digest of its data, its rule and its code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.stats import Comparison, SpeakerSums, Statistic
 from speechllm_bench.storage import runs, sealed
 
-_known: dict[str, Comparison] = {}  # by the digest of what each rests on
+_known: dict[str, Comparison] = {}  # by digest
 _used: set[str] = set()
 
 
@@ -28,9 +28,9 @@ def interval_of(
     seed_variance: float | None,
     draw: Callable[[], Comparison],
 ) -> Comparison:
-    """The interval of a weighted sum of systems' statistics, by `draw` where it is not known.
+    """Return the interval of a weighted sum of systems' statistics; calls `draw` if it is not cached.
 
-    systems, weights, rule and seed_variance are what goes into `stats.contrast`.
+    systems, weights, rule and seed_variance are the arguments of `stats.contrast`.
     """
     about = [(one.n, one.items, one.speakers, one.sums.shape) for one in systems]
     content = sha256(repr((about, list(weights), seed_variance, rule.__qualname__, _code(rule))).encode())
@@ -45,9 +45,9 @@ def interval_of(
 
 @contextlib.contextmanager
 def kept(file: Path, others: bool = False) -> Iterator[None]:
-    """Within the block, intervals that `file` holds are known; after it, the file holds those that were used.
+    """Load the intervals in `file` for the block; afterwards store those that the block used.
 
-    others: it holds those that were not used as well. A file that is missing or damaged holds none.
+    others: also keep stored intervals that were not used. A missing or damaged file counts as empty.
     """
     stored: dict[str, Comparison] = {}
     with contextlib.suppress(UserError, KeyError, TypeError, AttributeError):
@@ -62,7 +62,7 @@ def kept(file: Path, others: bool = False) -> Iterator[None]:
 
 @cache
 def _code(rule: Statistic) -> str:
-    """Digest of the programs that draw an interval of this rule."""
+    """Return a digest of the source files that affect an interval of this rule."""
     modules = {Path(stats.__file__), Path(str(sys.modules[rule.__module__].__file__))}
     files = sorted(modules | set(Path(metrics.__file__).parent.glob("*.py")))
     return runs.digest(np.__version__, [runs.file_sha256(file) for file in files])

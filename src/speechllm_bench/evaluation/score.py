@@ -1,8 +1,7 @@
-"""From what a model said to numbers: counts of every prediction, totals, intervals.
+"""Scores a model's answers: counts of every prediction, totals, metrics with intervals.
 
-A score is plain JSON. It keeps each metric's sums by speaker, so that reports draw new intervals and
-paired differences from it alone, without predictions, parser or torch. What is counted, and which metrics
-are made of it, is the task's to say.
+A score is plain JSON. It contains each metric's sums by speaker, so reports compute new intervals and paired
+differences from it alone, without predictions, parser or torch. The task defines the counts and the metrics.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from speechllm_bench.storage.schema import Prediction, SlotType, Utterance
 from speechllm_bench.tasks import METRICS, TASKS, slots, transcription
 from speechllm_bench.tasks.task import Parse
 
-_TASK = "task "  # before a task's name among the versions of a score
+_TASK = "task "  # prefix of a task's name among the versions of a score
 
 
 def parser(task: str, wording: slots.Wording | None, slot_types: Mapping[str, SlotType]) -> Parse:
-    """The parser of a task's answers; asked in other names, it maps these back to the slots' own."""
+    """Return the parser of a task's answers. With wording `paraphrased` it maps names back to slots."""
     parse: Callable = TASKS[task].parse
     return partial(parse, names=slots.paraphrases(slot_types)) if wording == "paraphrased" else parse
 
 
 def score_transcripts(turns: Sequence[Utterance], said: Sequence[str]) -> dict:
-    """The score of transcripts that came without a prompt, one a turn: a recogniser's, or a CTC head's."""
+    """Return the score of transcripts that need no prompt, one per turn: a recogniser's or a CTC head's."""
     answers = [
         Prediction(
             example_id=f"{turn.id}/{transcription.NAME}",
@@ -49,7 +48,7 @@ def score_transcripts(turns: Sequence[Utterance], said: Sequence[str]) -> dict:
 
 
 def score_task(task: str, predictions: Sequence[Prediction], parse: Parse | None = None) -> dict:
-    """The score of answers to one of `tasks.TASKS`; parse: its own parser where None."""
+    """Return the score of answers to one of `tasks.TASKS`. parse: None is the task's own parser."""
     asked = TASKS[task]
     counted = asked.count(predictions, parse or asked.parse)
     ids = [p.example_id for p in predictions]
@@ -70,18 +69,18 @@ def score_task(task: str, predictions: Sequence[Prediction], parse: Parse | None
 
 
 def task_of(score: Mapping) -> str:
-    """The task of a score, as `studies.records` marks it or, since there are versions of tasks, as stored."""
+    """Return the task of a score, as marked by `studies.records` or else as stored among its versions."""
     versions = (name.removeprefix(_TASK) for name in score["versions"] if name.startswith(_TASK))
     return score.get("task") or next(versions)
 
 
 def main_metric(score: Mapping) -> str:
-    """The metric that decides which of two systems is better at the task of a stored score."""
+    """Return the main metric of a stored score's task, which decides which of two systems is better."""
     return TASKS[task_of(score)].main.name
 
 
 def speaker_sums(score: dict, metric: str) -> stats.SpeakerSums:
-    """The counts behind one of `tasks.METRICS` in a stored score of one seed."""
+    """Return the counts of one of `tasks.METRICS` in a stored score of one seed. Raises UserError if none."""
     counts = METRICS[metric].counts
     if counts not in score["sums"]:
         raise UserError(f"the score holds no '{metric}'; it has {', '.join(score['metrics'])}")
@@ -90,17 +89,20 @@ def speaker_sums(score: dict, metric: str) -> stats.SpeakerSums:
 
 
 def interval(scores: Sequence[dict], metric: str) -> stats.Comparison:
-    """A metric over the seeds of one system: one stored score a seed, as `seeds.marked` gives it."""
+    """Return a metric with its interval over the seeds of one system.
+
+    scores: one stored score per seed, from `seeds.marked`.
+    """
     return stats.within(contrast([scores], [1], metric), 0, METRICS[metric].most)
 
 
 def difference(scores: Sequence[dict], baseline: Sequence[dict], metric: str) -> stats.Comparison:
-    """The paired difference to a baseline; seeds of both stand in the same order."""
+    """Return the paired difference to a baseline. Both have their seeds in the same order."""
     return contrast([scores, baseline], [1, -1], metric)
 
 
 def contrast(systems: Sequence[Sequence[dict]], weights: Sequence[float], metric: str) -> stats.Comparison:
-    """The weighted sum of systems' metrics; the seeds of all stand in the same order."""
+    """Return the weighted sum of systems' metrics. All have their seeds in the same order."""
     stacked = [stats.stack_seeds([speaker_sums(s, metric) for s in scores]) for scores in systems]
     between = seeds.variance([scores[0] for scores in systems], weights, metric)
     rule = METRICS[metric].rule
@@ -110,5 +112,5 @@ def contrast(systems: Sequence[Sequence[dict]], weights: Sequence[float], metric
 
 
 def rng() -> np.random.Generator:
-    """The same draws for every score, so that a table redrawn is the same table."""
+    """Return a generator with a fixed seed, so that a table made again is the same table."""
     return np.random.default_rng(0)

@@ -1,8 +1,8 @@
 """Variance of a metric between seeds, pooled over the suite's own records (protocol, rule 13).
 
-A row of one seed cannot say how far another seed would lie from it. Rows of the same system with several
-seeds can, so their variances are pooled by metric and stored in `seed_variance.json`, which
-`tools/seed_variance.py` writes from `results/mini`. Rows of every profile take it.
+A row with one seed cannot show the variance between seeds. So the variances of systems with several seeds are
+pooled by metric. `tools/seed_variance.py` computes them from `results/mini` and writes them to
+`seed_variance.json`. Rows of every profile use them.
 """
 
 from __future__ import annotations
@@ -18,34 +18,36 @@ FILE = "seed_variance.json"
 
 
 def marked(score: dict, training: str | None, audio: str) -> dict:
-    """A stored score with what decides its variance between seeds.
+    """Return a stored score with the two properties that determine its variance between seeds.
 
-    training: the digest of the last stage that made the model; None where nothing was trained. audio: own,
-    or other, where the model hears another turn.
+    training: digest of the model's last training stage; None if nothing was trained. audio: own, or other if
+    the model hears another turn.
     """
     return score | {"training": training, "audio": audio}
 
 
 @cache
 def table() -> dict:
-    """The stored variances: `own` and `other` audio by metric, and what they were pooled over."""
+    """Return the stored variances by metric for `own` and `other` audio, and what they are pooled over."""
     return json.loads(files(__package__).joinpath(FILE).read_text("utf-8"))
 
 
 def pooled(metric: str, audio: str = "own") -> float | None:
-    """Variance of one system's metric between seeds, or of that which stands for it (`Metric.varies_as`);
-    None where no record tells it."""
+    """Return the variance of one system's metric between seeds; None if it is not known.
+
+    A metric without a variance of its own uses that of the metric in `Metric.varies_as`.
+    """
     found = table()[audio]
     known = found.get(metric, found.get(METRICS[metric].varies_as))
     return known and known["variance"]
 
 
 def variance(scores: Sequence[Mapping], weights: Sequence[float], metric: str) -> float | None:
-    """Variance between seeds of a weighted sum of systems' metrics; None where no record tells it.
+    """Return the variance between seeds of a weighted sum of systems' metrics; None if it is not known.
 
-    scores: one a system, as `marked` gives them; an unmarked one counts as a training of its own. Trainings
-    vary apart from one another. Evaluations of one training vary together, but for the share that the
-    records give.
+    scores: one per system, from `marked`; an unmarked one counts as a training of its own. Different
+    trainings vary independently. Evaluations of one training vary together, except for the share
+    `share_of_an_evaluation` of the variance, which is independent.
     """
     alone = table()["share_of_an_evaluation"]
     trainings: dict[tuple, list[tuple[float, float]]] = {}

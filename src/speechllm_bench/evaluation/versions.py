@@ -1,9 +1,9 @@
-"""Version of partial match that a profile shows: in its tables, figures, claims and learning curves.
+"""Selects the version of partial match in a profile's tables, figures, claims and learning curves.
 
-Stored scores and curves hold both, version 1 as `f1`, version 2 as `f1_v2`. Reports ask for `precision`,
-`recall` and `f1`. Where a profile shows version 2 these names are given to it when records are read, and
-version 1 stands beside as `f1_v1`. `versions` in the score says which version bears the names, so that a
-table tells it in its caption and refuses to mix two.
+Stored scores and curves contain both: version 1 as `f1`, version 2 as `f1_v2`. Reports use `precision`,
+`recall` and `f1`. If a profile shows version 2, its metrics get these names when records are read, and
+version 1 becomes `f1_v1`. `versions` in the score says which version has the plain names, so a table states
+it in its caption and refuses to mix two.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ VERSION_1_PROFILES = ("smoke", "mini")
 
 
 def shown_version(profile: str) -> int:
-    """Version of partial match that a profile's reports show."""
+    """Return the version of partial match that a profile's reports show."""
     return partial_match.VERSION if base_profile(profile) in VERSION_1_PROFILES else partial_match.VERSION_2
 
 
 def shown(stored: dict, profile: str) -> dict:
-    """A stored score as the profile's reports read it: itself, or with version 2 under the plain names.
+    """Return a stored score as the profile's reports read it: as it is, or with version 2 as plain names.
 
-    UserError where the profile shows version 2 and the score was stored before there was one.
+    Raises UserError if the profile shows version 2 and the score was stored before version 2 existed.
     """
     if shown_version(profile) == partial_match.VERSION or "f1" not in stored.get("metrics", ()):
         return stored
@@ -47,12 +47,12 @@ def shown(stored: dict, profile: str) -> dict:
 
 
 def shown_in(score: Mapping) -> int:
-    """Version of partial match that bears the plain names in a score that `shown` gave."""
+    """Return the version of partial match that has the plain names in a score from `shown`."""
     return score.get("versions", {}).get("partial_match", partial_match.VERSION)
 
 
 def counts(gold: dict, said: dict | None, version: int) -> Counts:
-    """Summed credit, predicted pairs and gold pairs of one answer by either version of partial match."""
+    """Return the summed credit, predicted pairs and gold pairs of one answer by the given version."""
     if version == partial_match.VERSION:
         return partial_match.counts(gold, said)
     return partial_match.counts_v2(gold, given(said))
