@@ -1,4 +1,4 @@
-"""Audio in and out: every signal in the suite is mono float32 in [-1, 1] at 16 kHz."""
+"""Reads and converts audio. Every signal in the suite is mono float32 in [-1, 1] at 16 kHz."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from speechllm_bench.data import lengths
 from speechllm_bench.errors import UserError
 
 SAMPLE_RATE = 16000  # Hz
-SILENCE = 1e-4  # a signal whose peak is below this holds nothing to hear
+SILENCE = 1e-4  # a signal with a peak below this counts as silent
 
 RATES = 4_000, 384_000  # Hz; a header outside of them lies, and resampling would take hours
 
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 
 def read_audio(source: Path | str | bytes, channel: int | None = None) -> np.ndarray:
-    """Samples (n,) at 16 kHz of a wav, FLAC or other file soundfile reads, given by path or as its bytes.
+    """Return samples (n,) at 16 kHz of a wav, FLAC or other file that soundfile reads, by path or as bytes.
 
-    `channel` picks one of several channels: they are never mixed, since two callers may be on them. Another
-    sampling rate is resampled, and a sentence in the log says so. Raises UserError when the file is missing,
-    unreadable, empty, silent, not as long as its header says, or has several channels and none is picked.
+    `channel` selects one of several channels. They are never mixed, since each may have its own speaker.
+    Audio at another rate is resampled, with a warning in the log. Raises UserError if the file is missing,
+    unreadable, empty, silent, not as long as its header says, or has several channels and none is selected.
     """
     name = "the audio given" if isinstance(source, bytes) else str(source)
     samples, rate = _decode(source, name)
@@ -52,15 +52,15 @@ def read_audio(source: Path | str | bytes, channel: int | None = None) -> np.nda
 
 
 def seconds(file: Path) -> float:
-    """The length of an audio file, by its header. Raises UserError where there is none that can be read."""
+    """Return the length of an audio file in seconds, from its header. Raises UserError if unreadable."""
     try:
         return soundfile.info(file).duration
     except (soundfile.LibsndfileError, RuntimeError):
-        return len(read_audio(file)) / SAMPLE_RATE  # which says what is wrong with it
+        return len(read_audio(file)) / SAMPLE_RATE  # its error says what is wrong with the file
 
 
 def _decode(source: Path | str | bytes, name: str) -> tuple[np.ndarray, int]:
-    """Samples (n, channels) float32 and their rate."""
+    """Return samples (n, channels) in float32, and their rate in Hz."""
     if not isinstance(source, bytes) and not Path(source).is_file():
         why = "is no file" if Path(source).exists() else "does not exist"
         raise UserError(f"{name} {why}: check the path")
@@ -69,7 +69,7 @@ def _decode(source: Path | str | bytes, name: str) -> tuple[np.ndarray, int]:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             samples = file.read(dtype="float32", always_2d=True)
             log, rate = file.extra_info, file.samplerate
-    # A header may tell of more samples than any memory holds.
+    # MemoryError: a damaged header may claim more samples than memory can hold.
     except (soundfile.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
         raise UserError(f"{name} is no audio that can be read ({error}): give a wav or FLAC file") from error
     if wrong := lengths.fault(data, log, samples):
@@ -78,7 +78,7 @@ def _decode(source: Path | str | bytes, name: str) -> tuple[np.ndarray, int]:
 
 
 def resample(audio: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
-    """`audio` (n,) brought to `target_rate`, float32."""
+    """Return `audio` (n,) resampled to `target_rate` (Hz), as float32."""
     common = math.gcd(source_rate, target_rate)
     from scipy.signal import resample_poly  # a slow import, and most commands never resample
 
@@ -86,24 +86,24 @@ def resample(audio: np.ndarray, source_rate: int, target_rate: int) -> np.ndarra
 
 
 def to_int16(audio: np.ndarray) -> np.ndarray:
-    """16-bit samples; what exceeds full scale is clipped."""
+    """Return 16-bit samples. Values beyond full scale are clipped."""
     return np.clip(np.rint(audio * 32768), -32768, 32767).astype(np.int16)
 
 
 def to_float32(samples: np.ndarray) -> np.ndarray:
-    """16-bit samples as float32 in [-1, 1): exact, so `to_int16` gives them back."""
+    """Return 16-bit samples as float32 in [-1, 1). The conversion is exact, and `to_int16` inverts it."""
     return samples.astype(np.float32) / 32768
 
 
 def encode_flac(audio: np.ndarray) -> bytes:
-    """A 16-bit FLAC file at 16 kHz."""
+    """Return audio (n,) at 16 kHz as the bytes of a 16-bit FLAC file."""
     buffer = io.BytesIO()
     soundfile.write(buffer, to_int16(audio), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 
 def decode_flac(data: bytes) -> np.ndarray:
-    """float32 samples (n,) of what `encode_flac` wrote; UserError where that is damaged."""
+    """Return float32 samples (n,) of bytes from `encode_flac`. Raises UserError if they are damaged."""
     try:
         samples, rate = soundfile.read(io.BytesIO(data), dtype="float32")
     except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The telephone channel: narrow band, background noise at a set SNR, and G.711 mu-law coding."""
+"""Simulates a telephone channel: narrow band, background noise at a given SNR, and G.711 mu-law coding."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ from speechllm_bench.errors import UserError
 
 TELEPHONE_RATE = 8000  # Hz
 BAND = (300.0, 3400.0)  # Hz
-ACTIVE_LEVEL_DB = -26.0  # of the speech against full scale: the usual level of ITU-T test material
-ACTIVITY_THRESHOLD_DB = -30.0  # a frame this far below the loudest one is a pause
+ACTIVE_LEVEL_DB = -26.0  # level of active speech relative to full scale, usual for ITU-T test material
+ACTIVITY_THRESHOLD_DB = -30.0  # frames further below the loudest one are pauses
 FRAME = 160  # samples, 20 ms
 
 
 def telephone(audio: np.ndarray, snr_db: float, seed: int, level_db: float | None = None) -> np.ndarray:
-    """Sound at the other end of the line: float32 samples at 16 kHz, as long as `audio` (16 kHz).
+    """Return `audio` (n,) at 16 kHz after a telephone line: float32 samples at 16 kHz of the same length.
 
-    `transmit`, and back to 16 kHz.
+    It is the output of `transmit`, resampled to 16 kHz.
     """
     received = transmit(audio, snr_db, seed, level_db)
     return resample(received, TELEPHONE_RATE, SAMPLE_RATE)[: len(audio)]
 
 
 def transmit(audio: np.ndarray, snr_db: float, seed: int, level_db: float | None = None) -> np.ndarray:
-    """The signal that the line carries of `audio` (16 kHz): samples in [-1, 1] at 8 kHz that 16 bits hold
-    exactly.
+    """Return the signal on the line for `audio` (16 kHz): samples in [-1, 1] at 8 kHz, exact in 16 bits.
 
-    Noise is drawn from `seed` alone; `snr_db` is the ratio of active speech to noise in the telephone band,
-    `level_db` the active speech's level against full scale (None: `ACTIVE_LEVEL_DB`). Raises UserError for
-    silence, which has no level.
+    `seed` alone determines the noise. `snr_db` is the ratio of active speech to noise in the telephone band.
+    `level_db` is the level of active speech relative to full scale (None: `ACTIVE_LEVEL_DB`). Raises
+    UserError for silence, which has no level.
     """
     if not np.any(audio):
         raise UserError("silence cannot be sent over the telephone: there is no speech to set its level by")
@@ -45,7 +44,7 @@ def transmit(audio: np.ndarray, snr_db: float, seed: int, level_db: float | None
 
 
 def band_pass(audio: np.ndarray) -> np.ndarray:
-    """Keep 300 to 3400 Hz of audio at 8 kHz."""
+    """Return audio at 8 kHz, filtered to 300 to 3400 Hz."""
     return sosfilt(_filter(BAND, "bandpass"), audio)
 
 
@@ -55,7 +54,7 @@ def _filter(cutoff: float | tuple[float, float], kind: str) -> np.ndarray:
 
 
 def active_power(audio: np.ndarray) -> float:
-    """Mean square over the 20 ms frames in which there is speech: pauses do not lower the level."""
+    """Return the mean square over 20 ms frames with speech. Pauses are left out, so they do not lower it."""
     n_frames = -(-len(audio) // FRAME)
     frames = np.pad(audio.astype(np.float64), (0, n_frames * FRAME - len(audio))).reshape(n_frames, FRAME)
     powers = np.mean(frames**2, axis=1)
@@ -63,7 +62,7 @@ def active_power(audio: np.ndarray) -> float:
 
 
 def add_noise(speech: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
-    """`speech` (8 kHz) with a drawn mix of white, pink and babble-like noise in the telephone band."""
+    """Return `speech` (8 kHz) with a drawn mix of white, pink and babble-like noise in the telephone band."""
     n = len(speech)
     kinds = (_unit(rng.standard_normal(n)), _unit(_pink(n, rng)), _unit(_babble(n, rng)))
     noise = band_pass(sum(share * kind for share, kind in zip(rng.dirichlet((1, 1, 1)), kinds, strict=True)))
@@ -75,7 +74,7 @@ def _unit(noise: np.ndarray) -> np.ndarray:
 
 
 def _pink(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Power falling with 1 / frequency."""
+    """Return n samples of pink noise: its power falls with 1 / frequency."""
     size = next_fast_len(n, real=True)
     real, imaginary = rng.standard_normal((2, size // 2 + 1))
     frequency = np.maximum(np.arange(size // 2 + 1), 1)
@@ -83,7 +82,7 @@ def _pink(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _babble(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Far voices: noise below 1 kHz whose loudness moves at the pace of syllables."""
+    """Return n samples like distant voices: noise below 1 kHz, modulated at syllable rates (2 to 6 Hz)."""
     low = sosfilt(_filter(1000.0, "lowpass"), rng.standard_normal(n))
     t = np.arange(n) / TELEPHONE_RATE
     syllables = [np.sin(2 * np.pi * rng.uniform(2, 6) * t + rng.uniform(0, 2 * np.pi)) for _ in range(3)]
@@ -95,7 +94,7 @@ _BIAS, _LARGEST = 33, 8158
 
 
 def mu_law_encode(audio: np.ndarray) -> np.ndarray:
-    """Samples in [-1, 1] (beyond: clipped) as the 8-bit codes sent over the line, uint8."""
+    """Return the 8-bit mu-law codes (uint8) of samples in [-1, 1]. Values beyond are clipped."""
     linear = np.rint(np.asarray(audio, np.float64) * 8192).astype(np.int64)
     magnitude = np.minimum(np.abs(linear), _LARGEST) + _BIAS
     segment = np.frexp(magnitude.astype(np.float64))[1] - 6  # floor(log2) - 5
@@ -105,7 +104,7 @@ def mu_law_encode(audio: np.ndarray) -> np.ndarray:
 
 
 def mu_law_decode(codes: np.ndarray) -> np.ndarray:
-    """Samples in [-1, 1] of 8-bit mu-law codes."""
+    """Return samples in [-1, 1] of 8-bit mu-law codes."""
     bits = ~np.asarray(codes, np.int64) & 0xFF
     segment, step = bits >> 4 & 7, bits & 0xF
     magnitude = ((2 * step + _BIAS) << segment) - _BIAS

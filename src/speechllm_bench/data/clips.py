@@ -1,8 +1,8 @@
-"""Clean speech kept clip by clip, so that hours of synthesis can be stopped, gone on with, and shipped.
+"""Stores clean synthetic speech, one file per clip. Long synthesis can be stopped, resumed, and shipped.
 
-A clip is named by what was said and by which voice, without the telephone line behind it: corpora of other
-sizes, or with other noise, share clips. Clips are Opus files of about 18 kbit/s. What is heard is always the
-clip as it is kept, whether it was spoken just now, earlier or on another machine.
+The name of a clip depends on its transcript and voice, but not on the telephone channel. So corpora of other
+sizes or with other noise share clips. Clips are Opus files of about 18 kbit/s. The corpus always uses the
+decoded clip, whether it was spoken just now, earlier or on another machine.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from speechllm_bench.storage import runs
 from speechllm_bench.storage.schema import Voice
 
 MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # each byte with its bits reversed
-COMPRESSION = 0.96  # of libsndfile's scale for Opus, 18 kbit/s at 16 kHz
-_PACK_BYTES = 10_000_000  # of a pack's clips, about
+COMPRESSION = 0.96  # on libsndfile's scale for Opus: 18 kbit/s at 16 kHz
+_PACK_BYTES = 10_000_000  # approximate size of the clips in a pack
 
 
 class Clips:
-    """The clips of one speech recipe, in a folder of their own, whose name is the recipe's digest."""
+    """The clips of one speech recipe, in one folder. The folder's name is the recipe's digest."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def read(self, transcript: str, voice: Voice) -> np.ndarray | None:
-        """int16 samples; None where the clip is missing or damaged, so that it is spoken again."""
+        """Return int16 samples (n,); None if the clip is missing or damaged and has to be spoken again."""
         try:
             content = self._file(transcript, voice).read_bytes()
             return soundfile.read(io.BytesIO(content), dtype="int16")[0] if is_whole(content) else None
@@ -42,7 +42,7 @@ class Clips:
             return None
 
     def keep(self, transcript: str, voice: Voice, samples: np.ndarray, rate: int) -> np.ndarray:
-        """Write a clip of int16 samples; returns them as the clip has them, as many."""
+        """Write int16 samples as a clip, and return the decoded clip. Its length is the same."""
         buffer = io.BytesIO()
         soundfile.write(buffer, samples, rate, format="OGG", subtype="OPUS", compression_level=COMPRESSION)
         runs.write_bytes(self._file(transcript, voice), buffer.getvalue())
@@ -52,7 +52,7 @@ class Clips:
         return self._file(transcript, voice).is_file()
 
     def pack(self, spoken: Iterable[tuple[str, Voice]], folder: Path) -> list[Path]:
-        """Write the clips of these transcripts and voices as parquet files; UserError where one lacks."""
+        """Write the clips of these transcripts and voices to parquet files. UserError if one is missing."""
         packs: list[dict[str, bytes]] = [{}]
         for transcript, voice in spoken:
             file = self._file(transcript, voice)
@@ -72,9 +72,9 @@ class Clips:
         return written
 
     def unpack(self, packs: Iterable[Path]) -> None:
-        """Take in what packs of the same speech recipe hold and this folder does not have whole.
+        """Copy those clips from packs of the same speech recipe that are missing or damaged in this folder.
 
-        UserError for a pack that is damaged.
+        Raises UserError for a damaged pack.
         """
         for pack in packs:
             for name, opus in clips_in(pack, self._folder.name).items():
@@ -91,9 +91,9 @@ class Clips:
 
 
 def clips_in(pack: Path, speech: str | None = None) -> dict[str, bytes]:
-    """Clips of a pack by name, none where it is of another speech recipe than `speech`.
+    """Return the clips of a pack by name; empty if its speech recipe is not `speech`.
 
-    UserError where it is damaged.
+    Raises UserError if the pack is damaged.
     """
     try:
         about = pq.read_schema(pack).metadata or {}
@@ -109,9 +109,9 @@ def clips_in(pack: Path, speech: str | None = None) -> dict[str, bytes]:
 
 
 def is_whole(ogg: bytes) -> bool:
-    """Whether every page of an Ogg file has its checksum, and the last one is there (RFC 3533, section 6).
+    """Whether all pages of an Ogg file have valid checksums and the last page is present.
 
-    libsndfile drops a damaged page in silence, and a second of speech with it.
+    See RFC 3533, section 6. libsndfile silently drops a damaged page, and with it a second of speech.
     """
     at, last = 0, False
     while at < len(ogg):
@@ -128,6 +128,6 @@ def is_whole(ogg: bytes) -> bool:
 
 
 def _ogg_crc(page: bytes | bytearray) -> int:
-    """CRC-32 as Ogg has it: from 0, with the highest bit first, where zlib begins with the lowest."""
+    """Return Ogg's CRC-32, which starts from 0 with the highest bit first; zlib starts with the lowest."""
     found = zlib.crc32(page.translate(MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{found:032b}"[::-1], 2)

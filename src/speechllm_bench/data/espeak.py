@@ -1,7 +1,7 @@
-"""espeak-ng through its C API, spoken by a lean process (`forked.py`).
+"""Speaks with espeak-ng through its C API, in a small process (`forked.py`).
 
-Most voices' samples depend on what was spoken before, so each utterance is spoken by a forked child. This
-module imports neither numpy nor torch: a fork takes 1 ms from a bare process and 10 ms from one with scipy.
+With most voices, samples depend on earlier utterances, so a forked child speaks each utterance. This module
+imports neither numpy nor torch: a fork takes 1 ms in a bare process and 10 ms in one with scipy.
 
 The library and its voices come from the `espeakng-loader` wheel (GPL-3, a separate dependency).
 """
@@ -28,19 +28,19 @@ _SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), 
 
 
 def espeak_version() -> str:
-    """Version of the espeak-ng library that speaks, e.g. "1.52.0"."""
+    """Return the version of the espeak-ng library, e.g. "1.52.0"."""
     library, _ = _load()
     library.espeak_Info.restype = ctypes.c_char_p
     return library.espeak_Info(None).decode().split()[0]
 
 
 def serve() -> None:
-    """Speak with espeak-ng; see `forked.serve`. Samples are at `ESPEAK_RATE`."""
+    """Serve requests with espeak-ng (`forked.serve`). Samples are at `ESPEAK_RATE`."""
     forked.serve(_Espeak)
 
 
 def _load() -> tuple[ctypes.CDLL, Path]:
-    """The library and its folder of voices."""
+    """Return the library and its folder of voices. Raises UserError if it cannot be loaded."""
     try:
         import espeakng_loader
 
@@ -53,11 +53,11 @@ def _load() -> tuple[ctypes.CDLL, Path]:
 
 
 class _Espeak:
-    """The initialised library, in a process of its own. `speak` may be called once in the life of it."""
+    """The initialised library, in a process of its own. The process may call `speak` only once."""
 
     def __init__(self) -> None:
         self._library, self._data = _load()
-        # Looked for first: a library that is already initialised would go on with the voices it has.
+        # This check comes first: an initialised library would keep using the voices that it has.
         if not (self._data / "phontab").is_file() or not self._initialise():
             raise UserError(
                 f"espeak-ng finds no usable voices in {self._data}: "
@@ -66,14 +66,16 @@ class _Espeak:
         self._library.espeak_ListVoices(None)  # reads the folder once, so that no child has to
 
     def _initialise(self) -> bool:
-        """The library keeps 160 bytes for the path of its voices and cuts a longer one. This process is for
-        speech alone (`forked.serve`), so it goes to the voices and names them by the path `.`.
+        """Initialise the library in the folder of its voices, and return whether that succeeded.
+
+        The library has 160 bytes for this path and cuts a longer one. This process only speaks
+        (`forked.serve`), so it changes to that folder and passes the path `.`.
         """
         os.chdir(self._data)
         return self._library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, b".", _DONT_EXIT) == ESPEAK_RATE
 
     def speak(self, transcript: str, voice: Voice) -> bytes:
-        """16-bit samples at `ESPEAK_RATE`."""
+        """Return 16-bit samples at `ESPEAK_RATE`. Raises UserError if nothing can be spoken."""
         if not transcript.strip():
             raise UserError("an empty transcript cannot be spoken: give it at least one word")
         self._set_voice(voice)
@@ -96,7 +98,7 @@ class _Espeak:
         return b"".join(parts)
 
     def _set_voice(self, voice: Voice) -> None:
-        # The library ignores a variant it does not know, so that one is looked up here.
+        # The library ignores an unknown variant, so it is looked up here.
         known_variant = (self._data / "voices" / "!v" / voice.variant).is_file()
         if not known_variant or self._library.espeak_SetVoiceByName(voice.speaker.encode()) != 0:
             kind, name = ("voice", voice.accent) if known_variant else ("voice variant", voice.variant)

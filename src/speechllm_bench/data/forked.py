@@ -1,9 +1,8 @@
-"""A process that speaks: each request is answered by a forked child, so that no utterance depends on another.
+"""A process that speaks. A forked child answers each request, so that no utterance depends on another.
 
-Synthesisers carry state from one utterance to the next (espeak-ng its voice's, onnxruntime its random
-generators'). A child of a process that has loaded the synthesiser and spoken nothing always starts from the
-same state. Only this module and the synthesiser are imported: forking a process in which torch runs threads
-is unsafe.
+Synthesisers keep state between utterances: espeak-ng that of its voice, onnxruntime that of its random
+generators. The parent loads the synthesiser and never speaks, so every child starts from the same state. The
+process imports only this module and the synthesiser, since forking a process with torch threads is unsafe.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ from speechllm_bench.storage.schema import Voice
 
 
 class Speaker(Protocol):
-    """A loaded synthesiser. `speak` is called once in the life of a process."""
+    """A loaded synthesiser. A process calls `speak` only once."""
 
     def speak(self, transcript: str, voice: Voice) -> bytes:
-        """16-bit samples at the synthesiser's own rate; UserError where it cannot say this."""
+        """Return 16-bit samples at the synthesiser's own rate. Raises UserError if it cannot speak this."""
 
 
 def serve(load: Callable[[], Speaker]) -> None:
-    """Answer requests until standard input closes; the whole life of a speaking process.
+    """Answer requests until standard input closes. This is the main function of a speaking process.
 
     A request is a line of JSON with `transcript` and `voice`. The answer is a line of JSON: {"bytes": n},
     followed by n bytes of 16-bit samples, or {"error": sentence}.
     """
     end_with_the_asker()
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing the library prints may end up among the samples
+    os.dup2(2, 1)  # text that the library prints must not mix with the samples
     speaker = None
     for line in sys.stdin.buffer:
         request = json.loads(line)
@@ -48,7 +47,7 @@ def serve(load: Callable[[], Speaker]) -> None:
 
 
 def end_with_the_asker() -> None:
-    """Leave Ctrl-C to whoever asks, and end without a word once nobody listens."""
+    """Leave Ctrl-C to the parent process, and end silently when the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
@@ -60,7 +59,7 @@ def _loaded(load: Callable[[], Speaker]) -> Speaker:
 
 
 def _speak_in_child(speaker: Speaker, transcript: str, voice: Voice) -> bytes:
-    """16-bit samples, spoken by a forked child so that the synthesiser here stays unused."""
+    """Return 16-bit samples. A forked child speaks, so the synthesiser of this process stays unused."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:

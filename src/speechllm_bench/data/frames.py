@@ -1,7 +1,8 @@
-"""A store of encoder frames: one memory-mapped 16-bit matrix a corpus, an utterance's rows by its id.
+"""A store of encoder frames: one memory-mapped fp16 matrix per corpus, with rows by utterance id.
 
-The store never encodes. `frames.bin` holds all frames one after the other, little-endian fp16, (total, dim);
-`index.json` says whose rows are whose, what made them (`key`), and the sha256 of `frames.bin`.
+The store does not run the encoder. `frames.bin` contains all frames in sequence, little-endian fp16, (total,
+dim). `index.json` contains the number of rows by utterance, the origin of the frames (`key`), and the sha256
+of `frames.bin`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ _DTYPE = np.dtype("<f2")
 
 
 class FrameWriter:
-    """Writes a store whole or not at all.
+    """Writes a complete store, or none if an error occurs.
 
         with FrameWriter(folder, dim, key) as writer:
             writer.add(utterance_id, frames)
 
-    `key` is plain JSON that names what made the frames: encoder, padding, corpus.
+    `key` is plain JSON with the origin of the frames: encoder, padding, corpus.
     """
 
     def __init__(self, folder: Path, dim: int, key: dict) -> None:
@@ -41,7 +42,10 @@ class FrameWriter:
         return self
 
     def add(self, utterance_id: str, frames: np.ndarray) -> None:
-        """Append the frames (T, dim) of an utterance that is not yet there."""
+        """Append the frames (T, dim) of a new utterance.
+
+        Raises ValueError for a wrong shape or a known id, and UserError for values not finite in fp16.
+        """
         if frames.ndim != 2 or frames.shape[1] != self._dim:
             raise ValueError(f"frames of {utterance_id} have shape {frames.shape}, not (T, {self._dim})")
         if utterance_id in self._n_frames:
@@ -64,12 +68,12 @@ class FrameWriter:
                 "sha256": self._sha256.hexdigest(),
                 "n_frames": self._n_frames,
             }
-            sealed.write(self._temporary / _INDEX, index, {})  # it has the hash of the frames already
+            sealed.write(self._temporary / _INDEX, index, {})  # the index already has the frames' hash
         self._stack.__exit__(kind, error, trace)
 
 
 class FrameStore:
-    """Frames by utterance id, read from disk as they are asked for.
+    """Frames by utterance id, read from disk on access.
 
     Opening checks the size of `frames.bin`; `verify` checks its content.
     """
@@ -92,7 +96,7 @@ class FrameStore:
 
     @classmethod
     def open(cls, folder: Path) -> FrameStore:
-        """Raises UserError when a file is missing, cut short or unreadable."""
+        """Open the store in `folder`. Raises UserError if a file is missing, truncated or unreadable."""
         folder = Path(folder)
         index = sealed.read(folder / _INDEX, _remedy(folder))
         try:
@@ -101,7 +105,7 @@ class FrameStore:
             raise UserError(f"{folder / _INDEX} is no index of frames: {_remedy(folder)}") from error
 
     def verify(self, stamped: bool = True) -> None:
-        """UserError where the frames' sha256 is another; `stamped` as `sealed.known_sha256` has it."""
+        """Raise UserError if the frames' sha256 differs. stamped: see `sealed.known_sha256`."""
         path = self.folder / _FRAMES
         if sealed.known_sha256(path, stamped) != self._index["sha256"]:
             raise UserError(f"{path} is corrupt (its sha256 has changed): {_remedy(self.folder)}")
@@ -117,7 +121,7 @@ class FrameStore:
         return rows.stop - rows.start
 
     def __getitem__(self, utterance_id: str) -> np.ndarray:
-        """A read-only fp16 view (T, dim)."""
+        """Return a read-only fp16 view (T, dim) of an utterance's frames."""
         return self._frames[self._rows_of(utterance_id)]
 
     def _rows_of(self, utterance_id: str) -> slice:

@@ -1,4 +1,4 @@
-"""Whether an audio file is as long as its header says: what is cut short, or lies, is not read in silence."""
+"""Checks that an audio file is as long as its header says, so that truncated files raise an error."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import struct
 
 import numpy as np
 
-UNKNOWN = 0xFFFFFF00  # a WAV's length from here on means that its writer could not go back to tell it
+UNKNOWN = 0xFFFFFF00  # a WAV length of this or more means that its writer could not seek back to fill it in
 _SHORT = re.compile(r"^\s*(?:RIFF|data|FORM|SSND) : (\d+) \(should be (\d+)\)", re.M)  # libsndfile's log
 
 
 def fault(data: bytes, log: str, samples: np.ndarray) -> str | None:
-    """The fault of a file's length; None: nothing.
+    """Return the fault of a file's length, or None if there is no fault.
 
-    data: the file's bytes; log: `soundfile.SoundFile.extra_info`; samples: (n, channels) float32, as read.
+    data: the file's bytes. log: `soundfile.SoundFile.extra_info`. samples: (n, channels) float32, as read.
     """
     for told, there in _SHORT.findall(log):
         if int(told) > int(there) and int(told) < UNKNOWN:
@@ -30,9 +30,7 @@ def fault(data: bytes, log: str, samples: np.ndarray) -> str | None:
 
 
 def _behind(data: bytes) -> str | None:
-    """The fault of a WAV whose header tells of fewer samples than there are: what stands behind them is no
-    chunk.
-    """
+    """Return the fault of a WAV whose header claims too few samples. Then no valid chunk follows them."""
     at = 12
     while at + 8 <= len(data):
         name, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
@@ -45,7 +43,7 @@ def _behind(data: bytes) -> str | None:
 
 
 def _other_samples(data: bytes, samples: np.ndarray) -> str | None:
-    """FLAC keeps a hash of its samples: of files of 16 bits it is compared."""
+    """Return the fault of a 16-bit FLAC whose samples do not have the MD5 hash in its header."""
     about = int.from_bytes(data[18:26], "big")
     bits, told = (about >> 36 & 0x1F) + 1, data[26:42]
     if bits != 16 or not any(told):
@@ -57,7 +55,7 @@ def _other_samples(data: bytes, samples: np.ndarray) -> str | None:
 
 
 def _ended(data: bytes) -> bool:
-    """Whether the last page of an Ogg file says that it is the last, and is whole."""
+    """Whether the last page of an Ogg file is complete and marked as the last one."""
     page = data.rfind(b"OggS")
     if len(data) < page + 27 or not data[page + 5] & 4:
         return False

@@ -1,12 +1,12 @@
-"""Neural voices: Kokoro-82M with mixed styles, and Piper's voice `joe`, spoken by a forked process.
+"""Neural voices: Kokoro-82M with mixed styles, and Piper's voice `joe`. A forked process speaks them.
 
-A voice's `accent` names engine and pronunciation (`kokoro-us`, `kokoro-gb`, `piper-us`), its `variant` what
-the voice is made of: shares of Kokoro's styles in tenths, or `joe`, then the percentage by which the vocal
-tract is scaled, as in `jf_alpha:6+jm_kumo:4@96`. `rate` is a percentage of the engine's own speed, `pitch`
-one of the variant's scale. Both engines draw random numbers, so a forked child speaks each utterance.
+A voice's `accent` is its engine and pronunciation (`kokoro-us`, `kokoro-gb`, `piper-us`). Its `variant` has
+the shares of Kokoro's styles in tenths, or `joe`, and then the scale of the vocal tract in percent, as in
+`jf_alpha:6+jm_kumo:4@96`. `rate` is a percentage of the engine's own speed, and `pitch` a percentage of the
+variant's scale. Both engines draw random numbers, so a forked child speaks each utterance.
 
 Sources: hexgrad/Kokoro-82M (Apache-2.0), spoken by kokoro-onnx (MIT); rhasspy/piper-voices en_US joe (CC0),
-spoken by piper-tts (GPL-3, a separate dependency). `speechllm-bench fetch small` brings the weights.
+spoken by piper-tts (GPL-3, a separate dependency). `speechllm-bench fetch small` fetches the weights.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.storage import paths, runs
 from speechllm_bench.storage.schema import Voice
 
-LONGEST_PATH = 140  # bytes; the 160 that espeak-ng has hold a file's name besides
-RATE = 16000  # Hz, of what `serve` answers
+LONGEST_PATH = 140  # bytes of a folder's path; espeak-ng has 160 bytes for folder and file name
+RATE = 16000  # Hz, sampling rate of `serve`
 VERSION = 2
-"""Part of a corpus's identity: raised when a change here alters samples."""
+"""Part of a corpus's identity. Raise it with every change of this module that alters samples."""
 
 FILES = {
     "kokoro": "fetched/kokoro-82m/kokoro.onnx",
@@ -39,7 +39,7 @@ SHA256 = {
     "styles": "fc663c0f5c64d1f10c7c6daa2323ea20efe1b255a891b0d912d07bf58c529d15",
     "piper": "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06",
 }
-LEVEL_DB = -36.0  # of speech on the line, against full scale: quiet, so that test turns are small files
+LEVEL_DB = -36.0  # level of speech on the line, relative to full scale; a low level makes small test files
 STYLES = ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo")
 PRONUNCIATIONS = {"us": "en-us", "gb": "en-gb"}
 ENGINES = ("kokoro", "piper")
@@ -52,7 +52,7 @@ def is_neural(voice: Voice) -> bool:
 
 
 def voice_files() -> dict[str, Path]:
-    """The files that speak, by role; MissingInput where one is not on this machine or is another."""
+    """Return the model files by role. Raises MissingInput if one is not on this machine or has changed."""
     files = {role: Path(paths.backbone(name)) for role, name in FILES.items()}
     for role, file in files.items():
         if not file.is_file() or runs.file_sha256(file) != SHA256[role]:
@@ -65,12 +65,12 @@ def voice_files() -> dict[str, Path]:
 
 
 def speakable(transcript: str) -> str:
-    """A transcript as the engines read it aloud: the letter a is respelt, or it is read as an article."""
+    """Return a transcript for the engines. The letter a becomes "ay", since they would read an article."""
     return _LONE_A.sub("ay", transcript) + "."
 
 
 def parse_variant(variant: str) -> tuple[dict[str, float], float]:
-    """Shares by style (`joe`: 1) and the vocal tract's scale of a `variant`; UserError where it is none."""
+    """Return the shares by style (`joe`: 1) and the vocal tract's scale. Raises UserError if invalid."""
     try:
         mixture, scale = variant.split("@")
         parts = [part.split(":") for part in mixture.split("+")]
@@ -87,12 +87,12 @@ def parse_variant(variant: str) -> tuple[dict[str, float], float]:
 
 
 def serve() -> None:
-    """Speak with the neural voices; see `forked.serve`. Samples are at `RATE`."""
+    """Serve requests with the neural voices (`forked.serve`). Samples are at `RATE`."""
     forked.serve(_Engines)
 
 
 def _refuse_long_paths() -> None:
-    """Both engines hand espeak-ng an absolute path, of which it keeps `LONGEST_PATH` bytes."""
+    """Raise UserError for a longer path: both engines pass espeak-ng an absolute path, which it truncates."""
     for package in ("espeakng_loader", "piper"):
         found = find_spec(package)
         folder = os.fsencode(Path(found.origin or "" if found else "").parent / "espeak-ng-data")
@@ -104,13 +104,13 @@ def _refuse_long_paths() -> None:
 
 
 class _Engines:
-    """Both engines, loaded on one thread. `speak` may be called once in the life of a process."""
+    """Both engines, loaded on one thread. A process may call `speak` only once."""
 
     def __init__(self) -> None:
         files = voice_files()
         try:
             import onnxruntime
-            import scipy.signal  # noqa: F401, here and not in every child
+            import scipy.signal  # noqa: F401, loaded once here, not in every child
             from kokoro_onnx import Kokoro
             from piper import PiperVoice
         except ImportError as error:
@@ -119,7 +119,7 @@ class _Engines:
                 "install them with `pip install 'speechllm-bench[small]'` and start again"
             ) from None
         _refuse_long_paths()
-        onnxruntime.set_seed(0)  # of the engines' random generators, which are made with the sessions
+        onnxruntime.set_seed(0)  # before the sessions, which create the engines' random generators
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # threads do not survive a fork
 
@@ -131,17 +131,17 @@ class _Engines:
         self._piper.session = session("piper")
 
     def speak(self, transcript: str, voice: Voice) -> bytes:
-        """16-bit samples at `RATE`."""
+        """Return 16-bit samples at `RATE`."""
         if not transcript.strip():
             raise UserError("an empty transcript cannot be spoken: give it at least one word")
         engine, _, pronunciation = voice.accent.partition("-")
         shares, scale = parse_variant(voice.variant)
         scale *= voice.pitch / 100
-        # Played back `scale` times as fast, the vocal tract is shorter and the pitch higher; spoken as much
-        # slower before, the words take as long.
+        # Playback at `scale` times the speed simulates a shorter vocal tract and raises the pitch. Speaking
+        # slower by the same factor keeps the duration.
         speed = voice.rate / 100 / scale
         say = self._say_kokoro if engine == "kokoro" else self._say_piper
-        # In steps of 80 Hz, so that the resampling filter stays short.
+        # Steps of 80 Hz keep the resampling filter short.
         audio, rate = say(speakable(transcript), shares, speed, pronunciation)
         return to_int16(resample(audio, 80 * round(rate * scale / 80), RATE)).tobytes()
 
@@ -159,12 +159,12 @@ class _Engines:
 
 @cache
 def recipe() -> dict:
-    """Everything that decides how a text is spoken, as plain JSON. It can be told without the weights."""
+    """Return everything that determines how a text is spoken, as plain JSON. It does not need the weights."""
     return {"neural_voices": VERSION, "weights": SHA256, "espeakng_loader": version("espeakng-loader")}
 
 
 def library_versions() -> dict[str, str | None]:
-    """The libraries that speak, by name; None where one is not installed, as where all clips are there."""
+    """Return the versions of the synthesis libraries. None: not installed, which stored clips allow."""
     found: dict[str, str | None] = {}
     for name in ("kokoro-onnx", "piper-tts", "onnxruntime"):
         try:

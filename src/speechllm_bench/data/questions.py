@@ -1,4 +1,4 @@
-"""Which question is put to which utterance: drawn anew each epoch in training, fixed in evaluation."""
+"""Draws the question for an utterance: anew in each epoch of training, and fixed in evaluation."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def training_example(
     labels: Mapping[str, Sequence[tuple[str, str]]] | None = None,
     style: PromptStyle | None = None,
 ) -> Example:
-    """A task drawn by its share, with context, distractors and order drawn for this seed and epoch.
+    """Return a question of a drawn task, with context, distractors and order drawn for this seed and epoch.
 
-    Only tasks that the utterance has gold for are drawn.
+    The task is drawn by its share, among those that the utterance has gold for.
 
-    described: the share of questions that describe their slots, of tasks that can.
-    stored: questions with their traces, by utterance id. Where slots are asked for and there is a stored one,
-    its question is the one that is put, in every epoch, with its trace or without.
-    labels: entities by utterance id that are learned in place of gold.
-    style: of the prompt (`RunConfig.prompt`). UserError for a stored question that was put in another style.
+    described: share of the questions with descriptions of the slots, in tasks that support them.
+    stored: questions with their traces, by utterance id. A drawn task on slots uses the stored question in
+    every epoch, with its trace or without.
+    labels: entities by utterance id, as target in place of gold.
+    style: style of the prompt (`RunConfig.prompt`). Raises UserError for a stored question of another style.
     """
     rng = random.Random(f"{seed}/{epoch}/{utterance.id}")
     names = sorted(name for name in shares if TASKS[name].can_ask(utterance))
@@ -49,7 +49,7 @@ def training_example(
             )
         return task.put(question, trace, style)
     asking: dict = {}
-    # Of a generator of its own: the rest of the question is the same with descriptions and without.
+    # Its own generator, so that the rest of the question does not depend on descriptions.
     draw = random.Random(f"described/{seed}/{epoch}/{utterance.id}").random
     if "wording" in task.asking and described and draw() < described:
         asking["wording"] = "described"
@@ -61,7 +61,7 @@ def training_example(
 
 
 def with_gold(utterances: Sequence[Utterance], tasks: Iterable[str], n: int | None = None) -> list[Utterance]:
-    """The first n (None: all) that can be asked at least one of these tasks; UserError where none can."""
+    """Return the first n (None: all) with gold for at least one task. Raises UserError if none has any."""
     tasks = list(tasks)
     found = list(islice((u for u in utterances if any(TASKS[task].can_ask(u) for task in tasks)), n))
     if not found and n != 0:
@@ -79,10 +79,10 @@ def evaluation_example(
     style: PromptStyle | None = None,
     **asking,
 ) -> Example:
-    """The same question for every run, seed and variant: what makes comparisons paired.
+    """Return the question for an evaluation. It is the same in every run, so comparisons are paired.
 
-    style: of the prompt (`RunConfig.prompt`); it changes no draw.
-    asking: fixes of a question for slots what is drawn otherwise (`EvaluationConfig.asking`).
+    style: style of the prompt (`RunConfig.prompt`); it changes no draw.
+    asking: fixed values of what is otherwise drawn (`EvaluationConfig.asking`).
     """
     rng = random.Random(f"evaluation/{utterance.id}")
     example = TASKS[task].example(utterance, Draw(slot_types, rng, ood, style=style), **asking)
@@ -90,7 +90,7 @@ def evaluation_example(
 
 
 def _whole(example: Example, utterance: Utterance, rng: random.Random, style: PromptStyle | None) -> Example:
-    """A task's question with its system turn and, where it is asked aloud, in a voice."""
+    """Return a task's question with its system turn and, for a spoken instruction, a drawn voice."""
     if example.instruction:
         example = replace(
             example, instruction=spoken_instructions.voiced(example.instruction, utterance.split, rng)

@@ -1,8 +1,8 @@
-"""Speech from text, in parallel: the same samples whatever the order and the number of workers.
+"""Synthesises speech in parallel. Samples do not depend on the order or the number of workers.
 
-A worker is two processes: one that speaks (`espeak.py` or `neural_voices.py`) and one that puts what it said
-on the telephone (`channel.py`). Both are started as fresh interpreters and talk through pipes, so a notebook
-or a program that has torch loaded can ask for speech.
+A worker has two processes: one speaks (`espeak.py` or `neural_voices.py`), the other applies the telephone
+channel (`channel.py`). Both start as fresh interpreters and use pipes. So a notebook or a program that has
+loaded torch can request speech.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.storage.schema import Utterance, Voice
 
 SYNTHESIS_VERSION = 1
-"""Part of a corpus's identity: raised when a change here, in espeak.py or in channel.py changes samples."""
+"""Part of a corpus's identity. Raise it if a change here, in espeak.py or in channel.py changes samples."""
 
 AHEAD = 8  # utterances a worker may be ahead of the reader
 
 
 def synthesise(transcript: str, voice: Voice) -> np.ndarray:
-    """Clean speech, float32 in [-1, 1] at the rate of the voice's engine, before any telephone channel.
+    """Return clean speech without the telephone channel: float32 (n,) in [-1, 1] at the engine's rate.
 
     Raises UserError for an empty transcript and for a voice that the engine does not have.
     """
@@ -49,25 +49,25 @@ def synthesise(transcript: str, voice: Voice) -> np.ndarray:
 
 
 def _engine(voice: Voice) -> tuple[str, int]:
-    """The service that speaks a voice (`_Process`), and its sampling rate in Hz."""
+    """Return the service that speaks a voice (`_Process`), and its sampling rate in Hz."""
     if neural_voices.is_neural(voice):
         return "neural_voices.serve", neural_voices.RATE
     return "espeak.serve", ESPEAK_RATE
 
 
 def _level_db(voice: Voice) -> float | None:
-    """Level of speech on the line; None: the usual one."""
+    """Return the level of speech on the line in dB; None: the default level."""
     return neural_voices.LEVEL_DB if neural_voices.is_neural(voice) else None
 
 
 def speak_all(
     utterances: Iterable[Utterance], n_workers: int, progress: bool = True, clips: Path | None = None
 ) -> Generator[tuple[Utterance, np.ndarray]]:
-    """Speak each utterance over the telephone: (utterance, float32 samples at 16 kHz) in the order given.
+    """Yield (utterance, float32 samples at 16 kHz after the telephone channel), in the given order.
 
-    Samples lie on the 16-bit grid, so storing them as FLAC loses nothing. The folder `clips` keeps clean
-    speech as soon as it is spoken, so that a stopped synthesis goes on where it was. Leaving the iterator
-    early stops the workers. Raises UserError as `synthesise` does, and for an utterance without a voice.
+    Samples have exact 16-bit values, so storing them as FLAC loses nothing. The folder `clips` stores clean
+    speech as soon as it is spoken, so a stopped synthesis can resume. Leaving the iterator early stops the
+    workers. Raises UserError as `synthesise` does, and for an utterance without a voice.
     """
     utterances = list(utterances)
     mute = next((u.id for u in utterances if u.voice is None), None)
@@ -107,7 +107,7 @@ def speak_all(
 
 
 class _Process:
-    """A fresh interpreter that serves speech by the protocol of `forked.serve`."""
+    """A fresh interpreter that serves speech with the protocol of `forked.serve`."""
 
     def __init__(self, serve: str) -> None:
         module = serve.split(".")[0]
@@ -123,7 +123,7 @@ class _Process:
         self._asked, self._said = self._process.stdin, self._process.stdout
 
     def ask(self, transcript: str, voice: Voice, clips: Path | None = None) -> np.ndarray:
-        """int16 samples. `clips` is for the telephone, which keeps clean speech there."""
+        """Return int16 samples. `clips`: folder where the telephone service stores clean speech."""
         try:
             about = {"transcript": transcript, "voice": asdict(voice), "clips": clips and str(clips)}
             request = json.dumps(about)
@@ -137,20 +137,20 @@ class _Process:
         return np.frombuffer(self._said.read(answer["bytes"]), np.int16)
 
     def stop(self) -> None:
-        """End the process, and with it those that it started: their standard input closes."""
+        """End the process. Its children end too, since their standard input closes."""
         self._process.kill()
         self._process.wait()
 
 
 def _serve_telephone() -> None:
-    """A speaking process (`forked.serve`) with the telephone channel behind it and 16 kHz out."""
+    """Serve speech after the telephone channel at 16 kHz, with the protocol of `forked.serve`."""
     from speechllm_bench.data.channel import telephone  # scipy: a slow import that only the workers need
 
     end_with_the_asker()
     speakers: dict[str, _Process] = {}
 
     def clean(transcript: str, voice: Voice, folder: str | None) -> np.ndarray:
-        """int16 samples at the engine's rate, from the folder of clips where they are kept."""
+        """Return int16 samples at the engine's rate, from the folder of clips if it has them."""
         clips = Clips(Path(folder)) if folder else None
         if clips and (kept := clips.read(transcript, voice)) is not None:
             return kept

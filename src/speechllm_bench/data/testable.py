@@ -1,5 +1,5 @@
-"""Whether a run means anything on its corpus. It follows from what the corpus and the tasks say of themselves
-and from what the run asks, not from the names of studies.
+"""Decides whether a run's corpus can test it. The answer follows from the declared properties of corpus and
+tasks and from the run's config, not from the names of studies.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from speechllm_bench.settings.evaluation_config import LANGUAGES
 from speechllm_bench.storage.schema import Gold
 from speechllm_bench.tasks import TASKS
 
-CLASSIFIED = {"entities", "sentiment"}  # what a stage's classifier learns
+CLASSIFIED = {"entities", "sentiment"}  # gold fields that a stage's classifier learns
 
 
 def untestable(config: RunConfig) -> str | None:
-    """Why a run is not testable on its corpus, as part of a sentence; None where it is."""
+    """Return the reason why a run is not testable on its corpus, as part of a sentence; None if it is."""
     corpus, scope = config.corpus.name, corpora.scope_of(config.corpus.name)
     evaluation = config.evaluation
     tested = evaluation.corpus.name if evaluation.corpus else corpus
@@ -46,7 +46,7 @@ def untestable(config: RunConfig) -> str | None:
 
 
 def _classifiable(taught: set[str], scope: Scope) -> bool:
-    """Whether some of the turns that a stage trains on have what a classifier learns."""
+    """Whether some of a stage's training turns have gold that a classifier learns."""
     return _known(taught, (source for source in scope.gold if source & CLASSIFIED))
 
 
@@ -56,7 +56,7 @@ def _known(tasks: set[str], sources: Iterable[frozenset[Gold]]) -> bool:
 
 
 def _synthesised(config: RunConfig) -> str | None:
-    """What a run hears beside its corpus."""
+    """Return the synthetic speech that a run uses besides its corpus, as words; None if there is none."""
     if config.evaluation.split in LANGUAGES and config.evaluation.corpus is None:
         return f"turns in {config.evaluation.split}"
     spoken = [t for t in config.tasks(len(config.stages)) if TASKS[t].instructions]

@@ -1,7 +1,7 @@
-"""Annotators: who writes what a model learns from besides gold, traces (2510.19326) or entities (2509.04473).
+"""Annotators: sources of training data besides gold. They write traces (2510.19326) or entities (2509.04473).
 
-All are `Annotator`s: questions in, for each an answer or None out. Questions are of the task `slots` where a
-trace is written and of `ner` where entities are labelled.
+All follow the protocol `Annotator`: questions in, and an answer or None for each out. The questions belong to
+the task `slots` for traces, and to the task `ner` for entities.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Question:
-    """A turn, and what is asked of it; the target of `example` is the gold answer."""
+    """A turn and a question on it. The target of `example` is the gold answer."""
 
     utterance: Utterance
     example: Example
@@ -26,10 +26,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Annotated(Generic[Answer]):
-    """Answers of an annotator to some questions, in their order."""
+    """Answers of an annotator, in the order of the questions."""
 
-    answers: list[Answer | None]  # None: no answer to this question could be used
-    rejected: Counter[str] = field(default_factory=Counter)  # rejected texts by each of their faults
+    answers: list[Answer | None]  # None: no usable answer to this question
+    rejected: Counter[str] = field(default_factory=Counter)  # number of rejected texts by fault
     cost: str = "nothing"
 
 
@@ -39,9 +39,9 @@ class Annotator(Protocol[Answer]):
 
 @dataclass(frozen=True)
 class Request(Generic[Answer]):
-    """How an LLM is asked for an answer, how its text is read, and what makes the answer useless."""
+    """A request to an LLM: its messages, the parser of its text, and the check for faults of the answer."""
 
     messages: Callable[[Question], list[dict]]
     parse: Callable[[str], Answer]
     faults: Callable[[Answer, Question], list[str]]
-    unit: str  # what a progress bar calls the answers
+    unit: str  # name of the answers in a progress bar

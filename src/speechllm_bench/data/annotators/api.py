@@ -1,8 +1,8 @@
-"""The API annotator: an LLM behind a server, as GPT-4o was in 2510.19326 and 2509.04473.
+"""The API annotator: an LLM on a server, such as GPT-4o in 2510.19326 and 2509.04473.
 
-A `Request` says what it is asked for. For traces (`TRACES`) it is told what was said, what is asked and the
-gold answer, and is to write the way there. What it writes is believed only where the request finds no faults;
-otherwise it is asked anew, and in the end given up.
+A `Request` defines the task of the LLM. For traces (`TRACES`) the LLM gets the transcript, the slots of the
+question and the gold answer, and writes the reasoning. A text is accepted only if the request finds no fault.
+Otherwise the LLM is asked again, up to `TEXTS` times.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from speechllm_bench.tasks import slots, trace
 from speechllm_bench.tasks.trace import Trace
 
 PRICES = {"gpt-4o": (2.50, 10.00)}
-"""US dollars for a million tokens in and out: OpenAI's list price of 2025."""
+"""US dollars per million input and output tokens: OpenAI's list price of 2025."""
 
-TEXTS = 3  # a question is asked for so many before it is given up
+TEXTS = 3  # number of texts requested for a question before it is given up
 REFUSED = "refused by the server"
 
 _EXAMPLE = Trace(
@@ -45,7 +45,7 @@ _SYSTEM = (
 
 
 def messages(question: Question) -> list[dict]:
-    """The conversation that asks for a question's trace."""
+    """Return the messages that request the trace of a question."""
     asked = ", ".join(slots.spoken_name(name) for name in question.example.asked)
     told = (
         f"transcript: {question.utterance.transcript}\nasked: {asked}\n"
@@ -61,21 +61,21 @@ TRACES: Request[Trace] = Request(messages, trace.parse, faults, "traces")
 
 
 class Api(Generic[Answer]):
-    """An annotator that asks `client`, several questions at once."""
+    """An annotator that sends questions to `client`, several at once."""
 
     def __init__(self, client: Client, request: Request[Answer], workers: int = 8, show: bool = True):
         self.client, self.request, self.workers, self.show = client, request, workers, show
 
     def annotate(self, questions: Sequence[Question]) -> Annotated[Answer]:
-        """Answers in the order of `questions`, with a bar that shows what they cost on the way.
+        """Return answers in the order of `questions`, and show progress and cost in a bar.
 
-        Raises UserError as `Client.ask` does; answers that came before that are kept for the next start. A
-        question that the server refuses is given up, unless it is the first to come back: then it is likely
-        to be the model, or something that all questions share, and ends the annotation.
+        Raises UserError as `Client.ask` does; earlier answers are kept for the next start. A question that
+        the server refuses is given up. If the first question to return was refused, the annotation ends,
+        since the cause is probably the model or something that all questions share.
         """
         answers: list[Answer | None] = [None] * len(questions)
         rejected: Counter[str] = Counter()
-        spent = [0, 0]  # tokens in and out, of what was not kept
+        spent = [0, 0]  # input and output tokens of replies that did not come from disk
         answered = False
         pool, stop = ThreadPoolExecutor(self.workers), threading.Event()
         try:
@@ -95,15 +95,17 @@ class Api(Generic[Answer]):
                     )
                     bar.update()
         finally:
-            stop.set()  # what is on its way is paid for and waited for; nothing is asked for anew
+            stop.set()  # requests under way are paid for, so they are awaited; no new ones start
             pool.shutdown(wait=True, cancel_futures=True)
         return Annotated(answers, rejected, cost(self.client.server.model, *spent))
 
     def _one(
         self, question: Question, stop: threading.Event
     ) -> tuple[Answer | None, Counter[str], list[Reply], Refused | None]:
-        """The first right answer or None, the faults of the texts before it, all replies, and why the server
-        refused the question, if it did."""
+        """Return the first answer without faults or None, the faults of rejected texts, and all replies.
+
+        The last item is the server's refusal of the question, or None.
+        """
         wrong: Counter[str] = Counter()
         replies: list[Reply] = []
         for seed in range(TEXTS):
@@ -124,9 +126,9 @@ class Api(Generic[Answer]):
 
 
 def _readings(text: str) -> list[str]:
-    """A text as it is, and without the thought of its own that some servers leave before the answer.
+    """Return a text as it is, and also without a thought of the LLM itself that some servers leave in it.
 
-    Templates that open the thought leave `</think>` alone.
+    If the chat template opens the thought, the text contains only `</think>`.
     """
     thought, closed, answer = text.partition("</think>")
     own = closed and answer.strip() and thought.count("<think>") <= 1
@@ -134,7 +136,7 @@ def _readings(text: str) -> list[str]:
 
 
 def cost(model: str, tokens_in: int, tokens_out: int) -> str:
-    """The cost of tokens, in dollars where the price is known."""
+    """Return a text with the numbers of tokens, and their cost in dollars if the price is known."""
     tokens = f"{tokens_in:,} tokens in, {tokens_out:,} out"
     if model not in PRICES:
         return tokens

@@ -1,6 +1,7 @@
-"""A client whose requests end: by a time limit and a limit of size for each whole reply, redirects refused.
+"""An HTTP client with limits on the time and size of each whole reply. It follows no redirects.
 
-The time-outs of HTTP libraries are of one read. A server that sends a byte now and then never meets them.
+The time-outs of HTTP libraries apply to single reads. A server that sends a byte now and then never exceeds
+them.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import openai
 
 from speechllm_bench.errors import UserError
 
-LARGEST_REPLY = 16 * 2**20  # bytes; an answer of an LLM has thousands
+LARGEST_REPLY = 16 * 2**20  # bytes; an LLM's answer has thousands
 
-# The library that this version of `openai` is made with: httpx, or httpx2.
+# The HTTP library that this version of `openai` uses: httpx or httpx2.
 _HTTP = importlib.import_module(
     next(
         base.__module__ for base in openai.DefaultHttpxClient.__mro__ if base.__name__ == "Client"
@@ -25,7 +26,7 @@ _HTTP = importlib.import_module(
 
 
 def bounded_client(seconds: float):
-    """An HTTP client for openai.OpenAI; UserError where its settings cannot be used."""
+    """Return an HTTP client for openai.OpenAI. Raises UserError for unusable network settings."""
     try:
         return _Bounded(seconds)
     except (ImportError, OSError, ValueError) as error:
@@ -41,8 +42,9 @@ class _Bounded(openai.DefaultHttpxClient):
         self._seconds = seconds
 
     def send(self, request, *, stream: bool = False, **options):
-        """A response that is read whole. It is waited for by another thread, so that not even a server that
-        is slow with its headers holds this one.
+        """Return a response that was read completely.
+
+        Another thread does the request, so that a server that sends its headers slowly cannot block this one.
         """
         ended: queue.SimpleQueue = queue.SimpleQueue()
         deadline = time.monotonic() + self._seconds

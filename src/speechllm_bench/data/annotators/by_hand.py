@@ -1,9 +1,9 @@
-"""Entities labelled by a person, in a table that any spreadsheet or text editor opens.
+"""Entities labelled by a person, in a CSV table for any spreadsheet or text editor.
 
     id, transcript, done, when, quantity, place, group, organisation, law, person
 
-A turn is labelled once its `done` holds anything. Phrases of one tag are separated by `;`, word for word as
-they stand in the transcript; a turn without an entity has `done` alone.
+A turn counts as labelled if its `done` is not empty. Phrases of one tag are copied word for word from the
+transcript and separated by `;`. For a turn without entities, only `done` is filled.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COLUMNS = ("id", "transcript", "done", *ner.SPOKEN.values())
 
 
 def begin(file: Path, turns: Sequence[Utterance]) -> None:
-    """A table of unlabelled turns. One that is there already stays as it is: somebody's work is in it."""
+    """Write a table of unlabelled turns. An existing table is kept, since it contains somebody's work."""
     if file.is_file():
         return
     text = io.StringIO()
@@ -34,14 +34,14 @@ def begin(file: Path, turns: Sequence[Utterance]) -> None:
 
 
 def read(file: Path, turns: Sequence[Utterance]) -> dict[str, list[tuple[str, str]]]:
-    """Tag and phrase of each entity by utterance id, of the turns that are done.
+    """Return (tag, phrase) of each entity by utterance id, for the turns that are done.
 
-    UserError names the line of a phrase that is not in its transcript, and of a turn that is none of `turns`.
+    Raises UserError, with the line, for a phrase that is not in its transcript and for an unknown turn.
     """
     said = {turn.id: turn.transcript for turn in turns}
     found = {}
     try:
-        text = file.read_text(encoding="utf-8-sig")  # spreadsheets put a mark before UTF-8
+        text = file.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except UnicodeDecodeError:
         raise UserError(f"{file} is not in UTF-8; save it as 'CSV UTF-8'") from None
     table = csv.DictReader(io.StringIO(text))

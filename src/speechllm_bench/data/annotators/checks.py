@@ -1,4 +1,4 @@
-"""Faults of a trace, beside what was said and the gold answer: nobody learns from a wrong one."""
+"""Finds faults of a trace by comparing it with transcript and gold answer. Training uses no wrong traces."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAULTS = (
 
 
 def faults(trace: Trace, question: Question) -> list[str]:
-    """Everything that is wrong with a whole trace, as words of `FAULTS`; none: it may be learned from."""
+    """Return all faults of a whole trace, from `FAULTS`. A trace without faults may be used in training."""
     said, asked = question.utterance.transcript, question.example.asked
     mentions, reasons, answer = trace.mentions or (), trace.reasons or {}, pairs(trace.answer)
     gold = slots.parse(question.example.target)

@@ -1,7 +1,7 @@
-"""One request to a server that speaks OpenAI's chat protocol: OpenAI itself, or a local vLLM or Ollama.
+"""Sends requests to a server with OpenAI's chat protocol: OpenAI itself, or a local vLLM or Ollama.
 
-Answers are kept on disk under the hash of their request, so what was paid for once is never asked for again
-and a stopped annotation goes on where it was. The key is sent and nowhere kept.
+Answers are stored on disk under the hash of their request. So no request is paid for twice, and a stopped
+annotation can resume. The API key is sent, but never stored.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from speechllm_bench.storage import runs, sealed
 
 OPENAI = "https://api.openai.com/v1"
 MODEL = "gpt-4o"  # as in 2510.19326
-READINGS = 3  # requests for one answer, where it does not speak the protocol
+READINGS = 3  # requests for one answer, if replies do not follow the protocol
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where to ask whom. A server of one's own may need no key."""
+    """Address, model and API key of a server. A server of the user may need no key."""
 
     base_url: str = OPENAI
     model: str = MODEL
@@ -35,8 +35,9 @@ class Server:
 
     @classmethod
     def from_environment(cls) -> Server:
-        """The server of OPENAI_BASE_URL, OPENAI_MODEL and OPENAI_API_KEY; UserError where OpenAI's own lacks
-        a key.
+        """Return the server set by OPENAI_BASE_URL, OPENAI_MODEL and OPENAI_API_KEY.
+
+        Raises UserError for an invalid address or key, and for OpenAI's own server without a key.
         """
         get = os.environ.get
         server = cls(
@@ -57,7 +58,7 @@ class Server:
 
 
 class Refused(UserError):
-    """The server will not have this one request, as it stands; it may well answer others."""
+    """The server refuses this one request, but it may answer others."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,16 @@ class Reply:
     text: str
     tokens_in: int
     tokens_out: int
-    kept: bool  # read from disk: it costs nothing
-    whole: bool = True  # it was not cut off at the server's limit of tokens
+    kept: bool  # True: read from disk, so it costs nothing
+    whole: bool = True  # False: cut off at the server's limit of tokens
 
 
 class Client:
-    """Asks one server, from several threads at once."""
+    """Sends requests to one server. Several threads may share it."""
 
     def __init__(self, server: Server, folder: Path, tries: int = 8, timeout: float = 120.0):
-        """tries: of one request, with growing pauses, where the server is busy or broken; timeout: seconds
-        of one of them.
+        """folder: for stored answers. tries: attempts per request, with growing pauses, if the server is busy
+        or fails. timeout: seconds per attempt.
         """
         self.server, self.folder, self.tries = server, folder, tries
         self._lock = threading.Lock()
@@ -82,17 +83,17 @@ class Client:
         self._openai = openai.OpenAI(
             base_url=url._replace(query="", fragment="").geturl(),
             default_query=dict(parse_qsl(url.query)),
-            api_key=server.key or "none",  # the client wants one, a server of one's own may not
+            api_key=server.key or "none",  # the client needs some key, but the user's server may not
             timeout=timeout,
             max_retries=tries - 1,
             http_client=bounded_client(timeout),
         )
 
     def ask(self, messages: list[dict], seed: int) -> Reply:
-        """The answer to a conversation; another seed asks for another one.
+        """Return the answer to a conversation. Another seed requests another answer.
 
-        Raises UserError where nobody answers, the key is refused, or the tries are used up; `Refused` where
-        this request alone is not wanted. What was cut off is not kept: another limit gives another answer.
+        Raises UserError if no server answers, the key is refused, or all tries failed; `Refused` if only this
+        request is refused. A cut-off answer is not stored, since another limit gives another answer.
         """
         request = {"model": self.server.model, "messages": messages, "temperature": 0.7, "seed": seed}
         file = self.folder / f"{runs.digest('chat', self.where, request)}.json"
@@ -123,7 +124,7 @@ class Client:
                 ) from None
             except openai.APIStatusError as error:
                 raise self._refused(error) from None
-            # What else comes of a reply that is cut off or lacks the protocol's fields.
+            # Other errors from replies that are cut off or lack fields of the protocol.
             except (openai.APIResponseValidationError, RecursionError):
                 continue
             except (ValueError, LookupError, TypeError, AttributeError):
@@ -135,11 +136,11 @@ class Client:
 
     @property
     def where(self) -> str:
-        """The address without a name, a password or a key that may stand in it."""
+        """The server's address without a user name, password or key that it may contain."""
         return _shown(self.server.base_url)
 
     def _secrets(self) -> list[str]:
-        """Texts that may be a key or a password, and are never told."""
+        """Return texts that may be keys or passwords, and must not appear in messages."""
         url = urlsplit(self.server.base_url)
         beside = [url.password, *(value for _, value in parse_qsl(url.query))]
         return [secret for secret in (self.server.key, *beside) if secret]
@@ -174,9 +175,10 @@ class Client:
 
 
 def _reply(answer: ChatCompletion) -> Reply:
-    """Raises LookupError, TypeError or AttributeError where the protocol's fields are not there.
+    """Return the reply in a completion.
 
-    An LLM that refuses to answer, or thinks until its tokens are used up, has no content: it said nothing.
+    Raises LookupError, TypeError or AttributeError if fields of the protocol are missing. An LLM that refuses
+    to answer, or whose thought uses up the tokens, returns no content. This becomes an empty text.
     """
     choice, usage = answer.choices[0], answer.usage
     text = "" if choice.message.content is None else choice.message.content
@@ -187,30 +189,30 @@ def _reply(answer: ChatCompletion) -> Reply:
 
 
 def _count(usage: object, name: str) -> int:
-    """A number of tokens as the server tells it; 0 where it tells none, or something else."""
+    """Return a number of tokens that the server reports; 0 if it reports none or no valid number."""
     told = getattr(usage, name, 0)
     return told if type(told) is int and told >= 0 else 0
 
 
 def _kept(file: Path) -> Reply:
-    """A reply from disk; UserError where it is damaged."""
+    """Return a reply from disk. Raises UserError if it is damaged."""
     remedy = "delete this file, and the server is asked once more"
     try:
         reply = Reply(**sealed.read(file, remedy)["reply"], kept=True)
         if type(reply.tokens_in) is int and type(reply.tokens_out) is int:
             return reply
-    except (LookupError, TypeError):  # kept before replies had seals
+    except (LookupError, TypeError):  # stored before replies had seals
         pass
     raise UserError(f"{file} is damaged; {remedy}")
 
 
 def _whole_letters(reply: Reply) -> Reply:
-    """Without halves of letters, which JSON can hold ("\\ud83d") and no file can."""
+    """Replace lone surrogates, which JSON can contain ("\\ud83d") but UTF-8 files cannot."""
     return replace(reply, text=re.sub("[\ud800-\udfff]", "\ufffd", reply.text))
 
 
 def _shown(address: str) -> str:
-    """An address without what may be secret in it, be it one or not."""
+    """Return an address without its secret parts. The text need not be a valid address."""
     address = re.sub(r"[?#].*", "", address, flags=re.S)
     scheme, slashes, _ = address.partition("//")
     place = address.rpartition("@")[2]

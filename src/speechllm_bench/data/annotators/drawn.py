@@ -1,11 +1,11 @@
-"""The embedded annotator of entities: gold with drawn errors, some that the filters see and some they do not.
+"""The embedded annotator of entities: gold with drawn errors. The filters can remove only some of them.
 
-The filters of 2509.04473 take out what was not said and what has no tag. An annotator whose only errors were
-those would be perfect after them by construction, so this one also leaves entities out, takes one tag for
-another, misses where an entity begins or ends, and labels ordinary words.
+The filters of 2509.04473 remove phrases that were not said and meaningless tags. With only such errors, the
+labels would be perfect after filtering. So this annotator also omits entities, confuses tags, moves the start
+or end of an entity, and labels ordinary words.
 
-Labels are a function of the turn, the seed, the noise and the training turns alone. What is wrong at some
-noise is wrong in the same way at any larger one, so that levels of noise are paired.
+Labels depend only on the turn, the seed, the noise and the training turns. An error at some noise is the same
+error at any higher noise, so levels of noise are paired.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from speechllm_bench.tasks.prompt import contains
 
 ENTITY_ERRORS = ("omitted", "wrong tag", "wrong boundary", "meaningless tag")
 TURN_ERRORS = ("not said", "no entity")
-"""Drawn with equal chances, once an error is drawn: of every gold entity, and once more of every turn."""
+"""Kinds of errors, with equal probabilities. Each gold entity can have one error, and so can each turn."""
 
-MEANINGLESS = ("misc", "other", "thing", "entity", "unknown")  # tags that LLMs fall back to
+MEANINGLESS = ("misc", "other", "thing", "entity", "unknown")  # tags that LLMs use when no tag fits
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Each gold entity comes out wrong with probability `noise`, and half as many turns get one too many.
+    """Each gold entity is wrong with probability `noise`, and each turn gets an added entity with half of it.
 
-    Half, since that is about as many: a turn has 0.6 entities. What was not said is the entity of a shot:
-    LLMs copy from their examples.
+    With half, both kinds of errors are about equally frequent: a turn has 0.6 entities. An added entity that
+    was not said comes from a shot, since LLMs copy from their examples.
     """
 
     seed: int
@@ -42,7 +42,7 @@ class Drawn:
         return Annotated([self.labels(question.utterance) for question in questions])
 
     def labels(self, utterance: Utterance) -> list[tuple[str, str]]:
-        """Tag and phrase of each entity, in the order in which they are said, one that is too many last."""
+        """Return (tag, phrase) of each entity in spoken order, with an added entity last."""
         found: list[tuple[str, str]] = []
         for i, entity in enumerate(utterance.entities):
             if rng := self._error(f"{utterance.id}/{i}", self.noise):
@@ -54,7 +54,7 @@ class Drawn:
         return found
 
     def _error(self, place: str, probability: float) -> random.Random | None:
-        """The number that the error at a place is drawn from, None where there is none."""
+        """Return the generator for the error at a place, or None if there is no error."""
         rng = random.Random(f"{self.seed}/entities/{place}")
         return rng if rng.random() < probability else None
 
@@ -68,7 +68,7 @@ class Drawn:
 
 
 def _wrong(entity: Entity, transcript: str, rng: random.Random) -> list[tuple[str, str]]:
-    """The entity with a drawn error; left out where a boundary is to move and nothing else is said."""
+    """Return the entity with a drawn error. It is omitted if a boundary should move but cannot."""
     kind = rng.choice(ENTITY_ERRORS)
     if kind == "wrong tag":
         return [(rng.choice([tag for tag in ENTITY_TAGS if tag != entity.tag]), entity.text)]
@@ -80,7 +80,7 @@ def _wrong(entity: Entity, transcript: str, rng: random.Random) -> list[tuple[st
 
 
 def _moved(entity: Entity, transcript: str) -> Iterator[str]:
-    """The entity a word longer or shorter, at either end."""
+    """Yield the entity's phrase, a word longer or shorter at either end."""
     words = entity.text.split()
     if len(words) > 1:
         yield " ".join(words[1:])
@@ -92,7 +92,7 @@ def _moved(entity: Entity, transcript: str) -> Iterator[str]:
 
 
 def _ordinary_words(utterance: Utterance) -> list[str]:
-    """The words that no entity covers, each once."""
+    """Return the words outside all entities, each once."""
     uncovered, end = [], 0
     for entity in utterance.entities:
         uncovered += utterance.transcript[end : entity.start].split()

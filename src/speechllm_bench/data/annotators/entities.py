@@ -1,7 +1,7 @@
-"""Entities as an annotator labels them (2509.04473, method): what an LLM is shown, and the two filters.
+"""Labelling of entities by an LLM (2509.04473, method): its few-shot examples, its request, and two filters.
 
-The paper's LLM labels transcripts after examples that are balanced over tags; then entities that are not in
-the transcript are taken out, and those with a tag that means nothing.
+The paper's LLM labels transcripts with few-shot examples that are balanced over tags. The filters then remove
+entities that are not in the transcript, and entities with a meaningless tag.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from speechllm_bench.tasks import ner
 from speechllm_bench.tasks.prompt import AUDIO, contains
 
 Labels = Sequence[tuple[str, str]]
-"""Tag and phrase of each entity of a turn, as `ner.parse` gives them."""
+"""(tag, phrase) of each entity of a turn, as `ner.parse` returns them."""
 
-SHOTS = 24  # examples that an annotator is shown: three a tag, and three turns without an entity
-_NOTHING = "nothing"  # the class of turns without an entity, beside the tags
+SHOTS = 24  # few-shot examples of an annotator: three per tag, and three turns without an entity
+_NOTHING = "nothing"  # class of turns without an entity, besides the tags
 
 _MEANINGS = {
     "WHEN": "a date, a time or a span of time",
@@ -32,7 +32,7 @@ _MEANINGS = {
     "LAW": "a named law, regulation or treaty",
     "PERSON": "the name of a person",
 }
-"""After OntoNotes, whose tags SLUE combines (2111.10367, table of tags)."""
+"""Meanings of the tags, after OntoNotes, whose tags SLUE combines (2111.10367, table of tags)."""
 
 _SYSTEM = (
     "You label named entities in what people say. Answer with one JSON object and nothing "
@@ -48,10 +48,10 @@ def gold(utterance: Utterance) -> list[tuple[str, str]]:
 
 
 def few_shots(train: Sequence[Utterance], n: int = SHOTS) -> list[Utterance]:
-    """n turns that show an annotator what is wanted, as many of each tag as can be, the same at each call.
+    """Return n turns as few-shot examples, balanced over tags, and the same at each call.
 
-    Turns without an entity count as a tag of their own. UserError for turns of any other split than train:
-    gold of a test is not to be seen by who labels for training.
+    Turns without an entity count as a tag of their own. Raises UserError for turns of a split other than
+    train, since an annotator of training data must not see gold of a test.
     """
     if other := {u.split for u in train} - {"train"}:
         raise UserError(f"annotators learn from the split train alone, not from {', '.join(sorted(other))}")
@@ -72,7 +72,7 @@ def few_shots(train: Sequence[Utterance], n: int = SHOTS) -> list[Utterance]:
 
 
 def shown(question: Question, shots: Sequence[Utterance]) -> Example:
-    """The question with gold examples of other turns before it; a question about a shot is put without it."""
+    """Return the question after gold examples of other turns. The turn itself is never an example."""
     examples = [
         f"caller: {shot.transcript}\n{ner.INSTRUCTION[None]}\n{ner.target(gold(shot))}\n"
         for shot in shots
@@ -82,7 +82,7 @@ def shown(question: Question, shots: Sequence[Utterance]) -> Example:
 
 
 def request(shots: Sequence[Utterance]) -> Request[Labels | None]:
-    """The request for entities of the API annotator."""
+    """Return the API annotator's request for entities."""
 
     def messages(question: Question) -> list[dict]:
         asked = shown(question, shots).prompt.replace(AUDIO, f" {question.utterance.transcript}")
@@ -95,34 +95,35 @@ def request(shots: Sequence[Utterance]) -> Request[Labels | None]:
 
 
 def read(text: str) -> Labels | None:
-    """The labels in what an LLM wrote: of the object in it, without the fence or the sentence that many put
-    around one; None where there is none. In lower case, as transcripts are, so that a capital is no error.
+    """Return the labels in an LLM's text; None if it contains no JSON object.
+
+    A code fence or sentences around the object are ignored. Phrases become lower case, as in transcripts.
     """
     labels = ner.parse(text[text.find("{") : text.rfind("}") + 1])
     return labels and [(tag, phrase.lower()) for tag, phrase in labels]
 
 
 def said(labels: Labels, transcript: str) -> list[tuple[str, str]]:
-    """The first filter: without what is not in the transcript, as whole words."""
+    """Return the labels whose phrase is in the transcript as whole words. This is the first filter."""
     return [(tag, phrase) for tag, phrase in labels if contains(transcript, phrase)]
 
 
 def meaningful(labels: Labels, transcript: str) -> list[tuple[str, str]]:
-    """The second filter: without tags that there are not."""
+    """Return the labels with a known tag. This is the second filter."""
     return [(tag, phrase) for tag, phrase in labels if tag in ENTITY_TAGS]
 
 
 FILTERS = {"in the transcript": said, "known tags": meaningful}
-"""In the paper's order, by what they let through."""
+"""The filters in the paper's order, by the labels that they keep."""
 
 
 def filtered(labels: Labels, transcript: str) -> Labels:
-    """Labels that both filters let through."""
+    """Return the labels that both filters keep."""
     for keep in FILTERS.values():
         labels = keep(labels, transcript)
     return labels
 
 
 def _classes(utterance: Utterance) -> list[str]:
-    """The tag of each entity, or the one of a turn without any."""
+    """Return the tags of a turn's entities, or the class of turns without entities."""
     return [entity.tag for entity in utterance.entities] or [_NOTHING]

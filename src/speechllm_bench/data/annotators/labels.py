@@ -1,4 +1,4 @@
-"""The labels that a stage learns from in place of gold entities (2509.04473, method)."""
+"""Labels that a stage uses as targets in place of gold entities (2509.04473, method)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from speechllm_bench.tasks import ner
 
 
 def train_labels(train: Sequence[Utterance], annotation: AnnotationConfig, seed: int) -> dict[str, Labels]:
-    """By utterance id: drawn for every training turn that has gold, or of the turns that an annotator has
-    labelled, with gold or without.
+    """Return the labels of training turns by utterance id.
 
-    UserError where none of these turns has been labelled.
+    Labels are drawn for every turn with gold, or they are an annotator's stored ones, for turns with or
+    without gold. Raises UserError if there are no labels for any of these turns.
     """
     if annotation.stored:
         read = stored.read_labels(annotation.stored)

@@ -1,7 +1,7 @@
-"""Answers of an annotator on disk: one JSON a line, in a file that is named after what it holds.
+"""Answers of an annotator on disk: a JSONL file whose name is the hash of its content.
 
-A profile that names such a file trains on it, and the name is part of its runs' digests. Who wrote it, and
-what became of what was asked, stands in a record beside it, which goes into the runs' own.
+A profile that names such a file trains on it, and the name is part of its runs' digests. A record next to it
+says who wrote it and how many answers were usable. The runs' records include this record.
 """
 
 from __future__ import annotations
@@ -30,40 +30,40 @@ def file(kind: Kind, name: str) -> Path:
 
 
 def write_traces(questions: Sequence[Question], annotated: Annotated[Trace], by: str) -> str:
-    """Store the questions that have a trace, and who wrote them; returns the name."""
+    """Store the questions that have a trace, and a record of their annotator. Return the name."""
     found = zip(questions, annotated.answers, strict=True)
     records = [{"question": _question(q.example), "trace": trace.write(t)} for q, t in found if t]
     return _write("traces", records, _about(annotated, by))
 
 
 def read_traces(name: str) -> dict[str, tuple[Example, Trace]]:
-    """Question and trace by utterance id; UserError where they are missing or not what the name says."""
+    """Return question and trace by utterance id. Raises UserError if the file is missing or has changed."""
     records = _read("traces", name)
     questions = [Example(**r["question"] | {"asked": tuple(r["question"]["asked"])}) for r in records]
     return {q.utterance_id: (q, trace.parse(r["trace"])) for q, r in zip(questions, records)}
 
 
 def write_labels(questions: Sequence[Question], annotated: Annotated[Labels], by: str) -> str:
-    """Store the entities of the turns that an annotator labelled, unfiltered; returns the name."""
+    """Store the entities of the turns that an annotator labelled, unfiltered. Return the name."""
     found = zip(questions, annotated.answers, strict=True)
     records = [{"turn": q.utterance.id, "labels": some} for q, some in found if some is not None]
     return _write("labels", records, _about(annotated, by))
 
 
 def read_labels(name: str) -> dict[str, list[tuple[str, str]]]:
-    """Tag and phrase of each entity by utterance id; UserError as for traces."""
+    """Return (tag, phrase) of each entity by utterance id. Raises UserError as `read_traces` does."""
     return {r["turn"]: [(tag, phrase) for tag, phrase in r["labels"]] for r in _read("labels", name)}
 
 
 def about(kind: Kind, name: str) -> dict | None:
-    """Who wrote it, how many were asked for and came, what was rejected and what it cost; None: not known."""
+    """Return the record: annotator, number of questions and answers, rejections, cost. None: no record."""
     beside = file(kind, name).with_suffix(".json")
     remedy = f"delete this file and write it again with `speechllm-bench annotate {kind}`"
     return sealed.read(beside, remedy) if beside.is_file() else None
 
 
 def _question(example: Example) -> dict:
-    """As plain JSON; without a system turn that there is not, so that older names stay what they are."""
+    """Return a question as plain JSON. An empty system turn is left out, which keeps older names valid."""
     return {key: value for key, value in asdict(example).items() if key != "system" or value}
 
 
@@ -84,7 +84,7 @@ def _write(kind: Kind, records: list[dict], about: dict) -> str:
     name = sha256(text.encode()).hexdigest()[:16]
     runs.write_text(file(kind, name), text)
     beside = file(kind, name).with_suffix(".json")
-    if not beside.is_file():  # what is asked for again costs nothing: the first record has the price
+    if not beside.is_file():  # a repeated annotation costs nothing, so the first record has the cost
         sealed.write(beside, about, {})
     return name
 
@@ -102,12 +102,12 @@ def _read(kind: Kind, name: str) -> list[dict]:
             f"{stored} has been changed since it was written; delete it and write it again with "
             f"`speechllm-bench annotate {kind}`"
         )
-    lines = content.decode().split("\n")  # and not `splitlines`: JSON may hold other line ends
+    lines = content.decode().split("\n")  # not `splitlines`: JSON strings may contain other line ends
     return [json.loads(line) for line in lines if line]
 
 
 def learned_traces(config: RunConfig) -> dict[str, tuple[Example, Trace]]:
-    """Traces by utterance id that a run learns from; UserError where they or labels are not there."""
+    """Return a run's training traces by utterance id. Raises UserError if they or its labels are missing."""
     for stage in config.stages:
         if stage.annotation and stage.annotation.stored:
             read_labels(stage.annotation.stored)
@@ -116,7 +116,7 @@ def learned_traces(config: RunConfig) -> dict[str, tuple[Example, Trace]]:
 
 
 def annotators_of(config: RunConfig) -> dict[str, dict | None]:
-    """Who wrote the stored traces and labels that a run learns from, by their name."""
+    """Return the records (`about`) of the stored traces and labels that a run trains on, by name."""
     named: dict[str, Kind] = {stage.traces: "traces" for stage in config.stages if stage.traces}
     named |= {s.annotation.stored: "labels" for s in config.stages if s.annotation and s.annotation.stored}
     return {name: about(kind, name) for name, kind in named.items()}

@@ -1,7 +1,7 @@
 """Corpora: each module turns one source of speech into `Utterance` records.
 
-The functions here choose by name. A corpus is known by its recipe: plain JSON over everything that its
-transcripts and its speech depend on.
+The functions here select a corpus by name. A corpus is identified by its recipe: plain JSON of everything
+that its transcripts and its speech depend on.
 """
 
 from __future__ import annotations
@@ -41,14 +41,17 @@ RECORDED = {
     "common_voice": common_voice,
     "own": own_recordings,
 }
-"""Recorded corpora, by their names in CorpusConfig; the others are synthesised."""
+"""Recorded corpora, by their names in CorpusConfig. All others are synthesised."""
 
 EDITIONS = {edition.corpus: edition for edition in (FORMANT, NEURAL)}
 """Editions of the embedded call centre, by their names in CorpusConfig."""
 
 
 def recipe(name: str) -> dict:
-    """What the corpus is made from; part of every digest (protocol, rule 16). MissingInput: not here."""
+    """Return what the corpus is made from, which is part of every digest (protocol, rule 16).
+
+    Raises MissingInput if files of the corpus are not on this machine.
+    """
     if name in RECORDED:
         whole = RECORDED[name].recipe()
         left_out = exclusions.known(name, whole)
@@ -59,35 +62,35 @@ def recipe(name: str) -> dict:
 
 @cache
 def neural_speech_recipe() -> dict:
-    """What decides how a text is spoken by the neural voices."""
+    """Return what determines how the neural voices speak a text."""
     return {"synthesis": SYNTHESIS_VERSION, **neural_voices.recipe()}
 
 
 @cache
 def speech_recipe() -> dict:
-    """What decides how a text is spoken."""
+    """Return what determines how espeak-ng speaks a text."""
     return {"synthesis": SYNTHESIS_VERSION, "espeakng_loader": version("espeakng-loader")}
 
 
 def languages_recipe() -> dict:
-    """What the turns in other languages are made from."""
+    """Return what the turns in other languages are made from."""
     return {"corpus": "languages", "text": languages.recipe_hash(), **speech_recipe()}
 
 
 def scope_of(name: str) -> Scope:
-    """What can be asked of a corpus; none of its files are read."""
+    """Return what can be asked of a corpus, without reading its files."""
     if name in RECORDED:
         return RECORDED[name].SCOPE
     return Scope(EDITIONS[name].splits, (frozenset(ALL_GOLD),), dialogue=True, recorded=False)
 
 
 def slot_types(name: str) -> dict[str, SlotType]:
-    """By their names; none of a corpus that has no slots."""
+    """Return the slot types of a corpus by name; empty for a corpus without slots."""
     return RECORDED.get(name, call_centre).slot_types()
 
 
 def utterances(corpus: CorpusConfig) -> dict[str, list[Utterance]]:
-    """Every split's caller turns, as many as the profile asks for."""
+    """Return the caller turns of every split, as many as the config asks for."""
     if recorded := RECORDED.get(corpus.name):
         sizes = _sizes(corpus)
         left_out = exclusions.known(corpus.name, recorded.recipe())
@@ -100,14 +103,14 @@ def utterances(corpus: CorpusConfig) -> dict[str, list[Utterance]]:
 
 
 def _sizes(corpus: CorpusConfig) -> dict[str, int | None]:
-    """How many recordings are taken of each split of a recorded corpus, None: all."""
+    """Return the number of recordings by split of a recorded corpus; None: all."""
     splits = RECORDED[corpus.name].SPLITS
     named: dict[str, int | None] = {split: n for split, n in corpus.sizes.items() if split in splits}
     return named or dict.fromkeys(splits)
 
 
 def skip_missing(corpus: CorpusConfig) -> dict[str, str]:
-    """Leave out from now on what recordings of a published corpus cannot be read; returns why, by id."""
+    """Exclude unreadable recordings of a published corpus from now on. Return the reasons by utterance id."""
     recorded = RECORDED.get(corpus.name)
     if recorded is None:
         return {}
@@ -117,7 +120,7 @@ def skip_missing(corpus: CorpusConfig) -> dict[str, str]:
 
 
 def left_out(corpus: CorpusConfig) -> dict[str, str]:
-    """Recordings that a corpus is without, and why; none where its files are not on this machine."""
+    """Return the excluded recordings of a corpus with reasons; empty if its files are not on this machine."""
     if corpus.name not in RECORDED:
         return {}
     try:
@@ -127,7 +130,10 @@ def left_out(corpus: CorpusConfig) -> dict[str, str]:
 
 
 def miscounted(name: str) -> list[str]:
-    """Phrases on parts of a published corpus that are not as large as their authors tell; MissingInput."""
+    """Return a phrase for each part of a published corpus whose size is not the published one.
+
+    Raises MissingInput if the corpus is not on this machine.
+    """
     if name not in RECORDED:
         return []
     counts = RECORDED[name].counts().items()
@@ -135,12 +141,12 @@ def miscounted(name: str) -> list[str]:
 
 
 def speaks_slowly(name: str) -> bool:
-    """Whether synthesis takes hours, so that what is spoken is kept clip by clip."""
+    """Whether synthesis takes hours, so that its clips are stored one by one."""
     return name == NEURAL.corpus
 
 
 def recording(name: str) -> Callable[[Utterance], np.ndarray] | None:
-    """What reads an utterance's samples (n,), at 16 kHz; None where they are synthesised."""
+    """Return a function from an utterance to its samples (n,) at 16 kHz; None for synthesised speech."""
     return partial(_told, RECORDED[name].recording) if name in RECORDED else None
 
 

@@ -1,12 +1,12 @@
 """Common Voice (Ardila et al., LREC 2020) in Spanish and French: sentences that volunteers read aloud.
 
-People's speech for the study `cross_lingual`, in place of the synthesised turns. Nothing is downloaded: of
-each language the unpacked archive of Mozilla is looked for as
+It provides recorded speech for the study `cross_lingual`, in place of synthesised turns. Nothing is
+downloaded. The unpacked archive of Mozilla for each language is expected at
 
     $SPEECHLLM_BENCH_DATA/common_voice/{es,fr}/test.tsv    clips/*.mp3
 
-A language is one split, its test set: nothing is trained on it. There is gold for transcripts alone; entities
-would be an annotator's. A clip that listeners have voted down more often than up is left out.
+Each language is one split, its test set, and is not trained on. Only transcripts have gold; entities would
+need an annotator. Clips with more negative than positive votes are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from speechllm_bench.storage.schema import Gold, SlotType, Utterance
 
 NAME = "common_voice"
 READER_VERSION = "1"
-"""To be raised with every change of this module that changes an utterance."""
+"""Raise it with every change of this module that changes an utterance."""
 
 GOLD: tuple[Gold, ...] = ("transcript",)
 SPLITS = {language: language for language in LANGUAGES}
@@ -38,37 +38,40 @@ COLUMNS = ("client_id", "path", "sentence", "up_votes", "down_votes")
 
 
 def utterances(split: str, n: int | None = None) -> list[Utterance]:
-    """The first n clips of a language, None: all. UserError: unknown split; MissingInput: no such file."""
+    """Return the first n clips of a language (None: all).
+
+    Raises UserError for an unknown split, and MissingInput if files are missing.
+    """
     if split not in SPLITS:
         raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
     return list(islice((_utterance(row, split) for row in _rows(_table(split)).values() if _kept(row)), n))
 
 
 def slot_types() -> dict[str, SlotType]:
-    """None: nobody has labelled slots."""
+    """Return no slot types, since the corpus has no slot labels."""
     return {}
 
 
 def recipe() -> dict:
-    """What the utterances depend on: the tables by hash; `corpus.json` has the audio's."""
+    """Return what the utterances depend on: hashes of the tables. `corpus.json` has those of the audio."""
     files = {split: file_hash(_table(split)) for split in SPLITS}
     return {"corpus": NAME, "reader": READER_VERSION, "files": files}
 
 
 def counts() -> dict[str, tuple[int, None]]:
-    """How many clips there are; every release has others, so that there is no number to compare with."""
+    """Return the number of clips by split. No published number is given, since it differs by release."""
     return {split: (len(_rows(_table(split))), None) for split in SPLITS}
 
 
 def recording(utterance: Utterance) -> np.ndarray:
-    """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
+    """Return samples (n,) at 16 kHz. Raises UserError for a missing or unreadable file."""
     return read_audio(
         published_file(NAME, f"{utterance.split}/clips") / f"{utterance.id.rpartition('/')[2]}.mp3"
     )
 
 
 def clean(text: str) -> str:
-    """Lower case, letters with their accents; punctuation goes, but for the apostrophe in a word."""
+    """Return text in lower case with accents, without punctuation except apostrophes inside words."""
     plain = unicodedata.normalize("NFC", text).lower().replace("’", "'")
     return " ".join(re.sub(r"(?<!\w)'|'(?!\w)|[^\w' ]|_", " ", plain).split())
 
@@ -79,7 +82,7 @@ def _table(split: str) -> Path:
 
 @cache
 def _rows(file: Path) -> dict[str, dict[str, str]]:
-    """The table's rows by the name of their clip, in the file's order; it has no quoting."""
+    """Return the table's rows by clip name, in the file's order. The table has no quoting."""
     with open(file, encoding="utf-8", newline="") as lines:
         reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
         if lacking := sorted(set(COLUMNS) - set(reader.fieldnames or ())):

@@ -1,4 +1,4 @@
-"""The data card of a spoken corpus: what a stranger who finds the folder needs to know."""
+"""Writes the data card of a spoken corpus, which describes the folder to a new reader."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ the files that the recipe names. Its own licence and conditions hold; do not han
 
 
 def repeated_fills(utterances: Mapping[str, Sequence[Utterance]], open_class: Collection[str]) -> str:
-    """How many slot fills of each test split have a value that `train` has too; a sentence a split.
+    """Return a sentence per test split on how many slot fills have a value that also occurs in `train`.
 
     utterances: by split. open_class: names of the slots whose values come from an unbounded supply.
     """
@@ -183,7 +183,7 @@ def repeated_fills(utterances: Mapping[str, Sequence[Utterance]], open_class: Co
 
 
 def data_card(info: dict, repeated: str = "") -> str:
-    """Markdown with the Hugging Face hub's YAML header, for the corpus that `info` (corpus.json) records.
+    """Return the card of the corpus in `info` (corpus.json): Markdown with the YAML header of the hub.
 
     repeated: `repeated_fills` of its utterances.
     """
@@ -198,7 +198,7 @@ def data_card(info: dict, repeated: str = "") -> str:
     voices = _NEURAL if "neural_voices" in info["recipe"] else _ESPEAK
     return card.format(
         **{key: text.format(**info["versions"]) for key, text in voices.items() if info["versions"]},
-        **info["versions"],  # of what spoke
+        **info["versions"],  # of the synthesis
         corpus=corpus,
         title=_TITLES.get(corpus),
         languages="\n".join(f"- {language}" for language in spoken),

@@ -1,8 +1,8 @@
-"""Recordings of a published corpus that are left out since they cannot be read: counted, named, recorded.
+"""Excludes unreadable recordings of a published corpus, and records their ids with the reasons.
 
-`--skip-missing` looks at each recording once and writes `excluded/<corpus>.json` below the home: ids, each
-with the reason. From then on the corpus is one without them: their ids are part of its recipe, so that no
-digest of the whole corpus is taken for it. Without that file a corpus with such a recording is refused.
+`--skip-missing` reads each recording once and writes `excluded/<corpus>.json` below the home folder. From
+then on the corpus lacks these recordings. Their ids are part of its recipe, so its digests differ from those
+of the whole corpus. Without that file, a corpus with an unreadable recording is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.storage import paths, runs
 from speechllm_bench.storage.schema import Utterance
 
-MOST = 0.1  # of the recordings; more are no accident
+MOST = 0.1  # largest share of excluded recordings; more indicate a faulty download
 
 
 def record_file(corpus: str) -> Path:
@@ -25,7 +25,7 @@ def record_file(corpus: str) -> Path:
 
 
 def known(corpus: str, recipe: dict) -> dict[str, str]:
-    """Reasons by utterance id; none where nothing has been left out of the corpus of this recipe."""
+    """Return the reasons by utterance id; empty if nothing is excluded from the corpus of this recipe."""
     record = _read(corpus, recipe)
     return record["utterances"] if record else {}
 
@@ -33,9 +33,9 @@ def known(corpus: str, recipe: dict) -> dict[str, str]:
 def find(
     corpus: str, recipe: dict, sizes: dict, turns: Iterable[Utterance], read: Callable
 ) -> dict[str, str]:
-    """Those of `turns` that cannot be read by `read`, beside what is known; recorded for all later commands.
+    """Return known exclusions and those of `turns` that `read` cannot read, and record them.
 
-    Raises UserError where it is more than `MOST`, MissingInput where a whole part of the corpus is missing.
+    Raises UserError if their share exceeds `MOST`, and MissingInput if a whole part of the corpus is missing.
     """
     asked = runs.digest(sizes)
     with runs.lock(record_file(corpus)):

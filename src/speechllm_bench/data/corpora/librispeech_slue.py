@@ -1,16 +1,17 @@
-"""LibriSpeech to transcribe, SLUE-VoxPopuli for entities, SLUE-VoxCeleb for sentiment: as 2509.04473 has it.
+"""LibriSpeech for transcription, SLUE-VoxPopuli for entities, SLUE-VoxCeleb for sentiment, as in 2509.04473.
 
-(Panayotov et al., ICASSP 2015; Shon et al., ICASSP 2022.) One corpus of three sources, each asked for its own
-task alone. Nothing is downloaded: below $SPEECHLLM_BENCH_DATA/librispeech_slue are looked for, as published,
+Sources: Panayotov et al., ICASSP 2015; Shon et al., ICASSP 2022. The corpus has three sources, each with its
+own task only. Nothing is downloaded. The published files are expected below
+$SPEECHLLM_BENCH_DATA/librispeech_slue:
 
     LibriSpeech/{train-clean-100,dev-clean,test-clean}/<speaker>/<chapter>/*.trans.txt, *.flac
     slue-voxpopuli/slue-voxpopuli_{fine-tune,dev,test}.tsv    {fine-tune,dev,test}/<id>.ogg
     slue-voxceleb/slue-voxceleb_{fine-tune,dev,test}.tsv      {fine-tune,dev,test}_raw/<id>.flac
 
-Of LibriSpeech the 100 hours of clean speech; the paper does not say which part it takes. Texts are lower case
-without punctuation. Raw entity tags become SLUE's combined ones, those that SLUE discards are left out; turns
-whose sentiment is none of three are left out, and so is what is longer than the 30 s that Whisper hears.
-Where SLUE names no speaker, a session of parliament is one.
+LibriSpeech contributes its 100 hours of clean speech; the paper does not say which part it uses. Texts are
+lower case without punctuation. Raw entity tags become SLUE's combined tags, and tags that SLUE discards are
+left out. Turns with another sentiment than the three are left out. So are turns longer than 30 s, the length
+of Whisper's input. If SLUE names no speaker, each session of parliament counts as one.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from speechllm_bench.storage.schema import SENTIMENTS, Entity, Gold, SlotType, U
 
 NAME = "librispeech_slue"
 READER_VERSION = "3"
-"""To be raised with every change of this module that changes an utterance."""
+"""Raise it with every change of this module that changes an utterance."""
 
 SPLITS = {"train": ("train-clean-100", "fine-tune"), "validation": ("dev-clean", "dev"),
           "A-test": ("test-clean", "test")}  # fmt: skip
-"""Names of a split's part in LibriSpeech and in SLUE."""
+"""Names of each split in LibriSpeech and in SLUE."""
 
 SOURCES: dict[str, Gold] = {"librispeech": "transcript", "voxpopuli": "entities", "voxceleb": "sentiment"}
-"""The one field that each source has gold for; of SLUE's transcripts nothing is to be learned."""
+"""The one field that each source has gold for. SLUE's transcripts are not used as gold."""
 SCOPE = Scope(
     tuple(SPLITS), tuple(frozenset({field}) for field in SOURCES.values()), dialogue=False, recorded=True
 )
@@ -52,23 +53,26 @@ COMBINED = {
     **{tag: tag for tag in ("LAW", "NORP", "ORG", "PERSON")},
     **dict.fromkeys(("EVENT", "FAC", "LANGUAGE", "PRODUCT", "WORK_OF_ART"), None),
 }
-"""SLUE's combined tag of a raw one; None: discarded (slue-toolkit, raw_to_combined_tag_map)."""
+"""SLUE's combined tag for each raw tag; None: discarded (slue-toolkit, raw_to_combined_tag_map)."""
 
 PUBLISHED = {
     "LibriSpeech": {"train": 28539, "validation": 2703, "A-test": 2620},
     "SLUE-VoxPopuli": {"train": 5000, "validation": 1753, "A-test": 1842},
     "SLUE-VoxCeleb": {"train": 5777, "validation": 1454, "A-test": 3553},
 }
-"""Utterances."""
+"""Published numbers of utterances."""
 
 LONGEST = 30  # seconds
-ROUNDING = 0.1  # seconds by which an annotation may reach beyond its recording
+ROUNDING = 0.1  # seconds by which an annotation may extend beyond its recording
 
 PUNCTUATION = frozenset(".,!?;")
 
 
 def utterances(split: str, n: int | None = None) -> list[Utterance]:
-    """The first n of each source, None: all. UserError: unknown split; MissingInput: no such file."""
+    """Return the first n utterances of each source (None: all).
+
+    Raises UserError for an unknown split, and MissingInput if files are missing.
+    """
     if split not in SPLITS:
         raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
     sources = (_librispeech(split), _voxpopuli(split), _voxceleb(split))
@@ -77,12 +81,15 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
 
 
 def slot_types() -> dict[str, SlotType]:
-    """None: no task of these sources asks for slots."""
+    """Return no slot types, since no task of these sources asks for slots."""
     return {}
 
 
 def recipe() -> dict:
-    """What the utterances depend on: transcripts and annotations by hash; `corpus.json` has the audio's."""
+    """Return what the utterances depend on: hashes of transcripts and annotations.
+
+    `corpus.json` has the hashes of the audio.
+    """
     files = {
         split: {
             "librispeech": _transcripts_hash(published_file(NAME, f"LibriSpeech/{subset}")),
@@ -94,7 +101,7 @@ def recipe() -> dict:
 
 
 def counts() -> dict[str, tuple[int, int]]:
-    """How many utterances a split of a source has, and how many its authors tell."""
+    """Return the actual and the published number of utterances by source and split."""
 
     def found(source: str, split: str) -> int:
         subset, part = SPLITS[split]
@@ -109,7 +116,7 @@ def counts() -> dict[str, tuple[int, int]]:
 
 
 def recording(utterance: Utterance) -> np.ndarray:
-    """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
+    """Return samples (n,) at 16 kHz. Raises UserError for a missing or unreadable file."""
     whole = read_audio(_file(utterance))
     if utterance.domain != "voxceleb":
         return whole
@@ -123,7 +130,11 @@ def recording(utterance: Utterance) -> np.ndarray:
 
 
 def _can_be_heard(utterance: Utterance) -> bool:
-    """A header that says more than `LONGEST` is not believed unread; what cannot be read is told later."""
+    """Whether an utterance is at most `LONGEST` seconds long.
+
+    If the header says it is longer, the audio is read to check that. An unreadable file counts as short
+    enough, since a later step reports it.
+    """
     if utterance.domain == "voxceleb":
         return _seconds(utterance) <= LONGEST
     try:
@@ -144,7 +155,7 @@ def _seconds(utterance: Utterance) -> float:
 
 
 def _file(utterance: Utterance) -> Path:
-    """Where its recording is, of VoxCeleb the whole one that it is a part of."""
+    """Return the file of an utterance's recording. For VoxCeleb, the utterance is a part of it."""
     source, split, name = utterance.id.split("/", 2)
     subset, part = SPLITS[split]
     if source == "librispeech":
@@ -155,7 +166,7 @@ def _file(utterance: Utterance) -> Path:
 
 
 def _part(utterance: Utterance) -> tuple[float, float]:
-    """Where an utterance of VoxCeleb begins and ends in its recording, in seconds."""
+    """Return start and end of a VoxCeleb utterance in its recording, in seconds."""
     _, split, name = utterance.id.split("/", 2)
     row = _rows(_table("voxceleb", SPLITS[split][1]))[name]
     try:
@@ -212,9 +223,9 @@ def _utterance(source: str, split: str, name: str, speaker: str, text: str, **fi
 
 
 def annotated(text: str, raw_entities: str) -> tuple[str, tuple[Entity, ...]]:
-    """A text without punctuation and its entities, of SLUE's text and list of [tag, start, length]."""
+    """Return a text without punctuation, and its entities, from SLUE's list of [tag, start, length]."""
     kept: list[str] = []  # characters
-    place: list[int] = []  # where each of `text` has come to stand
+    place: list[int] = []  # position in `kept` of each character of `text`
     for character in text:
         place.append(len(kept))
         if character not in PUNCTUATION and not (character == " " and (not kept or kept[-1] == " ")):
@@ -261,7 +272,7 @@ def _table(source: str, part: str) -> Path:
 
 @cache
 def _rows(file: Path) -> dict[str, dict[str, str]]:
-    """SLUE's rows by id, in the file's order."""
+    """Return SLUE's rows by id, in the file's order. Raises UserError for repeated ids or missing columns."""
     of_one = {"normalized_ner"} if "voxpopuli" in file.name else {"sentiment", "start_second", "end_second"}
     rows: dict[str, dict[str, str]] = {}
     with open(file, encoding="utf-8", newline="") as lines:
@@ -280,7 +291,7 @@ def _rows(file: Path) -> dict[str, dict[str, str]]:
 
 
 def _refuse_swallowed(file: Path, line: int, row: dict) -> None:
-    """A quotation mark without its counterpart takes the following lines into one field, in silence."""
+    """Raise UserError if a field spans several lines: csv silently joins them after an unmatched quote."""
     fields = [field for field in row.values() if isinstance(field, str)]
     if None in row or any("\n" in field or "\t" in field for field in fields):
         raise UserError(

@@ -1,13 +1,13 @@
-"""Recordings of the user's own: a folder of audio files and a JSONL file for each split, and no code.
+"""The user's own recordings: a folder of audio files and a JSONL file for each split. They need no code.
 
     $SPEECHLLM_BENCH_DATA/own/train.jsonl  validation.jsonl  A-test.jsonl
 
-A line is a recording of up to 30 s: where it lies beside these files, what is said, the slots that it fills,
-and who speaks. `slots` and `speaker` may be left out.
+A line describes a recording of up to 30 s: its path relative to these files, transcript, slots and speaker.
+`slots` and `speaker` may be left out.
 
     {"audio": "wavs/7.wav", "transcript": "from Omaha", "slots": {"origin_city": "Omaha"}, "speaker": "anna"}
 
-A slot's value is words of its transcript. Slot types are those that the three files name.
+A slot's value consists of words of the transcript. The slot types are all that the three files name.
 """
 
 from __future__ import annotations
@@ -31,27 +31,30 @@ from speechllm_bench.storage.schema import Gold, SlotType, SlotValue, Utterance
 
 NAME = "own"
 READER_VERSION = "1"
-"""To be raised with every change of this module that changes an utterance."""
+"""Raise it with every change of this module that changes an utterance."""
 
 GOLD: tuple[Gold, ...] = ("transcript", "slots")
 SPLITS = ("train", "validation", "A-test")
 SCOPE = Scope(SPLITS, (frozenset(GOLD),), dialogue=False, recorded=True)
 
 
-Slot = Annotated[str, Field(pattern="^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]  # as origin_city
+Slot = Annotated[str, Field(pattern="^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]  # such as origin_city
 
 
 class Line(Strict):
-    """A recording."""
+    """One line of a JSONL file: a recording."""
 
     audio: str
     transcript: str = Field(min_length=1)
     slots: dict[Slot, str] = Field(default_factory=dict)
-    speaker: str | None = None  # None: a speaker of this recording alone
+    speaker: str | None = None  # None: a speaker with only this recording
 
 
 def utterances(split: str, n: int | None = None) -> list[Utterance]:
-    """The first n recordings of a split, None: all. UserError: unknown split; MissingInput: no such file."""
+    """Return the first n recordings of a split (None: all).
+
+    Raises UserError for an unknown split, and MissingInput if files are missing.
+    """
     if split not in SPLITS:
         raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
     file = _file(split)
@@ -60,23 +63,23 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
 
 
 def slot_types() -> dict[str, SlotType]:
-    """All slots that a line names, by name."""
+    """Return all slots in any line, by name."""
     names = sorted({name for split in SPLITS for line in _lines(_file(split)) for name in line.slots})
     return {name: SlotType(name, name.replace("_", " "), True, False, NAME) for name in names}
 
 
 def recipe() -> dict:
-    """What the utterances depend on: the files by hash; `corpus.json` has the audio's."""
+    """Return what the utterances depend on: hashes of the files. `corpus.json` has those of the audio."""
     return {"corpus": NAME, "reader": READER_VERSION, "files": {s: file_hash(_file(s)) for s in SPLITS}}
 
 
 def counts() -> dict[str, tuple[int, int | None]]:
-    """How many recordings a split has; nobody tells how many there should be."""
+    """Return the number of recordings by split. There is no published number."""
     return {split: (len(_lines(_file(split))), None) for split in SPLITS}
 
 
 def recording(utterance: Utterance) -> np.ndarray:
-    """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
+    """Return samples (n,) at 16 kHz. Raises UserError for a missing or unreadable file."""
     return read_audio(published_file(NAME, utterance.id.split("/", 2)[2]))
 
 
@@ -134,5 +137,5 @@ def _utterance(line: Line, split: str, where: str) -> Utterance:
 
 
 def clean(text: str) -> str:
-    """Lower case, without punctuation but the apostrophe."""
+    """Return text in lower case, without punctuation except the apostrophe."""
     return " ".join(re.sub(r"[^\w' ]|_", " ", text.lower().replace("’", "'")).split())

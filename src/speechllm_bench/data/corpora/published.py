@@ -1,4 +1,4 @@
-"""Where the files of published corpora stand: a folder each in the one that SPEECHLLM_BENCH_DATA names."""
+"""Finds files of published corpora. Each corpus has a folder in the one that SPEECHLLM_BENCH_DATA names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from speechllm_bench.storage import runs
 
 
 def published_file(corpus: str, name: str) -> Path:
-    """A file or folder of a corpus; MissingInput where it is not there."""
+    """Return a file or folder of a corpus. Raises MissingInput if it does not exist."""
     data = os.environ.get("SPEECHLLM_BENCH_DATA")
     if not data:
         raise MissingInput(
@@ -28,5 +28,5 @@ def published_file(corpus: str, name: str) -> Path:
 
 @cache
 def file_hash(file: Path) -> str:
-    """SHA-256 of a file that does not change while a process runs: each digest of a run asks for it."""
+    """Return the SHA-256 of a file, which must not change while a process runs: the hash is cached."""
     return runs.file_sha256(file)

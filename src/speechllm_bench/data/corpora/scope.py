@@ -1,6 +1,4 @@
-"""The questions that a corpus can be asked. What a plan leaves out as not testable follows from it
-(`data/testable.py`).
-"""
+"""The scope of a corpus: its splits and gold. It determines which runs are testable (`data/testable.py`)."""
 
 from __future__ import annotations
 
@@ -11,9 +9,9 @@ from speechllm_bench.storage.schema import Gold
 
 @dataclass(frozen=True)
 class Scope:
-    """The limits of one corpus."""
+    """The scope of one corpus."""
 
     splits: tuple[str, ...]
-    gold: tuple[frozenset[Gold], ...]  # the fields that one turn has gold for, a set for each source
-    dialogue: bool  # whether turns come before the one that is heard
-    recorded: bool  # whether people speak: speech of a synthesiser beside theirs is told apart by its sound
+    gold: tuple[frozenset[Gold], ...]  # fields that a turn has gold for, one set per source
+    dialogue: bool  # whether turns have earlier turns of the dialogue as context
+    recorded: bool  # whether people speak; a model could tell added synthetic speech from theirs by its sound

@@ -1,8 +1,8 @@
 """Test turns that the repository ships, so that numbers can be verified without synthesis.
 
-There is one parquet file per split: utterance ids, and each turn as a FLAC file of what the telephone line
-carried (8 kHz, 16 bits). The transcripts come from the grammar, and a hash says whether they are the ones
-that were spoken. Files lie in `results/<profile>/turns/`.
+Each split has one parquet file with utterance ids, and each turn as a FLAC file of the telephone signal
+(8 kHz, 16 bits). The transcripts come from the grammar, and a hash shows whether they are the spoken ones.
+The files are in `results/<profile>/turns/`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BRING_BACK = "bring it back with `git checkout`"
 
 
 def write(corpus: CorpusConfig, splits: list[str], clips: Clips, folder: Path) -> None:
-    """The turns of these splits, from their clips; MissingInput where one has not been spoken yet."""
+    """Write the turns of these splits from their clips. Raises MissingInput if one is not spoken yet."""
     for split in splits:
         utterances = corpora.utterances(corpus)[split]
         spoken = [_spoken(u, clips) for u in utterances]
@@ -46,9 +46,9 @@ def write(corpus: CorpusConfig, splits: list[str], clips: Clips, folder: Path) -
 
 
 def shipped_utterances(corpus: CorpusConfig, folder: Path) -> dict[str, list[Utterance]]:
-    """The utterances of every split that `folder` has turns of.
+    """Return the utterances of every split that `folder` has turns of.
 
-    UserError where they are other ones or damaged; MissingInput where there are none.
+    Raises UserError if the turns are damaged or of another corpus, and MissingInput if there are none.
     """
     if not any(folder.glob("*.parquet")):
         raise MissingInput(f"no test turns are shipped in {folder}; `make` the profile itself")
@@ -69,7 +69,7 @@ def shipped_utterances(corpus: CorpusConfig, folder: Path) -> dict[str, list[Utt
 
 
 def recording(folder: Path) -> Callable[[Utterance], np.ndarray]:
-    """A function that reads an utterance's float32 samples at 16 kHz from the shipped turns."""
+    """Return a function that reads an utterance's float32 samples at 16 kHz from the shipped turns."""
     turns: dict[str, dict] = {}
 
     def read(utterance: Utterance) -> np.ndarray:
@@ -79,7 +79,7 @@ def recording(folder: Path) -> Callable[[Utterance], np.ndarray]:
         turn = turns[utterance.id]
         samples = soundfile.read(io.BytesIO(turn["flac"]), dtype="int16")[0]
         heard = resample(to_float32(samples), TELEPHONE_RATE, SAMPLE_RATE)[: turn["n_samples"]]
-        return to_float32(to_int16(heard))  # on the grid on which a spoken corpus stores it
+        return to_float32(to_int16(heard))  # rounded to 16 bits, as in a spoken corpus
 
     return read
 
@@ -89,7 +89,7 @@ def texts_digest(utterances: list[Utterance]) -> str:
 
 
 def _spoken(utterance: Utterance, clips: Clips) -> tuple[int, bytes]:
-    """How many samples the turn has at 16 kHz, and the FLAC file of what the line carried."""
+    """Return a turn's number of samples at 16 kHz, and the FLAC file of the telephone signal."""
     voice = utterance.voice
     clean = clips.read(utterance.transcript, voice) if voice else None
     if voice is None or clean is None:

@@ -1,4 +1,4 @@
-"""The slot types of a published corpus, as its slots.yaml has them."""
+"""Reads the slot types of a published corpus from its slots.yaml."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from speechllm_bench.storage.schema import SlotType
 
 
 class Slot(Strict):
-    """One slot type."""
+    """One slot type in the file."""
 
     domain: str
     description: str
@@ -25,7 +25,7 @@ class Slots(Strict):
 
 @cache
 def slot_types(file: Path) -> dict[str, SlotType]:
-    """All slot types by name, in- and out-of-domain."""
+    """Return all slot types by name, in- and out-of-domain."""
     return {
         name: SlotType(name, slot.description, slot.open, slot.ood, slot.domain, tuple(slot.paraphrases))
         for name, slot in load_yaml(Slots, file).slots.items()

@@ -1,12 +1,13 @@
-"""SLUE phase 2, HVB (Shon et al., ACL 2023): HarperValleyBank in SLUE's splits, an utterance a recording.
+"""SLUE phase 2, HVB (Shon et al., ACL 2023): HarperValleyBank in SLUE's splits, one recording per utterance.
 
-Nothing is downloaded: SLUE's tables and recordings are looked for as the toolkit unpacks them,
+Nothing is downloaded. SLUE's tables and recordings are expected as the toolkit unpacks them:
 
     $SPEECHLLM_BENCH_DATA/slue_hvb/slue-hvb_{fine-tune,dev,test}.tsv
     $SPEECHLLM_BENCH_DATA/slue_hvb/{fine-tune,dev,test}/<issue>_<start>_<end>.wav    in milliseconds
 
-Callers' utterances are taken, what both said before is their context. SLUE asks for dialogue acts; here there
-is gold for transcripts alone. What is longer than the 30 s that Whisper hears is left out.
+Only callers' utterances are used. Earlier utterances of both speakers are their context. SLUE's task is
+dialogue acts, but here only transcripts have gold. Utterances longer than 30 s, the length of Whisper's
+input, are left out.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from speechllm_bench.storage.schema import Gold, SlotType, Turn, Utterance
 
 NAME = "slue_hvb"
 READER_VERSION = "1"
-"""To be raised with every change of this module that changes an utterance."""
+"""Raise it with every change of this module that changes an utterance."""
 
 GOLD: tuple[Gold, ...] = ("transcript",)
 SPLITS = {"train": "fine-tune", "validation": "dev", "A-test": "test"}
@@ -39,30 +40,33 @@ COLUMNS = ("issue_id", "speaker_id", "text", "role", "intent", *NUMBERS)
 
 
 def utterances(split: str, n: int | None = None) -> list[Utterance]:
-    """The first n of callers, None: all. UserError: unknown split; MissingInput: no such file."""
+    """Return the first n callers' utterances of a split (None: all).
+
+    Raises UserError for an unknown split, and MissingInput if files are missing.
+    """
     if split not in SPLITS:
         raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
     return list(islice((u for call in _calls(_table(split)).values() for u in _turns(call, split)), n))
 
 
 def slot_types() -> dict[str, SlotType]:
-    """None: SLUE has none. `harper_valley` has slots of the same calls."""
+    """Return no slot types, since SLUE has none. `harper_valley` has slots of the same calls."""
     return {}
 
 
 def recipe() -> dict:
-    """What the utterances depend on: the tables by hash; `corpus.json` has the audio's."""
+    """Return what the utterances depend on: hashes of the tables. `corpus.json` has those of the audio."""
     files = {split: file_hash(_table(split)) for split in SPLITS}
     return {"corpus": NAME, "reader": READER_VERSION, "files": files}
 
 
 def counts() -> dict[str, tuple[int, int]]:
-    """How many utterances a split has, and how many its authors tell."""
+    """Return the actual and the published number of utterances by split."""
     return {s: (sum(map(len, _calls(_table(s)).values())), n) for s, n in PUBLISHED.items()}
 
 
 def recording(utterance: Utterance) -> np.ndarray:
-    """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
+    """Return samples (n,) at 16 kHz. Raises UserError for a missing or unreadable file."""
     return read_audio(
         published_file(NAME, SPLITS[utterance.split]) / f"{utterance.id.rpartition('/')[2]}.wav"
     )
@@ -74,7 +78,7 @@ def _table(split: str) -> Path:
 
 @cache
 def _calls(file: Path) -> dict[str, list[dict[str, str]]]:
-    """The table's rows by call, each in the order in which they were said."""
+    """Return the table's rows by call, in spoken order."""
     calls: dict[str, list[dict[str, str]]] = {}
     with open(file, encoding="utf-8", newline="") as lines:
         reader = csv.DictReader(lines, delimiter="\t")

@@ -1,6 +1,6 @@
-"""Spoken instructions: all that tasks ask aloud, in a few voices of each split's own.
+"""Spoken instructions of tasks, in a few voices. Each split has its own voices.
 
-The voices of the tests are heard nowhere else. The instructions are spoken, stored and encoded as a corpus of
+The voices of the tests occur nowhere else. The instructions are spoken, stored and encoded as a corpus of
 their own (`preparation.ensure_extra`).
 """
 
@@ -17,13 +17,13 @@ from speechllm_bench.storage import runs
 from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.tasks import TASKS
 
-VOICES = 6  # of a split, as many accents as there can be among them
+VOICES = 6  # per split, with as many different accents as possible
 SPLITS = {"train": "train", "validation": "validation", "A-test": "test", "B-test": "test"}
-"""Whose instructions a split's turns are followed by; both tests have the same speakers."""
+"""Split of the instructions for the turns of each split. Both tests have the same speakers."""
 
 
 def voiced(text: str, split: str, rng: random.Random) -> str:
-    """The id of an instruction in a drawn voice for a turn of this split."""
+    """Return the id of an instruction in a drawn voice, for a turn of this split."""
     if split not in SPLITS:
         raise UserError(
             f"no instructions are spoken for turns of split '{split}'; there are some for {', '.join(SPLITS)}"
@@ -32,23 +32,23 @@ def voiced(text: str, split: str, rng: random.Random) -> str:
 
 
 def instruction_words(instruction: str) -> str:
-    """The words of a spoken instruction, by its id; nothing where there is none."""
+    """Return the words of a spoken instruction from its id; "" for an empty id."""
     return instruction.rpartition("/")[2]
 
 
 def speakers(split: str) -> list[tuple[str, str]]:
-    """Accent and variant of the voices that speak a split's instructions."""
+    """Return (accent, variant) of the voices that speak a split's instructions."""
     known = split_named("A-test" if split == "test" else split).speakers
     return [known[i * len(known) // VOICES] for i in range(VOICES)]
 
 
 def instruction_texts() -> list[str]:
-    """Their texts, by every task that asks aloud."""
+    """Return the texts of all tasks' spoken instructions, each once."""
     return list(dict.fromkeys(text for task in TASKS.values() for text in task.instructions))
 
 
 def utterances() -> dict[str, list[Utterance]]:
-    """All spoken instructions by split, as utterances without gold, at the rates and noise of callers."""
+    """Return all spoken instructions by split, as utterances with the rates and noise of callers."""
     return {
         split: [_spoken(split, speaker, text) for speaker in speakers(split) for text in instruction_texts()]
         for split in dict.fromkeys(SPLITS.values())
@@ -57,7 +57,7 @@ def utterances() -> dict[str, list[Utterance]]:
 
 @cache
 def recipe() -> dict:
-    """A record of what the instructions are made from, as `corpora.recipe` says it of a corpus."""
+    """Return what the instructions are made from, in the form of `corpora.recipe`."""
     said = {split: [u.hashed() for u in some] for split, some in utterances().items()}
     return {"corpus": "instructions", "text": runs.digest(said), **corpora.speech_recipe()}
 

@@ -1,12 +1,12 @@
-"""A spoken corpus on disk: a Hugging Face dataset in parquet, a data card, and a record of what made it.
+"""A spoken corpus on disk: a Hugging Face dataset in parquet, a data card, and a record of its origin.
 
-    data/<split>-00000.parquet   one row an utterance: its FLAC bytes beside everything known about it
+    data/<split>-00000.parquet   one row per utterance: its FLAC bytes and all its fields
     README.md                    the data card
     corpus.json                  recipe, hashes, counts; written last
 
-A corpus's identity (`fingerprint`) rests on its recipe, its utterances and, where it is synthetic, the
-versions of espeak-ng and of the synthesis. Hashes of the audio are recorded beside it and are no part of it,
-since filters may differ in the last bit between processors.
+A corpus's identity (`fingerprint`) depends on its recipe, its utterances and, for synthetic speech, the
+versions of espeak-ng and of the synthesis. Hashes of the audio are recorded, but are not part of the
+identity, since filters may differ in the last bit between processors.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from speechllm_bench.storage import runs, sealed
 from speechllm_bench.storage.schema import Utterance
 
 _RECORD = "corpus.json"
-_ROWS = 64  # of a row group: what reading one utterance's audio reads
+_ROWS = 64  # rows of a row group, all of which are read to read one utterance's audio
 
 _SPAN = {"start": pa.int32(), "end": pa.int32()}
 _FIELDS = {
@@ -70,7 +70,7 @@ _SCHEMA = pa.schema(
         pa.field("n_samples", pa.int32()),
         pa.field("audio", pa.struct({"bytes": pa.binary(), "path": pa.string()})),
     ],
-    # What makes `datasets` see audio in the bytes, still encoded.
+    # This tells `datasets` that the bytes are encoded audio.
     metadata={"huggingface": json.dumps({"info": {"features": {"audio": _AUDIO}}})},
 )
 
@@ -84,10 +84,10 @@ def build_corpus(
     recording: Callable[[Utterance], np.ndarray] | None = None,
     clips: Path | None = None,
 ) -> Corpus:
-    """Speak every utterance, or read its recording, and write the corpus whole, or leave `folder` as it was.
+    """Speak every utterance, or read its recording, and write the corpus. On an error `folder` is unchanged.
 
-    `recipe` is plain JSON that says from what the utterances were generated. `clips`: a folder that keeps
-    clean speech, for voices that take long. Raises UserError as `synthesis.speak_all` or `recording` does.
+    recipe: plain JSON of what the utterances were generated from. clips: a folder that stores clean speech,
+    for slow voices. Raises UserError as `synthesis.speak_all` or `recording` does.
     """
     utterances = list(chain.from_iterable(utterances_by_split.values()))
     versions = {} if recording else _versions(utterances)
@@ -109,14 +109,14 @@ def build_corpus(
 
 
 def _repeated(recipe: dict, utterances: dict[str, list[Utterance]]) -> str:
-    """How many values of the tests the training split has too: of the call centre, whose slots are typed."""
+    """Return the sentences of `repeated_fills` for the call centre, which has open-class slots; else ""."""
     if not str(recipe.get("corpus", "")).startswith("call_centre"):
         return ""
     return repeated_fills(utterances, {name for name, slot in slot_types().items() if slot.open_class})
 
 
 def _versions(utterances: Iterable[Utterance]) -> dict[str, str | int | None]:
-    """Versions of what speaks."""
+    """Return the versions of the synthesis and its libraries."""
     versions: dict[str, str | int | None] = {"espeak": espeak_version(), "synthesis": SYNTHESIS_VERSION}
     if any(u.voice and neural_voices.is_neural(u.voice) for u in utterances):
         versions |= neural_voices.library_versions()
@@ -124,7 +124,7 @@ def _versions(utterances: Iterable[Utterance]) -> dict[str, str | int | None]:
 
 
 def _record(recipe: dict, versions: dict, splits: dict[str, dict]) -> dict:
-    """The content of corpus.json; versions are of what spoke, none of recorded speech."""
+    """Return the content of corpus.json. versions: of the synthesis; empty for recorded speech."""
     identity = [recipe, versions, {split: counts["utterances_sha256"] for split, counts in splits.items()}]
     return {
         "fingerprint": runs.digest("spoken corpus", identity),
@@ -136,7 +136,7 @@ def _record(recipe: dict, versions: dict, splits: dict[str, dict]) -> dict:
 
 
 def _write_split(folder: Path, split: str, spoken: Iterable[tuple[Utterance, np.ndarray]]) -> dict:
-    """Write one parquet file; returns its name, size, counts and hashes."""
+    """Write one parquet file. Return its name, size, counts and hashes."""
     path = folder / "data" / f"{split.replace('-', '_')}-00000.parquet"  # `datasets` allows no hyphen
     of_utterances, of_audio = hashlib.sha256(), hashlib.sha256()
     n_utterances, n_samples, speakers = 0, 0, set()
@@ -170,7 +170,7 @@ def _hashed(utterance: Utterance) -> bytes:
 
 
 class Unspoken:
-    """A corpus as runs take it that hear nothing: its utterances and its fingerprint, without a file."""
+    """A corpus for runs without audio: its utterances and its fingerprint, without files."""
 
     audio_hashes = None
 
@@ -187,12 +187,12 @@ class Unspoken:
         self._utterances = utterances
 
     def utterances(self, split: str) -> list[Utterance]:
-        """As `Corpus.utterances`."""
+        """Return the utterances of a split, as `Corpus.utterances` does."""
         return list(self._utterances[split])
 
 
 class Corpus:
-    """A corpus on disk. Utterances are read once a split; audio is decoded when asked for."""
+    """A corpus on disk. Utterances are read once per split; audio is decoded on access."""
 
     def __init__(self, folder: Path, info: dict) -> None:
         self.folder = folder
@@ -203,7 +203,10 @@ class Corpus:
 
     @classmethod
     def load(cls, folder: Path) -> Corpus:
-        """Raises UserError when a file is missing, cut short, unreadable or not the one that was written."""
+        """Open the corpus in `folder`.
+
+        Raises UserError if a file is missing, truncated, unreadable or changed since it was written.
+        """
         folder = Path(folder)
         info = sealed.read(folder / _RECORD, _remedy(folder), stamped=True)
         try:
@@ -227,15 +230,15 @@ class Corpus:
 
     @cached_property
     def audio_hashes(self) -> dict[str, str]:
-        """sha256 of each split's 16-bit samples, utterance after utterance."""
+        """sha256 of each split's 16-bit samples, in the order of its utterances."""
         return {split: counts["audio_sha256"] for split, counts in self.info["splits"].items()}
 
     def utterances(self, split: str) -> list[Utterance]:
-        """In the order in which they were generated."""
+        """Return the utterances of a split, in the order in which they were generated."""
         return list(self._utterances(split))
 
     def audio(self, split: str, index: int) -> np.ndarray:
-        """float32 samples at 16 kHz of the split's utterance `index`."""
+        """Return the float32 samples (n,) at 16 kHz of the split's utterance `index`."""
         group = self._row_group(split, index // _ROWS)
         try:
             return decode_flac(group[index % _ROWS].as_py())
@@ -246,7 +249,7 @@ class Corpus:
             ) from None
 
     def n_samples(self, split: str) -> np.ndarray:
-        """Lengths of all the split's utterances, in samples at 16 kHz, without decoding them."""
+        """Return the lengths of all the split's utterances, in samples at 16 kHz, without decoding them."""
         return self._read(split, lambda file: file.read(["n_samples"]))["n_samples"].to_numpy()
 
     def _read_utterances(self, split: str) -> list[Utterance]:

@@ -1,7 +1,7 @@
-"""A call centre that anyone can rebuild: the embedded stand-in for the papers' private corpora.
+"""The embedded call-centre corpus, which replaces the papers' private corpora and can be rebuilt by anyone.
 
-Two-party calls from a grammar (grammar.py, domains/*.yaml) with values (values.py) and
-disfluencies (disfluency.py), in five disjoint splits (splits.py).
+It has two-party calls from a grammar (grammar.py, domains/*.yaml) with values (values.py) and disfluencies
+(disfluency.py), in five disjoint splits (splits.py).
 """
 
 from speechllm_bench.data.corpora.call_centre.calls import recipe_hash, slot_types, utterances

@@ -1,8 +1,8 @@
-"""Whole calls from the grammar: agent and caller take turns, and every caller turn has its gold.
+"""Generates whole calls from the grammar: agent and caller alternate, and every caller turn has gold.
 
-A call has 4 to 12 turns, one domain and one company. The caller opens with an intent, the agent
-asks for what is missing, and now and then somebody confirms, complains, chats or says thanks.
-Each call has a random generator of its own, so a split's first n turns do not depend on n.
+A call has 4 to 12 turns, one domain and one company. The caller opens with an intent. The agent asks for
+missing slots. Some turns are confirmations, complaints, small talk or thanks. Each call has its own random
+generator, so a split's first n turns do not depend on n.
 """
 
 from __future__ import annotations
@@ -29,31 +29,34 @@ from speechllm_bench.data.corpora.call_centre.splits import FORMANT, Edition, Sp
 from speechllm_bench.data.corpora.call_centre.values import KINDS, Supply, Value, company_name, supply
 from speechllm_bench.storage.schema import Entity, Gold, SlotType, SlotValue, Turn, Utterance
 
-_CALLER_TURNS = {2: 12, 3: 28, 4: 28, 5: 20, 6: 12}  # of a call: weight
+_CALLER_TURNS = {2: 12, 3: 28, 4: 28, 5: 20, 6: 12}  # number of a call's caller turns -> weight
 _CLOSING, _ASIDE, _CONFIRM, _MOODY_OPENING = 0.5, 0.14, 0.25, 0.12  # probabilities of such turns
-_EXTRA_QUESTION = 0.4  # probability that the agent wants one shared detail more
-_TELL_MORE = 0.35  # probability that an answer of one value goes on with the next thing to be asked for
+_EXTRA_QUESTION = 0.4  # probability that the agent asks for one more shared slot
+_TELL_MORE = 0.35  # probability that an answer also gives the next slot that the agent would ask for
 GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent", "entities", "sentiment")
-_MAX_TRIES = 12  # draws of a value before another wording is taken
+_MAX_TRIES = 12  # draws of a value before the next wording is tried
 
 
 def utterances(split: str, n: int, edition: Edition = FORMANT) -> list[Utterance]:
-    """The first n caller turns of a split; fewer are a prefix of more. UserError: unknown split."""
+    """Return the first n caller turns of a split. Raises UserError for an unknown split.
+
+    The turns for a smaller n are the first ones of those for a larger n.
+    """
     definition, rules = edition.split(split), embedded_grammar()
     calls = (_Call(definition, rules, index).turns() for index in count())
     return list(islice((utterance for call in calls for utterance in call), n))
 
 
 def slot_types() -> dict[str, SlotType]:
-    """All slot types of the corpus by name, in- and out-of-domain."""
+    """Return all slot types of the corpus by name, in- and out-of-domain."""
     return {name: slot.type for name, slot in embedded_grammar().slots.items()}
 
 
 @cache
 def recipe_hash(edition: Edition = FORMANT) -> str:
-    """SHA-256 over everything the transcripts depend on: version, grammar, names, num2words.
+    """Return the SHA-256 over everything that the transcripts depend on: version, grammar, names, num2words.
 
-    Faker's version enters with names.json, which records the one it was built from.
+    Faker's version is included, since names.json records the version that it was built with.
     """
     digest = hashlib.sha256(f"{edition.version} num2words {version('num2words')}".encode())
     for path in (*sorted(DOMAINS.glob("*.yaml")), AGENT_FILE, names_file(edition.names)):
@@ -61,11 +64,11 @@ def recipe_hash(edition: Edition = FORMANT) -> str:
     return digest.hexdigest()
 
 
-_GREETINGS = frozenset(("hi", "hello"))  # said once a call
+_GREETINGS = frozenset(("hi", "hello"))  # said once per call
 
 
 class _Call:
-    """One call under way: what was said, which slots are filled, which values are used up."""
+    """The state of one call: its turns, the slots filled so far, and its text, to find repeated values."""
 
     def __init__(self, split: Split, rules: Grammar, index: int) -> None:
         self.rng = random.Random(f"{split.edition.seed}/{split.name}/{index}")
@@ -82,7 +85,7 @@ class _Call:
         self.done: list[Utterance] = []
 
     def turns(self) -> list[Utterance]:
-        """The caller turns, in order."""
+        """Generate the call and return its caller turns, in order."""
         rng, lines = self.rng, self.rules.caller
         n = rng.choices(tuple(_CALLER_TURNS), tuple(_CALLER_TURNS.values()))[0]
         closing = n > 2 and rng.random() < _CLOSING
@@ -111,7 +114,7 @@ class _Call:
         return self.done
 
     def _missing(self, intent: Intent) -> list[str]:
-        """Slots that the agent still has to ask for, in order; sometimes one shared detail more."""
+        """Return the slots that the agent still has to ask for, in order, sometimes with a shared slot."""
         missing = [slot for slot in intent.needs if slot not in self.given]
         extra = self.rng.choice(self.rules.shared_answers)
         if self.rng.random() < _EXTRA_QUESTION and extra not in self.given and extra not in missing:
@@ -128,19 +131,18 @@ class _Call:
         self._say(self._fresh(intent.openings[self.split.wordings]), mood, prefix)
 
     def _ask(self, missing: list[str]) -> None:
-        """The agent asks for the first of the missing; the caller may tell the second as well."""
+        """Let the agent ask for the first missing slot. The caller may also give the second one."""
         slot = missing.pop(0)
-        if slot in self.given:  # the caller has told it unasked in the meantime
+        if slot in self.given:  # the caller has given it unasked in the meantime
             return
         answers = self.domain.answers
         self._agent(answers[slot].ask, acknowledge=self.rng.random() < 0.5)
         wordings = self._fresh(answers[slot].wordings[self.split.wordings])
         if missing and missing[0] not in self.given and self.rng.random() < _TELL_MORE:
             more = self._fresh(answers[missing[0]].wordings[self.split.wordings])
-            more = [
-                wording for wording in more if not wording.source.startswith("{")
-            ]  # nothing would say what it is
-            # Version 4 may fill one slot in both halves of a turn; its stored runs rest on that.
+            # A wording that begins with the value alone would not show which slot it fills.
+            more = [wording for wording in more if not wording.source.startswith("{")]
+            # Version 4 may fill one slot in both halves of a turn; its stored runs depend on that.
             apart = self.split.edition is not FORMANT
             pairs = [
                 one.then(other)
@@ -152,7 +154,7 @@ class _Call:
         self._say(wordings)
 
     def _aside(self, missing: list[str]) -> None:
-        """A turn without a request: chat while the caller looks something up, anger or praise."""
+        """Add a turn without a request: small talk while the caller searches, a complaint or praise."""
         moods = {utterance.sentiment for utterance in self.done}
         topics = [("smalltalk", "neutral"), ("complaints", "negative"), ("praise", "positive")]
         if "positive" in moods:
@@ -167,7 +169,7 @@ class _Call:
         self._say_one_of(self.rules.caller[topic], mood)
 
     def _fresh(self, wordings: tuple[Wording, ...]) -> list[Wording]:
-        """Wordings in random order, those that repeat no slot of this call first."""
+        """Return wordings in random order, sorted by the number of slots that the call has already filled."""
         order = self.rng.sample(wordings, len(wordings))
         return sorted(order, key=lambda wording: len(wording.slots & self.given))
 
@@ -190,8 +192,8 @@ class _Call:
         self.heard += f" {text}"
 
     def _say(self, wordings: list[Wording], mood: str = "neutral", prefix: list[str] | None = None) -> None:
-        """The caller's turn in the first wording whose values are new to the call."""
-        # Small talk ("sorry can you repeat that") answers anything, should all values be used up.
+        """Add the caller's turn, in the first wording for which values new to the call can be drawn."""
+        # If no new values are found, small talk ("sorry can you repeat that") is always a possible answer.
         for wording in (*wordings, *self.rules.caller["smalltalk"][self.split.wordings]):
             words = wording.words(self.rng)
             if self.done and words[0] in _GREETINGS:
@@ -232,7 +234,7 @@ class _Call:
         self._heard("caller", text)
 
     def _fill(self, words: list[str]) -> list[Piece] | None:
-        """Words with a value for each {slot}; None if no values can be found that are new."""
+        """Return the words with a value for each {slot}; None if no new values are found."""
         literal = " ".join(word for word in words if word[0] != "{")
         pieces: list[Piece] = []
         for word in words:
@@ -248,7 +250,10 @@ class _Call:
         return pieces
 
     def _new_value(self, slot: str, literal: str, pieces: list[Piece]) -> Value | None:
-        """A value not heard in this call, not among the turn's other words, not part of its other values."""
+        """Return a value that is not in the call so far, in the turn's other words or in its other values.
+
+        None if `_MAX_TRIES` draws give no such value.
+        """
         taken = [piece.value.spoken for piece in pieces if isinstance(piece, Filled)]
         for _ in range(_MAX_TRIES):
             value = self._draw(slot)

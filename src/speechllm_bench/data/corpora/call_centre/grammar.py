@@ -1,8 +1,8 @@
-"""The call-centre grammar: domain files in YAML, read and checked.
+"""Reads and checks the call-centre grammar, which consists of domain files in YAML.
 
-A domain file gives slots, intents with A and B wordings, and answers; `domains/shared.yaml` gives
-slots and lines that every domain uses. In a wording, ``[x|y|]`` stands for one of its alternatives
-(possibly none) and ``{slot}`` for a value. Every mistake raises UserError naming file and key.
+A domain file defines slots, intents with A and B wordings, and answers. `domains/shared.yaml` defines slots
+and lines that every domain uses. In a wording, ``[x|y|]`` stands for one of its alternatives (possibly none)
+and ``{slot}`` for a value. Every mistake raises UserError with file and key.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ _AGENT_LINES = ("acknowledgements", "patience", "checks", "waits", "more", "clos
 
 @dataclass(frozen=True)
 class Wording:
-    """A template: literal pieces and alternatives in order. Word "{slot}" is to be filled."""
+    """A template: literal pieces and alternatives, in order. The word "{slot}" is a placeholder."""
 
     source: str
     pieces: tuple[tuple[str, ...], ...]
     slots: frozenset[str]  # in any of the alternatives
 
     def words(self, rng: random.Random) -> list[str]:
-        """One expansion, as words."""
+        """Return one drawn expansion, as words."""
         return "".join(p[0] if len(p) == 1 else rng.choice(p) for p in self.pieces).split()
 
     def then(self, other: Wording) -> Wording:
-        """This one, and in the same breath the other."""
+        """Return this wording and the other one, joined by "and"."""
         return Wording(
             f"{self.source} and {other.source}",
             (*self.pieces, (" and ",), *other.pieces),
@@ -56,7 +56,7 @@ class Wording:
         )
 
     def expansions(self) -> Iterator[str]:
-        """All texts this wording stands for."""
+        """Yield all texts that this wording stands for."""
         for choice in product(*self.pieces):
             yield " ".join("".join(choice).split())
 
@@ -98,14 +98,14 @@ class Domain:
 class Grammar:
     slots: dict[str, Slot]
     domains: tuple[Domain, ...]
-    shared_answers: tuple[str, ...]  # slots any agent may ask for
+    shared_answers: tuple[str, ...]  # slots that any agent may ask for
     caller: dict[str, dict[str, tuple[Wording, ...]]]  # slot-free lines: topic -> "A" or "B"
     hesitations: tuple[str, ...]
     agent: dict[str, tuple[Wording, ...]]
 
 
 def parse_wording(text: object, where: str) -> Wording:
-    """Split a template into pieces; UserError where it is not spoken text with [..] and {..}."""
+    """Return a template split into pieces. Raises UserError unless it is spoken text with [..] and {..}."""
     if not isinstance(text, str):
         raise UserError(
             f"{where}: {text!r} is not text (YAML reads yes, no, on, off as truth values: quote it)"
@@ -128,7 +128,7 @@ def parse_wording(text: object, where: str) -> Wording:
 
 
 def load_grammar(folder: Path = DOMAINS, agent_file: Path = AGENT_FILE) -> Grammar:
-    """Read and check `<folder>/*.yaml` (one of them shared.yaml) and the agent's lines."""
+    """Return the checked grammar in `<folder>/*.yaml` (one of them shared.yaml) and the agent's lines."""
     records = {path.stem: _File(path) for path in sorted(folder.glob("*.yaml"))}
     if SHARED not in records or len(records) < 2:
         raise UserError(f"{folder} needs {SHARED}.yaml and at least one domain file")
@@ -154,7 +154,7 @@ def load_grammar(folder: Path = DOMAINS, agent_file: Path = AGENT_FILE) -> Gramm
 
 @lru_cache(1)
 def embedded_grammar() -> Grammar:
-    """The grammar of the embedded corpus."""
+    """Return the grammar of the embedded corpus."""
     return load_grammar()
 
 
@@ -162,7 +162,7 @@ Kind = TypeVar("Kind")
 
 
 class _File:
-    """One YAML file; its methods turn parts of it into checked records."""
+    """One YAML file. Its methods convert parts of it to checked records."""
 
     def __init__(self, path: Path) -> None:
         self._name = path.name
@@ -206,7 +206,7 @@ class _File:
         return Slot(slot_type, spec.get("kind"), values, spec.get("entity"))
 
     def lines(self, key: str, texts: list, slots: dict[str, Slot], ood: bool = False) -> tuple[Wording, ...]:
-        """Checked wordings that use only `slots`, and out-of-domain ones only if `ood`."""
+        """Return checked wordings. They may use only `slots`, and out-of-domain slots only if `ood`."""
         if not isinstance(texts, list):
             raise UserError(f"{self}: {key} must be a list of lines")
         wordings = tuple(parse_wording(text, f"{self}: {key}") for text in texts)
@@ -220,7 +220,7 @@ class _File:
         return wordings
 
     def wordings(self, key: str, spec: dict, own: dict[str, Slot]) -> dict[str, tuple[Wording, ...]]:
-        """The A and B lists of one entry; `own` are its slots (an empty dict: lines without slots)."""
+        """Return the A and B lists of one entry. own: its slots; an empty dict allows no slots."""
         _check_keys(f"{self}: {key}", spec, set(WORDINGS), {"ask", "needs", "sentiment"} if own else set())
         return {w: self.lines(f"{key}.{w}", spec[w], own, ood=w == "B") for w in WORDINGS}
 

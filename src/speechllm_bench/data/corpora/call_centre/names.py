@@ -1,12 +1,13 @@
 """Lists of name-like words in which no two entries sound alike under the synthesiser.
 
 `names.json` is the stored result of `build_name_lists()`, `names_real.json` that of `build_real_lists()`.
-Reading them needs neither Faker nor espeak-ng. Sources of the first: Faker's name lists of two English
-locales (most frequent spelling first), and towns, brands and medicines put together from syllables. Sources
-of the second: Faker's most frequent names in the United States, and `real_words.yaml`. Of several spellings
-with the same espeak-ng phonemes only the first stays (protocol rule 3): nobody could tell them apart by ear.
+Reading them needs neither Faker nor espeak-ng. The sources of the first are Faker's name lists of two English
+locales (most frequent spelling first), and towns, brands and medicines made from syllables. The sources of
+the second are Faker's most frequent names in the United States, and `real_words.yaml`. If several spellings
+have the same espeak-ng phonemes, only the first is kept (protocol rule 3), since nobody could tell them apart
+by ear.
 
-Rebuild them by calling these functions from Python.
+Call these functions from Python to rebuild the files.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from speechllm_bench.settings.strict import read_yaml
 
 _FOLDER = Path(__file__).parent
 
-_LOCALES = ("en_US", "en_GB")  # other locales have many names that nobody can spell by ear
+_LOCALES = ("en_US", "en_GB")  # other locales have many names that cannot be spelled by ear
 _NOT_NAMES = entries(
     "april, may, june, august, sunday, will, young, long, "
     "one, two, three, four, five, six, seven, eight, nine, ten"
@@ -45,7 +46,7 @@ _MEDICINE_SYLLABLES = (
     entries("ma, ro, ti, fe, do, lu, vi, pa"),
     entries("pril, zole, mine, cillin, statin, dol, xin, tidine, lone, fen"),
 )
-_N_MADE = 1200  # brands and medicines each, before homophones go
+_N_MADE = 1200  # number of brands, and of medicines, before homophones are removed
 
 
 def names_file(name: str = "names.json") -> Path:
@@ -54,22 +55,22 @@ def names_file(name: str = "names.json") -> Path:
 
 @lru_cache
 def name_lists(name: str = "names.json") -> dict[str, tuple[str, ...]]:
-    """`first`, `last`, `towns`, `brands` and `medicines`, each sorted, lower case, [a-z'] only.
+    """Return `first`, `last`, `towns`, `brands` and `medicines`, each sorted, lower case, [a-z'] only.
 
-    The real names' file has `streets`, `makes` and `shops` as well, and names of several words.
+    The file of real names also has `streets`, `makes` and `shops`, and names of several words.
     """
     stored = json.loads(names_file(name).read_text(encoding="utf-8"))
     return {name: tuple(words) for name, words in stored["lists"].items()}
 
 
 def fold(name: str) -> str | None:
-    """The name in lower-case ASCII, or None if it is not one plain word of 3 to 10 characters."""
+    """Return the name in lower-case ASCII, or None if it is not one plain word of 3 to 10 characters."""
     word = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return word if re.fullmatch(r"(?=.{3,10}$)[a-z]+('[a-z]{2,})?", word) and word not in _NOT_NAMES else None
 
 
 def build_name_lists(path: Path = _FOLDER / "names.json") -> None:
-    """Collect, drop homophones and write `path`. Needs Faker and espeakng_loader; takes seconds."""
+    """Collect names, drop homophones and write `path`. Needs Faker and espeakng_loader; takes seconds."""
     first, last = _faker_names("first_names"), _faker_names("last_names")
     roots = [name for name in _faker_names("last_names", _LOCALES) if len(name) <= 7]
     towns = [town for root in roots if not re.search(r"'|(.)\1\1", town := root + _pick(_TOWN_ENDINGS, root))]
@@ -83,7 +84,7 @@ def build_name_lists(path: Path = _FOLDER / "names.json") -> None:
 
 
 def build_real_lists(path: Path = _FOLDER / "names_real.json") -> None:
-    """Collect the real names, drop homophones and write `path`; as `build_name_lists` otherwise."""
+    """Collect real names, drop homophones and write `path`. Needs the same as `build_name_lists`."""
     most = {"first_names": 260, "last_names": 420}
     first, last = (_faker_names(attribute, ("en_US",))[:n] for attribute, n in most.items())
     listed = read_yaml(_FOLDER / "real_words.yaml")
@@ -91,7 +92,7 @@ def build_real_lists(path: Path = _FOLDER / "names_real.json") -> None:
 
 
 def _store_lists(lists: dict[str, list[str]], path: Path) -> None:
-    # A first and a last name that sound alike but are spelled apart are homophones as well.
+    # All lists share `spelling`, so homophones in different lists, such as first and last names, are dropped.
     spelling: dict[str, str] = {}
     kept = {
         name: [w for w in dict.fromkeys(words) if spelling.setdefault(phonemes(w), w) == w]
@@ -106,7 +107,7 @@ def _store_lists(lists: dict[str, list[str]], path: Path) -> None:
 
 
 def phonemes(text: str) -> str:
-    """IPA of what espeak-ng's en-us voice says for `text`, without stress marks or spaces."""
+    """Return the IPA phonemes of `text` by espeak-ng's en-us voice, without stress marks or spaces."""
     library = _espeak()
     buffer = ctypes.create_string_buffer(text.encode())
     position = ctypes.c_void_p(ctypes.addressof(buffer))
@@ -131,7 +132,7 @@ def _espeak() -> ctypes.CDLL:
 
 
 def _faker_names(attribute: str, locales: tuple[str, ...] = _LOCALES) -> list[str]:
-    """Folded names of these locales, the most frequent first where Faker knows frequencies."""
+    """Return folded names of these locales, with the most frequent first where Faker has frequencies."""
     found: list[str | None] = []
     for locale in locales:
         provider = importlib.import_module(f"faker.providers.person.{locale}").Provider

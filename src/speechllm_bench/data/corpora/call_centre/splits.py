@@ -1,11 +1,11 @@
-"""Shares that keep the splits apart: wordings, speakers and shares of the open-class values.
+"""Splits of the call centre: disjoint wordings, speakers and shares of the open-class values.
 
-Protocol rule 1. Every open-class word or number belongs to exactly one share, by a hash of its
-own text, so membership never depends on what else is in a list. Speakers (accent and variant) are
-dealt out to the splits; A-test and B-test use the same test speakers, whom no other split has.
+This implements protocol rule 1. Every open-class word or number belongs to exactly one share, by a hash of
+its own text, so membership does not depend on the rest of a list. Speakers (accent and variant) are divided
+among the splits. A-test and B-test have the same test speakers, which no other split has.
 
-The corpus has two editions. `FORMANT` is spoken by espeak-ng and has made-up names; `NEURAL` is spoken by
-neural voices, has names that a recogniser can know, and a C-test with speakers and values of its own.
+The corpus has two editions. `FORMANT` is spoken by espeak-ng and has made-up names. `NEURAL` is spoken by
+neural voices. It has names that a recogniser can know, and a C-test with its own speakers and values.
 """
 
 from __future__ import annotations
@@ -32,35 +32,37 @@ ACCENTS = (
     "en-us-nyc",
 )
 VARIANTS = ("m1", "f1", "m2", "m3", "f2", "m4", "f3", "m5", "m6", "f4", "m7", "f5", "m8")
-_DEAL = ("zoo",) * 4 + ("train",) * 4 + ("validation",) * 1 + ("test",) * 4  # of each accent's variants
+_DEAL = (
+    ("zoo",) * 4 + ("train",) * 4 + ("validation",) * 1 + ("test",) * 4
+)  # split of each variant of an accent
 
 
 Speaker = tuple[str, str]
-"""Accent and variant of a voice."""
+"""Accent and variant of a voice, which identify a speaker."""
 
 
 @dataclass(frozen=True)
 class Edition:
-    """One edition of the corpus: the names, speakers and rooms for values that its splits share out."""
+    """One edition of the corpus: its names, speakers, and the division of values among its splits."""
 
-    corpus: str  # its name, with which the ids of its utterances begin
-    version: str  # raised with every change of this package's code that changes an utterance of it
-    seed: str  # of the calls' random generators; another one draws all transcripts anew
-    names: str  # the file of its name lists
-    shares: tuple[str, ...]  # of the open-class values and company names, in tenths
+    corpus: str  # its name, the prefix of its utterance ids
+    version: str  # raise it with every change of this package's code that changes an utterance of it
+    seed: str  # seed of the calls' random generators; another seed changes all transcripts
+    names: str  # file of its name lists
+    shares: tuple[str, ...]  # split of each tenth of the open-class values and company names
     splits: tuple[str, ...]
     speakers: Callable[[str], tuple[Speaker, ...]]  # by group: a split, or "test" for A-test and B-test
-    rate: tuple[int, int]  # bounds of what a call draws; the units are those of `schema.Voice`
+    rate: tuple[int, int]  # bounds of the draw of a call, in the units of `schema.Voice`
     pitch: tuple[int, int]
     snr_db: tuple[float, float]
 
     def share_of(self, text: str) -> str:
-        """The share a value belongs to; that of "train" is validation's as well."""
+        """Return the share that a value belongs to. Validation uses the share "train"."""
         digest = hashlib.sha256(text.encode()).digest()
         return self.shares[int.from_bytes(digest[:4], "big") % len(self.shares)]
 
     def split(self, name: str) -> Split:
-        """The definition of a split; UserError if there is none of that name."""
+        """Return the definition of a split. Raises UserError for an unknown name."""
         if name not in self.splits:
             raise UserError(
                 f'the corpus {self.corpus} has no split "{name}": choose one of {", ".join(self.splits)}'
@@ -76,7 +78,10 @@ class Edition:
 
 @cache
 def _formant_speakers(group: str) -> tuple[Speaker, ...]:
-    """Each accent deals its variants from another start, so that every group hears most variants."""
+    """Return a group's espeak-ng speakers.
+
+    The deal starts at another variant for each accent, so every group has most variants.
+    """
     return tuple(
         (accent, VARIANTS[(place + 6 * i) % len(VARIANTS)])
         for i, accent in enumerate(ACCENTS)
@@ -87,13 +92,13 @@ def _formant_speakers(group: str) -> tuple[Speaker, ...]:
 
 @cache
 def _neural_speakers(group: str) -> tuple[Speaker, ...]:
-    """Mixtures of styles, each of one group alone; `joe` speaks in training only."""
+    """Return a group's neural speakers: mixtures of styles that no other group has, and `joe` in training."""
     return _dealt_mixtures()[group] + (_JOES if group == "train" else ())
 
 
 @cache
 def _dealt_mixtures() -> dict[str, tuple[Speaker, ...]]:
-    """Mixtures by group. Those of different groups differ by a fifth of their shares at least."""
+    """Return mixtures by group. Those of different groups differ in at least a fifth of their shares."""
     rng = random.Random("neural speakers")
     dealt: dict[str, list[tuple[Speaker, dict[str, int]]]] = {group: [] for group in _MIXTURES}
     for group, n in _MIXTURES.items():
@@ -110,7 +115,7 @@ def _dealt_mixtures() -> dict[str, tuple[Speaker, ...]]:
 
 
 def _mixture(rng: random.Random) -> dict[str, int]:
-    """Tenths of one to three styles, in the styles' order."""
+    """Return the drawn tenths of one to three styles, in the order of `STYLES`."""
     chosen = rng.sample(STYLES, rng.choice((1, 2, 2, 3, 3)))
     cuts = sorted(rng.sample(range(1, 10), len(chosen) - 1))
     tenths = [end - start for start, end in zip([0, *cuts], [*cuts, 10], strict=True)]
@@ -118,12 +123,12 @@ def _mixture(rng: random.Random) -> dict[str, int]:
 
 
 def _distance(one: dict[str, int], other: dict[str, int]) -> int:
-    """Tenths by which two mixtures differ, over all styles."""
+    """Return the sum over styles of the absolute differences of two mixtures, in tenths."""
     return sum(abs(one.get(style, 0) - other.get(style, 0)) for style in STYLES)
 
 
 _MIXTURES = {"test": 32, "C-test": 24, "validation": 8, "train": 24}
-# Four of five training turns are joe's: a mixture takes five times as long to speak.
+# `joe` speaks four of five training turns, since mixtures take five times as long.
 _JOES = 3 * tuple(("piper-us", f"joe@{scale}") for scale in range(84, 116))
 
 FORMANT = Edition(
@@ -154,16 +159,16 @@ NEURAL = Edition(
 
 @dataclass(frozen=True)
 class Split:
-    """One split of an edition: whose wordings, values and voices it uses."""
+    """One split of an edition: its wordings, values and voices."""
 
     name: str
     wordings: str  # "A" or "B"
-    share: str  # of the open-class values and company names
+    share: str  # its share of the open-class values and company names
     speakers: tuple[Speaker, ...]
     edition: Edition = FORMANT
 
     def voice(self, rng: random.Random) -> Voice:
-        """A caller: a speaker of the split with rate, pitch and noise of this call. seed is 0."""
+        """Return the voice of a call: a speaker of the split with drawn rate, pitch and noise; seed is 0."""
         accent, variant = rng.choice(self.speakers)
         edition = self.edition
         rate, pitch = rng.randint(*edition.rate), rng.randint(*edition.pitch)
@@ -171,5 +176,5 @@ class Split:
 
 
 def split_named(name: str) -> Split:
-    """A split of the espeak-ng edition; UserError if there is none of that name."""
+    """Return a split of the espeak-ng edition. Raises UserError for an unknown name."""
     return FORMANT.split(name)

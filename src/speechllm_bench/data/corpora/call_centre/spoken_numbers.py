@@ -1,7 +1,7 @@
-"""Numbers, amounts, dates and codes as people say them on the phone.
+"""Converts numbers, amounts, dates and codes to words as people say them on the phone.
 
-Each function returns words only ([a-z ]), built on num2words. A random generator picks among the
-usual ways to say the same thing.
+Each function uses num2words and returns words only ([a-z ]). A random generator selects one of the usual
+ways to say the same thing.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def date_words(month: int, day: int, rng: random.Random) -> str:
 def time_words(hour: int, minute: int, rng: random.Random) -> str:
     """(16, 30) -> "four thirty", "half past four", "four thirty p m".
 
-    Business hours from 8 to 19 only, so that the twelve-hour forms stay unambiguous.
+    Only for business hours from 8 to 19, so that twelve-hour forms are unambiguous.
     """
     hour12 = cardinal((hour - 1) % 12 + 1)
     style = rng.random()

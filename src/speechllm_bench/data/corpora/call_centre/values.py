@@ -1,9 +1,9 @@
-"""Values of the open-class slots: what the caller says and its canonical form.
+"""Draws values of open-class slots: the caller's words and the canonical form.
 
-`KINDS` maps the `kind` of a slot in the domain files to a function (rng, supply) -> Value. All
-values of a split come from its own share (splits.share_of): names and other words by the hash of
-the word, dates by month and day, amounts and codes by their canonical form. The kinds in `SMALL`
-have fewer than 500 values, which any speaker needs; they are exempt and shared by all splits.
+`KINDS` maps the `kind` of a slot in the domain files to a function (rng, supply) -> Value. All values of a
+split come from its own share (splits.share_of). The share is a hash of the word for names and other words, of
+month and day for dates, and of the canonical form for amounts and codes. The kinds in `SMALL` have fewer than
+500 values, which every speaker needs. All splits share them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LETTERS = "bcdefghjklmnpqrstuvwxyz"  # without a (read as the article), i and o
 
 @dataclass(frozen=True)
 class Value:
-    """`spoken` is the span; `tail` is said right after it and is no part of it (a spelling)."""
+    """A value. `spoken` is its span; `tail` (a spelling) is said directly after the span, outside it."""
 
     spoken: str
     canonical: str
@@ -45,25 +45,25 @@ class Value:
 
 @dataclass(frozen=True)
 class Supply:
-    """One share of everything that open-class values are made of."""
+    """One share of the words and days that open-class values are made of."""
 
     share: str
     edition: Edition
     first: tuple[str, ...]
     last: tuple[str, ...]
     towns: tuple[str, ...]
-    streets: tuple[str, ...]  # names without "street" and its like
+    streets: tuple[str, ...]  # names without "street" and similar words
     brands: tuple[str, ...]
     makes: tuple[str, ...]  # of vehicles
-    shops: tuple[str, ...]  # companies known by one name; none among made-up names
+    shops: tuple[str, ...]  # companies with a one-part name; empty for made-up names
     medicines: tuple[str, ...]
-    hosts: tuple[str, ...]  # of mail
+    hosts: tuple[str, ...]  # of e-mail addresses
     days: tuple[tuple[int, int], ...]  # (month, day)
 
 
 @lru_cache
 def supply(share: str, edition: Edition = FORMANT) -> Supply:
-    """The words and days of `share`, from the stored name lists."""
+    """Return the words and days of `share`, from the stored name lists."""
 
     def own(words: Iterable[str]) -> tuple[str, ...]:
         return tuple(word for word in words if edition.share_of(word) == share)
@@ -87,14 +87,14 @@ def supply(share: str, edition: Edition = FORMANT) -> Supply:
 
 
 def _own(s: Supply, draw: Callable[[], str]) -> str:
-    """The first draw that belongs to the share (a tenth of all draws at least)."""
+    """Return the first draw that belongs to the share. At least a tenth of all draws do."""
     while s.edition.share_of(text := draw()) != s.share:
         pass
     return text
 
 
 def _named(text: str) -> Value:
-    """Written with capitals: "Hutton and Sons", "Jenny O'Friel"."""
+    """Return a value whose canonical form has capitals: "Hutton and Sons", "Jenny O'Friel"."""
     return Value(text, text.title().replace(" And ", " and "))
 
 
@@ -137,7 +137,7 @@ def _company(rng: random.Random, s: Supply) -> Value:
 
 def _city(rng: random.Random, s: Supply) -> Value:
     town = rng.choice(s.towns)
-    if s.shops:  # real towns have their names
+    if s.shops:  # real towns need no prefix
         return _named(town)
     return _named(f"{rng.choice(words.TOWN_PREFIXES)} {town}" if rng.random() < 0.15 else town)
 
@@ -256,7 +256,7 @@ def _age(rng: random.Random, s: Supply) -> Value:
 
 
 def _pair(left: tuple[str, ...], right: tuple[str, ...]) -> Callable[[random.Random, Supply], Value]:
-    """A word of each list; the pair as a whole belongs to a share."""
+    """Return a function that draws a word from each list. The pair as a whole belongs to a share."""
     return lambda rng, s: _named(_own(s, lambda: f"{rng.choice(left)} {rng.choice(right)}"))
 
 

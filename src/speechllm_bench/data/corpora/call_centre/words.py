@@ -1,10 +1,10 @@
-"""Word lists that open-class values are put together from (see values.py)."""
+"""Word lists for open-class values (see values.py)."""
 
 from __future__ import annotations
 
 
 def entries(text: str) -> tuple[str, ...]:
-    """Comma-separated entries, in order."""
+    """Return comma-separated entries, in order."""
     return tuple(" ".join(entry.split()) for entry in text.split(","))
 
 

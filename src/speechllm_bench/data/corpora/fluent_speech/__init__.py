@@ -1,13 +1,13 @@
 """Fluent Speech Commands (Lugosch et al., Interspeech 2019): commands to a home assistant, by 97 people.
 
-Nothing is downloaded: the unpacked archive of fluent.ai is looked for as
+Nothing is downloaded. The unpacked archive of fluent.ai is expected at
 
     $SPEECHLLM_BENCH_DATA/fluent_speech/data/{train,valid,test}_data.csv    wavs/speakers/*/<id>.wav
 
-No speaker is in two of its splits. The action of an intent is never said in one word; object and location are
-slots where a command has them in words (`SAID`). A command that means one without saying it ("louder", of the
-volume) is left out: no span of it is the value. There is no B-test, no dialogue before a command, and nobody
-has labelled entities or sentiment.
+No speaker is in two splits. The action of an intent is never said in one word, so it is no slot. Object and
+location are slots if the command names them (`SAID`). A command that implies one of them without naming it
+("louder", for the volume) is left out, since no span is the value. The corpus has no B-test, no dialogue
+context, and no labels of entities or sentiment.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from speechllm_bench.storage.schema import Gold, SlotType, SlotValue, Utterance
 
 NAME = "fluent_speech"
 READER_VERSION = "1"
-"""To be raised with every change of this package that changes an utterance."""
+"""Raise it with every change of this package that changes an utterance."""
 
 GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent")
 SPLITS = {"train": "train", "validation": "valid", "A-test": "test"}
@@ -37,7 +37,7 @@ SCOPE = Scope(tuple(SPLITS), (frozenset(GOLD),), dialogue=False, recorded=True)
 SLOTS = Path(__file__).with_name("slots.yaml")
 PUBLISHED = {"train": 23132, "validation": 3118, "A-test": 3793}  # commands
 COLUMNS = ("path", "speakerId", "transcription", "action", "object", "location")
-SAID = {  # other words for a label, singular and plural apart
+SAID = {  # spoken words for a label; singular and plural are separate labels
     "lights": ("lights", "light"),
     "lamp": ("lamp", "lamps"),
     "heat": ("heat", "heating", "temperature"),
@@ -49,7 +49,10 @@ SAID = {  # other words for a label, singular and plural apart
 
 
 def utterances(split: str, n: int | None = None) -> list[Utterance]:
-    """The first n commands of a split, None: all. UserError: unknown split; MissingInput: no such file."""
+    """Return the first n commands of a split (None: all).
+
+    Raises UserError for an unknown split, and MissingInput if files are missing.
+    """
     if split not in SPLITS:
         raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
     made = (_utterance(row, split) for row in _rows(_table(split)).values())
@@ -57,23 +60,23 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
 
 
 def slot_types() -> dict[str, SlotType]:
-    """Both slot types by name."""
+    """Return both slot types by name."""
     return slot_file.slot_types(SLOTS)
 
 
 def recipe() -> dict:
-    """What the utterances depend on: the tables by hash; `corpus.json` has the audio's."""
+    """Return what the utterances depend on: hashes of the tables. `corpus.json` has those of the audio."""
     files = {split: file_hash(_table(split)) for split in SPLITS}
     return {"corpus": NAME, "reader": READER_VERSION, "slots": file_hash(SLOTS), "files": files}
 
 
 def counts() -> dict[str, tuple[int, int]]:
-    """How many commands a split has, and how many its authors tell."""
+    """Return the actual and the published number of commands by split."""
     return {split: (len(_rows(_table(split))), n) for split, n in PUBLISHED.items()}
 
 
 def recording(utterance: Utterance) -> np.ndarray:
-    """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
+    """Return samples (n,) at 16 kHz. Raises UserError for a missing or unreadable file."""
     row = _rows(_table(utterance.split))[utterance.id.rpartition("/")[2]]
     return read_audio(published_file(NAME, "wavs").parent / row["path"])
 
@@ -84,7 +87,7 @@ def _table(split: str) -> Path:
 
 @cache
 def _rows(file: Path) -> dict[str, dict[str, str]]:
-    """The table's rows by the name of their recording, in the file's order."""
+    """Return the table's rows by recording name, in the file's order."""
     with open(file, encoding="utf-8", newline="") as lines:
         reader = csv.DictReader(lines)
         if lacking := sorted(set(COLUMNS) - set(reader.fieldnames or ())):
@@ -100,7 +103,7 @@ def _rows(file: Path) -> dict[str, dict[str, str]]:
 
 
 def _utterance(row: dict[str, str], split: str) -> Utterance | None:
-    """None for a command that means a slot's value without saying it."""
+    """Return the utterance of a row; None if the command implies a slot's value without saying it."""
     text = clean(row["transcription"])
     slots = []
     for slot in slot_types():
@@ -131,5 +134,5 @@ def _utterance(row: dict[str, str], split: str) -> Utterance | None:
 
 
 def clean(text: str) -> str:
-    """Lower case, without punctuation but the apostrophe."""
+    """Return text in lower case, without punctuation except the apostrophe."""
     return " ".join(re.sub(r"[^a-z0-9' ]", " ", text.lower().replace("’", "'")).split())

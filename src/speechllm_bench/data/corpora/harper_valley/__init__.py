@@ -1,16 +1,16 @@
-"""HarperValleyBank (Wu et al., 2010.13929): people play calls to a bank, one of eight tasks each.
+"""HarperValleyBank (Wu et al., 2010.13929): role-played calls to a bank, each about one of eight tasks.
 
-The nearest public corpus to the papers' private calls: dialogue before a turn, and slots that callers fill.
-Nothing is downloaded: the folder `data` of github.com/cricketclub/gridspace-stanford-harper-valley is looked
-for as
+It is the public corpus most similar to the papers' private calls: it has dialogue context and slots. Nothing
+is downloaded. The folder `data` of github.com/cricketclub/gridspace-stanford-harper-valley is expected at
 
     $SPEECHLLM_BENCH_DATA/harper_valley/{metadata,transcript}/<sid>.json    audio/caller/<sid>.wav
 
-Callers' turns are the utterances, what both said before is their context. The slots, their places and the
-splits are ours: a record says what a caller was to tell, and where a turn has it in words (`spoken.py`) the
-slot is filled. A turn that tells it otherwise, or in part, is left out; so is one that nobody understood.
-Splits are by caller: no one is heard in two of them, as rule 1 of the protocol asks; names and the like
-repeat. The task in `HELD_OUT` comes in B-test alone. Nobody has labelled entities or sentiment.
+Callers' turns are the utterances. Earlier turns of both speakers are their context. The slots, their spans
+and the splits are ours. A call's record lists the values that the caller should say. A slot is filled if a
+turn contains its value in words (`spoken.py`). A turn with only part of a value, or with other words for it,
+is left out, and so is an unintelligible one. Splits are by caller (protocol, rule 1): only A-test and B-test
+share callers. Names and similar values repeat across splits. The task in `HELD_OUT` occurs only in B-test.
+The corpus has no labels of entities or sentiment.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from speechllm_bench.storage.schema import Gold, SlotType, SlotValue, Turn, Utte
 
 NAME, COMPANY = "harper_valley", "harper valley national bank"
 READER_VERSION = "1"
-"""To be raised with every change of this package that changes an utterance."""
+"""Raise it with every change of this package that changes an utterance."""
 
 GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent")
 SPLITS = {"train": range(7), "validation": range(7, 8), "A-test": range(8, 10), "B-test": range(8, 10)}
-"""The tenths of the callers that a split has, by a hash of who they are."""
+"""Tenths of the callers in each split, by a hash of the caller's id. `HELD_OUT` separates A- and B-test."""
 SCOPE = Scope(tuple(SPLITS), (frozenset(GOLD),), dialogue=True, recorded=True)
 HELD_OUT = ("pay bill",)
 SLOTS = Path(__file__).with_name("slots.yaml")
 PUBLISHED = 1446  # calls
-LONGEST = 30  # seconds, of what Whisper hears
+LONGEST = 30  # seconds, the length of Whisper's input
 NOT_UNDERSTOOD = "[unintelligible]"
 
 KEYS = {
@@ -62,23 +62,29 @@ KEYS = {
     "money amount": ("bill_amount", spoken.amount),
     "company address": ("company_address", spoken.address),
 }
-"""The slot of what a record names, and how its value is said; the rest is what agents tell."""
+"""Slot of each key in a record, and the pattern of its spoken value. Other keys are what agents say."""
 
 
 def utterances(split: str, n: int | None = None) -> list[Utterance]:
-    """The first n turns of a split, None: all. UserError: unknown split; MissingInput: no such file."""
+    """Return the first n turns of a split (None: all).
+
+    Raises UserError for an unknown split, and MissingInput if files are missing.
+    """
     if split not in SPLITS:
         raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
     return list(islice((u for sid in _sids() if _is_of(sid, split) for u in _turns(sid, split)), n))
 
 
 def slot_types() -> dict[str, SlotType]:
-    """All slot types by name, in- and out-of-domain."""
+    """Return all slot types by name, in- and out-of-domain."""
     return slot_file.slot_types(SLOTS)
 
 
 def recipe() -> dict:
-    """What the utterances depend on: records and transcripts by hash; `corpus.json` has the audio's."""
+    """Return what the utterances depend on: a hash of records and transcripts.
+
+    `corpus.json` has the hashes of the audio.
+    """
     read = sha256()
     for sid in _sids():
         for folder in ("metadata", "transcript"):
@@ -92,12 +98,12 @@ def recipe() -> dict:
 
 
 def counts() -> dict[str, tuple[int, int]]:
-    """How many calls there are, and how many their authors tell."""
+    """Return the actual and the published number of calls."""
     return {"calls": (len(list(published_file(NAME, "transcript").glob("*.json"))), PUBLISHED)}
 
 
 def recording(utterance: Utterance) -> np.ndarray:
-    """Samples (n,) at 16 kHz; UserError for a file that is missing, cannot be read or is too short."""
+    """Return samples (n,) at 16 kHz. Raises UserError for a missing, unreadable or too short file."""
     sid, index = utterance.id.rpartition("/")[2].split("-")
     segment = next(s for s in _segments(sid) if s["index"] == int(index))
     file = published_file(NAME, "audio") / "caller" / f"{sid}.wav"
@@ -123,7 +129,7 @@ def _json(folder: str, sid: str) -> Path:
 
 @cache
 def _record(sid: str) -> tuple[str, str, dict[str, str]]:
-    """Who called, for which task, and what is told in the call, by the record's own names."""
+    """Return the caller's id, the task, and the values in the call's record by its own keys."""
     file = _json("metadata", sid)
     try:
         record = runs.read_json(file, "fetch it again")
@@ -141,7 +147,7 @@ def _record(sid: str) -> tuple[str, str, dict[str, str]]:
 
 @cache
 def _segments(sid: str) -> list[dict]:
-    """What both said, in the order of its beginnings, with the text as it is read here."""
+    """Return the segments of both speakers in the order of their start times, with cleaned text."""
     file = _json("transcript", sid)
     try:
         found = runs.read_json(file, "fetch it again")
@@ -153,7 +159,7 @@ def _segments(sid: str) -> list[dict]:
 
 
 def clean(text: str) -> str:
-    """Words alone: without noises ("[noise]"), lower case; what nobody understood stays marked."""
+    """Return text in lower case without noises ("[noise]"). The mark of unintelligible speech stays."""
     text = re.sub(r"\[(?!unintelligible\])[^\]]*\]|<[^>]*>|~", " ", text.lower())
     return " ".join(text.split())
 
@@ -194,7 +200,7 @@ def _turns(sid: str, split: str) -> Iterator[Utterance]:
 
 
 def filled(told: dict[str, str], text: str) -> tuple[SlotValue, ...] | None:
-    """The slots that a turn fills; None where it tells one of them otherwise, or in part."""
+    """Return the slots that a turn fills; None if it says a value in part or otherwise, or other numbers."""
     slots, spans = [], []
     for key, value in told.items():
         if key not in KEYS:

@@ -1,7 +1,7 @@
-"""How values of HarperValleyBank's records are said, as patterns for transcripts of lower-case words.
+"""Regular expressions for spoken values of HarperValleyBank's records, in lower-case transcripts.
 
-A record has 135, 11:00 AM and 715-139-0787; a transcript has the words. Each kind of value has a pattern of
-the usual ways to say it; a value that is said otherwise is not found.
+A record has 135, 11:00 AM and 715-139-0787; a transcript has words. Each kind of value has a pattern for the
+usual ways to say it. A value that is said in another way is not found.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ NUMBERS = TEENS | {num2words(n) for n in range(10)} | {"oh", "hundred", "thousan
 
 
 def as_written(text: str) -> str:
-    """Names, kinds of accounts, days: as they are written."""
+    """Return the pattern of a name, kind of account or day: its words as written."""
     return r"\s+".join(re.escape(word) for word in re.findall(r"[a-z0-9']+", text.lower()))
 
 
 def cardinal(n: int) -> str:
-    """135: one hundred (and) thirty five, a hundred thirty five, one thirty five."""
+    """Return the pattern of a number.
+
+    135: one hundred (and) thirty five, a hundred thirty five, one thirty five.
+    """
     hundreds, rest = divmod(n, 100)
     small = num2words(rest).replace("-", r"\s+") if rest or not hundreds else ""
     if not hundreds:
@@ -35,7 +38,7 @@ def cardinal(n: int) -> str:
 
 
 def amount(value: str) -> str:
-    """Dollars, with the word where it is said."""
+    """Return the pattern of an amount of money, with or without the word "dollars"."""
     dollars, _, cents = value.lstrip("$ ").partition(".")
     said = cardinal(int(dollars)) + (
         rf"\s+dollars\s+(?:and\s+)?{cardinal(int(cents))}" if int(cents or 0) else ""
@@ -44,7 +47,7 @@ def amount(value: str) -> str:
 
 
 def clock(value: str) -> str:
-    """11:00 AM, 1:30 PM: the hour, the minutes if there are any, and the half of the day where it is said."""
+    """Return the pattern of a time such as 11:00 AM: hour, minutes unless zero, optionally a.m. or p.m."""
     if not (read := re.fullmatch(r"(\d+):(\d+)\s*([ap])m", value.lower())):
         raise ValueError(f"{value} is no time of the day")
     hour, minute, half = read.groups()
@@ -53,12 +56,15 @@ def clock(value: str) -> str:
 
 
 def digits(value: str) -> str:
-    """Digit by digit."""
+    """Return the pattern of a number that is said digit by digit."""
     return r"\s+".join(DIGITS[int(digit)] for digit in re.findall(r"\d", value))
 
 
 def address(value: str) -> str:
-    """910 First Street, Forest Ranch, California, 78311: numbers by their digits, or as nine ten."""
+    """Return the pattern of an address. Numbers are said digit by digit, or as in "nine ten".
+
+    Example: 910 First Street, Forest Ranch, California, 78311.
+    """
     parts = []
     for part in re.findall(r"\d+|[a-z']+", value.lower()):
         if not part.isdigit():
@@ -72,21 +78,21 @@ def address(value: str) -> str:
 
 
 def find_value(pattern: Callable[[str], str], value: str, transcript: str) -> tuple[int, int] | None:
-    """Where a value stands in a transcript; None where it is not said in a way that is known, or at all."""
+    """Return the span of a value in a transcript; None if it is not said, or not in a known way."""
     try:
         match = re.search(rf"(?<![\w'])(?:{pattern(value)})(?![\w'])", transcript)
-    except (ValueError, AttributeError, IndexError):  # a value of another form, as 8:30 am to 5:00 pm
+    except (ValueError, AttributeError, IndexError):  # a value of another form, such as 8:30 am to 5:00 pm
         return None
     return match.span() if match else None
 
 
 def told_otherwise(value: str, transcript: str) -> bool:
-    """Whether a turn has some of a value's words: enough to be an answer, and not the whole."""
+    """Whether a turn contains some word of a value with three letters or more, so it may say the value."""
     return bool(set(re.findall(r"[a-z]{3,}", value.lower())) & set(transcript.split()))
 
 
 def other_numbers(transcript: str, spans: list[tuple[int, int]]) -> bool:
-    """Whether a turn has numbers beyond these places; "one" alone is no number ("a new one")."""
+    """Whether a turn has number words outside these spans, except "one" ("a new one"), "zero" and "oh"."""
     rest = list(transcript)
     for start, end in spans:
         rest[start:end] = " " * (end - start)

@@ -1,7 +1,7 @@
-"""Caller turns in Spanish and French, to evaluate what was trained on English: one split a language.
+"""Caller turns in Spanish and French, to evaluate models trained on English. Each language is one split.
 
-A check that 2509.04473 leaves open, on synthetic speech: turns of a small grammar a language
-(es.yaml, fr.yaml) with entities of five tags, by espeak-ng voices of the language, over the same telephone.
+2509.04473 leaves this test open; here it uses synthetic speech. Each language has a small grammar (es.yaml,
+fr.yaml) with entities of five tags, espeak-ng voices of the language, and the usual telephone channel.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from speechllm_bench.settings.strict import Strict, load_yaml
 from speechllm_bench.storage.schema import Entity, EntityTag, Utterance
 
 RECIPE_VERSION = "2"
-"""To be raised with every change of this module that changes an utterance."""
+"""Raise it with every change of this module that changes an utterance."""
 
-TURNS = 150  # a language
+TURNS = 150  # per language
 _ALTERNATIVES = re.compile(r"\[([^]]*)\]")
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
 class Values(Strict):
-    """What can stand in one place of a turn."""
+    """The values that one placeholder of a turn can take, and their entity tag."""
 
     tag: EntityTag
     of: list[str]
 
 
 class Language(Strict):
-    """One language's file."""
+    """The content of one language's file."""
 
     accents: list[str]  # espeak-ng voices
     values: dict[str, Values]
@@ -43,12 +43,12 @@ class Language(Strict):
 
 
 def utterances() -> dict[str, list[Utterance]]:
-    """The turns of every language, by its name; of those with entities no two say the same."""
+    """Return the turns by language. No two turns with entities have the same transcript."""
     return {name: list(islice(_distinct(name), TURNS)) for name in LANGUAGES}
 
 
 def recipe_hash() -> str:
-    """SHA-256 over everything the transcripts depend on."""
+    """Return the SHA-256 over everything that the transcripts depend on."""
     digest = hashlib.sha256(f"{RECIPE_VERSION} {TURNS}".encode())
     for name in LANGUAGES:
         digest.update(name.encode() + b"\0" + _file(name).read_bytes())
@@ -79,7 +79,7 @@ def _turn(name: str, index: int) -> Utterance:
     voice = Split(name, "A", name, speakers).voice(rng)
     text, entities = "", []
     for i, part in enumerate(_PLACE.split(_chosen(rng.choice(language.turns), rng))):
-        if i % 2:  # the name of values; what stands between is said as it is
+        if i % 2:  # odd parts are names of placeholders, even parts are literal text
             tag, part = language.values[part].tag, _value(language.values[part].of, text, rng)
             entities.append(Entity(tag, part, len(text), len(text) + len(part)))
         text += part
@@ -103,12 +103,12 @@ def _turn(name: str, index: int) -> Utterance:
 
 
 def _value(values: list[str], said: str, rng: random.Random) -> str:
-    """A value that was not said in this turn."""
+    """Return a drawn value that does not yet occur in this turn."""
     while (value := _chosen(rng.choice(values), rng)) in said:
         pass
     return value
 
 
 def _chosen(text: str, rng: random.Random) -> str:
-    """The text with one of each alternatives, and no more spaces than there have to be."""
+    """Return the text with one of each group of alternatives, and single spaces."""
     return " ".join(_ALTERNATIVES.sub(lambda match: rng.choice(match[1].split("|")), text).split())

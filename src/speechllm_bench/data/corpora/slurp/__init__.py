@@ -1,15 +1,15 @@
 """SLURP (Bastianelli et al., EMNLP 2020): requests to a home assistant, each read aloud by several people.
 
-It stands for the papers' private calls in profile `paper`. Nothing is downloaded: the files are looked for in
+It replaces the papers' private calls in profile `paper`. Nothing is downloaded. The files are expected at
 
     $SPEECHLLM_BENCH_DATA/slurp/{train,devel,test}.jsonl, metadata.json    dataset/slurp of its repository
     $SPEECHLLM_BENCH_DATA/slurp/slurp_real/*.flac                          slurp_real.tar.gz, Zenodo 4274930
 
-Every recording is an utterance. Ours is what makes two test sets of one: the scenarios in `HELD_OUT` come in
-B-test alone, and with them the slot types that are `ood` in slots.yaml; a turn of another scenario that fills
-such a slot is left out. SLURP's splits are kept: people and values of the test can be heard in training too,
-which rule 1 of the protocol forbids the embedded corpus. There is no dialogue before a request, and neither
-entity tags nor sentiment.
+Every recording is an utterance. The division of SLURP's test set into two is ours. The scenarios in
+`HELD_OUT` occur only in B-test, together with the slot types that are `ood` in slots.yaml. A turn of another
+scenario that fills such a slot is left out. SLURP's splits are kept, so people and values of the test may
+also occur in training, which rule 1 of the protocol forbids for the embedded corpus. The corpus has no
+dialogue context, no entity tags and no sentiment.
 """
 
 from __future__ import annotations
@@ -32,18 +32,21 @@ from speechllm_bench.storage.schema import Gold, SlotType, SlotValue, Utterance
 
 GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent")
 READER_VERSION = "2"
-"""To be raised with every change of this package that changes an utterance."""
+"""Raise it with every change of this package that changes an utterance."""
 
 HELD_OUT = ("recommendation", "takeaway", "transport")
 SPLITS = {"train": "train", "validation": "devel", "A-test": "test", "B-test": "test"}
 SCOPE = Scope(tuple(SPLITS), (frozenset(GOLD),), dialogue=False, recorded=True)
-PUBLISHED = {"train": 50628, "validation": 8690, "A-test": 13078}  # recordings, of the test set both parts
+PUBLISHED = {"train": 50628, "validation": 8690, "A-test": 13078}  # recordings; A-test with B-test
 METADATA, AUDIO = "metadata.json", "slurp_real"
 SLOTS = Path(__file__).with_name("slots.yaml")
 
 
 def utterances(split: str, n: int | None = None) -> list[Utterance]:
-    """The first n recordings of a split, None: all. UserError: unknown split; MissingInput: no such file."""
+    """Return the first n recordings of a split (None: all).
+
+    Raises UserError for an unknown split, and MissingInput if files are missing.
+    """
     if split not in SPLITS:
         raise UserError(f"corpus 'slurp' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
     rows = files.rows(_file(f"{SPLITS[split]}.jsonl"), "slurp_id", "sentence", *files.GOLD_KEYS)
@@ -51,24 +54,24 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
 
 
 def slot_types() -> dict[str, SlotType]:
-    """All slot types by name, in- and out-of-domain."""
+    """Return all slot types by name, in- and out-of-domain."""
     return slot_file.slot_types(SLOTS)
 
 
 def recipe() -> dict:
-    """What the utterances depend on: the annotation files by hash. Of the audio `corpus.json` keeps one."""
+    """Return what the utterances depend on: hashes of the annotations. `corpus.json` has the audio's."""
     names = (*dict.fromkeys(f"{name}.jsonl" for name in SPLITS.values()), METADATA)
     hashes = {name: file_hash(_file(name)) for name in names}
     return {"corpus": "slurp", "reader": READER_VERSION, "slots": file_hash(SLOTS), "files": hashes}
 
 
 def counts() -> dict[str, tuple[int, int]]:
-    """How many recordings a split has, and how many its authors tell."""
+    """Return the actual and the published number of recordings by split."""
     return {split: (_n_recordings(_file(f"{SPLITS[split]}.jsonl")), n) for split, n in PUBLISHED.items()}
 
 
 def recording(utterance: Utterance) -> np.ndarray:
-    """Samples (n,) at 16 kHz; UserError for a file that is missing or cannot be read."""
+    """Return samples (n,) at 16 kHz. Raises UserError for a missing or unreadable file."""
     return read_audio(_file(AUDIO) / f"{utterance.id.rpartition('/')[2]}.flac")
 
 
@@ -82,7 +85,7 @@ def _file(name: str) -> Path:
 
 @cache
 def _speakers(file: Path) -> dict[str, str]:
-    """Who read a recording, by its file."""
+    """Return the speaker of each recording, by its file."""
     try:
         return {
             recording: about["usrid"]
@@ -109,11 +112,11 @@ def _slot_type(entity: dict) -> SlotType:
 
 
 def _recordings(row: dict, split: str) -> Iterator[Utterance]:
-    """One utterance a recording of a request."""
+    """Yield one utterance per recording of a request."""
     speakers = _speakers(_file(METADATA))
     text, places = spelled([token["surface"] for token in row["tokens"]], row["sentence"])
     slots: dict[str, SlotValue] = {}
-    for entity in row["entities"]:  # of a slot filled twice the first: an answer has one value a slot
+    for entity in row["entities"]:  # the first value of a repeated slot, since an answer has one per slot
         start, end = places[entity["span"][0]][0], places[entity["span"][-1]][1]
         value = SlotValue(_slot_type(entity).name, text[start:end], text[start:end], start, end)
         slots.setdefault(value.slot, value)
@@ -140,9 +143,10 @@ def _recordings(row: dict, split: str) -> Iterator[Utterance]:
 
 
 def spelled(tokens: list[str], sentence: str) -> tuple[str, list[tuple[int, int]]]:
-    """A request as it is written ("what's"), and where each token ("what", "'s") stands in it.
+    """Return a request as it is written ("what's"), and the span of each token ("what", "'s") in it.
 
-    In a few rows the sentence has other words than the tokens, which are what is annotated: these, then.
+    In a few rows the sentence differs from the tokens. Then the text is the tokens joined by spaces, since
+    these are annotated.
     """
     text, tokens = " ".join(sentence.lower().split()), [" ".join(token.lower().split()) for token in tokens]
     places, at = [], 0

@@ -1,4 +1,4 @@
-"""SLURP's annotation files (Bastianelli et al. 2020, CC BY 4.0): JSON lines."""
+"""Reads SLURP's annotation files (Bastianelli et al. 2020, CC BY 4.0), which are JSON lines."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ GOLD_KEYS = ("scenario", "action", "tokens", "entities", "recordings")
 
 
 def rows(path: Path, *keys: str) -> list[dict]:
-    """The JSON objects of a file, one a line, each with these keys; UserError names a line that is not so."""
+    """Return the JSON objects of a file, one per line. Raises UserError for a line without these keys."""
     found = []
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # JSON may hold other line ends
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # JSON strings may contain others
     for number, line in enumerate(lines, start=1):
         try:
             found.append(json.loads(line))
