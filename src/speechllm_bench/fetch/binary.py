@@ -1,4 +1,4 @@
-"""A reader of little-endian binary files that refuses one that was cut, in one sentence."""
+"""A reader of little-endian binary files. A truncated file raises UserError."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from speechllm_bench.errors import UserError
 
 
 class Binary:
-    """Numbers and bytes of an open file, in order. Each read is whole or raises UserError."""
+    """Reads numbers and bytes of an open file in order. An incomplete read raises UserError."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file = file
@@ -18,11 +18,11 @@ class Binary:
         self._size = path.stat().st_size
 
     def number(self, form: str) -> Any:
-        """One number in the notation of `struct`: B 1, H 2, I or f 4, Q or d 8 bytes."""
+        """Return one number in the notation of `struct`: B 1, H 2, I or f 4, Q or d 8 bytes."""
         return struct.unpack("<" + form, self.bytes(struct.calcsize("<" + form)))[0]
 
     def bytes(self, length: int) -> bytes:
-        if length > self._size - self._file.tell():  # asked before memory is taken for it
+        if length > self._size - self._file.tell():  # checked before memory is allocated
             raise self.damaged("it ends too early")
         return self._file.read(length)
 

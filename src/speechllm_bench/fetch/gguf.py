@@ -1,8 +1,8 @@
-"""Reading a GGUF file, version 3: its metadata and its tensors as float32.
+"""Reads a GGUF file, version 3: its metadata, and its tensors as float32.
 
-Source of the layout: `docs/gguf.md` of ggml; of the block formats: `ggml-common.h`. A block is 32 values.
-Q8_0 stores a scale (fp16) and 32 signed bytes. Q4_1 stores a scale and a minimum (fp16) and 32 nibbles, the
-low ones of 16 bytes first.
+The layout is documented in ggml's `docs/gguf.md`, the block formats in `ggml-common.h`. A block has 32
+values. Q8_0 stores a scale (fp16) and 32 signed bytes. Q4_1 stores a scale and a minimum (fp16) and 32
+nibbles in 16 bytes: first all low nibbles, then all high ones.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ TEXT, ARRAY = 8, 9
 
 
 def read_gguf(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
-    """Metadata by key, and tensors by name: float32, each value computed as ggml does, axes as in PyTorch.
+    """Return metadata by key, and tensors by name: float32 values as ggml computes them, axes as in PyTorch.
 
-    Raises UserError for another format, a block format that is not read here, and a damaged file.
+    Raises UserError for another file format, an unsupported block format or a damaged file.
     """
     with open(path, "rb") as file:
         binary = Binary(file, path)
@@ -59,7 +59,7 @@ def _value(binary: Binary, kind: int):
 
 
 def _about(binary: Binary) -> tuple[str, list[int], int, int]:
-    """Name, shape, type and offset; GGUF names the fastest axis first, PyTorch last."""
+    """Return name, shape, type and offset of a tensor. GGUF lists the fastest axis first, PyTorch last."""
     name = _text(binary)
     sizes = [binary.number("Q") for _ in range(binary.number("I"))]
     return name, sizes[::-1], binary.number("I"), binary.number("Q")
@@ -85,12 +85,12 @@ def _f16(blocks: np.ndarray) -> np.ndarray:
 
 
 def _q8_0(blocks: np.ndarray) -> np.ndarray:
-    """(N, 34) bytes -> (N, 32): scale x value."""
+    """Decode (N, 34) bytes to (N, 32) values: scale x signed byte."""
     return _f16(blocks[:, :2]) * blocks[:, 2:].view(np.int8).astype(np.float32)
 
 
 def _q4_1(blocks: np.ndarray) -> np.ndarray:
-    """(N, 20) bytes -> (N, 32): scale x nibble + minimum."""
+    """Decode (N, 20) bytes to (N, 32) values: scale x nibble + minimum."""
     nibbles = np.concatenate([blocks[:, 4:] & 15, blocks[:, 4:] >> 4], axis=1).astype(np.float32)
     return _f16(blocks[:, :2]) * nibbles + _f16(blocks[:, 2:4])
 
@@ -101,4 +101,4 @@ FORMATS: dict[int, tuple[int, int, Callable[[np.ndarray], np.ndarray]]] = {
     3: (BLOCK, 20, _q4_1),
     8: (BLOCK, 34, _q8_0),
 }
-"""ggml's number of a type: values a block, bytes a block, how a block is decoded."""
+"""ggml's number of a type -> values per block, bytes per block, decoder of blocks."""

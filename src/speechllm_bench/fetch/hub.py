@@ -1,6 +1,6 @@
-"""Models of the Hugging Face hub: safetensors, configuration and tokenizer, into the hub's own cache.
+"""Downloads models of the Hugging Face hub (safetensors, configuration, tokenizer) into the hub's own cache.
 
-What of a file has arrived is kept there, so that a download goes on where it was stopped.
+The cache keeps partial files, so a stopped download can resume.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from pathlib import Path, PurePosixPath
 from speechllm_bench.errors import UserError
 
 HASHED = {".safetensors", ".json", ".jinja", ".model"}
-"""Endings of the files that a backbone's identity rests on (`backbones.hashed_files`)."""
+"""Suffixes of the files that determine a backbone's identity (`backbones.hashed_files`)."""
 
-KEPT = HASHED | {".txt"}  # words and merges of older tokenizers
+KEPT = HASHED | {".txt"}  # .txt: vocabulary and merges of older tokenizers
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model as the hub has it now."""
+    """A model in its current revision on the hub."""
 
     name: str
     revision: str
-    files: tuple[str, ...]  # that are wanted of it
-    size: int  # of them, in bytes
+    files: tuple[str, ...]  # the files to download
+    size: int  # of these files, in bytes
     licence: str | None
     gated: bool
 
 
 def look_up(name: str) -> Model:
-    """What the hub has of a model; nothing is downloaded.
+    """Return the hub's information about a model, without a download.
 
-    Raises UserError where the hub cannot be reached, does not know the model, or has no safetensors of it.
+    Raises UserError if the hub cannot be reached, does not know the model, or has no safetensors of it.
     """
     from huggingface_hub import HfApi
 
     with told(name):
         info = HfApi().model_info(name, files_metadata=True)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings if _is_wanted(file.rfilename)}
-    if SINGLE in sizes:  # weights beside it are the same ones in another form
+    if SINGLE in sizes:  # other weight files are the same weights in another form
         sizes = {file: n for file, n in sizes.items() if file == SINGLE or not _is_weights(file)}
     if not any(map(_is_weights, sizes)):
         raise UserError(f"{name} has no safetensors on the hub, and this suite loads nothing else")
@@ -51,7 +51,7 @@ def look_up(name: str) -> Model:
 
 
 def admitted(model: Model) -> bool:
-    """Whether this user may download it: of a gated model, whether its conditions have been accepted."""
+    """Whether this user may download the model: it is not gated, or its conditions have been accepted."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError
 
@@ -66,9 +66,10 @@ def admitted(model: Model) -> bool:
 
 
 def download(model: Model) -> Path:
-    """The model's folder in the hub's cache, with all files of its index of shards.
+    """Download a model and return its folder in the hub's cache, with all shards of its index.
 
-    Raises UserError where it cannot be had, and where the hub lacks a shard of the index: before the weights.
+    Raises UserError if the download fails. A shard of the index that the hub lacks is an error before any
+    weights are downloaded.
     """
     from huggingface_hub import hf_hub_download, snapshot_download
 
@@ -92,7 +93,7 @@ def _check_index(model: Model, index: Path) -> None:
 
 
 def _is_wanted(file: str) -> bool:
-    """Folders inside a model hold other forms of it, as `original/`."""
+    """Whether a file is downloaded. Subfolders of a model contain other forms of it, such as `original/`."""
     path = PurePosixPath(file)
     return len(path.parts) == 1 and path.suffix in KEPT
 
@@ -103,9 +104,9 @@ def _is_weights(file: str) -> bool:
 
 @contextlib.contextmanager
 def told(name: str, kind: str = "", but: type[Exception] | tuple = ()) -> Iterator[None]:
-    """What the hub's client raises, as UserError in one sentence; `but`: what goes through as it is.
+    """Convert errors of the hub's client to UserError with one sentence.
 
-    kind: "datasets/" where it is none of the models.
+    kind: "datasets/" for a data set, "" for a model. but: exceptions that pass unchanged.
     """
     from huggingface_hub import errors
 
@@ -128,12 +129,12 @@ def told(name: str, kind: str = "", but: type[Exception] | tuple = ()) -> Iterat
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no status"
         raise UserError(f"the hub answered {status} for {name}; start again later") from None
-    except errors.HTTPError as error:  # of the client below: no connection, or one that broke
+    except errors.HTTPError as error:  # of the HTTP client: no connection, or a broken one
         raise UserError(_unreachable(name, error)) from None
 
 
 def refused(pages: list[str]) -> str:
-    """The sentence on gated pages whose conditions nobody has accepted here."""
+    """Return the error sentence for gated pages whose conditions are not accepted yet."""
     return (
         f"the hub wants its conditions accepted first; do so at {' and '.join(pages)}, log in with "
         "`hf auth login` or set HF_TOKEN, and start again: what has been fetched stays"

@@ -1,7 +1,7 @@
-"""Data sets of the hub, written out as their authors publish them: a table and recordings for each split.
+"""Writes data sets of the hub in their authors' own layout: a table and recordings for each split.
 
-So one reader serves both: those who have the authors' own folders, and those who take them from the hub.
-Recordings keep their bytes, whatever the ending of their name says.
+So one reader works for the authors' own folders and for downloads from the hub. The bytes of recordings are
+kept unchanged, even if they do not match the suffix of the file name.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from speechllm_bench.fetch.sources import HubData
 from speechllm_bench.storage import runs
 
 Load = Callable[[HubData, str], Iterable[dict]]
-"""The rows of a split, each recording under `audio` with its `bytes`."""
+"""Returns the rows of a split. `audio` of a row contains the `bytes` of its recording."""
 
 
 def take(data: HubData, folder: Path, load: Load | None = None) -> None:
-    """The tables and recordings of all splits below `folder`; a split whose table is there stays.
+    """Write the tables and recordings of all splits below `folder`. A split with a table is kept.
 
-    Raises UserError where the data set cannot be had, or has other columns.
+    Raises UserError if the data set cannot be downloaded or has other columns.
     """
     for split, part in data.splits.items():
         table = folder / data.table.format(part=part)
@@ -35,17 +35,17 @@ def take(data: HubData, folder: Path, load: Load | None = None) -> None:
 
 
 def hub_rows(data: HubData, split: str) -> Iterable[dict]:
-    """By the library `datasets`, which keeps what it has downloaded."""
+    """Return the rows of a split with the library `datasets`, which caches its downloads."""
     import datasets
     from huggingface_hub import HfApi
 
-    HfApi().auth_check(data.dataset, repo_type="dataset")  # which says more than `datasets` does
+    HfApi().auth_check(data.dataset, repo_type="dataset")  # its errors are clearer than those of `datasets`
     found = datasets.load_dataset(data.dataset, data.config, split=split)
     return found.cast_column("audio", datasets.Audio(decode=False))
 
 
 def _write(data: HubData, part: str, rows: Iterable[dict], table: Path, folder: Path) -> None:
-    """The table last: it says that its recordings are there."""
+    """Write a split. The table comes last, since its presence means that all recordings are there."""
     file, writer = io.StringIO(), None
     for row in rows:
         audio = row.pop("audio", None)
@@ -71,7 +71,7 @@ def _keep(path: Path, content: bytes) -> None:
 
 
 def ends(row: Mapping) -> dict:
-    """Where a part of a call ends, which no column says."""
+    """Return the end of a part of a call in milliseconds (`end_ms`), which no column contains; else {}."""
     try:
         return {"end_ms": int(row["start_ms"]) + int(row["duration_ms"])}
     except (KeyError, TypeError, ValueError):
@@ -79,8 +79,8 @@ def ends(row: Mapping) -> dict:
 
 
 def cell(value: object) -> str:
-    """A value as the authors' tables have it; a list of records as lists, as [['GPE', 30, 4]]."""
-    if isinstance(value, Mapping):  # of lists, by field: how `datasets` gives a list of records
+    """Return a value as in the authors' tables. Lists of records become nested lists: [['GPE', 30, 4]]."""
+    if isinstance(value, Mapping):  # lists by field, which is how `datasets` returns a list of records
         value = [list(record) for record in zip(*value.values(), strict=True)]
     elif isinstance(value, list):
         value = [list(one.values()) if isinstance(one, Mapping) else one for one in value]

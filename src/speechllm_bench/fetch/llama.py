@@ -1,8 +1,8 @@
-"""A GGUF of the class `llama` as a transformers folder, weights in fp32: no value is rounded.
+"""Converts a GGUF of the class `llama` to a transformers folder with fp32 weights. No value is rounded.
 
-Two things differ between the formats. GGUF pairs the two halves of a rotary embedding by turns (llama.cpp's
-`convert_hf_to_gguf.py`, `LlamaModel.permute`), so the rows of query and key are put back in order. GGUF
-holds no output layer where it is the token embedding.
+The formats differ in two ways. GGUF interleaves the two halves of a rotary embedding (llama.cpp's
+`convert_hf_to_gguf.py`, `LlamaModel.permute`), so the rows of query and key are put back in order. GGUF has
+no output layer if it is tied to the token embedding.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ CONTROL = 3  # the type of a special token in `tokenizer.ggml.token_type`
 
 
 def convert(model: Path, folder: Path) -> None:
-    """Write the weights, the configuration, the tokenizer and the chat template of a GGUF.
+    """Write the weights, the configuration, the tokenizer and the chat template of a GGUF into `folder`.
 
-    Raises UserError for a file that is damaged, or of another model class or tokenizer.
+    Raises UserError for a damaged file, another model class or another tokenizer.
     """
     metadata, stored = read_gguf(model)
     _refuse_others(model.name, metadata)
@@ -68,7 +68,7 @@ def _refuse_others(name: str, metadata: dict) -> None:
 
 
 def tensors(metadata: dict, stored: Tensors) -> Tensors:
-    """Weights by transformers' names; UserError for one that a Llama has not."""
+    """Return the weights by transformers' names. Raises UserError for a tensor that a Llama does not have."""
     heads = {"attn_q": metadata["llama.attention.head_count"], "attn_k": _kv_heads(metadata)}
     out: Tensors = {}
     for name, tensor in stored.items():
@@ -81,7 +81,7 @@ def tensors(metadata: dict, stored: Tensors) -> Tensors:
 
 
 def halves(rows: np.ndarray, n_heads: int) -> np.ndarray:
-    """(heads x D, in) with the two halves of a head's rotary pairs by turns -> one half after the other."""
+    """Return rows (heads x D, in) with each head's rotary halves in sequence, from interleaved ones."""
     n_out, n_in = rows.shape
     return rows.reshape(n_heads, n_out // n_heads // 2, 2, n_in).swapaxes(1, 2).reshape(n_out, n_in)
 
@@ -91,14 +91,14 @@ def _kv_heads(metadata: dict) -> int:
 
 
 def _special(metadata: dict) -> dict[str, int]:
-    """Ids of the tokens that begin, end and pad."""
+    """Return the ids of the begin, end and padding tokens."""
     key = "tokenizer.ggml.{}_token_id"
     named = {"bos": "bos", "eos": "eos", "pad": "padding"}
     return {f"{name}_token_id": metadata[key.format(stored)] for name, stored in named.items()}
 
 
 def llama_config(metadata: dict, stored: Tensors) -> dict:
-    """transformers' `config.json`."""
+    """Return the content of transformers' `config.json`."""
     heads = metadata["llama.attention.head_count"]
     return {
         "architectures": ["LlamaForCausalLM"],
@@ -125,7 +125,7 @@ def llama_config(metadata: dict, stored: Tensors) -> dict:
 
 
 def tokenizer(metadata: dict) -> dict:
-    """`tokenizer.json` of SmolLM: byte-level BPE that takes each digit alone ("smollm" in llama.cpp)."""
+    """Return SmolLM's `tokenizer.json`: a byte-level BPE with single digits ("smollm" in llama.cpp)."""
     tokens, kinds = metadata["tokenizer.ggml.tokens"], metadata["tokenizer.ggml.token_type"]
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     look = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
@@ -161,7 +161,10 @@ def tokenizer(metadata: dict) -> dict:
 
 
 def tokenizer_config(metadata: dict) -> dict:
-    """The class that takes `tokenizer.json` as it is: transformers' GPT-2 class would not split digits."""
+    """Return the content of `tokenizer_config.json`.
+
+    Its class uses `tokenizer.json` unchanged; transformers' GPT-2 class would not split digits.
+    """
     tokens, special = metadata["tokenizer.ggml.tokens"], _special(metadata)
     return {
         "bos_token": tokens[special["bos_token_id"]],

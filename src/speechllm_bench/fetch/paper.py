@@ -1,4 +1,4 @@
-"""What profile `paper` takes from elsewhere: told with size and licence, then fetched one by one."""
+"""Lists the models and corpora of profile `paper` with size and licence, and fetches them one by one."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from speechllm_bench.fetch import archives, hub, hub_data
 from speechllm_bench.fetch.sources import Archive, Corpus, load_sources
 
 GIB = 2**30
-DATA = "SPEECHLLM_BENCH_DATA"  # variable that names the folder of the corpora
+DATA = "SPEECHLLM_BENCH_DATA"  # environment variable that names the folder of the corpora
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Item:
-    """A model or a corpus that is to be there."""
+    """A model or a corpus that the profile needs."""
 
     name: str
     licence: str
     gated: bool
     gib: float
-    lacking: str | None  # what it lacks on this machine; None: it is whole
+    lacking: str | None  # what is missing on this machine; None: nothing
     model: hub.Model | None = None
 
     def line(self) -> str:
-        """As it is told before anything is fetched."""
+        """Return its line in the list that is shown before anything is fetched."""
         state = "is there" if self.lacking is None else "to be fetched"
         gated = ", gated" if self.gated else ""
         return f"{self.name:42} {self.gib:7.1f} GiB  {self.licence}{gated}: {state}"
 
 
 def chosen(models: Iterable[str], corpora: Iterable[str], only: list[str] | None) -> tuple[list, list]:
-    """The models and corpora that are to be fetched: those of a profile, or the named ones of `sources.yaml`.
+    """Return the models and corpora to fetch: those of a profile, or the named ones of `sources.yaml`.
 
-    Models of the zoo, and a folder of the user's, are not fetched. UserError for a name that is unknown.
+    Models of the zoo and folders of the user are not fetched. Raises UserError for an unknown name.
     """
     known = load_sources()
     if not only:
@@ -54,9 +54,9 @@ def chosen(models: Iterable[str], corpora: Iterable[str], only: list[str] | None
 def items(
     models: list[str], corpora: list[str], model_lacks: Callable, corpus_lacks: Callable
 ) -> Iterator[Item]:
-    """Each with its licence and size: of a model that is missing as the hub tells them, else as we do.
+    """Yield models and corpora with licence and size, for missing models from the hub, else from us.
 
-    model_lacks, corpus_lacks: what is missing of a name on this machine, None where nothing is.
+    model_lacks, corpus_lacks: return what is missing of a name on this machine, or None.
     """
     for name in models:
         source, lacking = load_sources().models[name], model_lacks(name)
@@ -72,16 +72,16 @@ def items(
 
 
 def table(found: list[Item]) -> str:
-    """What `fetch` is about to do, a line an item and one in all."""
+    """Return what `fetch` is about to do: one line per item, and one for the total."""
     rest = sum(item.gib for item in found if item.lacking is not None)
     return "\n".join([*(item.line() for item in found), f"{rest:.1f} GiB are to be fetched."])
 
 
 def fetch_items(found: list[Item], tell: Tell) -> Iterator[str]:
-    """The names of what has been fetched, each as soon as it is whole. Smaller things come first.
+    """Fetch missing items, smaller ones first, and yield each name as soon as the item is complete.
 
-    What is gated and not accepted, or fetched by hand, is left to the end, where UserError tells it: so it
-    keeps nothing else from being fetched.
+    Gated items without accepted conditions, and items to fetch by hand, do not stop the others. A UserError
+    at the end names them.
     """
     missing = sorted((item for item in found if item.lacking is not None), key=lambda item: item.gib)
     _refuse_full_disk(missing)
@@ -105,7 +105,7 @@ def fetch_items(found: list[Item], tell: Tell) -> Iterator[str]:
 
 
 def data_folder() -> Path:
-    """Where corpora go; UserError where the variable that names it is not set."""
+    """Return the folder of the corpora. Raises UserError if its environment variable is not set."""
     if not (named := os.environ.get(DATA)):
         raise UserError(f"{DATA} is not set; let it name the folder that corpora are to be fetched to")
     return Path(named)
@@ -123,10 +123,12 @@ def _corpus(name: str, corpus: Corpus, tell: Tell) -> None:
 
 
 def _refuse_full_disk(missing: list[Item]) -> None:
-    """By the disk of the home folder and of the corpora together: which is which is the user's."""
+    """Raise UserError if the disk of the hub's cache, or that of the corpora, is too small."""
     corpora = sum(item.gib for item in missing if not item.model)
     models = sum(item.gib for item in missing if item.model)
-    places = [(models, _hub_cache())] + ([(2 * corpora, data_folder())] if corpora else [])  # packed as well
+    places = [(models, _hub_cache())] + (
+        [(2 * corpora, data_folder())] if corpora else []
+    )  # packed and unpacked
     for gib, folder in places:
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(there).free / GIB

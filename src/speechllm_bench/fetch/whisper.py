@@ -1,7 +1,7 @@
-"""A CTranslate2 Whisper as a transformers folder: the same values, under the names of transformers.
+"""Converts a CTranslate2 Whisper to a transformers folder, with the same values under transformers' names.
 
-CTranslate2 stacks the query, key and value of self-attention, and the key and value of cross-attention,
-along the first axis. Whisper's key has no bias, so CTranslate2 stores zeros there.
+CTranslate2 stacks query, key and value of self-attention, and key and value of cross-attention, along the
+first axis. Whisper's key projection has no bias, so CTranslate2 stores zeros for it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ NOT_WEIGHTS = (
     "activation alibi alignment_heads alignment_layer num_heads pre_norm scale_embeddings "
     "start_from_zero_embedding".split()
 )
-"""Settings that CTranslate2 stores beside the weights of each side."""
+"""Settings that CTranslate2 stores among the weights of encoder and decoder."""
 
 
 def convert(model: Path, settings: Path, tokenizer: Path, folder: Path) -> None:
     """Write `model.bin`, CTranslate2's `config.json` and `tokenizer.json` as a transformers folder.
 
-    Raises UserError for a file that is damaged or of another model class.
+    Raises UserError for a damaged file or another model class.
     """
     specification, variables = read_variables(model)
     if specification != "WhisperSpec":
@@ -51,9 +51,9 @@ def _write(variables: Variables, told: dict, ids: dict[str, int], folder: Path) 
 
 
 def tensors(variables: Variables) -> Variables:
-    """Weights by transformers' names; the output layer is the token embedding and is not stored twice.
+    """Return the weights by transformers' names. The output layer is the token embedding, stored once.
 
-    Raises KeyError for a weight that is missing, UserError for one that a Whisper has not.
+    Raises KeyError for a missing weight, and UserError for one that a Whisper does not have.
     """
     left = {name: v for name, v in variables.items() if name.split("/")[-1] not in NOT_WEIGHTS}
     left.pop("decoder/projection/weight", None)  # an alias of the embedding
@@ -107,7 +107,7 @@ def n_layers(variables: Variables, side: str) -> int:
 
 
 def whisper_config(variables: Variables, told: dict, ids: dict[str, int]) -> dict:
-    """transformers' `config.json`: sizes from the weights, token ids from the tokenizer."""
+    """Return transformers' `config.json`, with sizes from the weights and token ids from the tokenizer."""
     tokens, width = variables["decoder/embeddings/weight"].shape
     text_end = ids["<|endoftext|>"]
     sides = {}
@@ -143,7 +143,7 @@ def whisper_config(variables: Variables, told: dict, ids: dict[str, int]) -> dic
 
 
 def generation_config(variables: Variables, told: dict, ids: dict[str, int]) -> dict:
-    """Languages, tasks and the tokens that are never generated, as OpenAI's release has them."""
+    """Return `generation_config.json`: languages, tasks and suppressed tokens, as in OpenAI's release."""
     languages = {f"<|{name}|>": i for name, i in _languages(told, ids).items()}
     return {
         "alignment_heads": told["alignment_heads"],
@@ -153,7 +153,7 @@ def generation_config(variables: Variables, told: dict, ids: dict[str, int]) -> 
         "eos_token_id": ids["<|endoftext|>"],
         "is_multilingual": bool(languages),
         "lang_to_id": languages,
-        "max_initial_timestamp_index": 50,  # 1 s, in the steps of 0.02 s that Whisper's timestamps have
+        "max_initial_timestamp_index": 50,  # 1 s, in Whisper's timestamp steps of 0.02 s
         "max_length": len(variables["decoder/position_encodings/encodings"]),
         "no_timestamps_token_id": ids["<|notimestamps|>"],
         "pad_token_id": ids["<|endoftext|>"],
@@ -165,7 +165,10 @@ def generation_config(variables: Variables, told: dict, ids: dict[str, int]) -> 
 
 
 def preprocessor_config(variables: Variables) -> dict:
-    """Whisper's log-mel front end: 16 kHz, windows of 400 samples, a hop of 160, chunks of 30 s."""
+    """Return `preprocessor_config.json`, Whisper's log-mel front end.
+
+    It has 16 kHz, windows of 400 samples, a hop of 160 samples, and chunks of 30 s.
+    """
     return {
         "chunk_length": 30,
         "feature_extractor_type": "WhisperFeatureExtractor",
@@ -183,7 +186,7 @@ def preprocessor_config(variables: Variables) -> dict:
 
 
 def tokenizer_config(ids: dict[str, int]) -> dict:
-    """transformers' Whisper tokenizer takes the tokens after the last special one for timestamps."""
+    """Return `tokenizer_config.json`. transformers treats tokens after the last special one as timestamps."""
     return {
         "add_prefix_space": False,
         "additional_special_tokens": sorted(ids, key=ids.__getitem__),
@@ -204,6 +207,6 @@ def _special_ids(tokenizer: dict) -> dict[str, int]:
 
 
 def _languages(told: dict, ids: dict[str, int]) -> dict[str, int]:
-    """Codes of the languages by the ids that CTranslate2 names, as `en`."""
+    """Return the token id of each language code, such as `en`, that CTranslate2 lists."""
     names = {i: name.strip("<|>") for name, i in ids.items()}
     return {names[i]: i for i in told["lang_ids"]}
