@@ -340,7 +340,7 @@ def test_several_mistakes_are_told_at_once(suite):
         (lambda p: p.update(precision="fp16"), "'fp32', 'bf16', 'mixed' or 'nf4'"),
         (
             lambda p: p.update(profile="huge"),
-            "smoke.yaml calls its profile 'huge'; file and profile bear one",
+            "smoke.yaml calls its profile 'huge'; both need the same name",
         ),
         (lambda p: p.update(profile="../x"), "key 'profile' has value '../x': String should match pattern"),
         (lambda p: p["adapters"]["cnn"].update(width=0), "greater than 0"),

@@ -85,7 +85,7 @@ def test_a_hidden_file_is_no_profile_and_can_be_extended(suite):
         ({"extend": "mine"}, "mine.yaml extends itself: mine.yaml extends mine.yaml"),
         ({"extend": "mini", "lora": {"rnk": 9}},
          "mine.yaml, which extends mini.yaml: unknown key 'lora.rnk' (value 9); allowed here: rank, alpha"),
-        ({"extend": "mini", "profile": "mini"}, "mine.yaml calls its profile 'mini'; file and profile bear"),
+        ({"extend": "mini", "profile": "mini"}, "mine.yaml calls its profile 'mini'; both need the same"),
     ],
 )  # fmt: skip
 def test_an_extension_that_cannot_be_is_refused(suite, content, told):

@@ -19,7 +19,7 @@ def fault(data: bytes, log: str, samples: np.ndarray) -> str | None:
     """
     for told, there in _SHORT.findall(log):
         if int(told) > int(there) and int(told) < UNKNOWN:
-            return f"its header tells of {told} bytes and {there} are there: it is cut short"
+            return f"its header says {told} bytes, but it has only {there}: it is cut short"
     if data[:4] == b"RIFF":
         return _behind(data)
     if data[:4] == b"fLaC":
@@ -51,7 +51,7 @@ def _other_samples(data: bytes, samples: np.ndarray) -> str | None:
     read = np.rint(samples * 32768).astype("<i2").tobytes()
     if hashlib.md5(read, usedforsecurity=False).digest() == told:
         return None
-    return "its samples are not the ones that its header tells of"
+    return "its samples do not match the hash in its header"
 
 
 def _ended(data: bytes) -> bool:

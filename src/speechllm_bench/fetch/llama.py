@@ -42,7 +42,7 @@ def convert(model: Path, folder: Path) -> None:
     try:
         _write(metadata, stored, folder)
     except KeyError as missing:
-        raise UserError(f"{model.name} has no {missing.args[0]}, as a Llama's GGUF has") from None
+        raise UserError(f"{model.name} has no {missing.args[0]}, which a Llama's GGUF needs") from None
 
 
 def _write(metadata: dict, stored: Tensors, folder: Path) -> None:
@@ -75,7 +75,7 @@ def tensors(metadata: dict, stored: Tensors) -> Tensors:
         *layer, part, _ = name.split(".")
         target = f"model.layers.{layer[1]}.{LAYER.get(part)}" if layer else WHOLE.get(part)
         if not name.endswith(".weight") or part not in (LAYER if layer else WHOLE):
-            raise UserError(f"the GGUF has a tensor {name}, which a Llama has not")
+            raise UserError(f"the GGUF has a tensor {name}, which a Llama does not have")
         out[f"{target}.weight"] = halves(tensor, heads[part]) if part in heads else tensor
     return out
 

@@ -37,7 +37,7 @@ def convert(model: Path, settings: Path, tokenizer: Path, folder: Path) -> None:
         _write(variables, told, _special_ids(tokens), folder)
     except KeyError as missing:
         raise UserError(
-            f"{model.name} and its settings have no {missing.args[0]}, as a Whisper has"
+            f"{model.name} and its settings have no {missing.args[0]}, which a Whisper needs"
         ) from None
     (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
 
@@ -71,7 +71,7 @@ def tensors(variables: Variables) -> Variables:
             if name != "k_proj":
                 out[f"{target}.{name}.bias"] = bias
             elif bias.any():
-                raise UserError(f"{source} has a bias of the key, which transformers' Whisper has not")
+                raise UserError(f"{source} has a bias of the key, which transformers' Whisper does not have")
 
     def norm(target: str, source: str) -> None:
         put(target, source, "gamma", "beta")
@@ -97,7 +97,7 @@ def tensors(variables: Variables) -> Variables:
     put("model.encoder.conv2", "encoder/conv2")
     out["model.decoder.embed_tokens.weight"] = left.pop("decoder/embeddings/weight")
     if left:
-        raise UserError(f"the CTranslate2 model has {sorted(left)[0]}, which a Whisper has not")
+        raise UserError(f"the CTranslate2 model has {sorted(left)[0]}, which a Whisper does not have")
     return out
 
 

@@ -165,7 +165,7 @@ def _check(block: Mapping, i: int) -> None:
     """Raise ValueError where a block's `name`, `label` or `set` has the wrong type."""
     for key, kind, said in (("name", str, "text"), ("label", str, "text"), ("set", dict, "a mapping")):
         if not isinstance(block.get(key, kind()), kind):
-            raise ValueError(f"key 'grid.{i}.{key}' has value {block[key]!r}: it is {said}")
+            raise ValueError(f"key 'grid.{i}.{key}' has value {block[key]!r}: it must be {said}")
 
 
 def _keys(values: Axes, own: Axes, axis: str, told: object, i: int) -> list[str]:

@@ -224,7 +224,7 @@ def load_profile(path: Path) -> Profile:
     content, files = _extended(path)
     profile = checked(Profile, content, ", which extends ".join(file.name for file in files))
     if profile.profile != path.stem:
-        raise UserError(f"{path.name} calls its profile '{profile.profile}'; file and profile bear one name")
+        raise UserError(f"{path.name} calls its profile '{profile.profile}'; both need the same name")
     return profile
 
 
@@ -246,7 +246,10 @@ def _extended(path: Path, extending: tuple[Path, ...] = ()) -> tuple[object, lis
 
 
 def refuse_unknown_role(kind: str, role: str, named: str) -> None:
-    """Raise UserError for a role that no profile has: it is misspelt. Profiles may lack a role of others."""
+    """Raise UserError for a role that no profile has: it is misspelt.
+
+    A role that only some profiles lack is allowed. Their runs with this role are left out.
+    """
     profiles = [load_profile(profile_file(name)) for name in known_profiles()]
     known = sorted({role for profile in profiles for role in getattr(profile, kind)})
     if role not in known:

@@ -94,7 +94,7 @@ def _read(kind: Kind, name: str) -> list[dict]:
     if not stored.is_file():
         raise UserError(
             f"the {kind} '{name}' that the profile names are not in {stored.parent}; write them with "
-            f"`speechllm-bench annotate {kind}` and give the profile the name it tells"
+            f"`speechllm-bench annotate {kind}` and put the name that it prints in the profile"
         )
     content = stored.read_bytes()
     if sha256(content).hexdigest()[:16] != name:

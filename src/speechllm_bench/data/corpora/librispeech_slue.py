@@ -281,7 +281,7 @@ def _rows(file: Path) -> dict[str, dict[str, str]]:
             _refuse_swallowed(file, reader.line_num, row)
             id = row.get("id") or ""
             if id in rows:
-                raise UserError(f"{file.name}, line {reader.line_num}: {id} stands there twice")
+                raise UserError(f"{file.name}, line {reader.line_num}: {id} occurs twice")
             rows[id] = row
     for row in rows.values():
         there = {key for key in row if row[key] is not None}
