@@ -80,8 +80,14 @@ verify: setup ## shipped weights answer shipped test turns again: do the numbers
 	@$(bench) fetch $(PROFILE) --only whisper-base smollm2-135m-instruct
 	@$(bench) verify --profile $(PROFILE)
 
-lab: setup ## open the notebooks in Jupyter, at the one that explores stored results
-	@root=; [ "$$(id -u)" != 0 ] || root=--allow-root; $(bin)/jupyter lab --notebook-dir=notebooks notebooks/explore.ipynb $$root
+# JupyterLab saves what it opens, so it opens copies. One that was changed there stays until its notebook is newer.
+lab: setup ## open copies of the notebooks in Jupyter, at the one that explores stored results
+	@folder="$${SPEECHLLM_BENCH_HOME:-.}/.cache/lab"; mkdir -p "$$folder"; \
+	  for notebook in notebooks/*.ipynb; do \
+	    [ "$$folder/$${notebook##*/}" -nt "$$notebook" ] || cp "$$notebook" "$$folder/"; \
+	  done; \
+	  root=; [ "$$(id -u)" != 0 ] || root=--allow-root; \
+	  $(bin)/jupyter lab --notebook-dir="$$folder" --LabApp.default_url=/lab/tree/explore.ipynb $$root
 
 site: setup ## the results as pages that open from disk, in site-html/
 	@$(bench) site

@@ -133,12 +133,24 @@ def test_without_a_study_the_profile_names_them_asked_for_once(make, tmp_path):
     assert make("STUDY=b a", "JOBS=1")[2][1] == "study b a --profile smoke --jobs 1"
 
 
-def test_the_lab_opens_for_root_too(make, tmp_path):
+def test_the_lab_opens_a_copy_that_stays_changed_and_for_root_too(make, tmp_path):
     for name, text in (("jupyter", 'echo "$*" >> log'), ("id", "echo $USER_NUMBER")):
         (tmp_path / ".venv" / "bin" / name).write_text(f"#!/bin/bash\n{text}\n")
         (tmp_path / ".venv" / "bin" / name).chmod(0o755)
     path = f"{tmp_path / '.venv' / 'bin'}:{os.environ['PATH']}"
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "explore.ipynb").write_text("the notebook")
+    home = tmp_path / "my home"
     for number, option in (("0", " --allow-root"), ("1000", "")):
-        assert make("lab", environment={"PATH": path, "USER_NUMBER": number})[2] == [
-            f"lab --notebook-dir=notebooks notebooks/explore.ipynb{option}"
+        given = {"PATH": path, "USER_NUMBER": number, "SPEECHLLM_BENCH_HOME": str(home)}
+        assert make("lab", environment=given)[2] == [
+            f"lab --notebook-dir={home}/.cache/lab --LabApp.default_url=/lab/tree/explore.ipynb{option}"
         ]
+    copy = home / ".cache" / "lab" / "explore.ipynb"
+    assert copy.read_text() == "the notebook"
+    copy.write_text("changed")
+    make("lab", environment=given)
+    assert copy.read_text() == "changed"
+    os.utime(copy, (0, 0))  # the notebook is newer now
+    make("lab", environment=given)
+    assert copy.read_text() == "the notebook"
