@@ -150,12 +150,6 @@ def report(chosen: argparse.Namespace) -> None:
         study.draw_for(name, chosen.profile, chosen.venue, chosen.seeds)
 
 
-def rescore_profile(chosen: argparse.Namespace) -> None:
-    from speechllm_bench.commands import rescore
-
-    print(rescore.rescore_runs(chosen.profile))
-
-
 def verify(chosen: argparse.Namespace) -> int:
     from speechllm_bench.commands import verification
     from speechllm_bench.running import runner
@@ -200,48 +194,10 @@ def execute_notebooks(chosen: argparse.Namespace) -> int:
     return min(codes, default=0)  # 2 before 3, because `make` continues after 3
 
 
-def annotate(chosen: argparse.Namespace) -> None:
-    from speechllm_bench.commands import annotating
-
-    print(annotating.annotate(chosen.what, chosen.profile, chosen.turns))
-
-
-def fetch_files(chosen: argparse.Namespace) -> None:
-    """Fetch files. Complete ones are kept, so that a second call continues where the first was stopped."""
-    if chosen.profile == "paper":
-        return commands.fetch_paper(chosen)
-    from tqdm import tqdm
-
-    from speechllm_bench.fetch import folders
-
-    names, at_terminal = folders.known(chosen.only), sys.stderr.isatty()
-    form = "{percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} MiB [{elapsed}]{postfix}"
-    total = sum(map(folders.cost, names))
-    with tqdm(total=total, bar_format=form, disable=not at_terminal) as bar:
-
-        def tell(step: str, done: float) -> None:
-            bar.set_postfix_str(step, refresh=not done)
-            bar.update(done)
-            if not at_terminal and not done:
-                print(step, file=sys.stderr)
-
-        made = list(folders.fetch_folders(names, chosen.to, tell=tell))
-    print(*map(paths.shown, made), sep="\n")
-
-
 def tell_machine(chosen: argparse.Namespace) -> None:
     from speechllm_bench.commands import doctor
 
     print(doctor.report())
-
-
-def make_backbones(chosen: argparse.Namespace) -> None:
-    from speechllm_bench.running import runner
-    from speechllm_bench.zoo import making, measuring
-
-    act = {"train": making.train_backbones, "evaluate": measuring.evaluate_backbones}[chosen.action]
-    for folder in act(chosen.name, runner.cores()):
-        print(f"zoo/{folder.name}")
 
 
 def _leave_out(names: list[str], chosen: argparse.Namespace) -> None:
@@ -271,14 +227,10 @@ def _commands() -> dict[str, Callable]:
         "study": run_studies,
         "export-slurm": export_slurm,
         "report": report,
-        "rescore": rescore_profile,
         "verify": verify,
         "audit": audit_stored,
         "notebook": execute_notebooks,
-        "annotate": annotate,
-        "fetch": fetch_files,
         "doctor": tell_machine,
-        "zoo": make_backbones,
         **commands.COMMANDS,
     }
 

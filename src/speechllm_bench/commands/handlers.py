@@ -1,6 +1,4 @@
-"""Commands that cite and show numbers, ask models and fetch the inputs of profile
-`paper`. `cli` has the others.
-"""
+"""Commands that read results, ask and export models, and fetch or make backbones. `cli` has the others."""
 
 from __future__ import annotations
 
@@ -99,6 +97,51 @@ def write_site(chosen: argparse.Namespace) -> None:
     print(paths.shown(build.write(chosen.profiles, chosen.out and chosen.out.resolve())))
 
 
+def rescore_profile(chosen: argparse.Namespace) -> None:
+    from speechllm_bench.commands import rescore
+
+    print(rescore.rescore_runs(chosen.profile))
+
+
+def annotate(chosen: argparse.Namespace) -> None:
+    from speechllm_bench.commands import annotating
+
+    print(annotating.annotate(chosen.what, chosen.profile, chosen.turns))
+
+
+def fetch_files(chosen: argparse.Namespace) -> None:
+    """Fetch files. Complete ones are kept, so that a second call continues where the first was stopped."""
+    if chosen.profile == "paper":
+        return fetch_paper(chosen)
+    from tqdm import tqdm
+
+    from speechllm_bench.fetch import folders
+    from speechllm_bench.storage import paths
+
+    names, at_terminal = folders.known(chosen.only), sys.stderr.isatty()
+    form = "{percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} MiB [{elapsed}]{postfix}"
+    total = sum(map(folders.cost, names))
+    with tqdm(total=total, bar_format=form, disable=not at_terminal) as bar:
+
+        def tell(step: str, done: float) -> None:
+            bar.set_postfix_str(step, refresh=not done)
+            bar.update(done)
+            if not at_terminal and not done:
+                print(step, file=sys.stderr)
+
+        made = list(folders.fetch_folders(names, chosen.to, tell=tell))
+    print(*map(paths.shown, made), sep="\n")
+
+
+def make_backbones(chosen: argparse.Namespace) -> None:
+    from speechllm_bench.running import runner
+    from speechllm_bench.zoo import making, measuring
+
+    act = {"train": making.train_backbones, "evaluate": measuring.evaluate_backbones}[chosen.action]
+    for folder in act(chosen.name, runner.cores()):
+        print(f"zoo/{folder.name}")
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "cite": cite_numbers,
     "check": check_papers,
@@ -106,6 +149,10 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "site": write_site,
     "ask": ask,
     "export": export,
+    "rescore": rescore_profile,
+    "annotate": annotate,
+    "fetch": fetch_files,
+    "zoo": make_backbones,
 }
 
 
