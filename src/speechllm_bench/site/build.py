@@ -168,7 +168,7 @@ def _index(profiles: Sequence[str], loaded: Mapping, rows: Mapping, marked: Mapp
 
 
 def _about(found, profiles: Sequence[str], rows: Mapping) -> dict:
-    scored = [p for p in profiles if any(row.cells for row in rows[p][found.study])]
+    scored = [p for p in profiles if any(row.n for row in rows[p][found.study] if row.table == row.study)]
     return {
         "study": found.study,
         "title": found.title,

@@ -32,7 +32,7 @@ def study_payload(
     own = [row for row in rows if row.table == study.study]
     systems, groups, metrics = _systems(own, found)
     shown = looks.of(study)
-    order = {name: i for i, name in enumerate(study.variants)}
+    order = {name: i for i, name in enumerate([*study.variants, *beside.claims_of(study)])}
     return {
         "study": study.study,
         "profile": profile,
