@@ -62,13 +62,13 @@ def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
         row("ner", "unified_ner", 2),
     ]
     frame = sense.gains(STUDY, among_all(rows)).set_index(["model", "setting"])
-    bare, lora = frame.loc["one a task", "adapter"], frame.loc["one a task", "+ LoRA"]
+    bare, lora = frame.loc["one model per task", "adapter"], frame.loc["one model per task", "+ LoRA"]
     assert bare["WER"].startswith("0.250 [") and bare["WER, gain"] == "–"
     assert bare["trained parameters"] == "300"  # three models that answer
     # A speaker's two answers: of four speakers two are all right, two all wrong, and LoRA rights them.
     assert lora["WER, gain"].startswith("+1.000 [+0.8") and lora["NER F1, gain"].startswith("+0.500 [")
     assert lora["sentiment, macro F1"] == "–" and lora["trained parameters"] == "–"  # not all were run
-    unified = frame.loc["one for all tasks", "adapter"]
+    unified = frame.loc["one model for all tasks", "adapter"]
     assert unified["NER F1"].startswith("0.250 [") and unified["NER F1, gain"] == "–"  # nothing is over `ner`
 
 
@@ -77,7 +77,7 @@ def test_one_model_of_all_tasks_is_counted_once():
     for one in rows:
         one["run"].stages = ("unified",)
     frame = sense.gains(STUDY, among_all(rows)).set_index(["model", "setting"])
-    assert frame.loc[("one for all tasks", "adapter"), "trained parameters"] == "100"
+    assert frame.loc[("one model for all tasks", "adapter"), "trained parameters"] == "100"
 
 
 def test_a_relative_gain_is_drawn_with_its_baseline():
@@ -101,7 +101,7 @@ def test_what_both_bring_is_over_lora_and_nothing_is_over_next_to_nothing():
     right = {"ner": 0, "ner_classifier": 2, "ner_lora": 4, "ner_all": 5}
     rows = [row("ner", name, n) for name, n in right.items()]
     frame = sense.gains(STUDY, among_all(rows)).set_index("setting")
-    alone = frame[frame["model"] == "one a task"]
+    alone = frame[frame["model"] == "one model per task"]
     assert alone["gain over"].to_dict() == {
         "adapter": "–",
         "+ classifier": "adapter",
