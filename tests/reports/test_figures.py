@@ -8,7 +8,7 @@ import pytest
 
 from speechllm_bench.commands import arguments
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import figures, floors, looks, sizes, tables
+from speechllm_bench.reports import bars, figures, floors, looks, sizes, tables
 from speechllm_bench.settings.experiments import Study
 
 
@@ -290,5 +290,52 @@ def test_bars_of_one_colour_differ_in_their_hatch():
     own = {"one": one, "other": one._replace(label="other", marker="s")}
     rows = [{"set": "A", "system": name, "f1": 0.5, "low": 0.4, "high": 0.6} for name in own]
     _, (ax,) = figures.panels()
-    figures.grouped_bars(pd.DataFrame(rows), {"set": ["A"], "system": list(own)}, ax, own)
+    bars.grouped_bars(pd.DataFrame(rows), {"set": ["A"], "system": list(own)}, ax, own)
     assert len({bar.get_hatch() for bar in ax.patches}) == 2
+
+
+def test_a_bar_that_is_missing_says_why_and_a_single_bar_stays_narrow():
+    own = looks.of(of_variants(one={}, other={}))
+    line = {"f1": 0.5, "low": 0.4, "high": 0.6}
+    rows = [{"set": one, "system": name} | line for one, name in (("A", "one"), ("B", "one"), ("A", "other"))]
+    _, (ax, alone) = figures.panels(2)
+    bars.grouped_bars(pd.DataFrame(rows), {"set": ["A", "B"], "system": list(own)}, ax, own)
+    assert [(text.get_text(), round(text.xy[0], 2)) for text in ax.texts] == [("NOT RUN", 1.15)]
+    bars.grouped_bars(pd.DataFrame(rows[:1]), {"set": ["A"], "system": ["one"]}, alone, own)
+    (bar,) = alone.patches
+    assert bar.get_width() < bars.WIDEST and bar.get_x() + bar.get_width() / 2 == pytest.approx(0)
+
+
+def test_a_panel_for_each_test_set_with_floors_of_its_own():
+    study, _ = studies.load("backbones", "mini")
+    f1 = {"A": 0.5, "B": 0.4}
+    names = [name for name in study.variants if study.variant(name).evaluation.slot_types == "in_domain"]
+    lines = []
+    for i, name in enumerate(names):
+        asked = study.variant(name).evaluation
+        known, is_floor = f1[asked.split[0]], asked.answerer != "model"
+        line = {"variant": name, "trained_parameters": 0 if is_floor else 1000 * (i + 1), "reported": np.nan}
+        line |= {"f1": known / 4 if is_floor else known, "f1_low": known, "f1_high": known}
+        lines.append(line | {"floor": f"F1, {asked.split}" if is_floor else None})
+    figure = sizes.parameters_figure(study, pd.DataFrame(lines))
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["A-test", "B-test"]
+    drawn = [{line.get_ydata()[0] for line in ax.lines if "floor" in line.get_label()} for ax in figure.axes]
+    assert drawn == [{0.125}, {0.1}]
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+
+
+def test_stages_of_one_name_are_named_once_and_the_highest_marker_is_whole(curves):
+    second = curves.assign(stage="more", examples=curves["examples"] + 300)
+    both = pd.concat([curves, second])
+    late = both[both["variant"] == "cnn"].assign(variant="late")
+    late["examples"] += 50
+    _, (ax,) = figures.panels()
+    figures.learning_curves(pd.concat([both, late]), ax, "f1")
+    assert [text.get_text() for text in ax.texts] == ["more"]
+    assert ax.texts[0].get_bbox_patch().get_facecolor()[:3] == (1, 1, 1)
+    assert ax.get_ylim() == (0, pytest.approx(1.05 * 1.3))
+
+
+def test_markers_that_look_alike_are_not_allowed():
+    found = looks.of(of_variants(**{f"v{i}": {} for i in range(60)}))
+    assert not {"8", "H"} & {look.marker for look in found.values()}

@@ -98,7 +98,10 @@ def test_families_are_lines_of_growing_size_for_all_and_for_few_turns():
     study = studies.load("adapter_sweep", "mini")[0]
     figure = sizes.families_figure(study, rows, curves)
     assert figure.axes[0].get_xscale() == "log"
-    assert {len(line.get_xdata()) for line in figure.axes[1].lines} == {1, 2}
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles == ["many turns", "many turns", "few turns", "few turns"]
+    assert [len(line.get_xdata()) for ax in figure.axes[1::2] for line in ax.lines] == [2, 1]
+    assert figure.axes[0].get_ylim() == figure.axes[2].get_ylim()
     plt.close(figure)
     assert sizes.families_figure(study, rows[3:4], curves) is None
 
@@ -125,5 +128,6 @@ def test_a_system_loses_a_share_of_its_f1_on_other_sets():
     figure = breakdown.systems_figure(study, rows)
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["A", "B-ID", "B-OOD"]
     assert len(figure.axes[0].patches) == 4
+    assert [text.get_text() for text in figure.axes[0].texts] == ["not in the study", "NOT RUN"]
     plt.close(figure)
     assert breakdown.systems_figure(study, rows[3:4]) is None

@@ -23,7 +23,7 @@ from speechllm_bench import metrics, stats
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import figures, floors, looks
+from speechllm_bench.reports import bars, figures, floors, looks
 from speechllm_bench.reports.looks import Looks
 from speechllm_bench.reports.stored_runs import predictions
 from speechllm_bench.settings.experiments import Study
@@ -249,7 +249,8 @@ def systems_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
         return None
     by = {"set": list(SETS), "system": list(frame["system"].unique())}
     own = looks.of(study)
-    return figures.bars_figure(frame, by, own, lambda ax: floors.draw(ax, rows, list(ASKED.values())))
+    there = [(called, name) for name, sets in _by_system(rows).items() for called in sets]
+    return bars.figure_of(frame, by, own, lambda ax: floors.draw(ax, rows, list(ASKED.values())), there)
 
 
 def parts(

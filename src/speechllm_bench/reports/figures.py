@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -40,7 +39,8 @@ LINES_A_PANEL = 6
 LEGEND_SHARE = 1 / 3
 """Largest share of a figure's height that the legend may take."""
 
-HATCHES = ("", "/////", ".....")
+BEHIND_TEXT = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+"""A box that keeps a name legible over lines."""
 
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -159,19 +159,30 @@ def learning_curves(
             end = table.index.max()
     if len(chosen):
         ax.set_xlim(0, 1.04 * chosen[x].max())
-    for line, (start, stages) in enumerate(sorted(starts.items())):
+    named: list[str] = []
+    for start, stages in sorted(starts.items()):
         name = stages[0] if len(set(stages)) == 1 else "next stage"  # variants may have different next tasks
         ax.axvline(start, color="0.6", lw=0.7, ls=":")
+        if name in named:
+            continue
         side = "right" if start > ax.get_xlim()[1] / 2 else "left"  # keeps the text inside the axes
-        at = {"transform": ax.get_xaxis_transform(), "ha": side, "va": "top"}
-        # One line lower for each stage, since two stages may begin close to each other.
-        ax.text(start, 1 - 0.07 * line, f" {name.replace('_', ' ')} ", size=6, color="0.35", **at)
+        at = {
+            "transform": ax.get_xaxis_transform(),
+            "ha": side,
+            "va": "top",
+            "zorder": 4,
+            "bbox": BEHIND_TEXT,
+        }
+        # One line lower for each name, since two stages may begin close to each other.
+        offset = 0.015 * ax.get_xlim()[1] * (-1 if side == "right" else 1)
+        ax.text(start + offset, 1 - 0.08 * len(named), name.replace("_", " "), size=6, color="0.35", **at)
+        named.append(name)
     ax.set_xlabel(X_LABELS[x])
     ax.set_ylabel(METRIC_LABELS.get(metric, metric))
     ax.set_title(split, loc="left", color="0.35")
     if metric in MAIN_METRICS:
-        ax.update_datalim([(0, 0)], updatex=False)  # the top margin is then a share of the whole axis
-        ax.set_ylim(bottom=0)
+        top = chosen["value"].max() if len(chosen) else 0
+        ax.set_ylim(0, 1.05 * top if top > 0 else 1)  # so that the highest marker is whole
     ax.xaxis.set_major_formatter(FuncFormatter(_count))
     return ax
 
@@ -185,44 +196,6 @@ def parameters_axis(ax: Axes) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(_count))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("trained parameters")
-
-
-@mpl.rc_context(STYLE)
-def grouped_bars(
-    frame: pd.DataFrame, by: Mapping[str, list[str]], ax: Axes, looks: Looks, metric: str = "f1"
-) -> Axes:
-    """Draw the column `metric` with its interval (`low`, `high`) as grouped bars.
-
-    The first column of `by` gives the groups, the second the bars of a group. Both are
-    drawn in the order listed.
-    """
-    (group, groups), (bar, bars) = by.items()
-    width = 0.8 / len(bars)
-    times: Counter[str] = Counter()
-    for i, name in enumerate(bars):
-        drawn, style = frame[frame[bar] == name], looks[name]
-        hatch = HATCHES[times[style.colour] % len(HATCHES)]  # tells systems of the same colour apart
-        times[style.colour] += 1
-        places = [groups.index(one) + (i + 0.5) * width - 0.4 for one in drawn[group]]
-        around = [drawn[metric] - drawn["low"], drawn["high"] - drawn[metric]]
-        fill = {"facecolor": style.colour, "edgecolor": "white", "linewidth": 0, "hatch": hatch}
-        ax.bar(places, drawn[metric], width * 0.9, label=style.label, **fill)
-        ax.errorbar(places, drawn[metric], around, color="0.2", ls="", lw=0.8, capsize=2)
-    ax.set_xticks(range(len(groups)), [name.replace("_", " ") for name in groups])
-    ax.set_xlim(-0.5, max(map(groups.index, frame[group])) + 0.5)  # room for the name of a group with one bar
-    ax.set_ylabel(METRIC_LABELS[metric])
-    return ax
-
-
-def bars_figure(
-    frame: pd.DataFrame, by: Mapping[str, list[str]], looks: Looks, add: Callable[[Axes], object]
-) -> Figure:
-    """Return a new figure with `grouped_bars` of F1 and a legend. `add` draws more on the axes."""
-    figure, (ax,) = panels(1, "page")
-    grouped_bars(frame, by, ax, looks)
-    add(ax)
-    legend(figure)
-    return figure
 
 
 @mpl.rc_context(STYLE)

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from speechllm_bench.evaluation import score
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports.stored_runs import comparable, scores_of
-from speechllm_bench.settings.evaluation_config import EvaluationConfig
+from speechllm_bench.settings.evaluation_config import Evaluation, EvaluationConfig
 from speechllm_bench.storage.schema import Interval
 from speechllm_bench.storage.status import Status
 from speechllm_bench.tasks import METRICS, TASKS
@@ -50,10 +50,10 @@ class Questions(NamedTuple):
         return ", ".join([*parts, each] if self.distractors is not None else parts)
 
 
-def questions_of(evaluation: EvaluationConfig) -> Questions:
+def questions_of(evaluation: Evaluation) -> Questions:
     return Questions(
         split=evaluation.split,
-        corpus=evaluation.corpus.name if evaluation.corpus else None,
+        corpus=getattr(evaluation.corpus, "name", evaluation.corpus),
         slot_types=evaluation.slot_types,
         distractors=evaluation.distractors,
         metric=TASKS[evaluation.task].main.name,

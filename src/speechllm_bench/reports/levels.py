@@ -85,6 +85,8 @@ def _draw_floors(ax: Axes, rows: Sequence[Result], levels: Iterable[int] | None)
                 floors.line(ax, known[level], label, dash)
 
 
+BESIDE = 0.8
+"""Per cent of noise between points of one noise, which stand side by side."""
 NOISES = ["variant", "labels", "noise", "ner_f1", "low", "high"]
 
 
@@ -126,12 +128,15 @@ def noise_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
         return None
     figure, (ax,) = figures.panels(1)
     kinds = looks.of_axis(study, "labels", frame["labels"])
-    for labels, points in frame.groupby("labels"):
+    groups = frame.groupby("labels")
+    for i, (labels, points) in enumerate(groups):
         style = kinds[labels]
         bars = [points["ner_f1"] - points["low"], points["high"] - points["ner_f1"]]
         line = {"color": style.colour, "marker": style.marker, "ls": style.dash, "ms": 4}
         line |= {"label": style.label, "elinewidth": 1, "capsize": 2}
-        ax.errorbar(100 * points["noise"], points["ner_f1"], bars, **line)
+        ax.errorbar(
+            100 * points["noise"] + BESIDE * (i - (len(groups) - 1) / 2), points["ner_f1"], bars, **line
+        )
     ax.set_xlabel("noise of the labels (%)")
     ax.set_ylabel(figures.METRIC_LABELS["ner_f1"])
     ax.set_ylim(0, 1.1 * frame["high"].max() or 1)

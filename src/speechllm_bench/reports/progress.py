@@ -79,10 +79,12 @@ def curves_figure(study: Study, rows: Sequence[studies.Result]) -> Figure | None
     figure, axes = figures.panels(len(panels), "page", rows=len(rows_of))
     for ax, (shown, metric) in zip(axes, itertools.product(rows_of, panels), strict=True):
         figures.learning_curves(curve[curve["variant"].isin(shown)], ax, metric, looks=looks.of(study))
-        if metric == "f1":
+        if not ax.has_data():  # none of these variants has the metric
+            ax.remove()
+        elif metric == "f1":
             floors.draw_on_validation(ax, rows)
     for column in range(len(panels)):
-        figures.same_limits(axes[column :: len(panels)])
+        figures.same_limits([ax for ax in axes[column :: len(panels)] if ax.has_data()])
     figures.legend(figure)
     return figure
 

@@ -16,7 +16,7 @@ from speechllm_bench import stats
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.metrics.slue_score import mean_of_tasks
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import figures, looks, measured
+from speechllm_bench.reports import bars, figures, looks, measured
 from speechllm_bench.reports.stored_runs import scores_of
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.storage.schema import Interval
@@ -100,7 +100,8 @@ def settings_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     for (task, frame), ax in zip(frames.items(), axes, strict=True):
         frame = frame.assign(setting=frame["setting"].map(lambda key: settings_[key].label))
         by = {"setting": [look.label for look in settings_.values()], "model": list(frame["model"].unique())}
-        figures.grouped_bars(frame, by, ax, models, MAIN[task].name)
+        there = [(settings_[setting].label, model) for model, setting in by_setting(rows)]
+        bars.grouped_bars(frame, by, ax, models, MAIN[task].name, there)
         ax.tick_params(axis="x", labelrotation=20)
     figures.legend(figure)
     return figure

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import figures, floors, looks, measured
+from speechllm_bench.reports import bars, figures, floors, looks, measured
 from speechllm_bench.reports.looks import Looks
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.stats import with_interval
@@ -29,15 +29,27 @@ def parameters_figure(study: Study, frame: pd.DataFrame) -> Figure | None:
     """
     if len(that_learn(frame)) > figures.MOST_LINES:
         return None
-    scored = [m for m in MAIN_METRICS if m in frame and sizes_tell(frame, m)]
-    if not scored:
+    asked = {name: floors.questions_of(study.variant(name).evaluation) for name in study.variants}
+    of_questions = [asked[name] for name in frame["variant"]]
+    parts = {
+        (metric, questions): part
+        for metric in MAIN_METRICS
+        for questions in dict.fromkeys(of_questions)
+        if metric in frame and sizes_tell(part := frame[[q == questions for q in of_questions]], metric)
+    }
+    if not parts:
         return None
-    figure, axes = figures.panels(len(scored), "column" if len(scored) == 1 else "page")
+    times = Counter(metric for metric, _ in parts)
+    figure, axes = figures.panels(len(parts), "column" if len(parts) == 1 else "page")
     answerers = {name: study.variant(name).evaluation.answerer for name in study.variants}
-    for metric, ax in zip(scored, axes, strict=True):
-        metric_against_parameters(frame, ax, looks.of(study), metric)
+    for ((metric, questions), part), ax in zip(parts.items(), axes, strict=True):
+        metric_against_parameters(part, ax, looks.of(study), metric)
         if metric == "f1":
-            floors.draw_of_table(ax, frame, answerers)
+            floors.draw_of_table(ax, part, answerers)
+        if times[metric] > 1:
+            ax.set_title(questions.shown, loc="left", color="0.35", size=8)
+    for metric in times:
+        figures.same_limits([ax for ax, (shown, _) in zip(axes, parts, strict=True) if shown == metric])
     figures.legend(figure)
     return figure
 
@@ -67,7 +79,7 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
     ax.set_ylabel(figures.METRIC_LABELS[metric])
     figures.parameters_axis(ax)
     if max(drawn.values(), default=1) > 1:
-        ax.set_xlabel("trained parameters; variants of one size stand side by side")
+        ax.set_xlabel("trained parameters\n(variants of one size stand side by side)")
     return ax
 
 
@@ -130,22 +142,32 @@ def families_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -
     frame = families(rows, curve)
     if frame.empty:
         return None
-    figure, axes = figures.panels(2, "page")
+    shares = list(dict.fromkeys(frame["few"].sort_values()))
+    figure, axes = figures.panels(2, "page", rows=len(shares))
     adapters = looks.of_axis(study, "adapter", frame["kind"])
     for (kind, few), points in frame.groupby(["kind", "few"]):
         style = adapters[kind]
         drawn = {"color": style.colour, "marker": style.marker, "ls": style.dash, "lw": 0.7 if few else 1.3}
         drawn |= {"mfc": "none"} if few else {}
         bars = [points["f1"] - points["low"], points["high"] - points["f1"]]
-        label = f"{style.label}, {FEW[few]}" if few else style.label
-        axes[0].plot(points["parameters"], points["f1"], label=label, **drawn)
-        axes[0].errorbar(points["parameters"], points["f1"], bars, color=style.colour, ls="", lw=1, capsize=2)
-        axes[1].plot(points["parameters"], points["gap"], **drawn)
-    for ax, label in zip(axes, ("F1 (partial match)", "validation loss − training loss"), strict=True):
-        ax.set_ylabel(label)
+        of_f1, of_gap = axes[2 * shares.index(few) :][:2]
+        of_f1.plot(points["parameters"], points["f1"], label=style.label, **drawn)
+        of_f1.errorbar(points["parameters"], points["f1"], bars, color=style.colour, ls="", lw=1, capsize=2)
+        of_gap.plot(points["parameters"], points["gap"], **drawn)
+    for i, ax in enumerate(axes):
+        ax.set_title(FEW[shares[i // 2]], loc="left", color="0.35", size=8)
+        ax.set_ylabel("validation loss − training loss" if i % 2 else "F1 (partial match)")
         figures.parameters_axis(ax)
-    floors.draw(axes[0], rows)
-    axes[0].set_ylim(0, None)
+    for ax in axes[::2]:
+        floors.draw(ax, rows)
+        ax.set_ylim(0, None)
+    for ax in axes[1::2]:
+        ax.margins(y=0.1)
+        ax.update_datalim(
+            [(frame["parameters"].min(), gap) for gap in (frame["gap"].min(), frame["gap"].max())]
+        )
+    for column in (axes[::2], axes[1::2]):
+        figures.same_limits(column)
     figures.legend(figure)
     return figure
 
@@ -223,7 +245,9 @@ def types_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
         return None
     own = looks.of_axis(study, "supervision")
     by = {"foundation": list(frame["foundation"].unique()), "supervision": list(own)}
-    return figures.bars_figure(frame, by, own, lambda ax: floors.draw(ax, rows))
+    at = [row["axes"] for row in rows]
+    there = {(axes["llm"], axes["supervision"]) for axes in at if axes.keys() == {"llm", "supervision"}}
+    return bars.figure_of(frame, by, own, lambda ax: floors.draw(ax, rows), there)
 
 
 def scale_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
@@ -235,11 +259,19 @@ def scale_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     if frame.empty:
         return None
     figure, (ax,) = figures.panels(1, "column")
-    for supervision, style in looks.of_axis(study, "supervision").items():
+    kinds = looks.of_axis(study, "supervision")
+    for i, (supervision, style) in enumerate(kinds.items()):
         drawn = frame[frame["supervision"] == supervision].sort_values("llm_parameters")
         bars = [drawn["f1"] - drawn["low"], drawn["high"] - drawn["f1"]]
         look = {"color": style.colour, "marker": style.marker, "ls": style.dash, "elinewidth": 1}
-        ax.errorbar(drawn["llm_parameters"], drawn["f1"], bars, label=style.label, capsize=2, **look)
+        ax.errorbar(
+            drawn["llm_parameters"] * BESIDE ** (i - (len(kinds) - 1) / 2),
+            drawn["f1"],
+            bars,
+            label=style.label,
+            capsize=2,
+            **look,
+        )
     floors.draw(ax, rows)
     figures.parameters_axis(ax)
     ax.set_xlabel("parameters of the LLM")

@@ -25,6 +25,7 @@ from speechllm_bench.tasks.metric import TOKENS
 
 _SHOWN = ("f1", "tokens", "trace_tokens", "obedience", "trace_wer", "faithfulness", "grounding", "malformed")
 COLUMNS = {name: METRICS[name].heading for name in _SHOWN}
+BESIDE = {"tokens": 0.03, "f1": 0.06}  # shares of the axes: points that are closer stand side by side
 LEAST = 0.05  # a share is shown only if this share of answers counts for it
 CAPTION = (
     "Tokens are those generated. A trace's length, transcript and reasons are of the answers that have a "
@@ -149,15 +150,22 @@ def cost_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
         return None
     figure, (ax,) = figures.panels(1, "column")
     own = looks.of(study)
+    reach = [BESIDE[name] * max(found.value for found in frame[name]) for name in BESIDE]
+    drawn: list[tuple[float, float]] = []
+    label = "tokens generated for an answer"
     for row in frame.to_dict("records"):
         style, f1, tokens = own[row["variant"]], row["f1"], row["tokens"].value
+        while any(abs(tokens - x) < reach[0] and abs(f1.value - y) < reach[1] for x, y in drawn):
+            tokens += reach[0] / 4
+            label = "tokens generated for an answer (equal points stand side by side)"
+        drawn.append((tokens, f1.value))
         ax.plot(tokens, f1.value, color=style.colour, marker=style.marker, ls="", label=style.label)
         bars = [[f1.value - f1.low], [f1.high - f1.value]]
         ax.errorbar(tokens, f1.value, bars, color=style.colour, ls="", lw=1, capsize=2)
     floors.draw(ax, rows)
     ax.set_xlim(0, None)
     ax.set_ylim(0, None)
-    ax.set_xlabel("tokens generated for an answer")
+    ax.set_xlabel(label)
     ax.set_ylabel("F1 (partial match)")
     figures.legend(figure)
     return figure

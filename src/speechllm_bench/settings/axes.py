@@ -18,7 +18,7 @@ from speechllm_bench.settings.strict import Name, Prose, Strict, load_yaml, over
 from speechllm_bench.storage import paths
 
 Colour = Literal["blue", "red", "green", "orange", "sky", "purple", "black", "grey"]
-Marker = Literal["o", "s", "^", "v", "D", "h", "P", "<", ">", "X", "p", "d", "*", "8", "H", "|", "x"]
+Marker = Literal["o", "s", "^", "v", "D", "h", "P", "<", ">", "X", "p", "d", "*", "|", "x"]
 BLOCK = ("name", "label", "set")  # keys of a grid block that are not axes
 ALONE = "variant"  # axis of the variants that a study lists one by one, outside its grid
 
