@@ -23,10 +23,12 @@ def test_a_stage_that_was_trained_twice_is_told_with_where_it_ended(tmp_path):
     first, same = (row(tmp_path, name, ("loss", 0.5), ("f1", 0.25)) for name in ("mlp", "no_audio"))
     assert trained_again([first, same, row(tmp_path, "mlp_long", ("loss", 0.5001), ("f1", 0.25))]) == []
     (said,) = trained_again([first, same, row(tmp_path, "mlp_b_id", ("loss", 0.4), ("f1", 0.3125))])
-    assert said == (
-        "The stage slots was trained 2 times: for mlp, no_audio, and again for mlp_b_id (where they "
-        "ended apart on validation, seed by seed: loss 0.500, f1 0.250 against loss 0.400, f1 0.312)."
-    )
+    assert said.sentence == "The stage slots was trained 2 times."
+    ended = "It ended on validation, seed by seed, at"
+    assert said.trainings == [
+        f"Stage slots, training 1, for mlp, no_audio. {ended}: loss 0.500, f1 0.250.",
+        f"Stage slots, training 2, for mlp_b_id. {ended}: loss 0.400, f1 0.312.",
+    ]
 
 
 def test_variants_that_share_a_stage_are_one_training_of_its_metrics():

@@ -68,11 +68,19 @@ def test_the_table_marks_rows_below_and_the_caption_names_the_floors(rows):
     caption = tables.caption(frame, "T", "mlp", "mini")
     slu = frame.set_index("variant").loc["no_audio", "slu_f1"]
     f1 = frame.set_index("variant")["f1"]
-    assert f"SLU-F1, A-test: no_audio {slu:.3f}" in caption
-    assert f"F1, A-test: whole_transcript {f1['whole_transcript']:.3f}, chance {f1['chance']:.3f}" in caption
-    assert "marks the 2 of 3 rows that are not above the floors" in caption
+    assert f"Floor of SLU-F1 on A-test: no audio {slu:.3f}." in caption
+    assert (
+        f"Floors of F1 on A-test: whole transcript {f1['whole_transcript']:.3f}, chance {f1['chance']:.3f}."
+        in caption
+    )
+    assert "‡ marks the 2 of 3 rows that are not above the floors of F1." in caption
+    one = tables.caption(frame[frame["variant"] != "no_audio"], "T", "mlp", "mini")
+    assert "‡ marks the 1 of 2 rows that is not above" in one
+    assert "‡" not in tables.caption(frame[frame["variant"] == "mlp"], "T", "mlp", "mini")
+    named = floors.called(load_study(paths.EXPERIMENTS / "baselines.yaml"))
+    assert [named[name] for name in ("no_audio", "chance_b_ood")] == ["wrong audio", "chance copier"]
     rows[4] |= {"status": "NOT RUN", "record": None, "score": None}
-    assert "whole_transcript NOT RUN" in tables.caption(
+    assert "whole transcript NOT RUN" in tables.caption(
         measured.study_table(rows, "mlp", {}), "T", "mlp", "mini"
     )
 
@@ -105,6 +113,8 @@ def test_holm_counts_the_claims_that_can_be_tested(rows):
     assert found["p"].isna().tolist() == [False, False, True, True]
     shown = claims.show_verdicts(found)
     assert shown["verdict"].tolist()[2:] == ["not run", "not testable here"]
+    assert claims.caption(found).startswith(claims.CAPTION)
+    assert claims.caption(found[2:3]).startswith(claims.NONE_TESTED)
     assert "†" in shown["difference"][0]  # one seed
 
 

@@ -90,7 +90,7 @@ def test_other_questions_have_columns_of_their_own_and_are_not_compared():
     assert not frame.columns.duplicated().any()
     shown = tables.display(frame.reset_index()).set_index("Variant")
     assert shown.loc["sit_asked_sit", "Accuracy"] == "1.000 [0.978, 1.000]"
-    assert "Accuracy: of answers" in tables.caption(frame, "T", "slots", "mini")
+    assert "Accuracy is the share of answers that equal gold" in tables.caption(frame, "T", "slots", "mini")
     assert measured.main_metric(rows, "sit_asked_sit").value == 1
     assert show.best_run(rows).name == "slots" and show.best_run(rows[1:]).name == "sit_asked_sit"
 

@@ -161,6 +161,22 @@ def test_caption_says_what_the_numbers_rest_on(rows):
     assert tables.SMOKE_MARK not in tables.caption(frame, "Adapter size", "mlp", "mini")
 
 
+def test_a_caption_speaks_of_what_is_in_the_table_alone(rows):
+    told = ("Differences are paired", "p is two-sided", "An asterisk marks", "Reported F1 is the paper's")
+    whole = tables.caption(measured.study_table(rows, "mlp", {"cnn": 0.4}), "T", "mlp", "mini")
+    assert [one in whole for one in told] == [True] * 4
+    alone = tables.caption(measured.study_table(rows[2:4], "mlp", {}), "T", "mlp", "mini")
+    assert [one in alone for one in told] == [False] * 4
+
+
+def test_a_list_stays_below_a_table_whose_columns_are_chosen(rows, tmp_path):
+    frame = measured.study_table(rows, "mlp", {})
+    _, file = tables.write(frame, tmp_path, "adapter_size", "A caption.", ["one thing", "another"])
+    assert file.read_text().endswith("|\n\n- one thing\n- another\n")
+    tables.write_markdown(frame, file, ["f1"])
+    assert file.read_text().endswith("|\n\n- one thing\n- another\n") and "Seconds" not in file.read_text()
+
+
 def test_files_are_the_same_bytes_each_time(rows, tmp_path):
     def written(folder):
         frame = measured.study_table(rows, "mlp", {"cnn": 0.4017})
@@ -227,14 +243,14 @@ def test_the_columns_follow_the_tasks_and_each_variant_its_own_baseline(mixed):
     assert {"WER", "NER F1", "Label-F1", "Difference to baseline", "Reported"} <= set(shown.columns)
     caption = tables.caption(table, "T", "asr or ner", "mini")
     assert "slue-toolkit" in caption and "lower is better" in caption and "partial match" not in caption
-    assert "Reported: the paper's" in caption and "text task" not in caption
+    assert "Reported is the paper's" in caption and "carry sentiment" not in caption
 
 
 def test_the_table_says_that_sentiment_is_a_text_task(mixed):
     mixed.append(of_task("sentiment", "sentiment", enumerate([("neutral", "neutral")] * 20), seed=1))
     frame = measured.study_table(mixed[-1:], "sentiment", {}, ["sentiment"])
     assert frame.loc[0, ["macro_f1", "weighted_f1", "parse_failures"]].tolist() == [1, 1, 0]
-    assert "On synthetic voices sentiment is a text task" in tables.caption(frame, "T", "sentiment", "mini")
+    assert "Only the words carry sentiment" in tables.caption(frame, "T", "sentiment", "mini")
 
 
 def test_a_gain_is_above_0_where_the_better_one_is_better(mixed):

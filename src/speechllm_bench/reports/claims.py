@@ -101,6 +101,7 @@ CAPTION = (
 )
 
 
+NONE_TESTED = "No claim could be tested at this profile."
 CLAIM_COLUMNS = [
     *("claim", "source", "compared", "difference", "low", "high", "p", "se", "seeds", "below", "diverged"),
     "verdict",
@@ -153,6 +154,13 @@ def _judged(line: dict) -> dict:
     numbers = {"difference": found.value, "low": found.low, "high": found.high} if found else {}
     tested = {"se": found.standard_error, "seeds": found.n_seeds} if found else {}
     return numbers | tested | {"below": ", ".join(line["below"]), "verdict": said}
+
+
+def caption(found: pd.DataFrame) -> str:
+    """Return the caption of a table of `verdicts`. It says so where no claim was tested."""
+    if found["difference"].isna().all() and found["diverged"].eq("").all():
+        return f"{NONE_TESTED} What each verdict means: docs/glossary.md."
+    return " ".join([CAPTION, *notes(found)])
 
 
 def notes(found: pd.DataFrame) -> list[str]:

@@ -17,6 +17,7 @@ from speechllm_bench.evaluation import score
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports.stored_runs import comparable, scores_of
 from speechllm_bench.settings.evaluation_config import Evaluation, EvaluationConfig
+from speechllm_bench.settings.experiments import Study
 from speechllm_bench.storage.schema import Interval
 from speechllm_bench.storage.status import Status
 from speechllm_bench.tasks import METRICS, TASKS
@@ -164,25 +165,39 @@ def named(rows: Sequence[Result], variant: str) -> str | None:
     return f"SLU-{shown}" if asked.answerer == "model" else shown
 
 
-def sentence(frame: pd.DataFrame) -> str:
-    """Return the caption's sentence on the floors in a table of `measured.study_table`.
+def called(study: Study) -> dict[str, str]:
+    """Return variant -> what a caption calls it: a floor by who answers, any other variant by its label."""
+    who = {name: study.variant(name).evaluation.answerer for name in study.variants}
+    labels = {name: study.place(name).label for name, answerer in who.items() if answerer == "model"}
+    return {name: answerer.replace("_", " ") for name, answerer in who.items()} | labels
 
-    Empty without floors.
+
+def sentence(frame: pd.DataFrame, called: Mapping[str, str] | None = None) -> str:
+    """Return the caption's sentences on the floors in a table of `measured.study_table`.
+
+    Empty without floors. called: of `called`; None: variants have their names.
     """
     said: dict[str, list[str]] = {}
     for row in frame.to_dict("records") if "floor" in frame else ():
         if pd.notna(row["floor"]):
-            metric = row["floor"].split(",")[0]
+            metric, _, asked = row["floor"].partition(", ")
             value = row.get({"F1": "f1", "SLU-F1": "slu_f1"}.get(metric, metric))
             number = NOT_RUN if value is None or pd.isna(value) else f"{value:.3f}"
-            said.setdefault(row["floor"], []).append(f"{row['variant']} {number}")
+            name = (called or {}).get(row["variant"], row["variant"].replace("_", " "))
+            shown = METRICS[metric].heading if metric in METRICS else metric
+            said.setdefault(f"{shown} on {asked}", []).append(f"{name} {number}")
     if not said:
         return ""
-    floors = "; ".join(f"{what}: {', '.join(values)}" for what, values in said.items())
-    below = frame["above_floors"].eq(False).sum() if "above_floors" in frame else 0
+    found = [
+        f"Floor{'s' if len(values) > 1 else ''} of {what}: {', '.join(values)}."
+        for what, values in said.items()
+    ]
+    marked = {"f1", "above_floors"} <= set(frame)  # the mark stands beside F1 of slots
+    below = frame["above_floors"].eq(False).sum() if marked else 0
     judged = frame["above_floors"].notna().sum() if "above_floors" in frame else 0
-    mark = f" {BELOW} marks the {below} of {judged} rows that are not above the floors of F1."
-    return f"Floors are scores that need no hearing: {floors}.{mark if judged else ''}"
+    rows = f"{'row' if judged == 1 else 'rows'} that {'is' if below == 1 else 'are'}"
+    mark = [f"{BELOW} marks the {below} of {judged} {rows} not above the floors of F1."] if below else []
+    return " ".join(["Floors are scores that need no hearing.", *found, *mark])
 
 
 def above(rows: Sequence[Result], variant: str) -> bool | None:

@@ -18,6 +18,7 @@ from speechllm_bench.stats import with_interval
 from speechllm_bench.tasks import ner
 
 AXES = {"context": "turns of context", "distractors": "distractors"}
+ONE = {"context": "1 turn of context", "distractors": "1 distractor"}
 COLOURS = ("#0072B2", "#D55E00")
 LEVELS = ["variant", *AXES, "wording", "slot_types", "described in training", "f1", "low", "high"]
 
@@ -56,7 +57,7 @@ def levels_figure(rows: Sequence[Result]) -> Figure | None:
         drawn = frame[sizes == sizes.max()]
         for level, points in drawn.sort_values(varied).groupby(held):
             bars = [points["f1"] - points["low"], points["high"] - points["f1"]]
-            line = f"{level:.0f} {AXES[held]}"
+            line = f"{level:.0f} {AXES[held]}" if level != 1 else ONE[held]
             style = {"marker": "o", "ms": 4, "elinewidth": 1, "capsize": 2, "color": colour}
             ax.errorbar(points[varied], points["f1"], bars, label=line, **style)
         _draw_floors(ax, rows, None if varied == "distractors" else set(drawn["distractors"].astype(int)))

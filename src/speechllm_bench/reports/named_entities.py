@@ -23,8 +23,8 @@ RARE = 0.02  # a tag with a smaller share of all gold entities is rare
 
 
 TAGS_CAPTION = (
-    "F1 of named entities by tag, rarest first, with how often gold has each, over the answers of all "
-    "seeds. 0.000: a tag that is never found."
+    "F1 of named entities by tag. The rarest tag comes first. The number in brackets says how often gold has "
+    "the tag. F1 is over the answers of all seeds. A tag with 0.000 is never found."
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -89,8 +90,18 @@ def curves_figure(study: Study, rows: Sequence[studies.Result]) -> Figure | None
     return figure
 
 
-def trained_again(rows: Sequence[Result]) -> list[str]:
-    """Return a sentence for each stage that was trained again for the same seed, with another result.
+class Again(NamedTuple):
+    """A stage that was trained more than once for one seed."""
+
+    sentence: str  # for the caption
+    trainings: list[str]  # for a list below the table: one item per training
+
+
+LISTED = "The list below the table says for which variants, and where each training ended."
+
+
+def trained_again(rows: Sequence[Result]) -> list[Again]:
+    """Return an entry for each stage that was trained again for the same seed, with another result.
 
     Weights of stages are not stored with the records. A later run that finds no weights trains the stage
     again with the same settings. On another machine the result differs slightly, and so do the rows that
@@ -108,17 +119,20 @@ def trained_again(rows: Sequence[Result]) -> list[str]:
             own = tuple(line for line in mine if not any(part in line for part in told_apart))
             trainings = ends.setdefault((stage.name, digest), {})
             trainings.setdefault(own, ([], _last(own)))[0].append(row["variant"])
-    sentences: dict[tuple, list[str]] = {}
+    by_seed: dict[tuple, list[list[str]]] = {}  # stage, variants of each training -> by seed, their ends
     for (name, _), trainings in ends.items():
         if len({end for _, end in trainings.values()}) > 1:
             who = tuple(tuple(variants) for variants, _ in trainings.values())
-            sentences.setdefault((name, who), []).append(" against ".join(x for _, x in trainings.values()))
-    return [
-        f"The stage {name} was trained {len(who)} times: for "
-        f"{', and again for '.join(', '.join(variants) for variants in who)} "
-        f"(where they ended apart on validation, seed by seed: {'; '.join(found)})."
-        for (name, who), found in sentences.items()
-    ]
+            by_seed.setdefault((name, who), []).append([end for _, end in trainings.values()])
+    found = []
+    for (name, who), of_seeds in by_seed.items():
+        items = [
+            f"Stage {name}, training {i + 1}, for {', '.join(variants)}. "
+            f"It ended on validation, seed by seed, at: {'; '.join(ended[i] for ended in of_seeds)}."
+            for i, variants in enumerate(who)
+        ]
+        found.append(Again(f"The stage {name} was trained {len(who)} times.", items))
+    return found
 
 
 def _last(lines: Sequence[str]) -> str:

@@ -32,10 +32,10 @@ its gains are not known to us.
 
 
 GAINS_CAPTION = (
-    "Gains are relative: the paired difference over the score of the setting in `gain over`, above 0 where "
-    "this setting is better. There is no gain over an F1 below 0.05. Trained parameters are of all models "
-    "that answer: three of one task, or one of all tasks. In brackets: 95 % interval by bootstrap over "
-    "speakers and seeds."
+    "A gain is the paired difference to the setting in `gain over`, divided by the score of that setting. It "
+    "is above 0 where the row's setting is better. There is no gain over an F1 below 0.05. Parameters "
+    "are summed over the models that answer: three models of one task, or one model of all tasks. "
+    "In brackets: 95 % interval by bootstrap over speakers and seeds."
 )
 
 

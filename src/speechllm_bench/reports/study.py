@@ -19,6 +19,7 @@ from speechllm_bench.reports import (
     cells,
     claims,
     figures,
+    floors,
     measured,
     page,
     progress,
@@ -56,12 +57,15 @@ def _write(name: str, profile: str, rows: Sequence[Result], draw: bool) -> list[
     study, _ = studies.load(name, profile)
     frame = table(study, rows)
     folder = paths.results(profile)
-    caption = tables.caption(frame, study.title, " or ".join(study.baselines), profile)
-    notes = [*progress.trained_again(rows), *tables.not_testable(rows)]
-    written = tables.write(frame, folder / "tables", name, " ".join([caption, *notes]))
+    caption = tables.caption(frame, study.title, " or ".join(study.baselines), profile, floors.called(study))
+    again = progress.trained_again(rows)
+    notes = [*(one.sentence for one in again), *([progress.LISTED] if again else [])]
+    notes += tables.not_testable(rows)
+    listed = [item for one in again for item in one.trainings]
+    written = tables.write(frame, folder / "tables", name, " ".join([caption, *notes]), listed)
     further, found = _further(study, rows), claims.verdicts(study, rows)
     kept = cells.of_study(study, rows, frame, found, {end: shown for end, (shown, _) in further.items()})
-    further["claims"] = claims.show_verdicts(found), " ".join([claims.CAPTION, *claims.notes(found)])
+    further["claims"] = claims.show_verdicts(found), claims.caption(found)
     heading = tables.heading(frame, study.title, profile, power=False)
     written += [
         _write_text_table(shown, name, ending, profile, f"{heading} {caption}")

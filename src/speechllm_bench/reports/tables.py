@@ -6,7 +6,7 @@ records give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -103,7 +103,7 @@ def how(frame: pd.DataFrame) -> list[str]:
     metrics.
     """
     versions = frame["partial_match_version"].dropna().unique() if "f1" in frame else []
-    slots = [f"P, R, F1: partial match, version {version}, this suite's own." for version in versions]
+    slots = [f"P, R and F1 use partial match, version {v}, which is this suite's own." for v in versions]
     shown = [task.how for task in TASKS.values() if task.main.name in frame]
     return slots + list(filter(None, [*shown, *(m.how for m in METRICS.values() if m.name in frame)]))
 
@@ -121,24 +121,40 @@ def smoke_mark(profile: str) -> str | None:
 NOT_RUN = Status.MISSING.shown
 
 
-def caption(frame: pd.DataFrame, title: str, baseline: str, profile: str) -> str:
-    """Return the caption: what the table shows, and its questions, speakers and seeds (protocol, rule 13)."""
-    reported = headings(frame)["reported"]
+def caption(
+    frame: pd.DataFrame, title: str, baseline: str, profile: str, called: Mapping[str, str] | None = None
+) -> str:
+    """Return the caption: what the table shows, and its questions, speakers and seeds (protocol, rule 13).
+
+    It speaks of what is in the table alone. called: what floors are called, as `floors.called` has it.
+    """
+    reported = f"{headings(frame)['reported']} is the paper's, at the paper's scale and on its own data."
+    of_paper = [reported] if frame["reported"].notna().any() else []
     if frame["n"].isna().all():
-        return f"{title}, profile {profile}: nothing has been scored. {reported}: the paper's, at its scale."
+        return " ".join([f"{title}, profile {profile}: nothing has been scored.", *of_paper])
     parts = [
         *filter(None, [smoke_mark(profile)]),
         heading(frame, title, profile),
         *how(frame),
         "In brackets: 95 % interval by bootstrap over speakers, with the variance between seeds.",
         *one_seed(frame),
-        f"Differences are paired, over shared seeds, to {baseline}. p is two-sided, after Holm's correction",
-        "over the table's differences.",
-        f"An asterisk marks differences of at least {LEAST_DIFFERENCE} with p below {ALPHA}.",
-        *([said] if (said := floors.sentence(frame)) else []),
-        f"{reported}: the paper's, at the paper's scale and on its own data.",
+        *_of_differences(frame, baseline),
+        floors.sentence(frame, called),
+        *of_paper,
     ]
-    return " ".join(parts)
+    return " ".join(filter(None, parts))
+
+
+def _of_differences(frame: pd.DataFrame, baseline: str) -> list[str]:
+    """Return the sentences on differences to the baseline, where a table has any."""
+    said = []
+    if frame["difference"].notna().any():
+        said.append(f"Differences are paired, over shared seeds, to {baseline}.")
+    if frame["difference_p"].notna().any():
+        said.append("p is two-sided, after Holm's correction over the table's differences.")
+    if frame["differs"].eq(True).any():
+        said.append(f"An asterisk marks differences of at least {LEAST_DIFFERENCE} with p below {ALPHA}.")
+    return said
 
 
 def heading(frame: pd.DataFrame, title: str, profile: str, power: bool = True) -> str:
@@ -154,11 +170,16 @@ def heading(frame: pd.DataFrame, title: str, profile: str, power: bool = True) -
     return " ".join(parts)
 
 
-def write(frame: pd.DataFrame, folder: Path, study: str, caption: str) -> list[Path]:
-    """Write <study>.csv and .md into `folder`, and return their paths. `page` writes the .tex."""
+def write(
+    frame: pd.DataFrame, folder: Path, study: str, caption: str, below: Sequence[str] = ()
+) -> list[Path]:
+    """Write <study>.csv and .md into `folder`, and return their paths. `page` writes the .tex.
+
+    below: a list under the table in Markdown.
+    """
     texts = {
         "csv": frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
-        "md": _markdown(caption, display(frame)),
+        "md": _markdown(caption, display(frame), below),
     }
     for ending, text in texts.items():
         write_text(folder / f"{study}.{ending}", text)
@@ -167,13 +188,16 @@ def write(frame: pd.DataFrame, folder: Path, study: str, caption: str) -> list[P
 
 def write_markdown(frame: pd.DataFrame, file: Path, chosen: Sequence[str]) -> Path:
     """Rewrite an existing Markdown table with these columns and its old caption. Return its path."""
-    caption = file.read_text("utf-8").split("\n\n")[0]
-    write_text(file, _markdown(caption, display(frame, chosen)))
+    caption, _, *below = file.read_text("utf-8").rstrip("\n").split("\n\n")
+    items = [line.removeprefix("- ") for line in "".join(below).splitlines()]
+    write_text(file, _markdown(caption, display(frame, chosen), items))
     return file
 
 
-def _markdown(caption: str, shown: pd.DataFrame) -> str:
-    text = f"{caption}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n"
+def _markdown(caption: str, shown: pd.DataFrame, below: Sequence[str] = ()) -> str:
+    listed = "".join(f"- {item}\n" for item in below)
+    table = shown.to_markdown(index=False, disable_numparse=True)
+    text = "\n".join([f"{caption}\n\n{table}\n", *([listed] if below else [])])
     return text.replace("<", "&lt;")
 
 

@@ -74,8 +74,8 @@ TASKS = (
         METRICS,
         main=MACRO_F1,
         gold=("sentiment",),
-        how="Macro and weighted F1: of three sentiments. On synthetic voices sentiment is a text task: "
-        "it is in the words, and no voice sounds of it.",
+        how="Macro and weighted F1 are of three sentiments. "
+        "Only the words carry sentiment; the synthetic voices do not.",
         answerers=("majority",),
     ),
 )

@@ -154,6 +154,6 @@ TASKS = (
         metrics=(ACCURACY,),
         main=ACCURACY,
         gold=GOLD,
-        how="Accuracy: of answers to questions on the turn, the gold words but for case and spaces.",
+        how="Accuracy is the share of answers that equal gold, ignoring case and spaces.",
     ),
 )

@@ -106,9 +106,10 @@ def caption(frame: pd.DataFrame) -> str:
     asked = frame[frame["skill"] != "perplexity"]
     before, after = (", ".join(map(str, sorted(asked[n].unique()))) for n in ("n_before", "n_after"))
     return (
-        "Share of exact answers to held-out questions that are no slots, and perplexity a token of plain "
-        f"text: before → after an LLM was tuned on slots, in one training a variant. {before} questions of "
-        f"each skill before, {after} after. In brackets: 95 % interval over the questions."
+        "Skills are shares of exact answers to held-out questions that ask for no slots. Perplexity is per "
+        "token of plain text. A cell shows before → after an LLM was tuned on slots, in one training per "
+        f"variant. Each skill has {before} questions before and {after} after. "
+        "In brackets: 95 % interval over the questions."
     )
 
 
