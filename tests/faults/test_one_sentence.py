@@ -75,6 +75,12 @@ def test_a_mistake_of_ours_is_no_want_of_the_machine(home):
     assert trouble.sentence(RuntimeError("sizes differ")) is None
 
 
+def test_too_little_memory_is_told_though_a_library_hides_it():
+    hidden = OSError("Could not find/load shared object file 'libx.so'")
+    hidden.__context__ = OSError("libx.so: failed to map segment from shared object")
+    assert "memory is short (libx.so: failed to map segment" in (trouble.sentence(hidden) or "")
+
+
 def no_home(monkeypatch):
     def unknown(*_):
         raise KeyError("uid not found")

@@ -24,6 +24,9 @@ def sentence(error: Exception) -> str | None:
         return f"no space left on the disk ({where}); make room and start again, finished runs stay"
     if number in (errno.EACCES, errno.EPERM, errno.EROFS) and file:
         return _forbidden(Path(str(file)))
+    # Some libraries hide the loader's error behind one of their own.
+    if error.__context__ and NO_MEMORY.search(str(error.__context__)):
+        return sentence(MemoryError(str(error.__context__)))
     if isinstance(error, MemoryError) or number == errno.ENOMEM or NO_MEMORY.search(str(error)):
         told = " ".join(str(error).split())[:200] or type(error).__name__
         return (
