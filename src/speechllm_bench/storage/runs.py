@@ -221,9 +221,12 @@ def _revision() -> dict:
     }
 
 
+OTHER_REPOSITORY = {"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"}
+"""Variables, set in git hooks for example, with which git would answer for another repository."""
+
+
 def _git(*arguments: str) -> str | None:
-    # GIT_DIR, which a git hook sets, would name another repository.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    env = {name: value for name, value in os.environ.items() if name not in OTHER_REPOSITORY}
     how: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "timeout": 10}
     try:
         answer = subprocess.run(["git", *arguments], cwd=paths.PROJECT, env=env, **how)
