@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
 from speechllm_bench import exploring
+from speechllm_bench.commands import asking
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.exploring import Explorer
@@ -132,6 +134,41 @@ def test_the_baseline_is_the_studys_first_on_the_test_set(mini: Path):
     explorer = Explorer("baselines", "mini")
     explorer.test_set.value = next(label for label in explorer.test_set.options if label.startswith("B-OOD"))
     assert explorer.first.value == "speechllm_b_ood"
+
+
+def test_what_takes_long_is_told_while_it_lasts(mini: Path, monkeypatch: pytest.MonkeyPatch):
+    explorer = Explorer("sense_pooling", "mini")
+    told = []
+
+    def heard(run, turn, speaks):
+        told.append(explorer.sound_said.value)
+        speaks()
+        told.append(explorer.sound_said.value)
+        return b"RIFF"
+
+    monkeypatch.setattr(exploring, "heard", heard)
+    explorer.hear.click()
+    assert told == ["<p>The turn is being loaded …</p>", "<p>The turn is being spoken …</p>"]
+    assert explorer.sound_said.value == "" and len(explorer.sound.children) == 1
+    monkeypatch.setattr(exploring, "Comparing", lambda *_: told.append(explorer.said.value) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        explorer._load()
+    assert told[-1] == "<p>Loading …</p>"
+
+
+def test_an_answer_says_who_heard_it(mini: Path, monkeypatch: pytest.MonkeyPatch):
+    answer = asking.Answer("sense_pooling first", "[]", [], "good morning", 0.1, 1.0)
+    encoder = SimpleNamespace(path="zoo/whisper-nano")
+    model = SimpleNamespace(config=SimpleNamespace(encoder=encoder), ask=lambda *_, **__: answer)
+    loaded = []
+    monkeypatch.setattr(asking, "load", lambda *given: loaded.append(given) or model)
+    explorer = Explorer("sense_pooling", "mini")
+    explorer.ask.click()
+    assert not loaded and "ame or upload a recording" in explorer.answer.value
+    (mini / "call.wav").touch()
+    explorer.file.value = "call.wav"
+    explorer.ask.click()
+    assert "heard by whisper-nano" in explorer.answer.value and "good morning" in explorer.answer.value
 
 
 def test_a_file_that_is_named_or_uploaded_is_asked_about(mini: Path):

@@ -134,6 +134,9 @@ def _addresses(browser: Browser, page: Path) -> None:
     browser.evaluate(f"{told}.click()")
     assert "@misc{speechllm_bench," in browser.until("document.querySelector('dialog pre')?.textContent")
     browser.press("Escape")
+    data = {"baselines": ["a", "b"], "systems": {"c": {"floor": False}, "b": {"floor": False}}}
+    assert browser.evaluate(f"Bench.base({json.dumps(data)}, ['c', 'b'])") == "b"
+    assert browser.evaluate(f"Bench.base({json.dumps(data)}, ['c'])") == "c"
     chosen = "document.getElementById('pick').selectedOptions[0].text"
     for wrong, study in {"#/study/mini/nothing": 0, "#/nothing": 0, f"{STUDY}/nothing": 1}.items():
         browser.go(page, wrong)
