@@ -303,7 +303,7 @@ def test_a_bar_that_is_missing_says_why_and_a_single_bar_stays_narrow():
     assert [(text.get_text(), round(text.xy[0], 2)) for text in ax.texts] == [("NOT RUN", 1.15)]
     bars.grouped_bars(pd.DataFrame(rows[:1]), {"set": ["A"], "system": ["one"]}, alone, own)
     (bar,) = alone.patches
-    assert bar.get_width() < bars.WIDEST and bar.get_x() + bar.get_width() / 2 == pytest.approx(0)
+    assert bar.get_width() < bars.WIDEST / 2 and bar.get_x() + bar.get_width() / 2 == pytest.approx(0)
 
 
 def test_a_panel_for_each_test_set_with_floors_of_its_own():
@@ -334,6 +334,23 @@ def test_stages_of_one_name_are_named_once_and_the_highest_marker_is_whole(curve
     assert [text.get_text() for text in ax.texts] == ["more"]
     assert ax.texts[0].get_bbox_patch().get_facecolor()[:3] == (1, 1, 1)
     assert ax.get_ylim() == (0, pytest.approx(1.05 * 1.3))
+    _, (of_loss,) = figures.panels()
+    figures.learning_curves(both, of_loss)
+    assert of_loss.get_ylim()[1] == pytest.approx(1.05 * 1.3)
+
+
+def test_a_name_stands_on_the_side_of_its_rule_that_has_room(curves):
+    later = [curves.assign(stage=f"{name}", examples=curves["examples"] / 10 + at)
+             for name, at in (("transcription", 300), ("slots", 340))]  # fmt: skip
+    _, (ax,) = figures.panels()
+    figures.learning_curves(pd.concat([curves, *later]), ax)
+    assert {text.get_text(): text.get_ha() for text in ax.texts} == {
+        "transcription": "right",
+        "slots": "right",
+    }
+    _, (ax,) = figures.panels()
+    figures.learning_curves(pd.concat([curves, *(frame.replace("slots", "a") for frame in later)]), ax)
+    assert {text.get_text(): text.get_ha() for text in ax.texts} == {"transcription": "right", "a": "left"}
 
 
 def test_markers_that_look_alike_are_not_allowed():

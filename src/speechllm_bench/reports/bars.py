@@ -33,7 +33,7 @@ def grouped_bars(
     there: the groups and bars that the study has. None: all.
     """
     (group, groups), (bar, bars) = by.items()
-    width = min(0.8 / len(bars), WIDEST)
+    width = min(0.8 / len(bars), WIDEST if frame[group].nunique() > 1 else WIDEST / 2)
     times: Counter[str] = Counter()
     for i, name in enumerate(bars):
         drawn, style = frame[frame[bar] == name], looks[name]

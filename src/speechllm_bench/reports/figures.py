@@ -39,6 +39,7 @@ LINES_A_PANEL = 6
 LEGEND_SHARE = 1 / 3
 """Largest share of a figure's height that the legend may take."""
 
+LETTER = 0.025  # of a panel's width, at most: a letter of a stage's name
 BEHIND_TEXT = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 """A box that keeps a name legible over lines."""
 
@@ -165,7 +166,8 @@ def learning_curves(
         ax.axvline(start, color="0.6", lw=0.7, ls=":")
         if name in named:
             continue
-        side = "right" if start > ax.get_xlim()[1] / 2 else "left"  # keeps the text inside the axes
+        has_room = 1 - start / ax.get_xlim()[1] > 0.03 + LETTER * len(name)
+        side = "left" if has_room else "right"  # keeps the text inside the axes
         at = {
             "transform": ax.get_xaxis_transform(),
             "ha": side,
@@ -183,6 +185,8 @@ def learning_curves(
     if metric in MAIN_METRICS:
         top = chosen["value"].max() if len(chosen) else 0
         ax.set_ylim(0, 1.05 * top if top > 0 else 1)  # so that the highest marker is whole
+    elif metric == "loss" and len(chosen):
+        ax.set_ylim(top=1.05 * chosen["value"].max())
     ax.xaxis.set_major_formatter(FuncFormatter(_count))
     return ax
 
