@@ -341,15 +341,15 @@ def test_stages_of_one_name_are_named_once_and_the_highest_marker_is_whole(curve
 
 def test_a_name_stands_on_the_side_of_its_rule_that_has_room(curves):
     later = [curves.assign(stage=f"{name}", examples=curves["examples"] / 10 + at)
-             for name, at in (("transcription", 300), ("slots", 340))]  # fmt: skip
+             for name, at in (("transcription", 300), ("entity", 340))]  # fmt: skip
     _, (ax,) = figures.panels()
     figures.learning_curves(pd.concat([curves, *later]), ax)
     assert {text.get_text(): text.get_ha() for text in ax.texts} == {
         "transcription": "right",
-        "slots": "right",
+        "entity": "right",
     }
     _, (ax,) = figures.panels()
-    figures.learning_curves(pd.concat([curves, *(frame.replace("slots", "a") for frame in later)]), ax)
+    figures.learning_curves(pd.concat([curves, *(frame.replace("entity", "a") for frame in later)]), ax)
     assert {text.get_text(): text.get_ha() for text in ax.texts} == {"transcription": "right", "a": "left"}
 
 
