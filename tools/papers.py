@@ -83,13 +83,15 @@ def _link(study: Study, up: str = "") -> str:
 
 
 def _figure(study: str, up: str = "") -> str:
-    """Return a link to one figure. It shows learning curves only if the study has no other figure."""
+    """Return a link to one figure: one of the study's own, else F1 against parameters, else learning curves."""
     others = [name for name in catalogue.study_files() if name.startswith(f"{study}_")]
     for profile in PROFILES:
         files = sorted((PROJECT / "results" / profile / "figures").glob(f"{study}_*.png"))
         own = [file for file in files if not file.stem.startswith(tuple(f"{name}_" for name in others))]
         if own:
-            file = min(own, key=lambda f: (f.stem.endswith("_curves"), f.name))
+            file = min(
+                own, key=lambda f: (f.stem.endswith("_curves"), f.stem.endswith("_parameters"), f.name)
+            )
             what = file.stem.removeprefix(f"{study}_").replace("_", " ")
             return f"[{what}, {profile}]({up}{file.relative_to(PROJECT).as_posix()})"
     return "NOT RUN"
