@@ -83,7 +83,7 @@ def _link(study: Study, up: str = "") -> str:
 
 
 def _figure(study: str, up: str = "") -> str:
-    """Return a link to one figure: one of the study's own, else F1 against parameters, else learning curves."""
+    """Return a link to a figure of the study: its own, else F1 against parameters, else curves."""
     others = [name for name in catalogue.study_files() if name.startswith(f"{study}_")]
     for profile in PROFILES:
         files = sorted((PROJECT / "results" / profile / "figures").glob(f"{study}_*.png"))
