@@ -216,7 +216,7 @@ def test_what_tuning_leaves_of_other_skills_is_read_from_the_stages_weights(
     }
     left = retention.read(run_config.llm)  # as a card reads it
     assert left.to_dict("records") == frame.to_dict("records")
-    assert "300 questions of each skill before, 20 after" in retention.caption(left)
+    assert "Each skill has 300 questions before and 20 after." in retention.caption(left)
     assert retention.read("zoo/another").empty
 
 
