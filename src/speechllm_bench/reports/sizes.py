@@ -79,7 +79,7 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
     ax.set_ylabel(figures.METRIC_LABELS[metric])
     figures.parameters_axis(ax)
     if max(drawn.values(), default=1) > 1:
-        ax.set_xlabel("trained parameters\n(variants of one size stand side by side)")
+        ax.set_xlabel("trained parameters\n(variants of one size\nstand side by side)")
     return ax
 
 
