@@ -78,11 +78,11 @@ def run(chosen: argparse.Namespace) -> None:
     from speechllm_bench.running import runner, single
     from speechllm_bench.settings.config import RunConfig, from_stored
 
-    _leave_out([chosen.study], chosen)
-    if chosen.config:  # written by a plan, which has resolved it
+    if chosen.config:  # written by a plan, which has resolved it and left out what cannot be read
         config = from_stored(RunConfig, runs.read_json(chosen.config))
         run = studies.resolved(chosen.study, chosen.variant, chosen.seed, chosen.profile, config)
     else:
+        _leave_out([chosen.study], chosen)
         run = studies.run(chosen.study, chosen.variant, chosen.seed, chosen.profile)
     _set_threads(chosen.threads or runner.cores())
     print(single.execute(run, chosen.unless_busy))
