@@ -2,49 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 
 import pandas as pd
-import pytest
 
 from speechllm_bench.reports import claims, figures, progress
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.settings.reported import ClaimConfig
 from speechllm_bench.storage.schema import CURVE_COLUMNS
-
-
-@pytest.fixture
-def curve():
-    """Two variants, two seeds; `late` reaches 0.4 with one seed alone."""
-    lines = [
-        ("early", 0, 100, 0.2), ("early", 0, 200, 0.5), ("early", 0, 300, 0.4),
-        ("early", 1, 100, 0.4), ("early", 1, 200, 0.3), ("early", 1, 300, 0.6),
-        ("late", 0, 100, 0.0), ("late", 0, 200, 0.1), ("late", 0, 300, 0.3),
-        ("late", 1, 100, 0.1), ("late", 1, 200, 0.2), ("late", 1, 300, 0.4),
-    ]  # fmt: skip
-    frame = pd.DataFrame(lines, columns=["variant", "seed", "examples", "value"])
-    return frame.assign(stage="slots", step=frame["examples"], split="validation", metric="f1")
-
-
-def test_examples_to_reach_takes_the_first_point_at_the_level(curve):
-    found = progress.examples_to_reach(curve, 0.4)
-    assert list(found.index) == ["early", "late"]
-    assert found.loc["early"].tolist() == [200, 100]
-    assert math.isnan(found.loc["late", 0]) and found.loc["late", 1] == 300
-
-
-def test_other_metrics_and_splits_do_not_count(curve):
-    loss = curve.assign(metric="loss", value=9.0)
-    train = curve.assign(split="train", value=9.0)
-    mixed = pd.concat([loss, train, curve])
-    reached = progress.examples_to_reach
-    pd.testing.assert_frame_equal(reached(mixed, 0.4), reached(curve, 0.4))
-
-
-def test_last_f1_is_the_mean_over_seeds_of_the_last_point(curve):
-    assert progress.last_f1(curve, "early") == pytest.approx(0.5)
-    assert math.isnan(progress.last_f1(curve, "neither"))
 
 
 def run(variant: str, seed: int, status: str) -> dict:
@@ -83,8 +48,10 @@ def test_divergence_beside_a_variant_that_was_not_run_is_no_verdict():
     assert (judged(rows)["verdict"], judged(rows)["diverged"]) == ("not run", "")
 
 
-def test_of_too_many_curves_the_telling_ones_are_drawn(tmp_path, curve):
-    one = curve[(curve["variant"] == "early") & (curve["seed"] == 0)]
+def test_of_too_many_curves_the_telling_ones_are_drawn(tmp_path):
+    points = [(100, 0.2), (200, 0.5), (300, 0.4)]
+    one = pd.DataFrame(points, columns=["examples", "value"])
+    one = one.assign(stage="slots", step=one["examples"], split="validation", metric="f1")
     rows = []
     for i in range(figures.MOST_LINES + 1):
         folder = tmp_path / str(i)

@@ -206,7 +206,7 @@ def systems(rows: Sequence[Result]) -> pd.DataFrame:
     rows: from `studies.records`. Systems that were evaluated on A alone are left out.
     """
     lines = []
-    for system, sets in _by_system(rows).items():
+    for system, sets in by_system(rows).items():
         for called in SETS:
             if scores := [row["score"] for row in sets.get(called, ()) if row["score"]]:
                 f1 = score.interval(scores, "f1")
@@ -214,8 +214,8 @@ def systems(rows: Sequence[Result]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["system", "set", "f1", "low", "high"])
 
 
-def _by_system(rows: Sequence[Result]) -> dict[str, dict[str, list[Result]]]:
-    """Return system -> test set -> rows, for the systems that are evaluated on A and on B-OOD."""
+def by_system(rows: Sequence[Result]) -> dict[str, dict[str, list[Result]]]:
+    """Return system -> test set -> its rows, for the systems that are evaluated on A and on B-OOD."""
     found: dict[tuple, dict[str, list[Result]]] = {}
     for row in rows:
         rest = tuple(sorted((axis, key) for axis, key in row["axes"].items() if axis != AXIS))
@@ -223,18 +223,6 @@ def _by_system(rows: Sequence[Result]) -> dict[str, dict[str, list[Result]]]:
     named = {sets["A"][0]["variant"]: sets for sets in found.values() if {"A", "B-OOD"} <= sets.keys()}
     order = [row["variant"] for row in rows]
     return dict(sorted(named.items(), key=lambda one: order.index(one[0])))
-
-
-def losses(rows: Sequence[Result]) -> pd.DataFrame:
-    """Return one row per system: F1 on each test set, and the relative loss from A to B-ID and to B-OOD.
-
-    2510.15851 reports a loss of 40 to 60 % on unseen slot types for every system.
-    """
-    wide = systems(rows).pivot(index="system", columns="set", values="f1")
-    wide = wide.reindex(columns=list(SETS)).reindex(systems(rows)["system"].unique())
-    for called in ("B-ID", "B-OOD"):
-        wide[f"lost on {called}"] = 1 - wide[called] / wide["A"]
-    return wide.reset_index()
 
 
 def systems_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
@@ -249,7 +237,7 @@ def systems_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
         return None
     by = {"set": list(SETS), "system": list(frame["system"].unique())}
     own = looks.of(study)
-    there = [(called, name) for name, sets in _by_system(rows).items() for called in sets]
+    there = [(called, name) for name, sets in by_system(rows).items() for called in sets]
     return bars.figure_of(frame, by, own, lambda ax: floors.draw(ax, rows, list(ASKED.values())), there)
 
 
@@ -261,10 +249,10 @@ def parts(
     For `words of the value` the metric is recall. Systems without a score are left out.
     """
     found: Parts = {}
-    by_system = _by_system(rows)
+    sets = by_system(rows)
     for called in SETS:
         for name in names:
-            scored = [row for row in by_system.get(name, {}).get(called, ()) if row["score"]]
+            scored = [row for row in sets.get(name, {}).get(called, ()) if row["score"]]
             if not scored:
                 continue
             runs, version = [row["run"] for row in scored], versions.shown_in(scored[0]["score"])

@@ -87,12 +87,13 @@ def of_further(study: Study, rows: Sequence[Result], ending: str, shown: pd.Data
     as `traces:hybrid_think`.
     """
     labels = _labels(shown)
+    rests_on = shown.attrs.get("rests_on", {})  # where a row is made of more variants than the one it names
     found: dict[str, Row] = {}
     for line in shown.astype(str).to_dict("records"):
         words = [line[label] for label in labels]
         variant = words[0] if words and words[0] in study.variants else None
         name = ":".join([ending, *(word if word == variant else slug(word) for word in words)])
-        about = _about(rows, [variant] if variant else study.variants)
+        about = _about(rows, rests_on.get(variant, [variant]) if variant else study.variants)
         key = f"{study.study}/{name}/{test_set(study, variant) if variant else 'all'}"
         read = {slug(column): _read(line[column]) for column in shown if column not in labels}
         cells = {column: cell for column, cell in read.items() if cell is not None}

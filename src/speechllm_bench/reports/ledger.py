@@ -16,11 +16,12 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib import figure as mpl_figure
-from pydantic import Field, model_validator
 
 from speechllm_bench.reports import figures, tables
+from speechllm_bench.reports.claims import BELOW_FLOOR
 from speechllm_bench.settings.overrides import base_profile
-from speechllm_bench.settings.strict import Name, Prose, Strict, load_yaml, refuse_repeated
+from speechllm_bench.settings.reported import Entry, Ledger, ReportedClaim, ReportedFigure
+from speechllm_bench.settings.strict import load_yaml
 from speechllm_bench.storage import numbers, paths, runs
 from speechllm_bench.storage.numbers import Cell, Row
 
@@ -51,49 +52,6 @@ table { border-collapse: collapse; display: block; overflow-x: auto; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid #8886; text-align: left; vertical-align: top; }
 </style>
 <h1>Claims</h1>"""
-
-
-class Entry(Strict):
-    """Fields that figures and claims have in common."""
-
-    id: Name
-    paper: str
-    where: Prose | None = None  # table or section; None where our summary of the paper does not say
-    condition: Prose | None = None
-
-
-class ReportedFigure(Entry):
-    """A number, or a range of numbers, that a paper reports in one table cell."""
-
-    cell: Prose
-    value: float
-    to: float | None = None
-    measured: list[str]  # keys of numbers.json with their column, closest to the paper's first
-
-
-class ReportedClaim(Entry):
-    """A statement of a paper, and the studies' claims that test it, as study/better-worse."""
-
-    claim: Prose
-    tested: list[str]
-
-
-class Ledger(Strict):
-    """The content of `experiments/papers/claims.yaml`."""
-
-    papers: dict[str, Prose] = Field(min_length=1)  # paper -> its topic
-    figures: list[ReportedFigure]
-    claims: list[ReportedClaim]
-
-    @model_validator(mode="after")
-    def _named(self) -> Ledger:
-        entries = [*self.figures, *self.claims]
-        refuse_repeated([entry.id for entry in entries])
-        if unknown := sorted({entry.paper for entry in entries} - self.papers.keys()):
-            raise ValueError(
-                f"an entry names paper {unknown[0]}, which is not among papers: {', '.join(self.papers)}"
-            )
-        return self
 
 
 def file() -> Path:
@@ -141,9 +99,9 @@ def judged(ledger: Ledger, found: Mapping[str, Mapping[str, Row]]) -> pd.DataFra
             ]
         for claim in ledger.claims:
             about = _about(claim, claim.claim, profile)
-            lines += [about | _tested(key, profile, rows) for key in claim.tested] or [
-                about | {"verdict": NOT_TESTED}
-            ]
+            judged = [_tested(key, profile, rows) for key in claim.tested]
+            judged += [_in_range(claim.within, key, profile, rows) for key in claim.measured if claim.within]
+            lines += [about | one for one in judged] or [about | {"verdict": NOT_TESTED}]
     return pd.DataFrame(lines, columns=COLUMNS).astype(dict.fromkeys(_NUMBERS, float))
 
 
@@ -205,6 +163,29 @@ def _measured(figure: ReportedFigure, key: str, profile: str, rows: Mapping[str,
         raise ValueError(f"{key} is not a number")
     side = "above" if low > to else "below" if high < figure.value else "as reported"
     return about | {"verdict": side}
+
+
+def _in_range(within: Sequence[float], key: str, profile: str, rows: Mapping[str, Row]) -> dict[str, Any]:
+    """Judge the claim that a number lies within a range, by the number's whole interval.
+
+    Not testable where its row says that the system does not clear its floors. As everywhere, a full verdict
+    needs more than one seed (rule 14).
+    """
+    row_key, _, column = key.rpartition("/")
+    row = rows.get(row_key)
+    cell = row.cells.get(column) if row else None
+    if row is None or cell is None or cell.low is None or cell.high is None:
+        return {"number": f"{profile}/{key}" if profile else None, "verdict": "not run"}
+    about = {"number": f"{profile}/{key}", **_interval(cell)}
+    above = row.cells.get("above_floors")
+    if above and above.shown == "no":
+        return about | {"verdict": BELOW_FLOOR}
+    several = len(row.seeds) > 1
+    if within[0] <= cell.low and cell.high <= within[1]:
+        return about | {"verdict": "agrees" if several else "weak support"}
+    if cell.high < within[0] or cell.low > within[1]:
+        return about | {"verdict": "disagrees" if several else "weak contradiction"}
+    return about | {"verdict": "inconclusive"}
 
 
 def _tested(key: str, profile: str, rows: Mapping[str, Row]) -> dict:

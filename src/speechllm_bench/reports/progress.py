@@ -37,29 +37,6 @@ def curves(rows: Sequence[studies.Result]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else empty
 
 
-def examples_to_reach(curve: pd.DataFrame, level: float) -> pd.DataFrame:
-    """Return the number of examples, over all stages, after which each run's validation
-    F1 first reached `level`.
-
-    One row per variant, one column per seed; NaN where the level was never reached.
-    """
-    f1 = curve[(curve["metric"] == "f1") & (curve["split"] == "validation")]
-    found = f1.groupby(["variant", "seed"], sort=False)[["examples", "value"]].apply(
-        lambda points: points.loc[points["value"] >= level, "examples"].min()
-    )
-    return found.unstack("seed").reindex(f1["variant"].unique())
-
-
-def last_f1(curve: pd.DataFrame, variant: str) -> float:
-    """Return a variant's validation F1 at the end of training, as the mean over seeds.
-
-    NaN without a curve.
-    """
-    chosen = curve[(curve["metric"] == "f1") & (curve["split"] == "validation")]
-    chosen = chosen[chosen["variant"] == variant]
-    return chosen.groupby("seed").last()["value"].mean()
-
-
 def curves_figure(study: Study, rows: Sequence[studies.Result]) -> Figure | None:
     """Draw validation loss and the decoded tasks' metrics over examples seen. None without a curve.
 

@@ -33,6 +33,8 @@ EXTRAS = {  # in the order of the summary
     "alignment": Extra("table", "alignment", "progress.alignment", "progress.ALIGNMENT_CAPTION"),
     "seconds": Extra("figure", "curves over core-seconds", "progress.seconds_figure"),
     "changes": Extra("table", "changes", "sizes.changes_table", "sizes.CHANGES_CAPTION"),
+    "losses": Extra("table", "F1 lost on other test sets", "losses.table", "losses.CAPTION"),
+    "convergence": Extra("table", "convergence", "convergence.table", "convergence.CAPTION"),
     "retention": Extra("table", "skills left", None),
     "slue": Extra("table", "SLUE score", "sense.slue_scores", "sense.SLUE_CAPTION"),
     "gains": Extra("table", "relative gains", "sense.gains", "sense.GAINS_CAPTION"),

@@ -1,12 +1,12 @@
-"""Figures and claims of a paper, as a study's YAML states them with a source. None is a result of ours."""
+"""Figures and claims of papers, as a study's YAML and the ledger state them. None is a result of ours."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from speechllm_bench.settings.strict import Prose, Strict
+from speechllm_bench.settings.strict import Name, Prose, Strict, refuse_repeated
 from speechllm_bench.tasks import METRICS
 
 if TYPE_CHECKING:  # a type checker cannot compute the names from the registry of tasks
@@ -41,3 +41,58 @@ class ClaimConfig(Strict):
     def compared(self) -> str:
         first = f"{self.better} − {self.worse}"
         return f"({first}) − ({self.beyond[0]} − {self.beyond[1]})" if self.beyond else first
+
+
+class Entry(Strict):
+    """Fields that figures and claims have in common."""
+
+    id: Name
+    paper: str
+    where: Prose | None = None  # table or section; None where our summary of the paper does not say
+    condition: Prose | None = None
+
+
+class ReportedFigure(Entry):
+    """A number, or a range of numbers, that a paper reports in one table cell."""
+
+    cell: Prose
+    value: float
+    to: float | None = None
+    measured: list[str]  # keys of numbers.json with their column, closest to the paper's first
+
+
+class ReportedClaim(Entry):
+    """A statement of a paper, and what tests it.
+
+    `tested` names rows of numbers.json with a verdict, without their test set: claims of studies as
+    study/better-worse. `measured` names numbers, and the claim is that each lies in the range `within`.
+    """
+
+    claim: Prose
+    tested: list[str] = Field(default_factory=list)
+    within: list[float] | None = Field(default=None, min_length=2, max_length=2)
+    measured: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _judged(self) -> ReportedClaim:
+        if bool(self.measured) != (self.within is not None):
+            raise ValueError(f"claim '{self.id}' needs both `within` and `measured`, or neither")
+        return self
+
+
+class Ledger(Strict):
+    """The content of `experiments/papers/claims.yaml`."""
+
+    papers: dict[str, Prose] = Field(min_length=1)  # paper -> its topic
+    figures: list[ReportedFigure]
+    claims: list[ReportedClaim]
+
+    @model_validator(mode="after")
+    def _named(self) -> Ledger:
+        entries = [*self.figures, *self.claims]
+        refuse_repeated([entry.id for entry in entries])
+        if unknown := sorted({entry.paper for entry in entries} - self.papers.keys()):
+            raise ValueError(
+                f"an entry names paper {unknown[0]}, which is not among papers: {', '.join(self.papers)}"
+            )
+        return self
