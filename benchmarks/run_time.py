@@ -41,16 +41,20 @@ def page(profile: str) -> str:
         "",
         "## Runs",
         "",
-        "Seconds; a run counts the training of its stages also where another run did it.",
+        "Seconds. A run counts the training of its stages also where another run did it. Each run stands "
+        "once, under the first study that has it.",
         "",
         "| study | variant | seed | threads | "
         + " | ".join(PHASES)
         + " | examples a second | padding | peak MiB |",
         "|---" * (len(PHASES) + 7) + "|",
     ]
+    told: set[str] = set()
     for study in studies.known_studies():
         for row in studies.records(study, profile):
-            if record := row["record"]:
+            record, run = row["record"], row["run"]
+            if record and run and run.digest not in told:
+                told.add(run.digest)
                 seconds = " | ".join(f"{record['seconds'].get(phase, 0):.1f}" for phase in PHASES)
                 lines.append(
                     f"| {study} | {row['variant']} | {row['seed']} | {record['threads']} | {seconds} | "
