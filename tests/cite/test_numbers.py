@@ -97,7 +97,7 @@ def test_a_table_of_text_is_read_back_by_its_words(stored):
     study, rows = _study_and_rows()
     shown = pd.DataFrame(
         {
-            "model": ["one a task", "+ LoRA"],
+            "model": ["one model per task", "+ LoRA"],
             "gain over": ["adapter", "adapter"],
             "SLUE score": ["51.297 [49.580, 53.071]", "58.203 [56.209, 60.307]"],
             "gain": ["–", "+6.906* [+5.148, +8.673]"],
@@ -106,7 +106,7 @@ def test_a_table_of_text_is_read_back_by_its_words(stored):
     )
     found = {row.key: row for row in cells.of_further(study, rows, "slue", shown)}
     assert list(found) == [
-        "adapter_size/slue:one_a_task:adapter/all",
+        "adapter_size/slue:one_model_per_task:adapter/all",
         "adapter_size/slue:plus_lora:adapter/all",
     ]
     first, second = found.values()

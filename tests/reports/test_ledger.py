@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pandas as pd
@@ -53,6 +54,19 @@ def test_numbers_of_further_tables_are_those_of_studies_that_have_the_table():
     assert further
     for study, row in further:
         assert row.split(":")[0] in STUDIES[study].tables, (study, row)
+
+
+def test_records_have_the_rows_of_further_tables_by_the_ids_that_the_ledger_names():
+    """The text of such a row names it, so a label that changes would turn a number into "not run"."""
+    stored = json.loads((paths.PROJECT / "results" / "mini" / "numbers.json").read_text("utf-8"))["rows"]
+    tables = {key.split(":")[0] for key in stored}
+    named = [key.rpartition("/")[::2] for figure in LEDGER.figures for key in figure.measured]
+    named += [(key, "verdict") for claim in LEDGER.claims for key in claim.tested]
+    further = [(key, column) for key, column in named if ":" in key and key.split(":")[0] in tables]
+    assert len(further) >= 3
+    for key, column in further:
+        rows = [row for one, row in stored.items() if f"{one}/".startswith(f"{key}/")]
+        assert rows and column in rows[0]["cells"], key
 
 
 def test_figures_are_measured_in_rows_that_reports_write():
