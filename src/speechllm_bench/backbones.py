@@ -60,9 +60,14 @@ def fault(folder: Path) -> str | None:
 
 
 def _indexed(folder: Path) -> dict[str, set[str]]:
-    """Return the tensor names of each file, from the index of a model in several files."""
+    """Return the tensor names of each file, from the index of a model in several files.
+
+    Raises ValueError for a file outside the folder, which would be in no digest.
+    """
     shards: dict[str, set[str]] = {}
     for tensor, file in json.loads((folder / INDEX).read_bytes())["weight_map"].items():
+        if Path(file).name != file:
+            raise ValueError(file)
         shards.setdefault(file, set()).add(tensor)
     return shards
 

@@ -124,6 +124,9 @@ def test_a_template_that_wants_a_system_turn_first_gets_one_or_ends_in_a_sentenc
         ("{% for m in messages %}{{ m.content", "cannot show a question"),
         ("{{ raise_exception('no\nchat') }}", r"cannot show a question \(no chat\)"),
         ("{{ messages[7]['content'] + 1 }}", "cannot show a question"),
+        ("{{ 1 / 0 }}", "cannot show a question"),
+        ("{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "cannot show a question"),
+        ("{% for m in messages %}{{ m.content[:-3] }}{% endfor %}", "shows the whole of .* 0 times"),
     ],
 )
 def test_a_template_that_cannot_show_a_question_ends_in_a_sentence(template, sentence, question):
@@ -138,6 +141,21 @@ def test_a_template_that_asks_for_the_day_is_told_the_same_one_every_day(form):
     tokenizer = other("Today is {{ strftime_now('FORM') }}. ".replace("FORM", form) + PHI_4)
     text = tokenizer.decode(prompt_halves(tokenizer, TERSE)[0])
     assert text.startswith(f"Today is {'26 July 2024' if 'B' in form else '2024-07-26'}. ")
+
+
+@pytest.mark.parametrize(
+    ("call", "day"),
+    [("format='%d %B'", "26 July"), ("'%-m/%d/%y'", "7/26/24"), ("'%A, %j, %I %p'", "Friday, 208, 12 PM")],
+)
+def test_a_template_may_ask_for_the_day_in_any_form(call, day):
+    tokenizer = other("{{ strftime_now(CALL) }}. ".replace("CALL", call) + PHI_4)
+    assert tokenizer.decode(prompt_halves(tokenizer, TERSE)[0]).startswith(f"{day}. ")
+
+
+def test_a_template_that_shows_the_system_turn_twice_is_refused():
+    twice = "{{ messages[0]['content'] }}" + PHI_4
+    with pytest.raises(UserError, match="shows the system turn 2 times, not once"):
+        prompt_halves(other(twice), ENGLISH)
 
 
 def test_a_mark_of_the_speech_in_a_dialogue_ends_in_a_sentence():

@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from speechllm_bench import backbones
 from speechllm_bench.errors import MissingInput, UserError
@@ -145,3 +146,53 @@ def test_what_the_hub_sent_is_compared_with_its_hashes(tiny_backbones, tmp_path)
         with pytest.raises(UserError, match=f"{file} is not what the hub sent"):
             backbones.refuse_changed(str(folder))
         blob.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("part", "load", "setting", "value"),
+    [
+        ("llm", load_llm, "eos_token_id", "</s>"),
+        ("llm", load_llm, "eos_token_id", [1, float("nan")]),
+        ("audio_llm", load_audio_llm, "eos_token_id", {}),
+        ("whisper", load_asr, "suppress_tokens", "x"),
+        ("whisper", load_asr, "decoder_start_token_id", None),
+        ("whisper", load_asr, "decoder_start_token_id", 99_999),
+    ],
+)
+def test_a_setting_that_names_no_token_ends_in_a_sentence(
+    tiny_backbones, tmp_path, part, load, setting, value
+):
+    folder = shutil.copytree(tiny_backbones / part, tmp_path / part)
+    file = folder / "generation_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {setting: value}))
+    with pytest.raises(UserError, match=f"is damaged .{setting} of its generation settings is ") as told:
+        load(str(folder))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(("part", "load"), LOADERS)
+def test_weights_that_are_not_finite_are_refused(tiny_backbones, tmp_path, part, load):
+    folder = shutil.copytree(tiny_backbones / part, tmp_path / part)
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if "q_proj.weight" in name)
+    weights[name][0, 0] = float("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match="q_proj.weight holds numbers that are not finite"):
+        load(str(folder))
+
+
+def test_an_index_names_no_file_outside_its_folder(tiny_backbones, tmp_path):
+    """Such a file is in no digest."""
+    folder = shutil.copytree(tiny_backbones / "llm", tmp_path / "llm")
+    (folder / "model.safetensors").rename(tmp_path / "model.safetensors")
+    index = {"weight_map": {"model.norm.weight": "../model.safetensors"}}
+    (folder / backbones.INDEX).write_text(json.dumps(index))
+    assert backbones.fault(folder) == f"{folder / backbones.INDEX} is damaged"
+
+
+def test_a_refused_model_prints_no_report(tiny_backbones, tmp_path, caplog):
+    folder = shutil.copytree(tiny_backbones / "llm", tmp_path / "llm")
+    changed_config(folder, num_hidden_layers=3)
+    with pytest.raises(UserError):
+        load_llm(str(folder))
+    assert "REPORT" not in caplog.text

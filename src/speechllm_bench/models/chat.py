@@ -6,24 +6,23 @@ Everything comes from the tokenizer. No code here is specific to one LLM.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from functools import cache
 
-from jinja2 import TemplateError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage.schema import Example
 from speechllm_bench.tasks.prompt import AUDIO
 
-DATE = "26 Jul 2024"
-"""The fixed date for templates that show one: Llama 3's own default. Today's date would change prompts."""
+DAY = datetime(2024, 7, 26, 12)
+"""The fixed day for templates that show one: Llama 3's own default. Today's date would change prompts."""
 
-_FORMS = {
-    **{"%d": "26", "%-d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%Y": "2024", "%y": "24"},
-    **{"%a": "Fri", "%A": "Friday", "%H": "12", "%M": "00", "%S": "00"},
-}
+DATE = DAY.strftime("%d %b %Y")
+_FORMS = {f"%{letter}": DAY.strftime(f"%{letter}") for letter in "aAbBcdDFHIjMmpRSTuUVwWxXyY"}
+_FORMS |= {form.replace("%", "%-"): text.lstrip("0") or "0" for form, text in _FORMS.items()}
 _TOLD = "".join(f" | replace({form!r}, {text!r})" for form, text in _FORMS.items())
-_SAME_DAY = "{% macro strftime_now(form) %}{{ form" + _TOLD + " }}{% endmacro %}"
+_SAME_DAY = "{% macro strftime_now(format) %}{{ format" + _TOLD + " }}{% endmacro %}"
 _ANSWER = "answer"
 
 
@@ -35,7 +34,7 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
     part of the answer.
 
     Raises UserError where the question does not have `AUDIO` once, and for a template that cannot show a
-    question or shows it more than once.
+    question, changes it, or shows a part of it more than once.
     """
     if (n := example.prompt.count(AUDIO)) != 1:
         raise UserError(
@@ -45,11 +44,13 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
     if not tokenizer.chat_template:
         return f"{_together(example)}\n"
     text = _shown_question(tokenizer, example)
-    if (n := text.count(AUDIO)) != 1:
-        raise UserError(
-            f"the chat template of {tokenizer.name_or_path} shows the user's message {n} times, not once; "
-            "correct its chat_template, or name another LLM in the profile"
-        )
+    wanted = {"the user's message": AUDIO, "the whole of the user's message": example.prompt.strip()}
+    for what, part in (wanted | {"the system turn": example.system or AUDIO}).items():
+        if (n := text.count(part)) != 1:
+            raise UserError(
+                f"the chat template of {tokenizer.name_or_path} shows {what} {n} times, not once; "
+                "correct its chat_template, or name another LLM in the profile"
+            )
     return re.sub(r"<think>\s*$", "", text)
 
 
@@ -113,13 +114,16 @@ def _shown_question(tokenizer: PreTrainedTokenizerBase, example: Example) -> str
 def _shown(tokenizer: PreTrainedTokenizerBase, turns: list[dict], **told) -> tuple[str | None, str]:
     """Return the conversation by the template and "", or None and the reason why the template fails.
 
-    A template that calls `strftime_now` gets `DATE` as well, from a macro of that name put before it.
+    A template that calls `strftime_now` gets `DAY`, from a macro of that name put before it. Templates are
+    programs, which may raise any error.
     """
     try:
         template = tokenizer.get_chat_template()
         told["chat_template"] = _SAME_DAY * ("strftime_now" in template) + template
         return tokenizer.apply_chat_template(turns, tokenize=False, date_string=DATE, **told), ""
-    except (TemplateError, TypeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         return None, " ".join(str(error).split())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging as python_logging
 import warnings
 from collections.abc import Callable, Collection
 from typing import Any
@@ -19,9 +20,14 @@ from speechllm_bench.settings.config import Precision
 from speechllm_bench.storage import paths
 
 logging.disable_progress_bar()  # models load within seconds
+python_logging.getLogger("transformers.modeling_utils").setLevel(python_logging.ERROR)  # told in one sentence
 warnings.filterwarnings(
     "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
 )  # peft asks for it
+
+TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "suppress_tokens",
+             "begin_suppress_tokens")  # fmt: skip
+"""Generation settings that name tokens."""
 
 DTYPES = {"fp32": "float32", "mixed": "float32", "bf16": "bfloat16", "nf4": "bfloat16"}
 
@@ -32,7 +38,7 @@ def load_pretrained(
     """Load a model with `kind.from_pretrained`, from safetensors only, converted to `precision`.
 
     Nothing is downloaded. unused: names of tensors that a folder may hold although `kind` lacks them. Raises
-    UserError where the weights are missing or damaged, or do not match the configuration exactly:
+    UserError where the weights are missing, damaged or not finite, or do not match the configuration exactly:
     transformers would fill missing tensors with random numbers.
     """
     keep_freed_memory()  # a process that loads a backbone will compute with it
@@ -58,6 +64,8 @@ def load_pretrained(
             f"the weights of {name} are not those of its config.json (tensors: {'; '.join(told)}): "
             f"{backbones.remedy(name)}"
         )
+    if wrong := _not_finite(model) or _odd_token(model):
+        raise UserError(f"{name} is damaged ({wrong}): {backbones.remedy(name)}")
     return model
 
 
@@ -78,3 +86,30 @@ def loaded(load: Callable, name: str, **settings):
     except Exception as error:
         told = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
         raise UserError(f"{name} cannot be loaded ({told}): {backbones.remedy(name)}") from None
+
+
+def _not_finite(model: PreTrainedModel) -> str | None:
+    """Return a phrase on the first tensor that holds NaN or infinity; None if all are finite."""
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and not weight.isfinite().all():
+            return f"its tensor {name} holds numbers that are not finite"
+    return None
+
+
+def _odd_token(model: PreTrainedModel) -> str | None:
+    """Return a phrase on the first generation setting that should name tokens and does not, else None."""
+    settings = vars(model.generation_config) if model.generation_config else {}
+    for name in TOKEN_IDS:
+        value = settings.get(name)
+        if not all(
+            type(token) is int
+            for token in (value if isinstance(value, list) else [0 if value is None else value])
+        ):
+            return f"{name} of its generation settings is {value!r:.80}, which is no token id"
+    start = settings.get("decoder_start_token_id")
+    if (
+        model.config.is_encoder_decoder
+        and not 0 <= (-1 if start is None else start) < model.config.vocab_size
+    ):
+        return f"decoder_start_token_id of its generation settings is {start}, which is no token of the model"
+    return None
