@@ -101,10 +101,8 @@ def _odd_token(model: PreTrainedModel) -> str | None:
     settings = vars(model.generation_config) if model.generation_config else {}
     for name in TOKEN_IDS:
         value = settings.get(name)
-        if not all(
-            type(token) is int
-            for token in (value if isinstance(value, list) else [0 if value is None else value])
-        ):
+        tokens = value if isinstance(value, list) else [] if value is None else [value]
+        if not all(type(token) is int for token in tokens):
             return f"{name} of its generation settings is {value!r:.80}, which is no token id"
     start = settings.get("decoder_start_token_id")
     if (
