@@ -18,6 +18,11 @@ from speechllm_bench.storage import sealed
 
 
 @pytest.mark.parametrize(("part", "load"), [("llm", load_llm), ("whisper", load_encoder)])
+def test_a_sound_folder_is_loaded(tiny_backbones, part, load):
+    assert load(str(tiny_backbones / part))
+
+
+@pytest.mark.parametrize(("part", "load"), [("llm", load_llm), ("whisper", load_encoder)])
 def test_truncated_weights(tiny_backbones, tmp_path, part, load):
     folder = shutil.copytree(tiny_backbones / part, tmp_path / part)
     weights = folder / "model.safetensors"

@@ -98,7 +98,10 @@ def _not_finite(model: PreTrainedModel) -> str | None:
 
 def _odd_token(model: PreTrainedModel) -> str | None:
     """Return a phrase on the first generation setting that should name tokens and does not, else None."""
-    settings = vars(model.generation_config) if model.generation_config else {}
+    told = getattr(model, "generation_config", None)  # a model that writes nothing has none
+    if told is None:
+        return None
+    settings = vars(told)
     for name in TOKEN_IDS:
         value = settings.get(name)
         tokens = value if isinstance(value, list) else [] if value is None else [value]
