@@ -55,6 +55,11 @@ def with_interval(value: float, low: float, high: float, sign: str = "", star: s
     return f"{value:{sign}.3f}{star} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
+def shown(found: Interval | None, sign: str = "") -> str:
+    """Format a number with its interval for tables, None as a dash."""
+    return with_interval(found.value, found.low, found.high, sign) if found else "–"
+
+
 @dataclass(frozen=True)
 class Comparison(Interval):
     """A number with its interval, its p-value against 0 and its standard error."""

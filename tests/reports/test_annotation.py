@@ -9,7 +9,7 @@ import pytest
 from test_sense import row
 
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import levels, named_entities
+from speechllm_bench.reports import measured, named_entities, sizes
 from speechllm_bench.settings.config import AnnotationConfig
 from speechllm_bench.storage.schema import Utterance
 
@@ -75,7 +75,7 @@ def test_a_system_in_each_language():
     ]
     for one in rows:
         one["axes"] = dict(zip(("system", "language"), one["variant"].split("_"), strict=True))
-    frame = levels.by_language(rows).set_index("system")
+    frame = measured.by_language(rows).set_index("system")
     assert list(frame.index) == ["ner", "words", "later"]
     assert frame.loc["ner", "English"].startswith("1.000 [") and frame.loc["ner", "Spanish"].startswith(
         "0.500"
@@ -110,7 +110,7 @@ def test_models_by_the_noise_of_their_labels():
         trained("no_audio", 0, ((0.2, True), None), gold, audio="other"),
         {"variant": "later", "score": None},
     ]
-    frame = levels.by_noise(rows)
+    frame = sizes.by_noise(rows)
     drawn = [tuple(line) for line in frame[["variant", "labels", "noise", "ner_f1"]].to_numpy()]
     assert drawn == [
         ("none", "alone", 0.0, 1.0),
@@ -121,6 +121,6 @@ def test_models_by_the_noise_of_their_labels():
         ("unfiltered_20", "unfiltered", 0.2, 0.5),
     ]
     study = studies.load("synthetic_ner", "mini")[0]
-    figure = levels.noise_figure(study, rows)
+    figure = sizes.noise_figure(study, rows)
     assert len(figure.axes[0].containers) == 3
-    assert levels.noise_figure(study, rows[-2:]) is None
+    assert sizes.noise_figure(study, rows[-2:]) is None

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import cells, convergence, floors
+from speechllm_bench.reports import cells, floors, progress
 
 STUDY, _ = studies.load("multistage", "mini")
 
@@ -33,8 +33,8 @@ def curves():
 
 def test_examples_are_counted_in_the_last_stage_and_in_all(curves, monkeypatch):
     monkeypatch.setattr(floors, "above", lambda rows, variant: True)
-    assert convergence.reached(curves, "multistage_c", "single") == {0: (100, 300), 1: (200, 400)}
-    last, whole = convergence.table(STUDY, [], curves).to_dict("records")
+    assert progress.reached(curves, "multistage_c", "single") == {0: (100, 300), 1: (200, 400)}
+    last, whole = progress.convergence(STUDY, [], curves).to_dict("records")
     assert (last["counted"], last["examples"], last["examples of the baseline"]) == (
         "last stage",
         "150",
@@ -48,7 +48,7 @@ def test_examples_are_counted_in_the_last_stage_and_in_all(curves, monkeypatch):
 def test_other_metrics_and_splits_do_not_count(curves):
     loss, train = curves.assign(metric="loss", value=9.0), curves.assign(split="train", value=9.0)
     mixed = pd.concat([loss, train, curves])
-    of = convergence.reached
+    of = progress.reached
     assert of(mixed, "multistage_c", "single") == of(curves, "multistage_c", "single")
 
 
@@ -56,7 +56,7 @@ def test_a_level_reached_before_the_last_stage_needs_none_of_its_examples():
     both = pd.concat(
         [curve("single", 0, ("slots", 100, 0.2)), curve("c", 0, ("early", 50, 0.3), ("slots", 90, 0.1))]
     )
-    assert convergence.reached(both, "c", "single") == {0: (0, 50)}
+    assert progress.reached(both, "c", "single") == {0: (0, 50)}
 
 
 @pytest.mark.parametrize(
@@ -64,19 +64,19 @@ def test_a_level_reached_before_the_last_stage_needs_none_of_its_examples():
     [
         ([(1, 2), (1, 2)], "agrees"),
         ([(1, 2)], "weak support"),
-        ([(convergence.NEVER, 2), (3, 2)], "disagrees"),
-        ([(convergence.NEVER, 2)], "weak contradiction"),
+        ([(progress.NEVER, 2), (3, 2)], "disagrees"),
+        ([(progress.NEVER, 2)], "weak contradiction"),
         ([(1, 2), (3, 2)], "inconclusive"),
         ([(2, 2)], "inconclusive"),
     ],
 )
 def test_a_verdict_needs_the_same_answer_on_several_seeds(pairs, said):
-    assert convergence.verdict(pairs) == said
+    assert progress.convergence_verdict(pairs) == said
 
 
 def test_below_the_floor_nothing_is_judged_and_a_cell_keeps_the_verdict(curves, monkeypatch):
     monkeypatch.setattr(floors, "above", lambda rows, variant: False)
-    table = convergence.table(STUDY, [], curves)
+    table = progress.convergence(STUDY, [], curves)
     assert set(table["verdict"]) == {"not testable here: below the floor"}
     last, _ = cells.of_further(STUDY, [], "convergence", table)
     assert last.key == "multistage/convergence:multistage_c:last_stage/A"
@@ -84,4 +84,4 @@ def test_below_the_floor_nothing_is_judged_and_a_cell_keeps_the_verdict(curves, 
 
 
 def test_without_a_baseline_there_is_no_table(curves):
-    assert convergence.table(STUDY, [], curves[curves["variant"] != "single"]).empty
+    assert progress.convergence(STUDY, [], curves[curves["variant"] != "single"]).empty

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from speechllm_bench.reports.progress import trained_again, trainings
+from speechllm_bench.reports.progress import trainings
+from speechllm_bench.reports.stored_runs import trained_again
 
 HEADING = "stage,step,examples,split,metric,value\n"
 

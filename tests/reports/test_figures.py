@@ -8,7 +8,7 @@ import pytest
 
 from speechllm_bench.commands import arguments
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import bars, figures, floors, looks, sizes, tables
+from speechllm_bench.reports import figures, floors, looks, sizes, tables
 from speechllm_bench.settings.experiments import Study
 
 
@@ -290,7 +290,7 @@ def test_bars_of_one_colour_differ_in_their_hatch():
     own = {"one": one, "other": one._replace(label="other", marker="s")}
     rows = [{"set": "A", "system": name, "f1": 0.5, "low": 0.4, "high": 0.6} for name in own]
     _, (ax,) = figures.panels()
-    bars.grouped_bars(pd.DataFrame(rows), {"set": ["A"], "system": list(own)}, ax, own)
+    figures.grouped_bars(pd.DataFrame(rows), {"set": ["A"], "system": list(own)}, ax, own)
     assert len({bar.get_hatch() for bar in ax.patches}) == 2
 
 
@@ -299,11 +299,11 @@ def test_a_bar_that_is_missing_says_why_and_a_single_bar_stays_narrow():
     line = {"f1": 0.5, "low": 0.4, "high": 0.6}
     rows = [{"set": one, "system": name} | line for one, name in (("A", "one"), ("B", "one"), ("A", "other"))]
     _, (ax, alone) = figures.panels(2)
-    bars.grouped_bars(pd.DataFrame(rows), {"set": ["A", "B"], "system": list(own)}, ax, own)
+    figures.grouped_bars(pd.DataFrame(rows), {"set": ["A", "B"], "system": list(own)}, ax, own)
     assert [(text.get_text(), round(text.xy[0], 2)) for text in ax.texts] == [("NOT RUN", 1.15)]
-    bars.grouped_bars(pd.DataFrame(rows[:1]), {"set": ["A"], "system": ["one"]}, alone, own)
+    figures.grouped_bars(pd.DataFrame(rows[:1]), {"set": ["A"], "system": ["one"]}, alone, own)
     (bar,) = alone.patches
-    assert bar.get_width() < bars.WIDEST / 2 and bar.get_x() + bar.get_width() / 2 == pytest.approx(0)
+    assert bar.get_width() < figures.WIDEST / 2 and bar.get_x() + bar.get_width() / 2 == pytest.approx(0)
 
 
 def test_a_panel_for_each_test_set_with_floors_of_its_own():

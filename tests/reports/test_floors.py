@@ -11,7 +11,7 @@ from test_tables import row
 
 from speechllm_bench import stats
 from speechllm_bench.evaluation import score
-from speechllm_bench.reports import claims, figures, floors, levels, measured, tables
+from speechllm_bench.reports import claims, figures, floors, measured, sizes, tables
 from speechllm_bench.settings.evaluation_config import EvaluationConfig
 from speechllm_bench.settings.experiments import load_study
 from speechllm_bench.settings.reported import ClaimConfig
@@ -147,7 +147,7 @@ def test_levels_stand_over_the_floors_of_their_number_of_distractors():
     rows.append(asked("whole", 2, answerer="whole_transcript"))  # of a number that is drawn
     left, right = (
         [line for line in ax.lines if line.get_label() == "floor: whole transcript"]
-        for ax in levels.levels_figure(rows).axes
+        for ax in sizes.levels_figure(rows).axes
     )
     f1 = {row["variant"]: score.interval([row["score"]], "f1").value for row in rows}
     assert [line.get_ydata()[0] for line in left] == [pytest.approx(f1["w_3"])]

@@ -8,7 +8,7 @@ import pytest
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import sizes
+from speechllm_bench.reports import gained
 from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import slots
 
@@ -44,7 +44,7 @@ def rows():
 
 
 def test_changes_are_to_regular_supervision_of_the_same_foundation(rows):
-    frame = sizes.changes(rows)
+    frame = gained.changes(rows)
     assert list(zip(frame["foundation"], frame["supervision"], strict=True)) == [
         ("base", "regular"),
         ("base", "hybrid_think"),
@@ -54,34 +54,34 @@ def test_changes_are_to_regular_supervision_of_the_same_foundation(rows):
     assert frame["change"].isna().tolist() == [True, False, True, False]
     assert frame["change"].dropna().tolist() == pytest.approx([0.1, 0.1])
     assert frame["relative"].dropna().tolist() == pytest.approx([0.2, 0.5])
-    shown = sizes.changes_display(STUDY, frame).to_dict("records")
+    shown = gained.changes_table(STUDY, rows).to_dict("records")
     assert shown[0]["Change"] == "–" and shown[0]["Relative"] == "–"
     assert shown[3]["Change"].startswith("+0.100 [") and shown[3]["Relative"].startswith("+0.500 [")
     assert shown[3]["Foundation"] == "reasoning 0" and shown[1]["Supervision"] == "hybrid, thinking"
 
 
 def test_a_change_is_over_the_seeds_that_both_have(rows):
-    found = sizes.changes([*rows, row("base_regular", 10, seed=1)]).set_index(["foundation", "supervision"])
+    found = gained.changes([*rows, row("base_regular", 10, seed=1)]).set_index(["foundation", "supervision"])
     assert found.loc[("base", "regular"), "f1"] == pytest.approx(0.75)
     changed = found.loc[("base", "hybrid_think")]
     assert (changed["change"], changed["relative"]) == pytest.approx((0.1, 0.2))
 
 
 def test_a_foundation_without_regular_supervision_has_nothing_to_change(rows):
-    frame = sizes.changes([*rows, row("instruct_reasoning", 4)])
+    frame = gained.changes([*rows, row("instruct_reasoning", 4)])
     last = frame[frame["foundation"] == "instruct"].iloc[0]
     assert last["f1"] == pytest.approx(0.4) and last[["change", "relative"]].isna().all()
 
 
 def test_nothing_is_relative_to_next_to_nothing(rows):
-    frame = sizes.changes([row("nano_regular", 0), row("nano_reasoning", 3)])
+    frame = gained.changes([row("nano_regular", 0), row("nano_reasoning", 3)])
     assert frame["change"][1] == pytest.approx(0.3) and pd.isna(frame["relative"][1])
 
 
 def test_figures_draw_a_bar_or_a_point_for_each(rows):
-    types, scale = sizes.types_figure(STUDY, rows), sizes.scale_figure(STUDY, rows)
+    types, scale = gained.types_figure(STUDY, rows), gained.scale_figure(STUDY, rows)
     assert len(types.axes[0].patches) == 4
     assert [t.get_text() for t in types.axes[0].get_xticklabels()] == ["base", "reasoning 0"]
     assert scale.axes[0].get_xlabel() == "parameters of the LLM"
     plt.close("all")
-    assert sizes.types_figure(STUDY, []) is None and sizes.scale_figure(STUDY, []) is None
+    assert gained.types_figure(STUDY, []) is None and gained.scale_figure(STUDY, []) is None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scored_answers import scored
 
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import cells, floors, losses
+from speechllm_bench.reports import breakdown, cells, floors, measured
 
+lost = partial(measured.relative_gain, lost=True)
 STUDY, _ = studies.load("baselines", "mini")
 RIGHT = {"cascade": 16, "cascade_b_id": 12, "cascade_b_ood": 4, "gold": 18, "gold_b_ood": None, "no_audio": 3}
 
@@ -21,7 +24,7 @@ def row(variant: str, right: int | None, seed: int = 0) -> dict:
 
 
 def test_a_system_loses_a_share_of_its_f1_on_other_sets():
-    table = losses.table([row(*one) for one in RIGHT.items()]).set_index("system")
+    table = breakdown.losses([row(*one) for one in RIGHT.items()]).set_index("system")
     assert list(table.index) == ["cascade", "gold"]  # the row that hears other audio has no other test set
     assert table.loc["cascade", "F1 on A"].startswith("0.800 [")
     assert table.loc["cascade", "lost on B-ID"].startswith("0.250 [")
@@ -31,7 +34,7 @@ def test_a_system_loses_a_share_of_its_f1_on_other_sets():
 
 
 def test_the_interval_draws_the_speakers_of_each_test_set_on_their_own():
-    found = losses.lost([row("cascade", 16), row("cascade_b_ood", 4)], "cascade", "cascade_b_ood")
+    found = lost([row("cascade", 16), row("cascade_b_ood", 4)], "cascade", "cascade_b_ood")
     # Speakers of A have 2 or 1 of 2 right, those of B-OOD 1 or 0 of 2; the error of a ratio, at first order.
     home, away = (np.array([2.0] * 6 + [1.0] * 4) / 2, np.array([1.0] * 4 + [0.0] * 6) / 2)
     relative = [np.std(part, ddof=1) / np.sqrt(10) / part.mean() for part in (home, away)]
@@ -42,8 +45,8 @@ def test_the_interval_draws_the_speakers_of_each_test_set_on_their_own():
 
 
 def test_a_share_of_almost_nothing_and_seeds_that_are_not_shared_have_no_share():
-    assert losses.lost([row("cascade", 0), row("cascade_b_ood", 4)], "cascade", "cascade_b_ood") is None
-    assert losses.lost([row("cascade", 9), row("cascade_b_ood", 4, 1)], "cascade", "cascade_b_ood") is None
+    assert lost([row("cascade", 0), row("cascade_b_ood", 4)], "cascade", "cascade_b_ood") is None
+    assert lost([row("cascade", 9), row("cascade_b_ood", 4, 1)], "cascade", "cascade_b_ood") is None
 
 
 @pytest.mark.parametrize(
@@ -53,7 +56,7 @@ def test_a_share_of_almost_nothing_and_seeds_that_are_not_shared_have_no_share()
 def test_a_row_says_whether_it_clears_the_floors_of_both_sets(monkeypatch, home, away, said):
     known = {"cascade": home, "cascade_b_ood": away}
     monkeypatch.setattr(floors, "above", lambda rows, variant: known[variant])
-    (shown,) = losses.table([row("cascade", 16), row("cascade_b_ood", 4)])["above floors"]
+    (shown,) = breakdown.losses([row("cascade", 16), row("cascade_b_ood", 4)])["above floors"]
     assert shown == said
 
 
@@ -62,7 +65,7 @@ def test_a_row_rests_on_the_runs_of_all_its_test_sets():
     for one in rows:
         one["record"] = {"device_kind": "cpu", "environment": {"commit": one["variant"]}}
         one["run"] = None
-    (found,) = cells.of_further(STUDY, rows, "losses", losses.table(rows))
+    (found,) = cells.of_further(STUDY, rows, "losses", breakdown.losses(rows))
     assert found.key == "baselines/losses:cascade/A"
     assert found.commits == ("cascade", "cascade_b_ood")
     cell = found.cells["lost_on_b-ood"]

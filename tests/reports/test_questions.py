@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from speechllm_bench.evaluation import score
-from speechllm_bench.reports import levels, measured, show, tables
+from speechllm_bench.reports import measured, show, sizes, tables
 from speechllm_bench.storage.schema import Prediction
 
 
@@ -73,12 +73,12 @@ def test_accuracy_by_question_stands_beside_the_commonest_answer():
         row("sit_asked_sit", answered(True, False, True, False), seed=1, task="sit"),
         row("all_asked_sit", None, task="sit"),
     ]
-    table = levels.by_question(rows).set_index("variant")
+    table = measured.by_question(rows).set_index("variant")
     assert list(table.index) == ["sit_asked_sit", "commonest answer"]
     assert table.loc["sit_asked_sit", "accuracy"] == pytest.approx(5 / 8)
     assert table.loc["sit_asked_sit", ["number", "person"]].tolist() == [0.75, 0.5]
     assert table.loc["commonest answer", ["number", "person"]].tolist() == [0.5, 1.0]
-    assert levels.by_question(rows[:1]).empty
+    assert measured.by_question(rows[:1]).empty
 
 
 def test_other_questions_have_columns_of_their_own_and_are_not_compared():
@@ -113,19 +113,19 @@ def test_levels_are_lines_over_context_and_over_distractors():
     rows += [row(f"context_{c}", filled(10 + c), context=c, distractors=3) for c in (3, 0, 2)]
     rows += [row(f"distractors_{d}", filled(18 - d), context=2, distractors=d) for d in (5, 1)]
     rows += [row("no_audio", filled(1), audio="other"), row("context_1", None, context=1, distractors=3)]
-    frame = levels.by_level(rows).set_index("variant")
+    frame = sizes.by_level(rows).set_index("variant")
     assert "no_audio" not in frame.index and "context_1" not in frame.index
     assert math.isnan(frame.loc["drawn", "context"]) and frame.loc["context_3", "context"] == 3
     assert frame.loc["taught", "described in training"] == 0.5
     assert frame.loc["taught", "wording"] == "described" and frame.loc["drawn", "wording"] == "named"
-    figure = levels.levels_figure(rows)
+    figure = sizes.levels_figure(rows)
     lines = [ax.lines[0] for ax in figure.axes]
     assert [line.get_xdata().tolist() for line in lines] == [[0, 2, 3], [1, 2 + 1, 5]]
     assert lines[0].get_ydata() == pytest.approx([0.5, 0.6, 0.65])
     assert lines[1].get_ydata() == pytest.approx([0.85, 0.6, 0.65])
     assert [ax.get_xlabel() for ax in figure.axes] == ["turns of context", "distractors"]
     plt.close(figure)
-    assert levels.levels_figure(rows[:2]) is None
+    assert sizes.levels_figure(rows[:2]) is None
 
 
 def test_one_answer_of_each_kind_of_a_task_without_slots_is_right_or_not():

@@ -10,7 +10,7 @@ import pytest
 
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import measured, named_entities, sense, show
+from speechllm_bench.reports import gained, measured, named_entities, show
 from speechllm_bench.storage.schema import Prediction, Utterance, Voice
 from speechllm_bench.tasks import ner
 
@@ -61,7 +61,7 @@ def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
         row("sentiment", "sentiment", 8),
         row("ner", "unified_ner", 2),
     ]
-    frame = sense.gains(STUDY, among_all(rows)).set_index(["model", "setting"])
+    frame = gained.gains(STUDY, among_all(rows)).set_index(["model", "setting"])
     bare, lora = frame.loc["one model per task", "adapter"], frame.loc["one model per task", "+ LoRA"]
     assert bare["WER"].startswith("0.250 [") and bare["WER, gain"] == "–"
     assert bare["trained parameters"] == "300"  # three models that answer
@@ -73,10 +73,10 @@ def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
 
 
 def test_one_model_of_all_tasks_is_counted_once():
-    rows = [row(task, f"unified_{task}", 8) for task in sense.TASKS]
+    rows = [row(task, f"unified_{task}", 8) for task in gained.TASKS]
     for one in rows:
         one["run"].stages = ("unified",)
-    frame = sense.gains(STUDY, among_all(rows)).set_index(["model", "setting"])
+    frame = gained.gains(STUDY, among_all(rows)).set_index(["model", "setting"])
     assert frame.loc[("one model for all tasks", "adapter"), "trained parameters"] == "100"
 
 
@@ -100,7 +100,7 @@ def test_a_relative_gain_is_drawn_with_its_baseline():
 def test_what_both_bring_is_over_lora_and_nothing_is_over_next_to_nothing():
     right = {"ner": 0, "ner_classifier": 2, "ner_lora": 4, "ner_all": 5}
     rows = [row("ner", name, n) for name, n in right.items()]
-    frame = sense.gains(STUDY, among_all(rows)).set_index("setting")
+    frame = gained.gains(STUDY, among_all(rows)).set_index("setting")
     alone = frame[frame["model"] == "one model per task"]
     assert alone["gain over"].to_dict() == {
         "adapter": "–",
@@ -114,38 +114,38 @@ def test_what_both_bring_is_over_lora_and_nothing_is_over_next_to_nothing():
 
 def test_settings_stand_in_a_panel_a_task():
     rows = [row("ner", "ner", 2), row("ner", "ner_all", 4), row("ner", "unified_long_ner_all", 6)]
-    frame = sense.settings_table(among_all(rows), "ner")
+    frame = gained.settings_table(among_all(rows), "ner")
     assert frame[["model", "setting"]].values.tolist() == [
         ["single", "bare"],
         ["single", "all"],
         ["unified_long", "all"],
     ]
     assert frame["ner_f1"].tolist() == [0.25, 0.5, 0.75]
-    figure = sense.settings_figure(STUDY, among_all([*rows, row("transcription", "transcription", 4)]))
+    figure = gained.settings_figure(STUDY, among_all([*rows, row("transcription", "transcription", 4)]))
     assert [ax.get_ylabel() for ax in figure.axes] == ["WER", "NER F1"]
     assert len(figure.axes[1].patches) == 3
-    assert sense.settings_figure(STUDY, []) is None
+    assert gained.settings_figure(STUDY, []) is None
 
 
 def test_the_slue_score_and_its_gain():
     rows = [row(task, task, right) for task, right in (("transcription", 4), ("ner", 4), ("sentiment", 8))]
-    rows += [row(task, f"{task}_lora", 8) for task in sense.TASKS]
-    frame = sense.slue_scores(STUDY, among_all([*rows, row("ner", "ner_all", 8)]))  # of `all` one task alone
+    rows += [row(task, f"{task}_lora", 8) for task in gained.TASKS]
+    frame = gained.slue_scores(STUDY, among_all([*rows, row("ner", "ner_all", 8)]))  # of `all` one task alone
     bare, lora = frame.to_dict("records")
     assert (bare["setting"], lora["setting"]) == ("adapter", "+ LoRA")
     assert bare["SLUE score"].startswith("75.000 [") and bare["gain"] == "–"  # 100 (0.75 + 0.5 + 1) / 3
     assert lora["SLUE score"].startswith("100.000 [") and lora["SLUE score"].endswith(", 100.000]")
     assert lora["gain"].startswith("+25.000 [")
-    assert sense.slue_scores(STUDY, among_all(rows[:2])).empty
+    assert gained.slue_scores(STUDY, among_all(rows[:2])).empty
 
 
 def test_speakers_are_drawn_once_for_one_test_set_and_apart_for_others():
     def score(speakers, own=False):
         right = [i for i in range(8) if i % 4 < speakers]
-        rows = [row(task, task, right, speaker=task if own else "s") for task in sense.TASKS]
+        rows = [row(task, task, right, speaker=task if own else "s") for task in gained.TASKS]
         return [
             float(x)
-            for x in re.findall(r"-?[\d.]+", sense.slue_scores(STUDY, among_all(rows))["SLUE score"][0])
+            for x in re.findall(r"-?[\d.]+", gained.slue_scores(STUDY, among_all(rows))["SLUE score"][0])
         ]
 
     # Speakers who are lucky in all three tasks at once spread the score by the root of 3 more.
@@ -200,7 +200,7 @@ def test_the_best_run_of_each_task_and_what_decoding_cost():
         "transcription": "transcription_beams",  # the lower WER
         "ner": "ner",
     }
-    cost = sense.decoding_cost(rows).set_index("variant")
+    cost = measured.decoding_cost(rows).set_index("variant")
     assert cost.loc["transcription_beams"].tolist() == [0, 5, 0.125, 15, 5]  # five times the greedy three
     assert cost.loc["transcription", "times"] == 1 and np.isnan(cost.loc["alone", "times"])
 

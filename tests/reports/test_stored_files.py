@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.reports import progress, stored_runs
+from speechllm_bench.reports import stored_runs
 from speechllm_bench.storage.schema import CURVE_COLUMNS, Prediction
 
 LINE = "slots,8,64,validation,loss,0.25\n"
@@ -66,9 +66,9 @@ def test_a_later_metric_tells_no_two_trainings_apart(tmp_path):
         (tmp_path / variant / "curve.csv").write_bytes(CURVE + more.encode())
         run = SimpleNamespace(folder=tmp_path / variant, stages=["d"], config=config)
         rows.append({"record": {}, "variant": variant, "run": run})
-    assert progress.trained_again(rows) == []
+    assert stored_runs.trained_again(rows) == []
     (tmp_path / "cnn" / "curve.csv").write_bytes(CURVE.replace(b"0.25", b"0.5"))
-    assert len(progress.trained_again(rows)) == 1
+    assert len(stored_runs.trained_again(rows)) == 1
 
 
 @pytest.mark.parametrize("damage", CURVES)
@@ -87,4 +87,4 @@ def test_a_damaged_curve_is_told(tmp_path, damage):
     }
     if not CURVES[damage].endswith(b"\n"):
         with pytest.raises(UserError, match="curve.csv is damaged or cut short"):
-            progress.trained_again([row])
+            stored_runs.trained_again([row])

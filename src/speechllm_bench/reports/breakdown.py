@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from textwrap import fill
 
@@ -23,7 +24,7 @@ from speechllm_bench import metrics, stats
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import bars, figures, floors, looks
+from speechllm_bench.reports import figures, floors, looks, measured
 from speechllm_bench.reports.looks import Looks
 from speechllm_bench.reports.stored_runs import predictions
 from speechllm_bench.settings.experiments import Study
@@ -42,7 +43,7 @@ def by_slot(
 ) -> pd.DataFrame:
     """Return the F1 of each slot type that some gold answer has, highest first."""
     wanted = sorted({slot for p in found for slot in slots.parse(p.gold) or ()})
-    frame = _frame(found, {slot_types[slot].name: _only({slot}) for slot in wanted}, version)
+    frame = _frame(found, {slot_types[slot].name: partial(_only, {slot}) for slot in wanted}, version)
     return frame.sort_values(["value", "bucket"], ascending=[False, True], ignore_index=True)
 
 
@@ -50,14 +51,12 @@ def by_class(
     found: Sequence[Prediction], slot_types: Mapping[str, SlotType], version: int = 1
 ) -> pd.DataFrame:
     """Return the F1 of slots with closed-class values and of slots with open-class values."""
-    return _frame(
-        found,
-        {
-            name: _only({t.name for t in slot_types.values() if t.open_class == is_open})
-            for name, is_open in (("closed class", False), ("open class", True))
-        },
-        version,
-    )
+    kinds = {"closed class": False, "open class": True}
+    names = {
+        kind: {t.name for t in slot_types.values() if t.open_class == is_open}
+        for kind, is_open in kinds.items()
+    }
+    return _frame(found, {kind: partial(_only, some) for kind, some in names.items()}, version)
 
 
 def by_value_words(found: Sequence[Prediction], version: int = 1) -> pd.DataFrame:
@@ -67,16 +66,11 @@ def by_value_words(found: Sequence[Prediction], version: int = 1) -> pd.DataFram
     """
     labels = bucket_labels(VALUE_WORDS)
 
-    def of_length(label: str) -> Callable[[Prediction, dict, dict | None], tuple[dict, dict | None]]:
-        def keep(prediction, gold, said):
-            long = {
-                s: v for s, v in gold.items() if labels[bisect_right(VALUE_WORDS, len(v.split()))] == label
-            }
-            return long, said and of_slots(said, long)
+    def of_length(label, prediction, gold, said):
+        long = {s: v for s, v in gold.items() if labels[bisect_right(VALUE_WORDS, len(v.split()))] == label}
+        return long, said and of_slots(said, long)
 
-        return keep
-
-    return _frame(found, {label: of_length(label) for label in labels}, version, "recall")
+    return _frame(found, {label: partial(of_length, label) for label in labels}, version, "recall")
 
 
 def by_turn(
@@ -91,21 +85,15 @@ def by_turn(
     labels = bucket_labels(edges)
     place = {u.id: labels[bisect_right(edges, measure(u))] for u in utterances}
 
-    def within(label: str):
-        return lambda prediction, gold, said: (
-            (gold, said) if place[prediction.utterance_id] == label else None
-        )
+    def within(label, prediction, gold, said):
+        return (gold, said) if place[prediction.utterance_id] == label else None
 
-    return _frame(found, {label: within(label) for label in labels}, version)
+    return _frame(found, {label: partial(within, label) for label in labels}, version)
 
 
-def _only(names: set[str]):
-    """Return a filter that keeps the pairs of these slots in the gold answer and in the prediction."""
-
-    def keep(prediction, gold, said):
-        return tuple(some and of_slots(some, names) for some in (gold, said))
-
-    return keep
+def _only(names: set[str], prediction, gold, said):
+    """Return the pairs of these slots in the gold answer and in the prediction."""
+    return tuple(some and of_slots(some, names) for some in (gold, said))
 
 
 def of_slots(answer: slots.Answer, names: Collection[str]) -> slots.Answer:
@@ -225,6 +213,44 @@ def by_system(rows: Sequence[Result]) -> dict[str, dict[str, list[Result]]]:
     return dict(sorted(named.items(), key=lambda one: order.index(one[0])))
 
 
+LOSSES_CAPTION = (
+    "Lost: the share of the F1 on A that is missing on B. There is none where the F1 on A is below 0.05. "
+    "Above floors: whether the system clears the floors of A and of B-OOD; if not, its share lost tells "
+    "little. In brackets: 95 % interval by bootstrap over the speakers of each test set, and over seeds."
+)
+
+
+def losses(rows: Sequence[Result]) -> pd.DataFrame:
+    """Return one row per system that was scored on A: F1 on each test set, and the share lost on B.
+
+    2510.15851 reports a loss of 40 to 60 % on unseen slot types for every system. rows: from
+    `studies.records`. All cells are text, "–" where there is no value. `attrs["rests_on"]` maps each system
+    to the variants that its row is made of.
+    """
+    found = systems(rows)
+    lines, rests_on = [], {}
+    for system, sets in by_system(rows).items():
+        f1 = found[found["system"] == system].set_index("set")
+        if "A" not in f1.index:
+            continue
+        named = {called: some[0]["variant"] for called, some in sets.items()}
+        line = {"system": system}
+        for called in SETS:
+            line[f"F1 on {called}"] = (
+                stats.with_interval(*f1.loc[called, ["f1", "low", "high"]]) if called in f1.index else "–"
+            )
+        for called in SETS[1:]:
+            lost = measured.relative_gain(rows, system, named[called], lost=True) if called in named else None
+            line[f"lost on {called}"] = stats.shown(lost)
+        above = [floors.above(rows, named[called]) for called in ("A", "B-OOD")]
+        line["above floors"] = "no" if False in above else "–" if None in above else "yes"
+        lines.append(line)
+        rests_on[system] = list(named.values())
+    frame = pd.DataFrame(lines)
+    frame.attrs["rests_on"] = rests_on
+    return frame
+
+
 def systems_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     """Draw F1 with intervals of every system, one group of bars per test set.
 
@@ -238,7 +264,11 @@ def systems_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     by = {"set": list(SETS), "system": list(frame["system"].unique())}
     own = looks.of(study)
     there = [(called, name) for name, sets in by_system(rows).items() for called in sets]
-    return bars.figure_of(frame, by, own, lambda ax: floors.draw(ax, rows, list(ASKED.values())), there)
+    figure, (ax,) = figures.panels(1, "page")
+    figures.grouped_bars(frame, by, ax, own, there=there)
+    floors.draw(ax, rows, list(ASKED.values()))
+    figures.legend(figure)
+    return figure
 
 
 def parts(

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -26,7 +26,7 @@ from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, seeds, versions
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import breakdown, figures, floors, looks, stored_runs
+from speechllm_bench.reports import breakdown, progress, stored_runs
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.stored_runs import StoredRun, read_curve
 from speechllm_bench.storage import numbers
@@ -269,17 +269,8 @@ class Comparing:
         if not frames:
             return None
         curve = pd.concat(frames, ignore_index=True)
-        held = set(curve.loc[curve["split"] == "validation", "metric"])
-        names = [metric for metric in ("loss", *MAIN_METRICS) if metric in held]
-        if not names:
-            return None
-        figure, axes = figures.panels(len(names), "page")
-        for metric, ax in zip(names, axes):
-            figures.learning_curves(curve, ax, metric, looks=looks.of(self.study))
-            if metric == "f1":
-                floors.draw_on_validation(ax, self._records)
-        figures.legend(figure)
-        return figure
+        rows = studies.records(self.study.study, self.profile)
+        return progress.validation_figure(self.study, rows, curve, ("loss", *MAIN_METRICS))
 
     def _contrast(
         self, systems: Sequence[Sequence[StoredRun]], weights: Sequence[float], metric: str, slice_: str
@@ -292,10 +283,6 @@ class Comparing:
         summed = [stats.stack_seeds([self._answered(one).sums(slice_) for one in some]) for some in systems]
         between = seeds.variance([some[0] for some in scores], weights, metric)
         return stats.contrast(summed, weights, METRICS[metric].rule, score.rng(), between)
-
-    @cached_property
-    def _records(self) -> list[studies.Result]:
-        return studies.records(self.study.study, self.profile)
 
     def _read(self, one: StoredRun) -> Answered:
         return answers_of(one.predictions(), one.config, self.profile)

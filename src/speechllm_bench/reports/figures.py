@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -21,7 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from speechllm_bench.reports import tables
-from speechllm_bench.reports.looks import Looks, of_names
+from speechllm_bench.reports.looks import COLOURS, Looks, of_names
 from speechllm_bench.storage.runs import write_bytes
 from speechllm_bench.tasks import MAIN_METRICS, METRICS
 
@@ -33,6 +35,13 @@ VENUES = {
     "isca": {"column": 3.15, "page": 6.69},
 }
 """Width of a column and of the page in inches: ACL 77 and 160 mm, IEEE 89 and 182 mm, ISCA 80 and 170 mm."""
+BEHIND_TEXT = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+"""A box that keeps a name legible over lines."""
+HATCHES = ("", "/////", ".....")
+UPRIGHT = {"rotation": 90, "ha": "center", "va": "bottom", "size": 6, "color": "0.35", "zorder": 4}
+UPRIGHT |= {"textcoords": "offset points", "bbox": BEHIND_TEXT}
+"""Words in the place of a bar."""
+WIDEST = 0.3  # of the room of a group of bars, so that a single bar stays a bar
 MOST_LINES = 12  # most learning curves, or distinct points, that can be told apart
 LINES_A_PANEL = 6
 """Most learning curves in a panel. More are drawn as small multiples."""
@@ -40,8 +49,6 @@ LEGEND_SHARE = 1 / 3
 """Largest share of a figure's height that the legend may take."""
 
 LETTER = 0.025  # of a panel's width, at most: a letter of a stage's name
-BEHIND_TEXT = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-"""A box that keeps a name legible over lines."""
 
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -145,16 +152,7 @@ def learning_curves(
             if len(table.columns) > 1:
                 ax.plot(table.index, table, color=style.colour, lw=0.5, alpha=0.45)
             mean = table.dropna().mean(axis=1)
-            ax.plot(
-                mean.index,
-                mean,
-                color=style.colour,
-                ls=style.dash,
-                marker=style.marker,
-                ms=3.2,
-                markevery=max(1, len(mean) // 8),
-                label=style.label,
-            )
+            ax.plot(mean.index, mean, **style.line, ms=3.2, markevery=max(1, len(mean) // 8))
             if end is not None:
                 starts.setdefault(end, []).append(stage)
             end = table.index.max()
@@ -188,6 +186,51 @@ def learning_curves(
     elif metric == "loss" and len(chosen):
         ax.set_ylim(top=1.05 * chosen["value"].max())
     ax.xaxis.set_major_formatter(FuncFormatter(_count))
+    return ax
+
+
+def with_intervals(ax: Axes, places: Any, frame: pd.DataFrame, metric: str = "f1", /, **look: Any) -> None:
+    """Draw the column `metric` with its interval (`low`, `high`) at these places on the x axis."""
+    around = [frame[metric] - frame["low"], frame["high"] - frame[metric]]
+    ax.errorbar(places, frame[metric], around, **{"capsize": 2} | look)
+
+
+@mpl.rc_context(STYLE)
+def grouped_bars(
+    frame: pd.DataFrame,
+    by: Mapping[str, list[str]],
+    ax: Axes,
+    looks: Looks,
+    metric: str = "f1",
+    there: Collection[tuple[str, str]] | None = None,
+) -> Axes:
+    """Draw the column `metric` with its interval (`low`, `high`) as grouped bars.
+
+    The first column of `by` gives the groups, the second the bars of a group. Both are
+    drawn in the order listed. In the place of a bar without a number stands NOT RUN.
+    there: the groups and bars that the study has. None: all.
+    """
+    (group, groups), (bar, bars) = by.items()
+    width = min(0.8 / len(bars), WIDEST if frame[group].nunique() > 1 else WIDEST / 2)
+    times: Counter[str] = Counter()
+    for i, name in enumerate(bars):
+        drawn, style = frame[frame[bar] == name], looks[name]
+        hatch = HATCHES[times[style.colour] % len(HATCHES)]  # tells systems of the same colour apart
+        times[style.colour] += 1
+        beside = (i + 0.5 - len(bars) / 2) * width
+        places = [groups.index(one) + beside for one in drawn[group]]
+        fill = {"facecolor": style.colour, "edgecolor": "white", "linewidth": 0, "hatch": hatch}
+        ax.bar(places, drawn[metric], width * 0.9, label=style.label, **fill)
+        bar_colour = "0.6" if style.colour == COLOURS["black"] else "0.2"  # is seen on the bar as well
+        with_intervals(ax, places, drawn, metric, color=bar_colour, ls="", lw=0.8)
+        for one in frame[group].unique():
+            if one not in set(drawn[group]):
+                known = there is None or (one, name) in there
+                place = groups.index(one) + beside, 0
+                ax.annotate(tables.NOT_RUN if known else "not in the study", place, (0, 2), **UPRIGHT)
+    ax.set_xticks(range(len(groups)), [name.replace("_", " ") for name in groups])
+    ax.set_xlim(-0.5, max(map(groups.index, frame[group])) + 0.5)  # room for the name of a group with one bar
+    ax.set_ylabel(METRIC_LABELS[metric])
     return ax
 
 

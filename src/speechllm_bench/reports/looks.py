@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import NamedTuple, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 from speechllm_bench.settings import axes
 from speechllm_bench.settings.axes import Colour, Marker, Value
@@ -41,6 +41,11 @@ class Look(NamedTuple):
     colour: str
     marker: str
     dash: str | tuple
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Return the look as keywords of matplotlib's `plot`."""
+        return {"color": self.colour, "marker": self.marker, "ls": self.dash, "label": self.label}
 
 
 Looks = Mapping[str, Look]

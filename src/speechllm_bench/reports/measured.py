@@ -1,7 +1,8 @@
-"""Measurements of each variant: metrics with intervals, paired differences, gains."""
+"""Measurements of each variant: metrics with intervals, paired differences, gains, cost of decoding."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import floors, tables
-from speechllm_bench.reports.stored_runs import comparable, scores_of
+from speechllm_bench.reports.stored_runs import comparable, scored_variants, scores_of
 from speechllm_bench.stats import LEAST_DIFFERENCE, Comparison, differ
 from speechllm_bench.storage.schema import Interval
 from speechllm_bench.tasks import METRICS, USUAL
@@ -108,34 +109,40 @@ def gain(
     return score.contrast([[s[i] for i in shared] for s in scores], weights, metric)
 
 
-def relative_gain(rows: Sequence[Result], variant: str, over: str) -> Comparison | None:
-    """Return the difference of two variants' main metrics divided by the second's, on
-    the seeds that both have.
+def relative_gain(rows: Sequence[Result], variant: str, over: str, lost: bool = False) -> Comparison | None:
+    """Return the difference of two variants' main metrics divided by the second's.
+
+    It is over the seeds that both have.
 
     It is above 0 where the first variant is better. None where no seed is shared, or where the second's score
     is below `LEAST_DIFFERENCE`, since a ratio to almost nothing has no meaning. The second rule applies to
-    metrics where higher is better.
+    metrics where higher is better. lost: return the share of the first's metric that the second loses, where
+    it is the same system on a test set with other speakers.
     """
-    own, base = (scores_of(rows, name) for name in (variant, over))
+    first, second = (over, variant) if lost else (variant, over)
+    own, base = (scores_of(rows, name) for name in (first, second))
     if not (shared := sorted(own.keys() & base.keys())):
         return None
     metric = score.main_metric(own[shared[0]])
     of = METRICS[metric].rule
-    pair = [stats.stack_seeds([score.speaker_sums(one[s], metric) for s in shared]) for one in (own, base)]
-    sign = -1 if METRICS[metric].lower_is_better else 1
-    first, second = (float(of(part.sums.sum(axis=1)).mean()) for part in pair)
-    if sign > 0 and second < LEAST_DIFFERENCE:
+    pair = [stats.stack_seeds([score.speaker_sums(one[s], metric) for s in shared]) for one in (base, own)]
+    higher = not METRICS[metric].lower_is_better
+    sign = 1 if higher != lost else -1
+    before, after = (float(of(part.sums.sum(axis=1)).mean()) for part in pair)
+    if higher and before < LEAST_DIFFERENCE:
         return None
     # First-order variance of the quotient between seeds, with the derivative to each of its two sides as
     # weight.
-    weights = [1 / max(second, 1e-9), -first / max(second, 1e-9) ** 2]
-    between = seeds.variance([own[shared[0]], base[shared[0]]], weights, metric)
+    weights = [-after / max(before, 1e-9) ** 2, 1 / max(before, 1e-9)]
+    between = seeds.variance([base[shared[0]], own[shared[0]]], weights, metric)
 
     def relative(sums: np.ndarray) -> np.ndarray:
-        found, before = (of(part) for part in np.split(sums, 2, axis=-1))
-        return sign * (found / np.maximum(before, 1e-9) - 1)  # the denominator of a bootstrap draw can be 0
+        first, second = (of(part) for part in np.split(sums, 2, axis=-1))
+        return sign * second / np.maximum(first, 1e-9) - sign  # the denominator of a bootstrap draw can be 0
 
-    return stats.contrast([stats.side_by_side(pair)], [1], relative, score.rng(), between)
+    counted = [pair] if lost else [[stats.side_by_side(pair)]]
+    found = stats.contrast_of_test_sets(counted, [1], relative, score.rng(), between)
+    return stats.within(found, -math.inf, 1) if lost else found
 
 
 def _status(runs: Sequence[Result]) -> str:
@@ -190,3 +197,109 @@ def _test(lines: list[dict]) -> None:
 
 def _three(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+LANGUAGE_NAMES = {"en": "English", "es": "Spanish", "fr": "French"}
+
+
+def by_language(rows: Sequence[Result]) -> pd.DataFrame:
+    """Return one row per system: its metric, and the value in each language, "" where it has no score.
+
+    rows: from `studies.records`. The test sets of the languages differ in more than the language, so do
+    not subtract their values.
+    """
+    systems: dict[str, list[Result]] = {}
+    for row in rows:
+        system = ", ".join(key for axis, key in row["axes"].items() if axis != "language")
+        systems.setdefault(system, []).append(row)
+    lines = []
+    for system, own in systems.items():
+        mine = [row["score"] for row in own if row["score"]]
+        line = {"system": system, "metric": score.main_metric(mine[0]) if mine else ""}
+        said = {row["axes"].get("language"): row["variant"] for row in own}
+        for language, name in LANGUAGE_NAMES.items():
+            found = main_metric(own, said[language]) if language in said else None
+            line[name] = stats.shown(found) if found else ""
+        lines.append(line)
+    return pd.DataFrame(lines, columns=["system", "metric", *LANGUAGE_NAMES.values()])
+
+
+def by_question(rows: Sequence[Result]) -> pd.DataFrame:
+    """Return one row per variant with single questions: accuracy with its interval, and accuracy by question.
+
+    rows: from `studies.records`. A last row per task, `commonest answer`, is the accuracy of always
+    giving the most frequent gold answer to a question. Shares are over all seeds. Empty where no
+    such question was asked.
+    """
+    lines, guesses = [], {}
+    for variant, mine in scored_variants(rows).items():
+        if "answers" not in mine[0]["score"]:
+            continue
+        found, task = [row["score"] for row in mine], mine[0]["run"].config.evaluation.task
+        accuracy = score.interval(found, "accuracy")
+        lines.append(
+            {"variant": variant, "task": task, "accuracy": accuracy.value, "low": accuracy.low}
+            | {"high": accuracy.high, **_shares(found, "right")}
+        )
+        guesses[task] = {"variant": "commonest answer", "task": task, **_shares(found, "commonest")}
+    return pd.DataFrame([*lines, *guesses.values()])
+
+
+def _shares(scores: list[dict], what: str) -> dict[str, float]:
+    """Return question -> share of all its answers."""
+    kinds = {asks: [s["answers"][asks] for s in scores] for asks in scores[0]["answers"]}
+    return {asks: sum(k[what] for k in some) / sum(k["n"] for k in some) for asks, some in kinds.items()}
+
+
+def positions(rows: Sequence[Result], seconds: np.ndarray) -> pd.DataFrame:
+    """Return one row per variant with a pooling adapter: its steps per 30 s, and LLM positions per turn.
+
+    The positions are the mean over test turns of these `seconds` (n,).
+    """
+    lines = {}
+    for row in rows:
+        config = row["run"].config.adapter if row["run"] else None  # None where a backbone is missing
+        if config and config.kind == "pooling":
+            steps = np.ceil(seconds * config.steps_per_30s / 30)
+            lines[row["variant"]] = (row["variant"], config.steps_per_30s, round(float(steps.mean()), 1))
+    return pd.DataFrame(lines.values(), columns=["variant", "steps of 30 s", "positions a turn"])
+
+
+DECODING_CAPTION = (
+    "Seconds are what the whole test set took to decode, in the same batches, on one machine that may have "
+    "been busy. `times` is how many times as long as greedy decoding by the same weights."
+)
+
+
+def decoding_cost(rows: Sequence[Result]) -> pd.DataFrame:
+    """Return one row per scored run: its main metric, seconds of decoding, and their
+    ratio to greedy decoding.
+
+    The ratio is to the greedy run of the same training, NaN where there is none.
+    rows: from `studies.records`.
+    """
+    scored = [row for row in rows if row["score"]]
+    greedy = {}
+    for row in scored:
+        asked = row["run"].config.evaluation
+        if not asked.beams and asked.audio == "own":
+            greedy[row["run"].stages, asked.task] = row["record"]["seconds"]["decode"]
+    lines = []
+    for row in scored:
+        asked, seconds = row["run"].config.evaluation, row["record"]["seconds"]["decode"]
+        lines.append(
+            {
+                "variant": row["variant"],
+                "seed": row["seed"],
+                "beams": asked.beams or 1,
+                "main metric": row["score"]["metrics"][score.main_metric(row["score"])]["value"],
+                "seconds of decoding": seconds,
+                "times": seconds / greedy.get((row["run"].stages, asked.task), float("nan")),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def decoding_table(rows: Sequence[Result]) -> pd.DataFrame:
+    """Return `decoding_cost` rounded for display."""
+    return decoding_cost(rows).round(3)

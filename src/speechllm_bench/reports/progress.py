@@ -1,34 +1,30 @@
-"""Training progress: learning curves over examples and time, repeated trainings, gradients, warm starts."""
+"""Training progress: learning curves over examples and time, gradients, warm starts, convergence."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench.evaluation import versions
-from speechllm_bench.planning import studies
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, floors, looks
-from speechllm_bench.reports.stored_runs import LATER, curve_text, read_curve
+from speechllm_bench.reports.claims import BELOW_FLOOR
+from speechllm_bench.reports.stored_runs import curve_file, read_curve
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.storage.schema import CURVE_COLUMNS, SECONDS
 from speechllm_bench.storage.status import Status
 from speechllm_bench.tasks import MAIN_METRICS
 
 
-def curves(rows: Sequence[studies.Result]) -> pd.DataFrame:
+def curves(rows: Sequence[Result]) -> pd.DataFrame:
     """Return the curve of every run, with `variant` and `seed`. A training that runs share appears once."""
     frames, seen = [], set()
     for row in rows:
-        if row["record"] is None or row["run"].stages in seen:
-            continue
-        file = row["run"].folder / "curve.csv"
-        if not file.is_file():
+        if not (file := curve_file(row)) or row["run"].stages in seen:
             continue
         seen.add(row["run"].stages)
         curve = read_curve(file, versions.shown_version(row["profile"]))
@@ -37,7 +33,7 @@ def curves(rows: Sequence[studies.Result]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else empty
 
 
-def curves_figure(study: Study, rows: Sequence[studies.Result]) -> Figure | None:
+def curves_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     """Draw validation loss and the decoded tasks' metrics over examples seen. None without a curve.
 
     With more lines than a reader can tell apart, only the trainings of `study.telling` are drawn. With more
@@ -65,58 +61,6 @@ def curves_figure(study: Study, rows: Sequence[studies.Result]) -> Figure | None
         figures.same_limits([ax for ax in axes[column :: len(panels)] if ax.has_data()])
     figures.legend(figure)
     return figure
-
-
-class Again(NamedTuple):
-    """A stage that was trained more than once for one seed."""
-
-    sentence: str  # for the caption
-    trainings: list[str]  # for a list below the table: one item per training
-
-
-LISTED = "The list below the table says for which variants, and where each training ended."
-
-
-def trained_again(rows: Sequence[Result]) -> list[Again]:
-    """Return an entry for each stage that was trained again for the same seed, with another result.
-
-    Weights of stages are not stored with the records. A later run that finds no weights trains the stage
-    again with the same settings. On another machine the result differs slightly, and so do the rows that
-    build on it. Trainings are told apart by their curves. rows: from `studies.records`.
-    """
-    ends: dict[tuple[str, str], dict[tuple, tuple[list[str], str]]] = {}  # stage -> curve -> variants, ends
-    for row in rows:
-        if row["record"] is None or not (file := row["run"].folder / "curve.csv").is_file():
-            continue
-        lines = curve_text(file).splitlines()  # parsing as text is fast enough for all studies at once
-        for digest, stage in zip(row["run"].stages, row["run"].config.stages, strict=True):
-            mine = (line for line in lines if line.startswith(f"{stage.name},"))
-            # Left out: the seconds of no two trainings are equal, and older curves lack the later metric.
-            told_apart = (f",train,{SECONDS},", f",{LATER},")
-            own = tuple(line for line in mine if not any(part in line for part in told_apart))
-            trainings = ends.setdefault((stage.name, digest), {})
-            trainings.setdefault(own, ([], _last(own)))[0].append(row["variant"])
-    by_seed: dict[tuple, list[list[str]]] = {}  # stage, variants of each training -> by seed, their ends
-    for (name, _), trainings in ends.items():
-        if len({end for _, end in trainings.values()}) > 1:
-            who = tuple(tuple(variants) for variants, _ in trainings.values())
-            by_seed.setdefault((name, who), []).append([end for _, end in trainings.values()])
-    found = []
-    for (name, who), of_seeds in by_seed.items():
-        items = [
-            f"Stage {name}, training {i + 1}, for {', '.join(variants)}. "
-            f"It ended on validation, seed by seed, at: {'; '.join(ended[i] for ended in of_seeds)}."
-            for i, variants in enumerate(who)
-        ]
-        found.append(Again(f"The stage {name} was trained {len(who)} times.", items))
-    return found
-
-
-def _last(lines: Sequence[str]) -> str:
-    """Return the last value of each validation metric among these lines of a curve."""
-    parts = [line.split(",") for line in lines if ",validation," in line]
-    last = {metric: float(value) for *_, metric, value in parts}
-    return ", ".join(f"{metric} {value:.3f}" for metric, value in last.items())
 
 
 def trainings(curve: pd.DataFrame, metric: str) -> int:
@@ -181,6 +125,13 @@ ALIGNMENT_CAPTION = (
     "at the end of the warm start. WER, LLM: of the LLM's answers at the end of transcription. "
     "Core-seconds: seconds of training steps times threads; on a GPU seconds alone."
 )
+ENDS = {
+    "WER, CTC": ".3f",
+    "WER, LLM": ".3f",
+    "validation F1": ".3f",
+    "examples": ",.0f",
+    "core-seconds": ",.0f",
+}
 
 
 def alignment(rows: Sequence[Result]) -> pd.DataFrame:
@@ -190,11 +141,14 @@ def alignment(rows: Sequence[Result]) -> pd.DataFrame:
     """
     found: dict[str, list[dict]] = {}
     for row in rows:
-        file = row["run"].folder / "curve.csv" if row["record"] else None
-        if file and file.is_file() and row["run"].stages and row["run"].config.evaluation.audio == "own":
+        if (file := curve_file(row)) and row["run"].stages and row["run"].config.evaluation.audio == "own":
             found.setdefault(row["variant"], []).append(_end(read_curve(file), row["record"]))
     ends = {variant: pd.DataFrame(some).mean() for variant, some in found.items()}
-    return pd.DataFrame([{"variant": variant} | _shown(end) for variant, end in ends.items()])
+    return pd.DataFrame(
+        {"variant": variant}
+        | {name: "–" if pd.isna(end[name]) else format(end[name], form) for name, form in ENDS.items()}
+        for variant, end in ends.items()
+    )
 
 
 def _end(curve: pd.DataFrame, record: dict) -> dict[str, float]:
@@ -202,24 +156,11 @@ def _end(curve: pd.DataFrame, record: dict) -> dict[str, float]:
     validated = curve[curve["split"] == "validation"]
     last = validated.groupby(["stage", "metric"])["value"].last()
     return {
-        "wer_ctc": last.get(("warm_start", "wer"), math.nan),
-        "wer_llm": last.get(("transcription", "wer"), math.nan),
-        "f1": last.get(("slots", "f1"), math.nan),
+        "WER, CTC": last.get(("warm_start", "wer"), math.nan),
+        "WER, LLM": last.get(("transcription", "wer"), math.nan),
+        "validation F1": last.get(("slots", "f1"), math.nan),
         "examples": curve["examples"].max(),
-        "seconds": curve[curve["metric"] == SECONDS]["value"].max() * _cores(record),
-    }
-
-
-def _shown(end: pd.Series) -> dict[str, str]:
-    def shown(name: str, form: str) -> str:
-        return "–" if pd.isna(end[name]) else format(end[name], form)
-
-    return {
-        "WER, CTC": shown("wer_ctc", ".3f"),
-        "WER, LLM": shown("wer_llm", ".3f"),
-        "validation F1": shown("f1", ".3f"),
-        "examples": shown("examples", ",.0f"),
-        "core-seconds": shown("seconds", ",.0f"),
+        "core-seconds": curve[curve["metric"] == SECONDS]["value"].max() * _cores(record),
     }
 
 
@@ -248,15 +189,94 @@ def seconds_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) ->
     """Draw validation WER and F1 of the variants of one adapter over core-seconds. None without a curve."""
     adapters = {row["variant"]: row["run"].config.adapter for row in rows if row["record"]}
     chosen = [name for name, adapter in adapters.items() if adapter and adapter.kind == FAMILY]
-    drawn = timed(rows, curve[curve["variant"].isin(chosen)])
-    validated = drawn[drawn["split"] == "validation"]
-    panels = [metric for metric in ("wer", "f1") if (validated["metric"] == metric).any()]
-    if not panels:
+    return validation_figure(
+        study, rows, timed(rows, curve[curve["variant"].isin(chosen)]), ("wer", "f1"), "seconds"
+    )
+
+
+def validation_figure(
+    study: Study, rows: Sequence[Result], curve: pd.DataFrame, metrics: Sequence[str], x: str = "examples"
+) -> Figure | None:
+    """Draw those of the metrics that were measured on validation turns, with the floors of F1.
+
+    x: as of `figures.learning_curves`. None where none was measured.
+    """
+    held = set(curve.loc[curve["split"] == "validation", "metric"])
+    if not (shown := [metric for metric in metrics if metric in held]):
         return None
-    figure, axes = figures.panels(len(panels), "page")
-    for metric, ax in zip(panels, axes, strict=True):
-        figures.learning_curves(drawn, ax, metric, x="seconds", looks=looks.of(study))
+    figure, axes = figures.panels(len(shown), "page")
+    for metric, ax in zip(shown, axes):
+        figures.learning_curves(curve, ax, metric, x=x, looks=looks.of(study))
         if metric == "f1":
             floors.draw_on_validation(ax, rows)
     figures.legend(figure)
     return figure
+
+
+COUNTED = ("last stage", "all stages")
+CONVERGENCE = ["training", "counted", "examples of the baseline", "examples", "sooner", "verdict"]
+CONVERGENCE_CAPTION = (
+    "Examples until the F1 on validation is for the first time what the baseline ends with on the same seed. "
+    "The F1 is decoded a few times in a training, so numbers are as coarse as those steps. Examples are "
+    "means over the seeds that reach it. Sooner: seeds on which the training needs fewer examples than the "
+    "baseline. The verdict needs more than one seed, and the same answer on all of them."
+)
+NEVER = float("inf")
+
+
+def convergence(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
+    """Return two rows per training other than the baseline's: examples of its last stage, and of all stages.
+
+    rows: from `studies.records`. curve: from `progress.curves`. All cells are text. Empty without a curve of
+    the baseline.
+    """
+    base = reached(curve, study.baseline, study.baseline)
+    above = floors.above(rows, study.baseline)
+    lines = []
+    for variant in curve["variant"].unique():
+        own = reached(curve, variant, study.baseline)
+        shared = [seed for seed in own if seed in base]
+        if variant == study.baseline or not shared:
+            continue
+        for place, counted in enumerate(COUNTED):
+            pairs = [(own[seed][place], base[seed][place]) for seed in shared]
+            sooner = [a < b for a, b in pairs]
+            said = BELOW_FLOOR if above is False else convergence_verdict(pairs)
+            means = [_mean(some) for some in zip(*pairs, strict=True)]
+            lines.append((variant, counted, *means[::-1], f"{sum(sooner)} of {len(sooner)} seeds", said))
+    return pd.DataFrame(lines, columns=CONVERGENCE if lines else None)
+
+
+def reached(curve: pd.DataFrame, variant: str, baseline: str) -> dict[int, tuple[float, float]]:
+    """Return seed -> examples until the variant's validation F1 reaches the baseline's last one.
+
+    The two numbers are the examples in its last stage alone and in all stages; infinite where it is never
+    reached. Points of earlier stages count as reached with 0 examples of the last stage.
+    """
+    f1 = curve[(curve["metric"] == "f1") & (curve["split"] == "validation")]
+    levels = f1[f1["variant"] == baseline].groupby("seed")["value"].last()
+    found = {}
+    for seed, points in f1[f1["variant"] == variant].groupby("seed"):
+        if seed not in levels:
+            continue
+        first = points.loc[points["value"] >= levels[seed], "examples"].min()
+        whole = curve[(curve["variant"] == variant) & (curve["seed"] == seed)]
+        last = whole["stage"].iloc[-1]
+        before = whole.loc[whole["stage"] != last, "examples"].max()
+        before = 0 if pd.isna(before) else before
+        found[int(seed)] = (NEVER, NEVER) if pd.isna(first) else (max(0.0, first - before), float(first))
+    return found
+
+
+def convergence_verdict(pairs: Sequence[tuple[float, float]]) -> str:
+    """Judge "the training converges sooner" by (its examples, the baseline's) of each seed."""
+    if all(a < b for a, b in pairs):
+        return "agrees" if len(pairs) > 1 else "weak support"
+    if all(a > b for a, b in pairs):
+        return "disagrees" if len(pairs) > 1 else "weak contradiction"
+    return "inconclusive"
+
+
+def _mean(examples: Sequence[float]) -> str:
+    there = [n for n in examples if n != NEVER]
+    return f"{sum(there) / len(there):,.0f}" if there else "never"

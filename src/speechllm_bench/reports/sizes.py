@@ -1,22 +1,23 @@
-"""Scores by size: trained parameters, families of adapters, and LLMs by their supervision."""
+"""Scores over a number: parameters of the model, turns of context, distractors, noise of the labels."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from speechllm_bench.evaluation import score
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import bars, figures, floors, looks, measured
+from speechllm_bench.reports import figures, floors, looks
 from speechllm_bench.reports.looks import Looks
+from speechllm_bench.reports.stored_runs import scored_variants
 from speechllm_bench.settings.experiments import Study
-from speechllm_bench.stats import with_interval
-from speechllm_bench.tasks import MAIN_METRICS
+from speechllm_bench.tasks import MAIN_METRICS, ner
 
 BESIDE = 1.06  # factor on the x position of each further variant of the same size
 
@@ -147,12 +148,10 @@ def families_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -
     adapters = looks.of_axis(study, "adapter", frame["kind"])
     for (kind, few), points in frame.groupby(["kind", "few"]):
         style = adapters[kind]
-        drawn = {"color": style.colour, "marker": style.marker, "ls": style.dash, "lw": 0.7 if few else 1.3}
-        drawn |= {"mfc": "none"} if few else {}
-        bars = [points["f1"] - points["low"], points["high"] - points["f1"]]
+        drawn = style.line | {"lw": 0.7 if few else 1.3} | ({"mfc": "none"} if few else {})
         of_f1, of_gap = axes[2 * shares.index(few) :][:2]
-        of_f1.plot(points["parameters"], points["f1"], label=style.label, **drawn)
-        of_f1.errorbar(points["parameters"], points["f1"], bars, color=style.colour, ls="", lw=1, capsize=2)
+        of_f1.plot(points["parameters"], points["f1"], **drawn)
+        figures.with_intervals(of_f1, points["parameters"], points, color=style.colour, ls="", lw=1)
         of_gap.plot(points["parameters"], points["gap"], **drawn)
     for i, ax in enumerate(axes):
         ax.set_title(FEW[shares[i // 2]], loc="left", color="0.35", size=8)
@@ -172,110 +171,120 @@ def families_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -
     return figure
 
 
-USUAL = "regular"  # the supervision that changes are measured against
-CHANGES = ["foundation", "supervision", "llm_parameters", "f1", "low", "high"]
-CHANGES += ["change", "change_low", "change_high", "relative", "relative_low", "relative_high"]
-CHANGES_CAPTION = (
-    "Changes are paired differences to regular supervision of the same LLM. Relative changes are shares of "
-    "its F1; there is none where that F1 is below 0.05. In brackets: 95 % interval by bootstrap over "
-    "speakers and seeds."
-)
+AXES = {"context": "turns of context", "distractors": "distractors"}
+ONE = {"context": "1 turn of context", "distractors": "1 distractor"}
+COLOURS = ("#0072B2", "#D55E00")
+LEVELS = ["variant", *AXES, "wording", "slot_types", "described in training", "f1", "low", "high"]
 
 
-def changes(rows: Sequence[Result]) -> pd.DataFrame:
-    """Return one row per foundation and supervision that was scored: F1 with its interval, and the change.
+def by_level(rows: Sequence[Result]) -> pd.DataFrame:
+    """Return one row per variant that was scored on its own audio: how it was asked,
+    and F1 with its interval.
 
-    rows: from `studies.records`. `change` is the paired difference to regular supervision of the same
-    foundation. `relative` is that difference divided by the F1 of regular supervision. Both are on the
-    seeds that both have, with their intervals. They are NaN without regular supervision; `relative` is
-    also NaN if that F1 is close to 0.
+    rows: from `studies.records`. `context` and `distractors` are NaN where their numbers
+    are drawn as in training.
     """
-    taught = {
-        (row["axes"]["llm"], row["axes"]["supervision"]): row["variant"]
-        for row in rows
-        if {"llm", "supervision"} == row["axes"].keys()
-    }
     lines = []
-    for (foundation, supervision), variant in taught.items():
-        if (f1 := measured.main_metric(rows, variant)) is None:
+    for variant, mine in scored_variants(rows).items():
+        config = mine[0]["run"].config
+        asked = config.evaluation
+        if asked.audio == "other" or asked.answerer != "model":
             continue
-        record = next(row["record"] for row in rows if row["variant"] == variant and row["record"])
-        line = [foundation, supervision, record["llm_parameters"], f1.value, f1.low, f1.high]
-        regular = taught.get((foundation, USUAL))
-        for of in (measured.gain, measured.relative_gain):
-            found = of(rows, variant, regular) if regular and supervision != USUAL else None
-            line += [found.value, found.low, found.high] if found else [float("nan")] * 3
-        lines.append(line)
-    return pd.DataFrame(lines, columns=CHANGES)
+        f1 = score.interval([row["score"] for row in mine], "f1")
+        taught = next((s.described for s in config.stages if s.described), 0.0)
+        put = (asked.context, asked.distractors, asked.wording or "named", asked.slot_types)
+        lines.append((variant, *put, taught, f1.value, f1.low, f1.high))
+    return pd.DataFrame(lines, columns=LEVELS).astype(dict.fromkeys(AXES, float))
 
 
-def changes_display(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return `changes` for display, with a dash where there is nothing to compare with."""
-    supervisions = looks.of_axis(study, "supervision")
+def levels_figure(rows: Sequence[Result]) -> Figure | None:
+    """Draw F1 with intervals over turns of context and over distractors. None where no level was scored.
 
-    def interval(row, value: str, low: str, high: str, sign: str = "") -> str:
-        if pd.isna(row[value]):
-            return "–"
-        return with_interval(row[value], row[low], row[high], sign)
-
-    lines = [
-        {
-            "Foundation": row["foundation"].replace("_", " "),
-            "Supervision": supervisions[row["supervision"]].label,
-            "F1": interval(row, "f1", "low", "high"),
-            "Change": interval(row, "change", "change_low", "change_high", "+"),
-            "Relative": interval(row, "relative", "relative_low", "relative_high", "+"),
-        }
-        for row in frame.to_dict("records")
-    ]
-    return pd.DataFrame(lines, columns=["Foundation", "Supervision", "F1", "Change", "Relative"])
-
-
-def changes_table(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
-    """Return `changes` of these rows for display. rows: from `studies.records`."""
-    return changes_display(study, changes(rows))
-
-
-def types_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """Draw F1 with intervals, one group of bars per foundation, one bar per supervision.
-    None if nothing was scored.
+    Along a line one of the two numbers varies and the other is fixed.
     """
-    frame = changes(rows)
+    frame = by_level(rows).dropna(subset=list(AXES))
     if frame.empty:
         return None
-    own = looks.of_axis(study, "supervision")
-    by = {"foundation": list(frame["foundation"].unique()), "supervision": list(own)}
-    at = [row["axes"] for row in rows]
-    there = {(axes["llm"], axes["supervision"]) for axes in at if axes.keys() == {"llm", "supervision"}}
-    return bars.figure_of(frame, by, own, lambda ax: floors.draw(ax, rows), there)
+    figure, axes = figures.panels(len(AXES), "page")
+    for ax, (varied, label), held, colour in zip(axes, AXES.items(), reversed(AXES), COLOURS, strict=True):
+        sizes = frame.groupby(held)[varied].transform("size")
+        drawn = frame[sizes == sizes.max()]
+        for level, points in drawn.sort_values(varied).groupby(held):
+            line = f"{level:.0f} {AXES[held]}" if level != 1 else ONE[held]
+            style = {"marker": "o", "ms": 4, "elinewidth": 1, "color": colour}
+            figures.with_intervals(ax, points[varied], points, label=line, **style)
+        _draw_floors(ax, rows, None if varied == "distractors" else set(drawn["distractors"].astype(int)))
+        ax.set_xlabel(label)
+        ax.set_ylabel("F1 (partial match)")
+        ax.set_ylim(0, 1.1 * frame["high"].max() or 1)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    figures.legend(figure)
+    return figure
 
 
-def scale_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """Draw F1 with intervals over the LLM's parameters, one line per supervision.
+def _draw_floors(ax: Axes, rows: Sequence[Result], levels: Iterable[int] | None) -> None:
+    """The floors of the questions asked: they depend on the number of distractors and on no context.
 
-    None if nothing was scored.
+    levels: numbers of distractors, each a line right across; None: distractors are the axis.
     """
-    frame = changes(rows)
+    scored = floors.scored(rows)
+    numbers = sorted(n for n in {asked.distractors for asked in scored} if n is not None)
+    found = {n: scored.get(floors.Questions("A-test", distractors=n), {}) for n in numbers}
+    for answerer, (label, dash) in floors.LINES.items():
+        known = {level: some[answerer].value for level, some in found.items() if answerer in some}
+        if levels is None and known:
+            ax.plot(list(known), list(known.values()), color="0.35", lw=0.9, ls=dash, label=label)
+        for level in levels if levels is not None else ():
+            if level in known:
+                floors.line(ax, known[level], label, dash)
+
+
+NOISE_BESIDE = 0.8
+"""Per cent of noise between points of one noise, which stand side by side."""
+NOISES = ["variant", "labels", "noise", "ner_f1", "low", "high"]
+
+
+def by_noise(rows: Sequence[Result]) -> pd.DataFrame:
+    """Return F1 of the variants that were scored on their own audio and had gold labels
+    of all turns or of none.
+
+    rows: from `studies.records`. `labels` is unfiltered or filtered if training on gold labels follows, and
+    alone if not. Labels without noise are gold labels. A variant that trains on gold twice has a row under
+    both filters, since there is nothing to filter. One that trains on gold once is under alone.
+    """
+    lines = []
+    for variant, mine in scored_variants(rows).items():
+        config = mine[0]["run"].config
+        if config.evaluation.audio == "other" or config.stages[-1].train_share:
+            continue
+        annotation = next((s.annotation for s in config.stages if s.annotation), None)
+        if annotation and annotation.noise is None:
+            continue
+        f1 = score.interval([row["score"] for row in mine], "ner_f1")
+        noise = annotation.noise if annotation else 0.0
+        if config.stages[-1].annotation or sum(ner.NAME in stage.tasks for stage in config.stages) == 1:
+            labels = ["alone"]
+        elif not annotation:
+            labels = ["unfiltered", "filtered"]
+        else:
+            labels = ["filtered" if annotation.filtered else "unfiltered"]
+        lines += [(variant, name, noise, f1.value, f1.low, f1.high) for name in labels]
+    return pd.DataFrame(lines, columns=NOISES).sort_values(["labels", "noise"])
+
+
+def noise_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
+    """Draw F1 with intervals over noise, one line per kind of labels. None where none was scored."""
+    frame = by_noise(rows)
     if frame.empty:
         return None
-    figure, (ax,) = figures.panels(1, "column")
-    kinds = looks.of_axis(study, "supervision")
-    for i, (supervision, style) in enumerate(kinds.items()):
-        drawn = frame[frame["supervision"] == supervision].sort_values("llm_parameters")
-        bars = [drawn["f1"] - drawn["low"], drawn["high"] - drawn["f1"]]
-        look = {"color": style.colour, "marker": style.marker, "ls": style.dash, "elinewidth": 1}
-        ax.errorbar(
-            drawn["llm_parameters"] * BESIDE ** (i - (len(kinds) - 1) / 2),
-            drawn["f1"],
-            bars,
-            label=style.label,
-            capsize=2,
-            **look,
-        )
-    floors.draw(ax, rows)
-    figures.parameters_axis(ax)
-    ax.set_xlabel("parameters of the LLM")
-    ax.set_ylabel("F1 (partial match)")
-    ax.set_ylim(0, None)
+    figure, (ax,) = figures.panels(1)
+    kinds = looks.of_axis(study, "labels", frame["labels"])
+    groups = frame.groupby("labels")
+    for i, (labels, points) in enumerate(groups):
+        places = 100 * points["noise"] + NOISE_BESIDE * (i - (len(groups) - 1) / 2)
+        figures.with_intervals(ax, places, points, "ner_f1", **kinds[labels].line, ms=4, elinewidth=1)
+    ax.set_xlabel("noise of the labels (%)")
+    ax.set_ylabel(figures.METRIC_LABELS["ner_f1"])
+    ax.set_ylim(0, 1.1 * frame["high"].max() or 1)
     figures.legend(figure)
     return figure

@@ -1,4 +1,4 @@
-"""Stored runs as reports read them: scores by seed, answers, curves, and runs by digest."""
+"""Stored runs as reports read them: scores by seed, answers, curves, trainings, and runs by digest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -18,7 +18,7 @@ from speechllm_bench.planning import places, studies
 from speechllm_bench.planning.studies import Result, Run
 from speechllm_bench.storage import runs, sealed
 from speechllm_bench.storage.numbers import Row
-from speechllm_bench.storage.schema import CURVE_COLUMNS, Prediction
+from speechllm_bench.storage.schema import CURVE_COLUMNS, SECONDS, Prediction
 
 LATER = "f1_v2"
 """A metric that older curves lack, so a difference in it does not mean another training."""
@@ -103,6 +103,64 @@ def curve_text(file: Path) -> str:
     if not text.endswith("\n"):
         raise UserError(f"{file} is damaged or cut short; delete its folder and run again")
     return text
+
+
+def curve_file(row: Result) -> Path | None:
+    """Return the file of a run's curve. None where it has none."""
+    file = None if row["record"] is None else row["run"].folder / "curve.csv"
+    return file if file and file.is_file() else None
+
+
+class Again(NamedTuple):
+    """A stage that was trained more than once for one seed."""
+
+    sentence: str  # for the caption
+    trainings: list[str]  # for a list below the table: one item per training
+
+
+LISTED = "The list below the table says for which variants, and where each training ended."
+
+
+def trained_again(rows: Sequence[Result]) -> list[Again]:
+    """Return an entry for each stage that was trained again for the same seed, with another result.
+
+    Weights of stages are not stored with the records. A later run that finds no weights trains the stage
+    again with the same settings. On another machine the result differs slightly, and so do the rows that
+    build on it. Trainings are told apart by their curves. rows: from `studies.records`.
+    """
+    ends: dict[tuple[str, str], dict[tuple, tuple[list[str], str]]] = {}  # stage -> curve -> variants, ends
+    for row in rows:
+        if not (file := curve_file(row)):
+            continue
+        lines = curve_text(file).splitlines()  # parsing as text is fast enough for all studies at once
+        for digest, stage in zip(row["run"].stages, row["run"].config.stages, strict=True):
+            mine = (line for line in lines if line.startswith(f"{stage.name},"))
+            # Left out: the seconds of no two trainings are equal, and older curves lack the later metric.
+            told_apart = (f",train,{SECONDS},", f",{LATER},")
+            own = tuple(line for line in mine if not any(part in line for part in told_apart))
+            trainings = ends.setdefault((stage.name, digest), {})
+            trainings.setdefault(own, ([], _last(own)))[0].append(row["variant"])
+    by_seed: dict[tuple, list[list[str]]] = {}  # stage, variants of each training -> by seed, their ends
+    for (name, _), trainings in ends.items():
+        if len({end for _, end in trainings.values()}) > 1:
+            who = tuple(tuple(variants) for variants, _ in trainings.values())
+            by_seed.setdefault((name, who), []).append([end for _, end in trainings.values()])
+    found = []
+    for (name, who), of_seeds in by_seed.items():
+        items = [
+            f"Stage {name}, training {i + 1}, for {', '.join(variants)}. "
+            f"It ended on validation, seed by seed, at: {'; '.join(ended[i] for ended in of_seeds)}."
+            for i, variants in enumerate(who)
+        ]
+        found.append(Again(f"The stage {name} was trained {len(who)} times.", items))
+    return found
+
+
+def _last(lines: Sequence[str]) -> str:
+    """Return the last value of each validation metric among these lines of a curve."""
+    parts = [line.split(",") for line in lines if ",validation," in line]
+    last = {metric: float(value) for *_, metric, value in parts}
+    return ", ".join(f"{metric} {value:.3f}" for metric, value in last.items())
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ from speechllm_bench.reports import (
     progress,
     sizes,
     stamps,
+    stored_runs,
     tables,
 )
 from speechllm_bench.settings.experiments import Study
@@ -58,8 +59,8 @@ def _write(name: str, profile: str, rows: Sequence[Result], draw: bool) -> list[
     frame = table(study, rows)
     folder = paths.results(profile)
     caption = tables.caption(frame, study.title, " or ".join(study.baselines), profile, floors.called(study))
-    again = progress.trained_again(rows)
-    notes = [*(one.sentence for one in again), *([progress.LISTED] if again else [])]
+    again = stored_runs.trained_again(rows)
+    notes = [*(one.sentence for one in again), *([stored_runs.LISTED] if again else [])]
     notes += tables.not_testable(rows)
     listed = [item for one in again for item in one.trainings]
     written = tables.write(frame, folder / "tables", name, " ".join([caption, *notes]), listed)
