@@ -152,9 +152,8 @@ def contrast(
     if nothing was trained. Raises UserError where two systems answered different items or have different
     numbers of seeds.
     """
-    return contrast_of_test_sets(
-        [[system] for system in systems], weights, statistic, rng, seed_variance, n_boot
-    )
+    of_one_set = [[system] for system in systems]
+    return contrast_of_test_sets(of_one_set, weights, statistic, rng, seed_variance, n_boot)
 
 
 def contrast_of_test_sets(
@@ -226,8 +225,7 @@ def differ(difference: Interval, p: float) -> bool:
 
 def alike(difference: Interval) -> bool:
     """Return whether systems are equivalent: an interval over several speakers within ±`LEAST_DIFFERENCE`."""
-    inside = difference.low > -LEAST_DIFFERENCE and difference.high < LEAST_DIFFERENCE
-    return difference.n_speakers > 1 and inside
+    return difference.n_speakers > 1 and max(-difference.low, difference.high) < LEAST_DIFFERENCE
 
 
 def smallest_shown(standard_error: float) -> float:
@@ -257,9 +255,7 @@ def _drawn_sums(
     """
     for start in range(0, n_boot, _BLOCK):
         size = min(_BLOCK, n_boot - start)
-        drawn = []
-        for sums in test_sets:
-            drawn.append(np.tensordot(_times(sums.shape[1], size, rng), sums, axes=(1, 1)))
+        drawn = [np.tensordot(_times(sums.shape[1], size, rng), sums, axes=(1, 1)) for sums in test_sets]
         yield np.concatenate(drawn, axis=-1)
 
 
