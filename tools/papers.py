@@ -1,7 +1,8 @@
 """Generates the maps from the papers' tables to studies, commands and figures, from
 studies' YAML and records.
 
-A figure or table is from profile `small` if that has one, else from `mini`.
+A figure or table is from the first profile, `small` before `mini`, in which all telling variants of the study
+were run. If there is none, it is from the first one that has any.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def cited() -> str:
     for paper, study in in_order():
         if places := _places(study):
             command = f"`make STUDY={study.study}`"
-            cells = (_source(paper), places, _link(study), command, _figure(study.study))
+            cells = (_source(paper), places, _link(study), command, _figure(study))
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -34,7 +35,7 @@ def studies() -> str:
         if (heading := f"## {_source(paper) if paper != 'none' else 'Of no paper'}") not in lines:
             columns = "| Study | What it is about | Where in the paper | Table | Figure |"
             lines += ["", heading, "", columns, "|---|---|---|---|---|"]
-        shown = _table(study.study, "../"), _figure(study.study, "../")
+        shown = _table(study, "../"), _figure(study, "../")
         cells = (_link(study, "../"), study.title, _places(study) or "ours", *shown)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines).strip()
@@ -82,24 +83,32 @@ def _link(study: Study, up: str = "") -> str:
     return f"[`{study.study}`]({up}experiments/{study.study}.yaml)"
 
 
-def _figure(study: str, up: str = "") -> str:
+def _figure(study: Study, up: str = "") -> str:
     """Return a link to a figure of the study: its own, else F1 against parameters, else curves."""
-    others = [name for name in catalogue.study_files() if name.startswith(f"{study}_")]
-    for profile in PROFILES:
-        files = sorted((PROJECT / "results" / profile / "figures").glob(f"{study}_*.png"))
-        own = [file for file in files if not file.stem.startswith(tuple(f"{name}_" for name in others))]
+    name = study.study
+    others = [other for other in catalogue.study_files() if other.startswith(f"{name}_")]
+    for profile in _profiles(study):
+        files = sorted((PROJECT / "results" / profile / "figures").glob(f"{name}_*.png"))
+        own = [file for file in files if not file.stem.startswith(tuple(f"{other}_" for other in others))]
         if own:
             file = min(
                 own, key=lambda f: (f.stem.endswith("_curves"), f.stem.endswith("_parameters"), f.name)
             )
-            what = file.stem.removeprefix(f"{study}_").replace("_", " ")
+            what = file.stem.removeprefix(f"{name}_").replace("_", " ")
             return f"[{what}, {profile}]({up}{file.relative_to(PROJECT).as_posix()})"
     return "NOT RUN"
 
 
-def _table(study: str, up: str) -> str:
-    for profile in PROFILES:
-        file = f"results/{profile}/tables/{study}.md"
-        if any(row["seeds"] for row in rows_of(profile, study).values()):
-            return f"[{profile}]({up}{file})"
+def _table(study: Study, up: str) -> str:
+    for profile in _profiles(study):
+        return f"[{profile}]({up}results/{profile}/tables/{study.study}.md)"
     return "NOT RUN"
+
+
+def _profiles(study: Study) -> list[str]:
+    """Return the profiles in which a variant of the study was run, those with all telling variants first."""
+    ran = {
+        profile: {row for row, line in rows_of(profile, study.study).items() if line["seeds"]}
+        for profile in PROFILES
+    }
+    return sorted(filter(ran.get, PROFILES), key=lambda profile: not set(study.telling) <= ran[profile])
