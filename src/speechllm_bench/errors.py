@@ -16,7 +16,11 @@ class MissingInput(UserError):
 
 
 class NotTestable(MissingInput):
-    """A run that is meaningless on its corpus, for example with dialogue context on a corpus without it."""
+    """A run that its profile cannot test.
+
+    It is meaningless on the corpus, for example with dialogue context on a corpus without it, or the profile
+    names no backbone or corpus for it.
+    """
 
 
 class Busy(UserError):

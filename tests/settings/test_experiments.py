@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.errors import MissingInput, NotTestable, UserError
 from speechllm_bench.planning import studies
 from speechllm_bench.settings import experiments, profiles
 from speechllm_bench.settings.config import RunConfig, StageConfig
@@ -444,21 +444,21 @@ def test_every_variant_of_every_study_resolves_at_every_profile(name):
             if chosen.audio_llm and (
                 name == "small" or (isinstance(chosen.audio_llm, str) and name == "paper")
             ):
-                with pytest.raises(MissingInput, match="names no audio LLM"):
+                with pytest.raises(NotTestable, match="names no audio LLM"):
                     experiments.resolve(profile, chosen, 0)
                 continue
             if (chosen.corpus or chosen.evaluation.corpus) and name != "paper":
-                with pytest.raises(MissingInput, match="names no corpus for the role"):
+                with pytest.raises(NotTestable, match="names no corpus for the role"):
                     experiments.resolve(profile, chosen, 0)
                 continue
             if chosen.llm and name == "small":
-                with pytest.raises(MissingInput, match="names no LLM for the role"):
+                with pytest.raises(NotTestable, match="names no LLM for the role"):
                     experiments.resolve(profile, chosen, 0)
                 continue
             # There is one distillation, and the zoo's LLMs are of one family.
             none = {"paper": ("reasoning_0", "reasoning_50")}.get(name, MAKERS)
             if chosen.llm in none:
-                with pytest.raises(MissingInput, match="names no LLM for the role"):
+                with pytest.raises(NotTestable, match="names no LLM for the role"):
                     experiments.resolve(profile, chosen, 0)
                 continue
             if any(annotation.noise is None for annotation in annotations):  # nobody has asked a server yet

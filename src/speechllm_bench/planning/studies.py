@@ -24,7 +24,7 @@ from speechllm_bench.settings.profiles import Profile, load_profile, profile_fil
 from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.storage.status import Result, Status
 
-NOT_TESTABLE = Status.NOT_TESTABLE.shown  # status of a row whose run is meaningless on the profile's corpus
+NOT_TESTABLE = Status.NOT_TESTABLE.shown  # status of a row that its profile cannot test
 
 
 @dataclass(frozen=True)

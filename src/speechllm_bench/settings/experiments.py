@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.errors import MissingInput, NotTestable, UserError
 from speechllm_bench.settings import axes as axes_
 from speechllm_bench.settings.adapter_config import AdapterConfig
 from speechllm_bench.settings.config import CorpusConfig, LoraConfig, RunConfig, StageConfig
@@ -165,7 +165,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
             f"it has {', '.join(profile.adapters)}"
         )
     if variant.llm and variant.llm not in profile.llms:
-        raise MissingInput(
+        raise NotTestable(
             f"profile '{profile.profile}' names no LLM for the role '{variant.llm}'; "
             f"its roles are: {', '.join(profile.llms)}"
         )
@@ -195,7 +195,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
 def _corpus(profile: Profile, role: str) -> CorpusConfig:
     if role not in profile.corpora:
         known = ", ".join(profile.corpora) or "none"
-        raise MissingInput(
+        raise NotTestable(
             f"profile '{profile.profile}' names no corpus for the role '{role}'; its roles are: {known}"
         )
     return profile.corpora[role]
@@ -232,7 +232,7 @@ def _audio_llm(profile: Profile, named: bool | str) -> str | None:
     found = profile.audio_llm if named is True else profile.audio_llms.get(named)
     if found is None:
         role = "" if named is True else f" for the role '{named}'"
-        raise MissingInput(f"profile '{profile.profile}' names no audio LLM{role}")
+        raise NotTestable(f"profile '{profile.profile}' names no audio LLM{role}")
     return found
 
 

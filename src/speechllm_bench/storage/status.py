@@ -23,7 +23,7 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     INTERRUPTED = "interrupted"
 
-    NOT_TESTABLE = "not testable"  # meaningless on the profile's corpus
+    NOT_TESTABLE = "not testable"  # meaningless on the corpus, or the profile names no backbone for it
 
     @property
     def shown(self) -> str:
@@ -43,5 +43,5 @@ class Result(TypedDict):
     record: Any  # run.json; None if there is none
     score: Any  # score.json as it is shown, with its task; None if there is none
     status: str  # as `Status.shown`
-    why: NotRequired[str]  # the reason why the run is meaningless on the profile's corpus
+    why: NotRequired[str]  # the reason why the profile cannot test it
     untold: NotRequired[str]  # the reason (a missing backbone) why a recorded run cannot be identified
