@@ -11,7 +11,7 @@ from pathlib import Path
 from speechllm_bench.audit.found import Found
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import stamps, study, summary
+from speechllm_bench.reports import study, summary, writing
 from speechllm_bench.settings.overrides import split
 from speechllm_bench.settings.profiles import known_profiles
 from speechllm_bench.storage import numbers, paths, runs, sealed
@@ -115,7 +115,7 @@ def _home(results: Path, profile: str, left_out: tuple[str, ...] = ()) -> Iterat
             elif entry.name not in left_out:
                 (own / entry.name).symlink_to(entry)
         (home / paths.cache().name).mkdir()
-        drawn = stamps.folder(profile).parent  # stamps are left behind, so all reports are made again
+        drawn = writing.folder(profile).parent  # stamps are left behind, so all reports are made again
         for kept in (*paths.cache().iterdir(), paths.fetched()):
             if kept.exists() and kept != drawn:
                 (home / kept.relative_to(paths.home())).symlink_to(kept)

@@ -1,4 +1,9 @@
-"""Cells of a study's tables with their ids, as `numbers.json` stores them (`storage.numbers`)."""
+"""Cells of a study's tables with their ids: in `numbers.json` (`storage.numbers`) and in LaTeX for a paper.
+
+A table in LaTeX has label, main metric, difference, p and the value that the paper reports. It fits one or
+both columns of a two-column page; the CSV beside it has every number. Each row ends in a comment with the id
+of its number. `speechllm-bench check` compares the number by that id when the table is part of a paper.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +14,20 @@ from typing import Any
 import pandas as pd
 
 from speechllm_bench import stats
+from speechllm_bench.errors import UserError
 from speechllm_bench.planning import identity
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import tables
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.storage import numbers
-from speechllm_bench.storage.numbers import Cell, Row
+from speechllm_bench.storage.numbers import Cell, Row, escaped
+from speechllm_bench.tasks import MAIN_METRICS, TASKS
 
 NO_CELLS = (
-    "variant",
-    "status",
-    "n",
-    "speakers",
-    "seeds",
-    "floor",
-    "partial_match_version",
-    "difference_seeds",
+    *("variant", "status", "n", "speakers", "seeds"),
+    *("floor", "partial_match_version", "difference_seeds"),
 )
 """Columns that are not cells: they fill a field of the row, or qualify another column."""
-PERCENT = ("llm_share", "parse_failures")
-ONE_DECIMAL = ("speech_hours", "pretraining_speech_hours")
 MARKS = str.maketrans("", "", "*†‡")
 _NUMBER = re.compile(r"([+-]?[\d,]*\.?\d+)(?: \[([+-]?[\d.]+), ([+-]?[\d.]+)\])?")
 
@@ -139,24 +138,16 @@ def _cell(line: Mapping, column: str) -> Cell | None:
     if isinstance(value, str | bool):
         return Cell(str(value))
     if column in tables.WHOLE:
-        return Cell(f"{int(value):,}", int(value))
+        return Cell(tables.plain(column, int(value)), int(value))
     value = numbers.rounded(float(value))
     if f"{column}_low" in line and pd.notna(line[f"{column}_low"]):
         low, high = (numbers.rounded(line[f"{column}_{end}"]) for end in ("low", "high"))
-        if column in PERCENT:
+        if column in tables.SHOWN_PER_CENT:
             shown = f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
         else:
             shown = stats.with_interval(value, low, high, "+" if column == "difference" else "")
         return Cell(shown, value, low, high)
-    return Cell(_shown(column, value), value)
-
-
-def _shown(column: str, value: float) -> str:
-    if column == "difference_p":
-        return stats.p_shown(value)
-    if column in PERCENT:
-        return f"{100 * value:.1f} %"
-    return f"{value:.0f}" if column == "seconds" else f"{value:.{1 if column in ONE_DECIMAL else 3}f}"
+    return Cell(tables.plain(column, value), value)
 
 
 def _read(shown: str) -> Cell | None:
@@ -207,3 +198,119 @@ def _distinct(values: Iterable[str | None]) -> tuple[str, ...]:
 
 def _whole(value: Any) -> int | None:
     return None if value is None or pd.isna(value) else int(value)
+
+
+COLUMN, PAGE = 240, 500  # in points; the narrowest of IEEE, ISCA and ACL
+SIZE, BETWEEN = 8, 4  # in points: font size, and space between two columns
+WIDE = dict.fromkeys("±−+<", 0.78) | dict.fromkeys("mwMW", 0.85) | dict.fromkeys(". ,:ijlt_", 0.36)
+WIDE |= dict.fromkeys("0123456789*‡–", 0.5)
+"""Estimated widths of characters in em. Other characters have the width `LETTER`."""
+LETTER = 0.54
+NOTHING = "–"
+FORM = r"""{provenance}
+\begin{{{environment}}}
+\centering\footnotesize\setlength{{\tabcolsep}}{{2pt}}
+\caption{{{caption}}}
+\label{{tab:{study}}}
+\begin{{tabular}}{{@{{}}l{aligned}@{{}}}}
+\toprule
+{head} \\
+\midrule
+{body}
+\bottomrule
+\end{{tabular}}
+\end{{{environment}}}
+"""
+
+
+def latex(
+    study: Study, frame: pd.DataFrame, rows: Sequence[Row], profile: str, chosen: Sequence[str] | None = None
+) -> str:
+    """Return the table in LaTeX, with booktabs. rows: from `of_table`.
+
+    chosen: its columns, by their names in the CSV. Raises UserError where they are wider than a page.
+    """
+    metrics = [name for name in MAIN_METRICS if name in frame and frame[name].notna().any()]
+    metrics = metrics or [TASKS[study.tasks[0]].main.name]  # nothing is scored yet: an empty column says so
+    named = tables.headings(frame)
+    shown = {name: named[name] for name in metrics}
+    for name, heading in (("difference", "Difference"), ("difference_p", "p"), ("reported", "Paper")):
+        if frame[name].notna().any():
+            shown[name] = heading
+    if chosen:
+        shown = {name: named[name] for name in tables.refuse_unknown(frame, chosen)}
+        metrics = [name for name in shown if f"{name}_low" in frame]
+    keys = {row.name: row.key for row in rows}
+    lines = frame.to_dict("records")
+    cells = [[line["variant"], *(_latex_cell(line, name, metrics) for name in shown)] for line in lines]
+    ids = [_id(line, metrics, f"{profile}/{keys[line['variant']]}") for line in lines]
+    body = [" & ".join(map(_escaped, row)) + rf" \\{id}" for row, id in zip(cells, ids, strict=True)]
+    wide = width([["Variant", *shown.values()], *cells])
+    if chosen and wide > PAGE:
+        raise UserError(f"the table would be {wide:.0f} pt wide, and a page has {PAGE}; name fewer columns")
+    narrow = wide <= COLUMN
+    return FORM.format(
+        provenance=_provenance(study, rows, profile),
+        environment="table" if narrow else "table*",
+        caption=_escaped(latex_caption(study, frame, profile)),
+        study=study.study,
+        aligned="r" * len(shown),
+        head=" & ".join(["Variant", *map(_escaped, shown.values())]),
+        body="\n".join(body),
+    )
+
+
+def latex_caption(study: Study, frame: pd.DataFrame, profile: str) -> str:
+    """Return a caption of at most 40 words: what is shown, and the sample sizes."""
+    parts = [*filter(None, [tables.smoke_mark(profile)]), f"{study.title} ({profile})."]
+    if frame["n"].notna().any():
+        found = tables.sample_sizes(*(frame[name].dropna() for name in ("n", "speakers", "seeds")))
+        parts.append("{} utterances of {} speakers, {} per variant.".format(*found))
+        parts.append("±: half 95 % intervals.")
+    if frame["difference"].notna().any():
+        parts.append(f"Paired differences to {study.baseline}; p: Holm.")
+    if "above_floors" in frame and frame["above_floors"].eq(False).any():
+        parts.append("‡: below floor.")
+    return " ".join(parts)
+
+
+def width(cells: Sequence[Sequence[str]]) -> float:
+    """Estimate the width of a table of these cells in points. Each column is as wide as its widest cell."""
+    widest = [max(sum(WIDE.get(c, LETTER) for c in cell) for cell in column) for column in zip(*cells)]
+    return SIZE * sum(widest) + BETWEEN * (len(widest) - 1)
+
+
+def _escaped(text: str) -> str:
+    return escaped(text).replace("±", r"$\pm$").replace("‡", r"\ddag{}")
+
+
+def _latex_cell(line: Mapping, name: str, metrics: Sequence[str]) -> str:
+    value = line[name]
+    if pd.isna(value):
+        lacking = metrics and name == metrics[0] and all(pd.isna(line[metric]) for metric in metrics)
+        return line["status"] if lacking else NOTHING
+    if isinstance(value, str):
+        return value
+    if name in tables.SHOWN_PER_CENT or pd.isna(line.get(f"{name}_low")):
+        return tables.plain(name, value)
+    half = (line[f"{name}_high"] - line[f"{name}_low"]) / 2
+    sign = "+" if name == "difference" else ""
+    mark = "*" if name == "difference" and line["differs"] else ""
+    mark += "‡" if name == "f1" and line.get("above_floors") is False else ""
+    return f"{value:{sign}.3f}{mark} ± {half:.3f}"
+
+
+def _id(line: Mapping, metrics: Sequence[str], key: str) -> str:
+    """Return a LaTeX comment with the id of the row's number, or "" where it has no score."""
+    scored = [metric for metric in metrics if pd.notna(line[metric])]
+    return f" % {key}/{scored[0]}" if scored else ""
+
+
+def _provenance(study: Study, rows: Sequence[Row], profile: str) -> str:
+    commits = sorted({commit for row in rows for commit in row.commits})
+    lines = [
+        f"Written by `speechllm-bench report {study.study} --profile {profile}`; needs booktabs.",
+        f"All columns: {study.study}.csv; runs and machines: numbers.json.",
+        *([f"Commits: {', '.join(commits)}"] if commits else []),
+    ]
+    return "\n".join(f"% {line}" for line in lines)

@@ -21,12 +21,11 @@ from speechllm_bench.reports import (
     figures,
     floors,
     measured,
-    page,
     progress,
     sizes,
-    stamps,
     stored_runs,
     tables,
+    writing,
 )
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.settings.extras import EXTRAS, FIGURES, TABLES
@@ -41,13 +40,13 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
     one of that name is removed. Files are kept as they are if nothing has changed since they were written.
     Raises UserError where records cannot be told apart on this machine.
     """
-    stamp = stamps.Stamp(profile, f"tables/{name}", seeds or ())
-    if draw and stamp.current and stamps.Stamp(profile, "numbers").current:
+    stamp = writing.Stamp(profile, f"tables/{name}", seeds or ())
+    if draw and stamp.current and writing.Stamp(profile, "numbers").current:
         return stamp.written
     rows = studies.records(name, profile, seeds)
     studies.refuse_untold(rows)
-    read = stamps.of_rows(rows, profile)
-    with intervals.kept(stamps.intervals_file(profile, name)):
+    read = writing.of_rows(rows, profile)
+    with intervals.kept(writing.intervals_file(profile, name)):
         written = _write(name, profile, rows, draw)
     if draw:
         stamp.keep(read, written)
@@ -74,12 +73,24 @@ def _write(name: str, profile: str, rows: Sequence[Result], draw: bool) -> list[
         if len(shown)
     ]
     own = [row for row in kept if row.table == name]
-    written.append(page.write(study, frame, own, profile, folder / "tables"))
-    stamps.update_numbers(profile, name, [name, *(f"{name}_{ending}" for ending in further)], kept)
+    written.append(_write_latex(study, frame, own, profile))
+    writing.update_numbers(profile, name, [name, *(f"{name}_{ending}" for ending in further)], kept)
     if draw:
         written += _draw(study, rows, frame, profile)
         _remove_others(name, folder, written)
     return written
+
+
+def _write_latex(
+    study: Study,
+    frame: pd.DataFrame,
+    rows: Sequence[numbers.Row],
+    profile: str,
+    chosen: Sequence[str] | None = None,
+) -> Path:
+    file = paths.results(profile) / "tables" / f"{study.study}.tex"
+    runs.write_text(file, cells.latex(study, frame, rows, profile, chosen))
+    return file
 
 
 def _draw(study: Study, rows: Sequence[Result], frame: pd.DataFrame, profile: str) -> list[Path]:
@@ -149,7 +160,7 @@ def table(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
 def write_further(shown: pd.DataFrame, name: str, ending: str, profile: str, caption: str) -> Path:
     """Write an additional text table of a study as Markdown, and store its numbers. Return its path."""
     study, rows = studies.load(name, profile)[0], studies.records(name, profile)
-    stamps.update_numbers(profile, name, [f"{name}_{ending}"], cells.of_further(study, rows, ending, shown))
+    writing.update_numbers(profile, name, [f"{name}_{ending}"], cells.of_further(study, rows, ending, shown))
     return _write_text_table(shown, name, ending, profile, caption)
 
 
@@ -178,7 +189,7 @@ def choose_columns(
     """
     loaded, rows = studies.load(name, profile)[0], studies.records(name, profile, seeds)
     frame, folder = table(loaded, rows), paths.results(profile) / "tables"
-    printed = page.write(loaded, frame, cells.of_table(loaded, rows, frame), profile, folder, chosen)
+    printed = _write_latex(loaded, frame, cells.of_table(loaded, rows, frame), profile, chosen)
     return [printed, tables.write_markdown(frame, folder / f"{name}.md", chosen)]
 
 

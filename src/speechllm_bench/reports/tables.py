@@ -1,6 +1,6 @@
 """A study's table: one row per variant, with intervals and the paired difference to the baseline.
 
-It is written as CSV (all numbers) and Markdown (rounded); `page` writes the LaTeX. The same
+It is written as CSV (all numbers) and Markdown (rounded); `cells` writes the LaTeX. The same
 records give the same bytes.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -56,6 +57,7 @@ TESTED = ("difference_p", "difference_se", "difference_seeds")
 """Columns of a difference: p after Holm, standard error over speakers, number of shared seeds."""
 BEFORE = ("pretraining_speech_hours", "pretraining_text_tokens")  # pre-training of audio LLMs, if any
 WITH_INTERVAL = (*(m.name for m in _BEFORE if m.column == "with interval"), "difference")
+DECIMALS = {"seconds": 0, "speech_hours": 1, "pretraining_speech_hours": 1}  # three for other columns
 SHOWN_PER_CENT = ("llm_share", *(metric.name for metric in METRICS.values() if metric.unit == PER_CENT))
 
 
@@ -173,7 +175,7 @@ def heading(frame: pd.DataFrame, title: str, profile: str, power: bool = True) -
 def write(
     frame: pd.DataFrame, folder: Path, study: str, caption: str, below: Sequence[str] = ()
 ) -> list[Path]:
-    """Write <study>.csv and .md into `folder`, and return their paths. `page` writes the .tex.
+    """Write <study>.csv and .md into `folder`, and return their paths. `cells` writes the .tex.
 
     below: a list under the table in Markdown.
     """
@@ -213,24 +215,23 @@ def display(frame: pd.DataFrame, chosen: Sequence[str] | None = None) -> pd.Data
     return pd.DataFrame(cells).rename(columns=headings(frame))
 
 
+def plain(column: str, value: Any) -> str:
+    """Format one value of a column, without an interval."""
+    if column == "difference_p":
+        return stats.p_shown(value)
+    if column in SHOWN_PER_CENT:
+        return f"{100 * value:.1f} %"
+    return f"{value:,}" if column in WHOLE else f"{value:.{DECIMALS.get(column, 3)}f}"
+
+
 def _cell(row: dict, column: str) -> str:
     value = row[column]
     if pd.isna(value):
         return "–"
     if column in ("variant", "status"):
         return value
-    if column in ("trained_parameters", "total_parameters", "text_tokens", "pretraining_text_tokens"):
-        return f"{value:,}"
-    if column == "seconds":
-        return f"{value:.0f}"
-    if column in ("speech_hours", "pretraining_speech_hours"):
-        return f"{value:.1f}"
-    if column in SHOWN_PER_CENT:
-        return f"{100 * value:.1f} %"
-    if column == "difference_p":
-        return stats.p_shown(value)
     if column not in WITH_INTERVAL:
-        return f"{value:.3f}"
+        return plain(column, value)
     of_difference = column == "difference"
     sign = "+" if of_difference else ""
     star = "*" if of_difference and row["differs"] else ""
@@ -262,9 +263,13 @@ def smallest_shown(errors: Iterable[float]) -> list[str]:
 
 def size(n: Iterable[int], speakers: Iterable[int], seeds: Iterable[int]) -> str:
     """Return the sentence on sample sizes. Each argument has one entry per variant."""
+    return "n = {} utterances of {} speakers; {} per variant.".format(*sample_sizes(n, speakers, seeds))
+
+
+def sample_sizes(n: Iterable[int], speakers: Iterable[int], seeds: Iterable[int]) -> tuple[str, str, str]:
+    """Return sample sizes as text, such as `500`, `20 to 40` and `3 seeds`. Arguments: as for `size`."""
     of_seeds = _range(seeds)
-    each = "1 seed" if of_seeds == "1" else f"{of_seeds} seeds"
-    return f"n = {_range(n)} utterances of {_range(speakers)} speakers; {each} per variant."
+    return _range(n), _range(speakers), "1 seed" if of_seeds == "1" else f"{of_seeds} seeds"
 
 
 def left_out(excluded: Iterable[int]) -> list[str]:

@@ -1,25 +1,152 @@
-"""Writes reports: studies' tables and figures, the summary, and the ledger of claims.
+"""Writes reports that are out of date: studies' tables and figures, the summary, and the ledger of claims.
 
-Stamps tell what is up to date, so an unchanged report needs no import of pandas or matplotlib.
+The stamp of a report says what it was made from and what it wrote, so an unchanged report is not made again,
+nor pandas or matplotlib imported. As in `make`, sizes and modification times of files tell whether anything
+has changed; no file is read. Besides the records of its runs a report depends on this package, studies and
+profiles, backbones, and the libraries that draw.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from functools import cache, partial
+from importlib import metadata
 from pathlib import Path
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.reports import stamps
+from speechllm_bench.planning.studies import Result
 from speechllm_bench.settings import catalogue
 from speechllm_bench.settings.overrides import base_profile
-from speechllm_bench.storage import numbers, paths
+from speechllm_bench.storage import numbers, paths, runs, sealed
 
+LIBRARIES = ("numpy", "pandas", "matplotlib", "fonttools", "tabulate")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+COMPILED = "__pycache__"
+
+States = Mapping[str, list | str | None]
+"""Path -> its `state`."""
+
+
+class Stamp:
+    """The stamp of one report.
+
+    about: options of the report, such as its seeds.
+    """
+
+    def __init__(self, profile: str, name: str, about: Sequence[int] = ()) -> None:
+        self.place = folder(profile) / f"{name}.json"
+        self._asked = {"about": list(about), "rests_on": common()}
+        self._stored: dict = {}
+        try:
+            self._stored = sealed.read(self.place)
+        except UserError:  # missing or damaged
+            return
+
+    @property
+    def current(self) -> bool:
+        """Return whether all inputs and outputs of the report are unchanged."""
+        asked = {key: self._stored.get(key) for key in self._asked}
+        return asked == self._asked and all(
+            self._stored[part] == of(map(Path, self._stored[part])) for part in ("read", "wrote")
+        )
+
+    @property
+    def read(self) -> States:
+        """Return the state of the files that the report was made from."""
+        return self._stored["read"]
+
+    @property
+    def written(self) -> list[Path]:
+        """Return the files that the report wrote."""
+        return [Path(file) for file in self._stored["wrote"]]
+
+    @property
+    def holds(self) -> dict:
+        """Return the data that was stored with the stamp."""
+        return self._stored["holds"]
+
+    def keep(self, read: States, written: Iterable[Path] = (), holds: dict | None = None) -> None:
+        """Store the stamp of a report that was just made.
+
+        read: the state of its input files at the time they were read.
+        """
+        parts = {"read": dict(read), "wrote": of(written), "holds": holds or {}}
+        self._stored = self._asked | parts
+        sealed.write(self.place, self._stored, {})
+
+
+def folder(profile: str) -> Path:
+    """Return the folder of a profile's stamps and of the intervals of its studies."""
+    return paths.cache() / "reports" / profile
+
+
+def intervals_file(profile: str, study: str) -> Path:
+    """Return the file of the intervals of a study's report (`evaluation.intervals`)."""
+    return folder(profile) / "intervals" / f"{study}.json"
+
+
+def common() -> str:
+    """Return the state of the inputs that all reports share."""
+    package = [Path(place) for place, _, _ in os.walk(Path(__file__).parents[1]) if COMPILED not in place]
+    others = [
+        place for top in paths.experiment_folders() for place in (top, top / "papers", top / "profiles")
+    ]
+    for backbones in (paths.PROJECT / "zoo", paths.fetched()):
+        others += sorted(backbones.glob("*/"))
+    return runs.digest(sys.version, _versions(), of([*package, *others]))
+
+
+def update_numbers(profile: str, study: str, tables: Iterable[str], rows: Sequence[numbers.Row]) -> None:
+    """Call `numbers.update`, and stamp the new state of numbers.json, which all studies share."""
+    numbers.update(profile, study, tables, rows)
+    Stamp(profile, "numbers").keep({}, [numbers.file(profile)])
+
+
+def of_rows(rows: Iterable[Result], profile: str) -> States:
+    """Return the state of the files that `studies.records` has read or found missing."""
+    found: dict = {}
+    for row in rows:
+        if row["run"] is None:  # the run's digest is not known, so any new run may matter
+            found |= of([paths.results(profile) / "runs"])
+        elif row["record"]:
+            found |= of([row["run"].folder])
+        else:
+            folder = row["run"].folder
+            failed = folder.parents[1] / "failed" / f"{folder.name}.json"
+            found |= {str(folder): None, str(failed): state(failed) if row["status"] == "FAILED" else None}
+    return found
+
+
+def of(files: Iterable[Path]) -> dict:
+    """Return path -> `state`."""
+    return {str(file): state(file) for file in files}
+
+
+def state(path: Path) -> list | str | None:
+    """Return a value that changes when the path does. For a folder it covers its files.
+    None where nothing is there.
+    """
+    try:
+        about = path.stat()
+        if not path.is_dir():
+            return [about.st_size, about.st_mtime_ns]
+        with os.scandir(path) as entries:
+            inside = [(one.name, one.stat() if one.is_file() else None) for one in entries]
+    except OSError:
+        return None
+    return runs.digest(
+        sorted([name, *((one.st_size, one.st_mtime_ns) if one else ())] for name, one in inside)
+    )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in LIBRARIES}
 
 
 def write(
@@ -86,16 +213,16 @@ def _leave_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _stamp(name: str, profile: str, seeds: Sequence[int] | None) -> stamps.Stamp:
-    return stamps.Stamp(profile, f"tables/{name}", seeds or ())
+def _stamp(name: str, profile: str, seeds: Sequence[int] | None) -> Stamp:
+    return Stamp(profile, f"tables/{name}", seeds or ())
 
 
 def _current(name: str, profile: str, seeds: Sequence[int] | None) -> bool:
-    return _stamp(name, profile, seeds).current and stamps.Stamp(profile, "numbers").current
+    return _stamp(name, profile, seeds).current and Stamp(profile, "numbers").current
 
 
 def _summary(profile: str) -> Path:
-    if stamps.Stamp(profile, "summary").current:
+    if Stamp(profile, "summary").current:
         return paths.results(profile) / "README.md"
     from speechllm_bench.reports import summary
 
@@ -103,8 +230,8 @@ def _summary(profile: str) -> Path:
 
 
 def _ledger() -> list[Path]:
-    stamp = stamps.Stamp("", "claims")
-    read = stamps.of(map(numbers.file, catalogue.profile_files()))
+    stamp = Stamp("", "claims")
+    read = of(map(numbers.file, catalogue.profile_files()))
     if stamp.current and stamp.read == read:
         return stamp.written
     from speechllm_bench.reports import ledger

@@ -7,8 +7,8 @@ import yaml
 from stored_runs import store
 
 from speechllm_bench.planning import places, studies
-from speechllm_bench.reports import stamps, summary, writing
 from speechllm_bench.reports import study as reports
+from speechllm_bench.reports import summary, writing
 from speechllm_bench.storage import numbers, paths, runs
 
 STUDY, PROFILE = "adapter_size", "mini"
@@ -24,7 +24,7 @@ def drawn(suite, monkeypatch) -> list[str]:
         names.append(name)
         table = paths.results(profile) / "tables" / f"{name}.csv"
         runs.write_text(table, "\n".join(row["status"] for row in rows))
-        stamps.update_numbers(profile, name, [], [])
+        writing.update_numbers(profile, name, [], [])
         return [table]
 
     monkeypatch.setattr(reports, "_write", draw)
@@ -56,7 +56,7 @@ CHANGES = {
     "numbers by another hand": lambda: numbers.update(
         PROFILE, "other", ["o"], [numbers.Row("o/o/A", "o", "ok")]
     ),
-    "a damaged stamp": lambda: (stamps.folder(PROFILE) / "tables" / f"{STUDY}.json").write_text("{"),
+    "a damaged stamp": lambda: (writing.folder(PROFILE) / "tables" / f"{STUDY}.json").write_text("{"),
 }
 
 

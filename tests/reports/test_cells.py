@@ -16,7 +16,7 @@ from stored_runs import store
 from speechllm_bench import cli
 from speechllm_bench.cite import check
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import cells, page, tables
+from speechllm_bench.reports import cells, tables
 from speechllm_bench.reports import study as reports
 from speechllm_bench.storage import numbers, paths
 from speechllm_bench.tasks import TASKS
@@ -27,8 +27,8 @@ SIGNS = {"±": 0.78, "−": 0.78, "_": 0.36, "‡": 0.44, "<": 0.78, "–": 0.5}
 
 def points(text: str) -> float:
     """The width of a text in LaTeX's own letters."""
-    FONT.set_size(page.SIZE, 72)
-    em = [SIGNS[c] * page.SIZE for c in text if c in SIGNS]
+    FONT.set_size(cells.SIZE, 72)
+    em = [SIGNS[c] * cells.SIZE for c in text if c in SIGNS]
     FONT.set_text("".join(c for c in text if c not in SIGNS), 0.0)
     return FONT.get_width_height()[0] / 64 + sum(em)
 
@@ -60,14 +60,15 @@ def parsed(text: str) -> list[list[str]]:
 def test_every_studys_table_fits(name):
     study, frame = widest(name)
     rows = [SimpleNamespace(name=v, key=f"{name}/{v}/A", commits=()) for v in study.variants]
-    text = page.latex(study, frame, rows, "mini")
+    text = cells.latex(study, frame, rows, "mini")
     cells_ = parsed(text)
     widths = [max(map(points, column)) for column in zip(*cells_, strict=True)]
-    width = sum(widths) + page.BETWEEN * (len(widths) - 1)
-    room = page.PAGE if r"\begin{table*}" in text else page.COLUMN
+    width = sum(widths) + cells.BETWEEN * (len(widths) - 1)
+    room = cells.PAGE if r"\begin{table*}" in text else cells.COLUMN
     assert width <= room, f"{width:.0f} of {room} points"
     assert len(cells_) == 1 + len(study.variants)
-    assert len(page.caption(study, frame, "mini").split()) <= 40, page.caption(study, frame, "mini")
+    caption = cells.latex_caption(study, frame, "mini")
+    assert len(caption.split()) <= 40, caption
 
 
 def test_numbers_are_those_of_the_report_and_pass_the_check(suite, tmp_path):
@@ -90,7 +91,7 @@ def test_numbers_are_those_of_the_report_and_pass_the_check(suite, tmp_path):
 def test_nothing_scored_is_still_a_table(suite):
     study, rows = studies.load("adapter_size", "mini")[0], studies.records("adapter_size", "mini")
     frame = reports.table(study, rows)
-    text = page.latex(study, frame, cells.of_table(study, rows, frame), "mini")
+    text = cells.latex(study, frame, cells.of_table(study, rows, frame), "mini")
     assert text.count("NOT RUN") == len(study.variants) and "Paper" in text
 
 
