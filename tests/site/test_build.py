@@ -19,6 +19,7 @@ from speechllm_bench.reports import comparing
 from speechllm_bench.reports import study as reports
 from speechllm_bench.site import build, draws, packed, payload, run_answers
 from speechllm_bench.storage import paths
+from speechllm_bench.storage.schema import Prediction
 
 VENDOR = files(build.__package__) / "vendor"
 
@@ -86,12 +87,31 @@ def test_a_run_and_its_test_set_have_all_counts(answered: Path):
         assert pytest.approx(one.sums(name).sums[0], rel=1e-11) == np.array(columns).T
 
 
+@pytest.mark.parametrize(
+    ("raw", "values"),
+    [
+        ('{"home city": "rome", "name": "ann"}', [run_answers.AS_WANTED, run_answers.NOT_SAID, "ann"]),
+        ("{}", [run_answers.NOT_SAID] * 3),
+        *(
+            (raw, raw)
+            for raw in ('{"name": "a", "name": "b"}', '{"name": 1}', '{"age": "9"}', "[]", "ann", "")
+        ),
+    ],
+)
+def test_an_answer_is_its_values_where_they_tell_all_of_it(raw, values):
+    asked, gold = ("home_city", "guests", "name"), '{"home city": "rome", "guests": "two"}'
+    assert run_answers.short(Prediction("e", "u", "s", "slots", raw, gold, asked, 9, "i am ann")) == values
+
+
 def test_short_doubles_are_right_to_their_last_place():
     values = np.random.default_rng(0).standard_t(1, 1000)
-    places = np.frombuffer(base64.b64decode(packed.short(values)), np.uint8).reshape(6, -1).T
+    places = np.frombuffer(base64.b64decode(packed.short(values)), np.uint8).reshape(5, -1).T
     whole = np.zeros((1000, 8), np.uint8)
-    whole[:, 2:] = places
-    assert whole.view("<f8")[:, 0] == pytest.approx(values, rel=1.5e-11)
+    whole[:, :5] = places
+    bits = whole.view("<u8")[:, 0]
+    sign, size = bits >> np.uint64(39), bits & np.uint64(2**39 - 1)
+    found = (sign << np.uint64(63)) | (size + np.uint64(packed.LEAST << 33) << np.uint64(19))
+    assert found.view("<f8") == pytest.approx(values, rel=6e-11)
 
 
 def test_a_folder_with_other_files_is_left_alone(answered: Path, capsys):
@@ -121,7 +141,8 @@ def test_the_draws_are_those_of_our_intervals():
     assert ours.value + np.quantile(deviations, [0.025, 0.975]) == pytest.approx(
         [ours.low, ours.high], abs=1e-12
     )
-    assert set(draws.of(7, 2)["t"]) == {"1", "4", "5"}
+    assert draws.freedom(2, pooled=True) == {4, 5} and draws.freedom(2, pooled=False) == {1}
+    assert set(draws.of(7, {4, 5})["t"]) == {"4", "5"}
 
 
 @pytest.mark.parametrize(

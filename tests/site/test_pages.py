@@ -18,7 +18,7 @@ from speechllm_bench.reports import study as reports
 from speechllm_bench.reports.comparing import answers_of as answered
 from speechllm_bench.reports.comparing import flipped
 from speechllm_bench.reports.stored_runs import predictions
-from speechllm_bench.site import build, payload
+from speechllm_bench.site import build, payload, run_answers
 from speechllm_bench.storage import numbers, paths
 from speechllm_bench.tasks import METRICS
 
@@ -235,6 +235,9 @@ def _flips(browser: Browser, page: Path) -> None:
     while browser.evaluate("!document.querySelector('.turns + button').hidden"):
         browser.evaluate("document.querySelector('.turns + button').click()")
     assert browser.evaluate("document.querySelectorAll('article').length") == len(places) > 0
+    whole = browser.evaluate("document.querySelector('.turns').textContent")
+    assert all(said.predictions[place].raw in whole for said in (a, b) for place in places)
+    assert any(isinstance(run_answers.short(a.predictions[place]), list) for place in places)
 
 
 def _shown(browser: Browser) -> dict[str, list[list[float]]]:

@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,6 +82,14 @@ class Answered:
         ids, speakers, counted = zip(*kept, strict=True)
         return stats.sum_by_speaker(ids, speakers, np.array(counted))
 
+    def all_sums(self) -> dict[str, np.ndarray]:
+        """Return the sums (n_speakers, k) of every slice, as `sums` has them one by one, in a single pass."""
+        ids, speakers = zip(*((p.example_id, p.speaker) for p in self.predictions), strict=True)
+        found = stats.sum_by_speaker(ids, speakers, np.stack(list(self.counts.values())))
+        own = {name: np.array([_voice(s) == name for s in found.speakers]) for name in self.counts}
+        summed = zip(self.counts, found.sums, strict=True)
+        return {name: sums[own[name]] if name.startswith("voice=") else sums for name, sums in summed}
+
 
 def answers_of(predictions: Sequence[Prediction], config: dict, profile: str) -> Answered:
     """Return the answers of a run, in their order.
@@ -136,9 +143,13 @@ def _slots(found: Sequence[tuple], slot_types: Mapping[str, SlotType]) -> dict[s
 
 def _of_slots(found: Sequence[tuple], kept: set[str], version: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the counts (n_turns, 3) of these slots, and (n_turns,) whether a turn wants one of them."""
-    parts: list[Any] = [[some and breakdown.of_slots(some, kept) for some in pair] for pair in found]
-    counts = [versions.counts(gold, said, version) if gold or said else (0, 0, 0) for gold, said in parts]
-    return np.array(counts, float), np.array([bool(gold) for gold, _ in parts])
+    counts, wants = np.zeros((len(found), 3)), np.zeros(len(found), bool)
+    for i, pair in enumerate(found):
+        if all(not some or kept.isdisjoint(some) for some in pair):
+            continue  # most turns have none of a slice's slots
+        gold, said = (some and breakdown.of_slots(some, kept) for some in pair)
+        counts[i], wants[i] = versions.counts(gold, said, version), bool(gold)
+    return counts, wants
 
 
 def voices(speakers: Collection[str]) -> dict[str, int]:

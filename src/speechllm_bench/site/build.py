@@ -17,13 +17,15 @@ from speechllm_bench.reports import cells, ledger, looks, study
 from speechllm_bench.settings.overrides import base_profile
 from speechllm_bench.settings.profiles import known_profiles
 from speechllm_bench.settings.strict import load_yaml
-from speechllm_bench.site import beside, draws, packed, payload, run_answers
+from speechllm_bench.site import beside, draws, packed, payload, recordings, run_answers
 from speechllm_bench.storage import paths, runs
 from speechllm_bench.storage.numbers import Row
 
 NOTE = "@NOTE@"  # placeholder in BibTeX entries that the page replaces by ids
 SCRIPTS = ("core", "stats", "cite", "table", "charts", "flips", "compare", "study", "claims", "main")
 PARTS = ("assets", "audio", "data", "vendor")  # folders in which this module writes every file
+RECORDINGS, DRAWS = "recordings", "draws of intervals"  # parts of the work beside the studies
+CLIPS_A_RUN, WORK_OF_DRAWS = 20, 20  # as much work as a run, and in runs
 MARKER = ".speechllm-bench-site"  # marks a folder that this module wrote and may overwrite
 
 
@@ -47,28 +49,32 @@ def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
     loaded = {name: studies.load(name, names[0])[0] for name in studies.known_studies()}
     rows = {p: {name: study.rows_of(name, p) for name in loaded} for p in names}
     kept = {folder / MARKER, *_assets(folder)}
-    sizes: dict[int, int] = {}
+    freedoms: dict[int, set[int]] = {}  # by number of speakers
     marked: dict[str, str] = {}
-    told = Progress({f"{p}/{name}": _work(rows[p][name]) for p in names for name in loaded})
+    told = Progress(_work(rows))
     for profile in names:
         writer = run_answers.Writer(folder, profile)
         for name, found in loaded.items():
             some = payload.runs_of(found, profile, rows[profile][name])
             made = payload.study_payload(found, profile, rows[profile][name], some)
-            for n_speakers, n_seeds in payload.draw_sizes(made):
-                sizes[n_speakers] = max(sizes.get(n_speakers, 1), n_seeds)
+            for n_speakers, needed in payload.draws_for(made):
+                freedoms.setdefault(n_speakers, set()).update(needed)
             kept |= _put(folder, f"{profile}/{name}", made)
             for row in made["rows"]:
                 marked |= {f"{profile}/{row['key']}/{column}": mark for column, mark in row["marks"].items()}
             writer.add(some)
             told.done(f"{profile}/{name}")
         writer.finish()
+        told.done(f"{profile}/{RECORDINGS}")
         kept |= writer.kept
-    kept |= _draws(folder, sizes)
+    for n_speakers, needed in freedoms.items():
+        kept |= _put(folder, f"draws/{n_speakers}", draws.of(n_speakers, needed))
+    told.done(DRAWS)
     kept |= _put(folder, "index", _index(names, loaded, rows, marked))
     for old in (old for part in PARTS for old in (folder / part).rglob("*")):
         if old.is_file() and old not in kept:
             old.unlink()
+    told.size(folder)
     return folder / "index.html"
 
 
@@ -114,16 +120,23 @@ def _assets(folder: Path) -> list[Path]:
     return written
 
 
-def _work(rows: Sequence[Row]) -> int:
-    """Return an estimate of the work for a study: the number of its runs, plus one."""
-    return 1 + len({digest for row in rows for digest in row.runs})
+def _work(rows: Mapping[str, Mapping[str, Sequence[Row]]]) -> dict[str, float]:
+    """Return an estimate of each part's work, in runs. rows: by profile and study."""
+    work: dict[str, float] = {}
+    seen: set[str] = set()  # a run of several studies is written once
+    for profile, by_study in rows.items():
+        for name, some in by_study.items():
+            found = {digest for row in some for digest in row.runs}
+            work[f"{profile}/{name}"], seen = 1 + len(found - seen), seen | found
+        work[f"{profile}/{RECORDINGS}"] = 1 + recordings.shipped(profile) / CLIPS_A_RUN
+    return work | {DRAWS: WORK_OF_DRAWS}
 
 
 class Progress:
-    """Prints each finished study and the estimated time for the others to standard error."""
+    """Prints each finished part and the estimated time for the others to standard error."""
 
-    def __init__(self, work: Mapping[str, int]):
-        self._left, self._n, self._spent = dict(work), len(work), 0
+    def __init__(self, work: Mapping[str, float]):
+        self._left, self._n, self._spent = dict(work), len(work), 0.0
         self._start = time.monotonic()
 
     def done(self, name: str) -> None:
@@ -134,13 +147,10 @@ class Progress:
         left = f"; about {about} left" if self._left else ""
         print(f"{name}: {self._n - len(self._left)} of {self._n}{left}", file=sys.stderr, flush=True)
 
-
-def _draws(folder: Path, sizes: Mapping[int, int]) -> set[Path]:
-    """Write one file per number of speakers, with the draws for up to the given number of seeds."""
-    kept = set()
-    for n_speakers, n_seeds in sizes.items():
-        kept |= _put(folder, f"draws/{n_speakers}", draws.of(n_speakers, n_seeds))
-    return kept
+    def size(self, folder: Path) -> None:
+        """Print how large a folder is."""
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        print(f"{size / 1e6:.1f} MB in all", file=sys.stderr, flush=True)
 
 
 def _index(profiles: Sequence[str], loaded: Mapping, rows: Mapping, marked: Mapping[str, str]) -> dict:

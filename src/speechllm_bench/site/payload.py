@@ -10,7 +10,7 @@ from speechllm_bench.reports import comparing, looks, stored_runs, tables
 from speechllm_bench.reports.stored_runs import StoredRun, read_curve
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.settings.overrides import base_profile
-from speechllm_bench.site import beside, packed, run_answers
+from speechllm_bench.site import beside, draws, packed, run_answers
 from speechllm_bench.storage.numbers import Row
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS, Metric
 
@@ -59,11 +59,13 @@ def study_payload(
     }
 
 
-def draw_sizes(made: Mapping) -> Iterator[tuple[int, int]]:
-    """Yield (speakers, seeds) for each interval that a study's payload needs, slices included."""
+def draws_for(made: Mapping) -> Iterator[tuple[int, set[int]]]:
+    """Yield speakers and degrees of freedom of the intervals in a study's payload, slices included."""
     for system in made["systems"].values():
+        pooled = {made["metrics"][name]["pooled"][system["audio"]] is not None for name in system["metrics"]}
+        needed = set().union(*(draws.freedom(len(system["seeds"]), known) for known in pooled | {True}))
         for n_speakers in made["groups"][system["group"]]["sizes"]:
-            yield n_speakers, len(system["seeds"])
+            yield n_speakers, needed
 
 
 def _look(look: looks.Look) -> tuple[str, str, str]:

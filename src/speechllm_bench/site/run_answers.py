@@ -7,6 +7,7 @@ what is wanted is.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,11 +15,14 @@ from speechllm_bench.reports import comparing, stored_runs
 from speechllm_bench.reports.stored_runs import StoredRun
 from speechllm_bench.site import packed, recordings
 from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import slots
 
-FORMAT = 4  # of the data: raised when the page needs it otherwise
+FORMAT = 5  # of the data: raised when the page needs it otherwise
 SAME = 0
 """Stands in a run for a column that equals the column of the reference."""
+NOT_SAID, AS_WANTED = 0, 1
+"""Stand in a short answer for a slot without a value, and for the gold value."""
 
 Columns = dict[str, list[list]]
 """The columns of counts by slice. A column has one number for each speaker."""
@@ -50,7 +54,23 @@ def of_run(found: comparing.Answered, shared: Mapping, texts: bool) -> dict:
     if own:
         made["labels"] = {name: comparing.slice_label(name) for name in own}
         made["turns"] = {name: found.turns[name] for name in own}
-    return made | ({"raw": [p.raw for p in found.predictions]} if texts else {})
+    return made | ({"raw": [short(p) for p in found.predictions]} if texts else {})
+
+
+def short(p: Prediction) -> str | list[str | int]:
+    """Return an answer as its values of the slots asked for, or as it is where they do not tell all of it."""
+    try:
+        said, gold = json.loads(p.raw), json.loads(p.gold)
+    except (ValueError, RecursionError):
+        return p.raw
+    if not (isinstance(said, dict) and isinstance(gold, dict)):
+        return p.raw
+    names = [slots.spoken_name(name) for name in p.asked]
+    kept = {name: said[name] for name in names if isinstance(said.get(name), str)}
+    if json.dumps(kept, ensure_ascii=False) != p.raw:
+        return p.raw
+    same = {name for name in kept if kept[name] == gold.get(name)}
+    return [AS_WANTED if name in same else kept.get(name, NOT_SAID) for name in names]
 
 
 def turns(one: StoredRun) -> dict:
@@ -118,4 +138,4 @@ class Writer:
 
 
 def _columns(found: comparing.Answered) -> Columns:
-    return {name: packed.counts(found.sums(name).sums[0].T) for name in found.counts}
+    return {name: packed.counts(sums.T) for name, sums in found.all_sums().items()}

@@ -54,6 +54,14 @@ Bench.flips = (() => {
 
   const answers = (data, name) => Bench.answers(data.profile, data.systems[name].runs[0], data.systems[name].turns);
 
+  // The text of an answer that stands as its values of the slots asked for (run_answers.short): 0 for a slot without one, 1 for the wanted one.
+  function said(answer, turns, i) {
+    if (typeof answer === "string") return answer;
+    const names = turns.asked[i].split(", "), wanted = JSON.parse(turns.golds[i]);
+    const parts = names.map((name, j) => answer[j] !== 0 && `${JSON.stringify(name)}: ${JSON.stringify(answer[j] === 1 ? wanted[name] : answer[j])}`);
+    return `{${parts.filter(Boolean).join(", ")}}`;
+  }
+
   function card(turns, i, pairs) {
     return h("article", { class: "turn" },
       h("blockquote", {}, `“${turns.transcripts[i]}”`),
@@ -61,7 +69,7 @@ Bench.flips = (() => {
       h("dl", {},
         turns.asked[i] && [h("dt", {}, "asked for"), h("dd", {}, turns.asked[i])],
         h("dt", {}, "wanted"), h("dd", {}, turns.golds[i]),
-        pairs.map(([name, one]) => [h("dt", {}, name), h("dd", { class: one.right[i] === "1" ? "right" : "wrong" }, one.raw[i] || "(nothing)")])),
+        pairs.map(([name, one]) => [h("dt", {}, name), h("dd", { class: one.right[i] === "1" ? "right" : "wrong" }, said(one.raw[i], turns, i) || "(nothing)")])),
       h("span", { class: "quiet small" }, `${turns.utterances[i]}, speaker ${turns.speakers[i]}`));
   }
 
