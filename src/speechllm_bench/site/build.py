@@ -128,7 +128,7 @@ def _work(rows: Mapping[str, Mapping[str, Sequence[Row]]]) -> dict[str, float]:
         for name, some in by_study.items():
             found = {digest for row in some for digest in row.runs}
             work[f"{profile}/{name}"], seen = 1 + len(found - seen), seen | found
-        work[f"{profile}/{RECORDINGS}"] = 1 + recordings.shipped(profile) / CLIPS_A_RUN
+        work[f"{profile}/{RECORDINGS}"] = 1 + recordings.turns_in_packs(profile) / CLIPS_A_RUN
     return work | {DRAWS: WORK_OF_DRAWS}
 
 

@@ -16,7 +16,7 @@ COMPRESSION = 0.995  # on libsndfile's scale for Opus
 MOST_BYTES = 4_000_000
 
 
-def shipped(profile: str) -> int:
+def turns_in_packs(profile: str) -> int:
     """Return the number of turns of a profile that the repository ships."""
     packs = (paths.results(profile) / "turns").glob("*.parquet")
     return sum(pq.read_metadata(pack).num_rows for pack in packs)

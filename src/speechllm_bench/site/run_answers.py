@@ -73,16 +73,19 @@ def short(p: Prediction) -> str | list[str | int]:
     return [AS_WANTED if name in same else kept.get(name, NOT_SAID) for name in names]
 
 
-def turns(one: StoredRun) -> dict:
-    """Return the transcripts and gold answers of the turns in a run's test set."""
+def turns(one: StoredRun) -> tuple[dict, dict]:
+    """Return what is said in the turns of a run's test set, and what is asked and wanted there.
+
+    Many sets ask differently about the same turns, so what is said is stored apart from it.
+    """
     found = one.predictions()
-    return {
+    said = {
         "utterances": [p.utterance_id for p in found],
         "speakers": [p.speaker for p in found],
         "transcripts": [p.transcript for p in found],
-        "golds": [p.gold for p in found],
-        "asked": [", ".join(map(slots.spoken_name, p.asked)) for p in found],
     }
+    asked = [", ".join(map(slots.spoken_name, p.asked)) for p in found]
+    return said, {"golds": [p.gold for p in found], "asked": asked}
 
 
 class Writer:
@@ -105,12 +108,14 @@ class Writer:
     def finish(self) -> None:
         """Write the test sets, with the recordings that the repository ships."""
         of_sets = {name: turns(one) for name, (one, _, _) in self._sets.items()}
-        heard = {id for made in of_sets.values() for id in made["utterances"]}
+        heard = {id for said, _ in of_sets.values() for id in said["utterances"]}
         audio = recordings.write(self.profile, heard, self.folder)
         self.kept |= {self.folder / name for name in audio.values()}
-        for name, made in of_sets.items():
-            sound = {"audio": [audio.get(id) for id in made["utterances"]]}
-            self._put(f"{self.profile}/turns/{name}", made | sound)
+        for name, (said, asked) in of_sets.items():
+            with_sound = said | {"audio": [audio.get(id) for id in said["utterances"]]}
+            where = f"{self.profile}/said/{runs.digest(said)}"
+            self._put(where, with_sound)
+            self._put(f"{self.profile}/turns/{name}", asked | {"said": where})
             self._put(f"{self.profile}/sets/{name}", self._sets[name][1])
 
     def _add(self, one: StoredRun, texts: bool) -> None:

@@ -21,7 +21,7 @@ Bench.flips = (() => {
     const kind = KINDS[state.kind] ? state.kind : "gained";
     const named = names.map((name) => [name, Bench.named(data, name)]);
     const set = (key) => (value) => again({ ...state, set: group.label, first, second, kind, [key]: value });
-    const [a, b, turns] = await Promise.all([answers(data, first), answers(data, second), load(`${data.profile}/turns/${systems[first].turns}`)]);
+    const [a, b, turns] = await Promise.all([answers(data, first), answers(data, second), asked(data, systems[first].turns)]);
     const places = [...a.right].map((_, i) => i).filter((i) => KINDS[kind][1](a.right[i] === "1", b.right[i] === "1"));
     const count = (test) => [...a.right].filter((_, i) => test(a.right[i] === "1", b.right[i] === "1")).length;
     const list = h("div", { class: "turns" }), more = h("button", { class: "plain", type: "button", click: () => put() }, "More");
@@ -41,6 +41,12 @@ Bench.flips = (() => {
       list, more,
     );
     return place;
+  }
+
+  // What is asked and wanted in the turns of a test set, with what is said there.
+  async function asked(data, name) {
+    const made = await load(`${data.profile}/turns/${name}`);
+    return { ...(await load(made.said)), ...made };
   }
 
   function best(data, names, first) {
