@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 from speechllm_bench import cli
 from speechllm_bench.planning import places, studies
-from speechllm_bench.storage import runs
+from speechllm_bench.storage import paths, runs
 
 
 @pytest.fixture
@@ -182,3 +183,11 @@ def test_term_ends_a_command_as_ctrl_c_does(tmp_path):
     process.send_signal(signal.SIGTERM)
     _, message = process.communicate(timeout=25)  # the command alone would sleep for longer
     assert process.returncode == 130 and "Stopped" in message and "Traceback" not in message
+
+
+def test_version_is_that_of_the_citation(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    cited = re.search(r"^version: (\S+)", (paths.PROJECT / "CITATION.cff").read_text(), re.M)
+    assert capsys.readouterr().out == f"speechllm-bench {cited[1]}\n"

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import os
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,7 @@ def parser(act: Mapping[str, Callable]) -> Parser:
         description="speechllm-bench: a benchmark suite for SpeechLLMs",
         allow_abbrev=False,
     )
+    whole.add_argument("--version", action="version", version=f"speechllm-bench {version('speechllm-bench')}")
     whole.commands = commands = whole.add_subparsers(dest="name_of_command", required=True, metavar="COMMAND")
 
     def add(name: str, what: str, *options: str) -> Parser:
