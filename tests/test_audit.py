@@ -11,7 +11,7 @@ from speechllm_bench import audit, cli
 from speechllm_bench.audit import notebooks
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score as scores
-from speechllm_bench.reports import study
+from speechllm_bench.reports import ledger, study
 from speechllm_bench.storage import numbers, paths, runs, sealed
 from speechllm_bench.storage.schema import CURVE_COLUMNS, Prediction
 from speechllm_bench.training import learning_curve, loop
@@ -137,6 +137,20 @@ def test_a_changed_number_is_found(suite):
     runs.write_json(file, sealed.without(json.loads(whole.replace("0.402", "0.502", 1))))
     (wrong,) = audit.audit_results(paths.results("smoke")).wrong
     assert wrong.startswith(f"{file} is not what its scores give now; draw it again")
+
+
+@pytest.mark.parametrize("ending", ["csv", "md", "html"])
+def test_a_changed_page_of_claims_is_found(suite, monkeypatch, ending):
+    (paths.results("smoke") / "runs").mkdir(parents=True)
+    study.write("adapter_size", "smoke")
+    claims = paths.PROJECT / "experiments" / "papers" / "claims.yaml"
+    monkeypatch.setattr(ledger, "file", lambda: claims)
+    ledger.write(["smoke"])
+    assert not audit.audit_results(paths.home()).wrong
+    page = paths.home() / "results" / f"claims.{ending}"
+    page.write_text(page.read_text().replace("not run", "agrees", 1))
+    (wrong,) = audit.audit_results(paths.home()).wrong
+    assert wrong.startswith(f"{page} is not what the profiles' numbers give now")
 
 
 def cell(count: int | None = 1, state: str = "completed", outputs=(), source: str = "f()") -> dict:

@@ -60,6 +60,9 @@ def _all(folder: Path | None, quick: bool, seal: bool) -> Iterator[Found]:
         yield from run_files.caches(paths.cache(), quick)
     for results in _results(folder or paths.home() / "results", required=folder is not None):
         yield from _profile(results, quick, seal)
+    if not quick:
+        root = folder or paths.home()
+        yield from report_files.check_ledger(root / "results" if (root / "results").is_dir() else root)
 
 
 def _profile(results: Path, quick: bool, seal: bool) -> Iterator[Found]:

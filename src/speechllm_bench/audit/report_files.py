@@ -1,4 +1,4 @@
-"""Check of tables, numbers and summaries: made again from scores in a temporary home, then compared."""
+"""Check of tables, numbers, summaries and the ledger: made again in a temporary home, then compared."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 from speechllm_bench.audit.found import Found
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import study, summary, writing
+from speechllm_bench.reports import ledger, study, summary, writing
 from speechllm_bench.settings.overrides import split
 from speechllm_bench.settings.profiles import known_profiles
 from speechllm_bench.storage import numbers, paths, runs, sealed
 
 PART = "tables and summary from scores"
+LEDGER = "claims of all profiles from numbers"
 NUMBERS = ("numbers.json", "numbers.tex")
 HOME = "SPEECHLLM_BENCH_HOME"
 
@@ -42,11 +43,34 @@ def check_reports(results: Path) -> Iterator[Found]:
         stored = [file for file in stored if file.name not in left_out]
     with _home(results, profile, left_out) as drawn:
         for name in names:
-            yield from _told(lambda name=name: study.write(name, profile, draw=False), results)
+            yield from _told(lambda name=name: study.write(name, profile, draw=False), results, drawn)
         if (results / "README.md").is_file():
-            yield from _told(lambda: summary.write(profile), results)
+            yield from _told(lambda: summary.write(profile), results, drawn)
         for file in stored:
             yield from _compared(file, drawn / file.relative_to(results), profile)
+
+
+def check_ledger(results: Path) -> Iterator[Found]:
+    """Check the pages of all claims, which stand beside the folders of profiles, against their numbers."""
+    stored = [file for ending in ("csv", "md", "html") if (file := results / f"claims.{ending}").is_file()]
+    if not stored:
+        return
+    with tempfile.TemporaryDirectory(prefix="audit_") as folder, _at(Path(folder)):
+        drawn = Path(folder) / "results"
+        drawn.mkdir()
+        for file in results.resolve().glob(f"*/{NUMBERS[0]}"):
+            (drawn / file.parent.name).symlink_to(file.parent)
+        try:
+            ledger.write(writing.in_ledger())
+        except UserError as error:
+            yield Found(LEDGER, f"claims of {results} cannot be drawn again: {error}")
+            return
+        for file in stored:
+            same = (drawn / file.name).is_file() and (drawn / file.name).read_bytes() == file.read_bytes()
+            again = "draw it again with `speechllm-bench report all --profile NAME`"
+            yield Found(
+                LEDGER, None if same else f"{file} is not what the profiles' numbers give now; {again}"
+            )
 
 
 def _damaged_numbers(results: Path, profile: str) -> str | None:
@@ -73,11 +97,12 @@ def _compared(file: Path, drawn: Path, profile: str) -> Iterator[Found]:
         yield Found(PART)
 
 
-def _told(draw, results: Path) -> Iterator[Found]:
+def _told(draw, results: Path, drawn: Path) -> Iterator[Found]:
     try:
         draw()
     except UserError as error:
-        yield Found(PART, f"tables of {results} cannot be drawn again: {error}")
+        told = str(error).replace(str(drawn), str(results))
+        yield Found(PART, f"tables of {results} cannot be drawn again: {told}")
 
 
 def _profile(results: Path) -> str | None:
@@ -119,12 +144,18 @@ def _home(results: Path, profile: str, left_out: tuple[str, ...] = ()) -> Iterat
         for kept in (*paths.cache().iterdir(), paths.fetched()):
             if kept.exists() and kept != drawn:
                 (home / kept.relative_to(paths.home())).symlink_to(kept)
-        before = os.environ.get(HOME)
-        os.environ[HOME] = str(home)
-        try:
+        with _at(home):
             yield own
-        finally:
-            if before is None:
-                del os.environ[HOME]
-            else:
-                os.environ[HOME] = before
+
+
+@contextlib.contextmanager
+def _at(home: Path) -> Iterator[None]:
+    before = os.environ.get(HOME)
+    os.environ[HOME] = str(home)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[HOME]
+        else:
+            os.environ[HOME] = before
