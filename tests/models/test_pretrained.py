@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 
 import pytest
@@ -20,6 +21,20 @@ from speechllm_bench.storage import sealed
 @pytest.mark.parametrize(("part", "load"), [("llm", load_llm), ("whisper", load_encoder)])
 def test_a_sound_folder_is_loaded(tiny_backbones, part, load):
     assert load(str(tiny_backbones / part))
+
+
+def test_loading_prints_no_warning_of_the_library(tiny_backbones):
+    """Its list of layers that are not sharded would fill a screen before an answer."""
+    told = []
+    handler = logging.Handler()
+    handler.emit = told.append
+    logging.getLogger("transformers").addHandler(handler)
+    try:
+        load_llm(str(tiny_backbones / "llm"))
+        load_asr(str(tiny_backbones / "whisper"))
+    finally:
+        logging.getLogger("transformers").removeHandler(handler)
+    assert told == []
 
 
 @pytest.mark.parametrize(("part", "load"), [("llm", load_llm), ("whisper", load_encoder)])

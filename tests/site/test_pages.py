@@ -40,6 +40,9 @@ def test_the_pages_work_from_disk_and_find_our_intervals(browser: Browser, answe
     browser.go(page, "#/")
     assert browser.evaluate("document.querySelectorAll('main table').length") > 3
     assert "not run" in browser.evaluate("document.querySelector('main').textContent")
+    mark = "getComputedStyle(document.querySelector('.verdict.none'), '::before').content"
+    assert browser.evaluate(mark) == '"○"'
+    assert "at most 4 B" in browser.evaluate("document.querySelector('main').textContent")
 
     _our_intervals(browser, page)
     _every_rule(browser)

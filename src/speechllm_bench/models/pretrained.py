@@ -21,6 +21,9 @@ from speechllm_bench.storage import paths
 
 logging.disable_progress_bar()  # models load within seconds
 python_logging.getLogger("transformers.modeling_utils").setLevel(python_logging.ERROR)  # told in one sentence
+python_logging.getLogger("transformers.distributed").setLevel(
+    python_logging.ERROR
+)  # lists layers of no interest
 warnings.filterwarnings(
     "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
 )  # peft asks for it

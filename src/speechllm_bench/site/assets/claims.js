@@ -12,11 +12,8 @@ Bench.pages = (() => {
     const parts = Object.entries(papers).map(([paper, about]) => {
       const own = all.filter((row) => row.paper === paper);
       const of = (test) => grouped(own.filter(test));
-      const lead = (heading) => [{ key: "said", heading, text: true, long: true, of: (rows) => rows[0].reported_as }];
-      const behind = [
-        { key: "where", heading: "Where", text: true, of: (rows) => rows[0].where },
-        { key: "condition", heading: "Condition", text: true, of: (rows) => rows[0].condition, hidden: true },
-      ];
+      const lead = (heading) => [{ key: "said", heading, text: true, long: true, of: ([row]) => row.reported_as, cell: ([row]) => [row.reported_as, row.condition && h("div", { class: "quiet small" }, row.condition)] }];
+      const behind = [{ key: "where", heading: "Where", text: true, of: (rows) => rows[0].where }];
       const figures = of((row) => row.value !== null), said = of((row) => row.value === null);
       const reported = { key: "reported", heading: "Reported", of: (rows) => rows[0].value, cell: ([row]) => `${row.value}${row.to !== null ? ` to ${row.to}` : ""}` };
       const measured = names.map((name) => {
