@@ -168,7 +168,7 @@ def test_what_tuning_leaves_of_other_skills_is_read_from_the_stages_weights(
 
     from speechllm_bench.models.llm import load_llm
     from speechllm_bench.models.speech_llm import SpeechLLM
-    from speechllm_bench.zoo import recipes, retention, skills
+    from speechllm_bench.zoo import recipes, skills
 
     lora = LoraConfig(rank=2, alpha=8, dropout=0.0)
     stage = tiny_run().stages[0].model_copy(update={"train": ["adapter", "lora"]})
@@ -180,10 +180,10 @@ def test_what_tuning_leaves_of_other_skills_is_read_from_the_stages_weights(
         {"variant": "same", "score": {"f1": 1}, "run": run},
     ]
     measured = {"as it is": {skill: {"value": 0.5, "n": 300} for skill in (*skills.EXACT, "perplexity")}}
-    monkeypatch.setattr(retention, "_before", lambda name: measured)
-    assert retention.retained(rows, "s").empty  # no weights on this machine
-    assert retention.write(retention.retained(rows, "s"), "s", "mini") == []
-    assert retention.read(run_config.llm).empty
+    monkeypatch.setattr(skills, "_before", lambda name: measured)
+    assert skills.retained(rows, "s").empty  # no weights on this machine
+    assert skills.write_retained(skills.retained(rows, "s"), "s", "mini") == []
+    assert skills.read_retained(run_config.llm).empty
 
     folder = paths.results("smoke") / "stages" / "stage"
     folder.mkdir(parents=True)
@@ -193,51 +193,51 @@ def test_what_tuning_leaves_of_other_skills_is_read_from_the_stages_weights(
     told = []
 
     def measure(model, tokenizer, recipe, n):
-        assert n == retention.SMOKE_QUESTIONS
+        assert n == skills.SMOKE_QUESTIONS
         told.extend(p.mean().item() for p in model.trained_parameters(["lora"]).values())
         one = {"value": 0.25, "low": 0.2, "high": 0.3, "n": n}
         return {"as it is": dict.fromkeys((*skills.EXACT, "perplexity"), one)}
 
     monkeypatch.setattr(skills, "measure", measure)
     monkeypatch.setitem(recipes.BACKBONES, "llm", "llm-mini")
-    frame = retention.retained(rows, "s")
+    frame = skills.retained(rows, "s")
     assert told and set(told) == {0.25}
     assert set(frame["variant"]) == {"v"} and len(frame) == 6
-    assert retention.display(frame).iloc[0].to_dict() == {
+    assert skills.display_retained(frame).iloc[0].to_dict() == {
         "variant": "v",
         "mode": "as it is",
         **dict.fromkeys((*skills.EXACT, "perplexity"), "0.500 → 0.250 [0.200, 0.300]"),
     }
     n = len(told)
-    assert len(retention.retained(rows, "s")) == 6 and len(told) == n  # kept beside the stage
-    assert {path.name for path in retention.write(frame, "s", "mini")} == {
+    assert len(skills.retained(rows, "s")) == 6 and len(told) == n  # kept beside the stage
+    assert {path.name for path in skills.write_retained(frame, "s", "mini")} == {
         "s_retention.csv",
         "s_retention.md",
     }
-    left = retention.read(run_config.llm)  # as a card reads it
+    left = skills.read_retained(run_config.llm)  # as a card reads it
     assert left.to_dict("records") == frame.to_dict("records")
-    assert "Each skill has 300 questions before and 20 after." in retention.caption(left)
-    assert retention.read("zoo/another").empty
+    assert "Each skill has 300 questions before and 20 after." in skills.retained_caption(left)
+    assert skills.read_retained("zoo/another").empty
 
 
 def test_what_was_measured_on_another_machine_stays(tiny_run, home, monkeypatch):
-    from speechllm_bench.zoo import retention
+    from speechllm_bench.zoo import skills
 
     here, elsewhere = (
         studies.Run("s", v, 0, "smoke", tiny_run(), v, (v,), "done") for v in ("here", "elsewhere")
     )
     rows = [{"variant": run.variant, "score": {"f1": 1}, "run": run} for run in (here, elsewhere)]
     line = ["zoo/llm", "as it is", "logic", 0.5, 300, 0.25, 0.2, 0.3, 20]
-    monkeypatch.setattr(retention, "_measured", lambda run: [line])
-    retention.write(retention.retained(rows, "s"), "s", "smoke")
-    monkeypatch.setattr(retention, "_measured", lambda run: [line] if run is here else [])
-    assert retention.retained(rows, "s").values.tolist() == [[v, v, *line] for v in ("here", "elsewhere")]
+    monkeypatch.setattr(skills, "_measured", lambda run: [line])
+    skills.write_retained(skills.retained(rows, "s"), "s", "smoke")
+    monkeypatch.setattr(skills, "_measured", lambda run: [line] if run is here else [])
+    assert skills.retained(rows, "s").values.tolist() == [[v, v, *line] for v in ("here", "elsewhere")]
     rows[1]["run"] = studies.Run("s", "elsewhere", 0, "smoke", tiny_run(), "x", ("another",), "done")
-    assert retention.retained(rows, "s")["variant"].tolist() == ["here"]  # another training was not measured
+    assert skills.retained(rows, "s")["variant"].tolist() == ["here"]  # another training was not measured
 
 
 def test_what_tuning_leaves_is_of_one_seed_and_once_of_variants_that_share_it(tiny_run, monkeypatch):
-    from speechllm_bench.zoo import retention
+    from speechllm_bench.zoo import skills
 
     trained = [
         studies.Run("s", variant, seed, "smoke", tiny_run(), variant, (stage,), "done")
@@ -245,8 +245,8 @@ def test_what_tuning_leaves_is_of_one_seed_and_once_of_variants_that_share_it(ti
         for seed, stage in enumerate(("hybrid_0", "hybrid_1"))
     ]
     rows = [{"variant": run.variant, "score": {"f1": 1}, "run": run} for run in trained]
-    monkeypatch.setattr(retention, "_measured", lambda run: [[*"abc", 0, 0, 0, 0, 0, 0]])
-    assert retention.retained(rows, "s")[["stage", "variant"]].values.tolist() == [["hybrid_0", "no_think"]]
+    monkeypatch.setattr(skills, "_measured", lambda run: [[*"abc", 0, 0, 0, 0, 0, 0]])
+    assert skills.retained(rows, "s")[["stage", "variant"]].values.tolist() == [["hybrid_0", "no_think"]]
 
 
 def test_what_the_paper_says_of_8_b_is_not_judged_at_a_smaller_scale(planned):

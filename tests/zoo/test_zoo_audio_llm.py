@@ -21,7 +21,7 @@ from speechllm_bench.training import loop
 from speechllm_bench.zoo import audio_llm_mini, making, measuring, recipes
 from speechllm_bench.zoo.fitting import Item
 from speechllm_bench.zoo.recipes import PreTraining, load_recipe
-from speechllm_bench.zoo.texts.vocabulary import unseen_words
+from speechllm_bench.zoo.texts.small_worlds import unseen_words
 
 PHASE = {
     "batch_size": 4,

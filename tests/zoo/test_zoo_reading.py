@@ -10,7 +10,7 @@ import pytest
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.names import name_lists
 from speechllm_bench.data.corpora.call_centre.splits import FORMANT, split_named
-from speechllm_bench.zoo.texts import readings, small_worlds, vocabulary
+from speechllm_bench.zoo.texts import readings, small_worlds
 
 
 @pytest.fixture(scope="module", params=[readings.SHORT, readings.LONG], ids=["short", "long"])
@@ -55,7 +55,7 @@ def test_no_name_of_another_split_is_read(read):
     others = {name for name in names if FORMANT.share_of(name) != "zoo"}
     known = {
         word
-        for line in (*small_worlds.LINKS, *vocabulary.WORDS.values(), *vocabulary.NOUNS)
+        for line in (*small_worlds.LINKS, *small_worlds.WORDS.values(), *small_worlds.NOUNS)
         for word in line.split()
     }
     wordings = {
@@ -72,9 +72,9 @@ def test_no_name_of_another_split_is_read(read):
 
 
 def test_common_words_are_words_and_no_names():
-    common = vocabulary.common_words()
-    assert len(common) == vocabulary.N_COMMON and {"the", "partnership"} <= set(common)
+    common = small_worlds.common_words()
+    assert len(common) == small_worlds.N_COMMON and {"the", "partnership"} <= set(common)
     assert all(word.isalpha() and word.islower() and 3 <= len(word) <= 12 for word in common)
     assert not set(common) & {name for list_ in name_lists().values() for name in list_}
-    drawn = [vocabulary.words_in_no_order(random.Random(seed)).split() for seed in range(200)]
+    drawn = [small_worlds.words_in_no_order(random.Random(seed)).split() for seed in range(200)]
     assert {len(d) for d in drawn} == {2, 3, 4, 5, 6}

@@ -10,7 +10,7 @@ from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.tasks import AUDIO, slots, trace
 from speechllm_bench.tasks.traced_slots import FORMS
 from speechllm_bench.zoo.texts import problems as drawing
-from speechllm_bench.zoo.texts.vocabulary import unseen_words
+from speechllm_bench.zoo.texts.small_worlds import unseen_words
 
 N = 1500
 

@@ -11,8 +11,8 @@ import pytest
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.tasks import AUDIO, slots
 from speechllm_bench.zoo.texts import small_worlds, written
-from speechllm_bench.zoo.texts.vocabulary import TYPES as TYPES_OF_NAMES
-from speechllm_bench.zoo.texts.vocabulary import typed_name, unseen_words
+from speechllm_bench.zoo.texts.small_worlds import TYPES as TYPES_OF_NAMES
+from speechllm_bench.zoo.texts.small_worlds import typed_name, unseen_words
 
 TYPES = call_centre.slot_types()
 SLOT_NAMES = {slots.spoken_name(name) for name in TYPES}

@@ -298,4 +298,4 @@ def _samples(source: Source, channel: int | None = None) -> np.ndarray:
 
 def _utterance(transcript: str) -> Utterance:
     """Return a turn with nothing but its transcript."""
-    return Utterance("asked", "asked", "asked", 0, "", "", "", transcript, (), (), "neutral", (), "")
+    return Utterance("asked", "asked", "asked", transcript=transcript, sentiment="neutral")

@@ -86,16 +86,16 @@ class Utterance:
     id: str  # of corpus, split, call and turn: unique and independent of the files on disk
     split: str
     call_id: str
-    turn_index: int
-    domain: str
-    company: str
-    intent: str
-    transcript: str  # lower case, as spoken: no digits, no punctuation except the apostrophe
-    slots: tuple[SlotValue, ...]
-    entities: tuple[Entity, ...]
-    sentiment: str
-    context: tuple[Turn, ...]  # all earlier turns of the call, oldest first
-    speaker: str
+    turn_index: int = 0
+    domain: str = ""
+    company: str = ""
+    intent: str = ""
+    transcript: str = ""  # lower case, as spoken: no digits, no punctuation except the apostrophe
+    slots: tuple[SlotValue, ...] = ()
+    entities: tuple[Entity, ...] = ()
+    sentiment: str = ""
+    context: tuple[Turn, ...] = ()  # all earlier turns of the call, oldest first
+    speaker: str = ""
     voice: Voice | None = None  # None for recorded speech
     gold: tuple[Gold, ...] = ()  # the fields with gold; the others are unknown
 

@@ -1,14 +1,15 @@
-"""Shared training code of the zoo's models: the call of the training loop, batches of text, greedy
-answers.
+"""Shared training code of the zoo's models: the call of the training loop, tokenizers, batches of
+text, greedy answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -60,6 +61,20 @@ class Course:
             autocast=phase.in_bf16,
             progress=lambda share: self.progress(name.replace("_", "-"), share),
         ).sound(self.recipe.name, name)
+
+
+def byte_level_bpe(
+    lines: Iterable[str], vocabulary: int, special: list[str], alphabet: list[str]
+) -> Tokenizer:
+    """Return a byte-level BPE of this many tokens, trained on these lines."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(lines, trainer)
+    return tokenizer
 
 
 def read_batch(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], with_answer: bool = True) -> Batch:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -22,7 +22,15 @@ from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.tasks import slots, transcription
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit
-from speechllm_bench.zoo.fitting import Course, Item, Progress, answers, exact_share, read_batch
+from speechllm_bench.zoo.fitting import (
+    Course,
+    Item,
+    Progress,
+    answers,
+    byte_level_bpe,
+    exact_share,
+    read_batch,
+)
 from speechllm_bench.zoo.recipes import LLMRecipe, MixtureRecipe, PostTraining, SmallerRecipe
 from speechllm_bench.zoo.texts import written
 from speechllm_bench.zoo.texts.soft_reading import Pieces, SoftReader
@@ -40,18 +48,10 @@ ATTENTION = "eager"  # torch's fused attention is slower under bf16 autocast on 
 
 def train_tokenizer(recipe: LLMRecipe, utterances: list[Utterance]) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE on both kinds of training text."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=recipe.vocabulary,
-        special_tokens=[PAD, END, USER, ASSISTANT],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
     plain = written.pre_training(recipe.seed, utterances, recipe.marked)
     lines = [next(plain) for _ in range(TOKENIZER_LINES)]
-    tokenizer.train_from_iterator(lines, trainer)
+    special, alphabet = [PAD, END, USER, ASSISTANT], pre_tokenizers.ByteLevel.alphabet()
+    tokenizer = byte_level_bpe(lines, recipe.vocabulary, special, alphabet)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,

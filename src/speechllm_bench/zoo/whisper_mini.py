@@ -15,7 +15,7 @@ from pathlib import Path
 import jiwer
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import processors
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, WhisperConfig, WhisperForConditionalGeneration
 
@@ -26,7 +26,7 @@ from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit
-from speechllm_bench.zoo.fitting import Course, Progress
+from speechllm_bench.zoo.fitting import Course, Progress, byte_level_bpe
 from speechllm_bench.zoo.recipes import Phase, WhisperRecipe
 from speechllm_bench.zoo.texts.readings import LONG, MIXED, SHORT, VARIED, read_aloud
 
@@ -135,14 +135,9 @@ class WhisperCTC(nn.Module):
 
 def train_tokenizer(recipe: WhisperRecipe, utterances: list[Utterance]) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE for the decoder on the transcripts of the utterances."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=recipe.vocabulary, special_tokens=[PAD, END, START], show_progress=False,
-        initial_alphabet=list(CHARACTERS.replace(" ", "\u0120")),  # \u0120 is the space of byte-level BPE
-    )  # fmt: skip
-    tokenizer.train_from_iterator((u.transcript for u in utterances), trainer)
+    alphabet = list(CHARACTERS.replace(" ", "\u0120"))  # \u0120 is the space of byte-level BPE
+    lines = (u.transcript for u in utterances)
+    tokenizer = byte_level_bpe(lines, recipe.vocabulary, [PAD, END, START], alphabet)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{START} $A {END}", special_tokens=[(t, tokenizer.token_to_id(t)) for t in (START, END)]
     )

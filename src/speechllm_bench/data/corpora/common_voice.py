@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from speechllm_bench.data.audio import read_audio
-from speechllm_bench.data.corpora.published import file_hash, published_file
+from speechllm_bench.data.corpora.published import file_hash, published_file, refuse_other_splits, table_rows
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import UserError
 from speechllm_bench.settings.config import LANGUAGES
@@ -42,8 +42,7 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
 
     Raises UserError for an unknown split, and MissingInput if files are missing.
     """
-    if split not in SPLITS:
-        raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
+    refuse_other_splits(NAME, split, SPLITS)
     return list(islice((_utterance(row, split) for row in _rows(_table(split)).values() if _kept(row)), n))
 
 
@@ -83,18 +82,12 @@ def _table(split: str) -> Path:
 @cache
 def _rows(file: Path) -> dict[str, dict[str, str]]:
     """Return the table's rows by clip name, in the file's order. The table has no quoting."""
-    with open(file, encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        if lacking := sorted(set(COLUMNS) - set(reader.fieldnames or ())):
-            raise UserError(f"{file.name} has no {', '.join(lacking)}; is it of Common Voice?")
-        rows = {}
-        for row in reader:
-            votes = (row["up_votes"], row["down_votes"])
-            if None in row or not all(vote and vote.isdecimal() for vote in votes):
-                raise UserError(
-                    f"{file.name}, line {reader.line_num}: a row has other fields than the header"
-                )
-            rows[Path(row["path"]).stem] = row
+    rows, form = {}, {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    for where, row in table_rows(file, COLUMNS, "of Common Voice", **form):
+        votes = (row["up_votes"], row["down_votes"])
+        if None in row or not all(vote and vote.isdecimal() for vote in votes):
+            raise UserError(f"{where}: a row has other fields than the header")
+        rows[Path(row["path"]).stem] = row
     return rows
 
 
@@ -108,15 +101,8 @@ def _utterance(row: dict[str, str], split: str) -> Utterance:
         id=f"{NAME}/{split}/{name}",
         split=split,
         call_id=f"{NAME}/{split}/{name}",
-        turn_index=0,
         domain="read",
-        company="",
-        intent="",
         transcript=clean(row["sentence"]),
-        slots=(),
-        entities=(),
-        sentiment="",
-        context=(),
         speaker=f"{NAME}/{row['client_id'][:16]}",
         gold=GOLD,
     )

@@ -23,11 +23,12 @@ from functools import cache
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from speechllm_bench.data.audio import SAMPLE_RATE, read_audio, seconds
-from speechllm_bench.data.corpora.published import file_hash, published_file
+from speechllm_bench.data.corpora.published import file_hash, published_file, refuse_other_splits
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.storage.schema import SENTIMENTS, Entity, Gold, SlotType, Utterance
@@ -73,8 +74,7 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
 
     Raises UserError for an unknown split, and MissingInput if files are missing.
     """
-    if split not in SPLITS:
-        raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
+    refuse_other_splits(NAME, split, SPLITS)
     sources = (_librispeech(split), _voxpopuli(split), _voxceleb(split))
     heard = (filter(_can_be_heard, source) for source in sources)
     return list(chain.from_iterable(islice(source, n) for source in heard))
@@ -200,26 +200,10 @@ def _voxceleb(split: str) -> Iterator[Utterance]:
             yield _utterance("voxceleb", split, name, speaker, text, sentiment=sentiment)
 
 
-def _utterance(source: str, split: str, name: str, speaker: str, text: str, **fields) -> Utterance:
-    return Utterance(
-        **{
-            "id": f"{source}/{split}/{name}",
-            "split": split,
-            "call_id": f"{source}/{split}/{name}",
-            "turn_index": 0,
-            "domain": source,
-            "company": "",
-            "intent": "",
-            "transcript": text,
-            "slots": (),
-            "entities": (),
-            "sentiment": "",
-            "context": (),
-            "speaker": f"{source}/{speaker}",
-            "gold": (SOURCES[source],),
-            **fields,
-        }
-    )
+def _utterance(source: str, split: str, name: str, speaker: str, text: str, **fields: Any) -> Utterance:
+    id = f"{source}/{split}/{name}"
+    about: dict[str, Any] = {"speaker": f"{source}/{speaker}", "gold": (SOURCES[source],), **fields}
+    return Utterance(id, split, id, domain=source, transcript=text, **about)
 
 
 def annotated(text: str, raw_entities: str) -> tuple[str, tuple[Entity, ...]]:

@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import Field
 
 from speechllm_bench.data.audio import read_audio
-from speechllm_bench.data.corpora.published import file_hash, published_file
+from speechllm_bench.data.corpora.published import file_hash, published_file, refuse_other_splits
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.settings.strict import Strict, checked
@@ -55,8 +55,7 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
 
     Raises UserError for an unknown split, and MissingInput if files are missing.
     """
-    if split not in SPLITS:
-        raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
+    refuse_other_splits(NAME, split, SPLITS)
     file = _file(split)
     lines = enumerate(_lines(file), 1)
     return list(islice((_utterance(line, split, f"{file.name}, line {i}") for i, line in lines), n))
@@ -122,15 +121,9 @@ def _utterance(line: Line, split: str, where: str) -> Utterance:
         id=id,
         split=split,
         call_id=id,
-        turn_index=0,
         domain=NAME,
-        company="",
-        intent="",
         transcript=text,
         slots=tuple(sorted(slots, key=lambda slot: slot.start)),
-        entities=(),
-        sentiment="",
-        context=(),
         speaker=f"{NAME}/{line.speaker or line.audio}",
         gold=GOLD,
     )

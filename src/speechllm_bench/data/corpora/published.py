@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import os
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from speechllm_bench.errors import MissingInput
+from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.storage import runs
 
 
@@ -24,6 +27,25 @@ def published_file(corpus: str, name: str) -> Path:
             "(docs/profiles.md, The paper profile)"
         )
     return path
+
+
+def refuse_other_splits(corpus: str, split: str, splits: Iterable[str]) -> None:
+    """Raise UserError where a corpus has no such split."""
+    if split not in splits:
+        raise UserError(f"corpus '{corpus}' has no split '{split}'; its splits are: {', '.join(splits)}")
+
+
+def table_rows(file: Path, columns: Iterable[str], whose: str, **form: Any) -> Iterator[tuple[str, dict]]:
+    """Yield the place and the fields of each row of a table. UserError where it lacks a column.
+
+    form: of the table, as `csv.DictReader` takes it.
+    """
+    with open(file, encoding="utf-8", newline="") as lines:
+        reader = csv.DictReader(lines, **form)
+        if lacking := sorted(set(columns) - set(reader.fieldnames or ())):
+            raise UserError(f"{file.name} has no {', '.join(lacking)}; is it {whose}?")
+        for row in reader:
+            yield f"{file.name}, line {reader.line_num}", row
 
 
 @cache

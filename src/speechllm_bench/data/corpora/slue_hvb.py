@@ -12,7 +12,6 @@ input, are left out.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
@@ -22,7 +21,7 @@ import numpy as np
 
 from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora.harper_valley import COMPANY, LONGEST, NOT_UNDERSTOOD, clean
-from speechllm_bench.data.corpora.published import file_hash, published_file
+from speechllm_bench.data.corpora.published import file_hash, published_file, refuse_other_splits, table_rows
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage.schema import Gold, SlotType, Turn, Utterance
@@ -44,8 +43,7 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
 
     Raises UserError for an unknown split, and MissingInput if files are missing.
     """
-    if split not in SPLITS:
-        raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
+    refuse_other_splits(NAME, split, SPLITS)
     return list(islice((u for call in _calls(_table(split)).values() for u in _turns(call, split)), n))
 
 
@@ -80,17 +78,12 @@ def _table(split: str) -> Path:
 def _calls(file: Path) -> dict[str, list[dict[str, str]]]:
     """Return the table's rows by call, in spoken order."""
     calls: dict[str, list[dict[str, str]]] = {}
-    with open(file, encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines, delimiter="\t")
-        if lacking := sorted(set(COLUMNS) - set(reader.fieldnames or ())):
-            raise UserError(f"{file.name} has no {', '.join(lacking)}; is it SLUE's file?")
-        for row in reader:
-            try:
-                row |= {name: str(int(float(row[name]))) for name in NUMBERS}
-            except (TypeError, ValueError):
-                where = f"{file.name}, line {reader.line_num}"
-                raise UserError(f"{where}: {', '.join(NUMBERS)} are no numbers; fetch it again") from None
-            calls.setdefault(row["issue_id"], []).append(row)
+    for where, row in table_rows(file, COLUMNS, "SLUE's file", delimiter="\t"):
+        try:
+            row |= {name: str(int(float(row[name]))) for name in NUMBERS}
+        except (TypeError, ValueError):
+            raise UserError(f"{where}: {', '.join(NUMBERS)} are no numbers; fetch it again") from None
+        calls.setdefault(row["issue_id"], []).append(row)
     return {call: sorted(rows, key=lambda row: int(row["utt_index"])) for call, rows in calls.items()}
 
 
@@ -109,9 +102,6 @@ def _turns(call: list[dict[str, str]], split: str) -> Iterator[Utterance]:
                 company=COMPANY,
                 intent=row["intent"].replace(" ", "_"),
                 transcript=text,
-                slots=(),
-                entities=(),
-                sentiment="",
                 context=tuple(context),
                 speaker=f"{NAME}/{row['speaker_id']}",
                 gold=GOLD,

@@ -68,9 +68,8 @@ def _spoken(split: str, speaker: tuple[str, str], text: str) -> Utterance:
     drawn = split_named("A-test" if split == "test" else split).voice(rng)
     voice = replace(drawn, accent=speaker[0], variant=speaker[1], seed=rng.getrandbits(31))
     return Utterance(
-        id=name, split=split, call_id=name, turn_index=0, domain="", company="", intent="", transcript=text,
-        slots=(), entities=(), sentiment="neutral", context=(), speaker=voice.speaker, voice=voice,
-    )  # fmt: skip
+        name, split, name, transcript=text, sentiment="neutral", speaker=voice.speaker, voice=voice
+    )
 
 
 def _id(split: str, speaker: tuple[str, str], text: str) -> str:

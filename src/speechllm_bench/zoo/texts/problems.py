@@ -17,7 +17,7 @@ from speechllm_bench.storage.schema import Example
 from speechllm_bench.tasks.prompt import user_message
 from speechllm_bench.tasks.trace import tagged
 from speechllm_bench.tasks.traced_slots import FORMS, SWITCHED
-from speechllm_bench.zoo.texts.vocabulary import NOUNS
+from speechllm_bench.zoo.texts.small_worlds import NOUNS
 
 Subject = Literal["arithmetic", "logic", "code"]
 SUBJECTS: tuple[Subject, ...] = ("arithmetic", "logic", "code")

@@ -16,8 +16,7 @@ from itertools import count
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.corpora.call_centre.splits import Split, split_named
 from speechllm_bench.storage.schema import Example, Utterance
-from speechllm_bench.zoo.texts.small_worlds import record
-from speechllm_bench.zoo.texts.vocabulary import common_words, words_in_no_order
+from speechllm_bench.zoo.texts.small_worlds import common_words, record, words_in_no_order
 from speechllm_bench.zoo.texts.written import extraction
 
 CALLER_SHARE, WORDS_SHARE, RECORD_SHARE = 0.5, 0.2, 0.2  # the rest are agent turns
@@ -89,7 +88,7 @@ def spoken_records(
 def _said(id: str, text: str, voices: Split, rng: random.Random) -> Utterance:
     """The text in a voice that is drawn for it."""
     voice = replace(voices.voice(rng), seed=rng.getrandbits(31))
-    return Utterance(id, "zoo", "", 0, "", "", "", text, (), (), "", (), voice.speaker, voice)
+    return Utterance(id, "zoo", "", transcript=text, speaker=voice.speaker, voice=voice)
 
 
 def _transcript(drawn: float, turns: list[Utterance], rng: random.Random) -> str:

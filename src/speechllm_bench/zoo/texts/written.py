@@ -22,10 +22,11 @@ from speechllm_bench.storage.schema import Example, Utterance
 from speechllm_bench.tasks import slots, transcription
 from speechllm_bench.tasks.prompt import AUDIO, user_message
 from speechllm_bench.tasks.task import Draw
-from speechllm_bench.zoo.texts.small_worlds import record, related_record
-from speechllm_bench.zoo.texts.vocabulary import (
+from speechllm_bench.zoo.texts.small_worlds import (
     NOUNS,
     drawn_name,
+    record,
+    related_record,
     typed_name,
     unseen_words,
     words_in_no_order,
@@ -104,7 +105,7 @@ def post_training(
     if rng.random() >= repeated:
         return extraction(index, seed, utterances, **shares)
     text = _repeated(utterances, rng)
-    utterance = Utterance(f"repeat/{index}", "zoo", "", 0, "", "", "", text, (), (), "", (), "")
+    utterance = Utterance(f"repeat/{index}", "zoo", "", transcript=text)
     return transcription.example(utterance, Draw({}, rng)), text
 
 

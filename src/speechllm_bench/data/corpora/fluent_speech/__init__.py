@@ -12,7 +12,6 @@ context, and no labels of entities or sentiment.
 
 from __future__ import annotations
 
-import csv
 import re
 from functools import cache
 from itertools import islice
@@ -22,7 +21,7 @@ import numpy as np
 
 from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora import slot_file
-from speechllm_bench.data.corpora.published import file_hash, published_file
+from speechllm_bench.data.corpora.published import file_hash, published_file, refuse_other_splits, table_rows
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage.schema import Gold, SlotType, SlotValue, Utterance
@@ -53,8 +52,7 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
 
     Raises UserError for an unknown split, and MissingInput if files are missing.
     """
-    if split not in SPLITS:
-        raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
+    refuse_other_splits(NAME, split, SPLITS)
     made = (_utterance(row, split) for row in _rows(_table(split)).values())
     return list(islice((utterance for utterance in made if utterance), n))
 
@@ -88,17 +86,11 @@ def _table(split: str) -> Path:
 @cache
 def _rows(file: Path) -> dict[str, dict[str, str]]:
     """Return the table's rows by recording name, in the file's order."""
-    with open(file, encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines)
-        if lacking := sorted(set(COLUMNS) - set(reader.fieldnames or ())):
-            raise UserError(f"{file.name} has no {', '.join(lacking)}; is it of Fluent Speech Commands?")
-        rows = {}
-        for row in reader:
-            if None in row or any(not row[name] for name in COLUMNS):
-                raise UserError(
-                    f"{file.name}, line {reader.line_num}: a row has other fields than the header"
-                )
-            rows[Path(row["path"]).stem] = row
+    rows = {}
+    for where, row in table_rows(file, COLUMNS, "of Fluent Speech Commands"):
+        if None in row or any(not row[name] for name in COLUMNS):
+            raise UserError(f"{where}: a row has other fields than the header")
+        rows[Path(row["path"]).stem] = row
     return rows
 
 
@@ -119,15 +111,10 @@ def _utterance(row: dict[str, str], split: str) -> Utterance | None:
         id=f"{NAME}/{split}/{name}",
         split=split,
         call_id=f"{NAME}/{split}/{name}",
-        turn_index=0,
         domain="home",
-        company="",
         intent=intent,
         transcript=text,
         slots=tuple(sorted(slots, key=lambda s: s.start)),
-        entities=(),
-        sentiment="",
-        context=(),
         speaker=f"{NAME}/{row['speakerId']}",
         gold=GOLD,
     )

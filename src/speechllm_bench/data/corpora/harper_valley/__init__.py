@@ -27,7 +27,7 @@ import numpy as np
 from speechllm_bench.data.audio import SAMPLE_RATE, read_audio
 from speechllm_bench.data.corpora import slot_file
 from speechllm_bench.data.corpora.harper_valley import spoken
-from speechllm_bench.data.corpora.published import file_hash, published_file
+from speechllm_bench.data.corpora.published import file_hash, published_file, refuse_other_splits
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage import runs
@@ -70,8 +70,7 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
 
     Raises UserError for an unknown split, and MissingInput if files are missing.
     """
-    if split not in SPLITS:
-        raise UserError(f"corpus '{NAME}' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
+    refuse_other_splits(NAME, split, SPLITS)
     return list(islice((u for sid in _sids() if _is_of(sid, split) for u in _turns(sid, split)), n))
 
 
@@ -189,8 +188,6 @@ def _turns(sid: str, split: str) -> Iterator[Utterance]:
                     intent=task.replace(" ", "_"),
                     transcript=text,
                     slots=slots,
-                    entities=(),
-                    sentiment="",
                     context=tuple(context),
                     speaker=f"{NAME}/{caller}",
                     gold=GOLD,

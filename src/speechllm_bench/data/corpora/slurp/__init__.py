@@ -23,7 +23,7 @@ import numpy as np
 
 from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora import slot_file
-from speechllm_bench.data.corpora.published import file_hash, published_file
+from speechllm_bench.data.corpora.published import file_hash, published_file, refuse_other_splits
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.data.corpora.slurp import files
 from speechllm_bench.errors import UserError
@@ -47,8 +47,7 @@ def utterances(split: str, n: int | None = None) -> list[Utterance]:
 
     Raises UserError for an unknown split, and MissingInput if files are missing.
     """
-    if split not in SPLITS:
-        raise UserError(f"corpus 'slurp' has no split '{split}'; its splits are: {', '.join(SPLITS)}")
+    refuse_other_splits("slurp", split, SPLITS)
     rows = files.rows(_file(f"{SPLITS[split]}.jsonl"), "slurp_id", "sentence", *files.GOLD_KEYS)
     return list(islice((u for row in rows if _is_of(row, split) for u in _recordings(row, split)), n))
 
@@ -128,15 +127,10 @@ def _recordings(row: dict, split: str) -> Iterator[Utterance]:
             id=f"slurp/{split}/{name}",
             split=split,
             call_id=f"slurp/{split}/{row['slurp_id']}",
-            turn_index=0,
             domain=row["scenario"],
-            company="",
             intent=f"{row['scenario']}_{row['action']}",
             transcript=text,
             slots=tuple(sorted(slots.values(), key=lambda s: s.start)),
-            entities=(),
-            sentiment="",
-            context=(),
             speaker=speakers[recording["file"]],
             gold=GOLD,
         )
