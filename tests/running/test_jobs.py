@@ -20,7 +20,7 @@ from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.planning import identity
 from speechllm_bench.running import jobs, preparation
 from speechllm_bench.settings.config import LoraConfig, RunConfig
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.training import loop, stages
 
@@ -223,6 +223,26 @@ def test_a_run_that_shares_the_stage_does_not_train_again(done, profile, monkeyp
     shutil.rmtree(paths.results(profile) / "runs" / done.folder.name)
     again = jobs.execute(done.config, profile, silent)
     assert predictions(again) == predictions(done.folder)
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_curve_that_was_decoded_otherwise_is_not_shared(done, profile, older):
+    """The limit is in no digest: a changed profile would show the old curve as its own."""
+    (stage,) = (paths.results(profile) / "stages" / digest for digest in done.record["stages"])
+    limit = done.config.evaluation.max_new_tokens
+    record = sealed.read(stage / "stage.json")
+    assert record["decoded_tokens"] == limit
+    if older:
+        sealed.write(stage / "stage.json", {k: v for k, v in record.items() if k != "decoded_tokens"})
+    other = evaluated(done.config, max_new_tokens=limit + 1)
+    assert identity.stage_digest(other, 0) == stage.name
+    with pytest.raises(
+        UserError, match=f"with at most {limit} tokens an answer, .* now allows {limit + 1}; set"
+    ):
+        jobs.execute(other, profile, silent)
+    shutil.rmtree(paths.results(profile) / "runs" / done.folder.name)
+    if not older:
+        assert predictions(jobs.execute(done.config, profile, silent)) == predictions(done.folder)
 
 
 def test_an_llm_that_has_only_read_is_the_text_llm_of_the_same_settings(tiny_run, tiny_data, monkeypatch):

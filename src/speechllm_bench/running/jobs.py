@@ -18,7 +18,7 @@ from typing import cast
 from speechllm_bench.data.annotators import stored
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.planning import identity, places
-from speechllm_bench.running import preparation
+from speechllm_bench.running import preparation, shared_stage
 from speechllm_bench.settings import overrides
 from speechllm_bench.settings.config import RunConfig, heard_tasks
 from speechllm_bench.storage import paths, runs, sealed
@@ -233,10 +233,11 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
     digest = identity.stage_digest(config, index)
     folder = places.stage_folder(profile, digest)
     stage = config.stages[index]
+    decoded = stage.most_decoded(config.evaluation.max_new_tokens)
     checkpoint = paths.cache() / "checkpoints" / digest
     with runs.lock(folder, lambda: progress("waiting", 0.0)):
         if (folder / "stage.json").is_file():
-            record = sealed.read(folder / "stage.json", runs.DELETE_FOLDER)
+            record = shared_stage.read(folder, decoded)
             runs.remove(checkpoint)
             loop.load_weights(model.trained_parameters(stage.train), folder / "weights.safetensors")
             return record
@@ -247,6 +248,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             "digest": digest,
             "stage": config.as_stored()["stages"][index],
             "status": fitted.status,
+            "decoded_tokens": decoded,
             "examples": fitted.curve[-1].examples,  # the budget, or fewer after divergence
             "seconds": round(fitted.seconds, 2),
             "validation_seconds": round(fitted.validation_seconds, 2),

@@ -205,6 +205,14 @@ class StageConfig(Stage, FitConfig):
         """Number of examples of `tasks`. They are the same, whatever else the stage sees."""
         return (self.examples - sum((self.beside or {}).values())) // (2 if self.again else 1)
 
+    def most_decoded(self, evaluated: int) -> int | None:
+        """Return the most tokens decoded per answer on the curve; None if the LLM decodes nothing there.
+
+        evaluated: the most tokens per answer of the run's evaluation.
+        """
+        decodes = self.decoded_turns and self.objective is None
+        return (self.trace_tokens or self.decoded_tokens or evaluated) if decodes else None
+
     @model_validator(mode="after")
     def _sized(self) -> Self:
         if self.own_examples <= 0 or min((self.beside or {"": 1}).values()) <= 0:

@@ -35,9 +35,11 @@ def experiment_folders() -> list[Path]:
 
 
 def cache() -> Path:
-    """Return the cache folder, with corpora, encoder frames and the like.
+    """Return the cache folder. Most of it is made again if it is missing, such as corpora and encoder frames.
 
-    It is safe to delete, because what is missing is made again.
+    Two kinds of content are lost if they are deleted. `checkpoints` and `zoo` hold interrupted trainings,
+    which start anew. `annotations`, `labels` and `traces` hold an annotator's answers, which may cost money
+    and may differ the next time.
     """
     return home() / ".cache"
 

@@ -295,6 +295,8 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
     asked = [questions.evaluation_example(u, data.slot_types, task, style=config.prompt) for u in turns]
     heard = data.heard(turns, stage.text, asked)
 
+    most = stage.most_decoded(config.evaluation.max_new_tokens) or 0
+
     @torch.inference_mode()
     def validate() -> dict[str, float]:
         model.eval()
@@ -306,7 +308,6 @@ def _validation(config: RunConfig, stage: StageConfig, model, tokenizer, data: D
         values = {"loss": nats / targets}
         if turns:
             size = config.evaluation.batch_size
-            most = stage.trace_tokens or stage.decoded_tokens or config.evaluation.max_new_tokens
             said = decode(model, tokenizer, asked, turns, **heard, batch_size=size, max_new_tokens=most)
             main = TASKS[task].main.name
             found = score.score_task(task, said)["metrics"]
