@@ -1,5 +1,5 @@
 """Writes the generated parts of README.md and docs/: first figure, maps of studies, findings, tables,
-configuration keys, and the output of the examples.
+configuration keys, the output of the examples, and which studies were run.
 
 python tools/readme.py            rewrites the text between the markers
 python tools/readme.py --check    fails if a part is out of date
@@ -14,6 +14,7 @@ from pathlib import Path
 import examples
 import findings
 import front
+import limits
 import papers
 import quality
 import schema
@@ -33,6 +34,7 @@ PARTS = {
         "sense": findings.sense,
         "ours": findings.ours,
     },
+    "docs/limits.md": {"small": limits.small, "mini": limits.mini},
     "docs/studies.md": {"studies": papers.studies},
     "docs/backbones.md": {"quality": quality.table},
     "docs/schema.md": {"study": schema.study, "profile": schema.profile},
