@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ class Explorer:
         self.upload = widgets.FileUpload(description="or upload one", accept="audio/*,.flac,.ogg")
         self.slots = _text("Slots", "name: the caller's name, city", "32rem")
         self.ask = widgets.Button(description="Ask the second variant")
+        self.record = widgets.HTML(recorder())
+        self.upload.observe(lambda _: setattr(self.file, "value", ""), "value")  # the last one given counts
         for button in (self.hear, self.upload, self.ask):
             button.layout = widgets.Layout(width="auto")
         self.answer = widgets.HTML()
@@ -80,7 +83,7 @@ class Explorer:
                 self.turn,
                 self.sound_said,
                 self.sound,
-                _row(self.file, self.upload, self.slots, self.ask),
+                _row(self.file, self.upload, self.record, self.slots, self.ask),
                 self.answer,
             ]
         )
@@ -236,7 +239,7 @@ class Explorer:
                 raise UserError(f"there is no file {named}; name one by its whole path, or upload it")
             return str(found)
         if not self.upload.value:
-            raise UserError("name or upload a recording: wav, FLAC, Ogg or MP3, up to 30 s")
+            raise UserError("name, upload or record what is to be heard: wav, FLAC, Ogg or MP3, up to 30 s")
         return bytes(self.upload.value[0]["content"])
 
     def _seed(self) -> int:
@@ -286,6 +289,14 @@ def _png(figure: plt.Figure) -> bytes:
     figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
     plt.close(figure)
     return buffer.getvalue()
+
+
+def recorder() -> str:
+    """Return a button that records the microphone into the upload of its row. Its script stands in it, since
+    widgets run no other.
+    """
+    script = files("speechllm_bench").joinpath("recorder.js").read_text("utf-8")
+    return f'<button class="jupyter-button" type="button" onclick="{html.escape(script)}">Record</button>'
 
 
 def _paragraph(text: str) -> str:

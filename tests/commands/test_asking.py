@@ -260,3 +260,6 @@ def test_missing_weights_name_a_model_that_is_there(trained, monkeypatch):
     monkeypatch.setattr(studies, "plan", lambda *_: studies.Plan(None, (other, run)))
     with pytest.raises(MissingInput, match=r"weights are there \(lora mlp_lora\)"):
         asking._weights(other)
+    monkeypatch.setattr(studies, "plan", lambda *_: studies.Plan(None, (other,)))
+    with pytest.raises(MissingInput, match="or ask one of `small`, which has weights"):
+        asking._weights(other)

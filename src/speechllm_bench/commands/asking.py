@@ -217,10 +217,11 @@ def _weights(run: Run) -> list[Path]:
     files = _stored(run)
     if files is None:
         train = f"speechllm-bench run {run.study} {run.variant} --seed {run.seed} --profile {run.profile}"
-        there = ", ".join(_askable(run)) or "none"
+        there = ", ".join(_askable(run))
+        other = f"a model whose weights are there ({there})" if there else "one of `small`, which has weights"
         raise MissingInput(
             f"the weights of {run.name} are not in results/{run.profile}/stages; train them by `{train}`, "
-            f"or ask a model whose weights are there ({there})"
+            f"or ask {other}"
         )
     return files
 
