@@ -303,7 +303,7 @@ OTHER_MEANINGS = {
     "data/corpora/call_centre/grammar.py": {"slots", "sentiment"},  # keys of its YAML
     "data/corpora/fluent_speech/__init__.py": {"slots", "transcription"},  # a column of its files, too
     "data/corpora/harper_valley/__init__.py": {"slots"},
-    "data/corpora/librispeech_slue.py": {"slots", "sentiment"},
+    "data/corpora/librispeech_slue.py": {"sentiment"},
     "data/corpora/own_recordings.py": {"slots"},
     "data/corpora/slurp/__init__.py": {"slots"},
     "data/corpora/store.py": {"slots", "sentiment"},

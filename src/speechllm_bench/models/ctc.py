@@ -112,10 +112,11 @@ def loss(scores: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) -> T
 def best_path(scores: Tensor, lengths: Tensor) -> list[list[int]]:
     """Return the score indices of the best path per utterance, with repetitions and blanks removed."""
     paths = scores.argmax(-1).tolist()  # (B, L)
-    return [_collapsed(path[:n]) for path, n in zip(paths, lengths.tolist(), strict=True)]
+    return [collapsed(path[:n]) for path, n in zip(paths, lengths.tolist(), strict=True)]
 
 
-def _collapsed(path: Iterable[int]) -> list[int]:
+def collapsed(path: Iterable[int]) -> list[int]:
+    """Return a path with repetitions and blanks removed."""
     return [place for place, _ in groupby(path) if place != BLANK]
 
 

@@ -33,13 +33,9 @@ _TAGS = {word: tag for tag, word in SPOKEN.items()}
 
 def example(utterance: Utterance, draw: Draw) -> Example:
     """Return the question for all entities of the turn, without dialogue context."""
-    return Example(
-        id=f"{utterance.id}/ner",
-        utterance_id=utterance.id,
-        task=NAME,
-        prompt=user_message([], INSTRUCTION[draw.style]),
-        target=target((entity.tag, entity.text) for entity in utterance.entities),
-    )
+    prompt = user_message([], INSTRUCTION[draw.style])
+    wanted = target((entity.tag, entity.text) for entity in utterance.entities)
+    return Example(f"{utterance.id}/{NAME}", utterance.id, NAME, prompt, wanted)
 
 
 def target(entities: Iterable[tuple[str, str]]) -> str:

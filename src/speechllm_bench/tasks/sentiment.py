@@ -25,13 +25,8 @@ INSTRUCTION: Wordings = {
 
 def example(utterance: Utterance, draw: Draw) -> Example:
     """Return the question for the caller's sentiment, without dialogue context."""
-    return Example(
-        id=f"{utterance.id}/sentiment",
-        utterance_id=utterance.id,
-        task=NAME,
-        prompt=user_message([], INSTRUCTION[draw.style]),
-        target=utterance.sentiment,
-    )
+    prompt = user_message([], INSTRUCTION[draw.style])
+    return Example(f"{utterance.id}/{NAME}", utterance.id, NAME, prompt, utterance.sentiment)
 
 
 def parse(raw: str) -> str | None:

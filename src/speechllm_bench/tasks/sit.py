@@ -98,14 +98,8 @@ def question(
 def example(utterance: Utterance, draw: Draw) -> Example:
     """Return one written question, without dialogue context, since that could contain the answer."""
     asked = question(utterance, draw.slot_types, draw.rng)
-    return Example(
-        id=f"{utterance.id}/sit",
-        utterance_id=utterance.id,
-        task=NAME,
-        prompt=user_message([], INSTRUCTION[draw.style].format(question=asked.text)),
-        target=asked.answer,
-        asked=(asked.asks,),
-    )
+    prompt = user_message([], INSTRUCTION[draw.style].format(question=asked.text))
+    return Example(f"{utterance.id}/{NAME}", utterance.id, NAME, prompt, asked.answer, asked=(asked.asks,))
 
 
 def parse(raw: str) -> str:

@@ -23,15 +23,9 @@ INSTRUCTION: Wordings = {
 def example(utterance: Utterance, draw: Draw) -> Example:
     """Return one spoken question. `instruction` is its text; `data.corpora.spoken_instructions` speaks it."""
     asked = sit.question(utterance, draw.slot_types, draw.rng, details=False)
-    return Example(
-        id=f"{utterance.id}/sqit",
-        utterance_id=utterance.id,
-        task=NAME,
-        prompt=user_message([], INSTRUCTION[draw.style]),
-        target=asked.answer,
-        asked=(asked.asks,),
-        instruction=asked.text,
-    )
+    prompt = user_message([], INSTRUCTION[draw.style])
+    further = ((asked.asks,), asked.text)
+    return Example(f"{utterance.id}/{NAME}", utterance.id, NAME, prompt, asked.answer, *further)
 
 
 TASKS = (

@@ -17,13 +17,8 @@ INSTRUCTION: Wordings = {None: "write it down", "english": f"Write down the call
 
 def example(utterance: Utterance, draw: Draw) -> Example:
     """Return the question for the transcript, without dialogue context."""
-    return Example(
-        id=f"{utterance.id}/transcription",
-        utterance_id=utterance.id,
-        task=NAME,
-        prompt=user_message([], INSTRUCTION[draw.style]),
-        target=utterance.transcript,
-    )
+    prompt = user_message([], INSTRUCTION[draw.style])
+    return Example(f"{utterance.id}/{NAME}", utterance.id, NAME, prompt, utterance.transcript)
 
 
 def parse(raw: str) -> str:

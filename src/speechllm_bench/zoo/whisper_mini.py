@@ -21,8 +21,10 @@ from transformers import PreTrainedTokenizerFast, WhisperConfig, WhisperForCondi
 
 from speechllm_bench.data import synthesis
 from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.data.frames import FrameStore, FrameWriter
+from speechllm_bench.models.ctc import collapsed
 from speechllm_bench.models.encoder import encoder_states, log_mel, real_frames
-from speechllm_bench.storage import paths, runs, sealed
+from speechllm_bench.storage import paths, runs
 from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit
@@ -30,6 +32,7 @@ from speechllm_bench.zoo.fitting import Course, Progress, byte_level_bpe
 from speechllm_bench.zoo.recipes import Phase, WhisperRecipe
 from speechllm_bench.zoo.texts.readings import LONG, MIXED, SHORT, VARIED, read_aloud
 
+N_MELS = 80
 CHARACTERS = " 'abcdefghijklmnopqrstuvwxyz"  # CTC classes from 1 on; 0 is the blank
 _SIZES = {
     "d_model",
@@ -49,43 +52,6 @@ PHASES = {
     "polishing": MIXED,
 }
 PAD, END, START = "<|pad|>", "<|endoftext|>", "<|startoftranscript|>"
-
-
-class Mels:
-    """Log-mel features of utterances, memory-mapped fp16. `mels[i]` is (80, M), padded
-    to a multiple of 0.64 s.
-    """
-
-    def __init__(self, folder: Path):
-        record = sealed.read(folder / "index.json", f"delete the folder {folder} and run again", stamped=True)
-        self.offsets, self.real = record["offsets"], record["real_frames"]
-        self.data = np.memmap(folder / "mels.bin", np.float16, "r").reshape(-1, 80)
-
-    def __getitem__(self, i: int) -> np.ndarray:
-        return self.data[self.offsets[i] : self.offsets[i + 1]].T
-
-    def lengths(self) -> list[int]:
-        return [b - a for a, b in zip(self.offsets, self.offsets[1:], strict=False)]
-
-
-def mels_of(utterances: list[Utterance], folder: Path, n_workers: int) -> Mels:
-    """Synthesize the utterances and store their features on disk, once. Return the features."""
-    with runs.lock(folder):
-        if not (folder / "index.json").is_file():
-            _write_mels(utterances, folder, n_workers)
-    return Mels(folder)
-
-
-def _write_mels(utterances: list[Utterance], folder: Path, n_workers: int) -> None:
-    with runs.whole_folder(folder) as temporary:
-        offsets, real = [0], []
-        with open(temporary / "mels.bin", "wb") as file:
-            for _, audio in synthesis.speak_all(utterances, n_workers, progress=True):
-                mel = log_mel(audio, "trimmed").T.to(torch.float16).numpy()  # (M, 80)
-                file.write(np.ascontiguousarray(mel).tobytes())
-                offsets.append(offsets[-1] + len(mel))
-                real.append(real_frames(len(audio)))
-        sealed.write(temporary / "index.json", {"offsets": offsets, "real_frames": real})
 
 
 class WhisperCTC(nn.Module):
@@ -180,10 +146,23 @@ def train(
     return model.whisper, tokenizer, fits
 
 
-def _mels(split: str, utterances: list[Utterance], n_workers: int) -> Mels:
+def mels_of(utterances: list[Utterance], n_workers: int) -> FrameStore:
+    """Return log-mel features (M, 80) by utterance, M in multiples of 0.64 s.
+
+    Speech and features are computed once and stored on disk. The store's key has the number of encoder
+    frames of each audio without padding.
+    """
     said = [[u.transcript, asdict(u.voice)] for u in utterances if u.voice]
     key = runs.digest(synthesis.SYNTHESIS_VERSION, version("espeakng-loader"), said)
-    return mels_of(utterances, paths.cache() / "zoo" / f"mels-{split}-{key}", n_workers)
+    folder = paths.cache() / "zoo" / f"features-{key}"
+    with runs.lock(folder):
+        if not folder.is_dir():
+            real: dict[str, int] = {}
+            with FrameWriter(folder, N_MELS, {"real_frames": real}) as writer:
+                for utterance, audio in synthesis.speak_all(utterances, n_workers, progress=True):
+                    real[utterance.id] = real_frames(len(audio))
+                    writer.add(utterance.id, log_mel(audio, "trimmed").T.numpy())
+    return FrameStore.open(folder)
 
 
 def train_phase(
@@ -199,17 +178,18 @@ def train_phase(
         "zoo": read_aloud(recipe.utterances, recipe.seed, PHASES[phase]),
         "validation": call_centre.utterances("validation", recipe.validation_utterances),
     }
-    mels = {split: _mels(split, utterances, n_workers) for split, utterances in spoken.items()}
+    mels = {split: mels_of(utterances, n_workers) for split, utterances in spoken.items()}
     # Whisper's encoder positions are fixed sinusoids, so they are not trained.
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     config: Phase = getattr(recipe, phase)
 
     def loss(items: list[tuple[int, int]]) -> dict[str, Tensor]:
         model.train()
-        transcripts = [spoken["zoo"][i].transcript for i, _ in items]
+        heard = [spoken["zoo"][i] for i, _ in items]
+        transcripts = [utterance.transcript for utterance in heard]
         return model.losses(
-            pad_mels([torch.from_numpy(mels["zoo"][i].astype(np.float32)) for i, _ in items]),
-            torch.tensor([mels["zoo"].real[i] for i, _ in items]),
+            pad_mels([_mel(mels["zoo"], utterance) for utterance in heard]),
+            torch.tensor([mels["zoo"].key["real_frames"][utterance.id] for utterance in heard]),
             [[CHARACTERS.index(c) + 1 for c in text] for text in transcripts],
             tokenizer(transcripts, padding=True, return_tensors="pt")["input_ids"],
         )
@@ -218,18 +198,22 @@ def train_phase(
     def validate() -> dict[str, float]:
         model.eval()
         said = []
-        for i in range(len(spoken["validation"])):
-            mel = torch.from_numpy(mels["validation"][i].astype(np.float32))[None]
-            logits = model.character_logits(mel)[1][0, : mels["validation"].real[i]]
+        for utterance in spoken["validation"]:
+            logits = model.character_logits(_mel(mels["validation"], utterance)[None])[1][0]
+            logits = logits[: mels["validation"].key["real_frames"][utterance.id]]
             said.append(greedy_text(logits.argmax(-1).tolist()))
         truth = [u.transcript for u in spoken["validation"]]
         return {"ctc_wer": jiwer.wer(truth, said), "ctc_cer": jiwer.cer(truth, said)}
 
     rng = np.random.default_rng(recipe.seed + list(PHASES).index(phase))
-    lengths = mels["zoo"].lengths()
+    lengths = [mels["zoo"].n_frames(utterance.id) for utterance in spoken["zoo"]]
     pairs = schedule.order(len(lengths), config.examples, rng)
     batches = schedule.batches(pairs, [lengths[i] for i, _ in pairs], config.batch_size, rng)
     return course.fit(config, phase, parameters, batches, loss, validate)
+
+
+def _mel(store: FrameStore, utterance: Utterance) -> Tensor:
+    return torch.from_numpy(store[utterance.id].astype(np.float32)).T  # (80, M)
 
 
 def pad_mels(rows: list[Tensor]) -> Tensor:
@@ -240,5 +224,4 @@ def pad_mels(rows: list[Tensor]) -> Tensor:
 
 def greedy_text(classes: list[int]) -> str:
     """Return the text of CTC classes, one per frame. Repeats are merged and blanks dropped."""
-    kept = [c for c, before in zip(classes, [0, *classes], strict=False) if c and c != before]
-    return "".join(CHARACTERS[c - 1] for c in kept)
+    return "".join(CHARACTERS[c - 1] for c in collapsed(classes))
