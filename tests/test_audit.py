@@ -8,7 +8,7 @@ import json
 import pytest
 
 from speechllm_bench import audit, cli
-from speechllm_bench.audit import notebooks
+from speechllm_bench.audit import notebooks, report_files
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score as scores
 from speechllm_bench.reports import ledger, study
@@ -137,6 +137,14 @@ def test_a_changed_number_is_found(suite):
     runs.write_json(file, sealed.without(json.loads(whole.replace("0.402", "0.502", 1))))
     (wrong,) = audit.audit_results(paths.results("smoke")).wrong
     assert wrong.startswith(f"{file} is not what its scores give now; draw it again")
+
+
+def test_tables_are_made_again_without_the_locks_of_another_user(home):
+    for name in ("locks", "owners", "corpora"):
+        (paths.cache() / name).mkdir(parents=True)
+    paths.results("smoke").mkdir(parents=True)
+    with report_files._home(paths.results("smoke"), "smoke"):
+        assert [kept.name for kept in paths.cache().iterdir()] == ["corpora"]
 
 
 @pytest.mark.parametrize("ending", ["csv", "md", "html"])

@@ -173,3 +173,11 @@ def test_what_git_does_not_tell_is_null(checkout, monkeypatch, refused):
         monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     found = runs.environment()
     assert (found["commit"], found["uncommitted_changes"]) == (None, None)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_stored_number_that_is_none_is_damage(home, number):
+    file = home / "score.json"
+    file.write_text(f'{{"value": {number}}}')
+    with pytest.raises(UserError, match="score.json is not readable JSON; delete this file"):
+        runs.read_json(file)

@@ -140,9 +140,10 @@ def _home(results: Path, profile: str, left_out: tuple[str, ...] = ()) -> Iterat
             elif entry.name not in left_out:
                 (own / entry.name).symlink_to(entry)
         (home / paths.cache().name).mkdir()
-        drawn = writing.folder(profile).parent  # stamps are left behind, so all reports are made again
+        own_only = [paths.cache() / name for name in ("locks", "owners")]  # they may be another user's
+        own_only.append(writing.folder(profile).parent)  # without stamps all reports are made again
         for kept in (*paths.cache().iterdir(), paths.fetched()):
-            if kept.exists() and kept != drawn:
+            if kept.exists() and kept not in own_only:
                 (home / kept.relative_to(paths.home())).symlink_to(kept)
         with _at(home):
             yield own

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -94,16 +95,28 @@ def _sync_tree(folder: Path) -> None:
 def read_json(path: Path, remedy: str | None = None) -> dict:
     """Read a JSON file. Raises UserError, with the remedy, where it is missing or damaged.
 
+    NaN and infinity count as damage: JSON has no such numbers, and the suite writes none.
     remedy: what the user should do; None is for a file that the suite makes again.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {remedy or 'run again'}") from None
     except (ValueError, RecursionError):
         raise UserError(
             f"{path} is not readable JSON; {remedy or 'delete this file and run again'}"
         ) from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # such as 1e999
+        raise ValueError(text)
+    return number
 
 
 def make_home() -> None:
