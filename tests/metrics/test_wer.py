@@ -52,7 +52,7 @@ def test_digit_errors(reference, hypothesis, errors):
 
 
 def test_rate_is_of_the_sums_and_finite():
-    assert wer.error_rate(wer.Errors(3, 4)) == 0.75
-    assert wer.error_rate(wer.Errors(2, 0)) == 2
-    assert wer.error_rate(wer.Errors(0, 0)) == 0
+    assert wer.rate(wer.Errors(3, 4)) == 0.75
+    assert wer.rate(wer.Errors(2, 0)) == 2
+    assert wer.rate(wer.Errors(0, 0)) == 0
     assert wer.rate(np.array([[[5, 4], [0, 2]]])).tolist() == [[1.25, 0]]

@@ -71,12 +71,12 @@ def test_costs_has_a_row_for_what_was_scored_and_nothing_where_nothing_was_count
     assert regular["tokens"].value == 20 and regular["trace_wer"] is None and regular["obedience"] is None
     assert hybrid["obedience"].value == 1 and hybrid["faithfulness"].value == 0.75
     assert hybrid["malformed"].value == 0.25
-    shown = traces.display(traces.costs(rows))
+    shown = traces.table(rows)
     assert shown["In the mode asked for"].tolist() == ["–", "1.000 [0.997, 1.000]"]
     assert shown["Seconds of decoding"].tolist() == ["12", "12"]
     assert shown["Tokens an answer"].tolist() == ["20.0", "20.0"]
     assert shown["Traces"].tolist() == ["0 of 4", "4 of 4"]
-    assert traces.table(rows).equals(shown) and traces.table(rows[:1]).empty
+    assert traces.table(rows[:1]).empty
 
 
 def test_a_seed_without_a_trace_leaves_the_others_theirs(rows):

@@ -53,11 +53,6 @@ def rate(sums: ArrayLike) -> np.ndarray:
     return sums[..., 0] / np.maximum(sums[..., 1], 1)
 
 
-def error_rate(total: Errors) -> float:
-    """Return the error rate of summed counts."""
-    return float(rate(total))
-
-
 def _digits(text: str) -> str:
     return "".join(token for token in spoken_tokens(text) if token.isdecimal())
 

@@ -63,7 +63,6 @@ def of_claims(study: Study, rows: Sequence[Result], frame: pd.DataFrame, verdict
     sizes = frame.set_index("variant")[["n", "speakers"]]
     found = []
     for claim, line in zip(study.claims, verdicts.to_dict("records"), strict=True):
-        named = [claim.better, claim.worse, *(claim.beyond or ())]
         cells = {"verdict": Cell(line["verdict"])}
         if pd.notna(line["difference"]):
             value, low, high = (numbers.rounded(line[k]) for k in ("difference", "low", "high"))
@@ -72,9 +71,9 @@ def of_claims(study: Study, rows: Sequence[Result], frame: pd.DataFrame, verdict
             cells["p"] = Cell(stats.p_shown(line["p"]), numbers.rounded(line["p"]))
         if line["diverged"]:
             cells["diverged"] = Cell(line["diverged"])
-        about = _about(rows, named) | {k: _whole(v) for k, v in sizes.loc[claim.better].items()}
+        about = _about(rows, claim.variants) | {k: _whole(v) for k, v in sizes.loc[claim.better].items()}
         status = "ok" if "difference" in cells else line["verdict"]
-        key = f"{study.study}/{claim_row(named)}/{test_set(study, claim.better)}"
+        key = f"{study.study}/{claim_row(claim.variants)}/{test_set(study, claim.better)}"
         found.append(Row(key, f"{study.study}_claims", status, **about, cells=cells))
     return found
 

@@ -88,11 +88,10 @@ def below(rows: Sequence[Result], claim: ClaimConfig, found: Interval) -> list[s
 
 def diverged(rows: Sequence[Result], claim: ClaimConfig) -> dict[str, int]:
     """Return the number of diverged seeds by variant of the claim. Empty unless every variant was run."""
-    named = (claim.better, claim.worse, *(claim.beyond or ()))
     done = [(row["variant"], row["status"]) for row in rows if row["record"]]
-    if not set(named) <= {variant for variant, _ in done}:
+    if not set(claim.variants) <= {variant for variant, _ in done}:
         return {}
-    return {name: n for name in named if (n := done.count((name, "diverged")))}
+    return {name: n for name in claim.variants if (n := done.count((name, "diverged")))}
 
 
 CAPTION = (
@@ -118,7 +117,7 @@ def verdicts(study: Study, rows: Sequence[studies.Result]) -> pd.DataFrame:
     without_meaning = {row["variant"] for row in rows if row["status"] == studies.NOT_TESTABLE}
     for entry in study.claims:
         testable = entry.scale is None or all(base_profile(row["profile"]) == "paper" for row in rows)
-        testable &= without_meaning.isdisjoint({entry.better, entry.worse, *(entry.beyond or ())})
+        testable &= without_meaning.isdisjoint(entry.variants)
         ended = diverged(rows, entry) if testable else {}
         difference = None if ended else measured.gain(rows, entry.better, entry.worse, entry.beyond)
         lines.append(

@@ -104,9 +104,7 @@ def draw(ax: Axes, rows: Sequence[Result], groups: Sequence[tuple[str, str]] = (
     found = scored(rows)
     for place, (split, slot_types) in enumerate(places):
         of_group = found.get(Questions(split, slot_types=slot_types), {})
-        for answerer, (label, dash) in LINES.items():
-            if answerer in of_group:
-                line(ax, of_group[answerer].value, label, dash, place if groups else None)
+        _lines(ax, of_group, place=place if groups else None)
     return ax
 
 
@@ -117,11 +115,15 @@ def draw_on_validation(ax: Axes, rows: Sequence[Result]) -> Axes:
     found = scored(rows)
     for split, note in (("validation", ""), ("A-test", ", on A-test")):
         if of_split := found.get(Questions(split)):
-            for answerer, (label, dash) in LINES.items():
-                if answerer in of_split:
-                    line(ax, of_split[answerer].value, label + note, dash)
+            _lines(ax, of_split, note)
             break
     return ax
+
+
+def _lines(ax: Axes, of_group: Mapping[str, Interval], note: str = "", place: int | None = None) -> None:
+    for answerer, (label, dash) in LINES.items():
+        if answerer in of_group:
+            line(ax, of_group[answerer].value, label + note, dash, place)
 
 
 def draw_of_table(ax: Axes, frame: pd.DataFrame, answerers: Mapping[str, str]) -> Axes:

@@ -297,9 +297,4 @@ def decoding_cost(rows: Sequence[Result]) -> pd.DataFrame:
                 "times": seconds / greedy.get((row["run"].stages, asked.task), float("nan")),
             }
         )
-    return pd.DataFrame(lines)
-
-
-def decoding_table(rows: Sequence[Result]) -> pd.DataFrame:
-    """Return `decoding_cost` rounded for display."""
-    return decoding_cost(rows).round(3)
+    return pd.DataFrame(lines).round(3)

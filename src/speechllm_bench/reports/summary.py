@@ -111,7 +111,7 @@ def _found(name: str, profile: str) -> tuple[writing.States, dict]:
     parts = [*_scores(study, f1), f"{len(rows) - len(lacking)} of {len(rows)} runs ok", *_named(lacking)]
     holds = {
         "title": f"{name}: {study.title}",
-        "sizes": _sizes(f1),
+        "sizes": [[found.n, found.n_speakers, found.n_seeds] for found in f1.values()],
         "line": " ".join([*verdict, *(f"{part}." for part in parts)]),
         "begun": any(row["status"] not in (tables.NOT_RUN, studies.NOT_TESTABLE) for row in trained),
         "waiting": f"- {name}: {study.title}, {len(rows)} runs ({_paper(study)})",
@@ -121,7 +121,8 @@ def _found(name: str, profile: str) -> tuple[writing.States, dict]:
 
 def _head(profile: Profile, found: Sequence[dict]) -> list[str]:
     mark = [f"**{mark}**"] if (mark := tables.smoke_mark(profile.profile)) else []
-    size = _size([size for one in found for size in one["sizes"]])
+    sizes = [size for one in found for size in one["sizes"]]
+    size = tables.size(*zip(*sizes)) if sizes else "Nothing has been scored."
     version = versions.shown_version(profile.profile)
     reading = READING.format(version="" if version == 1 else f", version {version}")
     return [f"# Profile {profile.profile}: {profile.note}", *mark, size, reading]
@@ -174,14 +175,6 @@ def _shown(study: Study, variant: str, found: Interval | None) -> str:
     """Return a variant's main metric, by name, with its interval."""
     metric = TASKS[study.variant(variant).evaluation.task].main
     return f"{metric.heading} {with_interval(found.value, found.low, found.high)}" if found else "no number"
-
-
-def _sizes(f1: Mapping[str, Interval]) -> list[list[int]]:
-    return [[found.n, found.n_speakers, found.n_seeds] for found in f1.values()]
-
-
-def _size(sizes: Sequence[Sequence[int]]) -> str:
-    return tables.size(*zip(*sizes)) if sizes else "Nothing has been scored."
 
 
 def _paper(study: Study) -> str:

@@ -7,18 +7,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
+from statistics import fmean
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechllm_bench import metrics
+from speechllm_bench import metrics, stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, floors, looks
-from speechllm_bench.reports.stored_runs import predictions
+from speechllm_bench.reports.stored_runs import predictions, scored_variants
 from speechllm_bench.settings.experiments import Study
-from speechllm_bench.stats import with_interval
 from speechllm_bench.storage.schema import Interval, Prediction
 from speechllm_bench.tasks import METRICS, TASKS, trace
 from speechllm_bench.tasks.metric import TOKENS
@@ -46,23 +46,23 @@ def costs(rows: Sequence[Result]) -> pd.DataFrame:
     anything. Seconds of decoding are the mean over seeds; they depend on how busy the machine was.
     """
     lines = []
-    for variant in dict.fromkeys(row["variant"] for row in rows):
-        if scores := _scores(rows, variant):
-            measured = {name: _interval(scores, name) for name in COLUMNS}
-            traced = sum(int(s["totals"].get("thought", (0, 0))[1]) for s in scores)
-            line = {"variant": variant, **measured, "traces": traced, "answers": sum(s["n"] for s in scores)}
-            lines.append(line | {"seconds": _seconds(rows, variant)})
+    for variant, mine in scored_variants(rows).items():
+        scores = [row["score"] for row in mine]
+        traced = sum(int(s["totals"].get("thought", (0, 0))[1]) for s in scores)
+        line = {"variant": variant, "traces": traced, "answers": sum(s["n"] for s in scores)}
+        line |= {name: _interval(scores, name) for name in COLUMNS}
+        lines.append(line | {"seconds": fmean(row["record"]["seconds"]["decode"] for row in mine)})
     return pd.DataFrame(lines, columns=["variant", *COLUMNS, "traces", "answers", "seconds"])
 
 
 def table(rows: Sequence[Result]) -> pd.DataFrame:
-    """Return `costs` for display, if the study has a task with traces. Empty otherwise."""
-    traced = any(row["score"] and "malformed_kinds" in row["score"] for row in rows)
-    return display(costs(rows)) if traced else pd.DataFrame()
+    """Return `costs` for display: rounded, with intervals, a dash where nothing was counted.
 
-
-def display(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return `costs` for display: rounded, with intervals, a dash where nothing was counted."""
+    Empty unless the study has a task with traces.
+    """
+    if not any(row["score"] and "malformed_kinds" in row["score"] for row in rows):
+        return pd.DataFrame()
+    frame = costs(rows)
     shown = {name: [_cell(value, name) for value in frame[name]] for name in COLUMNS}
     shown["Traces"] = [f"{row.traces:,} of {row.answers:,}" for row in frame.itertuples()]
     shown["Seconds of decoding"] = [f"{seconds:.0f}" for seconds in frame["seconds"]]
@@ -172,15 +172,6 @@ def cost_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     return figure
 
 
-def _scores(rows: Sequence[Result], variant: str) -> list[dict]:
-    return [row["score"] for row in rows if row["variant"] == variant and row["score"]]
-
-
-def _seconds(rows: Sequence[Result], variant: str) -> float:
-    spent = [r["record"]["seconds"]["decode"] for r in rows if r["variant"] == variant and r["score"]]
-    return sum(spent) / len(spent)
-
-
 def _interval(scores: list[dict], metric: str) -> Interval | None:
     counts = METRICS[metric].counts
     totals = [s["totals"].get(counts) for s in scores]
@@ -218,8 +209,4 @@ def _f1(prediction: Prediction, version: int) -> float:
 
 
 def _cell(value: Interval | None, name: str) -> str:
-    if value is None:
-        return "–"
-    if METRICS[name].unit == TOKENS:
-        return f"{value.value:.1f}"
-    return with_interval(value.value, value.low, value.high)
+    return f"{value.value:.1f}" if value and METRICS[name].unit == TOKENS else stats.shown(value)

@@ -135,7 +135,7 @@ class Study(Strict):
         for names in (self.baselines, self.telling, self.extremes, self.figures, self.tables):
             refuse_repeated(names)
         named = {*self.baselines, *self.telling, *self.extremes} | {r.variant for r in self.reported}
-        named |= {n for claim in self.claims for n in (claim.better, claim.worse, *(claim.beyond or ()))}
+        named |= {n for claim in self.claims for n in claim.variants}
         if unknown := sorted(named - set(self.variants)):
             raise ValueError(
                 f"baseline, telling, extremes, reported or claims name {unknown}, "

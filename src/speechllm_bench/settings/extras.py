@@ -38,7 +38,7 @@ EXTRAS = {  # in the order of the summary
     "retention": Extra("table", "skills left", None),
     "slue": Extra("table", "SLUE score", "gained.slue_scores", "gained.SLUE_CAPTION"),
     "gains": Extra("table", "relative gains", "gained.gains", "gained.GAINS_CAPTION"),
-    "decoding": Extra("table", "cost of decoding", "measured.decoding_table", "measured.DECODING_CAPTION"),
+    "decoding": Extra("table", "cost of decoding", "measured.decoding_cost", "measured.DECODING_CAPTION"),
     "tags": Extra("table", "F1 by tag", "named_entities.tags_table", "named_entities.TAGS_CAPTION"),
     "boundaries": Extra("table", "boundaries of entities", None),
     "labels": Extra("table", "labels by filter", None),

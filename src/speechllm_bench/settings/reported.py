@@ -38,6 +38,11 @@ class ClaimConfig(Strict):
     scale: str | None = None  # model scale of the claim, such as "8 B"; only profile `paper` can test it
 
     @property
+    def variants(self) -> tuple[str, ...]:
+        """Return the variants that it compares: better, worse and those of `beyond`."""
+        return self.better, self.worse, *(self.beyond or ())
+
+    @property
     def compared(self) -> str:
         first = f"{self.better} − {self.worse}"
         return f"({first}) − ({self.beyond[0]} − {self.beyond[1]})" if self.beyond else first
