@@ -39,8 +39,8 @@ def main(homes: list[str]) -> None:
         "# The same runs on two machines",
         "",
         f"Profile `smoke`, by `python benchmarks/devices.py HOME OTHER`: {both[0][0].machine} against "
-        f"{both[0][1].machine}. F1 of slots with its interval, the validation loss at the end of training, "
-        "and how many answers are the same to the letter.",
+        f"{both[0][1].machine}. The columns have F1 of slots with its interval, the validation loss at the "
+        "end of training, and the number of answers that are the same to the letter.",
         "",
         "| study | variant | F1 | F1 | loss | loss | answers alike |",
         "|---|---|---|---|---|---|---|",

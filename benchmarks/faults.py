@@ -29,14 +29,15 @@ COLUMNS = ("tried", *BAD, *OTHER["kills"], *OTHER["flips"])
 SECONDS = 5  # between two writes of the outcomes
 TITLES = {"flips": "Flipped bits", "kills": "Kills", "answers": "Damaged answers"}
 HOW = {
-    "flips": """Each bit is flipped in a copy of what is stored, which is then read as a new process reads it.
-Refused: in one sentence. Harmless: what is read is the same. Another digest: it counts as another thing.
+    "flips": """Each bit is flipped in a copy of stored files. The copy is then read as in a new process.
+"Refused" means with one sentence, and "harmless" that the content read is the same. "Another digest" means
+that the copy counts as another object.
 Kinds of files: [stored_kinds.py](../tests/faults/stored_kinds.py).""",
     "kills": """A toy study is prepared, run and reported. Each command gets a signal at a random time and is
-started again. What ends has to equal what nobody killed. Left: temporaries that the last start has not swept.
-What else is counted: [kills.py](kills.py).""",
-    "answers": """Right answers are damaged at random, then parsed and scored. What is counted:
-[fuzz.py](fuzz.py).""",
+started again. The results have to equal those of a run without kills. "Left" counts temporary files that the
+last start has not removed. The other columns are explained in [kills.py](kills.py).""",
+    "answers": """Right answers are damaged at random, and then parsed and scored. The columns are explained
+in [fuzz.py](fuzz.py).""",
 }
 NUMBERS = {"flips": 2000, "kills": 200, "answers": 1_000_000}
 

@@ -20,11 +20,11 @@ from speechllm_bench.storage import runs
 from speechllm_bench.training import stages
 
 LIMITS = (None, 8)
-PAGE = """# The same turns, cut at other places
+PAGE = """# Frame shift
 
 An adapter stacks eight encoder frames. Without `frame_shift` a turn is cut at the same places each time it is
-seen, and {n:,} turns are learned by heart. With it, fewer than eight zero frames stand before a turn in
-training, a number drawn anew each time. Validation turns have none.
+seen, and {n:,} turns are learned by heart. With it, zero to seven zero frames are put before a
+turn in training, a number drawn anew each time. Validation turns have none.
 
 The table shows the CTC warm start of profile small: its MLP, {examples:,} examples, seed 0, {turns}
 validation turns. Losses are in nats per target token. Written by `python benchmarks/frame_shift.py` on

@@ -38,7 +38,8 @@ TEXT = """# How time grows
 
 Processor seconds for 1, 2 and 4 times as much work, by `python benchmarks/growth.py` on {machine}, one core.
 Examples train an adapter, with the backbones of smoke. Answers are decoded in batches of 32. Tables and
-figures are those of whole studies of `mini`, made from nothing; the libraries' import is in them.
+figures are those of whole studies of `mini`, with an empty cache. Their times include the import of
+libraries.
 
 {table}
 

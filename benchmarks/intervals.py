@@ -82,14 +82,15 @@ def table(repeats: int) -> str:
 TEXT = """\
 # Coverage of intervals
 
-How often a nominal 95 % interval of a paired difference in F1 holds the true difference. Written by \
-`python benchmarks/intervals.py`: {repeats} simulated test sets a row, so a coverage is known to within \
-{error:.3f} (one standard error).
+The table shows how often a nominal 95 % interval of a paired difference in F1 contains the true difference. \
+Written by `python benchmarks/intervals.py`: {repeats} simulated test sets per row, so each coverage is \
+known to within {error:.3f} (one standard error).
 
 The two systems have F1 {a} and {b} over all speakers and seeds. Each speaker has about {slots} slots. \
 The spread of speakers and seeds is that of 38 systems in `results/mini`. Speakers have a standard deviation \
-of {shared} in what both systems share, {own} in what each has of its own, and {single} in what one seed of \
-a system has of its own. Seeds have one of {sd:.4f} on average; it differs from system to system.
+of {shared} in the part that both systems share, {own} in the part of each system, and {single} in the part \
+of one seed of a system. Seeds have a standard deviation of {sd:.4f} on average, which differs between \
+systems.
 
 *Before* is the percentile bootstrap over speakers and seeds. *Now* is the interval of tables and claims, \
 protocol rule 13.

@@ -198,14 +198,14 @@ def _page(lines: list[str]) -> str:
             "# What profile `paper` takes",
             "",
             f"By `python benchmarks/paper_scale.py`, on one {gpu}; torch {versions['torch']}, transformers "
-            f"{versions['transformers']}. **No number here is a result**: models of the real classes and "
-            "shapes with random weights, trained for a few steps of a variant's last stage in the profile's "
-            "batches. Turns are the call-centre corpus's, their tokens those of the zoo's tokenizer, which "
-            "cuts a text into more tokens than the real ones: memory and time are more than with those.",
+            f"{versions['transformers']}. **No number here is a result**. Models of the real classes and "
+            "shapes have random weights. They are trained for a few steps of a variant's last stage, in the "
+            "profile's batches. Turns are from the call-centre corpus, with the zoo's tokenizer. It makes "
+            "more tokens of a text than the real tokenizers, so memory and time are higher than with those.",
             "",
-            "Where memory runs out, a training computes activations again in place of keeping them: the same "
-            "gradients, in more time where the LLM is large. Both ways stand side by side, in this order, so "
-            "that the GPU's first allocations are on the time of the one that keeps them.",
+            "If memory runs out, a training computes activations again and does not keep them. Gradients are "
+            "the same, and large LLMs take more time. Both ways were measured in the order of the columns, "
+            "so the GPU's first allocations count in the time of the way that keeps activations.",
             "",
             "| study | variant | LLM | trained | kept: GiB | examples a second | computed again: GiB "
             "| examples a second |",

@@ -178,8 +178,8 @@ def page(n: int, ours: Measured, plain: Measured) -> str:
     ]
     real = "" if on_gpu else (
         "\n**NOT RUN: the real shapes on a GPU** (1 B parameters, MLP and LoRA, batch 16), with the share of "
-        "its bf16 rate and its memory. `python benchmarks/plain_loop.py` where there is a GPU writes them "
-        "here.\n"
+        "its bf16 rate and its memory. On a machine with a GPU, `python benchmarks/plain_loop.py` writes "
+        "them here.\n"
     )  # fmt: skip
     return "\n".join(
         [

@@ -24,9 +24,9 @@ from speechllm_bench.storage.schema import Utterance
 
 PAGE = """# What the recogniser hears
 
-Profile {profile}: `{encoder}`, its own decoder, greedy, audio padded to {padding}. Word, character and
+Profile {profile}: `{encoder}`, its own decoder, greedy, on audio padded to {padding}. Word, character and
 digit error rates are after Whisper's normaliser, with 95 % intervals over speakers. "Median speaker" is the
-word error rate of the speaker in the middle. Written by `python benchmarks/recogniser.py {profile}` on
+median of the speakers' word error rates. Written by `python benchmarks/recogniser.py {profile}` on
 {machine}.
 
 {table}

@@ -28,8 +28,8 @@ PAGE = """# Real recordings
 
 Profile {profile}, the Free Spoken Digit Dataset: ten digits by each of six speakers, recorded at 8 kHz. "One
 digit" asks each recording for the slot `digit`. "Five digits" joins five recordings of a speaker, 0.2 s
-apart, and asks for the slot `account_number`. An answer is right if it has the digits that are said and no
-others. The digit error rate counts substituted, missing and further digits for each digit said. The models
+apart, and asks for the slot `account_number`. An answer is right if it has exactly the digits
+that are said. The digit error rate counts substituted, missing and extra digits per digit said. The models
 were trained on synthetic voices alone. Written by `python benchmarks/recordings.py` on {machine}.
 
 {table}

@@ -23,7 +23,7 @@ def page(profile: str) -> str:
     lines = [
         "# Where the time goes",
         "",
-        f"Profile `{profile}`, from the records of one `make`; written by `python benchmarks/run_time.py`. "
+        f"Times of profile `{profile}`, from stored records, written by `python benchmarks/run_time.py`. "
         f"{environment['processor']}, {environment['cores']} cores, {environment['system']}, "
         f"torch {environment['libraries']['torch']}.",
         "",
@@ -41,8 +41,8 @@ def page(profile: str) -> str:
         "",
         "## Runs",
         "",
-        "Seconds. A run counts the training of its stages also where another run did it. Each run stands "
-        "once, under the first study that has it.",
+        "The table is in seconds. A run includes the training of its stages, even if another run did it. "
+        "Each run is listed once, under the first study that has it.",
         "",
         "| study | variant | seed | threads | "
         + " | ".join(PHASES)
@@ -61,7 +61,7 @@ def page(profile: str) -> str:
                     f"{record['examples_per_second']:.0f} | {record['padding_share']:.1%} | "
                     f"{record['peak_memory_mib']:,} |"
                 )
-    lines += ["", "Speed claims as ratios are on [a page of their own](speed.md)."]
+    lines += ["", "[Another page](speed.md) has speed claims as ratios."]
     return "\n".join(lines) + "\n"
 
 

@@ -67,9 +67,10 @@ KINDS = {
 PEERS = """
 ## Beside other programs
 
-How many times the CPU-seconds of this suite a program took, on tiny models of equal size, on one plain core,
-in alternation, at commit f635359. It was measured once, and no record says more of it: how each program read
-the audio, for one. At the size of the embedded backbones the plain loop's training step took 19 times ours.
+The table shows the CPU-seconds of other programs divided by those of this suite. All used tiny models of
+equal size on one core, in alternation, at commit f635359. They were measured once. No record has the details,
+such as how each program read the audio. At the size of the embedded backbones the plain loop's training step
+took 19 times ours.
 
 | program | training step | decoding |
 |---|---|---|
@@ -131,7 +132,8 @@ def where(sides: Mapping[str, Callable[[], object]]) -> list[str]:
     lines = [
         "## Where the time goes",
         "",
-        "Shares of the time of our side, by torch's profiler, which slows what lies between operations most.",
+        "The table shows shares of our side's time, by torch's profiler. The profiler slows the time between "
+        "operations most.",
         f"A product of two matrices of 1024 x 1024 runs at {rate / 1e9:.0f} GFLOP/s on this core.",
         "",
         f"| what | {' | '.join(kinds)} | rate of the products, share of the core's own |",
@@ -292,8 +294,9 @@ def main() -> None:
     lines = [
         "## Ratios",
         "",
-        f"Time of the first over that of the second, both in one process on one thread, {ROUNDS} rounds in "
-        f"alternation, by `python benchmarks/speed.py`. {environment['processor']}.",
+        "The table shows the time of the first side divided by that of the second. Both ran in one process "
+        f"on one thread, in {ROUNDS} rounds in alternation, by `python benchmarks/speed.py` on "
+        f"{environment['processor']}.",
         "",
         "| claim | times faster | range |",
         "|---|---|---|",

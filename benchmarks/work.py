@@ -91,17 +91,18 @@ def page(profile: str) -> str:
         lines.append(f"| {what} | " + " | ".join(f"{n:,.0f}" for n in numbers) + " |")
     minutes = (seconds(found["all"], forked=True) + SECONDS[START_UPS]) / CORES / 60
     costs = "; ".join(f"{kind} {n:g}" for kind, n in SECONDS.items())
-    return f"""# What `make` has to do
+    return f"""# The work of `make`
 
-Profile `{profile}`, counted by `python benchmarks/work.py` before anything is run. What an earlier row makes
-is not counted again. Losses are of validation. Answers are decoded, in validation and of the test set.
+Profile `{profile}`, counted by `python benchmarks/work.py` before anything is run. A row does not
+count work of earlier rows again. Losses are validation losses. Answers are decoded in validation and on the
+test set.
 Core-seconds are counts times the seconds of one of each, from records of profile `smoke`: {costs}. With the
 fork server a start-up takes {FORKED_SECONDS} s, since its libraries are loaded once.
 
 {chr(10).join(lines)}
 
-On {CORES} cores that never wait for each other that is {minutes:.1f} minutes, the fork server's own start
-included. Tables, figures and notebooks come on top.
+On {CORES} cores that never wait for each other this takes {minutes:.1f} minutes, the fork server's own start
+included. Tables, figures and notebooks are not included.
 """
 
 

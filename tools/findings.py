@@ -28,8 +28,8 @@ SENTENCES = {
     ),
     "lora": (
         "LoRA raises F1 behind the MLP adapter from {mlp} to {mlp_lora}, as the paper finds. Behind the "
-        "CNN it raises F1 from {cnn} to {cnn_lora}, which is as much; in the paper the CNN gains more. "
-        "Behind the Transformer it helps if the adapter keeps its own learning rate: F1 is "
+        "CNN it raises F1 by as much, from {cnn} to {cnn_lora}. In the paper the CNN gains more. Behind the "
+        "Transformer it helps if the adapter keeps its own learning rate: F1 is "
         "{transformer_lora_own_rate}."
     ),
     "multistage": (
@@ -118,7 +118,7 @@ SENTENCES = {
     ),
     "synthetic_ner": (
         "A stage on filtered labels before gold raises the F1 of entities from {none} to {filtered_20}, "
-        "which is inconclusive. A second stage on gold has {noise_0}. Labels without gold have "
+        "which is inconclusive. A second stage on gold reaches {noise_0}. Labels without gold reach "
         "{alone_20}."
     ),
     "cross_lingual": (
@@ -136,7 +136,7 @@ SENTENCES = {
     ),
 }
 """Three sentences per study. Values are F1 of slots on test set A unless a sentence names something else."""
-NOTHING = "**NOT RUN** at this profile, but for the floors."
+NOTHING = "**NOT RUN** at this profile, except for the floors."
 
 
 def slot_filling() -> str:
