@@ -84,8 +84,8 @@ SENTENCES = {
         "here."
     ),
     "trace_ablation": (
-        "A transcript before the answer lowers F1 from {regular} to {transcript}. Mentions behind it "
-        "leave F1 at {mentions}. Reasons behind both lower it to {justification}."
+        "A transcript before the answer lowers F1 from {regular} to {transcript}. Mentions after it "
+        "leave F1 at {mentions}. Reasons after both lower it to {justification}."
     ),
     "reasoning_ood": (
         "On unseen slot types all variants are near zero; the best has {hybrid_no_think_b_ood}. The floor "

@@ -17,7 +17,7 @@ from speechllm_bench import stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import identity
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import tables
+from speechllm_bench.reports import looks, tables
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.storage import numbers
 from speechllm_bench.storage.numbers import Cell, Row, escaped
@@ -241,7 +241,8 @@ def latex(
         metrics = [name for name in shown if f"{name}_low" in frame]
     keys = {row.name: row.key for row in rows}
     lines = frame.to_dict("records")
-    cells = [[line["variant"], *(_latex_cell(line, name, metrics) for name in shown)] for line in lines]
+    labels = (looks.of(study)[line["variant"]].label for line in lines)
+    cells = [[name, *(_latex_cell(line, c, metrics) for c in shown)] for name, line in zip(labels, lines)]
     ids = [_id(line, metrics, f"{profile}/{keys[line['variant']]}") for line in lines]
     body = [" & ".join(map(_escaped, row)) + rf" \\{id}" for row, id in zip(cells, ids, strict=True)]
     wide = width([["Variant", *shown.values()], *cells])
@@ -264,10 +265,13 @@ def latex_caption(study: Study, frame: pd.DataFrame, profile: str) -> str:
     parts = [*filter(None, [tables.smoke_mark(profile)]), f"{study.title} ({profile})."]
     if frame["n"].notna().any():
         found = tables.sample_sizes(*(frame[name].dropna() for name in ("n", "speakers", "seeds")))
-        parts.append("{} utterances of {} speakers, {} per variant.".format(*found))
-        parts.append("±: half 95 % intervals.")
+        parts.append("{} utterances, {} speakers, {} per variant. ±: half 95% intervals.".format(*found))
     if frame["difference"].notna().any():
-        parts.append(f"Paired differences to {study.baseline}; p: Holm.")
+        label = looks.of(study)[study.baseline].label
+        named = label if len(label.split()) <= 3 else study.baseline  # a caption has 40 words at most
+        parts.append(f"Differences to {named}; p: Holm.")
+    if frame["differs"].eq(True).any():
+        parts.append(f"*: size≥{stats.LEAST_DIFFERENCE}, p<{stats.ALPHA}.")
     if "above_floors" in frame and frame["above_floors"].eq(False).any():
         parts.append("‡: below floor.")
     return " ".join(parts)
@@ -280,7 +284,7 @@ def width(cells: Sequence[Sequence[str]]) -> float:
 
 
 def _escaped(text: str) -> str:
-    return escaped(text).replace("±", r"$\pm$").replace("‡", r"\ddag{}")
+    return escaped(text).replace("±", r"$\pm$").replace("‡", r"\ddag{}").replace("≥", r"$\geq$")
 
 
 def _latex_cell(line: Mapping, name: str, metrics: Sequence[str]) -> str:
