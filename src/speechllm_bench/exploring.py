@@ -24,7 +24,7 @@ from speechllm_bench.planning import studies
 from speechllm_bench.reports import looks
 from speechllm_bench.reports.comparing import ALL, KINDS, Comparing, Pair, slice_label, without_scores
 from speechllm_bench.settings.profiles import known_profiles
-from speechllm_bench.stats import p_shown, with_interval
+from speechllm_bench.stats import p_shown, shown
 from speechllm_bench.storage import paths
 from speechllm_bench.tasks import METRICS, slots
 
@@ -161,7 +161,7 @@ class Explorer:
         chosen = (self.metric.value, self.slice.value)
         first, second = self.first.value, self.second.value
         values = {name: self._found.value(name, *chosen) for name in dict.fromkeys([first, second])}
-        lines = [f"{name}: {with_interval(v.value, v.low, v.high)}" for name, v in values.items()]
+        lines = [f"{name}: {shown(v)}" for name, v in values.items()]
         if first != second:
             lines.append(f"{second} − {first}: {self._gap(first, second, *chosen)}")
         rests = values[first]
@@ -175,7 +175,7 @@ class Explorer:
             gap = self._found.difference(first, second, metric, slice_)
         except UserError as error:  # the values of both are shown all the same
             return str(error)
-        return f"{with_interval(gap.value, gap.low, gap.high, '+')}, p {p_shown(gap.p)} before any correction"
+        return f"{shown(gap, '+')}, p {p_shown(gap.p)} before any correction"
 
     def _choose_kind(self) -> None:
         self._turns = self._kinds.get(self.kind.value, [])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,6 @@ from speechllm_bench.storage import numbers, paths, runs, sealed
 PART = "tables and summary from scores"
 LEDGER = "claims of all profiles from numbers"
 NUMBERS = ("numbers.json", "numbers.tex")
-HOME = "SPEECHLLM_BENCH_HOME"
 
 
 def check_reports(results: Path) -> Iterator[Found]:
@@ -55,7 +53,7 @@ def check_ledger(results: Path) -> Iterator[Found]:
     stored = [file for ending in ("csv", "md", "html") if (file := results / f"claims.{ending}").is_file()]
     if not stored:
         return
-    with tempfile.TemporaryDirectory(prefix="audit_") as folder, _at(Path(folder)):
+    with tempfile.TemporaryDirectory(prefix="audit_") as folder, paths.at_home(Path(folder)):
         drawn = Path(folder) / "results"
         drawn.mkdir()
         for file in results.resolve().glob(f"*/{NUMBERS[0]}"):
@@ -145,18 +143,5 @@ def _home(results: Path, profile: str, left_out: tuple[str, ...] = ()) -> Iterat
         for kept in (*paths.cache().iterdir(), paths.fetched()):
             if kept.exists() and kept not in own_only:
                 (home / kept.relative_to(paths.home())).symlink_to(kept)
-        with _at(home):
+        with paths.at_home(home):
             yield own
-
-
-@contextlib.contextmanager
-def _at(home: Path) -> Iterator[None]:
-    before = os.environ.get(HOME)
-    os.environ[HOME] = str(home)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[HOME]
-        else:
-            os.environ[HOME] = before

@@ -10,12 +10,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from speechllm_bench import stats
 from speechllm_bench.commands import asking
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.planning import places, studies
 from speechllm_bench.planning.studies import Run
-from speechllm_bench.stats import with_interval
 from speechllm_bench.storage import numbers, runs
 from speechllm_bench.storage.schema import Interval
 from speechllm_bench.storage.status import Status
@@ -211,7 +211,7 @@ def _table(run: Run, scored: dict | None) -> str:
     if scored is None:
         return "This run has not been evaluated."
     found = {name: Interval(**values) for name, values in scored["metrics"].items()}
-    lines = [f"| {name} | {with_interval(one.value, one.low, one.high)} |" for name, one in found.items()]
+    lines = [f"| {name} | {stats.shown(one)} |" for name, one in found.items()]
     size = next(iter(found.values()))
     about = (
         f"On {run.config.evaluation.split}, {size.n} utterances of {size.n_speakers} speakers, of this seed "

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -258,20 +257,15 @@ def _answer_again(planned: Iterable[studies.Run], home: Path, tell: Callable[[st
 @contextlib.contextmanager
 def _home(folder: Path) -> Iterator[None]:
     """Send results to another home within the context. It shares corpora, frames and fetched backbones."""
-    before, (cache, fetched) = os.environ.get(paths.HOME), (paths.cache(), paths.fetched())
+    cache, fetched = paths.cache(), paths.fetched()
     (folder / ".cache").mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         (cache / name).mkdir(exist_ok=True)
         (folder / ".cache" / name).symlink_to(cache / name)
     if fetched.is_dir():
         (folder / "fetched").symlink_to(fetched)
-    os.environ[paths.HOME] = str(folder)
-    try:
+    with paths.at_home(folder):
         yield
-    finally:
-        del os.environ[paths.HOME]
-        if before is not None:
-            os.environ[paths.HOME] = before
 
 
 def _records(profile: str) -> Iterator[tuple[Path, dict]]:

@@ -104,13 +104,13 @@ def f1_of_rare_tags(rows: Sequence[Result], baseline: str) -> pd.DataFrame:
         found = stats.contrast([stats.stack_seeds(list(own.values()))], [1], f1, score.rng(), between)
         found = stats.within(found, 0, 1)
         line = {"variant": variant, "labels said": labelled[variant]}
-        line |= {f"F1 of {named}": stats.with_interval(found.value, found.low, found.high)}
+        line |= {f"F1 of {named}": stats.shown(found)}
         both = sorted(own.keys() & sums.get(baseline, {}).keys())
         line[f"difference to {baseline}"] = "–"
         if both and variant != baseline and labelled[variant] + labelled[baseline]:
             pair = [stats.stack_seeds([one[seed] for seed in both]) for one in (own, sums[baseline])]
             found = stats.contrast(pair, [1, -1], f1, score.rng(), between and 2 * between)
-            line[f"difference to {baseline}"] = stats.with_interval(found.value, found.low, found.high, "+")
+            line[f"difference to {baseline}"] = stats.shown(found, "+")
         lines.append(line)
     return pd.DataFrame(lines)
 

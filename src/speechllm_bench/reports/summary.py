@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
+from speechllm_bench import stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import intervals, versions
 from speechllm_bench.planning import studies
@@ -21,7 +22,6 @@ from speechllm_bench.settings import catalogue
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.settings.extras import EXTRAS
 from speechllm_bench.settings.profiles import Profile
-from speechllm_bench.stats import with_interval
 from speechllm_bench.storage import paths, runs
 from speechllm_bench.storage.schema import Interval
 from speechllm_bench.storage.status import Status
@@ -174,7 +174,7 @@ def _scores(study: Study, f1: Mapping[str, Interval]) -> list[str]:
 def _shown(study: Study, variant: str, found: Interval | None) -> str:
     """Return a variant's main metric, by name, with its interval."""
     metric = TASKS[study.variant(variant).evaluation.task].main
-    return f"{metric.heading} {with_interval(found.value, found.low, found.high)}" if found else "no number"
+    return f"{metric.heading} {stats.shown(found)}" if found else "no number"
 
 
 def _paper(study: Study) -> str:

@@ -7,7 +7,9 @@ belong to the checkout.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -21,6 +23,20 @@ TRACK = "SPEECHLLM_BENCH_TRACK"  # variable that names the trackers of trainings
 
 def home() -> Path:
     return Path(os.environ.get(HOME, PROJECT)).resolve()
+
+
+@contextlib.contextmanager
+def at_home(folder: Path) -> Iterator[None]:
+    """Use another home folder within the context."""
+    before = os.environ.get(HOME)
+    os.environ[HOME] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[HOME]
+        else:
+            os.environ[HOME] = before
 
 
 def shown(path: Path) -> str:
