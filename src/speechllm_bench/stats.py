@@ -119,6 +119,21 @@ def side_by_side(parts: Sequence[SpeakerSums]) -> SpeakerSums:
     return SpeakerSums(parts[0].n, items, parts[0].speakers, sums)
 
 
+def of_all_speakers(parts: Sequence[SpeakerSums]) -> SpeakerSums:
+    """Join counts of test sets that may share speakers, as `side_by_side` does.
+
+    A speaker who is missing in one test set has counts of 0 there. So a draw of speakers draws the turns of
+    a speaker in all test sets together.
+    """
+    speakers = sorted(set().union(*(part.speakers for part in parts)))
+    padded = []
+    for part in parts:
+        sums = np.zeros((len(part.sums), len(speakers), part.sums.shape[-1]))
+        sums[:, np.searchsorted(speakers, part.speakers)] = part.sums
+        padded.append(replace(part, speakers=tuple(speakers), sums=sums))
+    return side_by_side(padded)
+
+
 def bootstrap(
     counted: SpeakerSums, statistic: Statistic, rng: np.random.Generator, n_boot: int = N_BOOT
 ) -> Interval:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 from scored_answers import scored
 
+from speechllm_bench import stats
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import breakdown, cells, floors, measured
+from speechllm_bench.reports import breakdown, cells, floors
+from speechllm_bench.reports.breakdown import lost
 
-lost = partial(measured.relative_gain, lost=True)
 STUDY, _ = studies.load("baselines", "mini")
 RIGHT = {"cascade": 16, "cascade_b_id": 12, "cascade_b_ood": 4, "gold": 18, "gold_b_ood": None, "no_audio": 3}
 
@@ -33,15 +32,24 @@ def test_a_system_loses_a_share_of_its_f1_on_other_sets():
     assert list(table["above floors"]) == ["–", "–"]
 
 
-def test_the_interval_draws_the_speakers_of_each_test_set_on_their_own():
+def test_the_interval_draws_a_speaker_on_both_test_sets_together():
     found = lost([row("cascade", 16), row("cascade_b_ood", 4)], "cascade", "cascade_b_ood")
-    # Speakers of A have 2 or 1 of 2 right, those of B-OOD 1 or 0 of 2; the error of a ratio, at first order.
-    home, away = (np.array([2.0] * 6 + [1.0] * 4) / 2, np.array([1.0] * 4 + [0.0] * 6) / 2)
-    relative = [np.std(part, ddof=1) / np.sqrt(10) / part.mean() for part in (home, away)]
-    error = (away.mean() / home.mean()) * np.hypot(*relative)
+    # Of each speaker's 2 answers 2 or 1 are right on A, and 1 or 0 on B-OOD. The error of a ratio of means,
+    # at first order, is that of the residuals from it.
+    home, away = np.array([2.0] * 6 + [1.0] * 4), np.array([1.0] * 4 + [0.0] * 6)
+    residuals = away - 0.25 * home
+    error = np.std(residuals, ddof=1) / np.sqrt(10) / home.mean()
     assert found.value == pytest.approx(0.75)
-    assert found.standard_error == pytest.approx(error, rel=0.1)
+    assert found.standard_error == pytest.approx(error, rel=0.05)
     assert found.low < 0.75 - error < 0.75 + error < found.high <= 1
+
+
+def test_a_speaker_of_one_test_set_alone_counts_in_it_alone():
+    first = stats.SpeakerSums(2, "a", ("ann", "bob"), np.ones((1, 2, 3)))
+    second = stats.SpeakerSums(2, "b", ("bob", "cy"), 2 * np.ones((1, 2, 3)))
+    joined = stats.of_all_speakers([first, second])
+    assert joined.speakers == ("ann", "bob", "cy")
+    assert joined.sums[0].tolist() == [[1, 1, 1, 0, 0, 0], [1, 1, 1, 2, 2, 2], [0, 0, 0, 2, 2, 2]]
 
 
 def test_a_share_of_almost_nothing_and_seeds_that_are_not_shared_have_no_share():

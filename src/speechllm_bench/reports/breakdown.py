@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from textwrap import fill
@@ -28,6 +29,7 @@ from speechllm_bench.reports import figures, floors, looks, measured
 from speechllm_bench.reports.looks import Looks
 from speechllm_bench.reports.stored_runs import predictions
 from speechllm_bench.settings.experiments import Study
+from speechllm_bench.stats import Comparison
 from speechllm_bench.storage.schema import Prediction, SlotType, Utterance
 from speechllm_bench.tasks import slots
 
@@ -216,7 +218,7 @@ def by_system(rows: Sequence[Result]) -> dict[str, dict[str, list[Result]]]:
 LOSSES_CAPTION = (
     "Lost: the share of the F1 on A that is missing on B. There is none where the F1 on A is below 0.05. "
     "Above floors: whether the system clears the floors of A and of B-OOD; if not, its share lost tells "
-    "little. In brackets: 95 % interval by bootstrap over the speakers of each test set, and over seeds."
+    "little. In brackets: 95 % interval by bootstrap over speakers, whom A and B share, and over seeds."
 )
 
 
@@ -240,8 +242,7 @@ def losses(rows: Sequence[Result]) -> pd.DataFrame:
                 stats.with_interval(*f1.loc[called, ["f1", "low", "high"]]) if called in f1.index else "–"
             )
         for called in SETS[1:]:
-            lost = measured.relative_gain(rows, system, named[called], lost=True) if called in named else None
-            line[f"lost on {called}"] = stats.shown(lost)
+            line[f"lost on {called}"] = stats.shown(lost(rows, system, named.get(called, "")))
         above = [floors.above(rows, named[called]) for called in ("A", "B-OOD")]
         line["above floors"] = "no" if False in above else "–" if None in above else "yes"
         lines.append(line)
@@ -249,6 +250,15 @@ def losses(rows: Sequence[Result]) -> pd.DataFrame:
     frame = pd.DataFrame(lines)
     frame.attrs["rests_on"] = rests_on
     return frame
+
+
+def lost(rows: Sequence[Result], variant: str, elsewhere: str) -> Comparison | None:
+    """Return 1 - F1(elsewhere) / F1(variant) of one system on two test sets. None as in `relative_gain`."""
+    gained = measured.relative_gain(rows, elsewhere, variant)
+    if gained is None:
+        return None
+    # The interval of a share lost ends at 1, where nothing is left.
+    return replace(gained, value=-gained.value, low=-gained.high, high=min(1.0, -gained.low))
 
 
 def systems_figure(study: Study, rows: Sequence[Result]) -> Figure | None:

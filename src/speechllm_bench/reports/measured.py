@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -109,40 +108,34 @@ def gain(
     return score.contrast([[s[i] for i in shared] for s in scores], weights, metric)
 
 
-def relative_gain(rows: Sequence[Result], variant: str, over: str, lost: bool = False) -> Comparison | None:
-    """Return the difference of two variants' main metrics divided by the second's.
-
-    It is over the seeds that both have.
+def relative_gain(rows: Sequence[Result], variant: str, over: str) -> Comparison | None:
+    """Return the difference of two variants' main metrics divided by the second's, on the seeds of both.
 
     It is above 0 where the first variant is better. None where no seed is shared, or where the second's score
     is below `LEAST_DIFFERENCE`, since a ratio to almost nothing has no meaning. The second rule applies to
-    metrics where higher is better. lost: return the share of the first's metric that the second loses, where
-    it is the same system on a test set with other speakers.
+    metrics where higher is better. The two may be one system on two test sets; speakers of both are drawn
+    together.
     """
-    first, second = (over, variant) if lost else (variant, over)
-    own, base = (scores_of(rows, name) for name in (first, second))
+    own, base = (scores_of(rows, name) for name in (variant, over))
     if not (shared := sorted(own.keys() & base.keys())):
         return None
     metric = score.main_metric(own[shared[0]])
     of = METRICS[metric].rule
-    pair = [stats.stack_seeds([score.speaker_sums(one[s], metric) for s in shared]) for one in (base, own)]
-    higher = not METRICS[metric].lower_is_better
-    sign = 1 if higher != lost else -1
-    before, after = (float(of(part.sums.sum(axis=1)).mean()) for part in pair)
-    if higher and before < LEAST_DIFFERENCE:
+    pair = [stats.stack_seeds([score.speaker_sums(one[s], metric) for s in shared]) for one in (own, base)]
+    sign = -1 if METRICS[metric].lower_is_better else 1
+    first, second = (float(of(part.sums.sum(axis=1)).mean()) for part in pair)
+    if sign > 0 and second < LEAST_DIFFERENCE:
         return None
     # First-order variance of the quotient between seeds, with the derivative to each of its two sides as
     # weight.
-    weights = [-after / max(before, 1e-9) ** 2, 1 / max(before, 1e-9)]
-    between = seeds.variance([base[shared[0]], own[shared[0]]], weights, metric)
+    weights = [1 / max(second, 1e-9), -first / max(second, 1e-9) ** 2]
+    between = seeds.variance([own[shared[0]], base[shared[0]]], weights, metric)
 
     def relative(sums: np.ndarray) -> np.ndarray:
-        first, second = (of(part) for part in np.split(sums, 2, axis=-1))
-        return sign * second / np.maximum(first, 1e-9) - sign  # the denominator of a bootstrap draw can be 0
+        found, before = (of(part) for part in np.split(sums, 2, axis=-1))
+        return sign * (found / np.maximum(before, 1e-9) - 1)  # the denominator of a bootstrap draw can be 0
 
-    counted = [pair] if lost else [[stats.side_by_side(pair)]]
-    found = stats.contrast_of_test_sets(counted, [1], relative, score.rng(), between)
-    return stats.within(found, -math.inf, 1) if lost else found
+    return stats.contrast([stats.of_all_speakers(pair)], [1], relative, score.rng(), between)
 
 
 def _status(runs: Sequence[Result]) -> str:
