@@ -108,30 +108,16 @@ def stack_seeds(seeds: Sequence[SpeakerSums]) -> SpeakerSums:
 
 
 def side_by_side(parts: Sequence[SpeakerSums]) -> SpeakerSums:
-    """Join several counts of the same speakers to sums (n_seeds, n_speakers, k + k + ...).
+    """Join several counts of speakers to sums (n_seeds, n_speakers, k + k + ...).
 
-    Raises UserError for different speakers.
-    """
-    if any(part.speakers != parts[0].speakers for part in parts):
-        raise UserError("cannot put counts of different speakers side by side; score both on one test set")
-    items = " ".join(part.items for part in parts)
-    sums = np.concatenate([part.sums for part in parts], axis=-1)
-    return SpeakerSums(parts[0].n, items, parts[0].speakers, sums)
-
-
-def of_all_speakers(parts: Sequence[SpeakerSums]) -> SpeakerSums:
-    """Join counts of test sets that may share speakers, as `side_by_side` does.
-
-    A speaker who is missing in one test set has counts of 0 there. So a draw of speakers draws the turns of
-    a speaker in all test sets together.
+    The parts may be of several test sets. A speaker who is missing in one of them has counts of 0 there.
     """
     speakers = sorted(set().union(*(part.speakers for part in parts)))
-    padded = []
-    for part in parts:
-        sums = np.zeros((len(part.sums), len(speakers), part.sums.shape[-1]))
+    padded = [np.zeros((len(part.sums), len(speakers), part.sums.shape[-1])) for part in parts]
+    for sums, part in zip(padded, parts, strict=True):
         sums[:, np.searchsorted(speakers, part.speakers)] = part.sums
-        padded.append(replace(part, speakers=tuple(speakers), sums=sums))
-    return side_by_side(padded)
+    items = " ".join(part.items for part in parts)
+    return SpeakerSums(parts[0].n, items, tuple(speakers), np.concatenate(padded, axis=-1))
 
 
 def bootstrap(

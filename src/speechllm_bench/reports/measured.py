@@ -135,7 +135,7 @@ def relative_gain(rows: Sequence[Result], variant: str, over: str) -> Comparison
         found, before = (of(part) for part in np.split(sums, 2, axis=-1))
         return sign * (found / np.maximum(before, 1e-9) - 1)  # the denominator of a bootstrap draw can be 0
 
-    return stats.contrast([stats.of_all_speakers(pair)], [1], relative, score.rng(), between)
+    return stats.contrast([stats.side_by_side(pair)], [1], relative, score.rng(), between)
 
 
 def _status(runs: Sequence[Result]) -> str:

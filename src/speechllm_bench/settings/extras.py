@@ -22,7 +22,7 @@ class Extra(NamedTuple):
 EXTRAS = {  # in the order of the summary
     "gradients": Extra("figure", "gradients", "progress.gradients_figure"),
     "families": Extra("figure", "families", "sizes.families_figure"),
-    "systems": Extra("figure", "systems on three test sets", "breakdown.systems_figure"),
+    "systems": Extra("figure", "systems on three test sets", "by_test_set.systems_figure"),
     "levels": Extra("figure", "levels", "sizes.levels_figure"),
     "traces": Extra("table", "traces", "traces.table", "traces.CAPTION"),
     "cost": Extra("figure", "F1 against tokens of an answer", "traces.cost_figure"),
@@ -33,7 +33,7 @@ EXTRAS = {  # in the order of the summary
     "alignment": Extra("table", "alignment", "progress.alignment", "progress.ALIGNMENT_CAPTION"),
     "seconds": Extra("figure", "curves over core-seconds", "progress.seconds_figure"),
     "changes": Extra("table", "changes", "gained.changes_table", "gained.CHANGES_CAPTION"),
-    "losses": Extra("table", "F1 lost on other test sets", "breakdown.losses", "breakdown.LOSSES_CAPTION"),
+    "losses": Extra("table", "share of F1 lost on B", "by_test_set.losses", "by_test_set.LOSSES_CAPTION"),
     "convergence": Extra("table", "convergence", "progress.convergence", "progress.CONVERGENCE_CAPTION"),
     "retention": Extra("table", "skills left", None),
     "slue": Extra("table", "SLUE score", "gained.slue_scores", "gained.SLUE_CAPTION"),
