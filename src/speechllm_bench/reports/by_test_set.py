@@ -55,9 +55,10 @@ def by_system(rows: Sequence[Result]) -> dict[str, dict[str, list[Result]]]:
 
 
 LOSSES_CAPTION = (
-    "Lost: the share of the F1 on A that is missing on B. There is none where the F1 on A is below 0.05. "
-    "Above floors: whether the system clears the floors of A and of B-OOD; if not, its share lost tells "
-    "little. In brackets: 95 % interval by bootstrap over speakers, whom A and B share, and over seeds."
+    "Lost: the F1 on A less that on B, as a share of the F1 on A. There is none if the F1 on A is below "
+    "0.05. Above floors: whether the system is above the floors of A and of B-OOD. If it is not, its share "
+    "lost says little. In brackets: 95 % interval by bootstrap over seeds and over speakers, which A and B "
+    "share."
 )
 
 

@@ -96,7 +96,7 @@ def diverged(rows: Sequence[Result], claim: ClaimConfig) -> dict[str, int]:
 
 CAPTION = (
     "Differences are paired, with 95 % intervals. p is two-sided, after Holm's correction over the claims of "
-    "the study that can be tested. What each verdict means: docs/glossary.md."
+    "the study that can be tested. docs/glossary.md explains the verdicts."
 )
 
 
@@ -158,7 +158,7 @@ def _judged(line: dict) -> dict:
 def caption(found: pd.DataFrame) -> str:
     """Return the caption of a table of `verdicts`. It says so where no claim was tested."""
     if found["difference"].isna().all() and found["diverged"].eq("").all():
-        return f"{NONE_TESTED} What each verdict means: docs/glossary.md."
+        return f"{NONE_TESTED} docs/glossary.md explains the verdicts."
     return " ".join([CAPTION, *notes(found)])
 
 

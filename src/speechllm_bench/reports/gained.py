@@ -31,10 +31,10 @@ its gains are not known to us.
 
 
 GAINS_CAPTION = (
-    "A gain is the paired difference to the setting in `gain over`, divided by the score of that setting. It "
-    "is above 0 where the row's setting is better. There is no gain over an F1 below 0.05. Parameters "
-    "are summed over the models that answer: three models of one task, or one model of all tasks. "
-    "In brackets: 95 % interval by bootstrap over speakers and seeds."
+    "A gain is the paired difference to the setting in `gain over`, divided by the score of that setting. "
+    "It is above 0 if the row's setting is better. There is no gain over an F1 below 0.05. Parameters are "
+    "summed over the models that answer: three models of one task, or one model of all tasks. In brackets: "
+    "95 % interval by bootstrap over speakers and seeds."
 )
 
 
@@ -122,8 +122,8 @@ def _trained(rows: Sequence[Result], variants: list[str]) -> str:
 
 SLUE_CAPTION = (
     "SLUE score, in per cent: ((100 − WER) + NER F1 + sentiment macro F1) / 3 (arXiv 2507.12951, the README "
-    "of its repository). WER is of what the study transcribes. Gains are paired differences to the adapter "
-    "alone, in points. In brackets: 95 % interval by bootstrap over speakers and seeds."
+    "of its repository). WER is that of the study's transcription. Gains are paired differences to the "
+    "adapter alone, in points. In brackets: 95 % interval by bootstrap over speakers and seeds."
 )
 
 
@@ -193,8 +193,8 @@ CHANGES = ["foundation", "supervision", "llm_parameters", "f1", "low", "high"]
 CHANGES += ["change", "change_low", "change_high", "relative", "relative_low", "relative_high"]
 CHANGES_CAPTION = (
     "Changes are paired differences to regular supervision of the same LLM. Relative changes are shares of "
-    "its F1; there is none where that F1 is below 0.05. In brackets: 95 % interval by bootstrap over "
-    "speakers and seeds."
+    "its F1. There are none if that F1 is below 0.05. In brackets: 95 % interval by bootstrap over speakers "
+    "and seeds."
 )
 
 

@@ -33,10 +33,10 @@ COLUMNS = (
 )
 _NUMBERS = ("value", "to", "measured", "low", "high", "p")
 READING = (
-    "What the three papers report, and what each profile of this suite has found. Reported figures are of "
-    "the paper's scale and data. Ours are of the profile's backbones and corpus, so only profile `paper` "
-    "attempts the same number. A claim has one verdict for each comparison that tests it (rule 14 of "
-    "docs/protocol.md). All comparisons with their ids stand in [claims.csv](claims.csv)."
+    "This page lists the figures and claims of the three papers, with the findings of each profile. "
+    "Reported figures have the paper's scale and data. Ours have the profile's backbones and corpus, so "
+    "only profile `paper` tries to reach the same number. A claim has one verdict for each comparison that "
+    "tests it (rule 14 of docs/protocol.md). [claims.csv](claims.csv) has all comparisons with their ids."
 )
 
 HEAD = """<!doctype html>

@@ -259,8 +259,8 @@ def positions(rows: Sequence[Result], seconds: np.ndarray) -> pd.DataFrame:
 
 
 DECODING_CAPTION = (
-    "Seconds are what the whole test set took to decode, in the same batches, on one machine that may have "
-    "been busy. `times` is how many times as long as greedy decoding by the same weights."
+    "Seconds are those of decoding the whole test set, in the same batches, on one machine that may have "
+    "had other work. `times` is their ratio to greedy decoding with the same weights."
 )
 
 

@@ -121,9 +121,9 @@ def gradients_figure(study: Study, curve: pd.DataFrame) -> Figure | None:
 
 FAMILY = "mlp"  # only variants of this adapter are drawn, to keep the number of lines readable
 ALIGNMENT_CAPTION = (
-    "At the end of each stage, on validation, means over seeds. WER, CTC: of greedy decoding by the CTC head "
-    "at the end of the warm start. WER, LLM: of the LLM's answers at the end of transcription. "
-    "Core-seconds: seconds of training steps times threads; on a GPU seconds alone."
+    "Values are of validation turns at the end of a stage, as means over seeds. WER, CTC: greedy decoding "
+    "by the CTC head, after the warm start. WER, LLM: answers of the LLM, after transcription. "
+    "Core-seconds: seconds of training steps times threads, and on a GPU seconds alone."
 )
 ENDS = {
     "WER, CTC": ".3f",
@@ -216,10 +216,10 @@ def validation_figure(
 COUNTED = ("last stage", "all stages")
 CONVERGENCE = ["training", "counted", "examples of the baseline", "examples", "sooner", "verdict"]
 CONVERGENCE_CAPTION = (
-    "Examples until the F1 on validation is for the first time what the baseline ends with on the same seed. "
-    "The F1 is decoded a few times in a training, so numbers are as coarse as those steps. Examples are "
-    "means over the seeds that reach it. Sooner: seeds on which the training needs fewer examples than the "
-    "baseline. The verdict needs more than one seed, and the same answer on all of them."
+    "Examples until the F1 on validation first reaches the baseline's last F1 of the same seed. F1 is "
+    "decoded a few times in a training, so the numbers are coarse. Examples are means over the seeds that "
+    "reach it. Sooner: seeds with which the training needs fewer examples than the baseline. The verdict "
+    "needs more than one seed, and the same answer for all of them."
 )
 NEVER = float("inf")
 

@@ -42,12 +42,13 @@ FIGURES = (
 )
 """Endings of figures. The first one that exists is shown."""
 READING = (
-    "A study's line begins with the verdicts on its claims. Its page of claims has their differences and p. "
-    "F1 is of slots, by partial match{version}. Brackets hold its 95 % interval. Other tasks show their main "
-    "metric, by name. Best and worst are of the variants that are evaluated as the baseline is. Floors hear "
-    "and read nothing. Claims were made at the paper's scale, on its own data. The "
-    "[glossary](../../docs/glossary.md) explains the words, and the [protocol](../../docs/protocol.md) the "
-    "rules (12 to 14)."
+    "The text on a study begins with the verdicts on its claims. Its page of claims has their differences "
+    "and p. F1 is that of slots, by partial match{version}, with its 95 % interval in brackets. Other tasks "
+    "show their main metric, by name. Best and worst are chosen among the variants with the same evaluation "
+    "as the baseline. Floors hear nothing and learn nothing. The papers made their claims at their own "
+    "scale and on their own data. The [glossary](../../docs/glossary.md) explains the terms, the "
+    "[protocol](../../docs/protocol.md) the rules (12 to 14), and [known limits](../../docs/limits.md) say "
+    "what to know before citing a number."
 )
 
 

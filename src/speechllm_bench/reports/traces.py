@@ -28,14 +28,14 @@ COLUMNS = {name: METRICS[name].heading for name in _SHOWN}
 BESIDE = {"tokens": 0.03, "f1": 0.06}  # shares of the axes: points that are closer stand side by side
 LEAST = 0.05  # a share is shown only if this share of answers counts for it
 CAPTION = (
-    "Tokens are those that are generated. The length, the transcript and the reasons of a trace are "
-    "measured on the answers that have a trace. Other shares are of all answers. An answer is in the mode "
-    "asked for if it has a trace where one is asked for, and none elsewhere. Values in transcript: all "
-    "values of the answer occur in what the trace says it heard, which may be made up. Values in reasons: "
-    "each value stands in the reason for its slot. Both are shares of the answers with a value. A dash "
-    "stands where less than a twentieth of the answers have one. An answer is malformed if anything is "
-    "wrong in its form, though it may be readable. Seconds depend on how busy the machine was, and tokens "
-    "do not. In brackets: 95 % interval by bootstrap over speakers and seeds."
+    "Tokens are generated tokens. The length, the transcript and the reasons of a trace are measured on the "
+    "answers that have a trace. Other shares are of all answers. An answer is in the mode asked for if it "
+    "has a trace when the question asks for one, and no trace otherwise. Values in transcript: all values "
+    "of the answer occur in the transcript of its trace, which may be wrong. Values in reasons: each value "
+    "occurs in the reason for its slot. Both are shares of the answers with a value. A dash means that less "
+    "than a twentieth of the answers have one. An answer is malformed if anything is wrong in its form, "
+    "even if it can be read. Seconds depend on how busy the machine was, and tokens do not. In brackets: 95 "
+    "% interval by bootstrap over speakers and seeds."
 )
 
 
