@@ -47,7 +47,7 @@ def flac_told(flac: bytes, n: int) -> bytes:
     return flac[:18] + about.to_bytes(8, "big") + flac[26:]
 
 
-@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "AIFF"])
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "AIFF", "AU", "W64", "RF64"])
 def test_a_whole_file_is_read_and_a_cut_one_is_named(tmp_path, kind):
     whole = packed(kind)
     file = tmp_path / f"turn.{kind.lower()}"
@@ -60,12 +60,47 @@ def test_a_whole_file_is_read_and_a_cut_one_is_named(tmp_path, kind):
             read_audio(file)
 
 
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.8])
+def test_a_cut_mp3_is_named(tmp_path, share):
+    whole = packed("MP3")
+    file = tmp_path / "turn.mp3"
+    file.write_bytes(whole)
+    assert len(read_audio(file)) == len(TONE)
+    file.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(UserError, match="turn.mp3 is damaged: its header says 16000 samples"):
+        read_audio(file)
+
+
 @pytest.mark.parametrize("size", [0, 10, 1000, 31000, 32002, 64000, 2**31])
 def test_a_wav_whose_header_lies_is_named(tmp_path, size):
     file = tmp_path / "turn.wav"
     file.write_bytes(told(packed("WAV"), size))
     with pytest.raises(UserError, match="turn.wav is (damaged: .*; fetch or export it again|empty)"):
         read_audio(file)
+
+
+@pytest.mark.parametrize(
+    ("at", "form", "value"), [(22, "<H", 2), (24, "<I", 8000), (34, "<H", 24), (28, "<I", 1)]
+)
+def test_a_wav_whose_format_contradicts_itself_is_named(tmp_path, at, form, value):
+    """Read as 24 bits it would be noise, and at another rate another voice."""
+    lies = bytearray(packed("WAV"))
+    struct.pack_into(form, lies, at, value)
+    (tmp_path / "turn.wav").write_bytes(lies)
+    with pytest.raises(UserError, match="turn.wav is damaged: its header says .* bytes a frame"):
+        read_audio(tmp_path / "turn.wav", channel=0)
+
+
+@pytest.mark.parametrize(
+    "kind", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM"]
+)
+@pytest.mark.parametrize("form", ["WAV", "WAVEX"])
+def test_every_kind_of_wav_is_read(kind, form):
+    buffer = io.BytesIO()
+    if not soundfile.check_format(form, kind):
+        return
+    soundfile.write(buffer, TONE, 16000, format=form, subtype=kind)
+    assert abs(len(read_audio(buffer.getvalue())) - len(TONE)) < 512  # ADPCM has whole blocks
 
 
 def test_a_wav_that_was_written_to_a_pipe_is_read():

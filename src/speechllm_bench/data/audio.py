@@ -68,12 +68,12 @@ def _decode(source: Path | str | bytes, name: str) -> tuple[np.ndarray, int]:
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             samples = file.read(dtype="float32", always_2d=True)
-            log, rate = file.extra_info, file.samplerate
+            log, n, rate = file.extra_info, file.frames, file.samplerate
     # MemoryError: a damaged header may claim more samples than memory can hold.
     except (soundfile.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
         why = str(error).rpartition(">: ")[2].rstrip(".")  # without the buffer that libsndfile was given
         raise UserError(f"{name} is no audio that can be read ({why}): give a wav or FLAC file") from error
-    if wrong := lengths.fault(data, log, samples):
+    if wrong := lengths.fault(data, log, n, samples):
         raise UserError(f"{name} is damaged: {wrong}; fetch or export it again")
     return samples, rate
 

@@ -9,14 +9,20 @@ import struct
 import numpy as np
 
 UNKNOWN = 0xFFFFFF00  # a WAV length of this or more means that its writer could not seek back to fill it in
-_SHORT = re.compile(r"^\s*(?:RIFF|data|FORM|SSND) : (\d+) \(should be (\d+)\)", re.M)  # libsndfile's log
+PLAIN = {1, 3, 0xFFFE}  # WAV formats whose frames have a fixed size: integers, floats, extensible
+_PART = r"^\s*(?:RIFF|riff|Riff size|FORM|SSND|[Dd]ata|Data [Ss]ize)"
+_SHORT = re.compile(_PART + r" *: (\d+) \(should be (\d+)\)", re.M)  # libsndfile's log
+_MP3_FRAME = 576  # samples; an MP3 may lack this many of what its header says
 
 
-def fault(data: bytes, log: str, samples: np.ndarray) -> str | None:
+def fault(data: bytes, log: str, told_samples: int, samples: np.ndarray) -> str | None:
     """Return the fault of a file's length, or None if there is no fault.
 
-    data: the file's bytes. log: `soundfile.SoundFile.extra_info`. samples: (n, channels) float32, as read.
+    data: the file's bytes. log: `soundfile.SoundFile.extra_info`. told_samples: the number in the header.
+    samples: (n, channels) float32, as read.
     """
+    if told_samples >= len(samples) + _MP3_FRAME:
+        return f"its header says {told_samples} samples, but it has only {len(samples)}: it is cut short"
     for told, there in _SHORT.findall(log):
         if int(told) > int(there) and int(told) < UNKNOWN:
             return f"its header says {told} bytes, but it has only {there}: it is cut short"
@@ -30,15 +36,34 @@ def fault(data: bytes, log: str, samples: np.ndarray) -> str | None:
 
 
 def _behind(data: bytes) -> str | None:
-    """Return the fault of a WAV whose header claims too few samples. Then no valid chunk follows them."""
+    """Return the fault of a WAV whose header contradicts itself, or claims too few samples.
+
+    After too few samples no valid chunk follows.
+    """
     at = 12
     while at + 8 <= len(data):
         name, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
+        if name == b"fmt " and (wrong := _contradiction(data[at + 8 : at + 24])):
+            return wrong
         if size >= UNKNOWN:
             return None
         if not all(32 <= byte < 127 for byte in name) or at + 8 + size > len(data):
             return "its parts are not as long as their headers say"
         at += 8 + size + size % 2
+    return None
+
+
+def _contradiction(form: bytes) -> str | None:
+    """Return the fault of a WAV's format chunk whose sizes do not agree. Only plain samples are judged."""
+    if len(form) < 16:
+        return "its format chunk is cut short"
+    kind, channels, rate, bytes_a_second, bytes_a_frame, bits = struct.unpack("<HHIIHH", form)
+    frame = channels * -(-bits // 8)
+    if kind in PLAIN and (bytes_a_frame, bytes_a_second) != (frame, rate * frame):
+        return (
+            f"its header says {channels} x {bits} bits at {rate} Hz, but {bytes_a_frame} bytes a frame and "
+            f"{bytes_a_second} a second"
+        )
     return None
 
 

@@ -98,3 +98,26 @@ def test_what_is_missing_is_told(folder: Path):
         own_recordings.recipe()
     with pytest.raises(UserError, match="has no split 'B-test'"):
         own_recordings.utterances("B-test")
+
+
+def test_a_recording_that_is_named_twice_is_refused(folder: Path):
+    lines = [json.dumps(OMAHA), json.dumps(OMAHA | {"audio": "wavs/8.wav"}), json.dumps(OMAHA)]
+    (folder / "train.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=r"^train.jsonl, line 3: line 1 has wavs/7.wav, too; leave one out$"):
+        own_recordings.utterances("train")
+
+
+@pytest.mark.parametrize("line", ['{"audio": "a", "audio": "b"}', '{"slots": {"a": "x", "a": "y"}}'])
+def test_a_key_that_is_there_twice_is_refused(folder: Path, line: str):
+    (folder / "train.jsonl").write_text(line + "\n")
+    with pytest.raises(UserError, match="^train.jsonl, line 1: 'a(udio)?' stands twice in it$"):
+        own_recordings.utterances("train")
+
+
+def test_one_missing_recording_is_named_and_can_be_left_out(folder: Path):
+    """It is no missing part of the corpus, which `--skip-missing` does not leave out."""
+    (turn,) = own_recordings.utterances("train")
+    (folder / "wavs" / "7.wav").unlink()
+    with pytest.raises(UserError, match=r"wavs/7.wav does not exist") as told:
+        own_recordings.recording(turn)
+    assert not isinstance(told.value, MissingInput)

@@ -172,6 +172,12 @@ def test_identity_rests_on_recipe_and_utterances(built, tmp_path):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_an_utterance_that_is_there_twice_is_refused(tmp_path):
+    twice = SPLITS | {"B-test": SPLITS["A-test"][:1]}
+    with pytest.raises(UserError, match="'hand/A-test/000' is 2 times in the corpus"):
+        store.build_corpus(twice, tmp_path / "corpus", RECIPE, 1, progress=False)
+
+
 def test_a_failed_build_leaves_nothing(tmp_path):
     mute = replace(utterance("train", 0), transcript=" ")
     with pytest.raises(UserError, match="empty transcript"):

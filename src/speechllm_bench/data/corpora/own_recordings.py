@@ -79,7 +79,7 @@ def counts() -> dict[str, tuple[int, int | None]]:
 
 def recording(utterance: Utterance) -> np.ndarray:
     """Return samples (n,) at 16 kHz. Raises UserError for a missing or unreadable file."""
-    return read_audio(published_file(NAME, utterance.id.split("/", 2)[2]))
+    return read_audio(published_file(NAME, ".") / utterance.id.split("/", 2)[2])
 
 
 def _file(split: str) -> Path:
@@ -94,16 +94,27 @@ def _file(split: str) -> Path:
 def _lines(file: Path) -> list[Line]:
     try:
         with open(file, encoding="utf-8") as lines:
-            return [_line(line, f"{file.name}, line {i}") for i, line in enumerate(lines, 1)]
+            found = [_line(line, f"{file.name}, line {i}") for i, line in enumerate(lines, 1)]
     except UnicodeDecodeError:
         raise UserError(f"{file.name} is not UTF-8 text; save it as UTF-8") from None
     except IsADirectoryError:
         raise UserError(f"{file.name} is a folder; it must be a file with one JSON object per line") from None
+    first: dict[str, int] = {}
+    for i, line in enumerate(found, 1):
+        if (before := first.setdefault(line.audio, i)) != i:
+            raise UserError(f"{file.name}, line {i}: line {before} has {line.audio}, too; leave one out")
+    return found
 
 
 def _line(text: str, where: str) -> Line:
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        keys = [key for key, _ in pairs]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise UserError(f"{where}: '{twice}' stands twice in it")
+        return dict(pairs)
+
     try:
-        return checked(Line, json.loads(text), where)
+        return checked(Line, json.loads(text, object_pairs_hook=once), where)
     except (ValueError, RecursionError):
         raise UserError(f"{where}: this is no JSON object of one line") from None
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from functools import cached_property, lru_cache
@@ -87,9 +88,13 @@ def build_corpus(
     """Speak every utterance, or read its recording, and write the corpus. On an error `folder` is unchanged.
 
     recipe: plain JSON of what the utterances were generated from. clips: a folder that stores clean speech,
-    for slow voices. Raises UserError as `synthesis.speak_all` or `recording` does.
+    for slow voices. Raises UserError for an utterance that is there twice, and as `synthesis.speak_all` or
+    `recording` does.
     """
     utterances = list(chain.from_iterable(utterances_by_split.values()))
+    (id, n), *_ = Counter(utterance.id for utterance in utterances).most_common(1) or [("", 0)]
+    if n > 1:
+        raise UserError(f"utterance '{id}' is {n} times in the corpus; correct the corpus's files")
     versions = {} if recording else _versions(utterances)
     if recording:
         bar = tqdm(utterances, "recordings", unit=" utt", disable=not progress, mininterval=1)
