@@ -55,10 +55,24 @@ def test_the_pages_work_from_disk_and_find_our_intervals(browser: Browser, answe
     _curves(browser, page)
     browser.go(page, "#/effects")
     assert browser.until("document.querySelectorAll('figure svg circle').length") == len(_claims())
+    _labels_fit_a_phone(browser)
     browser.go(page, "#/about")
 
     assert browser.errors == []
     assert browser.requests and {url.split(":")[0] for url in browser.requests} <= {"file", "data", "blob"}
+
+
+def _labels_fit_a_phone(browser: Browser) -> None:
+    browser.call(
+        "Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True
+    )
+    row = {"label": "a label of many words " * 9, "short": "short" * 40, "value": 0, "low": -1, "high": 1}
+    drawn = f"Bench.charts.forest([{json.dumps(row)}], {{ axis: 'difference' }})"
+    browser.evaluate(f"{{ document.querySelector('main').replaceChildren({drawn}) }}")
+    texts = "[...document.querySelectorAll('figure svg text')]"
+    assert browser.until(f"{texts}.find((t) => t.textContent.startsWith('short'))?.textContent.includes('…')")
+    assert browser.evaluate(f"Math.max(...{texts}.map((t) => t.getBoundingClientRect().right))") <= 390
+    browser.call("Emulation.clearDeviceMetricsOverride")
 
 
 def _our_intervals(browser: Browser, page: Path) -> None:

@@ -65,7 +65,7 @@ Bench.pages = (() => {
     const profile = names.includes(state.profile) ? state.profile : names[0], mine = all.filter((one) => one.profile === profile);
     const titles = Object.fromEntries(studies.map((one) => [one.study, one.title])), study = state.study ?? "all", order = state.order ?? "study", verdict = state.verdict ?? "all";
     const rows = mine.filter((one) => (study === "all" || one.study === study) && (verdict === "all" || one.verdict === verdict))
-      .map((one) => ({ ...one, label: `${titles[one.study]}: ${one.shown}`, kind: kind(one.verdict), about: `${one.claim} (${one.source}): ${one.verdict}` }));
+      .map((one) => ({ ...one, label: `${titles[one.study]}: ${one.shown}`, short: `${one.study}: ${one.shown}`, kind: kind(one.verdict), about: `${one.claim} (${one.source}): ${one.verdict}` }));
     if (order === "effect") rows.sort((a, b) => b.value - a.value);
     const set = (key) => (value) => again({ ...state, [key]: value });
     const columns = [
