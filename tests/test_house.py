@@ -188,6 +188,11 @@ def test_a_source_file_is_short_documented_and_safe(path: Path):
         assert "weights_only=True" in call[0]
 
 
+def test_no_duration_is_of_a_clock_that_can_be_set_back():
+    wall = {p.name for p in SOURCES if "time.time()" in p.read_text("utf-8")}
+    assert wall <= {"heartbeat.py"}  # it stores a time of day
+
+
 def test_every_yaml_is_plain():
     for path in [*(PROJECT / "experiments").rglob("*.yaml"), *(PROJECT / "src").rglob("*.yaml")]:
         assert yaml.safe_load(path.read_text("utf-8")), f"{_relative(path)} is empty"

@@ -62,7 +62,7 @@ def _execute(name: str, parameters: dict, values: dict, limit: float, target: Pa
         record = target.with_suffix(".json")
         spec = {"source": str(source(name)), "parameters": parameters, "record": str(record)}
         runs.write_json(work / "spec.json", spec)
-        started = time.time()
+        started = time.monotonic()  # the wall clock may be set back
         print(f"Executing notebook {name}.", flush=True)
         status = {"notebook": name, "parameters": values, "status": Status.RUNNING, "pid": os.getpid()}
         runs.write_json(record, status)
@@ -71,7 +71,7 @@ def _execute(name: str, parameters: dict, values: dict, limit: float, target: Pa
         ended = outcome["status"] == Status.OK
         if not _store(work / "executed.ipynb", target if ended else failed) and ended:
             outcome = {"status": Status.FAILED, "message": "its executed copy cannot be read"}
-        status |= outcome | {"pid": None, "seconds": round(time.time() - started, 1)}
+        status |= outcome | {"pid": None, "seconds": round(time.monotonic() - started, 1)}
         if outcome["status"] == Status.OK:
             status["made_of"] = _made_of(code, name, values)
         sealed.write(record, status, sealed.present(target))  # last, when the files that it describes exist
