@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -166,7 +167,17 @@ def test_an_export_loads_with_peft_alone(trained, tmp_path):
         exporting.export(run, folder)
 
 
-def test_a_card_has_the_runs_numbers(trained):
+def test_a_card_names_a_fetched_llm_as_the_hub_does(trained):
+    assert exporting._public("fetched/smollm2-135m-instruct") == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert exporting._public("zoo/llm-mini") == "zoo/llm-mini" and not exporting._trained_on("zoo/llm-mini")
+    run = trained()
+    fetched = run.config.model_copy(update={"llm": "fetched/smollm2-135m-instruct"})
+    text = exporting.card(replace(run, config=fetched))
+    assert 'AutoModelForCausalLM.from_pretrained("HuggingFaceTB/SmolLM2-135M-Instruct")' in text
+    assert "trained on `fetched/smollm2-135m-instruct`" in text
+
+
+def test_a_card_has_the_runs_numbers(trained, tmp_path, monkeypatch):
     from stored_runs import scored
 
     run = trained()
@@ -178,6 +189,9 @@ def test_a_card_has_the_runs_numbers(trained):
     assert f"| f1 | {f1['value']:.3f} [{f1['low']:.3f}, {f1['high']:.3f}] |" in text
     assert "1,234" in text and "`abc`" not in text and "commit | abc" in text
     assert f"value: {round(f1['value'], 6)}" in text.split("---")[1]
+    monkeypatch.setattr(paths, "PROJECT", paths.home())  # a record of the repository, from another folder
+    monkeypatch.setenv(paths.HOME, str(tmp_path / "other"))
+    assert exporting.card(run) == text
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from speechllm_bench import stats
 from speechllm_bench.commands import asking
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
-from speechllm_bench.planning import places, studies
+from speechllm_bench.fetch.pinned import pins
+from speechllm_bench.planning import studies
 from speechllm_bench.planning.studies import Run
-from speechllm_bench.storage import numbers, runs
+from speechllm_bench.storage import numbers, paths, runs
 from speechllm_bench.storage.schema import Interval
 from speechllm_bench.storage.status import Status
 
@@ -32,7 +33,7 @@ CARD = """---
 
 | | |
 |---|---|
-| LLM | `{llm}` |
+| LLM | `{llm}`{trained_on} |
 | speech encoder | `{encoder}`, audio {padding} |
 | trained parameters | {parameters} |
 | run | `{digest}`, stages {stages} |
@@ -105,7 +106,7 @@ def export(run: Run, folder: Path, place: str = "FOLDER") -> Path:
 
     model, _ = asking.trained(run)
     with runs.whole_folder(folder) as temporary:
-        model.llm.peft_config["default"].base_model_name_or_path = run.config.llm
+        model.llm.peft_config["default"].base_model_name_or_path = _public(run.config.llm)
         model.llm.save_pretrained(temporary, save_embedding_layers=False)
         if model.adapter:
             weights = {name: w.contiguous().cpu() for name, w in model.adapter.state_dict().items()}
@@ -122,7 +123,7 @@ def card(run: Run, place: str = "FOLDER") -> str:
     study = studies.load(run.study, run.profile)[0]
     record, scored = _records(run)
     data = ModelCardData(
-        base_model=run.config.llm,
+        base_model=_public(run.config.llm),
         library_name="peft",
         license=LICENSE,
         language="en",
@@ -140,7 +141,8 @@ def card(run: Run, place: str = "FOLDER") -> str:
         profile=run.profile,
         seed=run.seed,
         question=study.question,
-        llm=run.config.llm,
+        llm=_public(run.config.llm),
+        trained_on=_trained_on(run.config.llm),
         encoder=run.config.encoder.path if heard else "none",
         padding=run.config.encoder.padding if heard else "is read as text",
         parameters="unknown" if trained is None else f"{trained:,}",
@@ -152,6 +154,18 @@ def card(run: Run, place: str = "FOLDER") -> str:
         place=place,
     )
     return str(ModelCard(text.replace("{{ card_data }}", data.to_yaml())))
+
+
+def _public(llm: str) -> str:
+    """Return the name of a fetched LLM on the hub, where others find it. Other LLMs keep theirs."""
+    fetched = pins().folders.get(Path(llm).name) if Path(llm).parent.name == "fetched" else None
+    return (fetched and fetched.hub) or llm
+
+
+def _trained_on(llm: str) -> str:
+    if _public(llm) == llm:
+        return ""
+    return f"; trained on `{llm}` of `speechllm-bench fetch`, whose values differ slightly"
 
 
 def _hearing(run: Run) -> dict:
@@ -179,12 +193,11 @@ def _records(run: Run) -> tuple[dict, dict | None]:
 
     Empty and None where the run is not evaluated.
     """
-    if not places.run_done(run.profile, run.digest):
-        return {}, None
-    record = runs.read_json(run.folder / "run.json", runs.DELETE_FOLDER)
-    if record["status"] != Status.OK:
-        return record, None
-    return record, versions.shown(runs.read_json(run.folder / "score.json", runs.DELETE_FOLDER), run.profile)
+    stored = [paths.result_files(f"{run.profile}/runs/{run.digest}/{name}.json") for name in ("run", "score")]
+    record, scored = (runs.read_json(found[0], runs.DELETE_FOLDER) if found else None for found in stored)
+    if record is None or scored is None or record["status"] != Status.OK:
+        return record or {}, None
+    return record, versions.shown(scored, run.profile)
 
 
 def _results(run: Run, scored: dict | None) -> list | None:

@@ -39,6 +39,7 @@ class Folder(Strict):
 
     role: str
     original: str
+    hub: str | None = None  # the original's name on the hub, for exports that are loaded elsewhere
     licence: str
     spdx: str
     source: str
