@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from tokenizers import pre_tokenizers
 
 from speechllm_bench.errors import UserError
@@ -48,3 +50,9 @@ def test_a_tokenizer_that_loses_spaces_ends_in_a_sentence(tiny_backbones, tmp_pa
     ) as told:
         load_tokenizer(str(tmp_path / "llm"))
     assert "\n" not in str(told.value)
+
+
+def test_no_version_that_loses_spaces_may_be_installed():
+    told = tomllib.loads((paths.PROJECT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    (asked,) = (Requirement(one).specifier for one in told if one.startswith("transformers"))
+    assert "5.22.0" in asked and "5.21.9" not in asked

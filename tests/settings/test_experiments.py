@@ -275,6 +275,15 @@ def test_a_variant_scales_the_adapters_width_and_takes_a_share_of_the_turns(suit
     assert base.adapter.at_width(0.01).width == 8
 
 
+def test_a_width_that_the_heads_do_not_divide_is_refused_where_it_is_scaled(suite):
+    study, profile = studies.load("adapter_size", "smoke")
+    many = profile.adapters["transformer"].model_copy(update={"width": 48, "heads": 12})
+    profile = profile.model_copy(update={"adapters": profile.adapters | {"transformer": many}})
+    scaled = study.variant("transformer").model_copy(update={"width_factor": 0.84})
+    with pytest.raises(UserError, match=r"at width_factor 0.84 .* 12 heads do not divide 40"):
+        experiments.resolve(profile, scaled, 0)
+
+
 def test_several_variants_have_a_name_together(suite):
     changed(suite / "experiments" / "adapter_size.yaml", lambda s: s.update(telling=["mlp", "cnn"]))
     study, _ = studies.load("adapter_size", "smoke")

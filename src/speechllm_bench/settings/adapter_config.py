@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from speechllm_bench.settings.strict import Strict
 
@@ -23,7 +23,8 @@ class _AdapterConfig(Strict):
         """Return the same kind with its width and its feed-forward size multiplied by `factor`.
 
         Both are rounded to multiples of 8, at least 8, so that 1, 2, 4 or 8 heads divide them.
-        Raises ValueError for a kind without a width, unless the factor is 1.
+        Raises ValueError for a kind without a width, unless the factor is 1, and for a width that its heads
+        do not divide.
         """
         if factor == 1:
             return self
@@ -34,7 +35,11 @@ class _AdapterConfig(Strict):
         scaled: dict[str, Any] = {
             name: max(8, 8 * round(getattr(self, name) * factor / 8)) for name in widths
         }
-        return self.model_copy(update=scaled)
+        try:
+            return type(self).model_validate(self.model_dump() | scaled)
+        except ValidationError as error:
+            told = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"at width_factor {factor:g} {told}") from None
 
 
 class CNNConfig(_AdapterConfig):

@@ -15,7 +15,7 @@ import yaml
 
 from speechllm_bench.data.audio import read_audio, to_int16
 from speechllm_bench.data.corpora import store
-from speechllm_bench.data.corpora.corpus_card import data_card, repeated_fills
+from speechllm_bench.data.corpora.corpus_card import data_card, repeated_fills, shared_speakers
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.synthesis import speak_all
 from speechllm_bench.errors import UserError
@@ -149,6 +149,17 @@ def test_the_card_counts_the_test_values_that_training_has_too():
         "has too. "
     )
     assert repeated_fills({"A-test": splits["A-test"]}, {"name"}) == ""  # nothing to compare with
+
+
+def test_the_card_of_recordings_counts_the_speakers_that_two_splits_share(built):
+    def turns(*speakers):
+        return [SimpleNamespace(speaker=speaker) for speaker in speakers]
+
+    splits = {"train": turns("a", "b"), "A-test": turns("c", "d", "c"), "B-test": turns("d", "c")}
+    said = shared_speakers(splits)
+    assert said == "A-test and B-test have 2 speakers in common."
+    assert said in data_card(Corpus.load(built).info | {"versions": {}}, said)
+    assert shared_speakers({"train": turns("a"), "A-test": turns("c")}) == "No speaker is in two splits."
 
 
 def test_the_card_of_other_languages_is_not_that_of_the_call_centre(built):

@@ -68,6 +68,13 @@ def test_a_driver_without_a_gpu_is_none(tmp_path, monkeypatch, text):
     assert machine.gpus() == []
 
 
+def test_the_smallest_gpu_counts_whatever_is_visible(two_gpus, monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert machine.gpus() == [] and 70 < machine.smallest_gpu() < 80
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    assert machine.smallest_gpu() == 0.0
+
+
 def test_jobs_share_gpus_by_memory_and_a_large_one_has_its_own(tmp_path):
     place = Local(8, [Gpu("0", 70.0), Gpu("GPU-b", 70.0)])
     jobs = [place.start(task(tmp_path, gib)) for gib in (30, 30, 30, 30)]

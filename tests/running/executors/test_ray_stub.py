@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
 import types
@@ -36,17 +37,24 @@ class Reference(threading.Thread):
 def stub(monkeypatch):
     """The stub, with what it was asked in `asked`."""
     made = types.ModuleType("ray")
-    made.asked, made.on = [], []
+    made.asked, made.polled, made.on = [], [], []
     made.exceptions = types.SimpleNamespace(RayError=RayError, TaskCancelledError=TaskCancelledError)
     made.ObjectRef = Reference
     made.is_initialized = lambda: bool(made.on)
     made.init = lambda **told: made.on.append(told)
     made.shutdown = made.on.clear
     made.cluster_resources = lambda: {"GPU": 2.0}
+    made.gpus = {"10.0.0.1": 0, "10.0.0.2": 2}  # of each node
+    made.nodes = lambda: [
+        {"NodeManagerAddress": ip, "Resources": {"CPU": 4.0} | ({"GPU": n} if n else {})}
+        for ip, n in made.gpus.items()
+    ]
     made.wait = lambda some, timeout: ([r for r in some if not r.is_alive()], [])
     made.cancel = lambda reference, force=False: made.asked.append({"cancelled": force})
 
     def get(reference):
+        if isinstance(reference, list):
+            return [one.join() or get(one) for one in reference]
         if isinstance(reference.found, Exception):
             raise reference.found
         return reference.found
@@ -55,8 +63,8 @@ def stub(monkeypatch):
         def wrap(function):
             class Remote:
                 def options(self, **needs):
-                    made.asked.append(kept | needs)
-                    return types.SimpleNamespace(remote=lambda command: Reference(lambda: function(command)))
+                    (made.polled if "resources" in needs else made.asked).append(kept | needs)
+                    return types.SimpleNamespace(remote=lambda *told: Reference(lambda: function(*told)))
 
             return Remote()
 
@@ -111,3 +119,17 @@ def test_a_gpu_is_shared_in_twentieths_by_memory(suite, stub, tmp_path):
     for gib in (1.0, 38.0, 500.0):
         place.start(Task("t", [sys.executable, "-c", "pass"], tmp_path / "log", 1, gib, 1))
     assert [t["num_gpus"] for t in stub.asked] == [0.05, 0.5, 1.0]
+
+
+def test_nodes_with_gpus_are_asked_how_large_their_gpus_are(suite, stub, monkeypatch):
+    """The machine that starts the runs may have no GPU, or other ones."""
+    on_ray = importlib.import_module("speechllm_bench.running.executors.on_ray")
+    told = iter([140.0, 22.0])
+    stub.gpus |= {"10.0.0.3": 1}
+    monkeypatch.setattr(on_ray, "smallest_gpu", lambda: next(told))
+    assert executors.executor("ray").smallest == 22.0
+    assert [(one["num_cpus"], one["resources"]) for one in stub.polled] == [
+        (0, {"node:10.0.0.2": 0.001}), (0, {"node:10.0.0.3": 0.001})
+    ]  # fmt: skip
+    told = iter([140.0, 0.0])  # one node has no nvidia-smi: each run has a whole GPU
+    assert executors.executor("ray").smallest == 0.0

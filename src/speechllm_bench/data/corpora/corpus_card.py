@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
 
 from speechllm_bench.settings.evaluation_config import LANGUAGES
 from speechllm_bench.storage.schema import Utterance
@@ -157,7 +158,20 @@ the files that the recipe names. Its own licence and conditions hold; do not han
 {recipe}
 
 {counts}
+
+{repeated}
 """
+
+
+def shared_speakers(utterances: Mapping[str, Sequence[Utterance]]) -> str:
+    """Return a sentence on the speakers that two splits have in common. utterances: by split."""
+    heard = {split: {turn.speaker for turn in turns} for split, turns in utterances.items()}
+    said = [
+        f"{one} and {other} have {n} {'speaker' if n == 1 else 'speakers'} in common."
+        for one, other in combinations(heard, 2)
+        if (n := len(heard[one] & heard[other]))
+    ]
+    return " ".join(said) or "No speaker is in two splits."
 
 
 def repeated_fills(utterances: Mapping[str, Sequence[Utterance]], open_class: Collection[str]) -> str:
@@ -185,7 +199,7 @@ def repeated_fills(utterances: Mapping[str, Sequence[Utterance]], open_class: Co
 def data_card(info: dict, repeated: str = "") -> str:
     """Return the card of the corpus in `info` (corpus.json): Markdown with the YAML header of the hub.
 
-    repeated: `repeated_fills` of its utterances.
+    repeated: what its splits have in common, by `repeated_fills` or `shared_speakers`.
     """
     data_files, counts = [], ["| split | utterances | speakers | hours |", "|---|---:|---:|---:|"]
     for split, of in info["splits"].items():

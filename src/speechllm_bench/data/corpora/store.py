@@ -28,7 +28,7 @@ from tqdm import tqdm
 from speechllm_bench.data import neural_voices
 from speechllm_bench.data.audio import SAMPLE_RATE, decode_flac, encode_flac, to_int16
 from speechllm_bench.data.corpora.call_centre import slot_types
-from speechllm_bench.data.corpora.corpus_card import data_card, repeated_fills
+from speechllm_bench.data.corpora.corpus_card import data_card, repeated_fills, shared_speakers
 from speechllm_bench.data.espeak import espeak_version
 from speechllm_bench.data.synthesis import SYNTHESIS_VERSION, speak_all
 from speechllm_bench.errors import UserError
@@ -114,9 +114,9 @@ def build_corpus(
 
 
 def _repeated(recipe: dict, utterances: dict[str, list[Utterance]]) -> str:
-    """Return the sentences of `repeated_fills` for the call centre, which has open-class slots; else ""."""
+    """Return `repeated_fills` for the call centre, which has open-class slots; else `shared_speakers`."""
     if not str(recipe.get("corpus", "")).startswith("call_centre"):
-        return ""
+        return shared_speakers(utterances)
     return repeated_fills(utterances, {name for name, slot in slot_types().items() if slot.open_class})
 
 

@@ -22,17 +22,27 @@ class Gpu:
 
 def gpus() -> list[Gpu]:
     """Return the GPUs that CUDA_VISIBLE_DEVICES makes visible, in its order; empty without a driver."""
-    try:
-        told = subprocess.run(QUERY, capture_output=True, text=True, check=True, timeout=30).stdout
-        lines = [[part.strip() for part in line.split(",")] for line in told.splitlines() if line.strip()]
-        found = [(index, uuid, USABLE * float(mib) / 1024) for index, uuid, mib in lines]
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return []
+    found = _present()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return [Gpu(index, gib) for index, _, gib in found]
     names = [name.strip() for name in visible.split(",") if name.strip()]
     return [Gpu(name, gib) for name in names for index, uuid, gib in found if _is(name, index, uuid)]
+
+
+def smallest_gpu() -> float:
+    """Return the usable GiB of this machine's smallest GPU, visible or not; 0 without a GPU."""
+    return min((gib for _, _, gib in _present()), default=0.0)
+
+
+def _present() -> list[tuple[str, str, float]]:
+    """Return index, uuid and usable GiB of every GPU of this machine; empty without a driver."""
+    try:
+        told = subprocess.run(QUERY, capture_output=True, text=True, check=True, timeout=30).stdout
+        lines = [[part.strip() for part in line.split(",")] for line in told.splitlines() if line.strip()]
+        return [(index, uuid, USABLE * float(mib) / 1024) for index, uuid, mib in lines]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return []
 
 
 def _is(name: str, index: str, uuid: str) -> bool:

@@ -16,15 +16,17 @@ import ray
 
 from speechllm_bench.running.executors import Task
 from speechllm_bench.running.executors.command import Command
-from speechllm_bench.running.executors.machine import gpus
+from speechllm_bench.running.executors.machine import smallest_gpu
 
-KILLED, STOPPED = -9, 130
-SHARES = 20  # a job gets a multiple of 1/20 of a GPU
+KILLED, STOPPED, SHARES = -9, 130, 20  # a job gets a multiple of 1/20 of a GPU
 MOST = 1000  # default maximum of jobs in the cluster, including waiting ones
 
 
-def execute(command: Command) -> int:
-    return command()
+def smallest() -> float:
+    """Ask every node with GPUs; return the GiB of the smallest GPU, 0 if one of them does not tell it."""
+    there = [node["NodeManagerAddress"] for node in ray.nodes() if node["Resources"].get("GPU")]
+    ask = ray.remote(num_cpus=0)(smallest_gpu)
+    return min(ray.get([ask.options(resources={f"node:{ip}": 0.001}).remote() for ip in there]), default=0.0)
 
 
 @dataclass
@@ -60,8 +62,8 @@ class Ray:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         self.at_once = jobs or MOST
         self.with_gpus = ray.cluster_resources().get("GPU", 0) > 0
-        self.smallest = min((gpu.gib for gpu in gpus()), default=0.0)  # GiB; nodes are assumed alike
-        self.task = ray.remote(max_calls=1, max_retries=2)(execute)
+        self.smallest = smallest()
+        self.task = ray.remote(max_calls=1, max_retries=2)(lambda command: command())
 
     def room(self, gpu_gib: float) -> bool:
         return True  # the cluster has a queue

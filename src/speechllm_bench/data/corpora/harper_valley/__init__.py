@@ -9,8 +9,9 @@ Callers' turns are the utterances. Earlier turns of both speakers are their cont
 and the splits are ours. A call's record lists the values that the caller should say. A slot is filled if a
 turn contains its value in words (`spoken.py`). A turn with only part of a value, or with other words for it,
 is left out, and so is an unintelligible one. Splits are by caller (protocol, rule 1): only A-test and B-test
-share callers. Names and similar values repeat across splits. The task in `HELD_OUT` occurs only in B-test.
-The corpus has no labels of entities or sentiment.
+share callers, as in the call centre, so that they differ in task alone. Names and similar values repeat
+across splits. The task in `HELD_OUT` occurs only in B-test. The corpus has no labels of entities
+or sentiment.
 """
 
 from __future__ import annotations
