@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -82,6 +84,26 @@ def test_company_in_a_batch_does_not_change_frames(name):
     for samples, together in zip(audio, frames_of(name, audio), strict=True):
         np.testing.assert_allclose(together, frames_of(name, [samples])[0], atol=2e-3)
     assert np.abs(frames_of(name, [audio[0]])[0] - frames_of(name, [audio[5]])[0][:14]).max() > 0.1
+
+
+def test_the_tower_is_read_alone_and_is_the_whole_models(name, tmp_path, monkeypatch):
+    whole = audio_llm.load_audio_llm(name).model.audio_tower
+    monkeypatch.setattr(audio_llm, "load_audio_llm", lambda *_: pytest.fail("the whole model is loaded"))
+    tower = audio_llm.load_tower(name)
+    assert tower.state_dict().keys() == whole.state_dict().keys()
+    assert all(torch.equal(tower.state_dict()[key], kept) for key, kept in whole.state_dict().items())
+    assert {p.dtype for p in tower.parameters()} == {torch.float32} and not tower.training
+    assert not any(p.requires_grad for p in tower.parameters())
+    assert tower.config._attn_implementation == whole.config._attn_implementation
+    folder = shutil.copytree(name, tmp_path / "audio_llm")
+    weights = folder / "model.safetensors"
+    key = b"audio_tower.layers.0.self_attn.q_proj.weight"
+    assert key in weights.read_bytes()
+    weights.write_bytes(weights.read_bytes().replace(key, key.replace(b"q_proj", b"q_prok"), 1))
+    with pytest.raises(
+        UserError, match=r"not those of its config\.json, such as layers\.0\.self_attn\.q_pro"
+    ):
+        audio_llm.load_tower(str(folder))
 
 
 def test_more_than_30_s_is_refused(name):

@@ -64,7 +64,7 @@ def test_digests_are_stable_and_short(config):
     [  # changes: digest of the run, of the stage, of the frames
         ("seed", 1, (True, True, False)),
         ("prompt", "english", (True, True, False)),
-        ("precision", "bf16", (True, True, False)),
+        ("precision", "bf16", (True, True, True)),
         ("adapter.width", 17, (True, True, False)),
         (
             "lora",

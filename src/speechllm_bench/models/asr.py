@@ -28,6 +28,8 @@ MAX_NEW_TOKENS = (
     96  # for the embedded Whisper; OpenAI's models may fill half of the decoder's positions, as in its code
 )
 
+BATCH_SECONDS = {"cpu": 120.0, "cuda": 960.0}  # padded audio in a batch, about
+
 LEAST = 10 * SAMPLE_RATE
 """Least number of samples for OpenAI's Whisper models. Shorter audio is padded with silence.
 
@@ -67,14 +69,14 @@ def transcribe(
     audio: Sequence[np.ndarray],
     padding: str,
     max_new_tokens: int | None = None,
-    seconds: float = 120.0,
+    seconds: float | None = None,
 ) -> list[str]:
     """Return greedy transcripts of 16 kHz audio, in the order of `audio`.
 
     OpenAI's models at 30 s use Whisper's own `generate`, which requires 30 s. All others use the general
     `generate`, with the same prompt and suppressed tokens. OpenAI's models get silence up to `LEAST` samples.
     max_new_tokens: None is the model's usual limit (see `MAX_NEW_TOKENS`).
-    seconds: padded audio in a batch, about.
+    seconds: padded audio in a batch, about (None: `BATCH_SECONDS`).
     """
     said: dict[int, str] = {}
     settings = model.generation_config
@@ -82,9 +84,10 @@ def transcribe(
     limit = max_new_tokens or (model.config.max_target_positions // 2 if own else MAX_NEW_TOKENS)
     if own:
         audio = [np.pad(a, (0, max(0, LEAST - len(a)))) for a in audio]
+    place, n_mels = model.device, model.config.num_mel_bins
+    seconds = seconds or BATCH_SECONDS[place.type]
     for batch in same_length_batches([len(a) for a in audio], padding, seconds):
-        mel = torch.stack([log_mel(audio[i], padding, model.config.num_mel_bins) for i in batch])
-        mel = mel.to(model.device)  # (B, n_mels, M)
+        mel = torch.stack([log_mel(audio[i], padding, n_mels, place) for i in batch])  # (B, n_mels, M)
         if own and padding == "30s":
             told = {"language": ENGLISH, "task": "transcribe"} if _many_languages(settings) else {}
             heard = mel.new_ones(mel.shape[0], mel.shape[2], dtype=torch.long)

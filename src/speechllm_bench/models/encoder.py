@@ -29,6 +29,7 @@ SAMPLE_RATE = 16_000
 SAMPLES_PER_FRAME = 320  # hop of 160 samples, then a convolution of stride 2: 50 frames per second
 BLOCK = 32 * SAMPLES_PER_FRAME  # 0.64 s: few distinct lengths for batching, and little added silence
 MAX_SAMPLES = 30 * SAMPLE_RATE
+BATCH_SECONDS = {"cpu": 60.0, "cuda": 480.0}  # padded audio in a batch, about; a GPU is idle at less
 LEAST_SAMPLES = {"trimmed": 0, "10s": 10 * SAMPLE_RATE, "30s": MAX_SAMPLES}
 
 
@@ -53,10 +54,10 @@ def padded_samples(n_samples: int, padding: str) -> int:
     return min(MAX_SAMPLES, max(LEAST_SAMPLES[padding], whole_blocks))
 
 
-def log_mel(audio: np.ndarray, padding: str, n_mels: int = 80) -> Tensor:
-    """Compute log-mel features (n_mels, M) of float audio (S,) with Whisper's own front end."""
+def log_mel(audio: np.ndarray, padding: str, n_mels: int = 80, device: str | torch.device = "cpu") -> Tensor:
+    """Compute log-mel features (n_mels, M) of float audio (S,) with Whisper's own front end, on `device`."""
     silence = padded_samples(len(audio), padding) - len(audio)
-    return log_mel_spectrogram(torch.from_numpy(np.pad(audio, (0, silence))), n_mels=n_mels)
+    return log_mel_spectrogram(torch.from_numpy(np.pad(audio, (0, silence))), n_mels=n_mels, device=device)
 
 
 def encoder_states(encoder: WhisperEncoder, mel: Tensor) -> Tensor:
@@ -91,16 +92,18 @@ def encode(
     audio: Sequence[np.ndarray],
     padding: str,
     bf16: bool = False,
-    seconds: float = 60.0,
+    seconds: float | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (index, fp16 encoder frames (T, D) cut to the audio's real length), in batch order.
 
-    bf16: encode under bf16 autocast. seconds: padded audio in a batch, about.
+    bf16: encode under bf16 autocast. seconds: padded audio in a batch, about (None: `BATCH_SECONDS`).
     Raises UserError for audio of more than 30 s.
     """
+    place, n_mels = encoder.device, encoder.config.num_mel_bins
+    seconds = seconds or BATCH_SECONDS[place.type]
     for batch in same_length_batches([len(a) for a in audio], padding, seconds):
-        mel = torch.stack([log_mel(audio[i], padding, encoder.config.num_mel_bins) for i in batch])
-        with torch.autocast(encoder.device.type, torch.bfloat16, enabled=bf16):
-            states = encoder_states(encoder, mel.to(encoder.device, encoder.dtype))
+        mel = torch.stack([log_mel(audio[i], padding, n_mels, place) for i in batch])
+        with torch.autocast(place.type, torch.bfloat16, enabled=bf16):
+            states = encoder_states(encoder, mel.to(encoder.dtype))
         for row, index in enumerate(batch):
             yield index, states[row, : real_frames(len(audio[index]))].to("cpu", torch.float16).numpy()

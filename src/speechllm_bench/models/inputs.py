@@ -35,8 +35,15 @@ class Batch:
     n_frames: Tensor | None  # (B,) int64
 
     def to(self, device: torch.device) -> Batch:
-        moved = {k: v.to(device) if v is not None else None for k, v in vars(self).items()}
-        return Batch(**moved)
+        """Copy to a device. The copy of a pinned batch does not wait for the device."""
+        return self._each(lambda kept: kept.to(device, non_blocking=kept.is_pinned()))
+
+    def pin_memory(self) -> Batch:
+        """Copy to page-locked memory, from which a GPU can copy by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(**{k: change(v) if v is not None else None for k, v in vars(self).items()})
 
 
 @cache

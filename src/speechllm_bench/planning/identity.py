@@ -203,7 +203,13 @@ def _frames_digest(corpus: str, config: RunConfig) -> str:
         return runs.digest("frames", corpus, tower_hash(config.audio_llm), *version)
     encoder = config.encoder
     mixed = ("mixed",) if config.precision == "mixed" else ()
-    return runs.digest("frames", corpus, backbone_hash(encoder.path), encoder.padding, *version, *mixed)
+    own = (*version, *mixed, *_in_bf16(config))
+    return runs.digest("frames", corpus, backbone_hash(encoder.path), encoder.padding, *own)
+
+
+def _in_bf16(config: RunConfig) -> tuple[str, ...]:
+    """Return the part of a digest for an encoder that computes in bf16 on every device."""
+    return ("encoder in bf16",) if config.precision in ("bf16", "nf4") else ()
 
 
 def _own(tasks: set[TaskName]) -> tuple:
@@ -236,4 +242,5 @@ def _surroundings(config: RunConfig, heard: bool) -> tuple:
         backbone_hash(config.llm),
         corpora.recipe(config.corpus.name),
         runs.NUMERICS_VERSION,
+        *(_in_bf16(config) if heard and config.hears else ()),
     )

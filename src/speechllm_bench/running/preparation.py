@@ -229,7 +229,7 @@ def _encode(config: RunConfig, corpus: Corpus, folder: Path, splits: Sequence[st
     from speechllm_bench.models.bf16 import computes_in_bf16
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    in_bf16 = config.precision == "mixed" and not config.audio_llm and computes_in_bf16("mixed", device)
+    in_bf16 = not config.audio_llm and computes_in_bf16(config.precision, device)
     if config.audio_llm:
         model, padding = audio_llm.load_tower(config.audio_llm, device), "masked"
         hears, encode = identity.tower_hash(config.audio_llm), audio_llm.encode

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,23 @@ from transformers import PreTrainedTokenizerBase
 
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators.labels import train_labels as annotated
-from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.evaluation import score
 from speechllm_bench.models.adapters import build_adapter, mean_norm
 from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
 from speechllm_bench.models.bf16 import computes_in_bf16
 from speechllm_bench.models.decoding import decode
-from speechllm_bench.models.inputs import collate, n_targets, prompt_tokens
+from speechllm_bench.models.inputs import Batch, collate, n_targets, prompt_tokens
 from speechllm_bench.models.llm import device, load_llm, load_tokenizer, with_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.settings.config import RunConfig, StageConfig, TaskName, Text
-from speechllm_bench.storage.schema import Example, SlotType, Utterance
+from speechllm_bench.settings.config import RunConfig, StageConfig, TaskName
+from speechllm_bench.storage.schema import Example, Utterance
 from speechllm_bench.tasks import TASKS, USUAL
-from speechllm_bench.tasks.trace import Trace
 from speechllm_bench.training import distillation, schedule
 from speechllm_bench.training.accumulation import Parts
+from speechllm_bench.training.ahead import Ahead
 from speechllm_bench.training.augmentation import shifted
 from speechllm_bench.training.ctc_stage import WarmStart, padding
+from speechllm_bench.training.data import Data, present
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.training.regulariser import Regulariser
 from speechllm_bench.training.seen import Seen
@@ -38,50 +39,6 @@ from speechllm_bench.training.tracking import Follower
 
 Asked = tuple[schedule.Pair, dict[TaskName, float]]
 """A turn in an epoch, and the shares of tasks; one of the tasks is drawn for the turn."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """The training and validation data of a stage."""
-
-    train: list[Utterance]
-    validation: list[Utterance]
-    slot_types: dict[str, SlotType]
-    frames: FrameStore | None  # None: the model reads text
-    recognised: Mapping[str, str] = field(default_factory=dict)  # utterance id -> ASR transcript
-    instructions: FrameStore | None = None  # frames of spoken instructions, where a task has them
-    traces: Mapping[str, tuple[Example, Trace]] = field(default_factory=dict)  # utterance id -> stored trace
-
-    def heard(
-        self, utterances: Sequence[Utterance], text: Text, examples: Sequence[Example]
-    ) -> dict[str, Any]:
-        """Return the input of `collate` and `decode` for these turns: frames or transcripts, as keywords.
-
-        text: gold or ASR transcripts, for a model that reads. examples: one per turn; where an example has a
-        spoken instruction, its frames follow those of the turn.
-        """
-        if self.frames is not None:
-            pairs = zip(utterances, examples, strict=True)
-            return {"frames": [self._frames(u.id, e.instruction) for u, e in pairs]}
-        if text == "asr":
-            return {"transcripts": [self.recognised[u.id] for u in utterances]}
-        return {"transcripts": [u.transcript for u in utterances]}
-
-    def _frames(self, utterance_id: str, instruction: str) -> np.ndarray:
-        """Return (T, D): the frames of the turn, then those of the instruction if there is one."""
-        frames = present(self.frames)[utterance_id]
-        return np.concatenate([frames, present(self.instructions)[instruction]]) if instruction else frames
-
-    def n_frames(self, utterance: Utterance, example: Example) -> int:
-        """Return the number of frames that `heard` gives for this example."""
-        spoken = present(self.instructions).n_frames(example.instruction) if example.instruction else 0
-        return present(self.frames).n_frames(utterance.id) + spoken
-
-
-def present(store: FrameStore | None) -> FrameStore:
-    """Return `store`, which must not be None: the model hears speech or a spoken instruction."""
-    assert store is not None, "only speech that is heard has frames"
-    return store
 
 
 def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, PreTrainedTokenizerBase]:
@@ -140,23 +97,34 @@ def train_stage(
             None if gold else labels, config.prompt,
         )  # fmt: skip
 
+    def heard(places: Sequence[int]) -> dict[str, Any]:
+        found = data.heard([turns[i] for i in places], stage.text, [examples[i] for i in places])
+        if limit := stage.frame_shift:  # drawn by example, so equal for a batch and its parts
+            pairs = zip(found["frames"], places, strict=True)
+            found["frames"] = [shifted(frames, limit, [config.seed, index, i]) for frames, i in pairs]
+        return found
+
+    def collated(places: Sequence[int]) -> list[Batch]:
+        """Return the batch of these examples and, for distillation, that of the teacher, who reads."""
+        given = [heard(places)]
+        if stage.distillation:
+            given.append({"transcripts": [turns[i].transcript for i in places]})
+        chosen, lengths = [examples[i] for i in places], model.speech_tokens
+        return [collate(tokenizer, chosen, **g, speech_tokens=lengths, with_answer=True) for g in given]
+
     def loss(places: Sequence[int]) -> dict[str, torch.Tensor]:
         model.train()
-        chosen, heard_of = [examples[i] for i in places], [turns[i] for i in places]
-        heard = data.heard(heard_of, stage.text, chosen)
-        if limit := stage.frame_shift:  # drawn by example, so equal for a batch and its parts
-            pairs = zip(heard["frames"], places, strict=True)
-            heard["frames"] = [shifted(frames, limit, [config.seed, index, i]) for frames, i in pairs]
+        heard_of = [turns[i] for i in places]
         if warm_start:
-            positions[places[0]] = padding(heard["frames"])
-            return warm_start.loss(heard_of, heard["frames"])
-        batch = collate(tokenizer, chosen, **heard, speech_tokens=model.speech_tokens, with_answer=True)
+            frames = heard(places)["frames"]
+            positions[places[0]] = padding(frames)
+            return warm_start.loss(heard_of, frames)
+        batch, *read = ahead(places)
         positions[places[0]] = (~batch.attended).sum().item(), batch.attended.numel()
         if regulariser:
             return regulariser.loss(model, batch.to(place), heard_of)
         if stage.distillation:
-            read = collate(tokenizer, chosen, transcripts=[u.transcript for u in heard_of], with_answer=True)
-            return distillation.loss(model, batch.to(place), read.to(place), stage.distillation.weight)
+            return distillation.loss(model, batch.to(place), read[0].to(place), stage.distillation.weight)
         return {"loss": model.loss(batch.to(place))}
 
     regulariser = Regulariser(stage.classifier, train, config.seed, place) if stage.classifier else None
@@ -178,6 +146,7 @@ def train_stage(
     rate = (stage.adapter_lr or stage.lr) / stage.lr  # factor of the learning rate for all but LoRA
     whole = bool(regulariser or warm_start)  # no means over target tokens: batches are not cut
     parts = Parts(lambda i: n_targets(tokenizer, examples[i]), None if whole else stage.micro_batch)
+    ahead = Ahead(collated, batches, parts, place.type)
 
     def lighten() -> bool:
         """Reduce the GPU memory of a step; return False where nothing more can be saved."""
@@ -189,21 +158,22 @@ def train_stage(
         validate = warm_start.validation(data.validation, present(data.frames))
     else:
         validate = _validation(config, stage, model, tokenizer, data)
-    fitted = fit(
-        stage,
-        parameters,
-        batches,
-        loss,
-        validate,
-        checkpoint,
-        config.seed,
-        shares={name: rate for name in parameters if "lora_" not in name},
-        parts=parts,
-        autocast=model.bf16,
-        lighten=lighten,
-        progress=progress,
-        follow=follow,
-    )
+    with closing(ahead):
+        fitted = fit(
+            stage,
+            parameters,
+            batches,
+            loss,
+            validate,
+            checkpoint,
+            config.seed,
+            shares={name: rate for name in parameters if "lora_" not in name},
+            parts=parts,
+            autocast=model.bf16,
+            lighten=lighten,
+            progress=progress,
+            follow=follow,
+        )
     amounts = _amounts(config, stage, turns, examples, tokenizer, data)
     thinking = [TASKS[e.task].thinks and t.id in data.traces for t, e in zip(turns, examples, strict=True)]
     stored = sum(thinking) if stage.traces else 0
