@@ -30,7 +30,7 @@ from speechllm_bench.models.encoder import (
     same_length_batches,
 )
 from speechllm_bench.models.llm import plain_decoding
-from speechllm_bench.models.pretrained import load_pretrained, loaded
+from speechllm_bench.models.pretrained import load_pretrained, loaded, not_finite
 from speechllm_bench.settings.config import Precision
 
 FRAMES_A_SECOND = 25
@@ -93,6 +93,8 @@ def _tower(name: str, path: str, **settings: bool) -> Qwen2AudioEncoder:
             f"the tensors of its audio tower are not those of its config.json, such as {wrong[0]}"
         )
     tower.load_state_dict(weights, assign=True)
+    if wrong_numbers := not_finite(tower):
+        raise ValueError(wrong_numbers)
     return tower
 
 

@@ -67,7 +67,7 @@ def load_pretrained(
             f"the weights of {name} are not those of its config.json (tensors: {'; '.join(told)}): "
             f"{backbones.remedy(name)}"
         )
-    if wrong := _not_finite(model) or _odd_token(model):
+    if wrong := not_finite(model) or _odd_token(model):
         raise UserError(f"{name} is damaged ({wrong}): {backbones.remedy(name)}")
     return model
 
@@ -91,7 +91,7 @@ def loaded(load: Callable, name: str, **settings):
         raise UserError(f"{name} cannot be loaded ({told}): {backbones.remedy(name)}") from None
 
 
-def _not_finite(model: PreTrainedModel) -> str | None:
+def not_finite(model: PreTrainedModel) -> str | None:
     """Return a phrase on the first tensor that holds NaN or infinity; None if all are finite."""
     for name, weight in model.named_parameters():
         if weight.is_floating_point() and not weight.isfinite().all():
