@@ -19,7 +19,8 @@ from speechllm_bench import cli
 from speechllm_bench.commands import arguments
 from speechllm_bench.data import corpora
 from speechllm_bench.data.audio import decode_flac, encode_flac, read_audio
-from speechllm_bench.data.corpora import exclusions, librispeech_slue
+from speechllm_bench.data.corpora import common_voice, exclusions, librispeech_slue
+from speechllm_bench.data.corpora.published import table_rows
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.planning import identity, studies
 from speechllm_bench.running import jobs, preparation
@@ -175,6 +176,26 @@ def test_a_table_with_an_unbalanced_quote_is_named(published, source, old, new):
     with pytest.raises(UserError, match=f"slue-{source}_test.tsv"):
         librispeech_slue.utterances("A-test")
     librispeech_slue._rows.cache_clear()
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ","])
+def test_two_unbalanced_quotes_swallow_no_row_between_them(tmp_path, delimiter):
+    """They would make one row of three lines, with as many fields as any other."""
+    lines = ["id,text,end", "1,one,a", '2,"two,b', "3,three,c", '4,four",d', "5,five,e"]
+    (tmp_path / "table").write_text("\n".join(lines).replace(",", delimiter) + "\n")
+    rows = table_rows(tmp_path / "table", ("id", "text"), "ours", delimiter=delimiter)
+    with pytest.raises(UserError, match="table, line 5: a field runs over several lines"):
+        list(rows)
+
+
+def test_a_clip_of_common_voice_has_one_row(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEECHLLM_BENCH_DATA", str(tmp_path))
+    row = "ann\tclip_1.mp3\tuno\t2\t0\n"
+    (tmp_path / "common_voice" / "es").mkdir(parents=True)
+    table = tmp_path / "common_voice" / "es" / "test.tsv"
+    table.write_text("client_id\tpath\tsentence\tup_votes\tdown_votes\n" + row + row.replace("uno", "dos"))
+    with pytest.raises(UserError, match="test.tsv, line 3: clip clip_1 has a row already"):
+        common_voice._rows(table)
 
 
 @pytest.fixture

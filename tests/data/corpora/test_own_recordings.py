@@ -121,3 +121,9 @@ def test_one_missing_recording_is_named_and_can_be_left_out(folder: Path):
     with pytest.raises(UserError, match=r"wavs/7.wav does not exist") as told:
         own_recordings.recording(turn)
     assert not isinstance(told.value, MissingInput)
+
+
+def test_a_split_without_recordings_is_refused(folder: Path):
+    (folder / "A-test.jsonl").write_text("")
+    with pytest.raises(UserError, match="^A-test.jsonl has no line"):
+        own_recordings.utterances("A-test")

@@ -87,7 +87,10 @@ def _rows(file: Path) -> dict[str, dict[str, str]]:
         votes = (row["up_votes"], row["down_votes"])
         if None in row or not all(vote and vote.isdecimal() for vote in votes):
             raise UserError(f"{where}: a row has other fields than the header")
-        rows[Path(row["path"]).stem] = row
+        name = Path(row["path"]).stem
+        if name in rows:
+            raise UserError(f"{where}: clip {name} has a row already; fetch the table again")
+        rows[name] = row
     return rows
 
 

@@ -99,6 +99,8 @@ def _lines(file: Path) -> list[Line]:
         raise UserError(f"{file.name} is not UTF-8 text; save it as UTF-8") from None
     except IsADirectoryError:
         raise UserError(f"{file.name} is a folder; it must be a file with one JSON object per line") from None
+    if not found:
+        raise UserError(f"{file.name} has no line; it must have one JSON object per line")
     first: dict[str, int] = {}
     for i, line in enumerate(found, 1):
         if (before := first.setdefault(line.audio, i)) != i:
