@@ -52,6 +52,8 @@ FOUND_SMALL = {
     "adapter_reading": (
         "**Adapters.** Before an LLM that has learned slots from text and is then frozen, the MLP reaches "
         "{mlp} and the CNN {cnn}.",
+        "The Transformer reaches {transformer}; in the paper it is the best adapter.",
+        "CNN-XL, larger than the CNN, reaches {cnn_xl}.",
     ),
     "fresh_test": (
         "**Fresh turns.** On test set C, which no choice has seen, the text LLM has {gold_c}, the cascade "

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import soundfile
 
-from speechllm_bench.data import audio, corpora, synthesis
-from speechllm_bench.data.corpora import shipped
+from speechllm_bench.data import audio
+from speechllm_bench.data.corpora.single_turns import SingleTurns
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning.studies import Run
 from speechllm_bench.storage import paths
@@ -20,18 +20,12 @@ def heard(run: Run, turn: Prediction, speaks: Callable[[], None] = lambda: None)
 
     speaks: called before the synthesis. Raises UserError for a turn that is not in the corpus.
     """
-    folder = paths.results(run.profile) / "turns"
     corpus, split = run.config.corpus, run.config.evaluation.split
-    found = next((u for u in corpora.utterances(corpus).get(split, ()) if u.id == turn.utterance_id), None)
-    if found is None:
+    turns = SingleTurns(corpus, paths.results(run.profile) / "turns", speaks)
+    ids = [utterance.id for utterance in turns.utterances(split)]
+    if turn.utterance_id not in ids:
         raise UserError(f"turn {turn.utterance_id} is not in the current corpus {corpus.name}")
-    if (folder / f"{split}.parquet").is_file():
-        samples = shipped.recording(folder)(found)
-    elif recorded := corpora.recording(corpus.name):
-        samples = recorded(found)
-    else:
-        speaks()
-        ((_, samples),) = synthesis.speak_all([found], 1, progress=False)
     buffer = io.BytesIO()
+    samples = turns.audio(split, ids.index(turn.utterance_id))
     soundfile.write(buffer, samples, audio.SAMPLE_RATE, format="WAV", subtype="PCM_16")
     return buffer.getvalue()

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from speechllm_bench.data.audio import SAMPLE_RATE
+from speechllm_bench.data.corpora.single_turns import SingleTurns
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.planning.studies import Plan, Result, Run
@@ -133,13 +134,13 @@ def answer(kind: str, prediction: Prediction) -> HTML:
     return _sheet({"": kind} | lines)
 
 
-def samples(corpus: Corpus, split: str, utterance_id: str) -> np.ndarray:
+def samples(corpus: Corpus | SingleTurns, split: str, utterance_id: str) -> np.ndarray:
     """Return the audio (n,) of one utterance, at 16 kHz."""
     ids = [utterance.id for utterance in corpus.utterances(split)]
     return corpus.audio(split, ids.index(utterance_id))
 
 
-def hear(corpus: Corpus, split: str, utterance_id: str) -> Audio:
+def hear(corpus: Corpus | SingleTurns, split: str, utterance_id: str) -> Audio:
     """Return an audio player of one utterance."""
     return Audio(samples(corpus, split, utterance_id), rate=SAMPLE_RATE, normalize=False)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from speechllm_bench.data import corpora
 from speechllm_bench.data.clips import Clips
 from speechllm_bench.data.corpora import exclusions
+from speechllm_bench.data.corpora.single_turns import SingleTurns
 from speechllm_bench.data.corpora.store import Corpus, Unspoken
 from speechllm_bench.data.frames import FrameStore, FrameWriter
 from speechllm_bench.errors import MissingInput
@@ -47,6 +48,14 @@ def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
     recording = corpora.recording(corpus.name)
     clips = clips_folder() if corpora.speaks_slowly(corpus.name) else None
     return _ensure_spoken(corpus_folder(corpus), utterances, recipe, n_workers, recording, clips)
+
+
+def corpus_to_hear(profile: Profile) -> Corpus | SingleTurns:
+    """Return a profile's corpus from disk. Where it is missing, turns are made as they are heard."""
+    folder = corpus_folder(profile.corpus)
+    if folder.is_dir():
+        return Corpus.load(folder)
+    return SingleTurns(profile.corpus, paths.results(profile.profile) / "turns")
 
 
 def corpus_of(config: RunConfig) -> Corpus | Unspoken:

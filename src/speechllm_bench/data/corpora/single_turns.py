@@ -1,0 +1,50 @@
+"""A corpus to look into without its audio on disk: a turn is decoded or spoken when it is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from speechllm_bench.data import corpora, synthesis
+from speechllm_bench.data.corpora import shipped
+from speechllm_bench.settings.corpus_config import CorpusConfig
+from speechllm_bench.storage.schema import Utterance
+
+
+class SingleTurns:
+    """The utterances of a corpus, with the audio of single turns.
+
+    turns: folder of shipped turns of the corpus, which may be missing. speaks: called before a synthesis.
+    """
+
+    def __init__(self, corpus: CorpusConfig, turns: Path, speaks: Callable[[], None] = lambda: None) -> None:
+        self._corpus, self._turns, self._speaks = corpus, turns, speaks
+        self._samples = lru_cache(maxsize=64)(self._read)
+
+    @cached_property
+    def _utterances(self) -> dict[str, list[Utterance]]:
+        return corpora.utterances(self._corpus)
+
+    def utterances(self, split: str) -> list[Utterance]:
+        """Return the utterances of a split, as `Corpus.utterances` does. Empty for an unknown split."""
+        return list(self._utterances.get(split, ()))
+
+    def audio(self, split: str, index: int) -> np.ndarray:
+        """Return the audio (n,) of one utterance at 16 kHz: shipped, else recorded, else spoken now.
+
+        The index is that of `utterances`. Raises UserError as `speak_all` does.
+        """
+        return self._samples(split, index)
+
+    def _read(self, split: str, index: int) -> np.ndarray:
+        utterance = self._utterances[split][index]
+        if (self._turns / f"{split}.parquet").is_file():
+            return shipped.recording(self._turns)(utterance)
+        if recorded := corpora.recording(self._corpus.name):
+            return recorded(utterance)
+        self._speaks()
+        ((_, samples),) = synthesis.speak_all([utterance], 1, progress=False)
+        return samples
