@@ -4,14 +4,14 @@
 
 The weights of the real models are not needed. Models of the same classes and shapes with random weights are
 trained for a few steps by the suite's own stages. Needs the zoo for its tokenizer and, while it runs, 16 GB
-of disk for the largest LLM.
+of disk for the largest LLM. Without a GPU the same steps are done with small models, their rows are printed,
+the real shapes are NOT RUN, and the page stays what it is.
 """
 
 from __future__ import annotations
 
 import gc
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.models.encoder import SAMPLE_RATE, encode
 from speechllm_bench.models.llm import device, load_tokenizer
 from speechllm_bench.planning.studies import load
-from speechllm_bench.settings.config import RunConfig
+from speechllm_bench.settings.config import EncoderConfig, RunConfig
 from speechllm_bench.settings.experiments import resolve
 from speechllm_bench.storage import runs
 from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.training import stages
 
-STEPS = 12  # of training
+STEPS = 12 if torch.cuda.is_available() else 3  # of training
 VALIDATED = 1  # turn; a stage needs some validation
 CHARACTERS_A_SECOND = 13
 TOKENIZER = "zoo/llm-mini"
@@ -63,9 +63,16 @@ SHAPES = {  # from the config.json of the real models, as published by their aut
     },
 }  # fmt: skip
 
+SHAPES["small/llm"] = {
+    "model_type": "llama", "vocab_size": 4096, "hidden_size": 128, "intermediate_size": 256,
+    "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "tie_word_embeddings": True, "max_position_embeddings": 2048,
+}  # fmt: skip
+
 WHISPERS = {  # d_model, layers, heads
     "openai/whisper-base": (512, 6, 8),
     "openai/whisper-small": (768, 12, 12),
+    "small/whisper": (64, 2, 2),
 }
 
 VARIANTS = [  # study and variant; the last stage is timed
@@ -87,13 +94,15 @@ class Measured:
 
 
 def main() -> None:
-    if not torch.cuda.is_available():
-        sys.exit("there is no GPU here, and these models need one")
-    lines = []
+    lines, on_gpu = [], torch.cuda.is_available()
     with tempfile.TemporaryDirectory() as folder:
         for study, variant in VARIANTS:
-            lines.append(_row(study, variant, Path(folder)))
+            config = paper_config(study, variant)
+            lines.append(_row(study, variant, config if on_gpu else small(config, 4), Path(folder)))
             print(lines[-1], flush=True)
+    if not on_gpu:
+        print("NOT RUN: the real shapes. There is no GPU here, and paper_scale.md stays what it is.")
+        return
     runs.write_text(Path(__file__).with_name("paper_scale.md"), _page(lines))
 
 
@@ -103,8 +112,17 @@ def paper_config(study: str, variant: str) -> RunConfig:
     return resolve(profile, loaded.variant(variant), 0)
 
 
-def _row(study: str, variant: str, folder: Path) -> str:
-    config = paper_config(study, variant)
+def small(config: RunConfig, batch_size: int) -> RunConfig:
+    """Return the configuration at a small size, for a machine without a GPU."""
+    sizes = {"width": 64, "feed_forward": 64}
+    adapter = config.adapter.model_copy(update={k: n for k, n in sizes.items() if hasattr(config.adapter, k)})
+    stages_ = [stage.model_copy(update={"batch_size": batch_size}) for stage in config.stages]
+    own = {"llm": "small/llm", "encoder": EncoderConfig(path="small/whisper", padding="30s")}
+    own |= {"adapter": adapter, "precision": "fp32", "stages": stages_}
+    return config.model_copy(update=own)
+
+
+def _row(study: str, variant: str, config: RunConfig, folder: Path) -> str:
     model, tokenizer, data = build(config, folder)
     batch_size = config.stages[-1].batch_size
     cells = [f"`{study}`", f"`{variant}`", config.llm, f"{n_trained(config, model) / 1e6:.1f} M"]
@@ -117,7 +135,8 @@ def _row(study: str, variant: str, folder: Path) -> str:
         except UserError:  # out of memory even so
             fits = False
         rate = f"{batch_size / found.step_seconds:.0f}" if fits else ""
-        cells += [f"{found.peak_gib:.0f}" if fits else "does not fit", rate]
+        memory = f"{found.peak_gib:.0f}" if torch.cuda.is_available() else "NOT RUN"
+        cells += [memory if fits else "does not fit", rate]
     return f"| {' | '.join(cells)} |"
 
 

@@ -31,19 +31,12 @@ from speechllm_bench.models.inputs import collate
 from speechllm_bench.models.llm import device
 from speechllm_bench.planning import probes
 from speechllm_bench.running import probing
-from speechllm_bench.settings.config import EncoderConfig, RunConfig
+from speechllm_bench.settings.config import RunConfig
 from speechllm_bench.storage import runs
 
 PAGE = Path(__file__).with_name("plain_loop.md")
 STUDY, VARIANT, BATCH = "lora", "mlp_lora", 16
 PLAIN_STEPS, ANSWERS, NEW_TOKENS = 6, 32, 48
-SMALL = {
-    "model_type": "llama", "vocab_size": 4096, "hidden_size": 128, "intermediate_size": 256,
-    "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "tie_word_embeddings": True, "max_position_embeddings": 2048,
-}  # fmt: skip
-paper_scale.SHAPES["small/llm"] = SMALL
-paper_scale.WHISPERS["small/whisper"] = (64, 2, 2)
 
 
 @dataclass(frozen=True)
@@ -58,7 +51,7 @@ class Measured:
 
 def main() -> None:
     on_gpu = torch.cuda.is_available()
-    config = headline() if on_gpu else small(headline())
+    config = headline() if on_gpu else paper_scale.small(headline(), BATCH)
     with tempfile.TemporaryDirectory() as folder:
         model, tokenizer, data = paper_scale.build(config, Path(folder))
         n = sum(p.numel() for p in model.llm.parameters())
@@ -74,13 +67,6 @@ def headline() -> RunConfig:
     config = paper_scale.paper_config(STUDY, VARIANT)
     stages = [stage.model_copy(update={"batch_size": BATCH}) for stage in config.stages]
     return config.model_copy(update={"stages": stages})
-
-
-def small(config: RunConfig) -> RunConfig:
-    """Return the configuration at a small size, for a machine without a GPU."""
-    adapter = config.adapter.model_copy(update={"width": 64})
-    own = {"llm": "small/llm", "encoder": EncoderConfig(path="small/whisper", padding="30s")}
-    return config.model_copy(update=own | {"adapter": adapter, "precision": "fp32"})
 
 
 def suite(config: RunConfig, model, tokenizer, data) -> Measured:
