@@ -188,6 +188,20 @@ def test_two_unbalanced_quotes_swallow_no_row_between_them(tmp_path, delimiter):
         list(rows)
 
 
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (b'1,"one\n' + 9000 * b"2,two of many words\n", "table, line .*field larger than field limit"),
+        (b"1,\xff\n", "table is not UTF-8 text; fetch it again$"),
+    ],
+)
+def test_a_table_that_csv_cannot_read_is_named(tmp_path, lines, told):
+    """A quote without a counterpart makes one field of all lines after it, which may be too long for csv."""
+    (tmp_path / "table").write_bytes(b"id,text\n" + lines)
+    with pytest.raises(UserError, match=told):
+        list(table_rows(tmp_path / "table", ("id", "text"), "ours"))
+
+
 def test_a_clip_of_common_voice_has_one_row(tmp_path, monkeypatch):
     monkeypatch.setenv("SPEECHLLM_BENCH_DATA", str(tmp_path))
     row = "ann\tclip_1.mp3\tuno\t2\t0\n"

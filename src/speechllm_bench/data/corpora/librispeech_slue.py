@@ -17,7 +17,6 @@ of Whisper's input. If SLUE names no speaker, each session of parliament counts 
 from __future__ import annotations
 
 import ast
-import csv
 from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
@@ -28,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from speechllm_bench.data.audio import SAMPLE_RATE, read_audio, seconds
-from speechllm_bench.data.corpora.published import file_hash, published_file, refuse_other_splits
+from speechllm_bench.data.corpora.published import file_hash, published_file, refuse_other_splits, table_rows
 from speechllm_bench.data.corpora.scope import Scope
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.storage.schema import SENTIMENTS, Entity, Gold, SlotType, Utterance
@@ -259,26 +258,18 @@ def _rows(file: Path) -> dict[str, dict[str, str]]:
     """Return SLUE's rows by id, in the file's order. Raises UserError for repeated ids or missing columns."""
     of_one = {"normalized_ner"} if "voxpopuli" in file.name else {"sentiment", "start_second", "end_second"}
     rows: dict[str, dict[str, str]] = {}
-    with open(file, encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines, delimiter="\t")
-        for row in reader:
-            _refuse_swallowed(file, reader.line_num, row)
-            id = row.get("id") or ""
-            if id in rows:
-                raise UserError(f"{file.name}, line {reader.line_num}: {id} occurs twice")
-            rows[id] = row
+    wanted = {"id", "normalized_text", *of_one}
+    for where, row in table_rows(file, wanted, "SLUE's file", delimiter="\t"):
+        if None in row or any("\t" in field for field in row.values() if isinstance(field, str)):
+            raise UserError(
+                f"{where}: a row has more fields than the header; a quotation mark may have no counterpart; "
+                "fetch it again"
+            )
+        id = row["id"] or ""
+        if id in rows:
+            raise UserError(f"{where}: {id} occurs twice")
+        rows[id] = row
     for row in rows.values():
-        there = {key for key in row if row[key] is not None}
-        if lacking := {"id", "normalized_text", *of_one} - there:
+        if lacking := {key for key in wanted if row[key] is None}:
             raise UserError(f"{file.name} has no {', '.join(sorted(lacking))}; is it SLUE's file?")
     return rows
-
-
-def _refuse_swallowed(file: Path, line: int, row: dict) -> None:
-    """Raise UserError if a field spans several lines: csv silently joins them after an unmatched quote."""
-    fields = [field for field in row.values() if isinstance(field, str)]
-    if None in row or any("\n" in field or "\t" in field for field in fields):
-        raise UserError(
-            f"{file.name}, line {line}: a row has more fields than the header, or a field of several lines; "
-            "a quotation mark may have no counterpart; fetch it again"
-        )

@@ -38,20 +38,25 @@ def refuse_other_splits(corpus: str, split: str, splits: Iterable[str]) -> None:
 def table_rows(file: Path, columns: Iterable[str], whose: str, **form: Any) -> Iterator[tuple[str, dict]]:
     """Yield the place and the fields of each row of a table.
 
-    form: of the table, as `csv.DictReader` takes it. Raises UserError where it lacks a column, and for a
-    field of several lines: two unbalanced quotes make one row of all rows between them.
+    form: of the table, as `csv.DictReader` takes it. Raises UserError where it lacks a column, for a file
+    that is no text, and for a field of several lines: unbalanced quotes make one row of the rows between.
     """
     with open(file, encoding="utf-8", newline="") as lines:
         reader = csv.DictReader(lines, **form)
-        if lacking := sorted(set(columns) - set(reader.fieldnames or ())):
-            raise UserError(f"{file.name} has no {', '.join(lacking)}; is it {whose}?")
-        for row in reader:
-            place = f"{file.name}, line {reader.line_num}"
-            if any(isinstance(field, str) and "\n" in field for field in row.values()):
-                raise UserError(
-                    f"{place}: a field runs over several lines, as a quote is unbalanced; fetch it again"
-                )
-            yield place, row
+        try:
+            if lacking := sorted(set(columns) - set(reader.fieldnames or ())):
+                raise UserError(f"{file.name} has no {', '.join(lacking)}; is it {whose}?")
+            for row in reader:
+                place = f"{file.name}, line {reader.line_num}"
+                if any(isinstance(field, str) and "\n" in field for field in row.values()):
+                    raise UserError(
+                        f"{place}: a field runs over several lines, as a quote is unbalanced; fetch it again"
+                    )
+                yield place, row
+        except UnicodeDecodeError:
+            raise UserError(f"{file.name} is not UTF-8 text; fetch it again") from None
+        except csv.Error as error:  # such as a field of all lines after a quote
+            raise UserError(f"{file.name}, line {reader.line_num}: {error}; fetch it again") from None
 
 
 @cache
