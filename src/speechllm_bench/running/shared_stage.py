@@ -33,7 +33,8 @@ def _limits(folder: Path, record: dict) -> set[int]:
     if "decoded_tokens" in record:
         return {record["decoded_tokens"]} - {None}
     stage = record["stage"]
-    if any(stage.get(name) for name in ("trace_tokens", "decoded_tokens", "objective")):
+    own = any(stage.get(name) for name in ("trace_tokens", "decoded_tokens", "objective"))
+    if own or not stage.get("decoded_turns"):  # such as a stage before the one that learns the decoded task
         return set()
     stored = (runs.read_json(file) for file in sorted(folder.parents[1].glob("runs/[!.]*/run.json")))
     sharing = [run["config"]["evaluation"] for run in stored if record["digest"] in run.get("stages", ())]
