@@ -23,7 +23,8 @@ from speechllm_bench.data import corpora
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import versions
 from speechllm_bench.planning import identity, places, studies
-from speechllm_bench.running import jobs, preparation, runner
+from speechllm_bench.running import preparation, runner
+from speechllm_bench.running.evaluating import evaluate
 from speechllm_bench.settings.config import RunConfig, from_stored
 from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.storage.numbers import Cell, Number
@@ -222,7 +223,7 @@ def _answer(
     data = Data([], [], corpora.slot_types(config.corpus.name), frames, recognised)
     tell(split)
     with tqdm(total=100, desc="answers", unit="%", leave=False, mininterval=1) as bar:
-        jobs.evaluate(
+        evaluate(
             config, model, tokenizer, corpus, data, again, lambda _, share: bar.update(100 * share - bar.n)
         )
     return model.llm.device.type

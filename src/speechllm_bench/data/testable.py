@@ -40,6 +40,10 @@ def untestable(config: RunConfig) -> str | None:
         return f"the run shows turns of context, and in '{tested}' none come before the one that is heard"
     if config.precision == "nf4" and config.audio_llm:
         return "precision nf4 keeps text LLMs in 4 bits, and the run has an audio LLM"
+    if evaluation.engine and evaluation.beams:
+        return f"decoding.engine vllm decodes greedily, and the run has {evaluation.beams} beams"
+    if evaluation.engine and config.precision == "nf4":
+        return "decoding.engine vllm reads whole weights, and precision nf4 keeps 4 bits of them"
     if scope.recorded and (synthesised := _synthesised(config)):
         return f"{synthesised} are spoken by a synthesiser, and the turns of '{corpus}' by people"
     return None

@@ -71,7 +71,7 @@ def decode(
                 size = _halved(len(rows), told=size < batch_size)
                 continue
             for i, ids in zip(rows, tokens.tolist(), strict=True):
-                said[i] = _prediction(tokenizer, examples[i], utterances[i], ids, ends)
+                said[i] = prediction(tokenizer, examples[i], utterances[i], ids, ends)
             start += len(rows)
             progress(start / len(order))
     model.train(training)
@@ -91,7 +91,7 @@ def _halved(n: int, told: bool) -> int:
     return -(-n // 2)
 
 
-def _prediction(
+def prediction(
     tokenizer, example: Example, utterance: Utterance, ids: list[int], ends: Sequence[int]
 ) -> Prediction:
     """Return the prediction from the token ids up to the first end token."""

@@ -5,11 +5,9 @@ Torch is imported inside the functions, so that planning and reporting do not lo
 
 from __future__ import annotations
 
-import gzip
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ from speechllm_bench.data.annotators import stored
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.planning import identity, places
 from speechllm_bench.running import preparation, shared_stage
+from speechllm_bench.running.evaluating import evaluate
 from speechllm_bench.settings import overrides
 from speechllm_bench.settings.config import RunConfig, heard_tasks
 from speechllm_bench.storage import paths, runs, sealed
@@ -76,6 +75,10 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         from speechllm_bench.models import four_bit
 
         four_bit.packing()  # raises UserError on an unfit machine, before anything is prepared
+    if config.evaluation.engine:
+        from speechllm_bench.models import vllm_engine
+
+        vllm_engine.refuse_unfit()
     corpus = preparation.corpus_of(config)
     frames = preparation.ensure_frames(config, cast(Corpus, corpus)) if config.hears else None
 
@@ -169,8 +172,9 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
             def told(phase: str, share: float) -> None:
                 progress(phase, begin + (1 - begin) * share)
 
-            took, prompts = evaluate(config, model, tokenizer, evaluated, data, folder, told)
-            seconds, record["prompt_tokens"]["evaluation"] = seconds | took, prompts
+            answered = evaluate(config, model, tokenizer, evaluated, data, folder, told)
+            seconds, record["prompt_tokens"]["evaluation"] = seconds | answered.seconds, answered.prompts
+            record |= answered.engine
         # Wall time includes all resumed sessions of a stage, even where another run trained the stage.
         seconds["total"] = sum(seconds.values())
         record["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
@@ -266,54 +270,3 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             sealed.write(temporary / "stage.json", record)
         runs.remove(checkpoint)
     return record
-
-
-def evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, progress) -> tuple[dict, dict]:
-    """Decode and score the evaluation split, and write predictions and score to `folder`.
-
-    Returns the seconds of decoding and scoring, and the prompt lengths in tokens.
-    """
-    from speechllm_bench.data import questions
-    from speechllm_bench.evaluation import answerers, score
-    from speechllm_bench.models.decoding import decode
-    from speechllm_bench.models.inputs import prompt_tokens
-
-    evaluation = config.evaluation
-    began = time.perf_counter()
-    utterances = questions.with_gold(corpus.utterances(evaluation.split), [evaluation.task])
-    ood = evaluation.slot_types == "out_of_domain"
-    examples = [
-        questions.evaluation_example(
-            u, data.slot_types, evaluation.task, ood, config.prompt, **evaluation.asking
-        )
-        for u in utterances
-    ]
-    heard = utterances
-    if evaluation.audio == "other":  # a turn half the split away: of another call, the same in every run
-        half = len(utterances) // 2
-        heard = utterances[half:] + utterances[:half]
-    if evaluation.answerer != "model":
-        answer = answerers.ANSWERERS[evaluation.answerer]
-        predictions = answer(examples, utterances, data.train, config.seed)
-    else:
-        predictions = decode(
-            model,
-            tokenizer,
-            examples,
-            utterances,
-            **data.heard(heard, evaluation.text, examples),
-            batch_size=evaluation.batch_size,
-            max_new_tokens=evaluation.trace_tokens or evaluation.max_new_tokens,
-            beams=evaluation.beams or 1,
-            progress=lambda share: progress("decode", 0.9 * share),
-        )
-    decoded = time.perf_counter()
-    progress("score", 0.9)
-    parse = score.parser(evaluation.task, evaluation.wording, data.slot_types)
-    scored = score.score_task(evaluation.task, predictions, parse)
-    with gzip.GzipFile(folder / "predictions.jsonl.gz", "wb", mtime=0) as file:
-        for prediction in predictions:
-            file.write(json.dumps(prediction.to_json(), ensure_ascii=False).encode() + b"\n")
-    runs.write_json(folder / "score.json", scored)
-    seconds = {"decode": decoded - began, "score": time.perf_counter() - decoded}
-    return seconds, asdict(prompt_tokens(tokenizer, examples, config.hears))

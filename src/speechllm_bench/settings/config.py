@@ -293,6 +293,8 @@ class RunConfig(Strict):
         """Return plain data with the keys of records and digests. how: keywords of `model_dump`."""
         plain = self.model_dump(**how)
         stages = [{STORED.get(k, k): value for k, value in stage.items()} for stage in plain["stages"]]
+        if self.evaluation.engine is None:  # newer than most records
+            plain["evaluation"].pop("engine", None)
         return plain | {"stages": stages}
 
     def tasks(self, n_stages: int, evaluated: bool = True) -> set[TaskName]:

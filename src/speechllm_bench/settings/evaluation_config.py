@@ -20,6 +20,7 @@ else:
     TaskName = Literal[tuple(TASKS)]
     Answerer = Literal[("model", *(name for task in TASKS.values() for name in task.answerers))]
 Text = Literal["gold", "asr"]  # what a text LLM reads: gold transcripts, or those of Whisper's own decoder
+Engine = Literal["vllm"]  # what decodes an evaluation, besides the suite's own code (models/vllm_engine.py)
 LANGUAGES = ("es", "fr")  # languages besides English, as splits of data/corpora/languages
 LANGUAGES_GOLD: tuple[Gold, ...] = ("transcript", "entities")  # gold of the turns in these splits
 
@@ -73,6 +74,7 @@ class EvaluationConfig(Evaluation):
 
     corpus: CorpusConfig | None = None  # type: ignore[assignment]  # the named corpus with its sizes
     beams: int | None = Field(default=None, gt=1)  # width of beam search; None: greedy decoding
+    engine: Engine | None = None  # None: the suite's own decoding
     batch_size: int = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
     trace_tokens: int | None = Field(

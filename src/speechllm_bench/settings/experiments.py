@@ -153,10 +153,9 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
     filed = profile.decoding.max_new_tokens
     profile = profile.overridden(variant.override, f"{where}, override")
     decoding = profile.decoding.model_dump()
-    trace_tokens = decoding.pop("trace_tokens")
     decoded_tokens = None if decoding["max_new_tokens"] == filed else decoding["max_new_tokens"]
     asked = variant.evaluation.model_dump()
-    beams = asked.pop("beams") or profile.decoding.beams
+    beams, model = asked.pop("beams") or profile.decoding.beams, asked["answerer"] == "model"
     # A model that was trained on traces may write one in any task.
     asked_for = {variant.evaluation.task}.union(*(stage.taught for stage in variant.stages))
     if variant.adapter and variant.adapter not in profile.adapters:
@@ -170,8 +169,9 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
             f"its roles are: {', '.join(profile.llms)}"
         )
     evaluation = asked | decoding | {"corpus": _evaluated(profile, variant)}
-    evaluation["beams"] = beams if beams > 1 and asked["answerer"] == "model" else None
-    evaluation["trace_tokens"] = trace_tokens if any(TASKS[task].traced for task in asked_for) else None
+    evaluation["beams"] = beams if model and beams > 1 else None
+    evaluation["engine"] = decoding["engine"] if model else None
+    evaluation["trace_tokens"] = decoding["trace_tokens"] if any(TASKS[t].traced for t in asked_for) else None
     parts = {
         "corpus": _corpus(profile, variant.corpus) if variant.corpus else profile.corpus,
         "encoder": profile.encoder,

@@ -23,6 +23,7 @@ from speechllm_bench.settings.config import (
     PromptStyle,
     Seed,
 )
+from speechllm_bench.settings.evaluation_config import Engine
 from speechllm_bench.settings.overrides import Settings, base_profile, replaced, with_settings
 from speechllm_bench.settings.strict import Name, Prose, Strict, checked, content_of, overlay, refuse_repeated
 
@@ -46,6 +47,7 @@ class Decoding(Strict):
     max_new_tokens: int = Field(gt=0)
     trace_tokens: int = Field(gt=0)  # replaces max_new_tokens where an answer may have a trace
     beams: int = Field(default=1, ge=1)  # 1: greedy
+    engine: Engine | None = None  # vllm: the evaluation is decoded by vLLM; None: by the suite's own code
 
 
 class Budgets(Strict):

@@ -1,0 +1,78 @@
+"""The evaluation of a run: its model or floor answers the test split, and the answers are scored.
+
+Torch is imported inside the function, as in `jobs`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from speechllm_bench.settings.config import RunConfig
+from speechllm_bench.storage import runs
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a run's record says of its evaluation."""
+
+    seconds: dict  # of decoding and scoring
+    prompts: dict  # their lengths in tokens
+    engine: dict  # another engine than the suite's own, and the share of equal answers; else empty
+
+
+def evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, progress) -> Answered:
+    """Decode and score the evaluation split, and write predictions and score to `folder`."""
+    from speechllm_bench.data import questions
+    from speechllm_bench.evaluation import answerers, score
+    from speechllm_bench.models.decoding import decode
+    from speechllm_bench.models.inputs import prompt_tokens
+
+    evaluation = config.evaluation
+    began = time.perf_counter()
+    utterances = questions.with_gold(corpus.utterances(evaluation.split), [evaluation.task])
+    ood = evaluation.slot_types == "out_of_domain"
+    examples = [
+        questions.evaluation_example(
+            u, data.slot_types, evaluation.task, ood, config.prompt, **evaluation.asking
+        )
+        for u in utterances
+    ]
+    heard = utterances
+    if evaluation.audio == "other":  # a turn half the split away: of another call, the same in every run
+        half = len(utterances) // 2
+        heard = utterances[half:] + utterances[:half]
+    asked = {
+        **data.heard(heard, evaluation.text, examples),
+        "batch_size": evaluation.batch_size,
+        "max_new_tokens": evaluation.trace_tokens or evaluation.max_new_tokens,
+        "progress": lambda share: progress("decode", 0.9 * share),
+    }
+    engine: dict = {}
+    if evaluation.answerer != "model":
+        answer = answerers.ANSWERERS[evaluation.answerer]
+        predictions = answer(examples, utterances, data.train, config.seed)
+    elif evaluation.engine:
+        from speechllm_bench.models.vllm_engine import decode_by_vllm
+
+        predictions, agreement = decode_by_vllm(model, tokenizer, examples, utterances, **asked)
+        engine = {
+            "engine": f"{evaluation.engine} {version(evaluation.engine)}",
+            "engine_agreement": round(agreement, 4),
+        }
+    else:
+        predictions = decode(model, tokenizer, examples, utterances, **asked, beams=evaluation.beams or 1)
+    decoded = time.perf_counter()
+    progress("score", 0.9)
+    parse = score.parser(evaluation.task, evaluation.wording, data.slot_types)
+    scored = score.score_task(evaluation.task, predictions, parse)
+    with gzip.GzipFile(folder / "predictions.jsonl.gz", "wb", mtime=0) as file:
+        for prediction in predictions:
+            file.write(json.dumps(prediction.to_json(), ensure_ascii=False).encode() + b"\n")
+    runs.write_json(folder / "score.json", scored)
+    seconds = {"decode": decoded - began, "score": time.perf_counter() - decoded}
+    return Answered(seconds, asdict(prompt_tokens(tokenizer, examples, config.hears)), engine)
