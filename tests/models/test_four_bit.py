@@ -39,16 +39,16 @@ def test_an_llm_is_loaded_in_nf4_and_computes_in_bf16(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(four_bit.importlib.util, "find_spec", lambda name: True)
-    told = {}
+    told, model = {}, torch.nn.Linear(1, 1)
 
     class Kind:
         @staticmethod
         def from_pretrained(name, **settings):
             told.update(settings)
-            return "model", {"missing_keys": [], "unexpected_keys": [], "mismatched_keys": []}
+            return model, {"missing_keys": [], "unexpected_keys": [], "mismatched_keys": []}
 
     monkeypatch.setattr(pretrained.backbones, "refuse_changed", lambda name: None)
-    assert pretrained.load_pretrained(Kind, "an/llm", "nf4") == "model"
+    assert pretrained.load_pretrained(Kind, "an/llm", "nf4") is model
     quantized = told["quantization_config"]
     assert quantized.load_in_4bit and quantized.bnb_4bit_quant_type == "nf4"
     assert quantized.bnb_4bit_compute_dtype == torch.bfloat16 and told["dtype"] == "bfloat16"
