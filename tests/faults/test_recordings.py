@@ -17,7 +17,7 @@ from test_librispeech_slue import published, sense  # noqa: F401
 
 from speechllm_bench import cli
 from speechllm_bench.commands import arguments
-from speechllm_bench.data import corpora
+from speechllm_bench.data import corpora, mp3
 from speechllm_bench.data.audio import decode_flac, encode_flac, read_audio
 from speechllm_bench.data.corpora import common_voice, exclusions, librispeech_slue
 from speechllm_bench.data.corpora.published import table_rows
@@ -70,6 +70,26 @@ def test_a_cut_mp3_is_named(tmp_path, share):
     file.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(UserError, match="turn.mp3 is damaged: its header says 16000 samples"):
         read_audio(file)
+
+
+@pytest.mark.parametrize("loud", ["end", "start"])
+def test_an_mp3_of_varying_bit_rate_without_a_header_of_its_length(loud):
+    """libsndfile's estimate is too long if the first frame is quiet, and too short if it is loud."""
+    noise = np.random.default_rng(0).normal(0, 0.3, 32000)
+    halves = (np.zeros(32000), noise) if loud == "end" else (noise, np.zeros(32000))
+    buffer = io.BytesIO()
+    form = {"format": "MP3", "bitrate_mode": "VARIABLE", "compression_level": 0.3}
+    soundfile.write(buffer, np.concatenate(halves), 16000, **form)
+    whole = buffer.getvalue()
+    (_, size, _), *_ = mp3._frames(whole)
+    assert mp3.untold_samples(whole) is None and mp3.untold_samples(b"ID3" + bytes(20)) is None
+    assert mp3.untold_samples(whole[size:]) == 576 * (len(list(mp3._frames(whole))) - 1)
+    assert len(read_audio(whole)) == 64000
+    if loud == "end":
+        assert abs(len(read_audio(whole[size:])) - 64000) < 4 * 576
+    else:
+        with pytest.raises(UserError, match=r"no header says that it has \d+ samples, and only \d+ can be"):
+            read_audio(whole[size:])
 
 
 @pytest.mark.parametrize("size", [0, 10, 1000, 31000, 32002, 64000, 2**31])

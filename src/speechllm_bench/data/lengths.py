@@ -8,19 +8,27 @@ import struct
 
 import numpy as np
 
+from speechllm_bench.data import mp3
+
 UNKNOWN = 0xFFFFFF00  # a WAV length of this or more means that its writer could not seek back to fill it in
 PLAIN = {1, 3, 0xFFFE}  # WAV formats whose frames have a fixed size: integers, floats, extensible
 _PART = r"^\s*(?:RIFF|riff|Riff size|FORM|SSND|[Dd]ata|Data [Ss]ize)"
 _SHORT = re.compile(_PART + r" *: (\d+) \(should be (\d+)\)", re.M)  # libsndfile's log
 _MP3_FRAME = 576  # samples; an MP3 may lack this many of what its header says
+_MP3_ENDS = 4 * 1152  # samples; libsndfile leaves out a few frames at the ends
 
 
 def fault(data: bytes, log: str, told_samples: int, samples: np.ndarray) -> str | None:
     """Return the fault of a file's length, or None if there is no fault.
 
-    data: the file's bytes. log: `soundfile.SoundFile.extra_info`. told_samples: the number in the header.
-    samples: (n, channels) float32, as read.
+    data: the file's bytes. log: `soundfile.SoundFile.extra_info`. told_samples: the number in the header,
+    or an estimate of it for an MP3 without one. samples: (n, channels) float32, as read.
     """
+    counted = mp3.untold_samples(data)
+    if counted is not None:
+        if counted > len(samples) + _MP3_ENDS:
+            return f"no header says that it has {counted} samples, and only {len(samples)} can be read"
+        return None
     if told_samples >= len(samples) + _MP3_FRAME:
         return f"its header says {told_samples} samples, but it has only {len(samples)}: it is cut short"
     for told, there in _SHORT.findall(log):
