@@ -14,8 +14,14 @@
     clearTimeout(limit);
     button.stop = null;
     stream.getTracks().forEach((track) => track.stop());
-    const coded = await new Blob(parts).arrayBuffer();
-    const samples = (await new OfflineAudioContext(1, 1, 16000).decodeAudioData(coded)).getChannelData(0);
+    let samples;
+    try {
+      const coded = await new Blob(parts).arrayBuffer();
+      samples = (await new OfflineAudioContext(1, 1, 16000).decodeAudioData(coded)).getChannelData(0);
+    } catch { // such as a recording of no length
+      button.textContent = "Nothing was recorded. Record again";
+      return;
+    }
     hand(new File([wav(samples, 16000)], "recording.wav", { type: "audio/wav" }));
     button.textContent = `Record again (${(samples.length / 16000).toFixed(1)} s)`;
   };

@@ -44,6 +44,12 @@ def test_the_microphone_is_recorded_into_the_upload(tmp_path: Path, monkeypatch:
         assert browser.evaluate("document.querySelector('.jupyter-button').textContent").startswith(
             "Record again"
         )
+        broken = 'async () => { throw new Error("empty"); }'
+        browser.evaluate(f"OfflineAudioContext.prototype.decodeAudioData = {broken}; 1")
+        browser.evaluate(click)
+        browser.until("document.querySelector('.jupyter-button').textContent === 'Stop'")
+        browser.evaluate(click)
+        browser.until("document.querySelector('.jupyter-button').textContent.startsWith('Nothing')")
         assert browser.errors == []
     finally:
         browser.close()
