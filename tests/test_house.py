@@ -244,3 +244,13 @@ def test_no_function_has_the_name_of_a_module():
 
 def _module(path: Path) -> str:
     return path.parent.name if path.stem == "__init__" else path.stem
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/add.md"])
+def test_a_file_that_a_guide_names_is_there(page: str):
+    """Only the module of CONTRIBUTING.md's example is not."""
+    text = (PROJECT / page).read_text("utf-8")
+    named = set(re.findall(r"`([\w/]+/\w+\.(?:py|yaml|json|ipynb))`", text))
+    places = (PROJECT, PROJECT / "src" / "speechllm_bench")
+    lacking = {name for name in named if not any((place / name).is_file() for place in places)}
+    assert named and lacking <= {"src/speechllm_bench/tasks/length.py"}
