@@ -134,3 +134,17 @@ def test_commands_are_real(capsys):
     shown = capsys.readouterr().out
     for command in commands:
         assert re.search(rf"\b{command}\b", shown), command
+
+
+@pytest.mark.parametrize(
+    ("ran", "floors", "said"),
+    [
+        ((), (), "**NOT RUN** at this profile."),
+        (("chance",), ("chance",), "**NOT RUN** at this profile, except for the floors."),
+        (("mlp", "chance"), ("chance",), "The table has the 2 of 3 variants that were run at this profile."),
+    ],
+)
+def test_a_study_without_sentences_says_what_was_run(monkeypatch, ran, floors, said):
+    monkeypatch.syspath_prepend(PROJECT / "tools")
+    findings = importlib.import_module("findings")
+    assert findings._unsaid(("mlp", "cnn", "chance"), set(ran), set(floors)) == said

@@ -1,10 +1,12 @@
 """Generates docs/findings.md: three sentences per study, and the verdicts of profile `mini` on the claims.
 
 No number is typed by hand. Sentences name variants of a study in braces, and its recorded table gives their
-main metric. A study is NOT RUN if its sentences name a variant without a score.
+main metric. Where there are none, or one names a variant without a score, the page says what was run.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import front
 import papers
@@ -136,7 +138,6 @@ SENTENCES = {
     ),
 }
 """Three sentences per study. Values are F1 of slots on test set A unless a sentence names something else."""
-NOTHING = "**NOT RUN** at this profile, except for the floors."
 
 
 def slot_filling() -> str:
@@ -155,15 +156,24 @@ def ours() -> str:
     return _of_paper("none")
 
 
+def _unsaid(rows: Collection[str], ran: set[str], floors: set[str]) -> str:
+    """Return what was run of a study without sentences, or with a row missing that they need."""
+    if not ran - floors:
+        return f"**NOT RUN** at this profile{', except for the floors' if floors else ''}."
+    return f"The table has the {len(ran)} of {len(rows)} variants that were run at this profile."
+
+
 def _of_paper(paper: str) -> str:
     """Return the sentences of the paper's studies with links to their tables, then a table of all claims."""
     parts, claims = [], []
     for of, study in papers.in_order():
         if of == paper:
             rows = front.rows_of(PROFILE, study.study)
-            said = front.filled(SENTENCES.get(study.study, ""), rows) or NOTHING
-            seeds = max((int(float(row["seeds"])) for row in rows.values() if row["seeds"]), default=0)
-            rests_on = f"{seeds} seed{'s' * (seeds > 1)} per variant" if said != NOTHING else "no runs"
+            ran = {name for name, row in rows.items() if row["seeds"]}
+            floors = {name for name in ran if study.variant(name).evaluation.answerer != "model"}
+            said = front.filled(SENTENCES.get(study.study, ""), rows) or _unsaid(rows, ran, floors)
+            seeds = max((int(float(rows[name]["seeds"])) for name in ran - floors), default=0)
+            rests_on = f"{seeds} seed{'s' * (seeds > 1)} per variant" if seeds else "no runs"
             table = f"results/{PROFILE}/tables/{study.study}.md"
             link = f", [table](../{table})" if (front.PROJECT / table).is_file() else ""
             parts.append(f"**{study.title}** (`{study.study}`, {rests_on}{link}). {said}")
