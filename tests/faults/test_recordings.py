@@ -19,7 +19,7 @@ from speechllm_bench import cli
 from speechllm_bench.commands import arguments
 from speechllm_bench.data import corpora, mp3
 from speechllm_bench.data.audio import decode_flac, encode_flac, read_audio
-from speechllm_bench.data.corpora import common_voice, exclusions, librispeech_slue
+from speechllm_bench.data.corpora import common_voice, exclusions, fluent_speech, librispeech_slue
 from speechllm_bench.data.corpora.published import table_rows
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.planning import identity, studies
@@ -230,6 +230,14 @@ def test_a_clip_of_common_voice_has_one_row(tmp_path, monkeypatch):
     table.write_text("client_id\tpath\tsentence\tup_votes\tdown_votes\n" + row + row.replace("uno", "dos"))
     with pytest.raises(UserError, match="test.tsv, line 3: clip clip_1 has a row already"):
         common_voice._rows(table)
+
+
+def test_a_recording_of_fluent_speech_has_one_row(tmp_path):
+    row = "wavs/speakers/ann/1.wav,ann,lights on,activate,lights,none\n"
+    table = tmp_path / "test_data.csv"
+    table.write_text("path,speakerId,transcription,action,object,location\n" + row + row)
+    with pytest.raises(UserError, match=r"test_data.csv, line 3: recording 1 has a row already"):
+        fluent_speech._rows(table)
 
 
 @pytest.fixture

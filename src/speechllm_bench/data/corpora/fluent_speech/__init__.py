@@ -90,7 +90,10 @@ def _rows(file: Path) -> dict[str, dict[str, str]]:
     for where, row in table_rows(file, COLUMNS, "of Fluent Speech Commands"):
         if None in row or any(not row[name] for name in COLUMNS):
             raise UserError(f"{where}: a row has other fields than the header")
-        rows[Path(row["path"]).stem] = row
+        name = Path(row["path"]).stem
+        if name in rows:
+            raise UserError(f"{where}: recording {name} has a row already; fetch the table again")
+        rows[name] = row
     return rows
 
 
