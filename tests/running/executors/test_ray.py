@@ -102,7 +102,7 @@ def patience():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(services, "get_node", patient)
-        patch.setenv("PYTHONPATH", SOURCES)
+        patch.setenv("PYTHONPATH", SOURCES, prepend=os.pathsep)  # Ray itself may come from there
         yield
 
 
