@@ -143,7 +143,7 @@ def test_every_run_has_a_gpu_alone_and_a_killed_worker_is_replaced(suite, cluste
 
 def test_a_task_that_is_stopped_ends_with_its_process(suite, cluster, tmp_path):
     place = on_ray.Ray(None)
-    code = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    code = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(3600)"
     job = place.start(Task("t", [sys.executable, "-c", code], tmp_path / "log", 1, 0, 1))
     wait(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
     assert job.code() is None

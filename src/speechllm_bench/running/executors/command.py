@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 
 from speechllm_bench.running import lifeline
 from speechllm_bench.running.executors import Task
 from speechllm_bench.storage import paths
 
 GRACE_SECONDS = 60  # time to write a checkpoint
+LOOK_SECONDS = 0.2  # between two looks whether the process has ended
 CARRIED = (
     "SPEECHLLM_BENCH_",
     "HF_",
@@ -34,7 +36,9 @@ class Command:
             told = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
             self.process = lifeline.start(self.line, os.environ | self.settings, cwd=self.folder, **told)
         try:
-            return self.process.wait()
+            while (code := self.process.poll()) is None:  # Ray's stop sets a flag and interrupts no wait
+                time.sleep(LOOK_SECONDS)
+            return code
         except BaseException:  # the caller is being stopped
             self.stop()
             raise
