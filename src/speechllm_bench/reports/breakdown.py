@@ -20,6 +20,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from speechllm_bench import metrics, stats
+from speechllm_bench.data.corpora.single_turns import SingleTurns
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.evaluation import versions
 from speechllm_bench.planning.studies import Result
@@ -177,7 +178,10 @@ Parts = dict[str, dict[str, dict[str, pd.DataFrame]]]
 
 
 def parts(
-    rows: Sequence[Result], names: Sequence[str], corpus: Corpus, slot_types: Mapping[str, SlotType]
+    rows: Sequence[Result],
+    names: Sequence[str],
+    corpus: Corpus | SingleTurns,
+    slot_types: Mapping[str, SlotType],
 ) -> Parts:
     """Return the F1 of these systems by bucket on each test set, over all scored seeds.
 
