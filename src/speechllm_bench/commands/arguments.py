@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 import os
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+def _version() -> str:
+    try:
+        return version("speechllm-bench")
+    except PackageNotFoundError:  # a checkout that is on PYTHONPATH and not installed
+        return "of a checkout"
+
+
 def parser(act: Mapping[str, Callable]) -> Parser:
     """Return the parser of the whole command line. act: command name -> function."""
     whole = Parser(
@@ -148,7 +155,7 @@ def parser(act: Mapping[str, Callable]) -> Parser:
         description="speechllm-bench: a benchmark suite for SpeechLLMs",
         allow_abbrev=False,
     )
-    whole.add_argument("--version", action="version", version=f"speechllm-bench {version('speechllm-bench')}")
+    whole.add_argument("--version", action="version", version=f"speechllm-bench {_version()}")
     whole.commands = commands = whole.add_subparsers(dest="name_of_command", required=True, metavar="COMMAND")
 
     def add(name: str, what: str, *options: str) -> Parser:
