@@ -110,7 +110,7 @@ def test_paraphrased_answers_are_scored_as_the_slots_they_stand_for(tiny_run, ti
     def knowing(model, tokenizer, examples, utterances, **rest):
         pairs = zip(examples, utterances, strict=True)
         ends = [tokenizer.eos_token_id]
-        said = [decoding._prediction(tokenizer, e, u, ends, ends) for e, u in pairs]
+        said = [decoding.prediction(tokenizer, e, u, ends, ends) for e, u in pairs]
         return [replace(p, raw=slots.target(slots.parse(p.gold, names))) for p in said]
 
     monkeypatch.setattr(decoding, "decode", knowing)

@@ -217,12 +217,12 @@ def test_it_starts_from_its_base_learns_and_is_measured_in_both_modes(
 def test_what_stands_behind_a_thought_counts_whoever_thinks(trained, tiny_backbones, monkeypatch, tokenizer):
     """A reasoning LLM is asked as all are, and thinks first."""
     trained(recipe_of(tiny_backbones, {"think": 0.5, "general": 0.5}, tokens=3000), "reasoning")
-    real = decoding._prediction
+    real = decoding.prediction
 
     def right(tokenizer, example, *rest):
         return replace(real(tokenizer, example, *rest), raw=trace.tagged("steps", example.target))
 
-    monkeypatch.setattr(decoding, "_prediction", right)
+    monkeypatch.setattr(decoding, "prediction", right)
     monkeypatch.setattr(measuring, "TURNS", 4)
     (folder,) = measuring.evaluate_backbones("llm-mini-hybrid", 1)
     found = runs.read_json(folder / "evaluation.json")["splits"]
