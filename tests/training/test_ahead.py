@@ -6,10 +6,10 @@ import threading
 
 import pytest
 import torch
+from short_memory import short_of_memory
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.models.inputs import Batch
-from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.settings.config import DistillationConfig, LoraConfig
 from speechllm_bench.training import ahead as ahead_module
 from speechllm_bench.training import stages
@@ -87,14 +87,7 @@ def test_a_stage_has_the_same_numbers_to_the_last_bit(tiny_run, tiny_data, tmp_p
     if case == "distillation":
         changes["distillation"] = DistillationConfig(weight=0.5)
     if case == "short of memory":
-        answer_logits = SpeechLLM.answer_logits
-
-        def short(model, batch, speech=None):
-            if model.training and len(batch.tokens) > 2:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            return answer_logits(model, batch, speech)
-
-        monkeypatch.setattr(SpeechLLM, "answer_logits", short)
+        short_of_memory(monkeypatch)
     config = config.model_copy(update={"stages": [config.stages[0].model_copy(update=changes)]})
     found = []
     for n in (0, 2):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import ADAPTERS
+from short_memory import short_of_memory
 
 from speechllm_bench.data import questions
 from speechllm_bench.data.annotators import Annotated, Question, stored
 from speechllm_bench.data.annotators.labels import train_labels as annotated
 from speechllm_bench.errors import UserError
-from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.planning import identity
 from speechllm_bench.running import preparation
 from speechllm_bench.settings.config import AnnotationConfig, LoraConfig, StageConfig
@@ -408,14 +408,7 @@ def test_a_batch_in_parts_gives_the_same_numbers_and_is_the_same_run(
     config = stage(whole, micro_batch=1) if memory == "asked for" else whole
     assert identity._used(config) == identity._used(whole)
     if memory == "short":
-        answer_logits = SpeechLLM.answer_logits
-
-        def short(model, batch, speech=None):
-            if model.training and len(batch.tokens) > 2:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            return answer_logits(model, batch, speech)
-
-        monkeypatch.setattr(SpeechLLM, "answer_logits", short)
+        short_of_memory(monkeypatch)
     collated.clear()
     _, found, _ = train(config, tiny_data, tmp_path / "parts")
     sizes = [len(examples) for examples, told in collated if told["with_answer"]]

@@ -6,7 +6,6 @@ import argparse
 import importlib.util
 import os
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from speechllm_bench.running.executors import EXECUTORS
 from speechllm_bench.settings import overrides
 from speechllm_bench.settings.config import LARGEST_SEED
 from speechllm_bench.settings.profiles import profile_file
-from speechllm_bench.storage import paths
+from speechllm_bench.storage import paths, runs
 
 VENUES = ("acl", "ieee", "isca")  # a copy of the keys of reports.figures, whose import is slow
 LARGEST_COUNT = 1_000_000
@@ -141,13 +140,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def _version() -> str:
-    try:
-        return version("speechllm-bench")
-    except PackageNotFoundError:  # a checkout that is on PYTHONPATH and not installed
-        return "of a checkout"
-
-
 def parser(act: Mapping[str, Callable]) -> Parser:
     """Return the parser of the whole command line. act: command name -> function."""
     whole = Parser(
@@ -155,7 +147,9 @@ def parser(act: Mapping[str, Callable]) -> Parser:
         description="speechllm-bench: a benchmark suite for SpeechLLMs",
         allow_abbrev=False,
     )
-    whole.add_argument("--version", action="version", version=f"speechllm-bench {_version()}")
+    # None: a checkout that is on PYTHONPATH and not installed
+    version = runs.installed_version("speechllm-bench") or "of a checkout"
+    whole.add_argument("--version", action="version", version=f"speechllm-bench {version}")
     whole.commands = commands = whole.add_subparsers(dest="name_of_command", required=True, metavar="COMMAND")
 
     def add(name: str, what: str, *options: str) -> Parser:

@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 from speechllm_bench import backbones
 from speechllm_bench.data import corpora
@@ -17,7 +16,7 @@ from speechllm_bench.fetch.sources import load_sources
 from speechllm_bench.planning import studies
 from speechllm_bench.running.runner import cores, free_disk
 from speechllm_bench.settings.profiles import known_profiles
-from speechllm_bench.storage import paths
+from speechllm_bench.storage import paths, runs
 
 VOICE_PACKAGES = ("onnxruntime", "kokoro-onnx", "piper-tts")
 
@@ -82,10 +81,9 @@ def fetched_lines() -> list[str]:
 
 
 def _package_line(package: str) -> str:
-    try:
-        return f"{_mark(True)} {package:22} {version(package)}"
-    except PackageNotFoundError:
-        return f"{_mark(False)} {package:22} needed for voices: `pip install 'speechllm-bench[small]'`"
+    version = runs.installed_version(package)
+    said = version or "needed for voices: `pip install 'speechllm-bench[small]'`"
+    return f"{_mark(version is not None)} {package:22} {said}"
 
 
 def profile_lines(name: str) -> list[str]:

@@ -63,6 +63,13 @@ def verdict(
     return "inconclusive"
 
 
+def decided(supports: bool, n_seeds: int) -> Verdict:
+    """Return the verdict on a claim that holds or does not. It is a weak one with a single seed."""
+    if supports:
+        return "agrees" if n_seeds > 1 else "weak support"
+    return "disagrees" if n_seeds > 1 else "weak contradiction"
+
+
 def verdict_on_divergence(better: int, worse: int) -> Verdict:
     """Judge a claim by the numbers of seeds on which each variant diverged. At least one number is above 0.
 
@@ -71,9 +78,7 @@ def verdict_on_divergence(better: int, worse: int) -> Verdict:
     """
     if better and worse:
         return "inconclusive"
-    if worse:
-        return "agrees" if worse > 1 else "weak support"
-    return "disagrees" if better > 1 else "weak contradiction"
+    return decided(bool(worse), worse or better)
 
 
 def below(rows: Sequence[Result], claim: ClaimConfig, found: Interval) -> list[str]:

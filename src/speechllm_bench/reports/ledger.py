@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib import figure as mpl_figure
 
 from speechllm_bench.reports import figures, tables
-from speechllm_bench.reports.claims import BELOW_FLOOR
+from speechllm_bench.reports.claims import BELOW_FLOOR, decided
 from speechllm_bench.settings.overrides import base_profile
 from speechllm_bench.settings.reported import Entry, Ledger, ReportedClaim, ReportedFigure
 from speechllm_bench.settings.strict import load_yaml
@@ -180,12 +180,9 @@ def _in_range(within: Sequence[float], key: str, profile: str, rows: Mapping[str
     above = row.cells.get("above_floors")
     if above and above.shown == "no":
         return about | {"verdict": BELOW_FLOOR}
-    several = len(row.seeds) > 1
-    if within[0] <= cell.low and cell.high <= within[1]:
-        return about | {"verdict": "agrees" if several else "weak support"}
-    if cell.high < within[0] or cell.low > within[1]:
-        return about | {"verdict": "disagrees" if several else "weak contradiction"}
-    return about | {"verdict": "inconclusive"}
+    inside = within[0] <= cell.low and cell.high <= within[1]
+    outside = cell.high < within[0] or cell.low > within[1]
+    return about | {"verdict": decided(inside, len(row.seeds)) if inside or outside else "inconclusive"}
 
 
 def _tested(key: str, profile: str, rows: Mapping[str, Row]) -> dict:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from speechllm_bench.evaluation import versions
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, floors, looks
-from speechllm_bench.reports.claims import BELOW_FLOOR
+from speechllm_bench.reports.claims import BELOW_FLOOR, Verdict, decided
 from speechllm_bench.reports.stored_runs import curve_file, read_curve
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.storage.schema import CURVE_COLUMNS, SECONDS
@@ -268,13 +268,10 @@ def reached(curve: pd.DataFrame, variant: str, baseline: str) -> dict[int, tuple
     return found
 
 
-def convergence_verdict(pairs: Sequence[tuple[float, float]]) -> str:
+def convergence_verdict(pairs: Sequence[tuple[float, float]]) -> Verdict:
     """Judge "the training converges sooner" by (its examples, the baseline's) of each seed."""
-    if all(a < b for a, b in pairs):
-        return "agrees" if len(pairs) > 1 else "weak support"
-    if all(a > b for a, b in pairs):
-        return "disagrees" if len(pairs) > 1 else "weak contradiction"
-    return "inconclusive"
+    sooner, later = all(a < b for a, b in pairs), all(a > b for a, b in pairs)
+    return decided(sooner, len(pairs)) if sooner or later else "inconclusive"
 
 
 def _mean(examples: Sequence[float]) -> str:

@@ -191,7 +191,7 @@ def environment() -> dict:
         "record_version": RECORD_VERSION,
         "numerics_version": NUMERICS_VERSION,
         "python": platform.python_version(),
-        "libraries": {name: _version(name) for name in LIBRARIES},
+        "libraries": {name: installed_version(name) for name in LIBRARIES},
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -207,7 +207,8 @@ def peak_memory_mib() -> float:
     return peak / (1 if sys.platform != "darwin" else 1024) / 1024
 
 
-def _version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """Return the version of an installed package; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
