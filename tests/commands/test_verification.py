@@ -38,13 +38,14 @@ def spoken(home):
 
 @pytest.fixture
 def trained(spoken, tiny_run, monkeypatch):
-    """A trained run and its control on other audio, in mixed precision, recorded in profile `tiny`."""
+    """A trained run, its control on other audio and its run on B-test, in mixed precision, in profile `tiny`."""
     lora = LoraConfig(rank=2, alpha=8, dropout=0.0)
     config = tiny_run(corpus=CORPUS, lora=lora)
     stage = config.stages[0].model_copy(update={"train": ["adapter", "lora"]})
     config = config.model_copy(update={"stages": [stage], "precision": "mixed"})
-    other = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"audio": "other"})})
-    for one in (config, other):
+    evaluated = ({}, {"audio": "other"}, {"split": "B-test"})
+    for changed in evaluated:
+        one = config.model_copy(update={"evaluation": config.evaluation.model_copy(update=changed)})
         jobs.execute(one, "tiny", lambda phase, share: None)
     shipped.write(CORPUS, ["A-test", "B-test"], spoken, verification.turns_folder("tiny"))
     monkeypatch.setattr(verification, "_names", lambda profile: {})
@@ -76,10 +77,13 @@ def test_numbers_land_on_a_machine_that_has_spoken_and_trained_nothing(elsewhere
     found = verification.verify("tiny", tell=said.append)
     assert [line for line in said if line.startswith("  ")] == [f"  {one}" for one in found]
     assert all(str(one).endswith(f"on record: {one.verdict}") for one in found)
-    assert len(found) == 2 and all(one.lands and one.n == 6 for one in found)
+    assert all(one.lands for one in found)
+    assert [(one.split, one.n) for one in found] == [("A-test", 6), ("A-test", 6), ("B-test", 4)]
+    begun = [line for line in said if line not in {f"  {one}" for one in found}]
+    assert begun == [f"{k} of 3: {one.run} on {one.split} ..." for k, one in enumerate(found, 1)]
     assert {one.run for one in found} == {folder.name for folder in paths.results("tiny").glob("runs/*")}
     assert all(one.same_answers == one.n for one in found), "weights were rounded before the run read them"
-    assert "2 of 2 numbers land inside the interval on record." in verification.told(found)
+    assert "3 of 3 numbers land inside the interval on record." in verification.told(found)
 
 
 def test_the_trained_weights_are_stored_in_16_bits_and_damage_is_told(elsewhere):

@@ -108,11 +108,13 @@ def verify(profile: str, tell: Callable[[str], None] = print) -> list[Verified]:
         folder = paths.results(profile) / "stages"
         raise MissingInput(f"no trained stages are shipped for profile '{profile}' in {folder}")
     named = _names(profile)
-    recorded.sort(key=lambda one: one[1]["stages"])  # so that each model is loaded once
+    # Test set A first, since the papers' main tables are of it. Within a test set each model is loaded once.
+    recorded.sort(key=lambda one: (one[1]["config"]["evaluation"]["split"], one[1]["stages"]))
     loaded: Loaded = {}
     verified = []
-    for one in recorded:
-        for found in _verify_run(profile, *one, named, loaded, tell):
+    for place, one in enumerate(recorded, 1):
+        said = partial(_say, tell, f"{place} of {len(recorded)}: {named.get(one[0].name, one[0].name)}")
+        for found in _verify_run(profile, *one, named, loaded, said):
             tell(f"  {found}")
             verified.append(found)
     return verified
@@ -175,8 +177,7 @@ def _verify_run(
             f"checkout has; verify it at commit {record['environment']['commit']}"
         )
     with tempfile.TemporaryDirectory() as again:
-        said = partial(_say, tell, named.get(folder.name, folder.name))
-        if _answer(profile, config, record["stages"], Path(again), loaded, said):
+        if _answer(profile, config, record["stages"], Path(again), loaded, tell):
             yield _compared(profile, folder, Path(again), config, named)
 
 
