@@ -38,7 +38,7 @@ def spoken(home):
 
 @pytest.fixture
 def trained(spoken, tiny_run, monkeypatch):
-    """A trained run, its control on other audio and its run on B-test, in mixed precision, in profile `tiny`."""
+    """A trained run, its control on other audio and its run on B-test, in mixed precision, of `tiny`."""
     lora = LoraConfig(rank=2, alpha=8, dropout=0.0)
     config = tiny_run(corpus=CORPUS, lora=lora)
     stage = config.stages[0].model_copy(update={"train": ["adapter", "lora"]})
