@@ -37,9 +37,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 """A function from sums of counts (..., k) to statistics (...)."""
 
 N_BOOT = 10_000  # bootstrap draws per interval
-
 _BLOCK = 1000  # draws held in memory at once
-
 
 ONE_SEED = "†"
 """Mark of a number with one seed: its interval uses the variance between seeds of other systems."""
@@ -153,8 +151,7 @@ def contrast(
     if nothing was trained. Raises UserError where two systems answered different items or have different
     numbers of seeds.
     """
-    of_one_set = [[system] for system in systems]
-    return contrast_of_test_sets(of_one_set, weights, statistic, rng, seed_variance, n_boot)
+    return contrast_of_test_sets([[one] for one in systems], weights, statistic, rng, seed_variance, n_boot)
 
 
 def contrast_of_test_sets(
@@ -181,8 +178,7 @@ def contrast_of_test_sets(
         )
 
     def weighted(sums: np.ndarray) -> np.ndarray:
-        parts = [weight * statistic(sums[..., i, :]) for i, weight in enumerate(weights)]
-        return np.asarray(sum(parts))
+        return np.asarray(sum(weight * statistic(sums[..., i, :]) for i, weight in enumerate(weights)))
 
     of_each = zip(*systems, strict=True)  # per test set, the sums of all systems
     stacked = [np.stack([part.sums for part in parts], axis=-2) for parts in of_each]
@@ -261,24 +257,28 @@ def _drawn_sums(
 
 
 def _times(n_speakers: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the number of times that each speaker is drawn, (size, n_speakers).
+    """Return the number of times that each speaker is drawn, (size, n_speakers)."""
+    return _drawn(rng, "multinomial", n_speakers, (1 / n_speakers,) * n_speakers, size)
+
+
+def _drawn(rng: np.random.Generator, distribution: str, *arguments) -> np.ndarray:
+    """Return draws of one of the generator's distributions, as floats, which products need.
 
     Draws are cached together with the generator's next state. All scores of a test set start from the same
     state, and drawing takes most of their time.
     """
-    state = json.dumps(rng.bit_generator.state)
-    times, rng.bit_generator.state = _drawn(n_speakers, size, type(rng.bit_generator), state)
-    return times
+    bits = rng.bit_generator
+    draws, bits.state = _cached_draws(type(bits), json.dumps(bits.state), distribution, arguments)
+    return draws
 
 
-@lru_cache(maxsize=64)
-def _drawn(n_speakers: int, size: int, kind: type, state: str) -> tuple[np.ndarray, dict]:
-    rng = np.random.Generator(kind())
+@lru_cache(maxsize=128)
+def _cached_draws(bits: type, state: str, distribution: str, arguments: tuple) -> tuple[np.ndarray, dict]:
+    rng = np.random.Generator(bits())
     rng.bit_generator.state = json.loads(state)
-    # Converted to float once, because each product with sums would convert them again.
-    times = rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=size).astype(float)
-    times.flags.writeable = False
-    return times, dict(rng.bit_generator.state)
+    draws = getattr(rng, distribution)(*arguments).astype(float)
+    draws.flags.writeable = False
+    return draws, dict(rng.bit_generator.state)
 
 
 def _seed_deviations(
@@ -295,12 +295,12 @@ def _seed_deviations(
     squares, df = float(((of_seeds - of_seeds.mean()) ** 2).sum()), n_seeds - 1
     if pooled is not None:
         squares, df = squares + (POOLED_DF - 2) * pooled, df + POOLED_DF
-    return np.sqrt(squares / df / n_seeds) * rng.standard_t(df, n)
+    return np.sqrt(squares / df / n_seeds) * _drawn(rng, "standard_t", df, n)
 
 
 def _t_mixture(deviations: np.ndarray, df: int, rng: np.random.Generator) -> np.ndarray:
     """Widen draws from a normal to a t distribution with `df` degrees of freedom; they keep their skew."""
-    return deviations * np.sqrt(df / rng.chisquare(df, len(deviations))) if df > 0 else deviations
+    return deviations * np.sqrt(df / _drawn(rng, "chisquare", df, len(deviations))) if df > 0 else deviations
 
 
 def _two_sided(draws: np.ndarray) -> float:

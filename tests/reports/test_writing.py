@@ -75,6 +75,21 @@ def test_without_a_change_nothing_is_drawn_and_the_files_are_named(drawn):
     assert reports.write(STUDY, PROFILE) == [table] and drawn == []
 
 
+def test_numbers_are_written_again_only_if_they_or_their_files_changed(suite):
+    kept = [numbers.Row("o/o/A", "o", "ok", seeds=(0,), cells={"f1": numbers.Cell("0.5", 0.5)})]
+    file = numbers.file(PROFILE)
+
+    def written(rows) -> tuple[int, bytes]:
+        writing.update_numbers(PROFILE, "o", ["o"], rows)
+        return file.stat().st_mtime_ns, file.read_bytes()
+
+    first = written(kept)
+    assert written(kept) == first
+    file.with_suffix(".tex").unlink()
+    assert written(kept)[0] > first[0] and file.with_suffix(".tex").is_file()
+    assert written([])[1] != first[1] and written(kept)[1] == first[1]
+
+
 def test_other_seeds_are_another_report(drawn):
     reports.write(STUDY, PROFILE, [0])
     assert drawn == [STUDY]

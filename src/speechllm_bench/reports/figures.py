@@ -1,16 +1,13 @@
 """Figures from stored records: learning curves, grouped bars, and the axis of trained parameters.
 
-Functions that draw take a tidy frame and the axes, so a notebook can rearrange panels. `save` writes files
-whose bytes are the same each time.
+Functions that draw take a tidy frame and the axes, so a notebook can rearrange panels.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -24,7 +21,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from speechllm_bench.reports import tables
 from speechllm_bench.reports.looks import COLOURS, Looks, of_names
-from speechllm_bench.storage.runs import write_bytes
 from speechllm_bench.tasks import MAIN_METRICS, METRICS
 
 WIDTHS = {"column": 3.35, "page": 7.0}
@@ -279,23 +275,6 @@ def legend(figure: Figure) -> None:
     drawn = figure.legend(entries.values(), entries.keys(), loc="outside right upper")
     height = drawn.get_window_extent().height / figure.dpi
     figure.set_figheight(max(figure.get_figheight(), height))
-
-
-@mpl.rc_context(STYLE)
-def save(figure: Figure, folder: Path, name: str, profile: str) -> list[Path]:
-    """Write <name>.pdf and <name>.png (300 dpi) and return their paths.
-
-    Figures of profile smoke are marked.
-    """
-    if mark := tables.smoke_mark(profile):
-        figure.supxlabel(mark, color="#B00020", fontsize=7, fontweight="bold")
-    paths = []
-    for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
-        content = io.BytesIO()
-        figure.savefig(content, format=ending, metadata=metadata)
-        paths.append(folder / f"{name}.{ending}")
-        write_bytes(paths[-1], content.getvalue())
-    return paths
 
 
 def _count(value: float, _position: int | None = None) -> str:

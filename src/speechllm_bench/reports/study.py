@@ -18,6 +18,7 @@ from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import (
     cells,
     claims,
+    figure_files,
     figures,
     floors,
     measured,
@@ -98,7 +99,7 @@ def _draw(study: Study, rows: Sequence[Result], frame: pd.DataFrame, profile: st
     for ending, figure in figures_of(study, rows, frame).items():
         if figure is not None:
             folder = paths.results(profile) / "figures"
-            written += figures.save(figure, folder, f"{study.study}_{ending}", profile)
+            written += figure_files.save(figure, folder, f"{study.study}_{ending}", profile)
             plt.close(figure)
     return written
 

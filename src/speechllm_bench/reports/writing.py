@@ -102,9 +102,10 @@ def common() -> str:
 
 
 def update_numbers(profile: str, study: str, tables: Iterable[str], rows: Sequence[numbers.Row]) -> None:
-    """Call `numbers.update`, and stamp the new state of numbers.json, which all studies share."""
-    numbers.update(profile, study, tables, rows)
-    Stamp(profile, "numbers").keep({}, [numbers.file(profile)])
+    """Call `numbers.update`, and stamp the new state of its two files, which all studies share."""
+    stamp, place = Stamp(profile, "numbers"), numbers.file(profile)
+    numbers.update(profile, study, tables, rows, anew=not stamp.current)
+    stamp.keep({}, [place, place.with_suffix(".tex")])
 
 
 def of_rows(rows: Iterable[Result], profile: str) -> States:

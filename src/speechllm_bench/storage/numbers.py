@@ -118,14 +118,19 @@ def read(profile: str) -> dict[str, Row]:
     return dict(_read(place, profile, (about.st_mtime_ns, about.st_size, about.st_ino)))
 
 
-def update(profile: str, study: str, tables: Iterable[str], rows: Sequence[Row]) -> None:
-    """Replace the stored rows of the named tables of a study by `rows`, and write both files."""
+def update(profile: str, study: str, tables: Iterable[str], rows: Sequence[Row], anew: bool = True) -> None:
+    """Replace the stored rows of the named tables of a study by `rows`, and write both files.
+
+    anew: False writes nothing where the rows are the stored ones.
+    """
     tables = set(tables)
     with runs.lock(file(profile)):
-        kept = {k: r for k, r in read(profile).items() if r.study != study or r.table not in tables}
+        stored = read(profile)
+        kept = {k: r for k, r in stored.items() if r.study != study or r.table not in tables}
         whole = dict(sorted((kept | {row.key: row for row in rows}).items()))
-        runs.write_text(file(profile), _json(profile, whole))
-        runs.write_text(file(profile).with_suffix(".tex"), tex(profile, whole))
+        if anew or whole != stored:
+            runs.write_text(file(profile), _json(profile, whole))
+            runs.write_text(file(profile).with_suffix(".tex"), tex(profile, whole))
 
 
 def of_row(profile: str, row: Row) -> list[Number]:
