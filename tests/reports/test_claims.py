@@ -1,7 +1,13 @@
+import json
+from types import SimpleNamespace
+
 import pytest
 
+from speechllm_bench.evaluation import score, versions
+from speechllm_bench.reports import claims
 from speechllm_bench.reports.claims import BELOW_FLOOR, verdict, verdict_on_divergence
-from speechllm_bench.storage.schema import Interval
+from speechllm_bench.settings.reported import ClaimConfig
+from speechllm_bench.storage.schema import Interval, Prediction
 
 
 def difference(low, value, high, seeds=3, speakers=30):
@@ -54,3 +60,28 @@ def test_nothing_is_claimed_below_the_floor():
 )
 def test_a_variant_that_diverges_is_behind_one_that_does_not(better, worse, said):
     assert verdict_on_divergence(better, worse) == said
+
+
+def row(variant: str, said: str) -> dict:
+    """A run at `small` that answers every question about "three nine" by `said`."""
+    gold, raw = (json.dumps({"code": value}) for value in ("three nine", said))
+    answers = [
+        Prediction(f"e{i}", f"u{i}", f"s{i % 10}", "slots", raw, gold, ("code",), 3, "it is three nine")
+        for i in range(20)
+    ]
+    found = versions.shown(score.score_task("slots", answers), "small")
+    return {"variant": variant, "seed": 0, "status": "ok", "record": None, "score": found, "profile": "small"}
+
+
+@pytest.mark.parametrize(
+    ("ahead", "behind", "said"),
+    [("39", "three", "F1, version 1; SLU-F1"), ("three nine", "three", ""), ("39", "three nine", "")],
+)
+def test_scores_that_say_the_opposite_are_named(ahead, behind, said):
+    """Version 2 alone takes digits for the words; by a score without a difference nothing is reversed."""
+    entry = ClaimConfig(claim="It is ahead.", source="ours", better="cascade", worse="speechllm")
+    rows = [row("cascade", ahead), row("speechllm", behind)]
+    found = claims.verdicts(SimpleNamespace(claims=[entry]), rows)
+    assert found["reversed_by"].tolist() == [said]
+    assert ("reversed by" in claims.show_verdicts(found)) == bool(said)
+    assert (claims.REVERSED_BY in claims.caption(found)) == bool(said)

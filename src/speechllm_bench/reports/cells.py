@@ -69,8 +69,7 @@ def of_claims(study: Study, rows: Sequence[Result], frame: pd.DataFrame, verdict
             cells["difference"] = Cell(stats.with_interval(value, low, high, "+"), value, low, high)
         if pd.notna(line["p"]):
             cells["p"] = Cell(stats.p_shown(line["p"]), numbers.rounded(line["p"]))
-        if line["diverged"]:
-            cells["diverged"] = Cell(line["diverged"])
+        cells |= {name: Cell(line[name]) for name in ("diverged", "reversed_by") if line[name]}
         about = _about(rows, claim.variants) | {k: _whole(v) for k, v in sizes.loc[claim.better].items()}
         status = "ok" if "difference" in cells else line["verdict"]
         key = f"{study.study}/{claim_row(claim.variants)}/{test_set(study, claim.better)}"

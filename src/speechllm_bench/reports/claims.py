@@ -8,15 +8,18 @@ from typing import Literal
 import pandas as pd
 
 from speechllm_bench import stats
+from speechllm_bench.evaluation import score
 from speechllm_bench.planning import studies
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import floors, measured, tables
+from speechllm_bench.reports.stored_runs import scores_of
 from speechllm_bench.reports.tables import ONE_SEED_NOTE
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.settings.overrides import base_profile
 from speechllm_bench.settings.reported import ClaimConfig
 from speechllm_bench.stats import ALPHA, ONE_SEED, alike, differ, with_interval
 from speechllm_bench.storage.schema import Interval
+from speechllm_bench.tasks import METRICS
 
 BELOW_FLOOR: Literal["not testable here: below the floor"] = "not testable here: below the floor"
 Verdict = Literal[
@@ -91,6 +94,25 @@ def below(rows: Sequence[Result], claim: ClaimConfig, found: Interval) -> list[s
     return [floor for floor, above in floors.cleared(rows, ahead).items() if above is False]
 
 
+def reversing(rows: Sequence[Result], claim: ClaimConfig, found: Interval) -> list[str]:
+    """Return the headings of the table's other scores by which the claim's difference is reversed.
+
+    By such a score its whole interval lies on the other side of 0. Empty where `found` itself may be 0.
+    """
+    if found.low <= 0 <= found.high:
+        return []
+    held = next(iter(scores_of(rows, claim.better).values()))
+    main = METRICS[score.main_metric(held)]
+    against = []
+    for metric in tables.of_task(score.task_of(held)):
+        alike = (metric.unit, metric.lower_is_better) == (main.unit, main.lower_is_better)
+        if alike and metric.name in held["metrics"] and metric.column in ("plain", "later"):
+            other = measured.gain(rows, claim.better, claim.worse, claim.beyond, metric.name)
+            if other and (other.high < 0 < found.low or found.high < 0 < other.low):
+                against.append(metric.heading)
+    return against
+
+
 def diverged(rows: Sequence[Result], claim: ClaimConfig) -> dict[str, int]:
     """Return the number of diverged seeds by variant of the claim. Empty unless every variant was run."""
     done = [(row["variant"], row["status"]) for row in rows if row["record"]]
@@ -105,10 +127,14 @@ CAPTION = (
 )
 
 
+REVERSED_BY = (
+    "Reversed by: other scores of the same answers, by which the whole interval of the difference lies on "
+    "the other side of 0."
+)
 NONE_TESTED = "No claim could be tested at this profile."
 CLAIM_COLUMNS = [
     *("claim", "source", "compared", "difference", "low", "high", "p", "se", "seeds", "below", "diverged"),
-    "verdict",
+    *("reversed_by", "verdict"),
 ]
 
 
@@ -125,6 +151,9 @@ def verdicts(study: Study, rows: Sequence[studies.Result]) -> pd.DataFrame:
         testable &= without_meaning.isdisjoint(entry.variants)
         ended = diverged(rows, entry) if testable else {}
         difference = None if ended else measured.gain(rows, entry.better, entry.worse, entry.beyond)
+        under = below(rows, entry, difference) if difference else []
+        judged = difference and testable and not under
+        against = reversing(rows, entry, difference) if judged else []
         lines.append(
             {
                 "claim": entry.claim,
@@ -134,13 +163,14 @@ def verdicts(study: Study, rows: Sequence[studies.Result]) -> pd.DataFrame:
                 "testable": testable,
                 "seeds_diverged": (ended.get(entry.better, 0), ended.get(entry.worse, 0)),
                 "beyond": entry.beyond,
-                "below": below(rows, entry, difference) if difference else [],
+                "below": under,
                 "diverged": ", ".join(f"{name} diverged on {n}" for name, n in ended.items()),
+                "reversed_by": "; ".join(against),
             }
         )
-    judged = [line for line in lines if line["tested"] and line["testable"]]
-    corrected = stats.holm([line["tested"].p for line in judged])
-    for line, p in zip(judged, corrected, strict=True):
+    corrected_for = [line for line in lines if line["tested"] and line["testable"]]
+    corrected = stats.holm([line["tested"].p for line in corrected_for])
+    for line, p in zip(corrected_for, corrected, strict=True):
         line["p"] = p
     return pd.DataFrame([line | _judged(line) for line in lines], columns=CLAIM_COLUMNS)
 
@@ -174,7 +204,8 @@ def notes(found: pd.DataFrame) -> list[str]:
     alone = (
         [f"{ONE_SEED} marks differences of one seed: {ONE_SEED_NOTE}"] if found["seeds"].eq(1).any() else []
     )
-    return [*alone, *tables.smallest_shown(found["se"].dropna())]
+    against = [REVERSED_BY] if found["reversed_by"].fillna("").any() else []
+    return [*alone, *tables.smallest_shown(found["se"].dropna()), *against]
 
 
 def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
@@ -186,4 +217,6 @@ def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:
         shown.append(number or row.diverged or "–")
         p_values.append(stats.p_shown(row.p) if pd.notna(row.p) else "–")
     columns = found[["claim", "source", "compared"]]
-    return columns.assign(difference=shown, **{"p (Holm)": p_values}, verdict=found["verdict"])
+    table = columns.assign(difference=shown, **{"p (Holm)": p_values}, verdict=found["verdict"])
+    against = found["reversed_by"].fillna("")
+    return table.assign(**{"reversed by": against.replace("", "–")}) if against.any() else table

@@ -90,19 +90,23 @@ def main_metric(rows: Sequence[Result], variant: str) -> Comparison | None:
 
 
 def gain(
-    rows: Sequence[Result], better: str, worse: str, beyond: Sequence[str] | None = None
+    rows: Sequence[Result],
+    better: str,
+    worse: str,
+    beyond: Sequence[str] | None = None,
+    metric: str | None = None,
 ) -> Comparison | None:
     """Return F1(better) - F1(worse), minus the same difference of the pair `beyond` if given.
 
     It covers the seeds that all variants have; None where there is none. Other tasks than slots use their
-    main metric, with the sign flipped where lower is better.
+    main metric, with the sign flipped where lower is better. metric: in place of the main one.
     """
     variants = (better, worse, *(beyond or ()))
     scores = [scores_of(rows, name) for name in variants]
     shared = sorted(set.intersection(*(set(some) for some in scores)))
     if not shared:
         return None
-    metric = score.main_metric(scores[0][shared[0]])
+    metric = metric or score.main_metric(scores[0][shared[0]])
     sign = -1 if METRICS[metric].lower_is_better else 1
     weights = [sign * weight for weight in (1, -1, -1, 1)[: len(variants)]]
     return score.contrast([[s[i] for i in shared] for s in scores], weights, metric)

@@ -109,6 +109,8 @@ def _found(name: str, profile: str) -> tuple[writing.States, dict]:
     judged = Counter(sorted(verdicts["verdict"], key=get_args(Verdict).index))
     told = ", ".join(f"{verdict.replace(': ', ', ')}: {n}" for verdict, n in judged.items())
     verdict = [f"**Claims: {told}.**"] if told else []
+    against = int(verdicts["reversed_by"].fillna("").ne("").sum())
+    verdict += [f"Other scores reverse {against} of their differences."] if against else []
     parts = [*_scores(study, f1), f"{len(rows) - len(lacking)} of {len(rows)} runs ok", *_named(lacking)]
     holds = {
         "title": f"{name}: {study.title}",
