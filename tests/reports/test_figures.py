@@ -82,8 +82,26 @@ def test_a_line_stops_where_a_stage_ends(curves):
     figures.learning_curves(pd.concat([curves, later]).query("seed == 0"), ax)
     drawn = [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 3]
     assert drawn == [[100, 200, 300], [400, 500, 600]] * 2
-    assert [text.get_text().strip() for text in ax.texts] == ["later"]
+    assert [text.get_text().strip() for text in ax.texts] == ["slots", "later"]
     assert list(ax.lines[-1].get_xdata()) == [300, 300]  # dotted, across the panel
+
+
+def test_a_stage_begins_where_the_one_before_ends_even_if_that_lacks_the_metric(curves):
+    between = curves.assign(stage="between", examples=curves["examples"] + 300).query("metric == 'loss'")
+    last = curves.assign(stage="last", examples=curves["examples"] + 600)
+    _, (ax,) = figures.panels()
+    figures.learning_curves(pd.concat([curves, between, last]), ax, "f1")
+    assert [text.get_text() for text in ax.texts] == ["slots", "last"]
+    assert list(ax.lines[-1].get_xdata()) == [600, 600]
+
+
+def test_a_first_stage_is_named_where_all_variants_have_it(curves):
+    other = curves.query("variant == 'cnn'").assign(variant="reader", stage="reading")
+    later = curves.assign(stage="later", examples=curves["examples"] + 300)
+    _, (one, both) = figures.panels(2)
+    figures.learning_curves(curves, one)  # a single stage needs no name
+    figures.learning_curves(pd.concat([curves, later, other]), both)
+    assert not one.texts and [text.get_text() for text in both.texts] == ["later"]
 
 
 def test_a_late_stage_and_what_it_is_called_stay_inside_the_panel(curves):
@@ -91,11 +109,11 @@ def test_a_late_stage_and_what_it_is_called_stay_inside_the_panel(curves):
     named = later.assign(stage=later["variant"] + "_2")  # variants that go on with different tasks
     _, (ax, other) = figures.panels(2)
     figures.learning_curves(pd.concat([curves, named]), ax, "f1")
-    (text,) = ax.texts
+    _, text = ax.texts
     assert (text.get_text().strip(), text.get_ha()) == ("next stage", "right")
     assert ax.get_xlim()[1] > 400 and ax.get_ylim()[0] == 0 and ax.get_ylim()[1] > curves["value"].max()
     figures.learning_curves(pd.concat([curves, later.assign(stage="more_slots")]), other, "f1")
-    assert [text.get_text().strip() for text in other.texts] == ["more slots"]
+    assert [text.get_text().strip() for text in other.texts] == ["slots", "more slots"]
 
 
 def test_an_empty_frame_is_an_empty_panel(curves):
@@ -331,12 +349,12 @@ def test_stages_of_one_name_are_named_once_and_the_highest_marker_is_whole(curve
     late["examples"] += 50
     _, (ax,) = figures.panels()
     figures.learning_curves(pd.concat([both, late]), ax, "f1")
-    assert [text.get_text() for text in ax.texts] == ["more"]
+    assert [text.get_text() for text in ax.texts] == ["slots", "more"]
     assert ax.texts[0].get_bbox_patch().get_facecolor()[:3] == (1, 1, 1)
-    assert ax.get_ylim() == (0, pytest.approx(1.05 * 1.3))
+    assert ax.get_ylim() == (0, pytest.approx(1.15 * 1.3))
     _, (of_loss,) = figures.panels()
     figures.learning_curves(both, of_loss)
-    assert of_loss.get_ylim()[1] == pytest.approx(1.05 * 1.3)
+    assert of_loss.get_ylim()[1] == pytest.approx(1.15 * 1.3)
 
 
 def test_a_name_stands_on_the_side_of_its_rule_that_has_room(curves):
@@ -345,12 +363,14 @@ def test_a_name_stands_on_the_side_of_its_rule_that_has_room(curves):
     _, (ax,) = figures.panels()
     figures.learning_curves(pd.concat([curves, *later]), ax)
     assert {text.get_text(): text.get_ha() for text in ax.texts} == {
+        "slots": "left",
         "transcription": "right",
         "entity": "right",
     }
     _, (ax,) = figures.panels()
     figures.learning_curves(pd.concat([curves, *(frame.replace("entity", "a") for frame in later)]), ax)
-    assert {text.get_text(): text.get_ha() for text in ax.texts} == {"transcription": "right", "a": "left"}
+    sides = {text.get_text(): text.get_ha() for text in ax.texts}
+    assert sides == {"slots": "left", "transcription": "right", "a": "left"}
 
 
 def test_markers_that_look_alike_are_not_allowed():

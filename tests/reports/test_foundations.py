@@ -82,6 +82,6 @@ def test_figures_draw_a_bar_or_a_point_for_each(rows):
     types, scale = gained.types_figure(STUDY, rows), gained.scale_figure(STUDY, rows)
     assert len(types.axes[0].patches) == 4
     assert [t.get_text() for t in types.axes[0].get_xticklabels()] == ["base", "reasoning 0"]
-    assert scale.axes[0].get_xlabel() == "parameters of the LLM"
+    assert scale.axes[0].get_xlabel().startswith("parameters of the LLM\n")
     plt.close("all")
     assert gained.types_figure(STUDY, []) is None and gained.scale_figure(STUDY, []) is None

@@ -189,7 +189,14 @@ def test_table_and_picture_show_both_sides(home, monkeypatch):
     picture = ledger.picture_of(small(), ledger.judged(small(), {"mini": rows()}))
     reported, measured = picture.axes
     assert reported.lines[0].get_xdata().tolist() == [0.4]
-    assert measured.lines[0].get_xdata().tolist() == [0.2] and measured.get_xlim()[1] < 0.4
+    assert measured.lines[0].get_xdata().tolist() == [0.2] and measured.get_xlim() == reported.get_xlim()
+    assert measured.lines[-1].get_xdata().tolist() == [0.2]  # a filled marker
+    low = rows()
+    low["lora/cnn/A"].cells["above_floors"] = Cell("False")
+    picture = ledger.picture_of(small(), ledger.judged(small(), {"mini": low}))
+    hollow, filled = picture.axes[1].lines[-2:]
+    assert hollow.get_mfc() == "white" and len(hollow.get_xdata()) == 1 and not len(filled.get_xdata())
+    assert "hollow" in picture.get_supxlabel()
     other = {"mini": {key: row for key, row in rows().items() if row.table != "lora"}}
     assert ledger.picture_of(small(), ledger.judged(small(), other)) is None
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scored_answers import scored
 
+from speechllm_bench.evaluation import score
 from speechllm_bench.planning import studies
 from speechllm_bench.reports import by_test_set, progress, sizes
 
@@ -81,6 +82,9 @@ def test_families_are_lines_of_growing_size_for_all_and_for_few_turns():
     assert frame["variant"].tolist() == ["mlp", "mlp_large", "mlp_large_few"]
     assert frame["few"].tolist() == [False, False, True]
     assert frame["gap"].tolist() == [0.5] * 3 and frame["f1"].tolist() == pytest.approx([0.6, 0.8, 0.2])
+    of_table = score.interval([rows[1]["score"]], "f1")  # wider than the stored interval, which has no seeds
+    assert frame.loc[1, ["low", "high"]].tolist() == [of_table.low, of_table.high]
+    assert of_table.high > rows[1]["score"]["metrics"]["f1"]["high"]
     study = studies.load("adapter_sweep", "mini")[0]
     figure = sizes.families_figure(study, rows, curves)
     assert figure.axes[0].get_xscale() == "log"
@@ -107,7 +111,7 @@ def test_systems_stand_side_by_side_on_each_test_set():
         for v, n in right.items()
     ]
     figure = by_test_set.systems_figure(study, rows)
-    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["A", "B-ID", "B-OOD"]
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == list(by_test_set.SHOWN)
     assert len(figure.axes[0].patches) == 4
     assert [text.get_text() for text in figure.axes[0].texts] == ["not in the study", "NOT RUN"]
     plt.close(figure)

@@ -27,6 +27,8 @@ ASKED = {
 }
 """Split and slot types of each test set."""
 SETS = tuple(ASKED)
+SHOWN = ("A", "B-ID: other wordings", "B-OOD: unseen slot types")
+"""Names of the test sets in the figure, in the order of `SETS`."""
 
 
 def systems(rows: Sequence[Result]) -> pd.DataFrame:
@@ -116,6 +118,7 @@ def systems_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     there = [(called, name) for name, sets in by_system(rows).items() for called in sets]
     figure, (ax,) = figures.panels(1, "page")
     figures.grouped_bars(frame, by, ax, own, there=there)
+    ax.set_xticks(range(len(SETS)), SHOWN)
     floors.draw(ax, rows, list(ASKED.values()))
     figures.legend(figure)
     return figure

@@ -136,29 +136,32 @@ def learning_curves(
     frame: the runs' curve.csv, concatenated, with `variant` and `seed` added. x: `examples`, `step` or
     `seconds` (`progress.timed`). looks: of the variants, None for a frame of no study. The mean is drawn
     where all of a variant's seeds have a value. Stages follow each other. A line stops where a stage ends,
-    since the next one may learn another task.
+    since the next one may learn another task. A dotted line marks where a drawn stage begins.
     """
     chosen = frame[(frame["metric"] == metric) & (frame["split"] == split)]
     looks = looks or of_names(frame["variant"].unique())
-    starts: dict[float, list[str]] = {}  # where a stage after the first begins -> its name, once per variant
+    starts: dict[float, list[str]] = {}  # where a stage begins -> its name, once per variant
+    several = False  # whether a variant has several stages
     for variant, curves in chosen.groupby("variant", sort=False):
-        style, end = looks[variant], None
+        style = looks[variant]
+        ends = frame[frame["variant"] == variant].groupby("stage", sort=False)[x].max()
+        begins = ends.shift(fill_value=0)  # some stages between may lack the metric
         for stage, points in curves.groupby("stage", sort=False):
             table = points.pivot(index=x, columns="seed", values="value")
             if len(table.columns) > 1:
                 ax.plot(table.index, table, color=style.colour, lw=0.5, alpha=0.45)
             mean = table.dropna().mean(axis=1)
             ax.plot(mean.index, mean, **style.line, ms=3.2, markevery=max(1, len(mean) // 8))
-            if end is not None:
-                starts.setdefault(end, []).append(stage)
-            end = table.index.max()
+            starts.setdefault(begins[stage], []).append(stage)
+        several |= curves["stage"].nunique() > 1
     if len(chosen):
         ax.set_xlim(0, 1.04 * chosen[x].max())
     named: list[str] = []
     for start, stages in sorted(starts.items()):
         name = stages[0] if len(set(stages)) == 1 else "next stage"  # variants may have different next tasks
-        ax.axvline(start, color="0.6", lw=0.7, ls=":")
-        if name in named:
+        if start:
+            ax.axvline(start, color="0.6", lw=0.7, ls=":")
+        if name in named or (not start and (not several or len(set(stages)) > 1)):
             continue
         has_room = 1 - start / ax.get_xlim()[1] > 0.03 + LETTER * len(name)
         side = "left" if has_room else "right"  # keeps the text inside the axes
@@ -176,11 +179,12 @@ def learning_curves(
     ax.set_xlabel(X_LABELS[x])
     ax.set_ylabel(METRIC_LABELS.get(metric, metric))
     ax.set_title(split, loc="left", color="0.35")
+    room = 1.15 if named else 1.05  # so that the highest marker is whole, and no stage's name covers it
     if metric in MAIN_METRICS:
         top = chosen["value"].max() if len(chosen) else 0
-        ax.set_ylim(0, 1.05 * top if top > 0 else 1)  # so that the highest marker is whole
+        ax.set_ylim(0, room * top if top > 0 else 1)
     elif metric == "loss" and len(chosen):
-        ax.set_ylim(top=1.05 * chosen["value"].max())
+        ax.set_ylim(top=room * chosen["value"].max())
     ax.xaxis.set_major_formatter(FuncFormatter(_count))
     return ax
 

@@ -280,7 +280,7 @@ def scale_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
         figures.with_intervals(ax, places, drawn, **style.line, elinewidth=1)
     floors.draw(ax, rows)
     figures.parameters_axis(ax)
-    ax.set_xlabel("parameters of the LLM")
+    ax.set_xlabel("parameters of the LLM\n(points of one LLM stand side by side)")
     ax.set_ylabel("F1 (partial match)")
     ax.set_ylim(0, None)
     figures.legend(figure)

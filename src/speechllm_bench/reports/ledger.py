@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib import figure as mpl_figure
 
-from speechllm_bench.reports import figure_files, figures, tables
+from speechllm_bench.reports import figure_files, figures, looks, tables
 from speechllm_bench.reports.claims import BELOW_FLOOR, decided
 from speechllm_bench.settings.overrides import base_profile
 from speechllm_bench.settings.reported import Entry, Ledger, ReportedClaim, ReportedFigure
@@ -29,14 +29,15 @@ NOT_TESTED = "no study tests it"
 OTHER_SCALE = "another scale"
 COLUMNS = (
     *("id", "paper", "where", "reported_as", "value", "to", "condition"),
-    *("profile", "number", "shown", "measured", "low", "high", "p", "verdict"),
+    *("profile", "number", "shown", "measured", "low", "high", "p", "above_floors", "reversed_by", "verdict"),
 )
 _NUMBERS = ("value", "to", "measured", "low", "high", "p")
 READING = (
     "This page lists the figures and claims of the three papers, with the findings of each profile. "
     "Reported figures have the paper's scale and data. Ours have the profile's backbones and corpus, so "
     "only profile `paper` tries to reach the same number. A claim has one verdict for each comparison that "
-    "tests it (rule 14 of docs/protocol.md). [claims.csv](claims.csv) has all comparisons with their ids."
+    "tests it (rule 14 of docs/protocol.md). Some are reversed by other scores, and a cell counts these. "
+    "[claims.csv](claims.csv) has all comparisons with their ids."
 )
 
 HEAD = """<!doctype html>
@@ -106,8 +107,9 @@ def judged(ledger: Ledger, found: Mapping[str, Mapping[str, Row]]) -> pd.DataFra
 
 
 def picture_of(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
-    """Draw the reported F1 and the measured F1 with its interval, each in its own panel: our
-    F1 is at a smaller scale.
+    """Draw the reported F1 and the measured F1 with its interval, in panels with the same limits.
+
+    A hollow marker is a model that does not clear its floors.
     """
     of_f1 = frame["number"].map(lambda id: str(id).endswith("/f1")) & frame["measured"].notna()
     shown = frame[of_f1].drop_duplicates(["id", "profile"])
@@ -116,6 +118,7 @@ def picture_of(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
     names, order = list(dict.fromkeys(shown["profile"])), list(dict.fromkeys(shown["id"]))[::-1]
     labels = shown.drop_duplicates("id").set_index("id")["reported_as"]
     place = {id: i for i, id in enumerate(order)}
+    blue = looks.COLOURS["blue"]
     with mpl.rc_context(figures.STYLE):
         size = (figures.WIDTHS["page"], 0.6 + 0.2 * len(order))
         figure, axes = plt.subplots(1, 1 + len(names), sharey=True, figsize=size, squeeze=False)
@@ -127,12 +130,15 @@ def picture_of(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
         for ax, name in zip(axes[0, 1:], names, strict=True):
             own = shown[shown["profile"] == name]
             bars = [(own["measured"] - own["low"]).fillna(0), (own["high"] - own["measured"]).fillna(0)]
-            ax.errorbar(
-                own["measured"], own["id"].map(place), xerr=bars, fmt="o", ms=4, color="#0072B2", capsize=2
-            )
+            places = own["id"].map(place)
+            ax.errorbar(own["measured"], places, xerr=bars, fmt="", ls="", color=blue, capsize=2)
+            for where, fill in ((own["above_floors"] == "no", "white"), (own["above_floors"] != "no", blue)):
+                ax.plot(own["measured"][where], places[where], "o", ms=4, color=blue, mfc=fill)
             ax.set_title(f"measured, profile {name}")
+        if shown["above_floors"].eq("no").any():
+            figure.supxlabel("hollow: not above the floors", fontsize=7, color="0.35")
         for ax in axes[0]:
-            ax.set_xlim(left=0)
+            ax.set_xlim(0, 1.05 * max(first["value"].max(), shown["high"].max()))
             ax.set_xlabel(figures.METRIC_LABELS["f1"])
         return figure
 
@@ -154,7 +160,7 @@ def _measured(figure: ReportedFigure, key: str, profile: str, rows: Mapping[str,
     cell = row.cells.get(column) if row else None
     if cell is None:
         return {"number": f"{profile}/{key}" if profile else None, "verdict": "not run"}
-    about = {"number": f"{profile}/{key}", **_interval(cell)}
+    about = {"number": f"{profile}/{key}", **_interval(cell), "above_floors": _above_floors(row)}
     if base_profile(profile) != "paper":
         return about | {"verdict": OTHER_SCALE}
     low, high = (cell.value if end is None else end for end in (cell.low, cell.high))
@@ -177,8 +183,7 @@ def _in_range(within: Sequence[float], key: str, profile: str, rows: Mapping[str
     if row is None or cell is None or cell.low is None or cell.high is None:
         return {"number": f"{profile}/{key}" if profile else None, "verdict": "not run"}
     about = {"number": f"{profile}/{key}", **_interval(cell)}
-    above = row.cells.get("above_floors")
-    if above and above.shown == "no":
+    if _above_floors(row) == "no":
         return about | {"verdict": BELOW_FLOOR}
     inside = within[0] <= cell.low and cell.high <= within[1]
     outside = cell.high < within[0] or cell.low > within[1]
@@ -198,7 +203,15 @@ def _tested(key: str, profile: str, rows: Mapping[str, Row]) -> dict:
         about |= _interval(cell)
     if cell := row.cells.get("p"):
         about["p"] = cell.value
+    if cell := row.cells.get("reversed_by"):
+        about["reversed_by"] = cell.shown
     return about
+
+
+def _above_floors(row: Row | None) -> str | None:
+    """Return whether the system of a row is above its floors, "yes" or "no". None where it is not known."""
+    cell = row.cells.get("above_floors") if row else None
+    return {"True": "yes", "False": "no"}.get(cell.shown, cell.shown) if cell else None
 
 
 def _interval(cell: Cell) -> dict:
@@ -252,7 +265,7 @@ def _line(
     own = frame[frame["id"] == entry.id]
     for name in names:
         mine = own[own["profile"] == name]
-        line[name] = _shown(mine.iloc[0]) if head == "figure" else _counted(mine["verdict"])
+        line[name] = _shown(mine.iloc[0]) if head == "figure" else _counted(mine)
     return line
 
 
@@ -263,5 +276,9 @@ def _shown(row: pd.Series) -> str:
     return row["shown"] if row["verdict"] == OTHER_SCALE else f"{row['shown']}, {row['verdict']}"
 
 
-def _counted(verdicts: pd.Series) -> str:
-    return ", ".join(said if n == 1 else f"{n} {said}" for said, n in Counter(verdicts).items())
+def _counted(mine: pd.DataFrame) -> str:
+    """Return the number of each verdict, and how many comparisons other scores reverse."""
+    counts = Counter(mine["verdict"]).items()
+    against = mine["reversed_by"].notna().sum()
+    said = ", ".join(said if n == 1 else f"{n} {said}" for said, n in counts)
+    return f"{said} ({against} of {len(mine)} reversed by other scores)" if against else said

@@ -104,30 +104,30 @@ FEW = {False: "many turns", True: "few turns"}
 
 
 def families(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per run with an adapter that was scored on the turns' own audio.
+    """Return one row per variant with an adapter that was scored on the turns' own audio.
 
     `kind` of adapter, `few` training turns or many, `parameters`, `f1` with `low` and `high`, and `gap`.
 
-    The gap is validation loss minus training loss at the end, in nats per target token; it measures
-    overfitting. Of runs that share a training, only the first has a gap.
+    The interval is that of the study's table. The gap is validation loss minus training loss at the end, in
+    nats per target token; it measures overfitting. Of variants that share a training, only the first has one.
     """
     lines = []
-    for row in rows:
-        config = row["run"].config if row["score"] else None
-        if config is None or config.adapter is None or config.evaluation.audio == "other":
+    for variant, mine in scored_variants(rows).items():
+        config = mine[0]["run"].config
+        if config.adapter is None or config.evaluation.audio == "other":
             continue
-        f1 = row["score"]["metrics"]["f1"]
-        mine = curve[(curve["variant"] == row["variant"]) & (curve["seed"] == row["seed"])]
-        last = mine[mine["metric"] == "loss"].groupby("split")["value"].last()
+        f1 = score.interval([row["score"] for row in mine], "f1")
+        losses = curve[(curve["variant"] == variant) & (curve["metric"] == "loss")]
+        last = losses.groupby(["split", "seed"])["value"].last().groupby("split").mean()
         lines.append(
             {
-                "variant": row["variant"],
+                "variant": variant,
                 "kind": config.adapter.kind,
                 "few": config.stages[-1].train_share is not None,
-                "parameters": row["record"]["adapter_parameters"],
-                "f1": f1["value"],
-                "low": f1["low"],
-                "high": f1["high"],
+                "parameters": mine[0]["record"]["adapter_parameters"],
+                "f1": f1.value,
+                "low": f1.low,
+                "high": f1.high,
                 "gap": last.get("validation", math.nan) - last.get("train", math.nan),
             }
         )
