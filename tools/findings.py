@@ -105,8 +105,8 @@ SENTENCES = {
     ),
     "sense_decoding": (
         "Five beams lower the word error rate from {transcription_greedy} to {transcription_beam_5}. They "
-        "raise the F1 of entities from {ner_greedy} to {ner_beam_5}. Decoding takes at least ten times as "
-        "long."
+        "raise the F1 of entities from {ner_greedy} to {ner_beam_5}. Decoding takes about ten to twenty "
+        "times as long."
     ),
     "sense_pooling": (
         "Half the paper's pooled steps raise the word error rate from {transcription_250} to "
@@ -190,7 +190,8 @@ def _claims(study: str) -> list[str]:
     lines = [line for line in file.read_text("utf-8").splitlines() if line.startswith("| ")][1:]
     rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
     return [
-        f"| `{study}` | {claim} | {compared} | {difference} | {verdict} |"
-        for claim, _source, compared, difference, _p, verdict in rows
+        f"| `{study}` | {claim} | {compared} | {difference} | {', reversed by '.join([verdict, *against])} |"
+        for claim, _source, compared, difference, _p, verdict, *reversed_by in rows
+        for against in [[names for names in reversed_by if names != "–"]]
         if verdict != "not run"
     ]
