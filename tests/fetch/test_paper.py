@@ -48,20 +48,20 @@ class Hub:
             raise self.down
         siblings = [SimpleNamespace(rfilename=f, size=len(text)) for f, text in self.files.items()]
         card = {"license": "mit"}
-        return SimpleNamespace(siblings=siblings, sha="c0ffee", card_data=card, gated=self.gated)
+        return SimpleNamespace(siblings=siblings, card_data=card, gated=self.gated)
 
     def auth_check(self, name, repo_type="model"):
         if not self.accepted:
             raise errors.GatedRepoError.__new__(errors.GatedRepoError)
 
-    def one(self, name, file, revision):
+    def one(self, name, file):
         (self.folder / file).write_text(self.files[file])
         return str(self.folder / file)
 
-    def snapshot(self, name, revision, allow_patterns):
-        self.asked.append((name, revision, tuple(allow_patterns)))
+    def snapshot(self, name, allow_patterns):
+        self.asked.append((name, tuple(allow_patterns)))
         for file in allow_patterns:
-            self.one(name, file, revision)
+            self.one(name, file)
         return str(self.folder)
 
 
@@ -71,7 +71,7 @@ def test_of_a_model_safetensors_and_tokenizer_are_fetched_and_nothing_else(tmp_p
     assert (found.size, found.licence, found.gated) == (4 + 3 + len(INDEX), "mit", False)
     assert hub.download(found) == tmp_path
     kept = "config.json", "tokenizer.json", "merges.txt", "model.safetensors.index.json"
-    assert asked == [("maker/model", "c0ffee", (*kept, "model-1.safetensors", "model-2.safetensors"))]
+    assert asked == [("maker/model", (*kept, "model-1.safetensors", "model-2.safetensors"))]
 
 
 def test_weights_in_one_file_are_preferred_to_the_same_in_several(tmp_path, monkeypatch):

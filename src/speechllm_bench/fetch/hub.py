@@ -1,6 +1,6 @@
 """Downloads models of the Hugging Face hub (safetensors, configuration, tokenizer) into the hub's own cache.
 
-The cache keeps partial files, so a stopped download can resume.
+The cache keeps whole files, so a stopped download continues with the file at which it was stopped.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 @dataclass(frozen=True)
 class Model:
-    """A model in its current revision on the hub."""
+    """A model as it is on the hub now."""
 
     name: str
-    revision: str
     files: tuple[str, ...]  # the files to download
     size: int  # of these files, in bytes
     licence: str | None
@@ -47,7 +46,7 @@ def look_up(name: str) -> Model:
     if not any(map(_is_weights, sizes)):
         raise UserError(f"{name} has no safetensors on the hub, and this suite loads nothing else")
     licence = (info.card_data or {}).get("license") if info.card_data else None
-    return Model(name, info.sha, tuple(sizes), sum(sizes.values()), licence, bool(info.gated))
+    return Model(name, tuple(sizes), sum(sizes.values()), licence, bool(info.gated))
 
 
 def admitted(model: Model) -> bool:
@@ -68,6 +67,8 @@ def admitted(model: Model) -> bool:
 def download(model: Model) -> Path:
     """Download a model and return its folder in the hub's cache, with all shards of its index.
 
+    The model is asked for by its name alone. Of a revision that is asked for by its hash the cache keeps no
+    name, so it would not be found by name afterwards.
     Raises UserError if the download fails. A shard of the index that the hub lacks is an error before any
     weights are downloaded.
     """
@@ -75,9 +76,9 @@ def download(model: Model) -> Path:
 
     with told(model.name):
         if INDEX in model.files and SINGLE not in model.files:
-            index = hf_hub_download(model.name, INDEX, revision=model.revision)
+            index = hf_hub_download(model.name, INDEX)
             _check_index(model, Path(index))
-        folder = snapshot_download(model.name, revision=model.revision, allow_patterns=list(model.files))
+        folder = snapshot_download(model.name, allow_patterns=list(model.files))
     return Path(folder)
 
 
