@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import multiprocessing
 import os
 import signal
@@ -200,15 +199,19 @@ def test_checkpoints_of_finished_stages_are_swept(home):
     assert [p.name for p in (paths.cache() / "checkpoints").iterdir()] == ["going"]
 
 
-def test_a_status_whose_process_is_gone_is_swept_though_its_number_lives_on(home):
-    heartbeat.write_status("alive", "train", 0.5)
-    own = json.loads(heartbeat.status_file("alive").read_text())
-    runs.write_json(heartbeat.status_file("dead"), own | {"born": own["born"] - 1})  # another's number
+def test_a_status_of_a_run_that_nobody_executes_is_swept(home):
+    """Wherever its process was: who dies loses the lock, on any host."""
+    for digest in ("alive", "dead", "elsewhere"):
+        with runs.lock(paths.results("smoke") / "runs" / digest):
+            heartbeat.write_status(digest, "train", 0.5)
+    own = runs.read_json(heartbeat.status_file("alive"))
+    runs.write_json(heartbeat.status_file("dead"), own | {"born": "another's number"})
     runs.write_json(heartbeat.status_file("elsewhere"), own | {"host": "another", "pid": 2**22 + 1})
     assert heartbeat.read_status("dead", 1)["phase"] == "starting"
     assert heartbeat.read_status("alive", 1)["phase"] == "waiting"
-    housekeeping.tidy()
-    assert sorted(p.stem for p in (paths.cache() / "status").iterdir()) == ["alive", "elsewhere"]
+    with runs.lock(paths.results("smoke") / "runs" / "alive"):
+        housekeeping.tidy()
+    assert [p.stem for p in (paths.cache() / "status").iterdir()] == ["alive"]
 
 
 def test_a_notebook_that_nobody_executes_any_more_is_not_running(home):

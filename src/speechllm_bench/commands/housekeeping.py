@@ -6,7 +6,6 @@ import contextlib
 from pathlib import Path
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.running import lifeline
 from speechllm_bench.storage import leftovers, locks, paths, runs
 from speechllm_bench.storage.status import Status
 
@@ -31,9 +30,10 @@ def _finished_checkpoints() -> None:
 
 
 def _stale_statuses() -> None:
+    """Remove statuses of runs whose lock nobody holds, on this host or another."""
     for file in _entries(paths.cache() / "status"):
-        with contextlib.suppress(UserError, KeyError, OSError):
-            if not lifeline.alive(runs.read_json(file)):
+        with contextlib.suppress(UserError, OSError):
+            if not any(map(locks.is_held, (paths.cache() / "locks").glob(f"{file.stem}-*.lock"))):
                 file.unlink(missing_ok=True)
 
 

@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.running import lifeline
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import paths, process, runs
 
 
 def status_file(digest: str) -> Path:
@@ -22,7 +21,7 @@ def write_status(digest: str, phase: str, share: float) -> None:
 
     share: of the run that is done, 0 to 1.
     """
-    status = {**lifeline.own(), "phase": phase, "share": round(float(share), 4), "heartbeat": time.time()}
+    status = {**process.own(), "phase": phase, "share": round(float(share), 4), "heartbeat": time.time()}
     runs.write_json(status_file(digest), status, lasting=False)
 
 
@@ -38,5 +37,5 @@ def read_status(digest: str, pid: int | None) -> dict:
         status = {"pid": 0, "phase": "queued", "share": 0.0}  # no status has been written yet
     if pid is None or status["pid"] == pid:
         return status
-    waits = status["pid"] and lifeline.alive(status)
+    waits = status["pid"] and process.alive(status)
     return {"phase": "waiting", "share": status["share"]} if waits else {"phase": "starting", "share": 0.0}

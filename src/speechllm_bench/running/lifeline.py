@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -101,18 +100,3 @@ def end_tree(pid: int, grace: float) -> None:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     end(member)
             psutil.wait_procs(tree, timeout=grace)
-
-
-def own() -> dict:
-    """Return what identifies this process. The pid alone does not, because the system reuses pids."""
-    return {"pid": os.getpid(), "born": psutil.Process().create_time(), "host": platform.node()}
-
-
-def alive(process: dict) -> bool:
-    """Return whether a process is alive. process: its `own()`. A process on another host counts as alive."""
-    if process.get("host", platform.node()) != platform.node():
-        return True
-    try:
-        return process.get("born") in (None, psutil.Process(process["pid"]).create_time())
-    except psutil.NoSuchProcess:
-        return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -132,8 +132,8 @@ def evaluated_frames(config: RunConfig, corpus: Corpus) -> FrameStore | None:
 def ensure_transcripts(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
     """Return Whisper's ASR transcripts of a split by utterance id; compute them first where missing."""
     file = places.transcripts_file(config, split)
-    with runs.lock(file):
-        if not file.is_file():
+    with _missing(file, f"ASR transcripts of {split}") as missing:
+        if missing:
             sealed.write(file, _recognise(config, corpus, split), {})
     return sealed.read(file)
 
@@ -162,6 +162,23 @@ def ensure_shipped_frames(config: RunConfig, corpus: Corpus, split: str) -> Fram
     return _ensure_encoded(config, corpus, folder, [split])
 
 
+@contextlib.contextmanager
+def _missing(target: Path, what: str) -> Iterator[bool]:
+    """Yield whether `target` has to be made. If so, its lock is held meanwhile.
+
+    If another process makes it, a sentence says so, and this one waits.
+    """
+
+    def waits() -> None:
+        print(f"{runs.holder(target)} makes {what}; this one waits.", file=sys.stderr, flush=True)
+
+    if target.exists():  # it is complete, since it was renamed when it was
+        yield False
+        return
+    with runs.lock(target, waits):
+        yield not target.exists()
+
+
 def _ensure_spoken(
     folder: Path,
     utterances: Callable[[], dict],
@@ -170,8 +187,8 @@ def _ensure_spoken(
     recording: Callable | None = None,
     clips: Path | None = None,
 ) -> Corpus:
-    with runs.lock(folder):
-        if not folder.is_dir():
+    with _missing(folder, "the corpus") as missing:
+        if missing:
             from speechllm_bench.data.corpora import store
 
             if clips:
@@ -202,8 +219,8 @@ def _ensure_encoded(
     config: RunConfig, corpus: Corpus, folder: Path, splits: Sequence[str] | None = None
 ) -> FrameStore:
     """Return the frames in `folder`; encode `splits` (None: all) first where it is missing."""
-    with runs.lock(folder):
-        if not folder.is_dir():
+    with _missing(folder, "encoder frames") as missing:
+        if missing:
             _encode(config, corpus, folder, splits or corpus.splits)
     store = FrameStore.open(folder)
     store.verify()

@@ -19,18 +19,21 @@ from speechllm_bench.storage import paths, runs
 def execute(run: Run, unless_busy: bool = False) -> str:
     """Execute a run unless it is done, and return a sentence with its folder.
 
-    If another process executes the run, this one waits. unless_busy: raise Busy instead of waiting, also
-    where another process trains a stage of the run.
+    If another process executes the run, this one says so and waits. unless_busy: raise Busy instead of
+    waiting, also where another process trains a stage of the run.
     """
 
-    def refuse() -> None:
-        raise Busy(f"another process executes {run.name}, or trains one of its stages")
+    def busy() -> None:
+        told = f"{runs.holder(run.folder)} executes {run.name}"
+        if unless_busy:
+            raise Busy(told)
+        print(f"{told}; this one waits.", file=sys.stderr, flush=True)
 
-    with runs.lock(run.folder, refuse if unless_busy else lambda: None):
+    with runs.lock(run.folder, busy):
         if places.run_done(run.profile, run.digest):
             return f"{run.name} is there already: {paths.shown(run.folder)}"
-        if unless_busy and any(map(runs.locked, run.trained_into())):
-            refuse()
+        if unless_busy and (trained := next(filter(runs.locked, run.trained_into()), None)):
+            raise Busy(f"{runs.holder(trained)} trains a stage of {run.name}")
         from speechllm_bench.running import jobs
 
         with _progress(run) as tell:

@@ -167,10 +167,12 @@ def lock(target: Path, waiting: Callable[[], None] = lambda: None) -> contextlib
 
 def locked(target: Path) -> bool:
     """Return whether another process holds the lock on `target` at this moment."""
-    if (lock := locks.acquired(lock_file(target))) is None:
-        return True
-    lock.release()
-    return False
+    return locks.is_held(lock_file(target))
+
+
+def holder(target: Path) -> str:
+    """Return the process that holds the lock on `target`, as sentences name it."""
+    return locks.holder(lock_file(target))
 
 
 def lock_file(target: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,11 @@ from stand_ins import WELL, events, run
 from speechllm_bench import cli
 from speechllm_bench.errors import BUSY, UserError
 from speechllm_bench.planning import estimate, studies
-from speechllm_bench.running import executors, runner
+from speechllm_bench.running import executors, runner, single
 from speechllm_bench.running.executors import Task, machine
 from speechllm_bench.running.executors.local import Local
 from speechllm_bench.running.executors.machine import Gpu
-from speechllm_bench.storage import runs
+from speechllm_bench.storage import process, runs
 
 SHOWN = """#!/bin/sh
 echo '0, GPU-aaaa-1, 81559'
@@ -157,8 +158,23 @@ def test_a_run_is_left_where_another_process_is_at_it_or_at_its_stage(suite, hel
     folder = one.folder if held == "run" else one.trained_into()[1]
     with runs.lock(folder):
         assert cli.main(["run", "adapter_size", "cnn", "--unless-busy"]) == BUSY
-    assert "another process executes adapter_size cnn seed 0" in capsys.readouterr().err
+    at_it = {"run": "executes", "stage": "trains a stage of"}[held]
+    told = f"{process.named(process.own())} {at_it} adapter_size cnn seed 0"
+    assert told in capsys.readouterr().err
     assert not runs.locked(folder)
+
+
+def test_who_waits_for_a_run_says_for_which_process(suite, capfd):
+    one = studies.run("adapter_size", "cnn", 0, "smoke")
+    with ThreadPoolExecutor() as pool:
+        with runs.lock(one.folder):
+            waits, told = pool.submit(single.execute, one), ""
+            while "this one waits" not in told:
+                assert not waits.done()
+                told += capfd.readouterr().err
+            runs.write_json(one.folder / "run.json", {"status": "ok"})
+        assert "is there already" in waits.result(60)
+    assert f"{process.named(process.own())} executes adapter_size cnn seed 0; this one waits." in told
 
 
 @pytest.mark.parametrize("name", ["ray", "slurm"])
