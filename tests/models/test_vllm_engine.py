@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import sys
+import weakref
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -120,6 +121,33 @@ def test_the_share_of_equal_answers_is_of_the_first_ones(vllm, asked, monkeypatc
         model, tokenizer, examples, turns, transcripts=texts, batch_size=2, max_new_tokens=12
     )
     assert agreement == 0.75 and said[2].raw == said[6].raw == "other"
+
+
+def test_an_engine_that_fails_is_gone_before_the_model_is_back(vllm, asked, monkeypatch):
+    model, tokenizer, examples, turns = asked
+    engines, there = [], []
+
+    def fails(self, *asked, use_tqdm):
+        engines.append(weakref.ref(self))
+        try:
+            raise ValueError("out of blocks")
+        except ValueError as error:
+            raise RuntimeError("the engine is dead") from error
+
+    back = type(model).to
+
+    def to(self, place):
+        there.append(bool(engines) and engines[0]() is not None)
+        return back(self, place)
+
+    monkeypatch.setattr(LLM, "generate", fails)
+    monkeypatch.setattr(type(model), "to", to)
+    texts = [u.transcript for u in turns]
+    with pytest.raises(RuntimeError, match="the engine is dead"):
+        vllm_engine.decode_by_vllm(
+            model.train(), tokenizer, examples, turns, transcripts=texts, batch_size=2, max_new_tokens=12
+        )
+    assert engines and there == [False, False] and model.training
 
 
 def test_a_run_says_which_engine_answered_and_how_often_alike(vllm, tiny_run, tiny_data):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import importlib
 import importlib.util
+import traceback
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -83,6 +84,7 @@ def decode_by_vllm(
         return [{"prompt_embeds": row[real].cpu()} for row, real in zip(embedded, batch.attended)]
 
     said: list[Prediction] = []
+    engine = None
     dtype = torch.float32 if model.in_fp32 else torch.bfloat16
     with scratch(paths.cache() / "vllm", "llm") as folder:
         try:
@@ -106,10 +108,20 @@ def decode_by_vllm(
                     ids = list(answer.outputs[0].token_ids)  # with the end token
                     said.append(prediction(tokenizer, examples[i], utterances[i], ids, ends))
                 progress(stop / len(examples))
-            del engine  # frees the GPU's memory
+        except BaseException as error:
+            _forget_frames(error)
+            raise
         finally:
+            engine = None  # frees the GPU's memory, which the model needs
             model.to(device).train(training)
     return said, sum(a.raw == b.raw for a, b in zip(own, said)) / max(1, len(own))
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Delete the variables of the frames that raised an error. Those of vLLM hold the engine."""
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def longest_prompt(model: SpeechLLM, tokenizer, examples: Sequence[Example], kind: str, given) -> int:

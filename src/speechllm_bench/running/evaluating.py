@@ -14,6 +14,7 @@ from pathlib import Path
 
 from speechllm_bench.settings.config import RunConfig
 from speechllm_bench.storage import runs
+from speechllm_bench.storage.schema import Prediction
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,6 @@ def evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, pr
     """Decode and score the evaluation split, and write predictions and score to `folder`."""
     from speechllm_bench.data import questions
     from speechllm_bench.evaluation import answerers, score
-    from speechllm_bench.models.decoding import decode
     from speechllm_bench.models.inputs import prompt_tokens
 
     evaluation = config.evaluation
@@ -42,30 +42,12 @@ def evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, pr
         )
         for u in utterances
     ]
-    heard = utterances
-    if evaluation.audio == "other":  # a turn half the split away: of another call, the same in every run
-        half = len(utterances) // 2
-        heard = utterances[half:] + utterances[:half]
-    asked = {
-        **data.heard(heard, evaluation.text, examples),
-        "batch_size": evaluation.batch_size,
-        "max_new_tokens": evaluation.trace_tokens or evaluation.max_new_tokens,
-        "progress": lambda share: progress("decode", 0.9 * share),
-    }
     engine: dict = {}
-    if evaluation.answerer != "model":
+    if evaluation.answerer == "model":
+        predictions, engine = _decoded(config, model, tokenizer, data, examples, utterances, progress)
+    else:
         answer = answerers.ANSWERERS[evaluation.answerer]
         predictions = answer(examples, utterances, data.train, config.seed)
-    elif evaluation.engine:
-        from speechllm_bench.models.vllm_engine import decode_by_vllm
-
-        predictions, agreement = decode_by_vllm(model, tokenizer, examples, utterances, **asked)
-        engine = {
-            "engine": f"{evaluation.engine} {version(evaluation.engine)}",
-            "engine_agreement": round(agreement, 4),
-        }
-    else:
-        predictions = decode(model, tokenizer, examples, utterances, **asked, beams=evaluation.beams or 1)
     decoded = time.perf_counter()
     progress("score", 0.9)
     parse = score.parser(evaluation.task, evaluation.wording, data.slot_types)
@@ -76,3 +58,28 @@ def evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, pr
     runs.write_json(folder / "score.json", scored)
     seconds = {"decode": decoded - began, "score": time.perf_counter() - decoded}
     return Answered(seconds, asdict(prompt_tokens(tokenizer, examples, config.hears)), engine)
+
+
+def _decoded(
+    config: RunConfig, model, tokenizer, data, examples, utterances, progress
+) -> tuple[list[Prediction], dict]:
+    """Return the model's answers, and for another engine than the suite's own its name and agreement."""
+    from speechllm_bench.models.decoding import decode
+
+    evaluation, heard = config.evaluation, utterances
+    if evaluation.audio == "other":  # a turn half the split away: of another call, the same in every run
+        half = len(utterances) // 2
+        heard = utterances[half:] + utterances[:half]
+    asked = {
+        **data.heard(heard, evaluation.text, examples),
+        "batch_size": evaluation.batch_size,
+        "max_new_tokens": evaluation.trace_tokens or evaluation.max_new_tokens,
+        "progress": lambda share: progress("decode", 0.9 * share),
+    }
+    if not evaluation.engine:
+        return decode(model, tokenizer, examples, utterances, **asked, beams=evaluation.beams or 1), {}
+    from speechllm_bench.models.vllm_engine import decode_by_vllm
+
+    predictions, agreement = decode_by_vllm(model, tokenizer, examples, utterances, **asked)
+    named = f"{evaluation.engine} {version(evaluation.engine)}"
+    return predictions, {"engine": named, "engine_agreement": round(agreement, 4)}
