@@ -14,8 +14,8 @@ DATA = ("SPEECHLLM_BENCH_DATA", "HF_HOME", "HF_HUB_CACHE")  # variables with the
 HEAD = """#!/bin/bash
 # Runs of profile {profile}: {n}. Start it on a machine that has sbatch: bash FILE.
 # sbatch reads further settings of the cluster from SBATCH_PARTITION, SBATCH_ACCOUNT and the like.
-# A preempted job is queued again and resumes from its checkpoint. A run that ran out of time resumes when a
-# new script is written and started. Runs that share a stage wait for the run that trains it.
+# A job that is preempted or out of time is queued again and resumes from its checkpoint. A cancelled job is
+# not queued again. Runs that share a stage wait for the run that trains it.
 set -euo pipefail
 {exports}
 logs={logs}
@@ -25,8 +25,13 @@ submit() {{ # name, jobs that come before, command
   shift 2
   sbatch --parsable --job-name="$name" ${{before:+--dependency="$before"}} --kill-on-invalid-dep=yes \\
     --output="$logs/$name-%j.log" --open-mode=append --gpus=1 --cpus-per-task={threads} --time={minutes} \\
-    --requeue --signal=B:TERM@120 --wrap="exec $(printf '%q ' "$@")"
+    --requeue --signal=B:USR1@120 --wrap="$(printf '%q ' "$@") & $job"
 }}
+job='run=$! again=; trap "again=1; kill $run" USR1; trap "kill $run" TERM  # either way it writes a checkpoint
+wait $run; code=$?
+while kill -0 $run 2> /dev/null; do wait $run; code=$?; done  # a signal ends a wait
+[ ! "$again" ] || scontrol requeue "$SLURM_JOB_ID"
+exit $code'
 """
 
 
@@ -43,12 +48,13 @@ def script(plan: Plan, threads: int) -> str:
     told = {"profile": plan.profile.profile, "n": len(missing), "exports": _exports()}
     told |= {"threads": threads, "minutes": plan.profile.time_limit_minutes}
     for run in missing:
-        if (need := runner.needs(run.config)) not in prepared:
+        if run.config.needs_audio and (need := runner.needs(run.config)) not in prepared:
             prepared[need] = f"prepare_{len(prepared) + 1}"
             lines.append(_submitted(prepared[need], [], runner.prepare_command(run, threads)))
     for number, run in enumerate(missing, 1):
         owners = {made[one] for one in run.makes() if one in made}
-        before = [f"afterok:${prepared[runner.needs(run.config)]}"]
+        heard = prepared.get(runner.needs(run.config))
+        before = [f"afterok:${heard}"] if heard else []
         before += [f"afterany:${owner}" for owner in sorted(owners, key=lambda name: int(name[4:]))]
         lines += [f"# {run.name}", _submitted(f"run_{number}", before, runner.run_command(run, threads))]
         made |= {one: f"run_{number}" for one in run.makes() if one not in made}

@@ -10,6 +10,7 @@ import types
 import pytest
 from stand_ins import WELL, prepare, stand_in
 
+from speechllm_bench import cli
 from speechllm_bench.planning import studies
 from speechllm_bench.running import executors, runner
 from speechllm_bench.running.executors import Task
@@ -93,6 +94,18 @@ def test_runs_are_tasks_with_a_gpu_that_are_retried_and_ray_is_quiet(suite, stub
     assert [t["name"] for t in stub.asked] == [
         "prepare adapter_size", "adapter_size cnn seed 0", "adapter_size linear seed 0"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", ["head:6379", ""])
+def test_a_ray_that_does_not_answer_is_told_in_a_sentence(suite, stub, monkeypatch, capsys, address):
+    def fails(**told):
+        raise Exception("The current node timed out during startup. This could happen because")
+
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    stub.init = fails
+    assert cli.main(["study", "adapter_size", "--variants", "cnn", "--runner", "ray"]) == 2
+    told = f"Ray does not answer at {address or 'this machine'} (The current node timed out during startup)"
+    assert capsys.readouterr().err.splitlines()[-1] == f"speechllm-bench: {told}"
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import signal
 import stat
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from speechllm_bench.planning import studies
 from speechllm_bench.running import lifeline, runner, slurm_script
 from speechllm_bench.running.executors import Task
 from speechllm_bench.running.executors.command import Command
+from speechllm_bench.settings.config import RunConfig
 from speechllm_bench.storage import paths, runs
 
 SBATCH = """#!{python}
@@ -164,7 +167,7 @@ def test_a_script_submits_each_run_once_behind_what_it_starts_from(suite, queue)
     assert ran.returncode == 0, ran.stderr
     jobs = [dict(o.lstrip("-").partition("=")[::2] for o in job["options"]) for job in submitted(queue)]
     assert [job["job-name"] for job in jobs] == ["prepare_1", "run_1", "run_2", "run_3"]
-    commands = [shlex.split(job["wrap"])[1:] for job in jobs]
+    commands = [shlex.split(job["wrap"].partition(" & ")[0]) for job in jobs]
     owners = runner.owners_first(plan.missing)
     assert commands[0] == runner.prepare_command(owners[0], 4)
     assert [r.variant for r in owners] == ["mlp", "no_audio", "cnn"]
@@ -173,8 +176,52 @@ def test_a_script_submits_each_run_once_behind_what_it_starts_from(suite, queue)
         None, "afterok:1", "afterok:1,afterany:2", "afterok:1"
     ]  # fmt: skip
     assert all(job["gpus"] == "1" and job["cpus-per-task"] == "4" and job["time"] == "1" for job in jobs)
-    assert all("requeue" in job and job["signal"] == "B:TERM@120" for job in jobs)
+    assert all("requeue" in job and job["signal"] == "B:USR1@120" for job in jobs)
     assert f"export SPEECHLLM_BENCH_HOME={paths.home()}" in text
+
+
+@pytest.mark.parametrize(
+    ("sent", "queued_again"), [(signal.SIGUSR1, True), (signal.SIGTERM, False), (None, False)]
+)
+def test_a_job_of_the_script_is_queued_again_where_slurm_takes_it_away(
+    suite, queue, tmp_path, monkeypatch, sent, queued_again
+):
+    """USR1 is what the script lets Slurm send; a cancelled job gets TERM."""
+    code = f"""
+import signal, sys, time
+from pathlib import Path
+signal.signal(signal.SIGTERM, lambda *_: Path({str(tmp_path / "kept")!r}).touch() or sys.exit(130))
+Path({str(tmp_path / "begun")!r}).touch()
+time.sleep({60 if sent else 0})
+sys.exit(3)
+"""
+    (tmp_path / "run.py").write_text(code)
+    command = [sys.executable, str(tmp_path / "run.py")]
+    monkeypatch.setattr(runner, "run_command", lambda run, threads: command)
+    text = slurm_script.script(studies.plan(["adapter_size"], "smoke", ["cnn"]), threads=1)
+    subprocess.run(["bash"], input=text, capture_output=True, text=True, check=True)
+    (wrap,) = (o.removeprefix("--wrap=") for o in submitted(queue)[-1]["options"] if o.startswith("--wrap="))
+    again = tmp_path / "bin" / "scontrol"
+    again.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "again"}\n')
+    again.chmod(0o755)
+    job = subprocess.Popen(["sh", "-c", wrap], env=os.environ | {"SLURM_JOB_ID": "7"})
+    while not (tmp_path / "begun").exists():
+        assert job.poll() is None
+        time.sleep(0.05)
+    if sent:
+        job.send_signal(sent)
+    assert job.wait(60) == (130 if sent else 3)
+    assert (tmp_path / "kept").exists() == bool(sent)
+    assert (tmp_path / "again").exists() == queued_again
+    assert not queued_again or (tmp_path / "again").read_text() == "requeue 7\n"
+
+
+def test_a_run_without_audio_waits_for_no_preparation(suite, queue, monkeypatch):
+    monkeypatch.setattr(RunConfig, "needs_audio", property(lambda config: False))
+    text = slurm_script.script(studies.plan(["adapter_size"], "smoke", ["cnn"]), threads=1)
+    subprocess.run(["bash"], input=text, check=True, capture_output=True, text=True)
+    (job,) = submitted(queue)
+    assert not any(option.startswith("--dependency") for option in job["options"])
 
 
 def test_a_script_of_a_plan_that_is_done_submits_nothing(suite, queue):

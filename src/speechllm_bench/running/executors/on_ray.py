@@ -14,6 +14,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # must be set before the 
 
 import ray
 
+from speechllm_bench.errors import UserError
 from speechllm_bench.running.executors import Task
 from speechllm_bench.running.executors.command import Command
 from speechllm_bench.running.executors.machine import smallest_gpu
@@ -27,6 +28,15 @@ def smallest() -> float:
     there = [node["NodeManagerAddress"] for node in ray.nodes() if node["Resources"].get("GPU")]
     ask = ray.remote(num_cpus=0)(smallest_gpu)
     return min(ray.get([ask.options(resources={f"node:{ip}": 0.001}).remote() for ip in there]), default=0.0)
+
+
+def _begin() -> None:
+    """Connect to the cluster, or start Ray on this machine. Raises UserError where that fails."""
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    except Exception as error:  # for a node that starts slowly Ray raises no class of its own
+        where = os.environ.get("RAY_ADDRESS") or "this machine"
+        raise UserError(f"Ray does not answer at {where} ({str(error).partition('.')[0]})") from None
 
 
 @dataclass
@@ -59,7 +69,7 @@ class Ray:
     def __init__(self, jobs: int | None):
         self.own = not ray.is_initialized()
         if self.own:
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            _begin()
         self.at_once = jobs or MOST
         self.with_gpus = ray.cluster_resources().get("GPU", 0) > 0
         self.smallest = smallest()
