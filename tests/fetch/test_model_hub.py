@@ -18,6 +18,7 @@ from safetensors.numpy import save
 FREE, GATED = "Qwen/Qwen3-0.6B", "google/gemma-2-2b-it"
 WEIGHTS = "model.safetensors"
 FILES = {"config.json": b"{}", WEIGHTS: save({"a": np.ones(999, np.float32)}), "tokenizer.json": b"{ }"}
+OTHERS = {"README.md": b"# a model", "pytorch_model.bin": b"the weights again"}  # that nobody needs
 FETCH = """
 import sys
 from speechllm_bench import cli
@@ -52,9 +53,12 @@ class Handler(BaseHTTPRequestHandler):
         if "/resolve/" in path:
             return self.send_file(path.rpartition("/")[2])
         if "/tree/" in path:
-            told = [{"type": "file", "path": f, "size": len(c), "oid": oid(c)} for f, c in FILES.items()]
+            told = [
+                {"type": "file", "path": f, "size": len(c), "oid": oid(c)}
+                for f, c in (FILES | OTHERS).items()
+            ]
             return self.answer(json.dumps(told).encode())
-        files = [{"rfilename": name, "size": len(content)} for name, content in FILES.items()]
+        files = [{"rfilename": name, "size": len(content)} for name, content in (FILES | OTHERS).items()]
         about = {"id": FREE, "sha": "0" * 40, "gated": "manual" if GATED in path else False}
         return self.answer(json.dumps(about | {"siblings": files, "tags": [], "private": False}).encode())
 
