@@ -218,6 +218,13 @@ def test_progress_rises_through_the_phases(done):
     assert list(shares) == sorted(shares) and shares[0] >= 0 and shares[-1] <= 1
 
 
+def test_progress_counts_a_warm_start_by_its_time(tiny_run):
+    slots = tiny_run().stages[0]
+    warm = slots.model_copy(update={"objective": "ctc", "examples": 10 * slots.examples})
+    config = tiny_run(stages=[warm, slots])
+    assert jobs._untrained(config, "nothing") == [slots.examples] * 2
+
+
 def test_a_run_that_shares_the_stage_does_not_train_again(done, profile, monkeypatch):
     monkeypatch.setattr(stages, "train_stage", lambda *a, **k: pytest.fail("trained again"))
     folder = jobs.execute(evaluated(done.config, audio="other"), profile, silent)

@@ -15,7 +15,7 @@ from typing import cast
 
 from speechllm_bench.data.annotators import stored
 from speechllm_bench.data.corpora.store import Corpus
-from speechllm_bench.planning import identity, places
+from speechllm_bench.planning import estimate, identity, places
 from speechllm_bench.running import preparation, shared_stage
 from speechllm_bench.running.evaluating import evaluate
 from speechllm_bench.settings import overrides
@@ -102,7 +102,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     seconds = {"startup": time.perf_counter() - began}
 
     stage_records = []
-    untrained = _untrained_examples(config, profile)
+    untrained = _untrained(config, profile)
     for index in range(len(config.stages)):
 
         def tell(phase: str, share: float, index: int = index) -> None:
@@ -190,11 +190,12 @@ def _left_out(corpus) -> dict:
     return {"excluded": found} if found else {}
 
 
-def _untrained_examples(config: RunConfig, profile: str) -> list[int]:
-    """Return the number of examples to train on in each stage; 0 for a stage that is trained already."""
+def _untrained(config: RunConfig, profile: str) -> list[float]:
+    """Return the work of each stage, in examples through the LLM; 0 for a stage that is trained already."""
     digests = (identity.stage_digest(config, index) for index in range(len(config.stages)))
     there = (places.stage_done(profile, digest) for digest in digests)
-    return [0 if done else stage.examples for done, stage in zip(there, config.stages, strict=True)]
+    stages = zip(there, config.stages, strict=True)
+    return [0.0 if done else estimate.work(stage.examples, stage.objective) for done, stage in stages]
 
 
 def _encoder_parameters(config: RunConfig) -> int:
