@@ -139,10 +139,12 @@ def export_slurm(chosen: argparse.Namespace) -> None:
 
 
 def report(chosen: argparse.Namespace) -> None:
-    from speechllm_bench.reports import study
-
     names = _studies(chosen.study, chosen.profile)
     _report(names, chosen)
+    if not (chosen.columns or chosen.venue):
+        return
+    from speechllm_bench.reports import study  # slow import, not needed where nothing has changed
+
     for name in names if chosen.columns else ():
         for path in study.choose_columns(name, chosen.profile, chosen.columns, chosen.seeds):
             print(paths.shown(path))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import yaml
 from stored_runs import store
@@ -107,3 +111,13 @@ def test_the_summary_finds_anew_what_changed_alone(suite, monkeypatch):
     assert summary.write(PROFILE).read_text() == first and found == []
     store("cnn", 0, 5)
     assert summary.write(PROFILE).read_text() != first and set(found) == {STUDY}
+
+
+def test_an_unchanged_report_imports_no_library_that_draws(tmp_path):
+    code = (
+        "import sys; from speechllm_bench import cli;"
+        "cli.main(['report', 'fresh_test', '--profile', 'mini']);"
+        "sys.exit(bool({'pandas', 'matplotlib'} & sys.modules.keys()))"
+    )
+    command, home = [sys.executable, "-c", code], {paths.HOME: str(tmp_path)}
+    assert [subprocess.run(command, env=os.environ | home).returncode for _ in range(2)] == [1, 0]

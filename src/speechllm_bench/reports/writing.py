@@ -186,7 +186,7 @@ def _studies(
         return {}
     for variable in THREAD_VARIABLES:  # threads do not speed up the small matrices of intervals
         os.environ.setdefault(variable, "1")
-    from speechllm_bench.reports import summary  # noqa: F401, slow import, done once before the fork
+    from speechllm_bench.reports import study, summary  # noqa: F401, slow import, done once before the fork
 
     one = partial(_study, profile=profile, seeds=seeds)
     if processes == 1:
