@@ -64,21 +64,7 @@ KINDS = {
         )
     },
 }
-PEERS = """
-## Beside other programs
-
-The table shows the CPU-seconds of other programs divided by those of this suite. All used tiny models of
-equal size on one core, in alternation, at commit f635359. They were measured once. No record has the details,
-such as how each program read the audio. At the size of the embedded backbones the plain loop's training step
-took 19 times ours.
-
-| program | training step | decoding |
-|---|---|---|
-| SLAM-LLM as shipped | 7.9 | 9.3 |
-| the model class of ultravox | 1.85 | 2.1 |
-| a plain loop over transformers | 8.0 | 6.7 |
-| a plain loop with trimmed audio, stored frames and logits at answers | 0.90 to 0.96 | NOT RUN |
-"""
+PEERS = "\n[Another page](peers.md) has ratios to SLAM-LLM and to the model class of ultravox.\n"
 
 
 def compare(slow: Callable[[], object], fast: Callable[[], object]) -> tuple[float, float, float]:
