@@ -204,7 +204,7 @@ def test_a_notebook_that_did_not_run_to_its_end_is_found(home, cells, papermill,
     [
         ({"status": "ok"}, None),
         ({"status": "failed"}, "its status is failed"),
-        ({"status": "running", "pid": 2**22 + 1}, "its process is gone"),
+        ({"status": "running", "pid": 1}, "its process is gone"),
         (None, "no status is beside it"),
     ],
 )
@@ -215,6 +215,15 @@ def test_a_notebooks_status_counts(home, status, fault):
         sealed.write(file.with_suffix(".json"), status)
     (found,) = notebooks.check_notebooks(file.parents[1])
     assert (found.wrong is None) if fault is None else (fault in found.wrong)
+
+
+def test_a_notebook_that_another_host_executes_is_running(home):
+    """Its pid is of that host. Who executes a notebook holds its lock."""
+    file = home / "results" / "mini" / "notebooks" / "study.ipynb"
+    runs.write_json(file, {"cells": [cell()], "metadata": {}})
+    sealed.write(file.with_suffix(".json"), {"status": "running", "pid": 2**22 + 1})
+    with runs.lock(file):
+        assert [found.wrong for found in notebooks.check_notebooks(file.parents[1])] == [None]
 
 
 def test_the_curve_of_a_run_has_the_columns_that_reports_read(run):

@@ -47,7 +47,11 @@ def execute(name: str, parameters: dict, limit_minutes: int | None = None) -> Pa
     values = checked(name, parameters)
     limit = 60 * (limit_minutes or _limit_minutes(name, values))
     target = paths.results(values["profile"]) / "notebooks" / f"{name}.ipynb"
-    with runs.lock(target, lambda: print(f"Notebook {name} waits: another process executes it.", flush=True)):
+
+    def waits() -> None:
+        print(f"Notebook {name} waits: {runs.holder(target)} executes it.", flush=True)
+
+    with runs.lock(target, waits):
         return _execute(name, parameters, values, limit, target)
 
 

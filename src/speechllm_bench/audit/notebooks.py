@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 from speechllm_bench.audit.found import Found
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage import runs, sealed
@@ -60,10 +58,9 @@ def _status(file: Path) -> str | None:
     if not beside.is_file():
         return "no status is beside it"
     try:
-        status = sealed.read(beside)
-        named, pid = status["status"], status.get("pid")
+        named = sealed.read(beside)["status"]
     except (UserError, LookupError, TypeError, AttributeError):
         return "the notebook or its status is damaged"
-    if named == Status.RUNNING and not (isinstance(pid, int) and psutil.pid_exists(pid)):
+    if named == Status.RUNNING and not runs.locked(file):  # its process may be on another host
         return "its status is running and its process is gone"
     return None if named in (Status.OK, Status.RUNNING) else f"its status is {named}"

@@ -69,7 +69,7 @@ def fault(folder: Path, name: str) -> str | None:
 
 
 def _ensure(name: str, target: Path, download: Download, tell: Tell) -> Path:
-    with runs.lock(target, lambda: tell(f"{name}: another process fetches it, waiting", 0)):
+    with runs.lock(target, lambda: tell(f"{name}: {runs.holder(target)} fetches it, waiting", 0)):
         tell(f"{name}: checking", 0)
         if fault(target, name):
             _make(name, target, download, tell)
