@@ -105,7 +105,8 @@ def test_a_ray_that_does_not_answer_is_told_in_a_sentence(suite, stub, monkeypat
     stub.init = fails
     assert cli.main(["study", "adapter_size", "--variants", "cnn", "--runner", "ray"]) == 2
     told = f"Ray does not answer at {address or 'this machine'} (The current node timed out during startup)"
-    assert capsys.readouterr().err.splitlines()[-1] == f"speechllm-bench: {told}"
+    ended = f"speechllm-bench: {told}; correct RAY_ADDRESS, or start again"
+    assert capsys.readouterr().err.splitlines()[-1] == ended
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,9 @@ def _begin() -> None:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # for a node that starts slowly Ray raises no class of its own
         where = os.environ.get("RAY_ADDRESS") or "this machine"
-        raise UserError(f"Ray does not answer at {where} ({str(error).partition('.')[0]})") from None
+        why = str(error).partition(".")[0]
+        told = f"Ray does not answer at {where} ({why}); correct RAY_ADDRESS, or start again"
+        raise UserError(told) from None
 
 
 @dataclass
