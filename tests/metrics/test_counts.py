@@ -1,17 +1,17 @@
 import numpy as np
 
-from speechllm_bench.metrics import Counts, f1, pairs, rates, total
+from speechllm_bench.metrics import Counts, f1, pairs, precision, recall, total
 
 
 def test_no_counts_score_zero():
     assert total([]) == Counts(0, 0, 0)
-    assert rates(Counts(0, 0, 0)) == {"precision": 0, "recall": 0, "f1": 0}
+    assert precision(Counts(0, 0, 0)) == recall(Counts(0, 0, 0)) == f1(Counts(0, 0, 0)) == 0
 
 
 def test_counts_add_and_score():
     summed = total([Counts(1, 2, 1), Counts(0.5, 1, 3)])
     assert summed == Counts(1.5, 3, 4)
-    assert rates(summed) == {"precision": 0.5, "recall": 0.375, "f1": 3 / 7}
+    assert (precision(summed), recall(summed), f1(summed)) == (0.5, 0.375, 3 / 7)
 
 
 def test_f1_of_many_sums_at_once_is_f1_of_each():

@@ -3,7 +3,7 @@ import unicodedata
 
 import pytest
 
-from speechllm_bench.metrics import Counts, partial_match, rates
+from speechllm_bench.metrics import Counts, f1, partial_match
 from speechllm_bench.tasks import slots
 
 
@@ -46,7 +46,7 @@ def test_counts(gold, predicted, counts):
 
 def test_score_of_a_corpus_sums_credits():
     total = partial_match.Counts(5 / 3, 2, 3)
-    assert rates(total)["f1"] == pytest.approx(2 / 3)
+    assert f1(total) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(

@@ -57,15 +57,9 @@ def f1(sums: ArrayLike) -> np.ndarray:
     return ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2])
 
 
-def rates(counts: Counts) -> dict[str, float]:
-    """Return precision, recall and f1 of summed counts, each in 0 to 1; 0 where nothing was counted."""
-    return {"precision": float(precision(counts)), "recall": float(recall(counts)), "f1": float(f1(counts))}
-
-
 def pairs(answer: Mapping | None) -> dict[str, str]:
     """Return the slot-value pairs of an answer, without null, empty and non-text values (protocol, rule 12).
 
     `None` is an unparsable answer and has no pairs.
     """
-    answer = {} if answer is None else answer
-    return {slot: value for slot, value in answer.items() if isinstance(value, str) and value.strip()}
+    return {slot: value for slot, value in (answer or {}).items() if isinstance(value, str) and value.strip()}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from speechllm_bench.metrics import Counts, pairs
 
-__all__ = ["VERSION", "counts", "same"]
-
 VERSION = 1
 
 

@@ -13,8 +13,6 @@ from collections.abc import Hashable, Iterable, Sequence
 
 from speechllm_bench.metrics import Counts
 
-__all__ = ["VERSION", "counts", "label_counts"]
-
 VERSION = 1
 
 Entities = Sequence[tuple[str, str]]

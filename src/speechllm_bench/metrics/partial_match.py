@@ -16,8 +16,6 @@ from difflib import SequenceMatcher
 from speechllm_bench.metrics import Counts, pairs
 from speechllm_bench.text import spoken_tokens
 
-__all__ = ["VERSION", "VERSION_2", "counts", "counts_v2", "credit", "credit_v2"]
-
 VERSION = 1
 VERSION_2 = 2
 

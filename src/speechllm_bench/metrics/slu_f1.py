@@ -1,4 +1,4 @@
-"""SLURP's entity metrics: span F1, word and character distance F1, and SLU-F1 (Bastianelli et al. 2020).
+"""SLU-F1, SLURP's metric of entities: by word and by character distance (Bastianelli et al. 2020).
 
 An entity is a dict of `type` and `filler`. Text is compared unchanged, so the caller lower-cases and
 normalises it first or not at all. The figures agree with SLURP's published evaluation program (commit
@@ -14,21 +14,7 @@ from collections.abc import Callable, Iterable
 
 from rapidfuzz.distance import Levenshtein
 
-from speechllm_bench.metrics import Counts, f1, rates, total
-
-__all__ = [
-    "VERSION",
-    "add",
-    "char_distance",
-    "counts",
-    "distance_counts",
-    "intent_counts",
-    "macro",
-    "micro",
-    "slu_counts",
-    "span_counts",
-    "word_distance",
-]
+from speechllm_bench.metrics import Counts, total
 
 VERSION = 1
 
@@ -51,18 +37,6 @@ def char_distance(gold: str, predicted: str) -> float:
     """Return character edits / length of the longer text, in 0 to 1; 1 if both are empty, as published."""
     longer = max(len(gold), len(predicted))
     return Levenshtein.distance(gold, predicted) / longer if longer else 1.0
-
-
-def span_counts(gold: list[Entity], predicted: list[Entity]) -> ByLabel:
-    """Return counts by type. An entity is correct if it equals a gold entity that is not yet matched."""
-    remaining, tables = list(gold), []
-    for entity in predicted:
-        if entity in remaining:
-            remaining.remove(entity)
-            tables.append({entity["type"]: Counts(1, 1, 1)})
-        else:
-            tables.append({entity["type"]: Counts(0, 1, 0)})
-    return add(tables + [{entity["type"]: Counts(0, 0, 1)} for entity in remaining])
 
 
 def distance_counts(
@@ -92,13 +66,6 @@ def slu_counts(gold: list[Entity], predicted: list[Entity]) -> ByLabel:
     return add(distance_counts(gold, predicted, distance) for distance in (word_distance, char_distance))
 
 
-def intent_counts(gold: str, predicted: str) -> ByLabel:
-    """Return the counts of one classified utterance by label."""
-    if gold == predicted:
-        return {gold: Counts(1, 1, 1)}
-    return {gold: Counts(0, 0, 1), predicted: Counts(0, 1, 0)}
-
-
 def add(tables: Iterable[ByLabel]) -> ByLabel:
     """Return the sum of tables of counts by label, over utterances or over distances."""
     gathered: dict[str, list[Counts]] = {}
@@ -106,16 +73,6 @@ def add(tables: Iterable[ByLabel]) -> ByLabel:
         for label, row in table.items():
             gathered.setdefault(label, []).append(row)
     return {label: total(rows) for label, rows in gathered.items()}
-
-
-def micro(table: ByLabel) -> dict[str, float]:
-    """Return precision, recall and f1 of the counts summed over labels."""
-    return rates(total(table.values()))
-
-
-def macro(table: ByLabel) -> float:
-    """Return the unweighted mean F1 over the labels in gold or prediction; 0 if there are none."""
-    return sum((float(f1(row)) for row in table.values()), 0.0) / len(table) if table else 0.0
 
 
 def counts(gold: dict[str, str], predicted: dict[str, str]) -> Counts:
