@@ -14,85 +14,68 @@ from collections.abc import Callable, Sequence
 
 from speechllm_bench.storage.schema import Example, Prediction, Utterance
 from speechllm_bench.tasks import slots
-from speechllm_bench.tasks.slots import MAX_DISTRACTORS
+from speechllm_bench.tasks.task import predicted
+
+Answerer = Callable[[Sequence[Example], Sequence[Utterance], Sequence[Utterance], int], list[Prediction]]
+"""Takes examples, their utterances, the training utterances and a seed. Returns a prediction per example."""
 
 
 def whole_transcript(
     examples: Sequence[Example], utterances: Sequence[Utterance], train: Sequence[Utterance], seed: int
 ) -> list[Prediction]:
-    """Return one prediction per example of the task `slots`: the transcript as value of every slot asked."""
-    return [
-        _prediction(example, utterance, slots.target(dict.fromkeys(example.asked, utterance.transcript)))
-        for example, utterance in zip(examples, utterances, strict=True)
-    ]
+    """Answer the task `slots` with the transcript as the value of every slot asked."""
+
+    def answer(example: Example, utterance: Utterance) -> str:
+        return slots.target(dict.fromkeys(example.asked, utterance.transcript))
+
+    return _predictions(examples, utterances, answer)
 
 
 def chance_copier(
     examples: Sequence[Example], utterances: Sequence[Utterance], train: Sequence[Utterance], seed: int
 ) -> list[Prediction]:
-    """Return one prediction per example of the task `slots`, drawn from `seed` and the example's id.
+    """Answer the task `slots` by draws from `seed` and the example's id.
 
     The training turns give the share of asked slots that are filled, and the lengths of values in words. A
     slot is filled with this probability. Its value is a random span of the transcript with a drawn length.
     """
-    values = [s.value.split() for u in train for s in u.slots]
-    lengths = [len(value) for value in values]
-    filled = len(values) / len(train)
-    share = filled / (filled + (1 + MAX_DISTRACTORS) / 2)  # share of the asked slots that are filled
-    return [
-        _prediction(
-            example,
-            utterance,
-            slots.target(
-                _copied(example, utterance, lengths, share, random.Random(f"chance/{seed}/{example.id}"))
-            ),
-        )
-        for example, utterance in zip(examples, utterances, strict=True)
-    ]
+    lengths = [len(s.value.split()) for u in train for s in u.slots]
+    filled = len(lengths) / len(train)
+    share = filled / (filled + (1 + slots.MAX_DISTRACTORS) / 2)  # share of the asked slots that are filled
+
+    def answer(example: Example, utterance: Utterance) -> str:
+        rng, words = random.Random(f"chance/{seed}/{example.id}"), utterance.transcript.split()
+        chosen = {}
+        for name in example.asked:
+            if rng.random() < share:
+                n = min(rng.choice(lengths), len(words))
+                start = rng.randint(0, len(words) - n)
+                chosen[name] = " ".join(words[start : start + n])
+        return slots.target(chosen)
+
+    return _predictions(examples, utterances, answer)
 
 
 def majority(
     examples: Sequence[Example], utterances: Sequence[Utterance], train: Sequence[Utterance], seed: int
 ) -> list[Prediction]:
-    """Return one prediction per example of the task `sentiment`: the most common one in training turns."""
+    """Answer the task `sentiment` with the most common sentiment of the training turns."""
     commonest = Counter(u.sentiment for u in train if "sentiment" in u.gold).most_common(1)[0][0]
-    return [
-        _prediction(example, utterance, commonest)
-        for example, utterance in zip(examples, utterances, strict=True)
-    ]
+    return _predictions(examples, utterances, lambda example, utterance: commonest)
 
 
-Answerer = Callable[[Sequence[Example], Sequence[Utterance], Sequence[Utterance], int], list[Prediction]]
 ANSWERERS: dict[str, Answerer] = {
     "chance_copier": chance_copier,
     "whole_transcript": whole_transcript,
     "majority": majority,
 }
-"""Answerers by their names in `Task.answerers`. All have the signature of `chance_copier`."""
+"""Answerers by their names in `Task.answerers`."""
 
 
-def _copied(
-    example: Example, utterance: Utterance, lengths: list[int], share: float, rng: random.Random
-) -> dict[str, str]:
-    words = utterance.transcript.split()
-    chosen = {}
-    for name in example.asked:
-        if rng.random() < share:
-            n = min(rng.choice(lengths), len(words))
-            start = rng.randint(0, len(words) - n)
-            chosen[name] = " ".join(words[start : start + n])
-    return chosen
-
-
-def _prediction(example: Example, utterance: Utterance, raw: str) -> Prediction:
-    return Prediction(
-        example_id=example.id,
-        utterance_id=utterance.id,
-        speaker=utterance.speaker,
-        task=example.task,
-        raw=raw,
-        gold=example.target,
-        asked=example.asked,
-        n_tokens=0,
-        transcript=utterance.transcript,
-    )
+def _predictions(
+    examples: Sequence[Example],
+    utterances: Sequence[Utterance],
+    answer: Callable[[Example, Utterance], str],
+) -> list[Prediction]:
+    pairs = zip(examples, utterances, strict=True)
+    return [predicted(example, utterance, answer(example, utterance)) for example, utterance in pairs]

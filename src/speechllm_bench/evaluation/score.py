@@ -6,6 +6,7 @@ differences from it alone, without predictions, parser or torch. The task define
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -17,7 +18,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import intervals, seeds
 from speechllm_bench.storage.schema import Prediction, SlotType, Utterance
 from speechllm_bench.tasks import METRICS, TASKS, slots, transcription
-from speechllm_bench.tasks.task import Parse
+from speechllm_bench.tasks.task import Draw, Parse, predicted
 
 _TASK = "task "  # prefix of a task's name among the versions of a score
 
@@ -30,20 +31,8 @@ def parser(task: str, wording: slots.Wording | None, slot_types: Mapping[str, Sl
 
 def score_transcripts(turns: Sequence[Utterance], said: Sequence[str]) -> dict:
     """Return the score of transcripts that need no prompt, one per turn: a recogniser's or a CTC head's."""
-    answers = [
-        Prediction(
-            example_id=f"{turn.id}/{transcription.NAME}",
-            utterance_id=turn.id,
-            speaker=turn.speaker,
-            task=transcription.NAME,
-            raw=text,
-            gold=turn.transcript,
-            asked=(),
-            n_tokens=0,
-            transcript=turn.transcript,
-        )
-        for turn, text in zip(turns, said, strict=True)
-    ]
+    question = partial(transcription.example, draw=Draw({}, random.Random(0)))  # it draws nothing
+    answers = [predicted(question(turn), turn, text) for turn, text in zip(turns, said, strict=True)]
     return score_task(transcription.NAME, answers)
 
 

@@ -76,6 +76,21 @@ class Task:
         return set(self.gold) <= set(utterance.gold)
 
 
+def predicted(example: Example, utterance: Utterance, raw: str) -> Prediction:
+    """Return an answer that no LLM generated, as the prediction for an example."""
+    return Prediction(
+        example_id=example.id,
+        utterance_id=utterance.id,
+        speaker=utterance.speaker,
+        task=example.task,
+        raw=raw,
+        gold=example.target,
+        asked=example.asked,
+        n_tokens=0,
+        transcript=utterance.transcript,
+    )
+
+
 def answers(predictions: Sequence[Prediction], parse: Parse) -> list[tuple]:
     """Return (gold answer, given answer) of every prediction, both parsed.
 
