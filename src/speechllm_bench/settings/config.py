@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from speechllm_bench.settings.adapter_config import AdapterConfig
 from speechllm_bench.settings.corpus_config import CorpusConfig
@@ -77,32 +77,26 @@ class DistillationConfig(Strict):
     weight: float = Field(gt=0)  # below 1, an answer that the examples determine stays the most likely one
 
 
-STORED = {"warmup_ratio": "warmup", "max_grad_norm": "clip", "evaluations": "points"}
-"""Keys of these stage settings in records and digests, which still use the oldest names."""
-
-
 class Fit(Strict):
     """Settings of an optimisation, without its length."""
 
+    # Aliases are the keys in records and digests, which still use the oldest names.
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=False, loc_by_alias=False)
+
     batch_size: int = Field(gt=0)
     lr: float = Field(gt=0)  # peak learning rate
-    warmup_ratio: float = Field(ge=0, lt=1)  # share of the steps with a rising learning rate
+    # share of the steps with a rising learning rate
+    warmup_ratio: float = Field(ge=0, lt=1, validation_alias="warmup", serialization_alias="warmup")
     weight_decay: float = Field(ge=0)
-    max_grad_norm: float = Field(gt=0)  # gradients with a larger norm are scaled down to it
-    evaluations: int = Field(gt=0)  # number of validations, evenly spaced, the last at the end
-
-    @model_validator(mode="before")
-    @classmethod
-    def _stored_words(cls, plain: Any, info: ValidationInfo) -> Any:
-        if info.context is not STORED or not isinstance(plain, dict):
-            return plain
-        words = {old: new for new, old in STORED.items()}
-        return {words.get(k, k): value for k, value in plain.items()}
+    # gradients with a larger norm are scaled down to it
+    max_grad_norm: float = Field(gt=0, validation_alias="clip", serialization_alias="clip")
+    # number of validations, evenly spaced, the last at the end
+    evaluations: int = Field(gt=0, validation_alias="points", serialization_alias="points")
 
 
 def from_stored(kind: type[Model], plain: dict) -> Model:
     """Return the config or recipe of a record. Raises pydantic's ValidationError if other code wrote it."""
-    return kind.model_validate(plain, context=STORED)
+    return kind.model_validate(plain, by_alias=True, by_name=True)
 
 
 class FitConfig(Fit):
@@ -291,11 +285,10 @@ class RunConfig(Strict):
 
     def as_stored(self, **how: Any) -> dict:
         """Return plain data with the keys of records and digests. how: keywords of `model_dump`."""
-        plain = self.model_dump(**how)
-        stages = [{STORED.get(k, k): value for k, value in stage.items()} for stage in plain["stages"]]
+        plain = self.model_dump(by_alias=True, **how)
         if self.evaluation.engine is None:  # newer than most records
             plain["evaluation"].pop("engine", None)
-        return plain | {"stages": stages}
+        return plain
 
     def tasks(self, n_stages: int, evaluated: bool = True) -> set[TaskName]:
         """Return the tasks of the first `n_stages` stages and, if `evaluated`, of the evaluation."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -15,14 +16,11 @@ from speechllm_bench.errors import UserError
 
 Written = Callable[[Sequence[str | int]], Sequence[str | int]]
 
-_LOADER = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # both loaders are safe; libyaml's is many times faster
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # both are safe; libyaml's is many times faster
 
-
+_UNIONS = (Union, UnionType)
 DEEPEST = 50  # nested blocks; libyaml's composer crashes the process somewhere beyond 10,000
 MOST_VALUES = 100_000  # values of a file with all aliases expanded; the longest file here has about 3,000
-
 LONGEST_SHOWN = 300  # characters of a wrong value in an error message
 
 
@@ -67,78 +65,66 @@ def read_yaml(path: Path):
 
 def parse_yaml(text: str):
     """Return the content of a text in YAML as plain data. Raises yaml.YAMLError if it is not readable."""
-    _refuse_depth(text)
+    _refuse_hostile(text)
     loader = _LOADER(text)
     try:
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _refuse_size(node)
-        _refuse_repeated_keys(node)
-        return loader.construct_document(node)
+        return loader.get_single_data()
     except (ValueError, LookupError, AttributeError) as error:  # PyYAML's own, of 2020-13-45, 0x_, !!bool x
         raise yaml.YAMLError(f"it holds a value that cannot be read ({error})") from None
     finally:
         loader.dispose()
 
 
-def _refuse_depth(text: str) -> None:
-    """Raise yaml.YAMLError for deep nesting, before composing: events come one by one at any depth."""
-    depth = 0
+@dataclass
+class _Block:
+    """A block of YAML that is being read."""
+
+    start: yaml.CollectionStartEvent
+    values: int = 1  # with all aliases expanded
+    parts: int = 0  # keys count as well
+    keys: set[str] = field(default_factory=set)
+
+    @property
+    def named(self) -> str:
+        return f"the block that begins in line {self.start.start_mark.line + 1}"
+
+    def add(self, event: yaml.Event, values: int) -> None:
+        is_key = isinstance(self.start, yaml.MappingStartEvent) and not self.parts % 2
+        if is_key and isinstance(event, yaml.ScalarEvent):
+            if event.value in self.keys:
+                raise yaml.YAMLError(f"key '{event.value}' stands twice in {self.named}")
+            self.keys.add(event.value)
+        self.values, self.parts = self.values + values, self.parts + 1
+
+
+def _refuse_hostile(text: str) -> None:
+    """Raise yaml.YAMLError for deep nesting, for a repeated key and for too many values, before composing.
+
+    YAML itself would silently keep the last of repeated keys. Aliases count as expanded: a short file may be
+    endless. Events come one by one at any depth.
+    """
+    sizes: dict[str | None, int] = {}  # number of values by anchor
+    open_: list[_Block] = []
     for event in yaml.parse(text, Loader=_LOADER):
+        values = 1
         if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > DEEPEST:
+            open_.append(block := _Block(event))
+            if len(open_) > DEEPEST:
                 line = event.start_mark.line + 1
                 raise yaml.YAMLError(f"in line {line} blocks are nested more than {DEEPEST} deep")
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-
-
-def _refuse_size(node: yaml.Node) -> None:
-    """Raise yaml.YAMLError for too many values. Aliases count as expanded: a short file may be endless."""
-    sizes: dict[int, int | None] = {}  # None: the values below this node are still being counted
-    waiting = [(node, False)]
-    while waiting:
-        node, counted = waiting.pop()
-        children = _children(node)
-        line = node.start_mark.line + 1
-        if counted:
-            size = 1 + sum(sizes[id(child)] or 0 for child in children)
-            sizes[id(node)] = size
-            if size > MOST_VALUES:
-                raise yaml.YAMLError(
-                    f"the block that begins in line {line} has more than {MOST_VALUES:,} values with its "
-                    "aliases written out"
-                )
-        elif id(node) not in sizes:
-            sizes[id(node)] = None
-            waiting += [(node, True), *((child, False) for child in children)]
-        elif sizes[id(node)] is None:
-            raise yaml.YAMLError(f"the block that begins in line {line} holds itself by an alias")
-
-
-def _children(node: yaml.Node) -> list[yaml.Node]:
-    if isinstance(node, yaml.SequenceNode):
-        return node.value
-    return [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else []
-
-
-def _refuse_repeated_keys(node: yaml.Node) -> None:
-    """Raise yaml.YAMLError for a repeated key, since YAML itself would silently keep the last one."""
-    waiting, seen = [node], set()
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen or isinstance(node, yaml.ScalarNode):
             continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-            continue
-        names = [key.value for key, _ in node.value]
-        if repeated := [name for name in names if names.count(name) > 1]:
-            line = node.start_mark.line + 1
-            raise yaml.YAMLError(f"key '{repeated[0]}' stands twice in the block that begins in line {line}")
-        waiting += [value for _, value in node.value]
+        if isinstance(event, yaml.CollectionEndEvent):
+            block = open_.pop()
+            values = sizes[block.start.anchor] = block.values
+            if values > MOST_VALUES:
+                told = f"has more than {MOST_VALUES:,} values with its aliases written out"
+                raise yaml.YAMLError(f"{block.named} {told}")
+        if isinstance(event, yaml.AliasEvent):
+            values = sizes.get(event.anchor, 1)
+            if inside := [block for block in open_ if block.start.anchor == event.anchor]:
+                raise yaml.YAMLError(f"{inside[0].named} holds itself by an alias")
+        if open_:
+            open_[-1].add(event, values)
 
 
 def overlay(base: dict, change: dict) -> dict:
@@ -242,8 +228,8 @@ def _located(model: type[BaseModel], loc: tuple) -> tuple[tuple, type[BaseModel]
     kept, owner = [], model
     for part in loc:
         annotation = _one(annotation)
-        if members := [member for member in _members(annotation) if _kind(member) == part]:
-            annotation = owner = members[0]
+        if member := _of_kind(annotation, part):
+            annotation = owner = member
             continue
         kept.append(part)
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -256,21 +242,20 @@ def _located(model: type[BaseModel], loc: tuple) -> tuple[tuple, type[BaseModel]
 
 def _one(annotation):
     """Return an annotation without `| None` and without the metadata of `Annotated`."""
-    if get_origin(annotation) is Annotated:
-        return _one(get_args(annotation)[0])
     some = [a for a in get_args(annotation) if a is not type(None)]
-    if get_origin(annotation) in (Union, UnionType) and len(some) == 1:
+    if get_origin(annotation) is Annotated or (get_origin(annotation) in _UNIONS and len(some) == 1):
         return _one(some[0])
     return annotation
 
 
-def _members(annotation) -> tuple:
-    """Return the models of a union; empty for any other annotation."""
-    if get_origin(annotation) not in (Union, UnionType):
-        return ()
-    return tuple(a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel))
+def _of_kind(annotation, kind) -> type[BaseModel] | None:
+    """Return the model of a union that has this `kind`."""
+    models = get_args(annotation) if get_origin(annotation) in _UNIONS else ()
+    kinds = {
+        get_args(model.model_fields["kind"].annotation)[0]: model for model in models if _has_kind(model)
+    }
+    return kinds.get(kind)
 
 
-def _kind(model: type[BaseModel]) -> str | None:
-    field = model.model_fields.get("kind")
-    return get_args(field.annotation)[0] if field else None
+def _has_kind(member) -> bool:
+    return isinstance(member, type) and issubclass(member, BaseModel) and "kind" in member.model_fields
