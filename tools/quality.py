@@ -4,15 +4,13 @@ from recorded evaluations.
 
 from __future__ import annotations
 
-import csv
 import json
-from pathlib import Path
+
+from front import PROJECT, rows_of
 
 from speechllm_bench.settings.experiments import load_study
 from speechllm_bench.stats import with_interval
 
-PROJECT = Path(__file__).resolve().parents[1]
-STUDY = PROJECT / "results" / "mini" / "tables" / "backbones.csv"
 TESTS = ("A", "B-ID", "B-OOD")  # values of the axis test_set
 SYSTEMS = {
     "text": "LLM tuned on gold transcripts (no speech)",
@@ -36,9 +34,7 @@ def table() -> str:
     lines.append(f"| WER of `whisper-mini`'s own decoder | {a} | {b} | the same audio |")
     study = load_study(PROJECT / "experiments/backbones.yaml")
     rows = {name: {"f1": "", "status": "NOT RUN"} for name in study.variants}
-    if STUDY.is_file():
-        with open(STUDY, encoding="utf-8", newline="") as file:
-            rows |= {row["variant"]: row for row in csv.DictReader(file)}
+    rows |= rows_of("mini", study.study)
     places = {name: study.place(name).axes for name in study.variants}
     named = {
         (axes.get("system") or axes["control"], axes.get("test_set", TESTS[0])): name

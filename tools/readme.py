@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import examples
@@ -24,20 +25,21 @@ PARTS = {
     "README.md": {
         "answer": front.answer,
         "map": papers.cited,
-        "found_small": front.found_small,
-        "found": front.found,
+        "found_small": partial(front.found, "small"),
+        "found": partial(front.found, "mini"),
     },
     "docs/examples.md": examples.PARTS,
     "docs/findings.md": {
-        "slot_filling": findings.slot_filling,
-        "reasoning": findings.reasoning,
-        "sense": findings.sense,
-        "ours": findings.ours,
+        name.lower().replace(" ", "_"): partial(findings.of_paper, paper)
+        for paper, name in papers.PAPERS.items()
     },
     "docs/limits.md": {"small": limits.small, "mini": limits.mini},
     "docs/studies.md": {"studies": papers.studies},
     "docs/backbones.md": {"quality": quality.table},
-    "docs/schema.md": {"study": schema.study, "profile": schema.profile},
+    "docs/schema.md": {
+        "study": partial(schema.sections, schema.STUDY),
+        "profile": partial(schema.sections, schema.PROFILE),
+    },
 }
 
 

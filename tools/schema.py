@@ -1,6 +1,4 @@
-"""Generates the reference of the keys in a study's and a profile's YAML, from the typed
-classes and their comments.
-"""
+"""Generates the reference of the keys in a study's and a profile's YAML, from typed classes and comments."""
 
 from __future__ import annotations
 
@@ -8,6 +6,7 @@ import ast
 import inspect
 import io
 import tokenize
+from collections.abc import Iterable
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -83,12 +82,8 @@ PLAIN = {
 BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most", "min_length": "length at least"}
 
 
-def study() -> str:
-    return "\n\n".join(map(_section, STUDY))
-
-
-def profile() -> str:
-    return "\n\n".join(map(_section, PROFILE))
+def sections(models: Iterable[type[BaseModel]]) -> str:
+    return "\n\n".join(map(_section, models))
 
 
 def _section(model: type[BaseModel]) -> str:
@@ -130,13 +125,8 @@ def _type(kind: Any) -> str:
 
 
 def _bounds(field: FieldInfo) -> list[str]:
-    held = [
-        (BOUNDS[name], getattr(rule, name))
-        for rule in field.metadata
-        for name in BOUNDS
-        if hasattr(rule, name)
-    ]
-    return [f"{word} {bound}" for word, bound in held]
+    rules = ((word, getattr(rule, name, None)) for rule in field.metadata for name, word in BOUNDS.items())
+    return [f"{word} {bound}" for word, bound in rules if bound is not None]
 
 
 def _default(field: FieldInfo) -> str:
