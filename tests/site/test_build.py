@@ -39,14 +39,6 @@ def test_a_site_is_whole_and_kept_where_nothing_changed(answered: Path):
     assert [file.stat().st_mtime_ns for file in of_runs] == written and not left.exists()
 
 
-def test_each_study_is_told_with_what_is_left(capsys):
-    told = build.Progress({"mini/lora": 9, "mini/sense": 1})
-    told.done("mini/lora")
-    told.done("mini/sense")
-    first, last = capsys.readouterr().err.splitlines()
-    assert first == "mini/lora: 1 of 2; about 0 s left" and last == "mini/sense: 2 of 2"
-
-
 def test_marks_are_those_of_the_markdown_tables(answered: Path):
     reports.write("adapter_size", "mini", draw=False)
     study, rows = studies.load("adapter_size", "mini")[0], reports.rows_of("adapter_size", "mini")

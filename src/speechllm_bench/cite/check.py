@@ -1,5 +1,4 @@
-"""Check of a LaTeX paper: every number cited by id exists, is current, is rounded
-correctly and has its interval.
+"""Check of a LaTeX paper: numbers cited by id exist, are current, rounded correctly and have their interval.
 
 Ids are found in the macros `\\bench{ID}`, `\\benchvalue{ID}` and `\\benchinterval{ID}`, in the definitions of
 a numbers.tex that the paper inputs, and in a comment after literal numbers on the same line:
@@ -71,7 +70,7 @@ def check_papers(files: Sequence[Path]) -> Checked:
                 found.append(Fault(file, number, str(error)))
                 continue
             try:
-                stale = _stale(cited)
+                stale = _causes(cited.profile, cited.row.key)
             except MissingInput as error:
                 stale = ()
                 untold.add(str(error))
@@ -138,10 +137,6 @@ def _intervals(lines: Sequence[tuple[Path, int, str]]) -> dict[tuple[Path, int],
 
 def _of_profile(id: str) -> bool:
     return base_profile(id.split("/")[0]) in known_profiles()
-
-
-def _stale(cited: Number) -> tuple[why.Cause, ...]:
-    return _causes(cited.profile, cited.row.key)
 
 
 @cache

@@ -12,7 +12,7 @@ SHORT = 12  # hex digits of a commit
 def as_text(number: Number) -> str:
     """Return the number with its provenance, one line per fact."""
     row = number.row
-    lines = [f"{number.id} = {number.cell.shown}", f"  table: results/{number.profile}/tables/{row.table}.md"]
+    lines = [f"{number.id} = {number.cell.shown}", f"  table: {_table(number)}"]
     lines.append(f"  status: {row.status}; {rests_on(number)}")
     for name, values in (("run", row.runs), ("commit", row.commits), ("machine", row.machines)):
         if values:
@@ -27,11 +27,9 @@ def as_latex(number: Number) -> str:
 
 def as_markdown(number: Number) -> str:
     """Return the number with a link to its table."""
-    row = number.row
-    commits = ", ".join(commit[:SHORT] for commit in row.commits)
+    commits = ", ".join(commit[:SHORT] for commit in number.row.commits)
     about = "; ".join(filter(None, [rests_on(number), commits and f"commit {commits}"]))
-    place = f"results/{number.profile}/tables/{row.table}.md"
-    return f"{number.cell.shown} ([{number.id}]({place}); {about})"
+    return f"{number.cell.shown} ([{number.id}]({_table(number)}); {about})"
 
 
 FORMS = {"text": as_text, "latex": as_latex, "markdown": as_markdown}
@@ -47,6 +45,10 @@ def rests_on(number: Number) -> str:
 def cited(numbers: Sequence[Number], form: Callable[[Number], str]) -> str:
     """Return several numbers in one form, one per line."""
     return "\n".join(map(form, numbers))
+
+
+def _table(number: Number) -> str:
+    return f"results/{number.profile}/tables/{number.row.table}.md"
 
 
 def _several(name: str, n: int, counted: bool = False) -> str:

@@ -79,27 +79,20 @@ def _recomputed(number: Number) -> list[Cause]:
     """Return a cause if the stored scores give another cell today."""
     from speechllm_bench.reports import study as reports
 
-    now = {
-        row.key: row for row in reports.numbered(number.row.study, number.profile, number.row.seeds or None)
-    }
-    row = now.get(number.row.key)
+    rows = reports.numbered(number.row.study, number.profile, number.row.seeds or None)
+    row = next((row for row in rows if row.key == number.row.key), None)
     cell = row and row.cells.get(number.column)
-    if cell == number.cell:
-        return []
-    shown = cell.shown if cell else NONE
-    return [Cause("scores, or the code of tables and statistics", number.cell.shown, shown)]
+    what, before = "scores, or the code of tables and statistics", number.cell.shown
+    return [] if cell == number.cell else [Cause(what, before, cell.shown if cell else NONE)]
 
 
 def variants_of(study: Study, row: Row) -> list[str]:
     """Return the variants that a row is computed from."""
     if row.table == study.study:
         return [row.name] if row.name in study.variants else []
-    for claim in study.claims:
-        named = [claim.better, claim.worse, *(claim.beyond or ())]
-        if row.table == f"{study.study}_claims" and cells.claim_row(named) == row.name:
-            return list(dict.fromkeys(named))
     if row.table == f"{study.study}_claims":
-        return []
+        found = (claim.variants for claim in study.claims if cells.claim_row(claim.variants) == row.name)
+        return list(dict.fromkeys(next(found, ())))
     named = [part for part in row.name.split(":")[1:2] if part in study.variants]
     return named or list(study.variants)
 
@@ -131,9 +124,7 @@ def _nearest(
 
 def _components(row: Row, planned: Mapping[str, Run]) -> list[Cause]:
     """Return the backbones, corpus recipes and versions that differ from those recorded with the row."""
-    now: dict[str, str | int] = {}
-    for run in planned.values():
-        now |= identity.components(run.config)
+    now = {k: v for run in planned.values() for k, v in identity.components(run.config).items()}
     shared = [name for name in now if row.made_of.get(name, now[name]) != now[name]]
     return [Cause(name, str(row.made_of[name]), str(now[name])) for name in shared]
 

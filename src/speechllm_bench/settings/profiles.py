@@ -6,6 +6,7 @@ a profile; profiles may extend it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -212,6 +213,12 @@ class Profile(Strict):
 def known_profiles() -> list[str]:
     """Return the names of the profiles, without hidden ones."""
     return [name for name in catalogue.profile_files() if not name.startswith("_")]
+
+
+def with_results(there: Callable[[str], bool]) -> list[str]:
+    """Return the profiles for which `there` is true and, if there are others, without smoke."""
+    found = list(filter(there, known_profiles()))
+    return [name for name in found if base_profile(name) != "smoke"] or found
 
 
 def profile_file(name: str) -> Path:

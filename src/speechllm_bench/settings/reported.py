@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
@@ -44,8 +45,13 @@ class ClaimConfig(Strict):
 
     @property
     def compared(self) -> str:
-        first = f"{self.better} − {self.worse}"
-        return f"({first}) − ({self.beyond[0]} − {self.beyond[1]})" if self.beyond else first
+        return self.compared_by({})
+
+    def compared_by(self, labels: Mapping[str, str]) -> str:
+        """Return the difference that it is about, with the labels of its variants."""
+        named = [labels.get(name, name) for name in self.variants]
+        pairs = [f"{first} − {second}" for first, second in zip(named[::2], named[1::2], strict=True)]
+        return pairs[0] if len(pairs) == 1 else f"({pairs[0]}) − ({pairs[1]})"
 
 
 class Entry(Strict):

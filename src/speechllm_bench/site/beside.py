@@ -29,7 +29,13 @@ Found = Mapping[str, Sequence[StoredRun]]
 """The stored runs by variant."""
 
 
-def of_table(row: Row, found: Found, baselines: Sequence[str]) -> dict[str, str]:
+def marks(study: Study, row: Row, found: Found) -> dict[str, str]:
+    """Return the marks of a row by column."""
+    own = row.table == study.study
+    return _of_table(row, found, study.baselines) if own else _of_claim(study, row, found)
+
+
+def _of_table(row: Row, found: Found, baselines: Sequence[str]) -> dict[str, str]:
     """Return the marks of a row of a study's own table by column, as `tables` shows them."""
     scores = _scores(found, row.name)
     held = row.cells.get("trained_parameters")
@@ -46,33 +52,31 @@ def of_table(row: Row, found: Found, baselines: Sequence[str]) -> dict[str, str]
     return marked
 
 
-def of_claim(study: Study, row: Row, found: Found) -> dict[str, str]:
+def _of_claim(study: Study, row: Row, found: Found) -> dict[str, str]:
     """Return the mark of a claim's difference if it rests on one seed."""
-    claim = next((c for c in study.claims if row.name == _name(c)), None)
+    claim = by_row(study).get(row.name)
     if claim is None or "difference" not in row.cells:
         return {}
-    compared = (claim.better, claim.worse, *(claim.beyond or ()))
-    seeds = set.intersection(*(set(_scores(found, name)) for name in compared))
+    seeds = stored_runs.shared_seeds(_scores(found, name) for name in claim.variants)
     return {"difference": ONE_SEED} if len(seeds) == 1 else {}
+
+
+def by_row(study: Study) -> dict[str, ClaimConfig]:
+    """Return the claims by the names of their rows."""
+    return {cells.claim_row(claim.variants): claim for claim in study.claims}
 
 
 def claims_of(study: Study) -> dict[str, dict]:
     """Return sentence, source and compared variants of each claim, by the name of its row."""
-    return {_name(c): {"claim": c.claim, "source": c.source, "compared": c.compared} for c in study.claims}
+    return {row: claim_shown(claim) for row, claim in by_row(study).items()}
 
 
-def compared(claim: ClaimConfig, labels: Mapping[str, str]) -> str:
-    """Return what a claim compares, with the labels of the variants."""
-    named = [labels.get(name, name) for name in (claim.better, claim.worse, *(claim.beyond or ()))]
-    pairs = [f"{first} − {second}" for first, second in zip(named[::2], named[1::2], strict=True)]
-    return pairs[0] if len(pairs) == 1 else f"({pairs[0]}) − ({pairs[1]})"
+def claim_shown(claim: ClaimConfig) -> dict[str, str]:
+    return {"claim": claim.claim, "source": claim.source, "compared": claim.compared}
 
 
 def captions(study: Study, profile: str, rows: Sequence[Row]) -> dict[str, str]:
-    """Return the captions of a study's tables, as their Markdown files have them.
-
-    The caption of a table without a file tells how many utterances, speakers and seeds there are.
-    """
+    """Return the captions of a study's tables, from their Markdown files or else from their sample sizes."""
     made = {}
     for table in dict.fromkeys(row.table for row in rows):
         file = paths.results(profile) / "tables" / f"{table}.md"
@@ -80,15 +84,11 @@ def captions(study: Study, profile: str, rows: Sequence[Row]) -> dict[str, str]:
         if file.is_file():
             made[table] = html.unescape(file.read_text("utf-8").split("\n\n")[0])
         elif mine:
-            counted = ([row.n for row in mine], [row.speakers for row in mine], [len(r.seeds) for r in mine])
+            counted = zip(*((row.n, row.speakers, len(row.seeds)) for row in mine), strict=True)
             rests = tables.size(*([n for n in numbers if n is not None] for numbers in counted))
             last = [CAPTION] if table == f"{study.study}_claims" else []
             made[table] = " ".join([f"{study.title}, profile {profile}.", rests, *last])
     return made
-
-
-def _name(claim: ClaimConfig) -> str:
-    return cells.claim_row([claim.better, claim.worse, *(claim.beyond or ())])
 
 
 def _scores(found: Found, name: str) -> Scores:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
+from tqdm import tqdm
+
 from speechllm_bench.cite import bib
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import cells, ledger, looks, study
+from speechllm_bench.reports import ledger, looks, study
+from speechllm_bench.settings.experiments import Study
 from speechllm_bench.settings.overrides import base_profile
-from speechllm_bench.settings.profiles import known_profiles
+from speechllm_bench.settings.profiles import with_results
 from speechllm_bench.settings.strict import load_yaml
 from speechllm_bench.site import beside, draws, packed, payload, recordings, run_answers
 from speechllm_bench.storage import paths, runs
@@ -25,6 +27,7 @@ NOTE = "@NOTE@"  # placeholder in BibTeX entries that the page replaces by ids
 SCRIPTS = ("core", "stats", "cite", "table", "charts", "flips", "compare", "study", "claims", "main")
 PARTS = ("assets", "audio", "data", "vendor")  # folders in which this module writes every file
 RECORDINGS, DRAWS = "recordings", "draws of intervals"  # parts of the work beside the studies
+PROGRESS = "{desc}: {percentage:.0f} %, {elapsed} passed, about {remaining} left"
 CLIPS_A_RUN, WORK_OF_DRAWS = 20, 20  # as much work as a run, and in runs
 MARKER = ".speechllm-bench-site"  # marks a folder that this module wrote and may overwrite
 
@@ -41,7 +44,7 @@ def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
     folder with other files.
     """
     folder = default_folder() if folder is None else folder
-    names = list(profiles) or _with_runs()
+    names = list(profiles) or with_results(_has_runs)
     if not names or not all(map(_has_runs, names)):
         lacking = next((name for name in names if not _has_runs(name)), "any profile")
         raise UserError(f"there are no stored runs of {lacking}; `make` writes some")
@@ -51,7 +54,8 @@ def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
     kept = {folder / MARKER, *_assets(folder)}
     freedoms: dict[int, set[int]] = {}  # by number of speakers
     marked: dict[str, str] = {}
-    told = Progress(_work(rows))
+    work = _work(rows)
+    bar = tqdm(total=sum(work.values()), bar_format=PROGRESS)
     for profile in names:
         writer = run_answers.Writer(folder, profile)
         for name, found in loaded.items():
@@ -63,19 +67,27 @@ def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
             for row in made["rows"]:
                 marked |= {f"{profile}/{row['key']}/{column}": mark for column, mark in row["marks"].items()}
             writer.add(some)
-            told.done(f"{profile}/{name}")
+            _tell(bar, f"{profile}/{name}", work)
         writer.finish()
-        told.done(f"{profile}/{RECORDINGS}")
+        _tell(bar, f"{profile}/{RECORDINGS}", work)
         kept |= writer.kept
     for n_speakers, needed in freedoms.items():
         kept |= _put(folder, f"draws/{n_speakers}", draws.of(n_speakers, needed))
-    told.done(DRAWS)
+    _tell(bar, DRAWS, work)
+    bar.close()
     kept |= _put(folder, "index", _index(names, loaded, rows, marked))
     for old in (old for part in PARTS for old in (folder / part).rglob("*")):
         if old.is_file() and old not in kept:
             old.unlink()
-    told.size(folder)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    print(f"{size / 1e6:.1f} MB in all", file=sys.stderr, flush=True)
     return folder / "index.html"
+
+
+def _tell(bar: tqdm, part: str, work: Mapping[str, float]) -> None:
+    """Show that a part is finished."""
+    bar.set_description(part)
+    bar.update(work[part])
 
 
 def _claim(folder: Path) -> None:
@@ -84,12 +96,6 @@ def _claim(folder: Path) -> None:
         raise UserError(f"{folder} holds other files; name a new folder, or an empty one")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()
-
-
-def _with_runs() -> list[str]:
-    """Return the profiles with stored runs. Smoke only if there is no other."""
-    found = [name for name in known_profiles() if _has_runs(name)]
-    return [name for name in found if base_profile(name) != "smoke"] or found
 
 
 def _has_runs(profile: str) -> bool:
@@ -132,29 +138,8 @@ def _work(rows: Mapping[str, Mapping[str, Sequence[Row]]]) -> dict[str, float]:
     return work | {DRAWS: WORK_OF_DRAWS}
 
 
-class Progress:
-    """Prints each finished part and the estimated time for the others to standard error."""
-
-    def __init__(self, work: Mapping[str, float]):
-        self._left, self._n, self._spent = dict(work), len(work), 0.0
-        self._start = time.monotonic()
-
-    def done(self, name: str) -> None:
-        """Print that this one is finished."""
-        self._spent += self._left.pop(name)
-        seconds = (time.monotonic() - self._start) * sum(self._left.values()) / self._spent
-        about = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} s"
-        left = f"; about {about} left" if self._left else ""
-        print(f"{name}: {self._n - len(self._left)} of {self._n}{left}", file=sys.stderr, flush=True)
-
-    def size(self, folder: Path) -> None:
-        """Print how large a folder is."""
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        print(f"{size / 1e6:.1f} MB in all", file=sys.stderr, flush=True)
-
-
 def _index(profiles: Sequence[str], loaded: Mapping, rows: Mapping, marked: Mapping[str, str]) -> dict:
-    """What the first page shows: the ledger of claims, and which studies there are; marked: marks by id."""
+    """Return the ledger of claims and the studies, for the first page. marked: marks by id."""
     entries = load_yaml(ledger.Ledger, ledger.file())
     numbered = {p: {row.key: row for some in rows[p].values() for row in some} for p in profiles}
     judged = ledger.judged(entries, numbered).astype(object)
@@ -177,20 +162,15 @@ def _index(profiles: Sequence[str], loaded: Mapping, rows: Mapping, marked: Mapp
     }
 
 
-def _about(found, profiles: Sequence[str], rows: Mapping) -> dict:
+def _about(found: Study, profiles: Sequence[str], rows: Mapping) -> dict:
     scored = [p for p in profiles if any(row.n for row in rows[p][found.study] if row.table == row.study)]
-    return {
-        "study": found.study,
-        "title": found.title,
-        "paper": found.paper,
-        "question": found.question,
-        "profiles": scored,
-    }
+    about = found.model_dump(include={"study", "title", "paper", "question"})
+    return about | {"profiles": scored}
 
 
-def _effects(profile: str, found, rows: Sequence[Row]) -> list[dict]:
+def _effects(profile: str, found: Study, rows: Sequence[Row]) -> list[dict]:
     """Return the paired difference of each tested claim of a study."""
-    claims = {cells.claim_row([c.better, c.worse, *(c.beyond or ())]): c for c in found.claims}
+    claims = beside.by_row(found)
     labels = {name: look.label for name, look in looks.of(found).items()}
     lines = []
     for row in rows:
@@ -201,10 +181,8 @@ def _effects(profile: str, found, rows: Sequence[Row]) -> list[dict]:
                     "id": f"{profile}/{row.key}/difference",
                     "profile": profile,
                     "study": found.study,
-                    "claim": claim.claim,
-                    "source": claim.source,
-                    "compared": claim.compared,
-                    "shown": beside.compared(claim, labels),
+                    **beside.claim_shown(claim),
+                    "shown": claim.compared_by(labels),
                     "value": cell.value,
                     "low": cell.low,
                     "high": cell.high,

@@ -46,7 +46,7 @@ def study_payload(
         "meanings": beside.MEANINGS,
         "claims": beside.claims_of(study),
         "rows": [
-            _row(row) | {"marks": _marks(study, row, found)}
+            _row(row) | {"marks": beside.marks(study, row, found)}
             for row in sorted(rows, key=lambda row: order.get(row.name, len(order)))
         ],
         "looks": {row.name: _look(shown[row.name]) for row in own},
@@ -82,12 +82,6 @@ def _row(row: Row) -> dict:
     return about | {"name": row.name, "cells": cells}
 
 
-def _marks(study: Study, row: Row, found: Mapping[str, list]) -> dict[str, str]:
-    """Return the marks of a row by column."""
-    own = row.table == study.study
-    return beside.of_table(row, found, study.baselines) if own else beside.of_claim(study, row, found)
-
-
 def _ends(cell) -> list:
     known = [cell.value, cell.low, cell.high]
     return known if cell.low is not None else known[:1] if cell.value is not None else []
@@ -106,15 +100,14 @@ def _systems(own: Sequence[Row], found: Mapping[str, list]) -> tuple[dict, list,
         task = TASKS[score.task_of(first.score)]
         if task.main.rule.__name__ not in RULES:
             continue
-        shown = [m for m in _shown(task.metrics) if all(m.counts in one.score["sums"] for one in some)]
+        told = [m for m in task.metrics if m.column and m.name not in FURTHER and m.rule.__name__ in RULES]
+        shown = [m for m in told if all(m.counts in one.score["sums"] for one in some)]
         metrics |= {m.name: _metric(m) for m in shown}
         key = (first.score["items"], task.main.name)
         group = groups.setdefault(key, {"set": row.test_set, "task": task.name, "main": task.main.name})
         speakers = first.score["speakers"]
-        group |= {
-            "sizes": sorted({len(speakers), *comparing.voices(speakers).values()}),
-            "n": first.score["n"],
-        }
+        sizes = sorted({len(speakers), *comparing.voices(speakers).values()})
+        group |= {"sizes": sizes, "n": first.score["n"]}
         systems[row.name] = {
             "group": list(groups).index(key),
             "seeds": [one.seed for one in some],
@@ -133,10 +126,6 @@ def _systems(own: Sequence[Row], found: Mapping[str, list]) -> tuple[dict, list,
     labels = comparing.told_apart(f"{group['set']} ({group['task']})" for group in groups.values())
     shown_groups = [group | {"label": label} for group, label in zip(groups.values(), labels, strict=True)]
     return systems, shown_groups, metrics
-
-
-def _shown(metrics: Sequence[Metric]) -> list[Metric]:
-    return [m for m in metrics if m.column and m.name not in FURTHER and m.rule.__name__ in RULES]
 
 
 def _metric(metric: Metric) -> dict:
