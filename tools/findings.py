@@ -1,7 +1,8 @@
 """Generates docs/findings.md: three sentences per study, and the verdicts of profile `mini` on the claims.
 
 No number is typed by hand: the sentences of sentences.yaml name variants of a study, and its recorded table
-gives their main metric. Where there are none, or one names a variant without a score, the page says what was run.
+gives their main metric. Where there are none, or one names a variant without a score, the page says what was
+run.
 """
 
 from __future__ import annotations

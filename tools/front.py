@@ -1,7 +1,8 @@
 """Generates the numbers of the README from recorded tables: the answer of the first figure, and the findings.
 
 No number is typed by hand. The sentences of sentences.yaml name variants, whose main metric the tables give.
-`{a__f1_v1}` is another column of variant a, and `{a__against__b}` the verdict on the claim that a is ahead of b.
+`{a__f1_v1}` is another column of variant a, and `{a__against__b}` the verdict on the claim that a is ahead
+of b.
 """
 
 from __future__ import annotations

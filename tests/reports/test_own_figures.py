@@ -60,7 +60,7 @@ def test_gradients_are_drawn_on_a_log_scale_and_nothing_without_a_curve(wild):
 
 def family_row(variant: str, kind: str, size: int, right: int, share: float | None) -> dict:
     stage, adapter = SimpleNamespace(train_share=share), SimpleNamespace(kind=kind)
-    evaluation = SimpleNamespace(audio="other" if variant == "no_audio" else "own")
+    evaluation = SimpleNamespace(answerer="model", audio="other" if variant == "no_audio" else "own")
     run = SimpleNamespace(config=SimpleNamespace(adapter=adapter, stages=[stage], evaluation=evaluation))
     record = {"adapter_parameters": size}
     return {"variant": variant, "seed": 0, "run": run, "record": record, "score": scored(right)}

@@ -57,7 +57,8 @@ def test_of_too_many_curves_the_telling_ones_are_drawn(tmp_path):
         folder = tmp_path / str(i)
         folder.mkdir()
         one[list(CURVE_COLUMNS)].to_csv(folder / "curve.csv", index=False)
-        training = SimpleNamespace(folder=folder, stages=(str(i),))
+        config = SimpleNamespace(evaluation=SimpleNamespace(answerer="model"))
+        training = SimpleNamespace(folder=folder, stages=(str(i),), config=config)
         rows.append(run(f"v{i}", 0, "ok") | {"run": training})
     about = dict.fromkeys(("study", "title", "paper", "question"), "of_many") | {"baseline": "v0", "base": {}}
     about |= {"telling": ["v2", "v12"], "extremes": ["v0", "v1"], "reported": [], "claims": []}

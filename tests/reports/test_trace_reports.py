@@ -29,8 +29,8 @@ def answer(task: str, city: str | None) -> str:
 
 
 def run_of(variant: str) -> SimpleNamespace:
-    audio = SimpleNamespace(audio="own")
-    return SimpleNamespace(name=variant, config=SimpleNamespace(evaluation=audio))
+    asked = SimpleNamespace(audio="own", answerer="model")
+    return SimpleNamespace(name=variant, config=SimpleNamespace(evaluation=asked))
 
 
 @pytest.fixture

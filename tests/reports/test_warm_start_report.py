@@ -20,9 +20,8 @@ def run(folder, variant: str, seed: int, lines: list[tuple], audio: str = "own",
     folder = folder / f"{variant}{seed}"
     folder.mkdir()
     pd.DataFrame(lines, columns=CURVE_COLUMNS).to_csv(folder / "curve.csv", index=False)
-    config = SimpleNamespace(
-        evaluation=SimpleNamespace(audio=audio), adapter=SimpleNamespace(kind=kind) if kind else None
-    )
+    asked = SimpleNamespace(audio=audio, answerer="model")
+    config = SimpleNamespace(evaluation=asked, adapter=SimpleNamespace(kind=kind) if kind else None)
     record = {"threads": 2, "device_kind": "cpu"}
     training = SimpleNamespace(folder=folder, stages=(variant,), config=config)
     return {"variant": variant, "seed": seed, "run": training, "record": record}

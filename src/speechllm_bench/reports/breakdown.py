@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 from textwrap import fill
 
 import matplotlib as mpl
@@ -32,9 +32,7 @@ from speechllm_bench.tasks import slots
 
 COLUMNS = ["bucket", "metric", "value", "low", "high", "pairs", "turns"]
 TURN_WORDS, SNR_DB, WORDS_A_MINUTE, VALUE_WORDS = (6, 10, 15), (20, 25), (128, 147), (2, 4)
-"""Edges of the buckets. An edge belongs to the bucket that it opens: 6 words are in the
-second, 10 in the third.
-"""
+"""Edges of the buckets. An edge belongs to the bucket that it opens: 6 words are in the second."""
 
 
 def by_slot(
@@ -50,12 +48,9 @@ def by_class(
     found: Sequence[Prediction], slot_types: Mapping[str, SlotType], version: int = 1
 ) -> pd.DataFrame:
     """Return the F1 of slots with closed-class values and of slots with open-class values."""
-    kinds = {"closed class": False, "open class": True}
-    names = {
-        kind: {t.name for t in slot_types.values() if t.open_class == is_open}
-        for kind, is_open in kinds.items()
-    }
-    return _frame(found, {kind: partial(_only, some) for kind, some in names.items()}, version)
+    closed, open_ = ({t.name for t in slot_types.values() if t.open_class is kind} for kind in (False, True))
+    buckets = {"closed class": partial(_only, closed), "open class": partial(_only, open_)}
+    return _frame(found, buckets, version)
 
 
 def by_value_words(found: Sequence[Prediction], version: int = 1) -> pd.DataFrame:
@@ -91,12 +86,11 @@ def by_turn(
 
 
 def _only(names: set[str], prediction, gold, said):
-    """Return the pairs of these slots in the gold answer and in the prediction."""
     return tuple(some and of_slots(some, names) for some in (gold, said))
 
 
 def of_slots(answer: slots.Answer, names: Collection[str]) -> slots.Answer:
-    """Return the slot-value pairs of an answer that belong to these slots."""
+    """Return the pairs of an answer that belong to these slots."""
     values = {slot: value for slot, value in answer.items() if slot in names}
     return slots.Answer(values, (pair for pair in answer.given if pair[0] in names))
 
@@ -106,11 +100,10 @@ def _frame(
 ) -> pd.DataFrame:
     """Return one row per bucket that has gold pairs.
 
-    `keep(prediction, gold, said)` returns the part of gold and prediction that is in the bucket, or None
-    if the turn is not in it.
+    A bucket is a function of (prediction, gold, said). It returns the part of gold and said that is in the
+    bucket, or None if the turn is not in it.
     """
     answers = [(p, slots.parse(p.gold), slots.parse(p.raw)) for p in found]
-    rule = getattr(metrics, metric)
     lines = []
     for label, keep in buckets.items():
         kept = [(answer[0], part) for answer in answers if (part := keep(*answer)) is not None]
@@ -122,7 +115,7 @@ def _frame(
         ids, speakers = zip(*((p.example_id, p.speaker) for p, _ in kept[:n]), strict=True)
         by_seed = counts.reshape(-1, n, counts.shape[-1])  # (seeds * n, k) -> (seeds, n, k)
         sums = stats.sum_by_speaker(ids, speakers, by_seed)
-        value = stats.bootstrap(sums, rule, np.random.default_rng(0))
+        value = stats.bootstrap(sums, getattr(metrics, metric), np.random.default_rng(0))
         lines.append((label, metric, value.value, value.low, value.high, pairs, n))
     return pd.DataFrame(lines, columns=COLUMNS)
 
@@ -138,10 +131,9 @@ def slots_figure(frames: Mapping[str, pd.DataFrame], looks: Looks) -> Figure:
     """Draw F1 of every slot type (rows, highest first) by system (columns). frames: system -> `by_slot`."""
     import seaborn  # imported here: slow (it loads scipy), and no other figure needs it
 
-    labels = [fill(looks[name].label, 14) for name in frames]  # they stand side by side under the columns
-    table = pd.DataFrame(
-        {label: frame.set_index("bucket")["value"] for label, frame in zip(labels, frames.values())}
-    )
+    # Labels stand side by side under the columns.
+    columns = {fill(looks[name].label, 14): f.set_index("bucket")["value"] for name, f in frames.items()}
+    table = pd.DataFrame(columns)
     table = table.loc[table.mean(axis=1).sort_values(ascending=False).index]
     figure, (ax,) = figures.panels(1, "page", height=0.5 + 0.13 * len(table))
     seaborn.heatmap(
@@ -160,8 +152,7 @@ def turns_figure(frames: Mapping[str, Mapping[str, pd.DataFrame]], looks: Looks)
     for ax, (what, systems) in zip(axes, frames.items(), strict=True):
         for i, (name, frame) in enumerate(systems.items()):
             style, places, f1 = looks[name], np.arange(len(frame)) + 0.08 * i, frame["value"]
-            drawn = {"color": style.colour, "marker": style.marker, "ls": style.dash, "label": style.label}
-            ax.plot(places, f1, **drawn)
+            ax.plot(places, f1, **style.line)
             # With one speaker the interval has no width, but rounding can make it slightly negative.
             bars = np.maximum(0, [f1 - frame["low"], frame["high"] - f1])
             ax.errorbar(places, f1, bars, color=style.colour, ls="", lw=1, capsize=2)
@@ -189,33 +180,29 @@ def parts(
     """
     found: Parts = {}
     sets = by_test_set.by_system(rows)
-    for called in by_test_set.SETS:
-        for name in names:
-            scored = [row for row in sets.get(name, {}).get(called, ()) if row["score"]]
-            if not scored:
-                continue
-            runs, version = [row["run"] for row in scored], versions.shown_in(scored[0]["score"])
-            said = [prediction for run in runs for prediction in predictions(run)]
-            turns = corpus.utterances(runs[0].config.evaluation.split)
-            of_turns = {"words of the turn": "words"}
-            if all(turn.voice for turn in turns):  # recordings have no known SNR or rate
-                of_turns |= {"SNR (dB)": "snr", "words a minute": "rate"}
-            frames = {
-                "class": by_class(said, slot_types, version),
-                "words of the value": by_value_words(said, version),
-                **{what: by_turn(said, turns, key, version) for what, key in of_turns.items()},
-                "slot": by_slot(said, slot_types, version),
-            }
-            for what, frame in frames.items():
-                found.setdefault(what, {}).setdefault(called, {})[name] = frame
+    for called, name in product(by_test_set.SETS, names):
+        scored = [row for row in sets.get(name, {}).get(called, ()) if row["score"]]
+        if not scored:
+            continue
+        version = versions.shown_in(scored[0]["score"])
+        said = [prediction for row in scored for prediction in predictions(row["run"])]
+        turns = corpus.utterances(scored[0]["run"].config.evaluation.split)
+        of_turns = {"words of the turn": "words"}
+        if all(turn.voice for turn in turns):  # recordings have no known SNR or rate
+            of_turns |= {"SNR (dB)": "snr", "words a minute": "rate"}
+        frames = {
+            "class": by_class(said, slot_types, version),
+            "words of the value": by_value_words(said, version),
+            **{what: by_turn(said, turns, key, version) for what, key in of_turns.items()},
+            "slot": by_slot(said, slot_types, version),
+        }
+        for what, frame in frames.items():
+            found.setdefault(what, {}).setdefault(called, {})[name] = frame
     return found
 
 
 def parts_table(found: Parts) -> pd.DataFrame:
-    """Return one row per bucket.
-
-    For each test set: the number of gold pairs, then the value of every system.
-    """
+    """Return one row per bucket: for each test set the number of gold pairs, then each system's value."""
     tables = {}
     for what, sets in found.items():
         columns = {}

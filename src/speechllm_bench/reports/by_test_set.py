@@ -19,7 +19,6 @@ from speechllm_bench.settings.experiments import Study
 from speechllm_bench.stats import Comparison
 
 AXIS = "test_set"
-
 ASKED = {
     "A": ("A-test", "in_domain"),
     "B-ID": ("B-test", "in_domain"),
@@ -32,10 +31,7 @@ SHOWN = ("A", "B-ID: other wordings", "B-OOD: unseen slot types")
 
 
 def systems(rows: Sequence[Result]) -> pd.DataFrame:
-    """Return one row per system and test set that was scored: `system`, `set`, `f1` with `low` and `high`.
-
-    rows: from `studies.records`. Systems that were evaluated on A alone are left out.
-    """
+    """Return one row per system and test set that was scored: `system`, `set`, `f1` with `low` and `high`."""
     lines = []
     for system, sets in by_system(rows).items():
         for called in SETS:
@@ -67,22 +63,20 @@ LOSSES_CAPTION = (
 def losses(rows: Sequence[Result]) -> pd.DataFrame:
     """Return one row per system that was scored on A: F1 on each test set, and the share lost on B.
 
-    2510.15851 reports a loss of 40 to 60 % on unseen slot types for every system. rows: from
-    `studies.records`. All cells are text, "–" where there is no value. `attrs["rests_on"]` maps each system
-    to the variants that its row is made of.
+    2510.15851 reports a loss of 40 to 60 % on unseen slot types for every system. All cells are text.
+    `attrs["rests_on"]` maps each system to the variants that its row is made of.
     """
     found = systems(rows)
     lines, rests_on = [], {}
     for system, sets in by_system(rows).items():
-        f1 = found[found["system"] == system].set_index("set")
+        f1 = found[found["system"] == system].set_index("set")[["f1", "low", "high"]]
         if "A" not in f1.index:
             continue
         named = {called: some[0]["variant"] for called, some in sets.items()}
         line = {"system": system}
         for called in SETS:
-            line[f"F1 on {called}"] = (
-                stats.with_interval(*f1.loc[called, ["f1", "low", "high"]]) if called in f1.index else "–"
-            )
+            there = called in f1.index
+            line[f"F1 on {called}"] = stats.with_interval(*f1.loc[called]) if there else "–"
         for called in SETS[1:]:
             line[f"lost on {called}"] = stats.shown(lost(rows, system, named.get(called, "")))
         above = [floors.above(rows, named[called]) for called in ("A", "B-OOD")]
@@ -104,10 +98,7 @@ def lost(rows: Sequence[Result], variant: str, elsewhere: str) -> Comparison | N
 
 
 def systems_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """Draw F1 with intervals of every system, one group of bars per test set.
-
-    None where nothing was scored.
-    """
+    """Draw F1 with intervals of every system, one group of bars per test set."""
     of_floors = {floor for row in rows for floor in floors.of(rows, row["variant"])}
     frame = systems(rows)
     frame = frame[~frame["system"].isin(of_floors)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -125,8 +125,6 @@ CAPTION = (
     "Differences are paired, with 95 % intervals. p is two-sided, after Holm's correction over the claims of "
     "the study that can be tested. docs/glossary.md explains the verdicts."
 )
-
-
 REVERSED_BY = (
     "Reversed by: other scores of the same answers, by which the whole interval of the difference lies on "
     "the other side of 0."
@@ -138,56 +136,44 @@ CLAIM_COLUMNS = [
 ]
 
 
-def verdicts(study: Study, rows: Sequence[studies.Result]) -> pd.DataFrame:
+def verdicts(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
     """Return each claim of the papers with its source, the paired difference that tests it, and the verdict.
 
-    Where a variant diverged, the verdict rests on the divergence. `diverged` describes it,
-    and there is no difference.
+    Where a variant diverged, the verdict rests on the divergence, and there is no difference. p is after
+    Holm's correction over the claims that can be tested.
     """
-    lines: list[dict] = []
-    without_meaning = {row["variant"] for row in rows if row["status"] == studies.NOT_TESTABLE}
-    for entry in study.claims:
-        testable = entry.scale is None or all(base_profile(row["profile"]) == "paper" for row in rows)
-        testable &= without_meaning.isdisjoint(entry.variants)
-        ended = diverged(rows, entry) if testable else {}
-        difference = None if ended else measured.gain(rows, entry.better, entry.worse, entry.beyond)
-        under = below(rows, entry, difference) if difference else []
-        judged = difference and testable and not under
-        against = reversing(rows, entry, difference) if judged else []
-        lines.append(
-            {
-                "claim": entry.claim,
-                "source": entry.source,
-                "compared": entry.compared,
-                "tested": difference,
-                "testable": testable,
-                "seeds_diverged": (ended.get(entry.better, 0), ended.get(entry.worse, 0)),
-                "beyond": entry.beyond,
-                "below": under,
-                "diverged": ", ".join(f"{name} diverged on {n}" for name, n in ended.items()),
-                "reversed_by": "; ".join(against),
-            }
-        )
-    corrected_for = [line for line in lines if line["tested"] and line["testable"]]
-    corrected = stats.holm([line["tested"].p for line in corrected_for])
-    for line, p in zip(corrected_for, corrected, strict=True):
+    lines = [_tested(rows, claim) for claim in study.claims]
+    judged = [line for line in lines if line["found"] and line["testable"]]
+    for line, p in zip(judged, stats.holm([line["found"].p for line in judged]), strict=True):
         line["p"] = p
-    return pd.DataFrame([line | _judged(line) for line in lines], columns=CLAIM_COLUMNS)
+    return pd.DataFrame([line | {"verdict": _judged(line)} for line in lines], columns=CLAIM_COLUMNS)
 
 
-def _judged(line: dict) -> dict:
-    """Return the numbers and the verdict of a claim. Its `p` is already corrected by Holm
-    over the study's claims.
-    """
-    found, diverged = line["tested"], any(line["seeds_diverged"]) or bool(line["diverged"])
-    if diverged:
-        on = verdict_on_divergence
-        said = "inconclusive" if line["beyond"] else on(*line["seeds_diverged"])
-    else:
-        said = verdict(found, line.get("p", 1.0), line["testable"], not line["below"])
-    numbers = {"difference": found.value, "low": found.low, "high": found.high} if found else {}
-    tested = {"se": found.standard_error, "seeds": found.n_seeds} if found else {}
-    return numbers | tested | {"below": ", ".join(line["below"]), "verdict": said}
+def _tested(rows: Sequence[Result], claim: ClaimConfig) -> dict:
+    """Return the columns of a claim without its verdict, and what the verdict needs besides."""
+    without_meaning = {row["variant"] for row in rows if row["status"] == studies.NOT_TESTABLE}
+    of_our_scale = claim.scale is None or all(base_profile(row["profile"]) == "paper" for row in rows)
+    testable = of_our_scale and without_meaning.isdisjoint(claim.variants)
+    ended = diverged(rows, claim) if testable else {}
+    found = None if ended else measured.gain(rows, claim.better, claim.worse, claim.beyond)
+    line: dict[str, Any] = {"claim": claim.claim, "source": claim.source, "compared": claim.compared}
+    line["diverged"] = ", ".join(f"{name} diverged on {n}" for name, n in ended.items())
+    under = below(rows, claim, found) if found else []
+    against = reversing(rows, claim, found) if found and testable and not under else []
+    line |= {"below": ", ".join(under), "reversed_by": "; ".join(against)}
+    if found:
+        line |= {"difference": found.value, "low": found.low, "high": found.high}
+        line |= {"se": found.standard_error, "seeds": found.n_seeds}
+    return line | {"config": claim, "found": found, "testable": testable, "ended": ended}
+
+
+def _judged(line: dict) -> Verdict:
+    claim, ended = line["config"], line["ended"]
+    if ended and claim.beyond:
+        return "inconclusive"
+    if ended:
+        return verdict_on_divergence(ended.get(claim.better, 0), ended.get(claim.worse, 0))
+    return verdict(line["found"], line.get("p", 1.0), line["testable"], not line["below"])
 
 
 def caption(found: pd.DataFrame) -> str:
@@ -198,14 +184,11 @@ def caption(found: pd.DataFrame) -> str:
 
 
 def notes(found: pd.DataFrame) -> list[str]:
-    """Return sentences on the claims' comparisons: which rest on one seed, and what
-    difference the test set can show.
-    """
-    alone = (
-        [f"{ONE_SEED} marks differences of one seed: {ONE_SEED_NOTE}"] if found["seeds"].eq(1).any() else []
-    )
+    """Return sentences: on one seed, the smallest difference that can be shown, and other scores."""
+    alone = f"{ONE_SEED} marks differences of one seed: {ONE_SEED_NOTE}"
     against = [REVERSED_BY] if found["reversed_by"].fillna("").any() else []
-    return [*alone, *tables.smallest_shown(found["se"].dropna()), *against]
+    power = tables.smallest_shown(found["se"].dropna())
+    return [*([alone] if found["seeds"].eq(1).any() else []), *power, *against]
 
 
 def show_verdicts(found: pd.DataFrame) -> pd.DataFrame:

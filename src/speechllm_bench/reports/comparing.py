@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import numpy as np
 import pandas as pd
@@ -38,11 +38,9 @@ LEAST_SPEAKERS = 3  # a voice needs this many speakers to become a slice
 _EDGES = (0, *breakdown.TURN_WORDS)
 _WORDS = [f"words={low}-{high - 1}" for low, high in pairwise(_EDGES)] + [f"words={_EDGES[-1]}+"]
 _CLASSES = {"class=open": True, "class=closed": False}
-_SHOWN = {"class=open": "slots of an open class", "class=closed": "slots of a closed class"}
-_SHOWN |= {
-    name: f"turns of {label} words"
-    for name, label in zip(_WORDS, breakdown.bucket_labels(breakdown.TURN_WORDS), strict=True)
-}
+_LABELS = breakdown.bucket_labels(breakdown.TURN_WORDS)
+_SHOWN = {name: f"turns of {label} words" for name, label in zip(_WORDS, _LABELS, strict=True)}
+_SHOWN |= {"class=open": "slots of an open class", "class=closed": "slots of a closed class"}
 
 
 def slice_label(slice_: str) -> str:
@@ -68,10 +66,7 @@ class Answered:
         return {name: int(self.inside[name].sum()) for name in self.counts}
 
     def sums(self, slice_: str = ALL) -> stats.SpeakerSums:
-        """Return the counts of a slice summed over each speaker's turns.
-
-        Raises UserError, which names the slices, for an unknown slice.
-        """
+        """Return the counts of a slice summed over each speaker's turns. UserError for an unknown slice."""
         if slice_ not in self.counts:
             raise UserError(f"there is no slice '{slice_}'; the slices are: {', '.join(self.counts)}")
         kept = [
@@ -123,10 +118,7 @@ def answers_of(predictions: Sequence[Prediction], config: dict, profile: str) ->
 
 
 def flipped(a: Answered, b: Answered) -> list[int]:
-    """Return the indices of the turns that one run has right and the other wrong.
-
-    Raises UserError if the runs answered different questions.
-    """
+    """Return the turns that one run has right and the other wrong. UserError if the questions differ."""
     if [p.example_id for p in a.predictions] != [p.example_id for p in b.predictions]:
         raise UserError("these two answered different questions; choose two variants of one test set")
     return np.flatnonzero(a.right != b.right).tolist()
@@ -135,10 +127,10 @@ def flipped(a: Answered, b: Answered) -> list[int]:
 def _slots(found: Sequence[tuple], slot_types: Mapping[str, SlotType]) -> dict[str, set[str]]:
     """Return the slices of slots: slice id -> slot names."""
     wanted = Counter(slot for gold, _ in found for slot in gold or ())
-    made = {
+    of_class = {
         n: {t.name for t in slot_types.values() if t.open_class == is_open} for n, is_open in _CLASSES.items()
     }
-    return made | {f"slot={slot}": {slot} for slot in sorted(wanted) if wanted[slot] >= LEAST_TURNS}
+    return of_class | {f"slot={slot}": {slot} for slot in sorted(wanted) if wanted[slot] >= LEAST_TURNS}
 
 
 def _of_slots(found: Sequence[tuple], kept: set[str], version: int) -> tuple[np.ndarray, np.ndarray]:
@@ -170,9 +162,7 @@ def _words(prediction: Prediction) -> str:
 
 
 def _right(counts: np.ndarray, metric: Metric) -> np.ndarray:
-    """Return (n_turns,) bool from counts per turn: (correct, predicted, gold) of one or more
-    classes, or (part, whole).
-    """
+    """Return (n_turns,) bool from counts: (correct, predicted, gold) of classes, or (part, whole)."""
     if counts.shape[1] % 3 == 0:
         correct, predicted, gold = counts.reshape(len(counts), -1, 3).sum(axis=1).T
         return np.isclose(correct, predicted) & np.isclose(correct, gold)
@@ -228,9 +218,7 @@ class Comparing:
         return [main, *(m for m in held["metrics"] if m in METRICS and METRICS[m].column and m != main)]
 
     def slices(self, variant: str) -> list[str]:
-        """Return the ids of the slices of the variant's test set, the whole set first.
-        `slice_label` describes them.
-        """
+        """Return the ids of the slices of the variant's test set, the whole set first."""
         return list(self._answered(self.runs[variant][0]).counts)
 
     def turns_in(self, variant: str, slice_: str) -> int:
@@ -243,10 +231,7 @@ class Comparing:
         return stats.within(found, 0, METRICS[metric].most)
 
     def difference(self, first: str, second: str, metric: str, slice_: str = ALL) -> stats.Comparison:
-        """Return the paired difference second - first over the seeds that both have.
-
-        UserError without any.
-        """
+        """Return the paired difference second - first over the seeds of both. UserError without any."""
         of_first = {one.seed: one for one in self.runs[first]}
         shared = [(one, of_first[one.seed]) for one in self.runs[second] if one.seed in of_first]
         if not shared:
@@ -261,22 +246,17 @@ class Comparing:
         a, b = (self._answered(self.runs[name][0]) for name in (first, second))
         flipped(a, b)  # raises UserError if the questions differ
         kept = KINDS[kind](a.right, b.right) & a.inside.get(slice_, a.inside[ALL])
-        return [
-            pair
-            for pair, keep in zip(zip(a.predictions, b.predictions, strict=True), kept, strict=True)
-            if keep
-        ]
+        return list(compress(zip(a.predictions, b.predictions, strict=True), kept))
 
     def curves(self, variants: Sequence[str]) -> Figure | None:
-        """Draw loss and main metrics on the validation turns of these variants, with the floors of F1. None
-        where nothing was trained.
-        """
-        frames = []
-        for name in variants:
-            for one in self.runs[name]:
-                if (file := one.folder / "curve.csv").is_file():
-                    curve = read_curve(file, versions.shown_version(self.profile))
-                    frames.append(curve.assign(variant=name, seed=one.seed))
+        """Draw loss and main metrics on the validation turns of these variants, with the floors of F1."""
+        version = versions.shown_version(self.profile)
+        frames = [
+            read_curve(file, version).assign(variant=name, seed=one.seed)
+            for name in variants
+            for one in self.runs[name]
+            if (file := one.folder / "curve.csv").is_file()
+        ]
         if not frames:
             return None
         curve = pd.concat(frames, ignore_index=True)

@@ -1,6 +1,7 @@
 """Figures from stored records: learning curves, grouped bars, and the axis of trained parameters.
 
-Functions that draw take a tidy frame and the axes, so a notebook can rearrange panels.
+Functions that draw take a tidy frame and the axes, so a notebook can rearrange panels. A study's figure is
+None where nothing was scored.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from speechllm_bench.reports import tables
-from speechllm_bench.reports.looks import COLOURS, Looks, of_names
+from speechllm_bench.reports.looks import COLOURS, Look, Looks, of_names
 from speechllm_bench.tasks import MAIN_METRICS, METRICS
 
 WIDTHS = {"column": 3.35, "page": 7.0}
@@ -39,11 +40,8 @@ UPRIGHT |= {"textcoords": "offset points", "bbox": BEHIND_TEXT}
 """Words in the place of a bar."""
 WIDEST = 0.3  # of the room of a group of bars, so that a single bar stays a bar
 MOST_LINES = 12  # most learning curves, or distinct points, that can be told apart
-LINES_A_PANEL = 6
-"""Most learning curves in a panel. More are drawn as small multiples."""
-LEGEND_SHARE = 1 / 3
-"""Largest share of a figure's height that the legend may take."""
-
+LINES_A_PANEL = 6  # most learning curves in a panel; more are drawn as small multiples
+LEGEND_SHARE = 1 / 3  # largest share of a figure's height that the legend may take
 LETTER = 0.025  # of a panel's width, at most: a letter of a stage's name
 
 STYLE = {
@@ -75,15 +73,11 @@ STYLE = {
     "pdf.fonttype": 42,  # TrueType: text in the PDF can be searched and edited
     "svg.hashsalt": "speechllm-bench",
 }
-
-
 METRIC_LABELS = {
     "loss": "loss (nats per target token)",
     "kl": "weighted KL (nats per target token)",
     **{metric.name: metric.shown for metric in METRICS.values()},
 }
-
-
 X_LABELS = {"examples": "examples seen", "step": "optimiser steps", "seconds": "training (core-seconds)"}
 
 
@@ -133,9 +127,8 @@ def learning_curves(
 ) -> Axes:
     """Draw one line per variant: the mean over seeds. With several seeds, each one is a thin line as well.
 
-    frame: the runs' curve.csv, concatenated, with `variant` and `seed` added. x: `examples`, `step` or
-    `seconds` (`progress.timed`). looks: of the variants, None for a frame of no study. The mean is drawn
-    where all of a variant's seeds have a value. Stages follow each other. A line stops where a stage ends,
+    frame: from `progress.curves`. x: a key of `X_LABELS`. looks: of the variants, None for a frame of no
+    study. The mean is drawn where all of a variant's seeds have a value. A line stops where a stage ends,
     since the next one may learn another task. A dotted line marks where a drawn stage begins.
     """
     chosen = frame[(frame["metric"] == metric) & (frame["split"] == split)]
@@ -163,18 +156,13 @@ def learning_curves(
             ax.axvline(start, color="0.6", lw=0.7, ls=":")
         if name in named or (not start and (not several or len(set(stages)) > 1)):
             continue
-        has_room = 1 - start / ax.get_xlim()[1] > 0.03 + LETTER * len(name)
-        side = "left" if has_room else "right"  # keeps the text inside the axes
-        at = {
-            "transform": ax.get_xaxis_transform(),
-            "ha": side,
-            "va": "top",
-            "zorder": 4,
-            "bbox": BEHIND_TEXT,
-        }
+        end_of_axis = ax.get_xlim()[1]
+        has_room = 1 - start / end_of_axis > 0.03 + LETTER * len(name)  # keeps the text inside the axes
+        look = {"ha": "left" if has_room else "right", "va": "top", "zorder": 4, "bbox": BEHIND_TEXT}
+        look |= {"transform": ax.get_xaxis_transform(), "size": 6, "color": "0.35"}
+        offset = 0.015 * end_of_axis * (1 if has_room else -1)
         # One line lower for each name, since two stages may begin close to each other.
-        offset = 0.015 * ax.get_xlim()[1] * (-1 if side == "right" else 1)
-        ax.text(start + offset, 1 - 0.08 * len(named), name.replace("_", " "), size=6, color="0.35", **at)
+        ax.text(start + offset, 1 - 0.08 * len(named), name.replace("_", " "), **look)
         named.append(name)
     ax.set_xlabel(X_LABELS[x])
     ax.set_ylabel(METRIC_LABELS.get(metric, metric))
@@ -195,6 +183,13 @@ def with_intervals(ax: Axes, places: Any, frame: pd.DataFrame, metric: str = "f1
     ax.errorbar(places, frame[metric], around, **{"capsize": 2} | look)
 
 
+def point(ax: Axes, x: float, ends: tuple[float, float, float], look: Look, note: str = "") -> None:
+    """Draw a labelled marker with its interval. ends: value, low and high."""
+    value, low, high = ends
+    ax.plot(x, value, color=look.colour, marker=look.marker, ls="", label=look.label + note)
+    ax.errorbar(x, value, [[value - low], [high - value]], color=look.colour, ls="", lw=1, capsize=2)
+
+
 @mpl.rc_context(STYLE)
 def grouped_bars(
     frame: pd.DataFrame,
@@ -206,9 +201,8 @@ def grouped_bars(
 ) -> Axes:
     """Draw the column `metric` with its interval (`low`, `high`) as grouped bars.
 
-    The first column of `by` gives the groups, the second the bars of a group. Both are
-    drawn in the order listed. In the place of a bar without a number stands NOT RUN.
-    there: the groups and bars that the study has. None: all.
+    The first column of `by` gives the groups, the second the bars of a group, both in their order. In the
+    place of a bar without a number stands NOT RUN. there: the groups and bars of the study. None: all.
     """
     (group, groups), (bar, bars) = by.items()
     width = min(0.8 / len(bars), WIDEST if frame[group].nunique() > 1 else WIDEST / 2)
@@ -257,14 +251,9 @@ def legend(figure: Figure) -> None:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     lines = any(isinstance(h, Line2D) and h.get_linestyle() != "None" for h in entries.values())
+    named, above = (entries.values(), entries.keys()), {"loc": "outside upper center"}
     for columns in range(6 if figure.get_figwidth() > WIDTHS["column"] else 4, 0, -1):
-        drawn = figure.legend(
-            entries.values(),
-            entries.keys(),
-            loc="outside upper center",
-            ncols=columns,
-            handlelength=2.6 if lines else 1,
-        )
+        drawn = figure.legend(*named, **above, ncols=columns, handlelength=2.6 if lines else 1)
         if columns == 1 or drawn.get_window_extent().width <= figure.bbox.width:
             break
         drawn.remove()
@@ -276,7 +265,7 @@ def legend(figure: Figure) -> None:
         return
     drawn.remove()
     figure.set_figwidth(WIDTHS["page"])
-    drawn = figure.legend(entries.values(), entries.keys(), loc="outside right upper")
+    drawn = figure.legend(*named, loc="outside right upper")
     height = drawn.get_window_extent().height / figure.dpi
     figure.set_figheight(max(figure.get_figheight(), height))
 

@@ -7,7 +7,7 @@ figures. A claim gets a verdict only above them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -62,62 +62,51 @@ def questions_of(evaluation: Evaluation) -> Questions:
 
 
 def of(rows: Sequence[Result], variant: str) -> list[str]:
-    """Return the variants that are floors of this variant, in the study's order. Empty for a floor itself.
-
-    rows: from `studies.records`, whether they were run or not.
+    """Return the variants that are floors of this variant, in the study's order, whether they were run or
+    not. Empty for a floor itself.
     """
-    asked = next((_evaluation(row) for row in rows if row["variant"] == variant and _evaluation(row)), None)
+    asked = _asked(rows).get(variant)
     if asked is None or asked.answerer != "model":
         return []
-    return list(
-        dict.fromkeys(name for name, floor in _floors(rows) if questions_of(floor) == questions_of(asked))
-    )
+    return [name for name, floor in _floors(rows).items() if questions_of(floor) == questions_of(asked)]
 
 
 def cleared(rows: Sequence[Result], variant: str) -> dict[str, bool | None]:
-    """Return floor -> whether the variant is above it: the interval of the paired difference
-    excludes 0 on the better side.
-
-    The value is None for a floor that has no seed in common with the variant.
-    """
+    """Return floor -> whether the variant is above it. None for a floor without a seed in common."""
     return {floor: _above(rows, variant, floor) for floor in of(rows, variant)}
+
+
+def above(rows: Sequence[Result], variant: str) -> bool | None:
+    """Return whether a variant clears all its floors that were scored. None where none was."""
+    known = [one for one in cleared(rows, variant).values() if one is not None]
+    return all(known) if known else None
 
 
 def scored(rows: Sequence[Result]) -> dict[Questions, dict[str, Interval]]:
     """Return questions -> answerer -> main metric, for the floors that have a score."""
     found: dict[Questions, dict[str, Interval]] = {}
-    for variant, asked in _floors(rows):
-        scores = list(scores_of(rows, variant).values())
-        if scores:
-            by_answerer = found.setdefault(questions_of(asked), {})
-            by_answerer[asked.answerer] = score.interval(scores, score.main_metric(scores[0]))
+    for variant, asked in _floors(rows).items():
+        if scores := list(scores_of(rows, variant).values()):
+            main = score.interval(scores, score.main_metric(scores[0]))
+            found.setdefault(questions_of(asked), {})[asked.answerer] = main
     return found
 
 
-def draw(ax: Axes, rows: Sequence[Result], groups: Sequence[tuple[str, str]] = ()) -> Axes:
-    """Draw lines at the floors of F1 of slots, each with a label for the legend.
+def draw(ax: Axes, rows: Sequence[Result], groups: Sequence[tuple[str, str]] = ()) -> None:
+    """Draw labelled lines at the floors of F1 of slots: for `A-test` across the whole axes, or over groups.
 
-    groups: test set and slot types of each group of bars. Without groups, lines for
-    `A-test` cross the whole axes.
-    """
-    places = groups or [("A-test", "in_domain")]
-    found = scored(rows)
-    for place, (split, slot_types) in enumerate(places):
-        of_group = found.get(Questions(split, slot_types=slot_types), {})
-        _lines(ax, of_group, place=place if groups else None)
-    return ax
-
-
-def draw_on_validation(ax: Axes, rows: Sequence[Result]) -> Axes:
-    """Draw floor lines for validation curves: the validation floors, else those of
-    `A-test`, named in the label.
+    groups: test set and slot types of each group of bars.
     """
     found = scored(rows)
-    for split, note in (("validation", ""), ("A-test", ", on A-test")):
-        if of_split := found.get(Questions(split)):
-            _lines(ax, of_split, note)
-            break
-    return ax
+    for place, (split, slot_types) in enumerate(groups or [("A-test", "in_domain")]):
+        _lines(ax, found.get(Questions(split, slot_types=slot_types), {}), place=place if groups else None)
+
+
+def draw_on_validation(ax: Axes, rows: Sequence[Result]) -> None:
+    """Draw lines at the validation floors of F1, else at those of `A-test`, which their labels name."""
+    found = scored(rows)
+    validation = found.get(Questions("validation"))
+    _lines(ax, validation or found.get(Questions("A-test"), {}), "" if validation else ", on A-test")
 
 
 def _lines(ax: Axes, of_group: Mapping[str, Interval], note: str = "", place: int | None = None) -> None:
@@ -126,20 +115,15 @@ def _lines(ax: Axes, of_group: Mapping[str, Interval], note: str = "", place: in
             line(ax, of_group[answerer].value, label + note, dash, place)
 
 
-def draw_of_table(ax: Axes, frame: pd.DataFrame, answerers: Mapping[str, str]) -> Axes:
-    """Draw floor lines from a table of `measured.study_table`: its rows that are floors of
-    F1 on the first test set.
-
-    answerers: variant -> who answers.
-    """
+def draw_of_table(ax: Axes, frame: pd.DataFrame, answerers: Mapping[str, str]) -> None:
+    """Draw lines at the floors of F1 on the first test set in a study's table. answerers: by variant."""
     if "floor" not in frame:
-        return ax
+        return
     found = frame[frame["floor"].str.startswith("F1", na=False)]
     for row in found[found["floor"] == next(iter(found["floor"]), None)].to_dict("records"):
         label, dash = LINES[answerers[row["variant"]]]
         if pd.notna(row["f1"]):
             line(ax, row["f1"], label, dash)
-    return ax
 
 
 def line(ax: Axes, value: float, label: str, dash: object, place: int | None = None) -> None:
@@ -154,10 +138,8 @@ def line(ax: Axes, value: float, label: str, dash: object, place: int | None = N
 
 
 def named(rows: Sequence[Result], variant: str) -> str | None:
-    """Return what a row is the floor of, such as "F1, A-test" or "SLU-F1, A-test".
-    None for a row of a system.
-    """
-    asked = next((_evaluation(row) for row in rows if row["variant"] == variant and _evaluation(row)), None)
+    """Return what a row is the floor of, such as "SLU-F1, A-test". None for a row of a system."""
+    asked = _asked(rows).get(variant)
     if asked is None or (asked.answerer == "model" and asked.audio == "own"):
         return None
     metric = TASKS[asked.task].main.name
@@ -175,10 +157,7 @@ def called(study: Study) -> dict[str, str]:
 
 
 def sentence(frame: pd.DataFrame, called: Mapping[str, str] | None = None) -> str:
-    """Return the caption's sentences on the floors in a table of `measured.study_table`.
-
-    Empty without floors. called: of `called`; None: variants have their names.
-    """
+    """Return the caption's sentences on the floors in a table. called: of `called`; None: by name."""
     said: dict[str, list[str]] = {}
     for row in frame.to_dict("records") if "floor" in frame else ():
         if pd.notna(row["floor"]):
@@ -202,18 +181,13 @@ def sentence(frame: pd.DataFrame, called: Mapping[str, str] | None = None) -> st
     return " ".join(["Floors are scores that need no hearing.", *found, *mark])
 
 
-def above(rows: Sequence[Result], variant: str) -> bool | None:
-    """Return whether a variant clears all its floors that were scored. None where none was."""
-    known = [one for one in cleared(rows, variant).values() if one is not None]
-    return all(known) if known else None
-
-
 def floor_names(rows: Sequence[Result]) -> set[str]:
     """Return the variants that are floors: those whose answers come from no model."""
-    return {variant for variant, _ in _floors(rows)}
+    return set(_floors(rows))
 
 
 def _above(rows: Sequence[Result], variant: str, floor: str) -> bool | None:
+    """Return whether the interval of the paired difference excludes 0 on the better side."""
     own, base = scores_of(rows, variant), scores_of(rows, floor)
     if not (shared := comparable(own, base)):
         return None
@@ -222,16 +196,10 @@ def _above(rows: Sequence[Result], variant: str, floor: str) -> bool | None:
     return found.high < 0 if METRICS[metric].lower_is_better else found.low > 0
 
 
-def _floors(rows: Sequence[Result]) -> Iterator[tuple[str, EvaluationConfig]]:
-    seen = set()
-    for row in rows:
-        asked = _evaluation(row)
-        if asked and asked.answerer != "model" and row["variant"] not in seen:
-            seen.add(row["variant"])
-            yield row["variant"], asked
+def _floors(rows: Sequence[Result]) -> dict[str, EvaluationConfig]:
+    return {variant: asked for variant, asked in _asked(rows).items() if asked.answerer != "model"}
 
 
-def _evaluation(row: Mapping) -> EvaluationConfig | None:
-    config = getattr(row.get("run"), "config", None)
-    asked = getattr(config, "evaluation", None)
-    return asked if isinstance(asked, EvaluationConfig) else None
+def _asked(rows: Sequence[Result]) -> dict[str, EvaluationConfig]:
+    """Return the evaluation of each variant whose run is known."""
+    return {row["variant"]: row["run"].config.evaluation for row in rows if row.get("run")}

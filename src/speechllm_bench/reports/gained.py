@@ -17,7 +17,7 @@ from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.metrics.slue_score import mean_of_tasks
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, floors, looks, measured
-from speechllm_bench.reports.stored_runs import scores_of
+from speechllm_bench.reports.stored_runs import Scores, scores_of, shared_seeds
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.tasks import METRICS, ner, sentiment, transcription
 
@@ -25,11 +25,7 @@ MAIN = {task.name: task.main for module in (transcription, ner, sentiment) for t
 TASKS = tuple(MAIN)
 BARE = "bare"
 GAINS = {"classifier": BARE, "lora": BARE, "all": "lora"}
-"""Setting -> the setting that it adds to and that its gain is measured over. The paper's own baselines for
-its gains are not known to us.
-"""
-
-
+"""Setting -> the setting that its gain is measured over. The paper's own baselines are not known to us."""
 GAINS_CAPTION = (
     "A gain is the paired difference to the setting in `gain over`, divided by the score of that setting. "
     "It is above 0 if the row's setting is better. There is no gain over an F1 below 0.05. Parameters are "
@@ -48,9 +44,7 @@ def by_setting(rows: Sequence[Result]) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def compared(rows: Sequence[Result]) -> dict[tuple[str, str], dict[str, str]]:
-    """Return `by_setting` for the models that have a bare adapter, which the other
-    settings are compared with.
-    """
+    """Return `by_setting` for the models that have a bare adapter, which is compared with."""
     found = by_setting(rows)
     return {pair: some for pair, some in found.items() if (pair[0], BARE) in found}
 
@@ -58,8 +52,7 @@ def compared(rows: Sequence[Result]) -> dict[tuple[str, str], dict[str, str]]:
 def gains(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
     """Return one row per model and setting: trained parameters, and each task's main metric with its gain.
 
-    The gain is over the same model and task in the setting that this one adds to (`GAINS`, `GAINS_CAPTION`).
-    rows: from `studies.records`. All cells are text, "–" where there is no value.
+    The gain is over the same model and task in the setting that this one adds to. All cells are text.
     """
     models, settings = (looks.of_axis(study, axis) for axis in ("model", "setting"))
     lines, found = [], compared(rows)
@@ -78,19 +71,16 @@ def gains(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
 
 def settings_table(rows: Sequence[Result], task: str) -> pd.DataFrame:
     """Return one row per model and setting that was scored: the task's main metric with `low` and `high`."""
-    lines = []
-    for (model, setting), asked in by_setting(rows).items():
-        if found := measured.main_metric(rows, asked[task]):
-            lines.append((model, setting, found.value, found.low, found.high))
+    lines = [
+        (model, setting, found.value, found.low, found.high)
+        for (model, setting), asked in by_setting(rows).items()
+        if (found := measured.main_metric(rows, asked[task]))
+    ]
     return pd.DataFrame(lines, columns=["model", "setting", MAIN[task].name, "low", "high"])
 
 
 def settings_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """Draw the main metric with intervals, one panel per task, one group of bars per
-    setting, one bar per model.
-
-    None where nothing was scored.
-    """
+    """Draw each task's main metric with intervals: groups of bars per setting, one bar per model."""
     frames = {task: frame for task in TASKS if len(frame := settings_table(rows, task))}
     if not frames:
         return None
@@ -107,17 +97,12 @@ def settings_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
 
 
 def _trained(rows: Sequence[Result], variants: list[str]) -> str:
-    """Return the trained parameters of all models behind these variants, each training counted once.
-
-    "–" unless all variants were run.
-    """
+    """Return the trained parameters of all these models, each training counted once. "–" unless all ran."""
     counted: dict[str, tuple] = {}
     for row in rows:
         if row["record"] and row["variant"] in variants:
             counted.setdefault(row["variant"], (row["run"].stages, row["record"]["trained_parameters"]))
-    if len(counted) < len(variants):
-        return "–"
-    return f"{sum(dict(counted.values()).values()):,}"
+    return f"{sum(dict(counted.values()).values()):,}" if len(counted) == len(variants) else "–"
 
 
 SLUE_CAPTION = (
@@ -130,9 +115,8 @@ SLUE_CAPTION = (
 def slue_scores(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
     """Return one row per model and setting that is scored on all three tasks: the SLUE score, and its gain.
 
-    The gain is over the bare adapter, in points. Both have their interval. rows: from
-    `studies.records`. Tasks on one test set share the draws of speakers. Tasks with their own test
-    sets, as at `paper`, have separate draws.
+    The gain is over the bare adapter, in points. Tasks on one test set share the draws of speakers. Tasks
+    with their own test sets, as at `paper`, have separate draws.
     """
     models, settings = (looks.of_axis(study, axis) for axis in ("model", "setting"))
     lines, variants = [], compared(rows)
@@ -141,14 +125,14 @@ def slue_scores(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
     for (model, setting), asked in variants.items():
         scores = [scores_of(rows, asked[task]) for task in TASKS]
         base = [scores_of(rows, variants[model, BARE][task]) for task in TASKS]
-        if not (own := _shared(scores)):
+        if not (own := shared_seeds(scores)):
             continue
         line = {"model": models[model].label, "setting": settings[setting].label, "seeds": len(own)}
         counted, rule = _counted(scores, own)
         found = stats.contrast_of_test_sets([counted], [1], rule, score.rng(), between)
         found = stats.within(found, -np.inf, 100)
         line |= {"SLUE score": stats.shown(found), "gain": "–"}
-        if setting != BARE and (both := _shared([*scores, *base])):
+        if setting != BARE and (both := shared_seeds([*scores, *base])):
             pair = [_counted(system, both)[0] for system in (scores, base)]
             found = stats.contrast_of_test_sets(pair, [1, -1], rule, score.rng(), 2 * between)
             line["gain"] = stats.shown(found, "+")
@@ -156,18 +140,10 @@ def slue_scores(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _shared(systems: list[dict[int, dict]]) -> list[int]:
-    """Return the seeds that all systems have."""
-    return sorted(set.intersection(*map(set, systems)))
-
-
-def _counted(
-    scores: list[dict[int, dict]], seeds: list[int]
-) -> tuple[list[stats.SpeakerSums], stats.Statistic]:
+def _counted(scores: list[Scores], seeds: list[int]) -> tuple[list[stats.SpeakerSums], stats.Statistic]:
     """Return the tasks' counts, one (n_seeds, n_speakers, k) per test set, and the rule for the SLUE score.
 
-    Tasks on the same test set have their counts side by side. The rule takes the counts of
-    all test sets side by side.
+    Tasks on the same test set have their counts side by side. The rule takes those of all test sets.
     """
     metrics = [MAIN[task].name for task in TASKS]
     test_sets: dict[tuple, list[tuple[str, stats.SpeakerSums]]] = {}
@@ -201,17 +177,11 @@ CHANGES_CAPTION = (
 def changes(rows: Sequence[Result]) -> pd.DataFrame:
     """Return one row per foundation and supervision that was scored: F1 with its interval, and the change.
 
-    rows: from `studies.records`. `change` is the paired difference to regular supervision of the same
-    foundation. `relative` is that difference divided by the F1 of regular supervision. Both are on the
-    seeds that both have, with their intervals. They are NaN without regular supervision; `relative` is
-    also NaN if that F1 is close to 0.
+    `change` is the paired difference to regular supervision of the same foundation. `relative` is that
+    difference divided by the F1 of regular supervision. They are NaN without regular supervision; `relative`
+    is also NaN if that F1 is close to 0.
     """
-    taught = {
-        (row["axes"]["llm"], row["axes"]["supervision"]): row["variant"]
-        for row in rows
-        if {"llm", "supervision"} == row["axes"].keys()
-    }
-    lines = []
+    taught, lines = _taught(rows), []
     for (foundation, supervision), variant in taught.items():
         if (f1 := measured.main_metric(rows, variant)) is None:
             continue
@@ -223,6 +193,12 @@ def changes(rows: Sequence[Result]) -> pd.DataFrame:
             line += [found.value, found.low, found.high] if found else [float("nan")] * 3
         lines.append(line)
     return pd.DataFrame(lines, columns=CHANGES)
+
+
+def _taught(rows: Sequence[Result]) -> dict[tuple[str, str], str]:
+    """Return (foundation, supervision) -> variant."""
+    at = {row["variant"]: row["axes"] for row in rows if row["axes"].keys() == {"llm", "supervision"}}
+    return {(axes["llm"], axes["supervision"]): variant for variant, axes in at.items()}
 
 
 def changes_table(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
@@ -247,28 +223,21 @@ def changes_table(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def types_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """Draw F1 with intervals, one group of bars per foundation, one bar per supervision.
-    None if nothing was scored.
-    """
+    """Draw F1 with intervals, one group of bars per foundation, one bar per supervision."""
     frame = changes(rows)
     if frame.empty:
         return None
     own = looks.of_axis(study, "supervision")
     by = {"foundation": list(frame["foundation"].unique()), "supervision": list(own)}
-    at = [row["axes"] for row in rows]
-    there = {(axes["llm"], axes["supervision"]) for axes in at if axes.keys() == {"llm", "supervision"}}
     figure, (ax,) = figures.panels(1, "page")
-    figures.grouped_bars(frame, by, ax, own, there=there)
+    figures.grouped_bars(frame, by, ax, own, there=_taught(rows).keys())
     floors.draw(ax, rows)
     figures.legend(figure)
     return figure
 
 
 def scale_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """Draw F1 with intervals over the LLM's parameters, one line per supervision.
-
-    None if nothing was scored.
-    """
+    """Draw F1 with intervals over the LLM's parameters, one line per supervision."""
     frame = changes(rows)
     if frame.empty:
         return None

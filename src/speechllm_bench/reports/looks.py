@@ -92,10 +92,7 @@ def _first(values: Mapping[str, Mapping[str, Value]], own: Mapping[str, str], wi
 
 
 def _filled(values: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the values with missing colours and markers filled in.
-
-    Unused ones come first, then they repeat.
-    """
+    """Return the values with missing colours and markers filled in: first unused ones, then repeated ones."""
     found = dict(values)
     for part, there_are in (("colour", get_args(Colour)), ("marker", _FREE)):
         taken = {getattr(value, part) for value in found.values()}
@@ -109,8 +106,7 @@ def _filled(values: Mapping[str, Value]) -> dict[str, Value]:
 def _told_apart(wanted: Mapping[str, tuple[str, Colour, Marker]], by_marker: bool) -> dict[str, Look]:
     """Return the wanted looks, with those replaced that an earlier variant already has.
 
-    by_marker: make markers alone unique while unused ones are left. Otherwise the pair of
-    colour and marker is unique.
+    by_marker: make markers alone unique while unused ones are left, not just pairs of colour and marker.
     """
     found: dict[str, Look] = {}
     asked, every = {marker for _, _, marker in wanted.values()}, get_args(Colour)

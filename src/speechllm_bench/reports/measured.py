@@ -14,7 +14,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import floors, tables
-from speechllm_bench.reports.stored_runs import comparable, scored_variants, scores_of
+from speechllm_bench.reports.stored_runs import comparable, scored_variants, scores_of, shared_seeds
 from speechllm_bench.stats import LEAST_DIFFERENCE, Comparison, differ
 from speechllm_bench.storage.schema import Interval
 from speechllm_bench.tasks import METRICS, USUAL
@@ -29,14 +29,12 @@ def study_table(
 ) -> pd.DataFrame:
     """Return one row per variant, in the order of `rows`. Numbers are unrounded, NaN where there is none.
 
-    rows: one dict per variant and seed, with `variant`, `seed`, `status` ("ok", or what went wrong, or "NOT
-    RUN"), `record` (run.json) and `score` (score.json), the last two None where there is none.
     reported: variant -> the paper's main metric. tasks: the tasks of the variants, which decide the columns.
     other_baselines: for variants that answer other questions than the baseline.
 
     Metrics are over the seeds that have a score. Differences are in the task's main metric, over the seeds
     that the baseline has as well, and only where both answered the same questions.
-    Raises UserError where rows differ in version of metric or task, device kind or precision (rule 11).
+    Raises UserError as `refuse_mixtures` does.
     """
     refuse_mixtures(rows)
     by_variant: dict[str, list[Result]] = {}
@@ -60,9 +58,7 @@ def study_table(
     frame = pd.DataFrame(lines, columns=tables.named(tasks))
     not_always = [metric.name for metric in METRICS.values() if not metric.always]
     later = [f"{name}{end}" for name in not_always for end in ("", "_low", "_high")]
-    sometimes = [
-        column for column in (*tables.BEFORE, *tables.FLOORS, tables.EXCLUDED, *later) if column in frame
-    ]
+    sometimes = frame.columns.intersection([*tables.BEFORE, *tables.FLOORS, tables.EXCLUDED, *later])
     frame = frame.drop(columns=[column for column in sometimes if frame[column].isna().all()])
     return frame.astype({column: "Int64" for column in tables.WHOLE if column in frame})
 
@@ -103,8 +99,7 @@ def gain(
     """
     variants = (better, worse, *(beyond or ()))
     scores = [scores_of(rows, name) for name in variants]
-    shared = sorted(set.intersection(*(set(some) for some in scores)))
-    if not shared:
+    if not (shared := shared_seeds(scores)):
         return None
     metric = metric or score.main_metric(scores[0][shared[0]])
     sign = -1 if METRICS[metric].lower_is_better else 1
@@ -121,7 +116,7 @@ def relative_gain(rows: Sequence[Result], variant: str, over: str) -> Comparison
     together.
     """
     own, base = (scores_of(rows, name) for name in (variant, over))
-    if not (shared := sorted(own.keys() & base.keys())):
+    if not (shared := shared_seeds([own, base])):
         return None
     metric = score.main_metric(own[shared[0]])
     of = METRICS[metric].rule
@@ -167,11 +162,8 @@ def _quality(scores: dict[int, dict]) -> dict:
     in_all = set.intersection(*(set(s["metrics"]) for s in scores.values()))
     held = [m.name for m in tables.of_task(score.task_of(one)) if m.name in in_all or m.always]
     found = {name: score.interval(list(scores.values()), name) for name in held}
-    line: dict[str, Any] = {
-        "n": found[main].n,
-        "speakers": found[main].n_speakers,
-        "seeds": found[main].n_seeds,
-    }
+    rests_on = found[main]
+    line: dict[str, Any] = {"n": rests_on.n, "speakers": rests_on.n_speakers, "seeds": rests_on.n_seeds}
     line["partial_match_version"] = one["versions"].get("partial_match")
     for name, interval in found.items():
         line |= _three(name, interval)
@@ -202,8 +194,7 @@ LANGUAGE_NAMES = {"en": "English", "es": "Spanish", "fr": "French"}
 def by_language(rows: Sequence[Result]) -> pd.DataFrame:
     """Return one row per system: its metric, and the value in each language, "" where it has no score.
 
-    rows: from `studies.records`. The test sets of the languages differ in more than the language, so do
-    not subtract their values.
+    The test sets of the languages differ in more than the language, so do not subtract their values.
     """
     systems: dict[str, list[Result]] = {}
     for row in rows:
@@ -224,9 +215,8 @@ def by_language(rows: Sequence[Result]) -> pd.DataFrame:
 def by_question(rows: Sequence[Result]) -> pd.DataFrame:
     """Return one row per variant with single questions: accuracy with its interval, and accuracy by question.
 
-    rows: from `studies.records`. A last row per task, `commonest answer`, is the accuracy of always
-    giving the most frequent gold answer to a question. Shares are over all seeds. Empty where no
-    such question was asked.
+    A last row per task, `commonest answer`, is the accuracy of always giving the most frequent gold answer to
+    a question. Shares are over all seeds.
     """
     lines, guesses = [], {}
     for variant, mine in scored_variants(rows).items():
@@ -249,10 +239,7 @@ def _shares(scores: list[dict], what: str) -> dict[str, float]:
 
 
 def positions(rows: Sequence[Result], seconds: np.ndarray) -> pd.DataFrame:
-    """Return one row per variant with a pooling adapter: its steps per 30 s, and LLM positions per turn.
-
-    The positions are the mean over test turns of these `seconds` (n,).
-    """
+    """Return steps per 30 s and mean LLM positions of pooling adapters. seconds: (n,) of the test turns."""
     lines = {}
     for row in rows:
         config = row["run"].config.adapter if row["run"] else None  # None where a backbone is missing
@@ -269,29 +256,19 @@ DECODING_CAPTION = (
 
 
 def decoding_cost(rows: Sequence[Result]) -> pd.DataFrame:
-    """Return one row per scored run: its main metric, seconds of decoding, and their
-    ratio to greedy decoding.
-
-    The ratio is to the greedy run of the same training, NaN where there is none.
-    rows: from `studies.records`.
+    """Return one row per scored run: its main metric, seconds of decoding, and their ratio to those of the
+    greedy run of the same training, NaN where there is none.
     """
-    scored = [row for row in rows if row["score"]]
-    greedy = {}
-    for row in scored:
+    greedy, lines = {}, []
+    for row in (scored := [row for row in rows if row["score"]]):
         asked = row["run"].config.evaluation
         if not asked.beams and asked.audio == "own":
             greedy[row["run"].stages, asked.task] = row["record"]["seconds"]["decode"]
-    lines = []
     for row in scored:
         asked, seconds = row["run"].config.evaluation, row["record"]["seconds"]["decode"]
-        lines.append(
-            {
-                "variant": row["variant"],
-                "seed": row["seed"],
-                "beams": asked.beams or 1,
-                "main metric": row["score"]["metrics"][score.main_metric(row["score"])]["value"],
-                "seconds of decoding": seconds,
-                "times": seconds / greedy.get((row["run"].stages, asked.task), float("nan")),
-            }
-        )
+        line = {"variant": row["variant"], "seed": row["seed"], "beams": asked.beams or 1}
+        line["main metric"] = row["score"]["metrics"][score.main_metric(row["score"])]["value"]
+        line["seconds of decoding"] = seconds
+        line["times"] = seconds / greedy.get((row["run"].stages, asked.task), float("nan"))
+        lines.append(line)
     return pd.DataFrame(lines).round(3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +20,6 @@ from speechllm_bench.tasks import ner
 from speechllm_bench.tasks.prompt import contains
 
 RARE = 0.02  # a tag with a smaller share of all gold entities is rare
-
-
 TAGS_CAPTION = (
     "F1 of named entities by tag. The rarest tag comes first. The number in brackets says how often gold has "
     "the tag. F1 is over the answers of all seeds. A tag with 0.000 is never found."
@@ -44,8 +42,7 @@ class _Answer(NamedTuple):
 def f1_by_tag(rows: Sequence[Result]) -> pd.DataFrame:
     """Return one row per variant and one column per tag with its gold count, rarest first. Seeds are summed.
 
-    rows: from `studies.records`. Only rows with a score on the entity task are used. Entities match as in
-    `metrics.ner_f1`, within their tag.
+    Entities match as in `metrics.ner_f1`, within their tag.
     """
     answers = _answers(rows)
     often = _often(answers)
@@ -57,21 +54,16 @@ def f1_by_tag(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def _sums_by_tag(said: Iterable[_Answer]) -> dict[str, np.ndarray]:
-    """Sums of `ner_f1.counts` by tag; an answer is counted for the tags that it or its gold has, since it
-    adds nothing to others.
-    """
+    """Return the sums of `ner_f1.counts` by tag."""
     sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3))
     for one in said:
-        for tag in {tag for tag, _ in (*one.gold, *one.said)}:
+        for tag in {tag for tag, _ in (*one.gold, *one.said)}:  # it adds nothing to others
             sums[tag] += one.counts({tag})
     return sums
 
 
 def tags_table(rows: Sequence[Result]) -> pd.DataFrame:
-    """Return `f1_by_tag` as text with the variants in a column.
-
-    Empty where no variant has the entity task.
-    """
+    """Return `f1_by_tag` as text with the variants in a column. Empty where none has the entity task."""
     found = f1_by_tag(rows)
     return found.map("{:.3f}".format).rename_axis("variant").reset_index() if len(found) else found
 
@@ -81,9 +73,7 @@ def f1_of_rare_tags(rows: Sequence[Result], baseline: str) -> pd.DataFrame:
     together, and its paired difference to the baseline, with intervals.
 
     With few entities the intervals are wide, as they should be. Two variants that never predict a rare tag
-    have no difference, since nothing was tested.
-
-    rows: as for `f1_by_tag`. Empty where no tag is rare.
+    have no difference, since nothing was tested. Empty where no tag is rare.
     """
     answers = _answers(rows)
     often = _often(answers)
@@ -91,20 +81,19 @@ def f1_of_rare_tags(rows: Sequence[Result], baseline: str) -> pd.DataFrame:
     if not rare:
         return pd.DataFrame()
     named = f"{', '.join(sorted(rare))}: {sum(often[tag] for tag in rare)} entities"
+    between = seeds.pooled("ner_f1")
     sums = {
-        variant: {seed: _by_speaker(said, rare) for seed, said in seeds.items()}
-        for variant, seeds in answers.items()
+        variant: {seed: _by_speaker(said, rare) for seed, said in of_seeds.items()}
+        for variant, of_seeds in answers.items()
     }
     labelled = {  # counts are (found, said, gold)
         variant: int(sum(seed.sums[..., 1].sum() for seed in own.values())) for variant, own in sums.items()
     }
     lines = []
     for variant, own in sums.items():
-        between = seeds.pooled("ner_f1")
         found = stats.contrast([stats.stack_seeds(list(own.values()))], [1], f1, score.rng(), between)
-        found = stats.within(found, 0, 1)
         line = {"variant": variant, "labels said": labelled[variant]}
-        line |= {f"F1 of {named}": stats.shown(found)}
+        line[f"F1 of {named}"] = stats.shown(stats.within(found, 0, 1))
         both = sorted(own.keys() & sums.get(baseline, {}).keys())
         line[f"difference to {baseline}"] = "–"
         if both and variant != baseline and labelled[variant] + labelled[baseline]:
@@ -118,13 +107,16 @@ def f1_of_rare_tags(rows: Sequence[Result], baseline: str) -> pd.DataFrame:
 def _answers(rows: Sequence[Result]) -> dict[str, dict[int, list[_Answer]]]:
     """Return variant -> seed -> answers, for the runs with a score on the entity task."""
     found: dict[str, dict[int, list[_Answer]]] = {}
-    for row in rows:
-        if row["score"] and row["run"].config.evaluation.task == ner.NAME:
-            found.setdefault(row["variant"], {})[row["seed"]] = [
-                _Answer(p.example_id, p.speaker, ner.parse(p.gold) or [], ner.parse(p.raw) or [])
-                for p in predictions(row["run"])
-            ]
+    for row in _of_entities(rows):
+        found.setdefault(row["variant"], {})[row["seed"]] = [
+            _Answer(p.example_id, p.speaker, ner.parse(p.gold) or [], ner.parse(p.raw) or [])
+            for p in predictions(row["run"])
+        ]
     return found
+
+
+def _of_entities(rows: Sequence[Result]) -> list[Result]:
+    return [row for row in rows if row["score"] and row["run"].config.evaluation.task == ner.NAME]
 
 
 def _often(answers: dict[str, dict[int, list[_Answer]]]) -> Counter[str]:
@@ -144,19 +136,17 @@ ENDS = ("found", "boundary", "missed")
 def boundary_errors(rows: Sequence[Result], utterances: Sequence[Utterance]) -> pd.DataFrame:
     """Return one row per variant and group of gold entities: their number, and the share of each of `ENDS`.
 
-    rows: from `studies.records`. utterances: of the split that they answered. Entities are grouped by their
-    number of words and, where voices are known, by thirds of the speaking rate. Seeds are summed.
+    utterances: of the split that they answered. Entities are grouped by their number of words and, where
+    voices are known, by thirds of the speaking rate. Seeds are summed.
     """
-    spoken = {u.id: u for u in utterances}
-    lines = []
-    for row in rows:
-        if not row["score"] or row["run"].config.evaluation.task != ner.NAME:
-            continue
-        for prediction in predictions(row["run"]):
-            voice = spoken[prediction.utterance_id].voice
-            for phrase, end in ends(prediction):
-                rate = voice.rate if voice else float("nan")
-                lines.append((row["variant"], len(phrase.split()), rate, end))
+    voices = {u.id: u.voice for u in utterances}
+    rates = {id: voice.rate if voice else float("nan") for id, voice in voices.items()}
+    lines = [
+        (row["variant"], len(phrase.split()), rates[prediction.utterance_id], end)
+        for row in _of_entities(rows)
+        for prediction in predictions(row["run"])
+        for phrase, end in ends(prediction)
+    ]
     frame = pd.DataFrame(lines, columns=["variant", "words", "rate", "end"])
     length = frame["words"].clip(upper=4).map({1: "1 word", 2: "2 words", 3: "3 words", 4: "4 words or more"})
     parts = [frame.assign(group=length)]
@@ -194,11 +184,7 @@ def ends(prediction: Prediction) -> list[tuple[str, str]]:
 
 
 LABEL_KINDS = ("right", "wrong tag", "wrong boundary", "meaningless tag", "not said", "no entity", "omitted")
-"""Results for an entity. The last one, omitted, is for a gold entity without a label;
-the others are for labels.
-"""
-
-_STEPS = ("as written", *FILTERS)
+"""Results for an entity. The last one is for a gold entity without a label; the others are for labels."""
 _RATES = {"precision": metrics.precision, "recall": metrics.recall, "F1": metrics.f1}
 
 Written = Mapping[str, Sequence[Labels | None]]
@@ -211,28 +197,26 @@ def label_quality(written: Written, gold: Sequence[Labels], turns: Sequence[Utte
     Entities match as in `metrics.ner_f1`. F1 has a 95 % interval over the turns' speakers.
     """
     lines = []
-    for name, labels in written.items():
-        for step, kept in _after_each_filter(labels, turns):
-            counts = np.array([ner_f1.counts(*pair) for pair in zip(gold, kept, strict=True)])
-            alone = np.array([ner_f1.label_counts(*pair) for pair in zip(gold, kept, strict=True)])
-            line = {"annotator": name, "filter": step, "unreadable answers": sum(a is None for a in labels)}
-            line |= {"labels": int(counts[:, 1].sum())}
-            line |= {rate: float(of(counts.sum(axis=0))) for rate, of in _RATES.items()}
-            interval = _interval(turns, counts)
-            line |= {"F1, low": interval.low, "F1, high": interval.high}
-            lines.append(line | {"label-F1": float(metrics.f1(alone.sum(axis=0)))})
+    for about, kept in _after_each_filter(written, turns):
+        counts = np.array([ner_f1.counts(*pair) for pair in zip(gold, kept, strict=True)])
+        alone = np.array([ner_f1.label_counts(*pair) for pair in zip(gold, kept, strict=True)])
+        unreadable = sum(answer is None for answer in written[about["annotator"]])
+        line = about | {"unreadable answers": unreadable, "labels": int(counts[:, 1].sum())}
+        line |= {rate: float(of(counts.sum(axis=0))) for rate, of in _RATES.items()}
+        interval = _interval(turns, counts)
+        line |= {"F1, low": interval.low, "F1, high": interval.high}
+        lines.append(line | {"label-F1": float(metrics.f1(alone.sum(axis=0)))})
     return pd.DataFrame(lines)
 
 
 def label_errors(written: Written, gold: Sequence[Labels], turns: Sequence[Utterance]) -> pd.DataFrame:
     """Return one row per annotator and filter: the number of entities of each of `LABEL_KINDS`."""
     lines = []
-    for name, labels in written.items():
-        for step, kept in _after_each_filter(labels, turns):
-            ends: Counter[str] = Counter()
-            for wanted, found, turn in zip(gold, kept, turns, strict=True):
-                ends += label_kinds(wanted, found, turn.transcript)
-            lines.append({"annotator": name, "filter": step} | {kind: ends[kind] for kind in LABEL_KINDS})
+    for about, kept in _after_each_filter(written, turns):
+        ends: Counter[str] = Counter()
+        for wanted, found, turn in zip(gold, kept, turns, strict=True):
+            ends += label_kinds(wanted, found, turn.transcript)
+        lines.append(about | {kind: ends[kind] for kind in LABEL_KINDS})
     return pd.DataFrame(lines, columns=["annotator", "filter", *LABEL_KINDS])
 
 
@@ -271,13 +255,14 @@ def label_kinds(gold: Labels, labels: Labels | None, transcript: str) -> Counter
     return found + Counter(omitted=left.total())
 
 
-def _after_each_filter(labels: Sequence[Labels | None], turns: Sequence[Utterance]):
-    """Yield the name and the labels of each step: the labels as written, then after each filter in turn."""
-    kept = [labels_of_turn or () for labels_of_turn in labels]
-    yield _STEPS[0], kept
-    for name, keep in FILTERS.items():
-        kept = [keep(some, turn.transcript) for some, turn in zip(kept, turns, strict=True)]
-        yield name, kept
+def _after_each_filter(written: Written, turns: Sequence[Utterance]) -> Iterator[tuple[dict, list[Labels]]]:
+    """Yield annotator, filter and labels: for each annotator as written, then after each filter in turn."""
+    for annotator, labels in written.items():
+        kept = [of_turn or () for of_turn in labels]
+        yield {"annotator": annotator, "filter": "as written"}, kept
+        for name, keep in FILTERS.items():
+            kept = [keep(some, turn.transcript) for some, turn in zip(kept, turns, strict=True)]
+            yield {"annotator": annotator, "filter": name}, kept
 
 
 def _interval(turns: Sequence[Utterance], counts: np.ndarray):

@@ -66,8 +66,7 @@ def curves_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
 def trainings(curve: pd.DataFrame, metric: str) -> int:
     """Return the number of different trainings behind a metric's validation curves; variants may share one.
 
-    curve: the runs' curve.csv, concatenated, with `variant`. Two variants share a training if all values of
-    the stages that have the metric are equal.
+    Two variants share a training if all values of the stages that have the metric are equal.
     """
     chosen = curve[(curve["metric"] == metric) & (curve["split"] == "validation")]
     whole = curve[curve["stage"].isin(chosen["stage"]) & curve["variant"].isin(chosen["variant"])]
@@ -75,38 +74,28 @@ def trainings(curve: pd.DataFrame, metric: str) -> int:
 
 
 def gradients(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per variant: seeds run and diverged, largest gradient norm before
-    clipping, number of spikes.
+    """Return one row per variant: seeds run and diverged, largest gradient norm before clipping, spikes.
 
-    rows: from `studies.records`. curve: from `curves`. A spike is a step whose gradient norm is above
-    `training.loop.SPIKE` times the median of its part of the curve. The norm is the largest over
-    seeds; spikes and steps are means per seed. NaN where no seed was run, or where the shared training
-    is listed under another variant.
+    A spike is a step whose gradient norm is above `training.loop.SPIKE` times the median of its part of the
+    curve. Spikes and steps are means per seed. NaN where no seed was run, or where the shared training is
+    listed under another variant.
     """
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
         found = [row for row in rows if row["variant"] == variant and row["record"]]
         drawn = curve[(curve["variant"] == variant) & (curve["split"] == "train")]
         spikes = drawn[drawn["metric"] == "gradient_spikes"]["value"].sum()
-        steps = drawn.groupby(["seed", "stage"])["step"].max().groupby("seed").sum().mean()
-        lines.append(
-            {
-                "variant": variant,
-                "seeds run": len(found),
-                "diverged": sum(row["status"] == Status.DIVERGED for row in found),
-                "largest gradient norm": drawn[drawn["metric"] == "gradient_norm_max"]["value"].max(),
-                "spikes a seed": spikes / drawn["seed"].nunique() if len(drawn) else float("nan"),
-                "steps a seed": steps,
-            }
-        )
+        line = {"variant": variant, "seeds run": len(found)}
+        line["diverged"] = sum(row["status"] == Status.DIVERGED for row in found)
+        line["largest gradient norm"] = drawn[drawn["metric"] == "gradient_norm_max"]["value"].max()
+        line["spikes a seed"] = spikes / drawn["seed"].nunique() if len(drawn) else math.nan
+        line["steps a seed"] = drawn.groupby(["seed", "stage"])["step"].max().groupby("seed").sum().mean()
+        lines.append(line)
     return pd.DataFrame(lines)
 
 
 def gradients_figure(study: Study, curve: pd.DataFrame) -> Figure | None:
-    """Draw the largest gradient norm (log scale) and the training loss over examples.
-
-    None without a curve.
-    """
+    """Draw the largest gradient norm (log scale) and the training loss over examples."""
     if not (curve["metric"] == "gradient_norm_max").any():
         return None
     figure, axes = figures.panels(2, "page")
@@ -125,20 +114,13 @@ ALIGNMENT_CAPTION = (
     "by the CTC head, after the warm start. WER, LLM: answers of the LLM, after transcription. "
     "Core-seconds: seconds of training steps times threads, and on a GPU seconds alone."
 )
-ENDS = {
-    "WER, CTC": ".3f",
-    "WER, LLM": ".3f",
-    "validation F1": ".3f",
-    "examples": ",.0f",
-    "core-seconds": ",.0f",
-}
+ENDS = dict.fromkeys(("WER, CTC", "WER, LLM", "validation F1"), ".3f")
+ENDS |= dict.fromkeys(("examples", "core-seconds"), ",.0f")
+"""Columns with their formats."""
 
 
 def alignment(rows: Sequence[Result]) -> pd.DataFrame:
-    """Return one row per variant that was trained and hears its own audio. "–" where it lacks a stage.
-
-    rows: from `studies.records`.
-    """
+    """Return one row per variant that was trained and hears its own audio. "–" where it lacks a stage."""
     found: dict[str, list[dict]] = {}
     for row in rows:
         if (file := curve_file(row)) and row["run"].stages and row["run"].config.evaluation.audio == "own":
@@ -170,11 +152,7 @@ def _cores(record: dict) -> int:
 
 
 def timed(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
-    """Return the curve with a column `seconds`: core-seconds of training at each
-    point, as the mean over seeds.
-
-    rows: from `studies.records`. curve: from `curves`. Points without a recorded time are left out.
-    """
+    """Return the curve's timed points, with `seconds`: core-seconds of training as the mean over seeds."""
     threads = {(row["variant"], row["seed"]): _cores(row["record"]) for row in rows if row["record"]}
     clock = curve[curve["metric"] == SECONDS].copy()
     pairs = zip(clock["variant"], clock["seed"], strict=True)
@@ -186,21 +164,17 @@ def timed(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
 
 
 def seconds_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
-    """Draw validation WER and F1 of the variants of one adapter over core-seconds. None without a curve."""
+    """Draw validation WER and F1 of the variants of one adapter over core-seconds."""
     adapters = {row["variant"]: row["run"].config.adapter for row in rows if row["record"]}
     chosen = [name for name, adapter in adapters.items() if adapter and adapter.kind == FAMILY]
-    return validation_figure(
-        study, rows, timed(rows, curve[curve["variant"].isin(chosen)]), ("wer", "f1"), "seconds"
-    )
+    drawn = timed(rows, curve[curve["variant"].isin(chosen)])
+    return validation_figure(study, rows, drawn, ("wer", "f1"), "seconds")
 
 
 def validation_figure(
     study: Study, rows: Sequence[Result], curve: pd.DataFrame, metrics: Sequence[str], x: str = "examples"
 ) -> Figure | None:
-    """Draw those of the metrics that were measured on validation turns, with the floors of F1.
-
-    x: as of `figures.learning_curves`. None where none was measured.
-    """
+    """Draw those of the metrics that were measured on validation turns, with the floors of F1."""
     held = set(curve.loc[curve["split"] == "validation", "metric"])
     if not (shown := [metric for metric in metrics if metric in held]):
         return None
@@ -228,8 +202,7 @@ NEVER = float("inf")
 def convergence(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
     """Return two rows per training other than the baseline's: examples of its last stage, and of all stages.
 
-    rows: from `studies.records`. curve: from `progress.curves`. All cells are text. Empty without a curve of
-    the baseline.
+    All cells are text. Empty without a curve of the baseline.
     """
     base = reached(curve, study.baseline, study.baseline)
     above = floors.above(rows, study.baseline)

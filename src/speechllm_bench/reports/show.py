@@ -21,7 +21,7 @@ from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.planning.studies import Plan, Result, Run
 from speechllm_bench.reports import figures
-from speechllm_bench.reports.stored_runs import predictions, read_curve
+from speechllm_bench.reports.stored_runs import kinds, predictions, read_curve
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.storage.schema import Prediction, SlotType, Utterance
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS
@@ -91,18 +91,8 @@ def answers(found: Sequence[Prediction], n: int = 20) -> pd.DataFrame:
 
 
 def error_table(rows: Sequence[Result]) -> pd.DataFrame:
-    """Return the number of slots per kind of error, summed over seeds.
-
-    One row per variant with a slot task.
-    """
-    counts = {
-        (row["variant"], row["seed"]): row["score"]["error_kinds"]
-        for row in rows
-        if row["score"] and "error_kinds" in row["score"]
-    }
-    frame = pd.DataFrame.from_dict(counts, orient="index", columns=list(ERROR_KINDS))
-    frame.index = pd.MultiIndex.from_tuples(frame.index, names=["variant", "seed"]) if counts else frame.index
-    return frame.groupby("variant", sort=False).sum() if counts else frame
+    """Return the number of slots per kind of error, for each variant with a slot task."""
+    return kinds(rows, "error_kinds", ERROR_KINDS)
 
 
 def one_of_each(found: Sequence[Prediction]) -> dict[str, Prediction]:
@@ -128,10 +118,9 @@ def question(prompt: str, target: str) -> HTML:
     return _sheet({"prompt": prompt, "target": target})
 
 
-def answer(kind: str, prediction: Prediction) -> HTML:
+def answer(kind: str, said: Prediction) -> HTML:
     """Return one answer under its kind of error, for display."""
-    lines = {"said": prediction.transcript, "wanted": prediction.gold, "answered": prediction.raw}
-    return _sheet({"": kind} | lines)
+    return _sheet({"": kind, "said": said.transcript, "wanted": said.gold, "answered": said.raw})
 
 
 def samples(corpus: Corpus | SingleTurns, split: str, utterance_id: str) -> np.ndarray:

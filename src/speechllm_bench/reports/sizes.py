@@ -25,8 +25,7 @@ BESIDE = 1.06  # factor on the x position of each further variant of the same si
 def parameters_figure(study: Study, frame: pd.DataFrame) -> Figure | None:
     """Draw each task's main metric with intervals over trained parameters.
 
-    None where no trained variant was scored, where most variants have the same size, and where there are more
-    points than a reader can tell apart.
+    None also where most variants have the same size, and where there are too many points to tell apart.
     """
     if len(that_learn(frame)) > figures.MOST_LINES:
         return None
@@ -40,9 +39,9 @@ def parameters_figure(study: Study, frame: pd.DataFrame) -> Figure | None:
     }
     if not parts:
         return None
+    answerers = {name: study.variant(name).evaluation.answerer for name in study.variants}
     times = Counter(metric for metric, _ in parts)
     figure, axes = figures.panels(len(parts), "column" if len(parts) == 1 else "page")
-    answerers = {name: study.variant(name).evaluation.answerer for name in study.variants}
     for ((metric, questions), part), ax in zip(parts.items(), axes, strict=True):
         metric_against_parameters(part, ax, looks.of(study), metric)
         if metric == "f1":
@@ -61,21 +60,18 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
 
     frame: from `measured.study_table`. Variants that train nothing are left out, since the axis has no 0.
     Reported figures have no marker: the paper's models have other sizes, and its scale would flatten ours.
-    metric: one of `tasks.MAIN_METRICS`. Variants of one size are drawn side by side.
+    Variants of one size are drawn side by side.
     """
     drawn: Counter[float] = Counter()
     for row in that_learn(frame).to_dict("records"):
-        style, size = looks[row["variant"]], row["trained_parameters"]
+        size = row["trained_parameters"]
         value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
-        if pd.isna(value) and metric != "f1":
-            continue  # the variant has another task
-        if pd.notna(value):
-            drawn[size] += 1
-            size *= BESIDE ** (drawn[size] - 1)
-            paper = f" (paper: {row['reported']:.3g})" if pd.notna(row["reported"]) else ""
-            ax.plot(size, value, color=style.colour, marker=style.marker, ls="", label=style.label + paper)
-            bars = [[value - low], [high - value]]
-            ax.errorbar(size, value, bars, color=style.colour, ls="", lw=1, capsize=2)
+        if pd.isna(value):
+            continue  # the variant has another task, or no score
+        drawn[size] += 1
+        size *= BESIDE ** (drawn[size] - 1)
+        paper = f" (paper: {row['reported']:.3g})" if pd.notna(row["reported"]) else ""
+        figures.point(ax, size, (value, low, high), looks[row["variant"]], paper)
     ax.set_ylim(0, None)
     ax.set_ylabel(figures.METRIC_LABELS[metric])
     figures.parameters_axis(ax)
@@ -85,10 +81,7 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
 
 
 def sizes_tell(frame: pd.DataFrame, metric: str) -> bool:
-    """Return whether sizes spread the points: at most about half of the variants that hear share one size.
-
-    frame: from `measured.study_table`. Otherwise all points would be drawn above each other.
-    """
+    """Return whether sizes spread the points: at most about half of the variants that hear share one size."""
     learned = that_learn(frame)
     hear = learned[learned["floor"].isna()] if "floor" in learned else learned
     sizes = hear.loc[hear[metric].notna(), "trained_parameters"].value_counts()
@@ -96,17 +89,16 @@ def sizes_tell(frame: pd.DataFrame, metric: str) -> bool:
 
 
 def that_learn(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the variants of a `measured.study_table` that were run and train something."""
+    """Return the variants of a study's table that were run and train something."""
     return frame[frame["trained_parameters"].fillna(0) > 0]
 
 
-FEW = {False: "many turns", True: "few turns"}
+FEW = {False: "many turns", True: "few turns"}  # that the adapter was trained on
+FAMILIES = ["variant", "kind", "few", "parameters", "f1", "low", "high", "gap"]
 
 
 def families(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
     """Return one row per variant with an adapter that was scored on the turns' own audio.
-
-    `kind` of adapter, `few` training turns or many, `parameters`, `f1` with `low` and `high`, and `gap`.
 
     The interval is that of the study's table. The gap is validation loss minus training loss at the end, in
     nats per target token; it measures overfitting. Of variants that share a training, only the first has one.
@@ -116,27 +108,17 @@ def families(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
         config = mine[0]["run"].config
         if config.adapter is None or config.evaluation.audio == "other":
             continue
-        f1 = score.interval([row["score"] for row in mine], "f1")
+        few, f1 = config.stages[-1].train_share is not None, score.interval([r["score"] for r in mine], "f1")
         losses = curve[(curve["variant"] == variant) & (curve["metric"] == "loss")]
         last = losses.groupby(["split", "seed"])["value"].last().groupby("split").mean()
-        lines.append(
-            {
-                "variant": variant,
-                "kind": config.adapter.kind,
-                "few": config.stages[-1].train_share is not None,
-                "parameters": mine[0]["record"]["adapter_parameters"],
-                "f1": f1.value,
-                "low": f1.low,
-                "high": f1.high,
-                "gap": last.get("validation", math.nan) - last.get("train", math.nan),
-            }
-        )
-    columns = ["variant", "kind", "few", "parameters", "f1", "low", "high", "gap"]
-    return pd.DataFrame(lines, columns=columns).sort_values(["kind", "few", "parameters"])
+        gap = last.get("validation", math.nan) - last.get("train", math.nan)
+        own = (variant, config.adapter.kind, few, mine[0]["record"]["adapter_parameters"])
+        lines.append((*own, f1.value, f1.low, f1.high, gap))
+    return pd.DataFrame(lines, columns=FAMILIES).sort_values(["kind", "few", "parameters"])
 
 
 def families_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -> Figure | None:
-    """Draw F1 with intervals, and the gap, over the adapter's parameters. None where nothing was scored.
+    """Draw F1 with intervals, and the gap, over the adapter's parameters.
 
     Each family is a line. Filled markers are models trained on many turns, hollow ones on few.
     """
@@ -162,9 +144,7 @@ def families_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -
         ax.set_ylim(0, None)
     for ax in axes[1::2]:
         ax.margins(y=0.1)
-        ax.update_datalim(
-            [(frame["parameters"].min(), gap) for gap in (frame["gap"].min(), frame["gap"].max())]
-        )
+        ax.update_datalim([(frame["parameters"].min(), frame["gap"].agg(end)) for end in ("min", "max")])
     for column in (axes[::2], axes[1::2]):
         figures.same_limits(column)
     figures.legend(figure)
@@ -178,11 +158,9 @@ LEVELS = ["variant", *AXES, "wording", "slot_types", "described in training", "f
 
 
 def by_level(rows: Sequence[Result]) -> pd.DataFrame:
-    """Return one row per variant that was scored on its own audio: how it was asked,
-    and F1 with its interval.
+    """Return one row per variant that was scored on its own audio: how it was asked, and F1.
 
-    rows: from `studies.records`. `context` and `distractors` are NaN where their numbers
-    are drawn as in training.
+    `context` and `distractors` are NaN where their numbers are drawn as in training.
     """
     lines = []
     for variant, mine in scored_variants(rows).items():
@@ -198,7 +176,7 @@ def by_level(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def levels_figure(rows: Sequence[Result]) -> Figure | None:
-    """Draw F1 with intervals over turns of context and over distractors. None where no level was scored.
+    """Draw F1 with intervals over turns of context and over distractors.
 
     Along a line one of the two numbers varies and the other is fixed.
     """
@@ -223,7 +201,7 @@ def levels_figure(rows: Sequence[Result]) -> Figure | None:
 
 
 def _draw_floors(ax: Axes, rows: Sequence[Result], levels: Iterable[int] | None) -> None:
-    """The floors of the questions asked: they depend on the number of distractors and on no context.
+    """Draw the floors, which depend on the number of distractors and on no context.
 
     levels: numbers of distractors, each a line right across; None: distractors are the axis.
     """
@@ -245,12 +223,11 @@ NOISES = ["variant", "labels", "noise", "ner_f1", "low", "high"]
 
 
 def by_noise(rows: Sequence[Result]) -> pd.DataFrame:
-    """Return F1 of the variants that were scored on their own audio and had gold labels
-    of all turns or of none.
+    """Return F1 of the variants that were scored on their own audio and had gold labels of all turns or none.
 
-    rows: from `studies.records`. `labels` is unfiltered or filtered if training on gold labels follows, and
-    alone if not. Labels without noise are gold labels. A variant that trains on gold twice has a row under
-    both filters, since there is nothing to filter. One that trains on gold once is under alone.
+    `labels` is unfiltered or filtered if training on gold labels follows, and alone if not. Labels without
+    noise are gold labels. A variant that trains on gold twice has a row under both filters, since there is
+    nothing to filter. One that trains on gold once is under alone.
     """
     lines = []
     for variant, mine in scored_variants(rows).items():
@@ -273,7 +250,7 @@ def by_noise(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def noise_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """Draw F1 with intervals over noise, one line per kind of labels. None where none was scored."""
+    """Draw F1 with intervals over noise, one line per kind of labels."""
     frame = by_noise(rows)
     if frame.empty:
         return None

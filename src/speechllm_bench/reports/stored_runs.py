@@ -6,7 +6,8 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,20 +42,31 @@ def scored_variants(rows: Sequence[Result]) -> dict[str, list[Result]]:
     return found
 
 
+def kinds(rows: Sequence[Result], key: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Return the counts under a key of the scores, summed over seeds: one row per variant that has any."""
+    counts: dict[str, Counter] = {}
+    for row in rows:
+        if row["score"] and key in row["score"]:
+            counts.setdefault(row["variant"], Counter()).update(row["score"][key])
+    frame = pd.DataFrame.from_dict(counts, orient="index", columns=list(columns), dtype=int)
+    return frame.rename_axis("variant")
+
+
+def shared_seeds(systems: Iterable[Scores]) -> list[int]:
+    """Return the seeds that all systems have."""
+    return sorted(set.intersection(*map(set, systems)))
+
+
 def comparable(own: Scores, base: Scores) -> list[int]:
     """Return the seeds that both have and on which both answered the same questions."""
-    return sorted(seed for seed in own.keys() & base.keys() if own[seed]["items"] == base[seed]["items"])
+    return [seed for seed in shared_seeds([own, base]) if own[seed]["items"] == base[seed]["items"]]
 
 
 def predictions(run: Run) -> list[Prediction]:
-    """Return all answers of a run, in the order of its test set.
-
-    UserError where they are missing or damaged.
-    """
-    file = run.folder / "predictions.jsonl.gz"
+    """Return all answers of a run, in the order of its test set. UserError if missing or damaged."""
+    file, remedy = run.folder / "predictions.jsonl.gz", f"delete its folder and run {run.name} again"
     if not file.is_file():
         raise UserError(f"{run.name} has no predictions; delete its folder and run it again")
-    remedy = f"delete its folder and run {run.name} again"
     if (record := run.folder / "run.json").is_file():
         sealed.read(record, remedy)
     return read_predictions(file, remedy)
@@ -75,27 +87,19 @@ def read_predictions(file: Path, remedy: str) -> list[Prediction]:
 
 
 def read_curve(file: Path, version: int = 1) -> pd.DataFrame:
-    """Return a run's curve, in which `f1` is partial match of this version.
-
-    Raises UserError where the file is damaged or is no curve.
-    """
+    """Return a run's curve, in which `f1` is partial match of this version. UserError for any other file."""
     try:
         curve = pd.read_csv(io.StringIO(curve_text(file)))
     except ValueError:  # pandas' parser errors are ValueErrors
         raise UserError(f"{file} is damaged; delete its folder and run again") from None
-    if tuple(curve.columns) != CURVE_COLUMNS:
-        raise UserError(
-            f"{file} is not a curve (its columns are {list(curve.columns)}); delete its folder and run again"
-        )
+    if tuple(columns := curve.columns) != CURVE_COLUMNS:
+        raise UserError(f"{file} is not a curve (columns: {list(columns)}); delete its folder and run again")
     other = "f1" if version == 2 else LATER
     return curve[curve["metric"] != other].replace({"metric": {LATER: "f1"}}).reset_index(drop=True)
 
 
 def curve_text(file: Path) -> str:
-    """Return the text of a curve file. UserError where its last line is incomplete.
-
-    A cut line could show a wrong value, or none, without any other error.
-    """
+    """Return the text of a curve file. UserError for a cut last line, which could show a wrong value."""
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -126,7 +130,7 @@ def trained_again(rows: Sequence[Result]) -> list[Again]:
 
     Weights of stages are not stored with the records. A later run that finds no weights trains the stage
     again with the same settings. On another machine the result differs slightly, and so do the rows that
-    build on it. Trainings are told apart by their curves. rows: from `studies.records`.
+    build on it. Trainings are told apart by their curves.
     """
     ends: dict[tuple[str, str], dict[tuple, tuple[list[str], str]]] = {}  # stage -> curve -> variants, ends
     for row in rows:

@@ -95,18 +95,21 @@ def _write_latex(
 
 
 def _draw(study: Study, rows: Sequence[Result], frame: pd.DataFrame, profile: str) -> list[Path]:
-    written = []
+    written, folder = [], paths.results(profile) / "figures"
     for ending, figure in figures_of(study, rows, frame).items():
         if figure is not None:
-            folder = paths.results(profile) / "figures"
             written += figure_files.save(figure, folder, f"{study.study}_{ending}", profile)
             plt.close(figure)
     return written
 
 
+def _stored(name: str, profile: str, seeds: Sequence[int] | None = None) -> tuple[Study, list[Result]]:
+    return studies.load(name, profile)[0], studies.records(name, profile, seeds)
+
+
 def numbered(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[numbers.Row]:
     """Compute the rows that `write` puts into numbers.json for a study. Nothing is written."""
-    study, rows = studies.load(name, profile)[0], studies.records(name, profile, seeds)
+    study, rows = _stored(name, profile, seeds)
     further = {ending: shown for ending, (shown, _) in _further(study, rows).items()}
     return cells.of_study(study, rows, table(study, rows), claims.verdicts(study, rows), further)
 
@@ -130,15 +133,12 @@ def named(place: str) -> Any:
 
 
 def figures_of(study: Study, rows: Sequence[Result], frame: pd.DataFrame) -> dict[str, Figure | None]:
-    """Return a study's figures by file ending, None where there is nothing to draw.
-
-    rows, frame: see `table`.
-    """
-    drawn = {
+    """Return a study's figures by file ending. frame: from `table`."""
+    usual = {
         "curves": progress.curves_figure(study, rows),
         "parameters": sizes.parameters_figure(study, frame),
     }
-    return drawn | {name: _made(name, study, rows) for name in study.figures}
+    return usual | {name: _made(name, study, rows) for name in study.figures}
 
 
 def _remove_others(name: str, folder: Path, written: list[Path]) -> None:
@@ -160,7 +160,7 @@ def table(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
 
 def write_further(shown: pd.DataFrame, name: str, ending: str, profile: str, caption: str) -> Path:
     """Write an additional text table of a study as Markdown, and store its numbers. Return its path."""
-    study, rows = studies.load(name, profile)[0], studies.records(name, profile)
+    study, rows = _stored(name, profile)
     writing.update_numbers(profile, name, [f"{name}_{ending}"], cells.of_further(study, rows, ending, shown))
     return _write_text_table(shown, name, ending, profile, caption)
 
@@ -185,17 +185,16 @@ def choose_columns(
 ) -> list[Path]:
     """Write a study's main table again with these columns, in Markdown and LaTeX. Return the paths.
 
-    The table must have been written before. Raises UserError for an unknown column, and for a
-    table wider than a page.
+    Raises UserError for an unknown column, and for a table wider than a page.
     """
-    loaded, rows = studies.load(name, profile)[0], studies.records(name, profile, seeds)
-    frame, folder = table(loaded, rows), paths.results(profile) / "tables"
-    printed = _write_latex(loaded, frame, cells.of_table(loaded, rows, frame), profile, chosen)
+    study, rows = _stored(name, profile, seeds)
+    frame, folder = table(study, rows), paths.results(profile) / "tables"
+    printed = _write_latex(study, frame, cells.of_table(study, rows, frame), profile, chosen)
     return [printed, tables.write_markdown(frame, folder / f"{name}.md", chosen)]
 
 
 def draw_for(name: str, profile: str, venue: str, seeds: Sequence[int] | None = None) -> list[Path]:
     """Draw a study's figures again in the widths of a venue, one of `figures.VENUES`. Return the paths."""
-    loaded, rows = studies.load(name, profile)[0], studies.records(name, profile, seeds)
+    study, rows = _stored(name, profile, seeds)
     with figures.for_venue(venue):
-        return _draw(loaded, rows, table(loaded, rows), profile)
+        return _draw(study, rows, table(study, rows), profile)

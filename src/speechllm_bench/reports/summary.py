@@ -55,8 +55,7 @@ READING = (
 def write(profile: str) -> Path:
     """Write the summary of every study in experiments/, over the profile's seeds. Return its path.
 
-    The text on each study is stored, and made again only if its records have changed. Raises UserError, with
-    the study's name, where records cannot be read or cannot share a table.
+    Raises UserError, with the study's name, where records cannot be read or cannot share a table.
     """
     folder = paths.results(profile)
     file = folder / "README.md"
@@ -112,12 +111,13 @@ def _found(name: str, profile: str) -> tuple[writing.States, dict]:
     against = int(verdicts["reversed_by"].fillna("").ne("").sum())
     verdict += [f"Other scores reverse {against} of their differences."] if against else []
     parts = [*_scores(study, f1), f"{len(rows) - len(lacking)} of {len(rows)} runs ok", *_named(lacking)]
+    paper = "none" if study.paper == "none" else f"[{study.paper}](https://arxiv.org/abs/{study.paper})"
     holds = {
         "title": f"{name}: {study.title}",
         "sizes": [[found.n, found.n_speakers, found.n_seeds] for found in f1.values()],
         "line": " ".join([*verdict, *(f"{part}." for part in parts)]),
         "begun": any(row["status"] not in (tables.NOT_RUN, studies.NOT_TESTABLE) for row in trained),
-        "waiting": f"- {name}: {study.title}, {len(rows)} runs ({_paper(study)})",
+        "waiting": f"- {name}: {study.title}, {len(rows)} runs (paper: {paper})",
     }
     return read, holds
 
@@ -141,22 +141,21 @@ def _links(name: str, folder: Path) -> list[str]:
 def _figure(name: str, folder: Path) -> list[str]:
     """Return the first existing figure of `FIGURES` for a study, as a list of one or none."""
     files = [f"figures/{name}_{ending}.png" for ending in FIGURES]
-    shown = [f'<img src="{file}" width="520" alt="{name}">' for file in files if (folder / file).is_file()]
-    return shown[:1]
+    there = [file for file in files if (folder / file).is_file()]
+    return [f'<img src="{file}" width="520" alt="{name}">' for file in there[:1]]
 
 
 def _named(rows: Sequence[Result]) -> list[str]:
     """Return variants and seeds of runs that failed, and the numbers of runs that were not made."""
-    missing = [row["status"] for row in rows if row["status"] in (tables.NOT_RUN, studies.NOT_TESTABLE)]
-    seeds: dict[tuple[str, str], list[str]] = {}
+    not_made: Counter[str] = Counter()
+    failed: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        seeds.setdefault((row["status"], row["variant"]), []).append(str(row["seed"]))
-    named = [
-        f"{status}: {variant} (seeds: {', '.join(some)})"
-        for (status, variant), some in seeds.items()
-        if status not in missing
-    ]
-    return [*named, *(f"{n} {status}" for status, n in Counter(missing).items())]
+        if row["status"] in (tables.NOT_RUN, studies.NOT_TESTABLE):
+            not_made[row["status"]] += 1
+        else:
+            failed.setdefault((row["status"], row["variant"]), []).append(str(row["seed"]))
+    named = [f"{status}: {name} (seeds: {', '.join(seeds)})" for (status, name), seeds in failed.items()]
+    return [*named, *(f"{n} {status}" for status, n in not_made.items())]
 
 
 def _scores(study: Study, f1: Mapping[str, Interval]) -> list[str]:
@@ -171,15 +170,7 @@ def _scores(study: Study, f1: Mapping[str, Interval]) -> list[str]:
     ranked = [] if ranked == [study.baseline] else ranked  # a baseline alone is neither best nor worst
     roles = [("best", name) for name in ranked[:1]] + [("worst", name) for name in ranked[1:][-1:]]
     roles += [("baseline", study.baseline), *(("floor", name) for name in floors)]
-    return [f"{role.capitalize()}: {name}, {_shown(study, name, f1.get(name))}" for role, name in roles]
-
-
-def _shown(study: Study, variant: str, found: Interval | None) -> str:
-    """Return a variant's main metric, by name, with its interval."""
-    metric = TASKS[study.variant(variant).evaluation.task].main
-    return f"{metric.heading} {stats.shown(found)}" if found else "no number"
-
-
-def _paper(study: Study) -> str:
-    known = study.paper != "none"
-    return "paper: " + (f"[{study.paper}](https://arxiv.org/abs/{study.paper})" if known else "none")
+    shown = {
+        name: f"{TASKS[asked[name].task].main.heading} {stats.shown(found)}" for name, found in f1.items()
+    }
+    return [f"{role.capitalize()}: {name}, {shown.get(name, 'no number')}" for role, name in roles]

@@ -4,7 +4,6 @@ values, and the turns where they helped or hurt.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
 from statistics import fmean
@@ -17,7 +16,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, floors, looks
-from speechllm_bench.reports.stored_runs import predictions, scored_variants
+from speechllm_bench.reports.stored_runs import kinds, predictions, scored_variants
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.storage.schema import Interval, Prediction
 from speechllm_bench.tasks import METRICS, TASKS, trace
@@ -43,7 +42,7 @@ def costs(rows: Sequence[Result]) -> pd.DataFrame:
     """Return one row per scored variant: an Interval for each of `COLUMNS`, number of traces, seconds.
 
     An Interval is None where nothing was counted (no trace to measure, or a task without one) or hardly
-    anything. Seconds of decoding are the mean over seeds; they depend on how busy the machine was.
+    anything. Seconds of decoding are the mean over seeds.
     """
     lines = []
     for variant, mine in scored_variants(rows).items():
@@ -56,10 +55,7 @@ def costs(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def table(rows: Sequence[Result]) -> pd.DataFrame:
-    """Return `costs` for display: rounded, with intervals, a dash where nothing was counted.
-
-    Empty unless the study has a task with traces.
-    """
+    """Return `costs` for display, with a dash where nothing was counted. Empty without a task with traces."""
     if not any(row["score"] and "malformed_kinds" in row["score"] for row in rows):
         return pd.DataFrame()
     frame = costs(rows)
@@ -70,15 +66,8 @@ def table(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def malformed(rows: Sequence[Result]) -> pd.DataFrame:
-    """Return the number of malformed answers by kind, summed over a variant's seeds.
-
-    Kinds that never occurred are left out.
-    """
-    counts: dict[str, Counter] = {}
-    for row in rows:
-        if row["score"] and "malformed_kinds" in row["score"]:
-            counts.setdefault(row["variant"], Counter()).update(row["score"]["malformed_kinds"])
-    frame = pd.DataFrame.from_dict(counts, orient="index", columns=list(trace.MALFORMED), dtype=int)
+    """Return the number of malformed answers by kind that occurred, summed over a variant's seeds."""
+    frame = kinds(rows, "malformed_kinds", trace.MALFORMED)
     return frame.loc[:, frame.sum() > 0]
 
 
@@ -95,10 +84,7 @@ def side_by_side(rows: Sequence[Result], utterance_id: str) -> pd.DataFrame:
 
 
 def telling_turn(rows: Sequence[Result]) -> str:
-    """Return the id of the turn whose F1 differs most between variants that heard it. Ties: the smallest id.
-
-    Raises UserError if no run has a score.
-    """
+    """Return the id of the turn whose F1 differs most between variants that heard it; ties: the smallest."""
     heard = [row for row in rows if row["score"] and row["run"].config.evaluation.audio == "own"]
     if not heard:
         raise UserError("no run of this study has a score yet; run it first")
@@ -118,33 +104,21 @@ def helped(rows: Sequence[Result], plain: str, thinking: str) -> pd.DataFrame:
     """
     said = _first_predictions([row for row in rows if row["variant"] in (plain, thinking)])
     before, after, version = said.get(plain, {}), said.get(thinking, {}), _version(rows)
-    lines = [
-        {
-            "gain": _f1(after[id], version) - _f1(before[id], version),
-            "transcript": before[id].transcript,
-            "without": before[id].raw,
-            "with": after[id].raw,
-        }
-        for id in sorted(before.keys() & after.keys(), key=lambda id: sha256(id.encode()).digest())
-        if TASKS[before[id].task].parse(before[id].gold)
-    ]
+    order = sorted(before.keys() & after.keys(), key=lambda id: sha256(id.encode()).digest())
+    pairs = [(before[id], after[id]) for id in order if TASKS[before[id].task].parse(before[id].gold)]
+    lines = [(_f1(b, version) - _f1(a, version), a.transcript, a.raw, b.raw) for a, b in pairs]
     frame = pd.DataFrame(lines, columns=["gain", "transcript", "without", "with"])
     return frame[frame["gain"] != 0].sort_values("gain", ascending=False, kind="stable")
 
 
 def ends(frame: pd.DataFrame, n: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the n turns of `helped` with the largest gain, and the n with the largest loss, largest
-    first.
-    """
+    """Return the n turns of `helped` with the largest gain, and the n with the largest loss."""
     gained, lost = frame[frame["gain"] > 0], frame[frame["gain"] < 0]
     return gained.head(n), lost.tail(n).iloc[::-1]
 
 
 def cost_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """Draw F1 over tokens generated per answer, with lines at the floors.
-
-    None where no tokens were counted.
-    """
+    """Draw F1 over tokens generated per answer, with lines at the floors."""
     frame = costs([row for row in rows if row["variant"] not in floors.floor_names(rows)])
     frame = frame[frame["tokens"].map(lambda tokens: tokens is not None)]
     if frame.empty:
@@ -155,14 +129,12 @@ def cost_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     drawn: list[tuple[float, float]] = []
     label = "tokens generated for an answer"
     for row in frame.to_dict("records"):
-        style, f1, tokens = own[row["variant"]], row["f1"], row["tokens"].value
+        f1, tokens = row["f1"], row["tokens"].value
         while any(abs(tokens - x) < reach[0] and abs(f1.value - y) < reach[1] for x, y in drawn):
             tokens += reach[0] / 4
             label = "tokens generated for an answer (equal points stand side by side)"
         drawn.append((tokens, f1.value))
-        ax.plot(tokens, f1.value, color=style.colour, marker=style.marker, ls="", label=style.label)
-        bars = [[f1.value - f1.low], [f1.high - f1.value]]
-        ax.errorbar(tokens, f1.value, bars, color=style.colour, ls="", lw=1, capsize=2)
+        figures.point(ax, tokens, (f1.value, f1.low, f1.high), own[row["variant"]])
     floors.draw(ax, rows)
     ax.set_xlim(0, None)
     ax.set_ylim(0, None)
@@ -186,11 +158,8 @@ def _interval(scores: list[dict], metric: str) -> Interval | None:
 
 def _first_predictions(rows: Sequence[Result]) -> dict[str, dict[str, Prediction]]:
     """Return variant -> utterance id -> prediction, from each scored variant's first seed."""
-    found: dict[str, dict[str, Prediction]] = {}
-    for row in rows:
-        if row["score"] and row["variant"] not in found:
-            found[row["variant"]] = {p.utterance_id: p for p in predictions(row["run"])}
-    return found
+    firsts = {variant: predictions(mine[0]["run"]) for variant, mine in scored_variants(rows).items()}
+    return {variant: {p.utterance_id: p for p in said} for variant, said in firsts.items()}
 
 
 def _version(rows: Sequence[Result]) -> int:

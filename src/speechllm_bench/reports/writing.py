@@ -8,6 +8,7 @@ profiles, backbones, and the libraries that draw.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.settings import catalogue
-from speechllm_bench.settings.overrides import base_profile
+from speechllm_bench.settings.profiles import with_results
 from speechllm_bench.storage import numbers, paths, runs, sealed
 
 LIBRARIES = ("numpy", "pandas", "matplotlib", "fonttools", "tabulate")
@@ -33,19 +34,14 @@ States = Mapping[str, list | str | None]
 
 
 class Stamp:
-    """The stamp of one report.
-
-    about: options of the report, such as its seeds.
-    """
+    """The stamp of one report. about: options of the report, such as its seeds."""
 
     def __init__(self, profile: str, name: str, about: Sequence[int] = ()) -> None:
         self.place = folder(profile) / f"{name}.json"
         self._asked = {"about": list(about), "rests_on": common()}
         self._stored: dict = {}
-        try:
+        with contextlib.suppress(UserError):  # missing or damaged
             self._stored = sealed.read(self.place)
-        except UserError:  # missing or damaged
-            return
 
     @property
     def current(self) -> bool:
@@ -71,12 +67,8 @@ class Stamp:
         return self._stored["holds"]
 
     def keep(self, read: States, written: Iterable[Path] = (), holds: dict | None = None) -> None:
-        """Store the stamp of a report that was just made.
-
-        read: the state of its input files at the time they were read.
-        """
-        parts = {"read": dict(read), "wrote": of(written), "holds": holds or {}}
-        self._stored = self._asked | parts
+        """Store the stamp of a report just made. read: the state of its inputs when they were read."""
+        self._stored = self._asked | {"read": dict(read), "wrote": of(written), "holds": holds or {}}
         sealed.write(self.place, self._stored, {})
 
 
@@ -129,9 +121,7 @@ def of(files: Iterable[Path]) -> dict:
 
 
 def state(path: Path) -> list | str | None:
-    """Return a value that changes when the path does. For a folder it covers its files.
-    None where nothing is there.
-    """
+    """Return a value that changes when the path, or a file in it, does. None where nothing is there."""
     try:
         about = path.stat()
         if not path.is_dir():
@@ -157,31 +147,26 @@ def write(
 
     The ledger is written with the reports of all studies, if it includes the profile.
     """
-    stale = [name for name in names if not _current(name, profile, seeds)]
+    stamps = {name: Stamp(profile, f"tables/{name}", seeds or ()) for name in names}
+    numbered = Stamp(profile, "numbers").current
+    stale = [name for name, stamp in stamps.items() if not (stamp.current and numbered)]
     made = _studies(stale, profile, seeds, min(processes, len(stale)))
     for name in names:
-        yield from made[name] if name in made else _stamp(name, profile, seeds).written
+        yield from made[name] if name in made else stamps[name].written
     if set(names) >= set(catalogue.study_files()) and profile in in_ledger():
         yield from _ledger()
     yield _summary(profile)
 
 
 def in_ledger() -> list[str]:
-    """Return the profiles of the ledger: those with numbers and without settings of
-    --set. Smoke only if alone.
-    """
-    named = [name for name in catalogue.profile_files() if not name.startswith("_")]
-    found = [name for name in named if numbers.file(name).is_file()]
-    return [name for name in found if base_profile(name) != "smoke"] or found
+    """Return the profiles of the ledger: those with numbers and without --set. Smoke only if alone."""
+    return with_results(lambda name: numbers.file(name).is_file())
 
 
 def _studies(
     names: Sequence[str], profile: str, seeds: Sequence[int] | None, processes: int
 ) -> dict[str, list[Path]]:
-    """Write the reports of the studies, in several processes if there are several.
-
-    Return the files by study.
-    """
+    """Write the reports of the studies, in several processes if asked. Return the files by study."""
     if not names:
         return {}
     for variable in THREAD_VARIABLES:  # threads do not speed up the small matrices of intervals
@@ -212,14 +197,6 @@ def _study(name: str, profile: str, seeds: Sequence[int] | None) -> list[Path]:
 def _leave_interrupts() -> None:
     """Ignore Ctrl-C in a worker. The parent handles it and ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _stamp(name: str, profile: str, seeds: Sequence[int] | None) -> Stamp:
-    return Stamp(profile, f"tables/{name}", seeds or ())
-
-
-def _current(name: str, profile: str, seeds: Sequence[int] | None) -> bool:
-    return _stamp(name, profile, seeds).current and Stamp(profile, "numbers").current
 
 
 def _summary(profile: str) -> Path:
