@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import quality
 import schema
 
 PROJECT = Path(__file__).resolve().parents[1]
-PARTS = {
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {
         "answer": front.answer,
         "map": papers.cited,
