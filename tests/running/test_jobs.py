@@ -219,9 +219,12 @@ def test_progress_rises_through_the_phases(done):
 
 
 def test_progress_counts_a_warm_start_by_its_time(tiny_run):
-    slots = tiny_run().stages[0]
-    warm = slots.model_copy(update={"objective": "ctc", "examples": 10 * slots.examples})
-    config = tiny_run(stages=[warm, slots])
+    plain = tiny_run()
+    slots, scaled = plain.stages[0], plain.adapter.model_copy(update={"scaled": True})
+    warm = slots.model_copy(
+        update={"tasks": {"transcription": 1.0}, "objective": "ctc", "examples": 10 * slots.examples}
+    )
+    config = plain.model_copy(update={"adapter": scaled, "stages": [warm, slots]})
     assert jobs._untrained(config, "nothing") == [slots.examples] * 2
 
 
