@@ -93,7 +93,7 @@ site: setup ## the results as pages that open from disk, in site-html/
 	@$(bench) site
 
 docs: setup ## the pages of docs/ as a site that opens from disk, in docs-html/
-	@$(bin)/python -m pip install --quiet --disable-pip-version-check 'mkdocs-material>=9.6,<10' && $(bin)/mkdocs build --quiet
+	@$(bin)/python -m pip install --quiet --disable-pip-version-check 'mkdocs-material>=9.6,<10' && NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --quiet
 
 setup: .venv/installed ## create .venv and install what requirements.lock pins
 

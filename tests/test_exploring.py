@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -171,7 +172,7 @@ def test_an_answer_says_who_heard_it(mini: Path, monkeypatch: pytest.MonkeyPatch
     assert "heard by whisper-nano" in explorer.answer.value and "good morning" in explorer.answer.value
 
 
-def test_a_file_that_is_named_or_uploaded_is_asked_about(mini: Path):
+def test_a_file_that_is_named_uploaded_or_recorded_is_asked_about(mini: Path):
     explorer = Explorer("sense_pooling", "mini")
     with pytest.raises(UserError, match="name, upload or record what"):
         explorer._recording()
@@ -186,6 +187,9 @@ def test_a_file_that_is_named_or_uploaded_is_asked_about(mini: Path):
         },
     )
     assert explorer._recording() == b"RIFF"
+    explorer.file.value = "before.wav"
+    explorer.recorded.value = base64.b64encode(b"RIFF of the microphone").decode()
+    assert explorer._recording() == b"RIFF of the microphone"
     explorer.file.value = "call.wav"
     with pytest.raises(UserError, match="there is no file call.wav"):
         explorer._recording()

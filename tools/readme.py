@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import api
 import examples
 import findings
 import front
@@ -37,6 +38,7 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "docs/limits.md": {"small": limits.small, "mini": limits.mini},
     "docs/studies.md": {"studies": papers.studies},
     "docs/backbones.md": {"quality": quality.table},
+    "docs/api.md": {"columns": api.columns, "functions": api.functions, "comparisons": api.comparisons},
     "docs/schema.md": {
         "study": partial(schema.sections, schema.STUDY),
         "profile": partial(schema.sections, schema.PROFILE),

@@ -88,13 +88,13 @@ def sections(models: Iterable[type[BaseModel]]) -> str:
 
 def _section(model: type[BaseModel]) -> str:
     known = [*reversed(RESOLVED.get(model, model).__mro__), *reversed(model.__mro__)]
-    comments = {name: text for cls in known for name, text in _comments(cls).items()}
+    told = {name: text for cls in known for name, text in comments(cls).items()}
     said = inspect.cleandoc(vars(model).get("__doc__") or "")
     lines = [f"### {HEADINGS[model]}", "", *([said, ""] if said else [])]
     lines += ["| key | value | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         value = "; ".join([_type(field.annotation), *_bounds(field)])
-        cells = (f"`{name}`", value, _default(field), comments.get(name, ""))
+        cells = (f"`{name}`", value, _default(field), told.get(name, ""))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     text = "\n".join(lines)
     for word, plain in WORDS.items():
@@ -140,11 +140,9 @@ def _default(field: FieldInfo) -> str:
     return f"`{'null' if value is None else str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def _comments(model: type) -> dict[str, str]:
+def comments(model: type) -> dict[str, str]:
     """Return field -> comment, from the comments behind and directly above the field in the source."""
-    if not (isinstance(model, type) and issubclass(model, BaseModel)) or model.__module__.startswith(
-        "pydantic"
-    ):
+    if not model.__module__.startswith("speechllm_bench"):
         return {}
     source = inspect.getsource(model)
     read = tokenize.generate_tokens(io.StringIO(source).readline)
@@ -153,7 +151,7 @@ def _comments(model: type) -> dict[str, str]:
         for t in read
         if t.type == tokenize.COMMENT
     }
-    comments = {}
+    told = {}
     (cls,) = ast.parse(source).body
     for node in cls.body if isinstance(cls, ast.ClassDef) else ():
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
@@ -162,5 +160,5 @@ def _comments(model: type) -> dict[str, str]:
                 first -= 1
             texts = [found[line][0] for line in range(first, (node.end_lineno or first) + 1) if line in found]
             if texts:
-                comments[node.target.id] = " ".join(texts)
-    return comments
+                told[node.target.id] = " ".join(texts)
+    return told

@@ -8,6 +8,7 @@ asked.
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 from collections.abc import Callable, Sequence
@@ -52,11 +53,15 @@ class Explorer:
         self.slots = _text("Slots", "name: the caller's name, city", "32rem")
         self.ask = widgets.Button(description="Ask the second variant")
         self.record = widgets.HTML(recorder())
-        self.upload.observe(lambda _: setattr(self.file, "value", ""), "value")  # the last one given counts
+        self.recorded = widgets.Textarea(layout=widgets.Layout(display="none"))  # a wav in base64
+        self.recorded.add_class("bench-recorded")
+        self.upload.observe(lambda new: self._take(*(bytes(f["content"]) for f in new["new"])), "value")
+        self.recorded.observe(lambda new: self._take(base64.b64decode(new["new"])), "value")
         for button in (self.hear, self.upload, self.ask):
             button.layout = widgets.Layout(width="auto")
         self.answer = widgets.HTML()
         self._silent = False
+        self._given = b""  # what was uploaded or recorded last
         self._found: Any = None  # Comparing, once a study is loaded
         self._kinds: dict[str, list[Pair]] = {}  # turns by kind
         on = {
@@ -83,7 +88,7 @@ class Explorer:
                 self.turn,
                 self.sound_said,
                 self.sound,
-                _row(self.file, self.upload, self.record, self.slots, self.ask),
+                _row(self.file, self.upload, self.record, self.recorded, self.slots, self.ask),
                 self.answer,
             ]
         )
@@ -228,8 +233,12 @@ class Explorer:
         recogniser = Path(model.config.encoder.path).name
         self.answer.value = _sheet({f"heard by {recogniser}": found.transcript} | answers)
 
+    def _take(self, recording: bytes = b"") -> None:
+        """Take what was uploaded or recorded, in place of what was given before."""
+        self._given, self.file.value = recording, ""
+
     def _recording(self) -> str | bytes:
-        """Return the named file, or the content of the uploaded one. Raises UserError without both.
+        """Return the named file, or what was uploaded or recorded last. Raises UserError without any.
 
         A name is looked for in the notebook's folder and in the folder of the results.
         """
@@ -238,9 +247,9 @@ class Explorer:
             if not (found := next((place for place in places if place.is_file()), None)):
                 raise UserError(f"there is no file {named}; name one by its whole path, or upload it")
             return str(found)
-        if not self.upload.value:
+        if not self._given:
             raise UserError("name, upload or record what is to be heard: wav, FLAC, Ogg or MP3, up to 30 s")
-        return bytes(self.upload.value[0]["content"])
+        return self._given
 
     def _seed(self) -> int:
         return self._found.runs[self.second.value][0].seed
@@ -292,9 +301,7 @@ def _png(figure: plt.Figure) -> bytes:
 
 
 def recorder() -> str:
-    """Return a button that records the microphone into the upload of its row. Its script stands in it, since
-    widgets run no other.
-    """
+    """Return a button that records into the hidden text of its row. Widgets run only a script that it has."""
     script = files("speechllm_bench").joinpath("recorder.js").read_text("utf-8")
     return f'<button class="jupyter-button" type="button" onclick="{html.escape(script)}">Record</button>'
 

@@ -43,6 +43,8 @@ def written(id: str = F1) -> tuple[str, str]:
         "{2:.2f} [{3:.2f}, {4:.2f}]",
         r"{5:.1f}\,\% [{6:.1f}, {7:.1f}]\,\%",
         r"${2:.2f} \pm {8:.2f}$ of 32",
+        "{5:.1f} [{6:.1f}, {7:.1f}]",
+        "{5:.0f}~[{6:.0f},~{7:.0f}]",
     ],
 )
 def test_right_literals_pass(faults, line):
@@ -60,6 +62,10 @@ def test_wrong_literals_are_told_with_line_and_value(faults):
     (said,) = faults(f"F1 is {value} % {F1}")
     assert said == f"1: {F1} does not stand with its interval; it is {right}"
     assert faults(f"F1 is {value} [0.001, 0.999] % {F1}") == [said]
+    points = 100 * float(value)
+    (said,) = faults(f"F1 is {points:.1f}; % {F1}")
+    assert said.startswith(f"1: {F1} is written as {points:.1f}"), "in per cent without a sign or an interval"
+    assert faults(f"F1 is {points:.1f} [0.1, 99.9] % {F1}") != []
     assert faults(f"Nothing here % {F1}") == [f"1: {F1} is not in the line; it is {right}"]
     assert faults("3,703,702 parameters % mini/adapter_size/mlp/A/trained_parameters") != []
     assert faults("3{,}703{,}701 parameters % mini/adapter_size/mlp/A/trained_parameters") == []

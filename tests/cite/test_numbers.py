@@ -117,6 +117,26 @@ def test_a_table_of_text_is_read_back_by_its_words(stored):
     assert named == ["adapter_size/decoding:cnn:0/A", "adapter_size/decoding:cnn:1/A"]
 
 
+@pytest.mark.parametrize(
+    ("early", "now"),
+    [
+        ("slue:one_model_per_task:plus_lora/all/gain", "slue:single:lora/all/gain"),
+        ("changes:base:hybrid_not_thinking/all/f1", "changes:base:hybrid_no_think/all/f1"),
+        ("tags:ner_all/A/law_4", "tags:ner_all/A/law"),
+        ("traces:hybrid/A/tokens_an_answer", "traces:hybrid/A/tokens"),
+    ],
+)
+def test_an_early_id_is_told_by_its_name_of_today(stored, early, now):
+    key, _, column = now.rpartition("/")
+    row = numbers.Row(f"other/{key}", "other_table", "ok", cells={column: numbers.Cell("0.5", 0.5)})
+    numbers.update("mini", "other", ["other_table"], [row])
+    assert numbers.find(f"mini/other/{now}").cell.value == 0.5
+    with pytest.raises(UserError, match=f"'mini/other/{early}' is called 'mini/other/{now}' now"):
+        numbers.find(f"mini/other/{early}")
+    with pytest.raises(UserError, match="there is no number"):
+        numbers.find(f"mini/other/{early}er")
+
+
 def test_the_tex_file_has_a_macro_for_each_id(stored):
     text = numbers.file("mini").with_suffix(".tex").read_text()
     cell = numbers.find("mini/adapter_size/cnn/A/difference").cell

@@ -171,6 +171,15 @@ def test_figures_have_the_widths_of_a_venue():
     assert before == figures.WIDTHS
 
 
+def test_a_narrow_axis_of_parameters_has_few_ticks():
+    for sizes_, least, most in (((4.8e6, 7.6e6), 2, 5), ((1e5, 4e6), 3, 9)):
+        _, (ax,) = figures.panels()
+        ax.plot(sizes_, (0, 1))
+        figures.parameters_axis(ax)
+        low, high = ax.get_xlim()
+        assert least <= sum(low <= tick <= high for tick in ax.get_xticks()) <= most
+
+
 def test_sizes_that_most_share_tell_nothing():
     def tell(*trained, floor=None):
         frame = pd.DataFrame({"trained_parameters": trained, "f1": 0.5})
@@ -340,6 +349,19 @@ def test_a_panel_for_each_test_set_with_floors_of_its_own():
     drawn = [{line.get_ydata()[0] for line in ax.lines if "floor" in line.get_label()} for ax in figure.axes]
     assert drawn == [{0.125}, {0.1}]
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+
+
+def test_parameters_that_only_reading_trained_are_not_on_the_axis():
+    study, _ = studies.load("adapter_reading", "small")
+    lora, sizes_ = 5000, {"cnn": 100, "mlp": 800, "transformer": 2000}
+    lines = [
+        {"variant": name, "trained_parameters": lora + size, tables.AFTER_READING: size, "reported": np.nan}
+        | {"f1": 0.3, "f1_low": 0.2, "f1_high": 0.4, "floor": None}
+        for name, size in sizes_.items()
+    ]
+    (ax,) = sizes.parameters_figure(study, pd.DataFrame(lines)).axes
+    assert sorted(float(points.get_xdata()[0]) for points in labelled(ax).values()) == [100, 800, 2000]
+    assert ax.get_xlabel() == "parameters trained after\nthe LLM has learned to read"
 
 
 def test_stages_of_one_name_are_named_once_and_the_highest_marker_is_whole(curves):

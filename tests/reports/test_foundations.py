@@ -8,7 +8,7 @@ import pytest
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import gained
+from speechllm_bench.reports import cells, gained, looks
 from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import slots
 
@@ -58,6 +58,18 @@ def test_changes_are_to_regular_supervision_of_the_same_foundation(rows):
     assert shown[0]["Change"] == "–" and shown[0]["Relative"] == "–"
     assert shown[3]["Change"].startswith("+0.100 [") and shown[3]["Relative"].startswith("+0.500 [")
     assert shown[3]["Foundation"] == "reasoning 0" and shown[1]["Supervision"] == "hybrid, thinking"
+
+
+def test_ids_have_keys_and_outlive_another_label(rows, monkeypatch):
+    def ids() -> list[str]:
+        return [
+            line.key for line in cells.of_further(STUDY, [], "changes", gained.changes_table(STUDY, rows))
+        ]
+
+    before = ids()
+    assert before[1] == "foundation_type/changes:base:hybrid_think/all"
+    monkeypatch.setattr(looks.axes, "label", lambda key, value=None: f"reworded {key}")
+    assert ids() == before
 
 
 def test_a_change_is_over_the_seeds_that_both_have(rows):

@@ -10,7 +10,7 @@ import pytest
 
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import gained, measured, named_entities, show
+from speechllm_bench.reports import cells, gained, looks, measured, named_entities, show
 from speechllm_bench.storage.schema import Prediction, Utterance, Voice
 from speechllm_bench.tasks import ner
 
@@ -139,6 +139,21 @@ def test_the_slue_score_and_its_gain():
     assert gained.slue_scores(STUDY, among_all(rows[:2])).empty
 
 
+def test_ids_have_keys_and_outlive_another_label(monkeypatch):
+    rows = among_all([row(task, task, 8) for task in gained.TASKS])
+
+    def ids() -> dict[str, set[str]]:
+        made = {"gains": gained.gains(STUDY, rows), "slue": gained.slue_scores(STUDY, rows)}
+        found = [line for name, table in made.items() for line in cells.of_further(STUDY, [], name, table)]
+        return {line.key: set(line.cells) for line in found}
+
+    before = ids()
+    assert before["sense/slue:single:bare/all"] == {"seeds", "slue_score"}
+    assert before["sense/gains:single:bare/all"] == {"trained_parameters", "wer", "ner_f1", "macro_f1"}
+    monkeypatch.setattr(looks.axes, "label", lambda key, value=None: f"reworded {key}")
+    assert gained.gains(STUDY, rows)["setting"][0] == "reworded bare" and ids() == before
+
+
 def test_speakers_are_drawn_once_for_one_test_set_and_apart_for_others():
     def score(speakers, own=False):
         right = [i for i in range(8) if i % 4 < speakers]
@@ -162,7 +177,10 @@ def test_f1_by_tag_shows_rare_ones_apart(monkeypatch):
     found = named_entities.f1_by_tag([row("ner", "ner", 4), row("sentiment", "sentiment", 4)])
     assert list(found.columns) == ["PERSON (1)", "PLACE (4)"]
     assert found.loc["ner"].tolist() == [0.0, pytest.approx(2 * 3 / 7)]
-    assert named_entities.tags_table([row("ner", "ner", 4)]).values.tolist() == [["ner", "0.000", "0.857"]]
+    table = named_entities.tags_table([row("ner", "ner", 4)])
+    assert table.values.tolist() == [["ner", "0.000", "0.857"]]
+    (line,) = cells.of_further(STUDY, [], "tags", table)
+    assert list(line.cells) == ["person", "place"], "the id of a tag does not hang on how often it occurs"
     assert named_entities.tags_table([row("sentiment", "sentiment", 4)]).empty
 
 

@@ -1,5 +1,6 @@
 import json
 import math
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -79,6 +80,19 @@ def test_failures_are_shown_and_leave_the_other_seeds(rows):
     assert frame.loc["new_one", "difference"] == pytest.approx(18 / 29 - 34 / 37)  # seed 1 alone
     assert frame.loc["big", "status"] == "diverged"
     assert frame.loc["big", "trained_parameters"] == 30_000 and math.isnan(frame.loc["big", "f1"])
+
+
+@pytest.mark.parametrize(("learns", "after"), [(["adapter"], 2_000), (["adapter", "lora"], 30_000)])
+def test_what_was_trained_after_reading_has_a_column(rows, learns, after):
+    assert tables.AFTER_READING not in measured.study_table(rows, "mlp", {})
+    stages = [SimpleNamespace(reads=True, train=["lora"]), SimpleNamespace(reads=None, train=learns)]
+    read = row("read", 9, adapter_parameters=2_000, classifier_parameters=0)
+    read["run"] = SimpleNamespace(config=SimpleNamespace(stages=stages))
+    frame = measured.study_table([*rows, read], "mlp", {}).set_index("variant")
+    assert frame.loc["read", tables.AFTER_READING] == after and pd.isna(
+        frame.loc["cnn", tables.AFTER_READING]
+    )
+    assert tables.display(frame.reset_index())["Trained after reading"].tolist()[-1] == f"{after:,}"
 
 
 def test_nothing_run_is_still_a_table(tmp_path):

@@ -12,7 +12,8 @@ import pytest
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import show, traces
+from speechllm_bench.reports import cells, show, traces
+from speechllm_bench.storage import numbers
 from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import slots, trace
 from speechllm_bench.tasks.trace import Trace
@@ -76,6 +77,10 @@ def test_costs_has_a_row_for_what_was_scored_and_nothing_where_nothing_was_count
     assert shown["Seconds of decoding"].tolist() == ["12", "12"]
     assert shown["Tokens an answer"].tolist() == ["20.0", "20.0"]
     assert shown["Traces"].tolist() == ["0 of 4", "4 of 4"]
+    _, line = cells.of_further(studies.load("reasoning_mode", "mini")[0], [], "traces", shown)
+    assert line.cells["obedience"] == numbers.Cell("1.000 [0.997, 1.000]", 1, 0.997, 1), (
+        "as the metric's name"
+    )
     assert traces.table(rows[:1]).empty
 
 

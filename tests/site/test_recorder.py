@@ -1,4 +1,4 @@
-"""The recorder of the notebook, in a browser whose microphone beeps: a wav in the upload of its row."""
+"""The recorder of the notebook, in a browser whose microphone beeps: a wav in the hidden text of its row."""
 
 from __future__ import annotations
 
@@ -12,26 +12,21 @@ import soundfile
 
 from speechllm_bench import exploring
 
-UPLOAD = """
+TEXT = """
+<div class="bench-recorded" style="display: none"><textarea></textarea></div>
 <script>
-  const input = document.createElement("input");  // as ipywidgets has it, in no page
-  input.type = "file";
-  input.addEventListener("change", () => {
-    const reader = new FileReader();
-    reader.onload = () => { window.uploaded = [input.files[0].name, reader.result]; };
-    reader.readAsDataURL(input.files[0]);
-  });
-  document.querySelector(".widget-upload").addEventListener("click", () => input.click());
+  const widget = document.querySelector(".bench-recorded");  // ipywidgets listens there, not on the field
+  widget.addEventListener("change", (event) => { window.sent = event.target.value; });
 </script>
 """
 
 
-def test_the_microphone_is_recorded_into_the_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_microphone_is_recorded_into_the_text_of_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     fake = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
     monkeypatch.setattr(chromium, "FLAGS", (*chromium.FLAGS, *fake))
     page = tmp_path / "page.html"
-    row = f'<button class="widget-upload">upload</button><div>{exploring.recorder()}</div>'
-    page.write_text(f'<body data-shown="claims"><div class="widget-hbox">{row}</div>{UPLOAD}', "utf-8")
+    row = f"<div>{exploring.recorder()}</div>{TEXT}"
+    page.write_text(f'<body data-shown="claims"><div class="widget-hbox">{row}</div>', "utf-8")
     browser = chromium.Browser(tmp_path / "chromium")
     try:
         browser.go(page, "")
@@ -40,7 +35,7 @@ def test_the_microphone_is_recorded_into_the_upload(tmp_path: Path, monkeypatch:
         browser.until("document.querySelector('.jupyter-button').textContent === 'Stop'")
         browser.evaluate("new Promise((done) => setTimeout(done, 1500))")
         browser.evaluate(click)
-        name, url = browser.until("window.uploaded")
+        sent = browser.until("window.sent")
         assert browser.evaluate("document.querySelector('.jupyter-button').textContent").startswith(
             "Record again"
         )
@@ -53,6 +48,7 @@ def test_the_microphone_is_recorded_into_the_upload(tmp_path: Path, monkeypatch:
         assert browser.errors == []
     finally:
         browser.close()
-    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(url.split(",")[1])))
-    assert name == "recording.wav" and rate == 16000
-    assert 0.5 < len(samples) / rate < 30 and abs(samples).max() > 0.05  # it beeps once a second
+    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(sent)))
+    assert (
+        rate == 16000 and 0.5 < len(samples) / rate < 30 and abs(samples).max() > 0.05
+    )  # it beeps once a second

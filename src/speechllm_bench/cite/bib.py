@@ -59,6 +59,7 @@ def _paper(entry: Mapping) -> str:
         "title": f"{{{entry['title']}}}",
         "author": " and ".join(names),
         "year": entry["year"],
+        "howpublished": f"arXiv:{_arxiv(entry)}",  # old styles print no eprint
         "eprint": _arxiv(entry),
         "archiveprefix": "arXiv",
         "url": entry["url"],

@@ -9,7 +9,7 @@ a numbers.tex that the paper inputs, and in a comment after literal numbers on t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -161,21 +161,35 @@ def _literal(cell: Cell, text: str) -> list[str]:
     plain = text.replace("{,}", ",").replace("\\,", "").replace("$", "").replace("−", "-").replace("~", " ")
     written = [(m, _digits(m)) for m in LITERAL.finditer(plain)]
     right = [one for _, one in written if _rounds(value, *one)]
+    if not right and _in_points(cell, plain, [digits for _, (digits, _) in written]):
+        return []
     if not right:
         alike = [(m, one) for m, one in written if "." in one[0] or _digits_of(cell.shown) == 0]
         near = min(alike, key=lambda pair: abs(_value(*pair[1]) - value), default=None)
         return [f"is written as {near[0][0].strip()}" if near else "is not in the line"]
-    low, high = cell.low, cell.high
-    if low is None or high is None:
+    if cell.low is None or cell.high is None:
         return []
 
     def there(bound: float) -> bool:  # the per-cent sign may follow the last bracket only
         return any(_rounds(bound, one[0], one[1] or right[0][1]) for _, one in written)
 
-    bounds = there(low) and there(high)
+    return [] if _with_interval(cell, plain, there) else ["does not stand with its interval"]
+
+
+def _in_points(cell: Cell, text: str, written: Sequence[str]) -> bool:
+    """Return whether a number and its interval are in per cent without the sign, as 30.0 [26.6, 33.4]."""
+
+    def there(bound: float) -> bool:
+        return any(_rounds(bound, digits, True) for digits in written)
+
+    return cell.low is not None and there(cell.value or 0.0) and _with_interval(cell, text, there)
+
+
+def _with_interval(cell: Cell, text: str, there: Callable[[float], bool]) -> bool:
+    """Return whether both bounds of a cell are written, or half its width behind a sign of plus or minus."""
+    value, low, high = (float(end or 0.0) for end in (cell.value, cell.low, cell.high))
     halves = (value - low, high - value, (high - low) / 2)
-    spread = r"\pm" in plain and any(map(there, halves))
-    return [] if bounds or spread else ["does not stand with its interval"]
+    return (there(low) and there(high)) or (r"\pm" in text and any(map(there, halves)))
 
 
 def _digits(found: re.Match) -> tuple[str, bool]:

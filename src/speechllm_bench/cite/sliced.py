@@ -9,12 +9,15 @@ from __future__ import annotations
 import fnmatch
 from dataclasses import replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.reports.comparing import Comparing
-from speechllm_bench.stats import Comparison, with_interval
 from speechllm_bench.storage import numbers
 from speechllm_bench.storage.numbers import Cell, Number
+
+if TYPE_CHECKING:
+    from speechllm_bench.reports.comparing import Comparing
+    from speechllm_bench.stats import Comparison
 
 SIGN = "@"
 
@@ -57,10 +60,14 @@ def _of(number: Number, pattern: str) -> list[Number]:
 
 
 def _cell(value: Comparison, differs: bool) -> Cell:
+    from speechllm_bench.stats import with_interval
+
     ends = (value.value, value.low, value.high)
     return Cell(with_interval(*ends, "+" if differs else ""), *map(numbers.rounded, ends))
 
 
 @cache
 def _comparing(study: str, profile: str) -> Comparing:
+    from speechllm_bench.reports.comparing import Comparing  # slow import, which only slices need
+
     return Comparing(study, profile)

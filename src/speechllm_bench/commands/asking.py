@@ -42,7 +42,7 @@ class Answer:
     value: dict | list | str | None  # as its task parses it; None where it cannot be parsed
     transcript: str  # from the encoder's own decoder
     seconds: float  # encoding (or recognition) and answering, without loading the model
-    audio_seconds: float
+    audio_seconds: float  # length of the recording
     cascade: Answer | None = None  # of a text LLM that reads the transcript; None where none is trained
 
     @property

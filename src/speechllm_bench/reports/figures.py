@@ -18,7 +18,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from speechllm_bench.reports import tables
 from speechllm_bench.reports.looks import COLOURS, Look, Looks, of_names
@@ -233,7 +233,9 @@ def parameters_axis(ax: Axes) -> None:
     """Format the x axis for the number of trained parameters, on a log scale."""
     ax.set_xscale("log")
     ax.margins(x=0.12)
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = ax.get_xlim()
+    narrow = low > 0 and high < 5 * low  # too few ticks would be powers of ten, their double or their half
+    ax.xaxis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter(FuncFormatter(_count))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("trained parameters")

@@ -17,6 +17,7 @@ from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.metrics.slue_score import mean_of_tasks
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, floors, looks, measured
+from speechllm_bench.reports.looks import Looks
 from speechllm_bench.reports.stored_runs import Scores, scores_of, shared_seeds
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.tasks import METRICS, ner, sentiment, transcription
@@ -66,7 +67,15 @@ def gains(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
             line[MAIN[task].shown] = stats.shown(measured.main_metric(rows, asked[task]))
             line[f"{MAIN[task].shown}, gain"] = stats.shown(gain, "+")
         lines.append(line)
-    return pd.DataFrame(lines)
+    frame = pd.DataFrame(lines)
+    frame.attrs["keys"] = _keys(models, settings) | {metric.shown: metric.name for metric in MAIN.values()}
+    frame.attrs["keys"] |= {f"{metric.shown}, gain": f"{metric.name}_gain" for metric in MAIN.values()}
+    return frame
+
+
+def _keys(*axes: Looks) -> dict[str, str]:
+    """Return label -> key of the axes' values, for ids (`cells.of_further`)."""
+    return {look.label: key for looks_ in axes for key, look in looks_.items()}
 
 
 def settings_table(rows: Sequence[Result], task: str) -> pd.DataFrame:
@@ -137,7 +146,9 @@ def slue_scores(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
             found = stats.contrast_of_test_sets(pair, [1, -1], rule, score.rng(), 2 * between)
             line["gain"] = stats.shown(found, "+")
         lines.append(line)
-    return pd.DataFrame(lines)
+    frame = pd.DataFrame(lines)
+    frame.attrs["keys"] = _keys(models, settings)
+    return frame
 
 
 def _counted(scores: list[Scores], seeds: list[int]) -> tuple[list[stats.SpeakerSums], stats.Statistic]:
@@ -219,7 +230,9 @@ def changes_table(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
         }
         for row in changes(rows).to_dict("records")
     ]
-    return pd.DataFrame(lines, columns=["Foundation", "Supervision", "F1", "Change", "Relative"])
+    frame = pd.DataFrame(lines, columns=["Foundation", "Supervision", "F1", "Change", "Relative"])
+    frame.attrs["keys"] = _keys(supervisions)
+    return frame
 
 
 def types_figure(study: Study, rows: Sequence[Result]) -> Figure | None:

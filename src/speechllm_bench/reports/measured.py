@@ -58,7 +58,9 @@ def study_table(
     frame = pd.DataFrame(lines, columns=tables.named(tasks))
     not_always = [metric.name for metric in METRICS.values() if not metric.always]
     later = [f"{name}{end}" for name in not_always for end in ("", "_low", "_high")]
-    sometimes = frame.columns.intersection([*tables.BEFORE, *tables.FLOORS, tables.EXCLUDED, *later])
+    sometimes = frame.columns.intersection(
+        [tables.AFTER_READING, *tables.BEFORE, *tables.FLOORS, tables.EXCLUDED, *later]
+    )
     frame = frame.drop(columns=[column for column in sometimes if frame[column].isna().all()])
     return frame.astype({column: "Int64" for column in tables.WHOLE if column in frame})
 
@@ -145,7 +147,8 @@ def _status(runs: Sequence[Result]) -> str:
 
 def _cost(runs: Sequence[Result]) -> dict:
     """Return parameters and amounts of data, and wall seconds as the mean over seeds."""
-    records = [run["record"] for run in runs if run["record"]]
+    recorded = [run for run in runs if run["record"]]
+    records = [run["record"] for run in recorded]
     if not records:
         return {}
     trained, llm = (records[0][key] for key in ("trained_parameters", "llm_parameters"))
@@ -153,7 +156,22 @@ def _cost(runs: Sequence[Result]) -> dict:
     record = records[0]
     seen = {key: record[key] for key in tables.UNEQUAL} | {key: record.get(key) for key in tables.BEFORE}
     seen[tables.EXCLUDED] = len(record.get("data", {}).get("excluded", ())) or None
+    seen[tables.AFTER_READING] = _after_reading(recorded[0])
     return {"trained_parameters": trained, "llm_share": trained / llm, **seen, "seconds": seconds}
+
+
+def _after_reading(run: Result) -> int | None:
+    """Return the parameters that were trained in stages after one that reads. None where no stage reads.
+
+    A stage that reads trains LoRA alone. It is the same for all adapters, and LoRA is often frozen after it.
+    """
+    record, stages = run["record"], run["run"].config.stages if run.get("run") else []
+    after = [stage for stage in stages if not stage.reads]
+    if len(after) == len(stages):
+        return None
+    if any("lora" in stage.train for stage in after):
+        return record["trained_parameters"]
+    return record["adapter_parameters"] + record["classifier_parameters"]
 
 
 def _quality(scores: dict[int, dict]) -> dict:

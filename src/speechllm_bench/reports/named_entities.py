@@ -65,7 +65,11 @@ def _sums_by_tag(said: Iterable[_Answer]) -> dict[str, np.ndarray]:
 def tags_table(rows: Sequence[Result]) -> pd.DataFrame:
     """Return `f1_by_tag` as text with the variants in a column. Empty where none has the entity task."""
     found = f1_by_tag(rows)
-    return found.map("{:.3f}".format).rename_axis("variant").reset_index() if len(found) else found
+    if found.empty:
+        return found
+    table = found.map("{:.3f}".format).rename_axis("variant").reset_index()
+    table.attrs["keys"] = {heading: heading.split(" ")[0] for heading in found}  # ids have no count
+    return table
 
 
 def f1_of_rare_tags(rows: Sequence[Result], baseline: str) -> pd.DataFrame:

@@ -66,11 +66,14 @@ def curves_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
 def trainings(curve: pd.DataFrame, metric: str) -> int:
     """Return the number of different trainings behind a metric's validation curves; variants may share one.
 
-    Two variants share a training if all values of the stages that have the metric are equal.
+    Two variants share a training if all validation values of the stages that have the metric are equal, to
+    the digits that two machines agree in.
     """
-    chosen = curve[(curve["metric"] == metric) & (curve["split"] == "validation")]
-    whole = curve[curve["stage"].isin(chosen["stage"]) & curve["variant"].isin(chosen["variant"])]
-    return len({tuple(points["value"]) for _, points in whole.groupby("variant")})
+    validated = curve[curve["split"] == "validation"]
+    chosen = validated[validated["metric"] == metric]
+    whole = validated[validated["stage"].isin(chosen["stage"]) & validated["variant"].isin(chosen["variant"])]
+    shown = whole["value"].map("{:.3g}".format)
+    return len({tuple(values) for _, values in shown.groupby(whole["variant"])})
 
 
 def gradients(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:

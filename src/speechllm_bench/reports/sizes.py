@@ -13,17 +13,18 @@ from matplotlib.figure import Figure
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import figures, floors, looks
+from speechllm_bench.reports import figures, floors, looks, tables
 from speechllm_bench.reports.looks import Looks
 from speechllm_bench.reports.stored_runs import scored_variants
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.tasks import MAIN_METRICS, ner
 
+SIZE = "size"
 BESIDE = 1.06  # factor on the x position of each further variant of the same size
 
 
 def parameters_figure(study: Study, frame: pd.DataFrame) -> Figure | None:
-    """Draw each task's main metric with intervals over trained parameters.
+    """Draw each task's main metric with intervals over trained parameters (`that_learn`).
 
     None also where most variants have the same size, and where there are too many points to tell apart.
     """
@@ -64,7 +65,7 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
     """
     drawn: Counter[float] = Counter()
     for row in that_learn(frame).to_dict("records"):
-        size = row["trained_parameters"]
+        size = row[SIZE]
         value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
         if pd.isna(value):
             continue  # the variant has another task, or no score
@@ -75,8 +76,12 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
     ax.set_ylim(0, None)
     ax.set_ylabel(figures.METRIC_LABELS[metric])
     figures.parameters_axis(ax)
+    said = ["trained parameters"]
+    if tables.AFTER_READING in frame:
+        said = ["parameters trained after", "the LLM has learned to read"]
     if max(drawn.values(), default=1) > 1:
-        ax.set_xlabel("trained parameters\n(variants of one size\nstand side by side)")
+        said += ["(variants of one size", "stand side by side)"]
+    ax.set_xlabel("\n".join(said))
     return ax
 
 
@@ -84,13 +89,20 @@ def sizes_tell(frame: pd.DataFrame, metric: str) -> bool:
     """Return whether sizes spread the points: at most about half of the variants that hear share one size."""
     learned = that_learn(frame)
     hear = learned[learned["floor"].isna()] if "floor" in learned else learned
-    sizes = hear.loc[hear[metric].notna(), "trained_parameters"].value_counts()
+    sizes = hear.loc[hear[metric].notna(), SIZE].value_counts()
     return len(sizes) > 1 and sizes.iloc[0] <= (sizes.sum() + 1) // 2
 
 
 def that_learn(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the variants of a study's table that were run and train something."""
-    return frame[frame["trained_parameters"].fillna(0) > 0]
+    """Return the variants of a `measured.study_table` that were run and train something.
+
+    Their `SIZE` is the number of parameters that they train. Where an LLM has read before, those of its
+    reading are left out, since all variants share it.
+    """
+    size = frame["trained_parameters"]
+    if tables.AFTER_READING in frame:
+        size = frame[tables.AFTER_READING].fillna(size)
+    return frame.assign(**{SIZE: size})[size.fillna(0) > 0]
 
 
 FEW = {False: "many turns", True: "few turns"}  # that the adapter was trained on

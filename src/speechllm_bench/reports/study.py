@@ -21,6 +21,7 @@ from speechllm_bench.reports import (
     figure_files,
     figures,
     floors,
+    latex,
     measured,
     progress,
     sizes,
@@ -90,7 +91,7 @@ def _write_latex(
     chosen: Sequence[str] | None = None,
 ) -> Path:
     file = paths.results(profile) / "tables" / f"{study.study}.tex"
-    runs.write_text(file, cells.latex(study, frame, rows, profile, chosen))
+    runs.write_text(file, latex.table(study, frame, rows, profile, chosen))
     return file
 
 

@@ -25,6 +25,8 @@ from speechllm_bench.tasks.metric import PER_CENT
 
 FLOORS = ("floor", "above_floors")
 """Columns for what a row is the floor of, and whether a row is above its floors, in tables with floors."""
+AFTER_READING = "trained_after_reading"
+"""Column for parameters trained in the stages after one that reads, in tables that have any."""
 EXCLUDED = "excluded"
 """Column for the number of unreadable recordings that a row's corpus lacks, in tables that have any."""
 _BEFORE = [metric for metric in METRICS.values() if metric.column in ("with interval", "plain")]
@@ -33,6 +35,7 @@ HEADINGS = {
     "variant": "Variant",
     "status": "Status",
     "trained_parameters": "Trained parameters",
+    "trained_after_reading": "Trained after reading",
     "llm_share": "Share of LLM",
     "total_parameters": "All parameters",
     "speech_hours": "Hours of speech",
@@ -49,7 +52,7 @@ HEADINGS = {
 """Headings of the columns, in the order in which tables show them."""
 _OTHER_TASKS = {"difference": "Difference to baseline", "reported": "Reported"}
 WHOLE = (
-    *("n", "speakers", "seeds", "trained_parameters", "total_parameters", "text_tokens"),
+    *("n", "speakers", "seeds", "trained_parameters", AFTER_READING, "total_parameters", "text_tokens"),
     *("pretraining_text_tokens", "partial_match_version", "difference_seeds", EXCLUDED),
 )
 UNEQUAL = ("total_parameters", "speech_hours", "text_tokens")  # each shown if its values differ
@@ -69,7 +72,8 @@ def of_task(task: str) -> list[Metric]:
 def named(tasks: Sequence[str]) -> list[str]:
     """Return the columns, in order, of a table whose variants have these tasks."""
     metrics = list(dict.fromkeys(metric.name for task in tasks for metric in of_task(task)))
-    columns = ["variant", "status", "n", "speakers", "seeds", "trained_parameters", "llm_share"]
+    columns = ["variant", "status", "n", "speakers", "seeds", "trained_parameters"]
+    columns += [AFTER_READING, "llm_share"]
     columns += [*UNEQUAL, *BEFORE]
     for name in (*(n for n in metrics if n in WITH_INTERVAL), "difference"):
         columns += [name, f"{name}_low", f"{name}_high"]

@@ -62,7 +62,9 @@ def table(rows: Sequence[Result]) -> pd.DataFrame:
     shown = {name: [_cell(value, name) for value in frame[name]] for name in COLUMNS}
     shown["Traces"] = [f"{row.traces:,} of {row.answers:,}" for row in frame.itertuples()]
     shown["Seconds of decoding"] = [f"{seconds:.0f}" for seconds in frame["seconds"]]
-    return pd.DataFrame({"Variant": frame["variant"], **shown}).rename(columns=COLUMNS)
+    table = pd.DataFrame({"Variant": frame["variant"], **shown}).rename(columns=COLUMNS)
+    table.attrs["keys"] = {heading: name for name, heading in COLUMNS.items()}  # ids have the metric's name
+    return table
 
 
 def malformed(rows: Sequence[Result]) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.storage import paths, runs, sealed
+from speechllm_bench.storage import paths, renamed, runs, sealed
 
 FORMAT = 1
 REPORT = "delete it and write it anew by `speechllm-bench report all --profile {}`"
@@ -160,6 +160,8 @@ def matching(pattern: str) -> list[Number]:
     if not found:
         if n := sum(id.startswith(f"{pattern}/") for id in ids):
             raise UserError(f"'{pattern}' is no id but the beginning of {n}; '{pattern}/*' names them all")
+        if (now := renamed.today(pattern)) in ids:
+            raise UserError(f"'{pattern}' is called '{now}' now; cite it by that id")
         near = difflib.get_close_matches(pattern, ids, 3, 0.5)
         raise UserError(f"there is no number '{pattern}'; the nearest ids are: {', '.join(near) or 'none'}")
     return found

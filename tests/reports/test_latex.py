@@ -16,7 +16,7 @@ from stored_runs import store
 from speechllm_bench import cli
 from speechllm_bench.cite import check
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import cells, tables
+from speechllm_bench.reports import cells, latex, tables
 from speechllm_bench.reports import study as reports
 from speechllm_bench.storage import numbers, paths
 from speechllm_bench.tasks import TASKS
@@ -25,10 +25,10 @@ FONT = FT2Font(f"{matplotlib.get_data_path()}/fonts/ttf/cmr10.ttf")  # the lette
 SIGNS = {"±": 0.78, "−": 0.78, "_": 0.36, "‡": 0.44, "<": 0.78, "–": 0.5}  # em, of other fonts of LaTeX
 
 
-def points(text: str) -> float:
+def points(text: str, size: int) -> float:
     """The width of a text in LaTeX's own letters."""
-    FONT.set_size(cells.SIZE, 72)
-    em = [SIGNS[c] * cells.SIZE for c in text if c in SIGNS]
+    FONT.set_size(size, 72)
+    em = [SIGNS[c] * size for c in text if c in SIGNS]
     FONT.set_text("".join(c for c in text if c not in SIGNS), 0.0)
     return FONT.get_width_height()[0] / 64 + sum(em)
 
@@ -51,8 +51,8 @@ def parsed(text: str) -> list[list[str]]:
     """The cells of a table as they are read."""
     rows = re.findall(r"^(.*) \\\\", text.split(r"\toprule")[1], re.M)
     plain = {r"\_": "_", "$-$": "−", r"$\pm$": "±", r"\ddag{}": "‡", r"$\geq$": "≥", "$<$": "<", "--": "–"}
-    for latex, sign in plain.items():
-        rows = [row.replace(latex, sign) for row in rows]
+    for written, sign in plain.items():
+        rows = [row.replace(written, sign) for row in rows]
     return [row.split(" & ") for row in rows]
 
 
@@ -60,14 +60,15 @@ def parsed(text: str) -> list[list[str]]:
 def test_every_studys_table_fits(name):
     study, frame = widest(name)
     rows = [SimpleNamespace(name=v, key=f"{name}/{v}/A", commits=()) for v in study.variants]
-    text = cells.latex(study, frame, rows, "mini")
+    text = latex.table(study, frame, rows, "mini")
     cells_ = parsed(text)
-    widths = [max(map(points, column)) for column in zip(*cells_, strict=True)]
-    width = sum(widths) + cells.BETWEEN * (len(widths) - 1)
-    room = cells.PAGE if r"\begin{table*}" in text else cells.COLUMN
+    size = int(re.findall(r"\\fontsize\{(\d)\}", text)[0])
+    widths = [max(points(cell, size) for cell in column) for column in zip(*cells_, strict=True)]
+    width = sum(widths) + latex.BETWEEN * (len(widths) - 1)
+    room = latex.PAGE if r"\begin{table*}" in text else latex.COLUMN
     assert width <= room, f"{width:.0f} of {room} points"
     assert len(cells_) == 1 + len(study.variants)
-    caption = cells.latex_caption(study, frame, "mini")
+    caption = latex.caption(study, frame, "mini")
     assert len(caption.split()) <= 40, caption
 
 
@@ -91,7 +92,7 @@ def test_numbers_are_those_of_the_report_and_pass_the_check(suite, tmp_path):
 def test_nothing_scored_is_still_a_table(suite):
     study, rows = studies.load("adapter_size", "mini")[0], studies.records("adapter_size", "mini")
     frame = reports.table(study, rows)
-    text = cells.latex(study, frame, cells.of_table(study, rows, frame), "mini")
+    text = latex.table(study, frame, cells.of_table(study, rows, frame), "mini")
     assert text.count("NOT RUN") == len(study.variants) and "Paper" in text
 
 
@@ -114,7 +115,7 @@ def test_columns_can_be_chosen(stored, capsys):
     every = "f1,precision,recall,exact_f1,slu_f1,parse_failures,difference,trained_parameters,seconds"
     for columns_, told in {
         "f1,wer": "the table has no column 'wer'; its columns are: status, trained_parameters,",
-        f"{every},total_parameters,text_tokens,speech_hours,llm_share,status": "pt wide, and a page has 500;",
+        f"{every},total_parameters,text_tokens,speech_hours,llm_share,status": "pt wide, and a page has 453;",
     }.items():
         assert cli.main([*line, columns_]) == 2
         assert told in capsys.readouterr().err
