@@ -28,6 +28,7 @@ NOTHING = "–"
 FORM = r"""{provenance}
 \begin{{{environment}}}
 \centering\fontsize{{{size}}}{{{leading}}}\selectfont\setlength{{\tabcolsep}}{{2pt}}
+\setlength{{\belowcaptionskip}}{{4pt}}
 \caption{{{caption}}}
 \label{{tab:{study}}}
 \begin{{tabular}}{{@{{}}l{aligned}@{{}}}}
