@@ -51,7 +51,7 @@ def _function(name: str, function: Callable) -> str:
 
 
 def _parameter(one: inspect.Parameter) -> str:
-    return one.name if one.default is one.empty else f"{one.name}={one.default!r}"
+    return one.name if one.default is one.empty else f"{one.name}={one.default!r}".replace("'", '"')
 
 
 def _fields(kind: type) -> str:
