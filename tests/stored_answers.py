@@ -12,7 +12,7 @@ from stored_runs import record
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.planning import studies
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.storage.schema import CURVE_COLUMNS, Prediction
 
 VARIANTS, SEEDS, TURNS, SPEAKERS = ("mlp", "cnn", "linear", "no_audio"), (0, 1), 60, 8
@@ -42,7 +42,7 @@ def _store(variant: str, seed: int, share: float) -> None:
         ]
         (run.folder / "curve.csv").write_text("\n".join([",".join(CURVE_COLUMNS), *points, ""]))
     about = record(run, "ok", 1000 * len(variant) if run.stages else 0)
-    runs.write_json(run.folder / "run.json", about | {"stages": list(run.stages)})
+    sealed.write(run.folder / "run.json", about | {"stages": list(run.stages)}, {})
 
 
 def _prediction(i: int, rng: random.Random, share: float) -> Prediction:

@@ -6,7 +6,7 @@ import json
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.planning import studies
-from speechllm_bench.storage import runs
+from speechllm_bench.storage import runs, sealed
 from speechllm_bench.storage.schema import Prediction
 
 GOLD = {"city": "york"}
@@ -17,7 +17,7 @@ def store(variant: str, seed: int, right: int | None, profile: str = "mini") -> 
     """A run of adapter_size with `right` of 20 answers right, of 10 speakers; diverged without."""
     run = studies.run("adapter_size", variant, seed, profile)
     status = "diverged" if right is None else "ok"
-    runs.write_json(run.folder / "run.json", record(run, status, 1234567 * len(variant)))
+    sealed.write(run.folder / "run.json", record(run, status, 1234567 * len(variant)), {})
     if right is not None:
         runs.write_json(run.folder / "score.json", scored(right))
 

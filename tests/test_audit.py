@@ -40,9 +40,9 @@ def run(home):
     return folder
 
 
-def unsealed(run):
-    """As runs were stored before there were seals."""
-    runs.write_json(run / "run.json", sealed.without(runs.read_json(run / "run.json")))
+def sealed_again(run):
+    """A seal over what the files hold now."""
+    sealed.write(run / "run.json", sealed.without(runs.read_json(run / "run.json")))
 
 
 def changed_digit(run):
@@ -69,18 +69,9 @@ def test_hashes_find_a_changed_file(run, capsys, file):
     assert f"{file} is damaged: its sha256 is not the one in run.json" in capsys.readouterr().out
 
 
-def test_a_score_is_recomputed_where_no_hash_was_kept(run):
-    unsealed(run)
-    assert not audit.audit_results(paths.results("mini")).wrong
-    changed_digit(run)
-    assert not audit.audit_results(paths.results("mini"), quick=True).wrong  # nothing records what it was
-    (wrong,) = audit.audit_results(paths.results("mini")).wrong
-    assert "score.json does not agree with the predictions beside it" in wrong
-
-
 def test_a_score_that_was_sealed_wrong_is_found_too(run):
     changed_digit(run)
-    sealed.write(run / "run.json", sealed.without(runs.read_json(run / "run.json")))
+    sealed_again(run)
     assert not audit.audit_results(paths.results("mini"), quick=True).wrong
     assert "does not agree with the predictions" in audit.audit_results(paths.results("mini")).wrong[0]
 
@@ -91,22 +82,10 @@ def test_a_run_in_the_folder_of_another_and_one_without_its_files(run):
         "is of another run (0123456789abcdef)"
         in audit.audit_results(paths.results("mini"), quick=True).wrong[0]
     )
-    unsealed(other.rename(run))
+    other.rename(run)
     (run / "score.json").unlink()
+    sealed_again(run)
     assert "score.json is missing" in audit.audit_results(paths.results("mini"), quick=True).wrong[0]
-
-
-def test_older_records_of_sound_runs_get_a_seal_and_others_none(run):
-    whole = (run / "run.json").read_text()
-    unsealed(run)
-    audit.audit_results(paths.results("mini"), seal=True)
-    assert (run / "run.json").read_text() == whole  # the same bytes: one key at the end
-    unsealed(run)
-    changed_digit(run)
-    assert audit.audit_results(paths.results("mini"), seal=True).wrong
-    assert sealed.SEAL not in runs.read_json(run / "run.json")
-    with pytest.raises(UserError, match="leave out --quick or --seal"):
-        audit.audit_results(quick=True, seal=True)
 
 
 def test_a_folder_without_results_is_refused(home):
@@ -134,7 +113,7 @@ def test_a_changed_number_is_found(suite):
     file.write_text(whole.replace("0.402", "0.502", 1))
     (wrong,) = audit.audit_results(paths.results("smoke")).wrong
     assert wrong.startswith(f"{file} is damaged: it does not agree with its own seal; delete it")
-    runs.write_json(file, sealed.without(json.loads(whole.replace("0.402", "0.502", 1))))
+    sealed.write(file, json.loads(whole.replace("0.402", "0.502", 1)), {})
     (wrong,) = audit.audit_results(paths.results("smoke")).wrong
     assert wrong.startswith(f"{file} is not what its scores give now; draw it again")
 
@@ -228,5 +207,5 @@ def test_a_notebook_that_another_host_executes_is_running(home):
 
 def test_the_curve_of_a_run_has_the_columns_that_reports_read(run):
     (run / "curve.csv").write_text(",".join(CURVE_COLUMNS[:-1]) + "\n")
-    unsealed(run)
+    sealed_again(run)
     assert "is not a curve" in audit.audit_results(paths.results("mini")).wrong[0]

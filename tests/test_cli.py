@@ -10,7 +10,7 @@ import pytest
 
 from speechllm_bench import cli
 from speechllm_bench.planning import places, studies
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import paths, runs, sealed
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def jobs(suite, monkeypatch):
         progress("train", 0.5)
         digest = studies.identity.run_digest(config)
         done.executed.append((digest, os.environ["OMP_NUM_THREADS"]))
-        runs.write_json(places.run_folder(profile, digest) / "run.json", {"status": "diverged"})
+        sealed.write(places.run_folder(profile, digest) / "run.json", {"status": "diverged"}, {})
         return places.run_folder(profile, digest)
 
     module = types.ModuleType("speechllm_bench.running.jobs")

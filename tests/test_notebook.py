@@ -14,7 +14,7 @@ import pytest
 from speechllm_bench import notebook
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import studies
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import paths, runs, sealed
 
 PARAMETERS = 'profile: str = "smoke"\nseeds: list = []\nlr: float = 1.0e-3'
 STORED = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
@@ -144,7 +144,7 @@ def test_a_copy_is_stale_when_code_changed_on_the_way_and_when_a_run_was_made_ag
     run = studies.run("adapter_size", "cnn", 0, "smoke")
     for score in ({"n": 1}, {"n": 2}):
         runs.write_json(run.folder / "score.json", score)
-        runs.write_json(run.folder / "run.json", {"status": "ok"})
+        sealed.write(run.folder / "run.json", {"status": "ok"}, {})
         assert executed() and not executed()
 
 

@@ -170,7 +170,7 @@ def verify(chosen: argparse.Namespace) -> int:
 def audit_stored(chosen: argparse.Namespace) -> int:
     from speechllm_bench import audit
 
-    report = audit.audit_results(chosen.folder, chosen.quick, chosen.seal)
+    report = audit.audit_results(chosen.folder, chosen.quick)
     print(report)
     return 1 if report.wrong else 0
 

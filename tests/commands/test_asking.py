@@ -16,7 +16,7 @@ from speechllm_bench.commands import asking, exporting
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.planning import identity, places, studies
 from speechllm_bench.settings.config import LoraConfig
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.storage.schema import Turn
 from speechllm_bench.tasks import slots
 from speechllm_bench.training import loop, stages
@@ -182,7 +182,7 @@ def test_a_card_has_the_runs_numbers(trained, tmp_path, monkeypatch):
 
     run = trained()
     made = {"status": "ok", "trained_parameters": 1234, "environment": {"commit": "abc"}}
-    runs.write_json(run.folder / "run.json", made)
+    sealed.write(run.folder / "run.json", made, {})
     runs.write_json(run.folder / "score.json", scored(7))
     text = exporting.card(run)
     f1 = scored(7)["metrics"]["f1"]

@@ -15,7 +15,7 @@ from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.reports.stored_runs import read_predictions
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import slots
 
@@ -53,7 +53,7 @@ def store(name: str, task: str, answers, wording: str | None = None) -> tuple[Pa
         file.writelines(json.dumps(p.to_json()) + "\n" for p in said)
     asked = {"task": task} | ({"wording": wording} if wording else {})
     config = {"evaluation": asked, "corpus": {"name": "call_centre"}}
-    runs.write_json(folder / "run.json", {"status": "ok", "config": config})
+    sealed.write(folder / "run.json", {"status": "ok", "config": config}, {})
     today = score.score_task(task, said, score.parser(task, wording, TYPES))
     runs.write_json(folder / "score.json", older(today))
     return folder, json.loads(json.dumps(today))
@@ -63,7 +63,7 @@ def store(name: str, task: str, answers, wording: str | None = None) -> tuple[Pa
 def test_a_score_becomes_that_of_today_and_then_stays(home, task):
     folder, today = store("a", task, ANSWERS[task])
     (folder.parent / ".b.xyz.tmp").mkdir()
-    runs.write_json(folder.parent / "diverged" / "run.json", {"status": "diverged"})
+    sealed.write(folder.parent / "diverged" / "run.json", {"status": "diverged"}, {})
     before = (folder / "score.json").read_text()
     first = rescore.rescore_runs("mini")
     text = (folder / "score.json").read_text()

@@ -9,7 +9,7 @@ from speechllm_bench.planning import identity, places, studies
 from speechllm_bench.reports import study as reports
 from speechllm_bench.reports import summary
 from speechllm_bench.settings.experiments import resolve
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import paths, runs, sealed
 
 
 def test_the_grid_is_variants_times_seeds_in_the_studys_order(suite):
@@ -43,7 +43,7 @@ def test_a_run_that_two_studies_want_is_done_once(suite):
 
 def test_what_is_on_disk_is_not_planned_again(suite):
     run = studies.run("adapter_size", "cnn", 0, "smoke")
-    runs.write_json(run.folder / "run.json", {"status": "diverged"})
+    sealed.write(run.folder / "run.json", {"status": "diverged"}, {})
     failed = studies.run("adapter_size", "linear", 0, "smoke")
     runs.write_json(places.failure_file("smoke", failed.digest), {"status": "killed"})
     rows = {row["variant"]: row for row in studies.records("adapter_size", "smoke")}
@@ -88,7 +88,7 @@ def test_a_role_is_not_run_where_one_profile_lacks_it_and_misspelt_where_all_do(
 @pytest.mark.parametrize(("profile", "shown"), [("mini", 0.4), ("paper", 0.8)])
 def test_records_show_the_profiles_version_of_partial_match(suite, profile, shown):
     run = studies.run("adapter_size", "cnn", 0, profile)
-    runs.write_json(run.folder / "run.json", {"status": "ok"})
+    sealed.write(run.folder / "run.json", {"status": "ok"}, {})
     old = {"versions": {"partial_match": 1}, "metrics": {"f1": 0.4, "precision": 0.4, "recall": 0.4}}
     old |= {"totals": {"partial_match": [2]}, "sums": {"partial_match": [[2]]}}
     new = {"versions": {"partial_match_v2": 2}, "totals": {"partial_match_v2": [4]}}
@@ -109,7 +109,7 @@ def test_records_show_the_profiles_version_of_partial_match(suite, profile, show
 
 def test_a_done_run_without_its_score_is_refused(suite):
     run = studies.run("adapter_size", "cnn", 0, "smoke")
-    runs.write_json(run.folder / "run.json", {"status": "ok"})
+    sealed.write(run.folder / "run.json", {"status": "ok"}, {})
     with pytest.raises(UserError, match=r"score.json is missing; delete its folder"):
         studies.records("adapter_size", "smoke")
 
@@ -150,7 +150,7 @@ def test_records_are_found_without_the_fetched_backbones(suite, monkeypatch):
         studies.run("adapter_size", "mlp", 0, "mini")
     with pytest.raises(MissingInput, match="fetch small"):
         studies.plan(["adapter_size"], "mini")
-    runs.write_json(run.folder / "run.json", {"status": "diverged"})
+    sealed.write(run.folder / "run.json", {"status": "diverged"}, {})
     rows = {row["variant"]: row for row in studies.records("adapter_size", "mini", [0])}
     assert (rows["mlp"]["status"], rows["cnn"]["status"]) == ("diverged", "NOT RUN")
     planned = studies.plan(["adapter_size"], "mini")
@@ -163,7 +163,7 @@ def test_nothing_is_written_over_records_that_cannot_be_told_apart(suite, monkey
     study, profile = studies.load("adapter_size", "mini")
     config = resolve(profile, study.variant("mlp"), 0)
     folder = places.run_folder("mini", "0" * 16)
-    runs.write_json(folder / "run.json", {"config": config.model_dump()})
+    sealed.write(folder / "run.json", {"config": config.model_dump()}, {})
     row = next(row for row in studies.records("adapter_size", "mini") if row["variant"] == "mlp")
     assert row["status"] == "NOT RUN" and "no-such-model" in row["untold"]
     for write in (lambda: reports.write("adapter_size", "mini"), lambda: summary.write("mini")):

@@ -16,7 +16,7 @@ from speechllm_bench.planning import places, studies
 from speechllm_bench.reports import study, summary, tables
 from speechllm_bench.reports import study as reports
 from speechllm_bench.settings.extras import EXTRAS
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import paths, runs, sealed
 
 
 def store(variant, seed, right=None, profile="mini", **record):
@@ -25,7 +25,7 @@ def store(variant, seed, right=None, profile="mini", **record):
     folder = studies.run("adapter_size", variant, seed, profile).folder
     status = "diverged" if right is None else "ok"
     size = 1000 * len(variant)  # that a figure against it has an axis
-    runs.write_json(folder / "run.json", made["record"] | {"status": status, "trained_parameters": size})
+    sealed.write(folder / "run.json", made["record"] | {"status": status, "trained_parameters": size}, {})
     if right is not None:
         runs.write_json(folder / "score.json", made["score"])
 

@@ -10,7 +10,7 @@ from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.planning import studies
 from speechllm_bench.running import runner
 from speechllm_bench.settings import experiments, overrides
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import paths, runs, sealed
 
 
 def put(**variants):
@@ -244,13 +244,13 @@ def test_a_run_made_with_settings_is_refused_in_another_profile(suite):
     assert apart.digest == plain.digest and apart.folder != plain.folder
     record = {"status": "diverged", "overrides": {"lora.rank": 16}}
     for run in (apart, plain):
-        runs.write_json(run.folder / "run.json", record)
+        sealed.write(run.folder / "run.json", record, {})
     assert studies.records("adapter_size", apart.profile)
     with pytest.raises(
         UserError, match="made with lora.rank=16 set, and so does not belong to profile 'smoke'"
     ):
         studies.records("adapter_size", "smoke")
-    runs.write_json(apart.folder / "run.json", {"status": "diverged"})
+    sealed.write(apart.folder / "run.json", {"status": "diverged"}, {})
     with pytest.raises(UserError, match="made with nothing set"):
         studies.records("adapter_size", apart.profile)
 

@@ -1,7 +1,7 @@
 """The command `audit`: checks that stored files are unchanged and can be derived from their inputs.
 
 It compares hashes, recomputes scores from predictions and redraws tables from scores. It searches executed
-notebooks for cells that failed or never ran. It changes nothing, except with `--seal`.
+notebooks for cells that failed or never ran. It changes nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from speechllm_bench.audit import found, notebooks, report_files, run_files
+from speechllm_bench.audit import notebooks, report_files, run_files
 from speechllm_bench.audit.found import Found
 from speechllm_bench.errors import UserError
-from speechllm_bench.storage import paths
+from speechllm_bench.storage import paths, runs
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Report:
         lines = []
         for part in dict.fromkeys(one.part for one in self.found):
             own = [one for one in self.found if one.part == part]
-            unchecked = sum(one.state == found.UNCHECKED for one in own)
+            unchecked = sum(one.unchecked for one in own)
             wrong = sum(one.wrong is not None for one in own)
             lines.append(
                 {"part": part, "checked": len(own) - unchecked, "wrong": wrong, "unchecked": unchecked}
@@ -42,36 +42,31 @@ class Report:
         return "\n".join([table, *(f"wrong: {sentence}" for sentence in self.wrong)])
 
 
-def audit_results(folder: Path | None = None, quick: bool = False, seal: bool = False) -> Report:
+def audit_results(folder: Path | None = None, quick: bool = False) -> Report:
     """Check a folder, or all results, backbones and caches of the home.
 
     folder: the results of one profile, or a folder of several such. quick: check hashes and notebooks only.
-    seal: add seals to older records of runs and stages in which nothing is wrong.
-    Raises UserError where `folder` holds no results, and for `seal` in a quick audit.
+    Raises UserError where `folder` holds no results.
     """
-    if seal and quick:
-        raise UserError("an audit seals what it has checked in full: leave out --quick or --seal")
-    return Report(tuple(_all(folder, quick, seal)))
+    return Report(tuple(_all(folder, quick)))
 
 
-def _all(folder: Path | None, quick: bool, seal: bool) -> Iterator[Found]:
+def _all(folder: Path | None, quick: bool) -> Iterator[Found]:
     if folder is None:
         yield from run_files.check_backbones()
-        yield from run_files.caches(paths.cache(), quick)
+        yield from run_files.caches(paths.cache())
     for results in _results(folder or paths.home() / "results", required=folder is not None):
-        yield from _profile(results, quick, seal)
+        yield from _profile(results, quick)
     if not quick:
         root = folder or paths.home()
         yield from report_files.check_ledger(root / "results" if (root / "results").is_dir() else root)
 
 
-def _profile(results: Path, quick: bool, seal: bool) -> Iterator[Found]:
-    for kind in (run_files.RUN, run_files.STAGE):
-        for folder in kind.folders(results):
-            looked = list(kind.check(folder, quick))
-            yield from looked
-            if seal and not any(one.wrong for one in looked):
-                run_files.seal(folder / kind.record)
+def _profile(results: Path, quick: bool) -> Iterator[Found]:
+    for folder in run_files.folders(results / "runs"):
+        yield from run_files.check_run(folder, quick)
+    for folder in run_files.folders(results / "stages"):
+        yield from run_files.sealed_record(folder / "stage.json", "stages", runs.DELETE_FOLDER)
     yield from run_files.check_shipped(results)
     yield from notebooks.check_notebooks(results)
     if not quick:
@@ -84,7 +79,7 @@ def _results(folder: Path, required: bool) -> Iterable[Path]:
     for place in inner:
         if (place / "runs").is_dir():
             return [place]
-        if several := sorted(runs.parent for runs in place.glob("*/runs") if runs.is_dir()):
+        if several := sorted(inside.parent for inside in place.glob("*/runs") if inside.is_dir()):
             return several
     if required:
         raise UserError(f"{folder} holds no results; name a folder such as results/mini, which has runs/")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WELL, WRONG, UNCHECKED = "well", "wrong", "unchecked"
-
 
 @dataclass(frozen=True)
 class Found:
@@ -17,7 +15,3 @@ class Found:
     part: str
     wrong: str | None = None
     unchecked: bool = False
-
-    @property
-    def state(self) -> str:
-        return WRONG if self.wrong else UNCHECKED if self.unchecked else WELL

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from speechllm_bench import backbones as folders
+from speechllm_bench import backbones
 from speechllm_bench.audit.found import Found
 from speechllm_bench.commands import rescore
 from speechllm_bench.data import clips
-from speechllm_bench.data.audio import to_int16
 from speechllm_bench.data.corpora import shipped
-from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.errors import UserError
 from speechllm_bench.reports.stored_runs import read_curve
@@ -25,17 +20,9 @@ from speechllm_bench.storage.status import Status
 DROPPED = "delete its folder; the stage starts anew"
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One kind of folder in the results of a profile, and the check for it."""
-
-    folder: str
-    record: str
-    check: Callable[[Path, bool], Iterator[Found]]
-
-    def folders(self, results: Path) -> list[Path]:
-        """Return the folders of this kind. Hidden ones are left out: another process may be writing one."""
-        return [p for p in sorted((results / self.folder).glob("[!.]*")) if p.is_dir()]
+def folders(place: Path) -> list[Path]:
+    """Return the folders in `place`. Hidden ones are left out: another process may be writing one."""
+    return [p for p in sorted(place.glob("[!.]*")) if p.is_dir()]
 
 
 def check_run(folder: Path, quick: bool) -> Iterator[Found]:
@@ -53,15 +40,6 @@ def check_run(folder: Path, quick: bool) -> Iterator[Found]:
         yield from _told("runs: scores from predictions", lambda: _recompute(folder))
 
 
-def check_stage(folder: Path, quick: bool) -> Iterator[Found]:
-    """Check a stage's record and files."""
-    yield from sealed_record(folder / "stage.json", "stages", runs.DELETE_FOLDER)
-
-
-RUN = Kind("runs", "run.json", check_run)
-STAGE = Kind("stages", "stage.json", check_stage)
-
-
 def check_shipped(results: Path) -> Iterator[Found]:
     """Check the test turns and the packs of clips that the repository ships for a profile."""
     if any((results / "turns").glob("*.parquet")):
@@ -73,28 +51,20 @@ def check_shipped(results: Path) -> Iterator[Found]:
 def check_backbones() -> Iterator[Found]:
     """Check that backbones, of the zoo and fetched ones, are complete and match their records."""
     for kind, place in (("zoo", paths.PROJECT / "zoo"), ("fetched", paths.fetched())):
-        for folder in sorted(p for p in place.glob("[!.]*") if p.is_dir()):
+        for folder in folders(place):
             name, part = f"{kind}/{folder.name}", f"backbones: {kind}"
             if kind == "fetched" and not (folder / "config.json").is_file():
                 continue  # it is a voice
-            if lacking := folders.fault(folder):
-                yield Found(part, f"backbone '{name}' is not whole ({lacking}); {folders.remedy(name)}")
+            if lacking := backbones.fault(folder):
+                yield Found(part, f"backbone '{name}' is not whole ({lacking}); {backbones.remedy(name)}")
                 continue
-            record = folder / folders.RECORD
-            if kind == "zoo" and record.is_file() and sealed.unsealed(_raw(record)):
-                yield Found(part, unchecked=True)
-                continue
-            yield from _told(part, partial(folders.refuse_changed, name))
+            yield from _told(part, partial(backbones.refuse_changed, name))
 
 
-def caches(cache: Path, quick: bool) -> Iterator[Found]:
+def caches(cache: Path) -> Iterator[Found]:
     """Check corpora, encoder frames, recognised transcripts and checkpoints."""
     for record in sorted(cache.glob("corpora/[!.]*/corpus.json")):
-        looked = list(sealed_record(record, "cache: corpora", f"delete the folder {record.parent}"))
-        if quick or not any(one.unchecked for one in looked):
-            yield from looked
-        else:
-            yield from _told("cache: corpora", partial(_reread, record.parent))
+        yield from sealed_record(record, "cache: corpora", f"delete the folder {record.parent}")
     for index in sorted(cache.glob("frames/[!.]*/index.json")):
         yield from _told("cache: encoder frames", partial(_verify, index.parent))
     for file in sorted(cache.glob("transcripts/*/[!.]*.json")):
@@ -110,21 +80,8 @@ def sealed_record(path: Path, part: str, remedy: str) -> Iterator[Found]:
     except UserError as error:
         yield Found(part, str(error))
         return
-    if not isinstance(record, dict):
-        yield Found(part, f"{path} is damaged; {remedy}")
-        return
-    if sealed.unsealed(record):
-        yield Found(part, unchecked=True)
-        return
     wrong = list(sealed.faults(path, record))
     yield from [Found(part, f"{sentence}; {remedy}") for sentence in wrong] or [Found(part)]
-
-
-def seal(path: Path) -> None:
-    """Add a seal over the neighbouring files to a record that is older than seals. Others are not changed."""
-    record = runs.read_json(path)
-    if sealed.unsealed(record):
-        sealed.write(path, record)
 
 
 def _told(part: str, check: Callable[[], object]) -> Iterator[Found]:
@@ -164,27 +121,4 @@ def _recompute(folder: Path) -> None:
 
 
 def _verify(folder: Path) -> None:
-    """Check all bytes, even where sizes and times are unchanged."""
-    store = FrameStore.open(folder)
-    store.verify(stamped=False)
-
-
-def _reread(folder: Path) -> None:
-    """Recompute the hashes of utterances and audio of a corpus without a seal. UserError if they differ."""
-    corpus = Corpus.load(folder)
-    for split, counts in corpus.info["splits"].items():
-        of_utterances, of_audio = hashlib.sha256(), hashlib.sha256()
-        for index, utterance in enumerate(corpus.utterances(split)):
-            of_utterances.update(json.dumps(utterance.hashed(), sort_keys=True).encode() + b"\n")
-            of_audio.update(to_int16(corpus.audio(split, index)).astype("<i2").tobytes())
-        hashes = {"utterances_sha256": of_utterances, "audio_sha256": of_audio}
-        for name, found in hashes.items():
-            if counts.get(name) != found.hexdigest():
-                raise UserError(f"split {split} of {folder} is damaged ({name} differs); delete the folder")
-
-
-def _raw(path: Path) -> dict:
-    try:
-        return runs.read_json(path)
-    except UserError:
-        return {sealed.SEAL: None}  # its own check reports the damage
+    FrameStore.open(folder).verify(stamped=False)  # all bytes, even where sizes and times are unchanged

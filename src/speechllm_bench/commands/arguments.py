@@ -206,7 +206,6 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     looked = add("audit", "check hashes, scores, tables and notebooks of what is stored")
     looked.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="results (default: all there is)")
     looked.add_argument("--quick", action="store_true", help="hashes and notebooks alone")
-    looked.add_argument("--seal", action="store_true", help="give older records of sound runs their hashes")
     recorded = add("ask", "ask a trained model about recordings", *where, "set", "seed", "format")
     exported = add(
         "export", "a trained model as a folder or a hub's repository that peft loads", *where, "set", "seed"

@@ -75,11 +75,8 @@ def differences(stored: dict, fresh: dict) -> Iterator[str]:
 
 
 def _store(folder: Path, score: dict) -> None:
-    """Store a new score of a run. If the record seals the score, the folder is replaced as a whole."""
+    """Replace the folder of a run by one with a new score, which the record's seal covers."""
     record = runs.read_json(folder / "run.json", runs.DELETE_FOLDER)
-    if sealed.SEAL not in record:
-        runs.write_json(folder / "score.json", score)
-        return
     with runs.whole_folder(folder) as temporary:
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         runs.write_json(temporary / "score.json", score)

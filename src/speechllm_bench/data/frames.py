@@ -31,7 +31,7 @@ class FrameWriter:
     """
 
     def __init__(self, folder: Path, dim: int, key: dict) -> None:
-        self._folder, self._dim, self._key = Path(folder), dim, key
+        self._folder, self._dim, self._key = folder, dim, key
         self._n_frames: dict[str, int] = {}
         self._sha256 = hashlib.sha256()
 
@@ -97,12 +97,7 @@ class FrameStore:
     @classmethod
     def open(cls, folder: Path) -> FrameStore:
         """Open the store in `folder`. Raises UserError if a file is missing, truncated or unreadable."""
-        folder = Path(folder)
-        index = sealed.read(folder / _INDEX, _remedy(folder))
-        try:
-            return cls(folder, index)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise UserError(f"{folder / _INDEX} is no index of frames: {_remedy(folder)}") from error
+        return cls(folder, sealed.read(folder / _INDEX, _remedy(folder)))
 
     def verify(self, stamped: bool = True) -> None:
         """Raise UserError if the frames' sha256 differs. stamped: see `sealed.known_sha256`."""

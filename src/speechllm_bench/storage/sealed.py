@@ -3,7 +3,7 @@
     {..., "seal": {"files": {"weights.safetensors": "9f2c..."}, "record": "51ab..."}}
 
 The record is written last. `record` is the sha256 of the record's canonical JSON without this entry, so one
-changed digit is found. Old records have no seal and are read without a check.
+changed digit is found.
 """
 
 from __future__ import annotations
@@ -52,12 +52,6 @@ def without(record: dict) -> dict:
     return {key: value for key, value in record.items() if key != SEAL}
 
 
-def unsealed(record: dict) -> bool:
-    """Return whether a record is from before seals were introduced. One whose seal was renamed is not."""
-    shapes = [value.keys() for value in record.values() if isinstance(value, dict)]
-    return SEAL not in record and {"files", "record"} not in shapes
-
-
 def read(path: Path, remedy: str | None = None, *, files: bool = True, stamped: bool = False) -> dict:
     """Check the record at `path` and its sealed files, and return the record without its seal.
 
@@ -66,10 +60,6 @@ def read(path: Path, remedy: str | None = None, *, files: bool = True, stamped: 
     """
     record = runs.read_json(path, remedy)
     told = remedy or "delete this file and run again"
-    if not isinstance(record, dict):
-        raise UserError(f"{path} is damaged; {told}")
-    if unsealed(record):
-        return record
     for damaged in faults(path, record, files, stamped):
         raise UserError(f"{damaged}; {told}")
     return without(record)

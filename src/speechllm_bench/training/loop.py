@@ -260,9 +260,8 @@ def _resume(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer) ->
     untouched = copy.deepcopy(optimizer.state_dict())
     try:
         record = sealed.read(folder / "state.json", "")
-        points = {name: [Point(**point) for point in record.get(name, [])] for name in ("curve", "clock")}
-        # Older checkpoints lack `marked`. They were never written between a step and its point.
-        state = _State(**{"marked": record["step"]} | record | points)
+        points = {name: [Point(**point) for point in record[name]] for name in ("curve", "clock")}
+        state = _State(**record | points)
         optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
         load_weights(parameters, folder / "weights.safetensors")  # last: a fault copies nothing
         return state

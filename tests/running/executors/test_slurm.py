@@ -22,7 +22,7 @@ from speechllm_bench.running import lifeline, runner, slurm_script
 from speechllm_bench.running.executors import Task
 from speechllm_bench.running.executors.command import Command
 from speechllm_bench.settings.config import RunConfig
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import paths, runs, sealed
 
 SBATCH = """#!{python}
 import json, os, subprocess, sys
@@ -226,7 +226,7 @@ def test_a_run_without_audio_waits_for_no_preparation(suite, queue, monkeypatch)
 
 def test_a_script_of_a_plan_that_is_done_submits_nothing(suite, queue):
     run = studies.run("adapter_size", "cnn", 0, "smoke")
-    runs.write_json(run.folder / "run.json", {"status": "ok"})
+    sealed.write(run.folder / "run.json", {"status": "ok"}, {})
     text = slurm_script.script(studies.plan(["adapter_size"], "smoke", ["cnn"]), 1)
     subprocess.run(["bash"], input=text, check=True, capture_output=True, text=True)
     assert submitted(queue) == [] and re.search(r"profile smoke: 0\.", text)

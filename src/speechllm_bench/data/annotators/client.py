@@ -196,14 +196,8 @@ def _count(usage: object, name: str) -> int:
 
 def _kept(file: Path) -> Reply:
     """Return a reply from disk. Raises UserError if it is damaged."""
-    remedy = "delete this file, and the server is asked once more"
-    try:
-        reply = Reply(**sealed.read(file, remedy)["reply"], kept=True)
-        if type(reply.tokens_in) is int and type(reply.tokens_out) is int:
-            return reply
-    except (LookupError, TypeError):  # stored before replies had seals
-        pass
-    raise UserError(f"{file} is damaged; {remedy}")
+    stored = sealed.read(file, "delete this file, and the server is asked once more")
+    return Reply(**stored["reply"], kept=True)
 
 
 def _whole_letters(reply: Reply) -> Reply:

@@ -81,7 +81,6 @@ def build_corpus(
     folder: Path,
     recipe: dict,
     n_workers: int,
-    progress: bool = True,
     recording: Callable[[Utterance], np.ndarray] | None = None,
     clips: Path | None = None,
 ) -> Corpus:
@@ -97,11 +96,11 @@ def build_corpus(
         raise UserError(f"utterance '{id}' is {n} times in the corpus; correct the corpus's files")
     versions = {} if recording else _versions(utterances)
     if recording:
-        bar = tqdm(utterances, "recordings", unit=" utt", disable=not progress, mininterval=1)
+        bar = tqdm(utterances, "recordings", unit=" utt", mininterval=1)
         spoken: Generator = ((utterance, recording(utterance)) for utterance in bar)
     else:
-        spoken = speak_all(utterances, n_workers, progress, clips)
-    with runs.whole_folder(Path(folder)) as temporary, closing(spoken):
+        spoken = speak_all(utterances, n_workers, clips=clips)
+    with runs.whole_folder(folder) as temporary, closing(spoken):
         (temporary / "data").mkdir()
         splits = {}
         for split, utterances in utterances_by_split.items():
@@ -208,22 +207,8 @@ class Corpus:
 
     @classmethod
     def load(cls, folder: Path) -> Corpus:
-        """Open the corpus in `folder`.
-
-        Raises UserError if a file is missing, truncated, unreadable or changed since it was written.
-        """
-        folder = Path(folder)
-        info = sealed.read(folder / _RECORD, _remedy(folder), stamped=True)
-        try:
-            files = {folder / counts["file"]: counts["bytes"] for counts in info["splits"].values()}
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{folder / _RECORD} is no record of a corpus: {_remedy(folder)}") from error
-        for path, size in files.items():
-            if not path.is_file():
-                raise UserError(f"{path} is missing: {_remedy(folder)}")
-            if (found := path.stat().st_size) != size:
-                raise UserError(f"{path} has {found} bytes instead of {size}: {_remedy(folder)}")
-        return cls(folder, info)
+        """Open the corpus in `folder`. Raises UserError if a file is missing or was changed."""
+        return cls(folder, sealed.read(folder / _RECORD, _remedy(folder), stamped=True))
 
     @property
     def fingerprint(self) -> str:
