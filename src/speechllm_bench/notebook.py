@@ -148,14 +148,6 @@ def _seeds(values: dict) -> list:
     return [values["seed"]] if "seed" in values else values.get("seeds", [])
 
 
-def _plan(name: str, values: dict) -> list[studies.Run]:
-    """Return the runs that the notebook shows."""
-    study = _study(name, values)
-    if study is None:
-        return []
-    return list(studies.plan([study], values["profile"], _variants(values), _seeds(values)).runs)
-
-
 def _code(name: str) -> str:
     """Digest of the notebook's source, the source of this package, studies and profiles."""
     code = sorted(f for f in (paths.PROJECT / "src").rglob("*") if f.suffix in (".py", ".yaml"))
@@ -187,7 +179,10 @@ def _up_to_date(status_file: Path, made_of: str) -> bool:
 
 
 def _limit_minutes(name: str, values: dict) -> int:
-    return studies.profile_named(values["profile"]).time_limit_minutes * (1 + len(_plan(name, values)))
+    n_runs = 0
+    if study := _study(name, values):
+        n_runs = len(studies.plan([study], values["profile"], _variants(values), _seeds(values)).runs)
+    return studies.profile_named(values["profile"]).time_limit_minutes * (1 + n_runs)
 
 
 def _outcome(work: Path, log: Path, limit: float) -> dict:

@@ -10,7 +10,7 @@ from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.planning import studies
 from speechllm_bench.running import runner
 from speechllm_bench.settings import experiments, overrides
-from speechllm_bench.storage import paths, runs, sealed
+from speechllm_bench.storage import paths, sealed
 
 
 def put(**variants):

@@ -121,9 +121,9 @@ def test_hours_and_tokens_are_those_of_the_examples(tiny, tmp_path):
     heard = Utterance("said", "zoo", "", 0, "", "", "", "yes", (), (), "", (), "someone")
     example = Example("e", "said", "transcription", "write it down", "yes")
     items = [Item(example, "yes", heard), Item(example, "yes", None)]
-    seen = audio_llm_mini._seen([items, items[:1]], tokenizer, FrameStore.open(tmp_path / "frames"))
-    assert seen.speech_hours == pytest.approx(20 / 3600)
-    assert seen.text_tokens == 4 * len(tokenizer("yes")["input_ids"])  # three answers and what was read
+    hours, tokens = audio_llm_mini._seen([items, items[:1]], tokenizer, FrameStore.open(tmp_path / "frames"))
+    assert hours == pytest.approx(20 / 3600)
+    assert tokens == 4 * len(tokenizer("yes")["input_ids"])  # three answers and what was read
 
 
 def test_a_phase_takes_its_tasks_by_share_and_leaves_what_is_held_out(tiny_backbones, monkeypatch):

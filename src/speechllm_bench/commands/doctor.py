@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from speechllm_bench import backbones
-from speechllm_bench.data import corpora
+from speechllm_bench.data import corpora, neural_voices
 from speechllm_bench.errors import UserError
 from speechllm_bench.fetch import folders
 from speechllm_bench.fetch.pinned import pins
@@ -17,8 +17,6 @@ from speechllm_bench.planning import studies
 from speechllm_bench.running.runner import cores, free_disk
 from speechllm_bench.settings.profiles import known_profiles
 from speechllm_bench.storage import paths, runs
-
-VOICE_PACKAGES = ("onnxruntime", "kokoro-onnx", "piper-tts")
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def fetched_lines() -> list[str]:
         about = f"{pinned.role}; {pinned.licence}, {pinned.mebibytes:.0f} MiB"
         lacking = f": {fault}" if fault else ""
         lines.append(f"{_mark(not fault)} {name:22} {about}{lacking}")
-    return lines + [_package_line(package) for package in VOICE_PACKAGES]
+    return lines + [_package_line(package) for package in neural_voices.PACKAGES]
 
 
 def _package_line(package: str) -> str:

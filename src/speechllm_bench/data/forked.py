@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Protocol
 
 from speechllm_bench.errors import UserError
@@ -26,30 +27,29 @@ class Speaker(Protocol):
 
 
 def serve(load: Callable[[], Speaker]) -> None:
-    """Answer requests until standard input closes. This is the main function of a speaking process.
+    """Speak what is requested. This is the main function of a speaking process."""
+    speaker = cache(partial(_loaded, load))
+    answer(lambda transcript, voice, _: _speak_in_child(speaker(), transcript, voice))
 
-    A request is a line of JSON with `transcript` and `voice`. The answer is a line of JSON: {"bytes": n},
-    followed by n bytes of 16-bit samples, or {"error": sentence}.
+
+def answer(speak: Callable[[str, Voice, str | None], bytes]) -> None:
+    """Answer requests until standard input closes. Ctrl-C is left to the parent process.
+
+    A request is a line of JSON with `transcript`, `voice` and perhaps `clips`, the arguments of `speak`. The
+    answer is a line of JSON: {"bytes": n}, followed by n bytes of 16-bit samples, or {"error": sentence}.
     """
-    end_with_the_asker()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the process ends silently when the parent closes the pipe
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # text that the library prints must not mix with the samples
-    speaker = None
     for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
-            speaker = speaker or _loaded(load)
-            samples = _speak_in_child(speaker, request["transcript"], Voice(**request["voice"]))
+            samples = speak(request["transcript"], Voice(**request["voice"]), request.get("clips"))
             answers.write(json.dumps({"bytes": len(samples)}).encode() + b"\n" + samples)
         except UserError as error:
             answers.write(json.dumps({"error": str(error)}).encode() + b"\n")
         answers.flush()
-
-
-def end_with_the_asker() -> None:
-    """Leave Ctrl-C to the parent process, and end silently when the parent closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def _loaded(load: Callable[[], Speaker]) -> Speaker:

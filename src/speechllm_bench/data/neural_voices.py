@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -43,6 +43,7 @@ LEVEL_DB = -36.0  # level of speech on the line, relative to full scale; a low l
 STYLES = ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo")
 PRONUNCIATIONS = {"us": "en-us", "gb": "en-gb"}
 ENGINES = ("kokoro", "piper")
+PACKAGES = ("kokoro-onnx", "piper-tts", "onnxruntime")
 
 _LONE_A = re.compile(r"(?<=\b[b-hj-z] )a\b|\ba(?= [b-hj-z]\b)")
 
@@ -161,14 +162,3 @@ class _Engines:
 def recipe() -> dict:
     """Return everything that determines how a text is spoken, as plain JSON. It does not need the weights."""
     return {"neural_voices": VERSION, "weights": SHA256, "espeakng_loader": version("espeakng-loader")}
-
-
-def library_versions() -> dict[str, str | None]:
-    """Return the versions of the synthesis libraries. None: not installed, which stored clips allow."""
-    found: dict[str, str | None] = {}
-    for name in ("kokoro-onnx", "piper-tts", "onnxruntime"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found

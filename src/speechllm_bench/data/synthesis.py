@@ -25,7 +25,7 @@ from speechllm_bench.data import neural_voices
 from speechllm_bench.data.audio import SAMPLE_RATE, resample, to_float32, to_int16
 from speechllm_bench.data.clips import Clips
 from speechllm_bench.data.espeak import ESPEAK_RATE
-from speechllm_bench.data.forked import end_with_the_asker
+from speechllm_bench.data.forked import answer
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage.schema import Utterance, Voice
 
@@ -53,11 +53,6 @@ def _engine(voice: Voice) -> tuple[str, int]:
     if neural_voices.is_neural(voice):
         return "neural_voices.serve", neural_voices.RATE
     return "espeak.serve", ESPEAK_RATE
-
-
-def _level_db(voice: Voice) -> float | None:
-    """Return the level of speech on the line in dB; None: the default level."""
-    return neural_voices.LEVEL_DB if neural_voices.is_neural(voice) else None
 
 
 def speak_all(
@@ -107,7 +102,7 @@ def speak_all(
 
 
 class _Process:
-    """A fresh interpreter that serves speech with the protocol of `forked.serve`."""
+    """A fresh interpreter that serves speech with the protocol of `forked.answer`."""
 
     def __init__(self, serve: str) -> None:
         module = serve.split(".")[0]
@@ -125,16 +120,15 @@ class _Process:
     def ask(self, transcript: str, voice: Voice, clips: Path | None = None) -> np.ndarray:
         """Return int16 samples. `clips`: folder where the telephone service stores clean speech."""
         try:
-            about = {"transcript": transcript, "voice": asdict(voice), "clips": clips and str(clips)}
-            request = json.dumps(about)
-            self._asked.write(request.encode() + b"\n")
+            request = {"transcript": transcript, "voice": asdict(voice), "clips": clips and str(clips)}
+            self._asked.write(json.dumps(request).encode() + b"\n")
             self._asked.flush()
-            answer = json.loads(self._said.readline())
+            answered = json.loads(self._said.readline())
         except (OSError, ValueError) as error:
             raise RuntimeError(f'the process that was to speak "{transcript}" died') from error
-        if "error" in answer:
-            raise UserError(answer["error"])
-        return np.frombuffer(self._said.read(answer["bytes"]), np.int16)
+        if "error" in answered:
+            raise UserError(answered["error"])
+        return np.frombuffer(self._said.read(answered["bytes"]), np.int16)
 
     def stop(self) -> None:
         """End the process. Its children end too, since their standard input closes."""
@@ -143,10 +137,9 @@ class _Process:
 
 
 def _serve_telephone() -> None:
-    """Serve speech after the telephone channel at 16 kHz, with the protocol of `forked.serve`."""
+    """Serve speech after the telephone channel at 16 kHz, with the protocol of `forked.answer`."""
     from speechllm_bench.data.channel import telephone  # scipy: a slow import that only the workers need
 
-    end_with_the_asker()
     speakers: dict[str, _Process] = {}
 
     def clean(transcript: str, voice: Voice, folder: str | None) -> np.ndarray:
@@ -160,17 +153,11 @@ def _serve_telephone() -> None:
         samples = speakers[service].ask(transcript, voice)
         return clips.keep(transcript, voice, samples, rate) if clips else samples
 
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
-        voice = Voice(**request["voice"])
-        try:
-            speech = to_float32(clean(request["transcript"], voice, request.get("clips")))
-            speech = resample(speech, _engine(voice)[1], SAMPLE_RATE)
-            samples = to_int16(telephone(speech, voice.snr_db, voice.seed, _level_db(voice))).tobytes()
-            answer = json.dumps({"bytes": len(samples)}).encode() + b"\n" + samples
-        except UserError as error:
-            answer = json.dumps({"error": str(error)}).encode() + b"\n"
-        sys.stdout.buffer.write(answer)
-        sys.stdout.buffer.flush()
+    def speak(transcript: str, voice: Voice, folder: str | None) -> bytes:
+        speech = resample(to_float32(clean(transcript, voice, folder)), _engine(voice)[1], SAMPLE_RATE)
+        level_db = neural_voices.LEVEL_DB if neural_voices.is_neural(voice) else None
+        return to_int16(telephone(speech, voice.snr_db, voice.seed, level_db)).tobytes()
+
+    answer(speak)
     for speaker in speakers.values():
         speaker.stop()

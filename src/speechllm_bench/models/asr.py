@@ -20,7 +20,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from speechllm_bench.models.encoder import SAMPLE_RATE, encoder_states, log_mel, same_length_batches
 from speechllm_bench.models.llm import load_tokenizer
-from speechllm_bench.models.pretrained import load_pretrained
+from speechllm_bench.models.pretrained import TOKEN_IDS, load_pretrained
 
 ENGLISH, TRANSCRIBE, NO_TIMESTAMPS = "<|en|>", "<|transcribe|>", "<|notimestamps|>"
 MULTILINGUAL = 51_865  # size of the smallest multilingual vocabulary (openai-whisper's own rule)
@@ -37,9 +37,6 @@ These models were trained on 30 s. After short audio without silence their decod
 whisper-base did so in 27 of 60 spoken digits, and in 9 of 40 turns of 0.6 to 5.6 s (WER 2.69; 0.25 when
 padded to 10 s, 0.23 at 30 s).
 """
-
-_KEPT = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "suppress_tokens",
-         "begin_suppress_tokens")  # fmt: skip
 
 
 def load_asr(name: str) -> tuple[WhisperForConditionalGeneration, PreTrainedTokenizerBase]:
@@ -122,7 +119,7 @@ def _settings(model: WhisperForConditionalGeneration, tokenizer: PreTrainedToken
     conversions have no table of them.
     """
     of_folder, known = model.generation_config, tokenizer.get_vocab()
-    settings = GenerationConfig(**{name: getattr(of_folder, name, None) for name in _KEPT})
+    settings = GenerationConfig(**{name: getattr(of_folder, name, None) for name in TOKEN_IDS})
     if NO_TIMESTAMPS in known:
         settings.no_timestamps_token_id = known[NO_TIMESTAMPS]
         told = getattr(of_folder, "is_multilingual", None)

@@ -52,6 +52,16 @@ class Data:
         return present(self.frames).n_frames(utterance.id) + spoken
 
 
+def shifted(frames: np.ndarray, limit: int, seed: Sequence[int]) -> np.ndarray:
+    """Return (n + T, D): n zero frames, then `frames` (T, D). n in [0, limit) is drawn with `seed`.
+
+    An adapter that stacks frames then gets another grouping of a turn's frames in each epoch, which makes
+    the turn harder to memorise.
+    """
+    n = int(np.random.default_rng(seed).integers(limit))
+    return np.pad(frames, ((n, 0), (0, 0)))
+
+
 def present(store: FrameStore | None) -> FrameStore:
     """Return `store`, which must not be None: the model hears speech or a spoken instruction."""
     assert store is not None, "only speech that is heard has frames"

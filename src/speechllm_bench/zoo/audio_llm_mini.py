@@ -10,9 +10,7 @@ corpus, and every voice is one of the zoo split.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -30,22 +28,30 @@ from transformers import (
 )
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from speechllm_bench.data import synthesis
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.frames import FrameStore, FrameWriter
+from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.models import audio_llm
 from speechllm_bench.models.encoder import load_encoder
 from speechllm_bench.models.inputs import Batch, collate
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.planning import identity
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import runs
 from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.tasks import transcription
 from speechllm_bench.tasks.task import Draw
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit
-from speechllm_bench.zoo.fitting import Course, Item, Progress, answers, exact_share, read_batch
+from speechllm_bench.zoo.fitting import (
+    Course,
+    Item,
+    Progress,
+    Spoken,
+    answers,
+    exact_share,
+    read_batch,
+    spoken_features,
+)
 from speechllm_bench.zoo.recipes import AudioLLMRecipe, PreTraining
 from speechllm_bench.zoo.texts.readings import MIXED, SHORT, read_aloud, spoken_records
 from speechllm_bench.zoo.texts.written import post_training
@@ -123,14 +129,6 @@ def _grow(model: Qwen2AudioForConditionalGeneration, llm: LlamaForCausalLM, bloc
         table[len(words) :] = words.mean(dim=0)
 
 
-@dataclass(frozen=True)
-class Seen:
-    """Amounts of speech and text in the examples of a phase."""
-
-    speech_hours: float
-    text_tokens: int  # of the answers, and of texts given as input
-
-
 def train(
     recipe: AudioLLMRecipe, checkpoints: Path, n_workers: int, progress: Progress
 ) -> tuple[Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor, dict[str, Fit], dict]:
@@ -154,11 +152,8 @@ def train(
         batches = phase_batches(recipe, phase, material)
         fits[phase.name] = train_phase(course, phase, model, made.tokenizer, batches, material, frames)
         seen.append(_seen(batches, made.tokenizer, frames))
-    amounts = {
-        "speech_hours": round(sum(some.speech_hours for some in seen), 1),
-        "text_tokens": sum(some.text_tokens for some in seen),
-    }
-    return model, made, fits, amounts
+    hours, tokens = map(sum, zip(*seen, strict=True))
+    return model, made, fits, {"speech_hours": round(hours, 1), "text_tokens": tokens}
 
 
 def items(recipe: AudioLLMRecipe) -> dict[str, list[Item]]:
@@ -184,21 +179,16 @@ def items(recipe: AudioLLMRecipe) -> dict[str, list[Item]]:
 def spoken_frames(
     utterances: Sequence[Utterance], tower: Qwen2AudioEncoder, encoder: str, n_workers: int
 ) -> FrameStore:
-    """Return the tower frames of the utterances. Speech and frames are computed once and stored on disk.
+    """Return the tower frames of the utterances. encoder: the backbone from which the tower was copied."""
+    origin = identity.backbone_hash(encoder)
 
-    encoder: the backbone from which the tower was copied. The hash of its weights is part of the cache key.
-    """
-    said = [[u.transcript, asdict(u.voice)] for u in utterances if u.voice]
-    origin = (synthesis.SYNTHESIS_VERSION, version("espeakng-loader"), identity.backbone_hash(encoder))
-    folder = paths.cache() / "zoo" / f"frames-{runs.digest(*origin, said)}"
-    with runs.lock(folder):
-        if not folder.is_dir():
-            spoken = synthesis.speak_all(utterances, n_workers)
-            with FrameWriter(folder, tower.config.d_model, {"encoder": origin[-1]}) as writer:
-                while chunk := list(islice(spoken, CHUNK)):
-                    for i, frames in audio_llm.encode(tower, [audio for _, audio in chunk]):
-                        writer.add(chunk[i][0].id, frames)
-    return FrameStore.open(folder)
+    def features(spoken: Iterator[Spoken]) -> Iterator[tuple[str, np.ndarray]]:
+        while chunk := list(islice(spoken, CHUNK)):
+            for i, frames in audio_llm.encode(tower, [audio for _, audio in chunk]):
+                yield chunk[i][0].id, frames
+
+    width, key = tower.config.d_model, {"encoder": origin}
+    return spoken_features("frames", utterances, features, width, key, n_workers, origin)
 
 
 def phase_batches(
@@ -220,9 +210,9 @@ def phase_batches(
 
 
 def _batches(some: list[Item], batch_size: int, rng: np.random.Generator) -> list[list[Item]]:
-    pairs = [(int(i), 0) for i in rng.permutation(len(some))]
-    lengths = [len(some[i].text) + len(some[i].example.prompt) / 4 for i, _ in pairs]
-    return [[some[i] for i, _ in batch] for batch in schedule.batches(pairs, lengths, batch_size, rng)]
+    mixed = [some[i] for i in rng.permutation(len(some))]
+    lengths = [len(item.text) + len(item.example.prompt) / 4 for item in mixed]
+    return schedule.batches(mixed, lengths, batch_size, rng)
 
 
 def train_phase(
@@ -267,8 +257,11 @@ def train_phase(
     return course.fit(phase, phase.name, parameters, batches, loss, validate)
 
 
-def _seen(batches: list[list[Item]], tokenizer: PreTrainedTokenizerBase, frames: FrameStore) -> Seen:
+def _seen(
+    batches: list[list[Item]], tokenizer: PreTrainedTokenizerBase, frames: FrameStore
+) -> tuple[float, int]:
+    """Return the hours of speech, and the text tokens of answers and of texts given as input."""
     some = [item for batch in batches for item in batch]
     n_frames = sum(frames.n_frames(item.spoken.id) for item in some if item.spoken)
     texts = [item.example.target for item in some] + [item.text for item in some if not item.spoken]
-    return Seen(n_frames / audio_llm.FRAMES_A_SECOND / 3600, sum(map(len, tokenizer(texts)["input_ids"])))
+    return n_frames / audio_llm.FRAMES_A_SECOND / 3600, sum(map(len, tokenizer(texts)["input_ids"]))

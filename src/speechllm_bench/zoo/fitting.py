@@ -4,23 +4,32 @@ text, greedy answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from speechllm_bench.data import synthesis
+from speechllm_bench.data.frames import FrameStore, FrameWriter
 from speechllm_bench.models.inputs import Batch, collate
 from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.storage import paths, runs
 from speechllm_bench.storage.schema import Example, Utterance
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.zoo.recipes import Phase, Recipe
 
 Progress = Callable[[str, float], None]
 """Takes the name of a phase and the share of it that is done (0 to 1)."""
+
+
+Spoken: TypeAlias = tuple[Utterance, np.ndarray]
+"""An utterance and its samples (n,) at 16 kHz."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,30 @@ class Course:
             autocast=phase.in_bf16,
             progress=lambda share: self.progress(name.replace("_", "-"), share),
         ).sound(self.recipe.name, name)
+
+
+def spoken_features(
+    name: str,
+    utterances: Sequence[Utterance],
+    features: Callable[[Iterator[Spoken]], Iterable[tuple[str, np.ndarray]]],
+    width: int,
+    key: dict,
+    n_workers: int,
+    *origin: str,
+) -> FrameStore:
+    """Speak utterances and compute their features (T, width), by id, once; later they are read from disk.
+
+    key: that of the store. origin: what the features depend on besides the speech.
+    """
+    said = [[u.transcript, asdict(u.voice)] for u in utterances if u.voice]
+    made_of = runs.digest(synthesis.SYNTHESIS_VERSION, version("espeakng-loader"), *origin, said)
+    folder = paths.cache() / "zoo" / f"{name}-{made_of}"
+    with runs.lock(folder):
+        if not folder.is_dir():
+            with FrameWriter(folder, width, key) as writer:
+                for id, found in features(synthesis.speak_all(utterances, n_workers)):
+                    writer.add(id, found)
+    return FrameStore.open(folder)
 
 
 def byte_level_bpe(

@@ -162,7 +162,7 @@ def post_train(
     """Train one phase of post-training, in place."""
     seed = course.recipe.seed
     pairs = [
-        written.post_training(phase.first + i, seed, utterances, **phase.shares())
+        written.post_training(phase.first + i, seed, utterances, phase.repeated, **phase.shares())
         for i in range(phase.examples + HELD_OUT_ROWS)
     ]
     speech_llm = SpeechLLM(model, adapter=None)

@@ -126,9 +126,7 @@ def batched(
             seen[kind] = {"examples": n, "tokens": tokens, "answer_tokens": tokens - n}
             continue
         items, lengths = _filled(wanted, items_of(recipe, kind, utterances), tokenizer)
-        pairs = [(i, 0) for i in range(len(items))]
-        groups = schedule.batches(pairs, lengths, recipe.batch_size, rng)
-        formed += [[items[i] for i, _ in group] for group in groups]
+        formed += schedule.batches(items, lengths, recipe.batch_size, rng)
         answers = [item.example.target + tokenizer.eos_token for item in items]
         learned = sum(map(len, tokenizer(answers, add_special_tokens=False)["input_ids"]))
         seen[kind] = {"examples": len(items), "tokens": sum(lengths), "answer_tokens": learned}

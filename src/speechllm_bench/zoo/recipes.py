@@ -30,23 +30,26 @@ class Phase(FitConfig):
         return self.autocast and torch.cpu._is_avx512_bf16_supported()
 
 
-class PostTraining(Phase):
+class FieldShares(Strict):
+    """How the fields of records are named and asked for, as the shares of `written.extraction`."""
+
+    renamed: float  # of the fields, that have a random name
+    rare: float  # of rare words in such names
+    typed: float = 0.0  # of the fields, whose name ends in the type of the value ("river city")
+    closed: float = 0.0  # of the extractions, that ask for absent fields too; the speaker says "only that"
+    related: float = 0.0  # of the records, whose fields only the wording tells apart
+
+    def shares(self) -> dict[str, float]:
+        return self.model_dump(include={*FieldShares.model_fields})
+
+
+class PostTraining(Phase, FieldShares):
     """One phase of post-training: extraction of a record's fields, and verbatim repetition."""
 
     name: str
-    first: int  # index of its first example; phases that share examples differ in the settings below
+    first: int  # index of its first example; phases that share examples differ in other settings
     repeated: float  # share of the examples that ask for repetition
-    renamed: float  # share of the fields that have a random name
-    rare: float  # share of rare words in such names
-    typed: float = 0.0  # share of the fields whose name ends in the type of the value ("river city")
-    closed: float = (
-        0.0  # share of the extractions that also ask for absent fields; the speaker says "only that"
-    )
-    related: float = 0.0  # share of the records whose fields only the wording tells apart
     soft: bool  # text in blurred and noisy pieces (`texts/soft_reading.py`)
-
-    def shares(self) -> dict[str, float]:
-        return {k: getattr(self, k) for k in ("repeated", "renamed", "rare", "typed", "closed", "related")}
 
 
 class LLMRecipe(Strict):
@@ -92,8 +95,7 @@ class WhisperRecipe(Strict):
     polishing: Phase  # fewer of those (`readings.MIXED`)
 
     def phases(self) -> dict[str, Phase]:
-        names = ("training", "finishing", "lengthening", "varying", "polishing")
-        return {name: getattr(self, name) for name in names}
+        return {name: phase for name, phase in self if isinstance(phase, Phase)}
 
 
 class PreTraining(Phase):
@@ -103,7 +105,7 @@ class PreTraining(Phase):
     tasks: dict[Literal["transcription", "repetition", "extraction"], float]  # task -> share of the examples
 
 
-class AudioLLMRecipe(Strict):
+class AudioLLMRecipe(FieldShares):
     """A small Qwen2-Audio, built from a Whisper's encoder and a Llama."""
 
     name: str
@@ -114,18 +116,10 @@ class AudioLLMRecipe(Strict):
     readings: dict[Literal["short", "mixed"], int]  # utterances to transcribe, by manner (`readings.py`)
     records: int  # spoken records for extraction
     repetitions: int  # texts to repeat
-    renamed: float  # this and the next four as in `PostTraining`
-    rare: float
-    typed: float
-    closed: float
-    related: float
     pre_training: list[PreTraining]  # empty: the model without training
 
     def phases(self) -> dict[str, Phase]:
         return {phase.name: phase for phase in self.pre_training}
-
-    def shares(self) -> dict[str, float]:
-        return {k: getattr(self, k) for k in ("renamed", "rare", "typed", "closed", "related")}
 
     @property
     def utterances(self) -> int:

@@ -8,8 +8,7 @@ Axes: B utterances, M mel frames (100 Hz), T = M / 2 encoder frames, D width, N 
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from importlib.metadata import version
+from collections.abc import Iterator
 from pathlib import Path
 
 import jiwer
@@ -19,16 +18,14 @@ from tokenizers import processors
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, WhisperConfig, WhisperForConditionalGeneration
 
-from speechllm_bench.data import synthesis
 from speechllm_bench.data.corpora import call_centre
-from speechllm_bench.data.frames import FrameStore, FrameWriter
+from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.models.ctc import collapsed
 from speechllm_bench.models.encoder import encoder_states, log_mel, real_frames
-from speechllm_bench.storage import paths, runs
 from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.training import schedule
 from speechllm_bench.training.loop import Fit
-from speechllm_bench.zoo.fitting import Course, Progress, byte_level_bpe
+from speechllm_bench.zoo.fitting import Course, Progress, Spoken, byte_level_bpe, spoken_features
 from speechllm_bench.zoo.recipes import Phase, WhisperRecipe
 from speechllm_bench.zoo.texts.readings import LONG, MIXED, SHORT, VARIED, read_aloud
 
@@ -149,20 +146,16 @@ def train(
 def mels_of(utterances: list[Utterance], n_workers: int) -> FrameStore:
     """Return log-mel features (M, 80) by utterance, M in multiples of 0.64 s.
 
-    Speech and features are computed once and stored on disk. The store's key has the number of encoder
-    frames of each audio without padding.
+    The store's key has the number of encoder frames of each audio without padding.
     """
-    said = [[u.transcript, asdict(u.voice)] for u in utterances if u.voice]
-    key = runs.digest(synthesis.SYNTHESIS_VERSION, version("espeakng-loader"), said)
-    folder = paths.cache() / "zoo" / f"features-{key}"
-    with runs.lock(folder):
-        if not folder.is_dir():
-            real: dict[str, int] = {}
-            with FrameWriter(folder, N_MELS, {"real_frames": real}) as writer:
-                for utterance, audio in synthesis.speak_all(utterances, n_workers, progress=True):
-                    real[utterance.id] = real_frames(len(audio))
-                    writer.add(utterance.id, log_mel(audio, "trimmed").T.numpy())
-    return FrameStore.open(folder)
+    real: dict[str, int] = {}
+
+    def features(spoken: Iterator[Spoken]) -> Iterator[tuple[str, np.ndarray]]:
+        for utterance, audio in spoken:
+            real[utterance.id] = real_frames(len(audio))
+            yield utterance.id, log_mel(audio, "trimmed").T.numpy()
+
+    return spoken_features("features", utterances, features, N_MELS, {"real_frames": real}, n_workers)
 
 
 def train_phase(

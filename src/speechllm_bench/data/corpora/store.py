@@ -123,7 +123,7 @@ def _versions(utterances: Iterable[Utterance]) -> dict[str, str | int | None]:
     """Return the versions of the synthesis and its libraries."""
     versions: dict[str, str | int | None] = {"espeak": espeak_version(), "synthesis": SYNTHESIS_VERSION}
     if any(u.voice and neural_voices.is_neural(u.voice) for u in utterances):
-        versions |= neural_voices.library_versions()
+        versions |= {name: runs.installed_version(name) for name in neural_voices.PACKAGES}
     return versions
 
 

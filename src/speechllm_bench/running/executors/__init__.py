@@ -14,6 +14,8 @@ from speechllm_bench.errors import UserError
 
 EXECUTORS = ("local", "ray", "slurm")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+KILLED, STOPPED = -9, 130  # exit codes of jobs whose own code is lost
+MOST_QUEUED = 1000  # default maximum of jobs in a cluster, including waiting ones
 
 
 @dataclass(frozen=True)

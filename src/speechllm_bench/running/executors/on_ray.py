@@ -15,12 +15,11 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # must be set before the 
 import ray
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.running.executors import Task
+from speechllm_bench.running.executors import KILLED, MOST_QUEUED, STOPPED, Task
 from speechllm_bench.running.executors.command import Command
 from speechllm_bench.running.executors.machine import smallest_gpu
 
-KILLED, STOPPED, SHARES = -9, 130, 20  # a job gets a multiple of 1/20 of a GPU
-MOST = 1000  # default maximum of jobs in the cluster, including waiting ones
+SHARES = 20  # a job gets a multiple of 1/20 of a GPU
 
 
 def smallest() -> float:
@@ -72,7 +71,7 @@ class Ray:
         self.own = not ray.is_initialized()
         if self.own:
             _begin()
-        self.at_once = jobs or MOST
+        self.at_once = jobs or MOST_QUEUED
         self.with_gpus = ray.cluster_resources().get("GPU", 0) > 0
         self.smallest = smallest()
         self.task = ray.remote(max_calls=1, max_retries=2)(lambda command: command())

@@ -14,12 +14,10 @@ import time
 import submitit
 from submitit.helpers import DelayedSubmission
 
-from speechllm_bench.running.executors import Task
+from speechllm_bench.running.executors import KILLED, MOST_QUEUED, STOPPED, Task
 from speechllm_bench.running.executors.command import Command
 from speechllm_bench.storage import paths
 
-KILLED, STOPPED = -9, 130
-MOST = 1000  # default maximum of jobs, including those in the queue
 POLL_SECONDS = 5  # between two queries to Slurm
 ENDED = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE", "BOOT_FAIL"}
 
@@ -64,7 +62,7 @@ class Slurm:
     with_gpus = True
 
     def __init__(self, jobs: int | None):
-        self.at_once = jobs or MOST
+        self.at_once = jobs or MOST_QUEUED
 
     def room(self, gpu_gib: float) -> bool:
         return True  # Slurm has a queue
