@@ -8,13 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from speechllm_bench.data.corpora import (
-    common_voice,
-    fluent_speech,
-    harper_valley,
-    librispeech_slue,
-    slurp,
-)
+from speechllm_bench.data.corpora import RECORDED, common_voice, slurp
 
 REQUESTS = [  # scenario, tokens, and what they fill: slot and the places of its first and last token
     ("alarm", "wake me at six", {"time": (3, 3)}),
@@ -40,7 +34,7 @@ FELT = [("i loved it.", "Positive"), ("that was bad", "Negative"), ("it is four 
 def write_slurp(root: Path) -> None:
     """$SPEECHLLM_BENCH_DATA/slurp: each request read by two people."""
     folder, people = root / "slurp", {}
-    for number, part in enumerate(dict.fromkeys(slurp.SPLITS.values())):
+    for number, part in enumerate(dict.fromkeys(RECORDED["slurp"].splits.values())):
         rows = [_request(1000 * number + i, *request) for i, request in enumerate(REQUESTS)]
         folder.mkdir(exist_ok=True)
         (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -55,8 +49,8 @@ def write_slurp(root: Path) -> None:
 
 def write_librispeech_slue(root: Path) -> None:
     """$SPEECHLLM_BENCH_DATA/librispeech_slue: one speaker of LibriSpeech, and both tables of SLUE."""
-    folder = root / librispeech_slue.NAME
-    for subset, part in librispeech_slue.SPLITS.values():
+    folder = root / "librispeech_slue"
+    for subset, part in RECORDED["librispeech_slue"].splits.values():
         chapter = folder / "LibriSpeech" / subset / "103" / "1240"
         lines = [
             f"103-1240-000{i} CHAPTER {word}\n" for i, word in enumerate(("ONE", "TWO", "THREE", "FOUR"))
@@ -80,7 +74,7 @@ def write_librispeech_slue(root: Path) -> None:
 
 def write_harper_valley(root: Path) -> None:
     """$SPEECHLLM_BENCH_DATA/harper_valley: calls of thirty callers, each about a card and about a bill."""
-    folder = root / harper_valley.NAME
+    folder = root / "harper_valley"
     for caller, kind in ((caller, kind) for caller in range(30) for kind in ("card", "bill")):
         told = {"task_type": "replace card", "replacement card type": "debit"}
         said = ["hello how can i help you", "i lost my debit card", "which card", "the debit card"]
@@ -109,9 +103,9 @@ def write_harper_valley(root: Path) -> None:
 
 def write_fluent_speech(root: Path) -> None:
     """$SPEECHLLM_BENCH_DATA/fluent_speech: a few commands of one speaker a split."""
-    folder = root / fluent_speech.NAME
+    folder = root / "fluent_speech"
     commands = ("turn on the lights,activate,lights,none", "heat up in the kitchen,increase,heat,kitchen")
-    for part in fluent_speech.SPLITS.values():
+    for part in RECORDED["fluent_speech"].splits.values():
         lines = [",path,speakerId,transcription,action,object,location"]
         for i, command in enumerate(commands * 2):
             path = f"wavs/speakers/{part}/{i}.wav"
@@ -124,7 +118,7 @@ def write_fluent_speech(root: Path) -> None:
 def write_common_voice(root: Path) -> None:
     """$SPEECHLLM_BENCH_DATA/common_voice: three sentences of three people a language."""
     for language, sentence in (("es", "¿Dónde está la estación?"), ("fr", "L’été est fini.")):
-        folder = root / common_voice.NAME / language
+        folder = root / "common_voice" / language
         rows = ["\t".join(common_voice.COLUMNS)]
         for i in range(3):
             _tone(folder / "clips" / f"{language}_{i}.mp3", 1, 0.05, format="MP3")

@@ -8,8 +8,6 @@ import pandas as pd
 import pytest
 
 from speechllm_bench import cli
-from speechllm_bench.data import corpora
-from speechllm_bench.data.corpora import librispeech_slue, slurp
 from speechllm_bench.data.testable import untestable
 from speechllm_bench.errors import MissingInput, NotTestable
 from speechllm_bench.planning import identity, listing, studies
@@ -109,11 +107,6 @@ def test_a_table_says_not_testable_and_why_and_so_do_its_claims(without_backbone
     study, _ = studies.load("context", "paper")
     verdicts = claims.verdicts(study, studies.records("context", "paper"))["verdict"]
     assert list(verdicts) == ["not testable here", "not testable here", "not run", "not run"]
-
-
-@pytest.mark.parametrize(("name", "module"), [("slurp", slurp), ("librispeech_slue", librispeech_slue)])
-def test_a_published_corpus_has_the_splits_that_its_reader_reads(name, module):
-    assert corpora.scope_of(name) is module.SCOPE and module.SCOPE.splits == tuple(module.SPLITS)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from speechllm_bench import cli
 from speechllm_bench.commands import arguments
 from speechllm_bench.data import corpora, mp3
 from speechllm_bench.data.audio import decode_flac, encode_flac, read_audio
-from speechllm_bench.data.corpora import common_voice, exclusions, fluent_speech, librispeech_slue
+from speechllm_bench.data.corpora import RECORDED, common_voice, exclusions, fluent_speech, librispeech_slue
 from speechllm_bench.data.corpora.published import table_rows
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.planning import identity, studies
@@ -167,15 +167,15 @@ def test_a_recording_shorter_than_its_annotation_is_named(published):  # noqa: F
     for start, end in (("0.5", "2.5"), ("2.5", "3.5"), ("1.5", "1.5"), ("1.5", "0.5"), ("-1", "0.5")):
         librispeech_slue._rows.cache_clear()
         table.write_text(whole.replace("\t0.5\t1.5", f"\t{start}\t{end}"))
-        (turn,) = [u for u in librispeech_slue.utterances("validation") if "id10001" in u.id]
+        (turn,) = [u for u in RECORDED["librispeech_slue"].utterances("validation") if "id10001" in u.id]
         with pytest.raises(
             UserError, match="id10001_a_00001.flac lasts 2.00 s, and its annotation is of the part"
         ):
-            librispeech_slue.recording(turn)
+            RECORDED["librispeech_slue"].recording(turn)
     librispeech_slue._rows.cache_clear()
     table.write_text(whole.replace("\t0.5\t1.5", "\t0.5\t2.05"))  # rounded
-    (turn,) = [u for u in librispeech_slue.utterances("validation") if "id10001" in u.id]
-    assert len(librispeech_slue.recording(turn)) == 24000
+    (turn,) = [u for u in RECORDED["librispeech_slue"].utterances("validation") if "id10001" in u.id]
+    assert len(RECORDED["librispeech_slue"].recording(turn)) == 24000
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_table_with_an_unbalanced_quote_is_named(published, source, old, new):
     table.write_text(table.read_text().replace(old, new))
     librispeech_slue._rows.cache_clear()
     with pytest.raises(UserError, match=f"slue-{source}_test.tsv"):
-        librispeech_slue.utterances("A-test")
+        RECORDED["librispeech_slue"].utterances("A-test")
     librispeech_slue._rows.cache_clear()
 
 

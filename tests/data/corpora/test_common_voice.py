@@ -5,8 +5,10 @@ import pytest
 import soundfile
 
 from speechllm_bench.data import corpora
-from speechllm_bench.data.corpora import common_voice
+from speechllm_bench.data.corpora import RECORDED, common_voice
 from speechllm_bench.errors import MissingInput, UserError
+
+CORPUS = RECORDED["common_voice"]
 
 HEADER = "client_id\tpath\tsentence\tup_votes\tdown_votes\tage\tlocale"
 ROWS = {
@@ -31,30 +33,30 @@ def data(tmp_path, monkeypatch):
 
 
 def test_a_language_is_a_split_of_read_sentences(data):
-    (spanish,) = common_voice.utterances("es")
-    (french,) = common_voice.utterances("fr")
+    (spanish,) = CORPUS.utterances("es")
+    (french,) = CORPUS.utterances("fr")
     assert (spanish.transcript, french.transcript) == ("dónde está la estación", "l'été c'est fini")
     assert (spanish.speaker, spanish.gold) == ("common_voice/a1", ("transcript",))
     assert spanish.id == "common_voice/es/common_voice_es_1"
-    assert abs(len(common_voice.recording(spanish)) - 16000) < 1600  # mp3 pads
-    assert common_voice.counts() == {"es": (2, None), "fr": (1, None)}
+    assert abs(len(CORPUS.recording(spanish)) - 16000) < 1600  # mp3 pads
+    assert CORPUS.counts() == {"es": (2, None), "fr": (1, None)}
     assert corpora.miscounted("common_voice") == []
 
 
 def test_what_is_wrong_is_one_sentence(data):
     with pytest.raises(UserError, match="has no split 'train'; its splits are: es, fr"):
-        common_voice.utterances("train")
+        CORPUS.utterances("train")
     table = data / "common_voice" / "es" / "test.tsv"
     table.write_text("id\tsentence\n1\thola\n")
     common_voice._rows.cache_clear()
     with pytest.raises(UserError, match="test.tsv has no client_id, down_votes, path, up_votes; is it of"):
-        common_voice.utterances("es")
+        CORPUS.utterances("es")
     table.write_text(HEADER + "\na\tb.mp3\thola\tmany\t0\t\tes\n")
     with pytest.raises(UserError, match="test.tsv, line 2: a row has other fields"):
-        common_voice.utterances("es")
+        CORPUS.utterances("es")
     table.unlink()
     with pytest.raises(MissingInput, match="has no test.tsv"):
-        common_voice.utterances("es")
+        CORPUS.utterances("es")
 
 
 @pytest.mark.parametrize(

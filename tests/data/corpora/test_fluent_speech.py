@@ -7,8 +7,10 @@ import pytest
 import soundfile
 
 from speechllm_bench.data import corpora
-from speechllm_bench.data.corpora import fluent_speech
+from speechllm_bench.data.corpora import RECORDED, fluent_speech
 from speechllm_bench.errors import MissingInput, UserError
+
+CORPUS = RECORDED["fluent_speech"]
 
 HEADER = ",path,speakerId,transcription,action,object,location"
 COMMANDS = [
@@ -39,7 +41,7 @@ def published(tmp_path, monkeypatch):
 
 
 def test_slots_are_words_of_the_command_and_what_is_meant_alone_is_left_out(published):
-    turns = fluent_speech.utterances("A-test")
+    turns = CORPUS.utterances("A-test")
     found = {u.transcript: {s.slot: (s.value, s.canonical) for s in u.slots} for u in turns}
     assert found == {
         "turn the lights on in the bathroom": {
@@ -54,8 +56,8 @@ def test_slots_are_words_of_the_command_and_what_is_meant_alone_is_left_out(publ
     assert all(u.transcript[s.start : s.end] == s.value for u in turns for s in u.slots)
     assert turns[0].id == "fluent_speech/A-test/a" and turns[0].intent == "activate_lights_washroom"
     assert {u.speaker for u in turns} == {"fluent_speech/speaker_of_test"}
-    assert [u.id for u in fluent_speech.utterances("A-test", 2)] == [u.id for u in turns[:2]]
-    assert len(fluent_speech.recording(turns[0])) == 16000
+    assert [u.id for u in CORPUS.utterances("A-test", 2)] == [u.id for u in turns[:2]]
+    assert len(CORPUS.recording(turns[0])) == 16000
 
 
 def test_what_is_missing_or_of_another_form_is_named(published):
@@ -63,12 +65,12 @@ def test_what_is_missing_or_of_another_form_is_named(published):
     table.write_text(table.read_text().replace("transcription", "text"))
     fluent_speech._rows.cache_clear()
     with pytest.raises(UserError, match=r"valid_data\.csv has no transcription; is it of Fluent"):
-        fluent_speech.utterances("validation")
+        CORPUS.utterances("validation")
     table.write_text(HEADER + "\n0,wavs/x.wav,s,turn on,activate\n")
     with pytest.raises(UserError, match="line 2: a row has other fields than the header"):
-        fluent_speech.utterances("validation")
+        CORPUS.utterances("validation")
     table.unlink()
     with pytest.raises(MissingInput, match=r"has no valid_data\.csv"):
         corpora.recipe("fluent_speech")
     with pytest.raises(UserError, match="has no split 'B-test'"):
-        fluent_speech.utterances("B-test")
+        CORPUS.utterances("B-test")

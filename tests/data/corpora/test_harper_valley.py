@@ -11,11 +11,13 @@ import pytest
 import soundfile
 
 from speechllm_bench.data import corpora
-from speechllm_bench.data.corpora import harper_valley
+from speechllm_bench.data.corpora import RECORDED, harper_valley
 from speechllm_bench.data.corpora.harper_valley import spoken
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.tasks import slots
 from speechllm_bench.tasks.task import Draw
+
+CORPUS = RECORDED["harper_valley"]
 
 RATE = 8000  # of its recordings
 
@@ -92,7 +94,7 @@ def published(tmp_path, monkeypatch):
 
 
 def test_callers_turns_are_utterances_with_verbatim_values_and_all_that_was_said_before(published):
-    of_card = [u for u in harper_valley.utterances("train") if "card" in u.id][:2]
+    of_card = [u for u in CORPUS.utterances("train") if "card" in u.id][:2]
     first, second = of_card
     assert first.transcript == "hi my name is linda brown i lost my credit card"
     assert [(s.slot, s.value, s.canonical) for s in first.slots] == [
@@ -105,12 +107,12 @@ def test_callers_turns_are_utterances_with_verbatim_values_and_all_that_was_said
         ("caller", "hi my name is linda brown i lost my credit card"),
         ("agent", "which card would you like to replace"),
     ]
-    said = {u.transcript for u in harper_valley.utterances("train")}
+    said = {u.transcript for u in CORPUS.utterances("train")}
     assert not {t for t in said if "thank you" in t or not t}  # not understood, or a noise alone
 
 
 def test_a_value_that_is_told_otherwise_or_in_part_leaves_its_turn_out(published):
-    said = {u.transcript: u for u in harper_valley.utterances("train") if "money" in u.id}
+    said = {u.transcript: u for u in CORPUS.utterances("train") if "money" in u.id}
     assert set(said) == {
         "move one hundred and thirty five dollars from checking to savings", "can you send me a new one"
     }  # fmt: skip
@@ -123,34 +125,34 @@ def test_a_value_that_is_told_otherwise_or_in_part_leaves_its_turn_out(published
 
 
 def test_no_caller_is_heard_in_two_splits_and_the_held_out_task_in_b_test_alone(published):
-    found = {split: harper_valley.utterances(split) for split in harper_valley.SPLITS}
+    found = {split: CORPUS.utterances(split) for split in CORPUS.splits}
     heard = {split: {u.speaker for u in some} for split, some in found.items()}
     assert all(heard.values()) and heard["A-test"] == heard["B-test"]
     assert len(heard["train"] | heard["validation"] | heard["A-test"]) == 30
     assert sum(len(heard[split]) for split in ("train", "validation", "A-test")) == 30
-    types = harper_valley.slot_types()
+    types = CORPUS.slot_types()
     unseen = {split: {types[s.slot].ood for u in some for s in u.slots} for split, some in found.items()}
     assert unseen == {"train": {False}, "validation": {False}, "A-test": {False}, "B-test": {True}}
     assert {s.slot for u in found["B-test"] for s in u.slots} == {"company_name", "bill_amount"}
 
 
 def test_a_turn_is_the_part_of_its_recording_that_the_transcript_says(published):
-    turn = next(u for u in harper_valley.utterances("train") if u.id.endswith("-2"))
-    audio = harper_valley.recording(turn)
+    turn = next(u for u in CORPUS.utterances("train") if u.id.endswith("-2"))
+    audio = CORPUS.recording(turn)
     assert len(audio) == 1.5 * 16_000
     crossings = np.sum(np.diff(np.sign(audio[:16_000])) != 0)
     assert crossings == pytest.approx(2 * 400, rel=0.05)  # of its third second
     sid = turn.id.rpartition("/")[2].split("-")[0]
     soundfile.write(published / "audio" / "caller" / f"{sid}.wav", 0.1 * np.ones(RATE), RATE)
     with pytest.raises(UserError, match=r"lasts 1\.00 s, and its transcript has a turn at 2\.00 s"):
-        harper_valley.recording(turn)
+        CORPUS.recording(turn)
 
 
 def test_context_is_shown_in_a_question(published):
     import random
 
-    turn = next(u for u in harper_valley.utterances("train") if u.transcript == "my credit card")
-    asked = slots.example(turn, Draw(harper_valley.slot_types(), random.Random(0)), context=3)
+    turn = next(u for u in CORPUS.utterances("train") if u.transcript == "my credit card")
+    asked = slots.example(turn, Draw(CORPUS.slot_types(), random.Random(0)), context=3)
     assert asked.prompt.startswith("agent: hello") or "agent: which card" in asked.prompt
     assert json.loads(asked.target) == {"card type": "credit"}
 
@@ -191,20 +193,20 @@ def test_what_is_missing_or_damaged_is_named(published, monkeypatch):
     file.write_text("{}")
     harper_valley._record.cache_clear()
     with pytest.raises(UserError, match=r"is no record of a call \(it has no 'caller'\); fetch it again"):
-        harper_valley.utterances("train")
+        CORPUS.utterances("train")
     shutil.rmtree(published / "transcript")
     harper_valley._sids.cache_clear()
     with pytest.raises(MissingInput, match="harper_valley has no transcript"):
         corpora.recipe("harper_valley")
     with pytest.raises(UserError, match="has no split 'C-test'"):
-        harper_valley.utterances("C-test")
+        CORPUS.utterances("C-test")
 
 
 def test_no_two_slots_share_a_name():
-    types = harper_valley.slot_types().values()
+    types = CORPUS.slot_types().values()
     names = [t.name.replace("_", " ") for t in types] + [text for t in types for text in t.paraphrases]
     assert len(names) == len(set(names))
-    assert {slot for slot, _ in harper_valley.KEYS.values()} == set(harper_valley.slot_types())
+    assert {slot for slot, _ in harper_valley.KEYS.values()} == set(CORPUS.slot_types())
 
 
 def test_the_published_format(bench_data, tmp_path, monkeypatch):
@@ -217,7 +219,7 @@ def test_the_published_format(bench_data, tmp_path, monkeypatch):
     monkeypatch.setenv("SPEECHLLM_BENCH_DATA", str(tmp_path))
     for cached in (harper_valley._sids, harper_valley._record, harper_valley._segments):
         cached.cache_clear()
-    turns = [u for split in harper_valley.SPLITS for u in harper_valley.utterances(split)]
+    turns = [u for split in CORPUS.splits for u in CORPUS.utterances(split)]
     said = {u.transcript: {s.slot: s.value for s in u.slots} for u in turns}
     assert said["my name is patricia brown"] == {"caller_name": "patricia brown"}
     assert said["i lost my debit card"] == said["debit card"] == {"card_type": "debit"}

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from speechllm_bench.data import corpora
-from speechllm_bench.data.corpora import librispeech_slue
+from speechllm_bench.data.corpora import RECORDED, librispeech_slue
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.running import jobs, preparation
 from speechllm_bench.settings.config import ClassifierConfig, CorpusConfig
@@ -13,6 +13,8 @@ from speechllm_bench.storage import runs
 from speechllm_bench.storage.schema import Entity
 from speechllm_bench.tasks import TASKS
 from speechllm_bench.training import stages
+
+CORPUS = RECORDED["librispeech_slue"]
 
 VOXPOPULI = "id\traw_text\tnormalized_text\tspeaker_id\tsplit\traw_ner\tnormalized_ner\n"
 VOXCELEB = "id\tnormalized_text\tspeaker_id\tsentiment\tsplit\tstart_second\tend_second\n"
@@ -40,7 +42,7 @@ def write(path, seconds: float, pitch: float, **options) -> None:
 def published(tmp_path, monkeypatch):
     """The three corpora as they are published, a few turns large, each a tone."""
     root = tmp_path / "librispeech_slue"
-    for subset, part in librispeech_slue.SPLITS.values():
+    for subset, part in CORPUS.splits.values():
         chapter = root / "LibriSpeech" / subset / "103" / "1240"
         for i in range(3):
             write(chapter / f"103-1240-000{i}.flac", 1, 0.05 + 0.01 * i)
@@ -61,7 +63,7 @@ def published(tmp_path, monkeypatch):
 
 
 def test_each_source_is_asked_for_its_own_task(published):
-    turns = librispeech_slue.utterances("A-test")
+    turns = CORPUS.utterances("A-test")
     assert [(u.domain, u.gold) for u in turns] == [
         *[("librispeech", ("transcript",))] * 3,
         *[("voxpopuli", ("entities",))] * 2,
@@ -73,11 +75,11 @@ def test_each_source_is_asked_for_its_own_task(published):
         ("positive", "i loved it"),
         ("negative", "that was bad"),
     ]
-    assert [u.id for u in librispeech_slue.utterances("A-test", 1)] == [turns[i].id for i in (0, 3, 5)]
+    assert [u.id for u in CORPUS.utterances("A-test", 1)] == [turns[i].id for i in (0, 3, 5)]
 
 
 def test_entities_keep_their_words_when_punctuation_goes(published):
-    first, second = librispeech_slue.utterances("train")[3:5]
+    first, second = CORPUS.utterances("train")[3:5]
     assert first.transcript == "article twenty one i say in rome"
     assert first.entities == (Entity("LAW", "article twenty one", 0, 18), Entity("PLACE", "rome", 28, 32))
     assert second.entities == ()  # a building: SLUE discards it
@@ -87,9 +89,9 @@ def test_entities_keep_their_words_when_punctuation_goes(published):
 
 
 def test_a_piece_of_a_recording_is_cut_out(published):
-    turn = librispeech_slue.utterances("validation")[5]
+    turn = CORPUS.utterances("validation")[5]
     whole, _ = soundfile.read(published / "slue-voxceleb/dev_raw/id10001_a_00001.flac", dtype="float32")
-    assert np.array_equal(librispeech_slue.recording(turn), whole[8000:24000])
+    assert np.array_equal(CORPUS.recording(turn), whole[8000:24000])
 
 
 @pytest.fixture
@@ -115,11 +117,11 @@ def test_one_model_learns_all_three_and_is_asked_where_there_is_gold(published, 
     assert runs.read_json(folder / "run.json")["status"] == "ok"
     assert runs.read_json(folder / "score.json")["n"] == n
     corpus = preparation.ensure_corpus(CorpusConfig(name="librispeech_slue"), 1)
-    assert corpus.utterances("train") == librispeech_slue.utterances("train")
+    assert corpus.utterances("train") == CORPUS.utterances("train")
 
 
 def test_each_task_has_its_share_whatever_the_size_of_its_source(published, sense):
-    train = librispeech_slue.utterances("train")
+    train = CORPUS.utterances("train")
     stage = sense("ner").stages[0].model_copy(update={"examples": 108, "beside": {"sentiment": 8}})
     asked = stages._asked(stage, train, 0, 0, np.random.default_rng(0))
     counted = Counter(task for _, (task,) in asked)
@@ -137,7 +139,7 @@ def test_what_whisper_cannot_hear_whole_is_left_out(published):
     write(chapter / "103-1240-0001.flac", 30.5, 0.05)
     table = published / "slue-voxceleb" / "slue-voxceleb_test.tsv"
     table.write_text(table.read_text().replace("\t0.5\t1.5", "\t0.5\t31.5"))
-    left = [u.id.split("/")[-1] for u in librispeech_slue.utterances("A-test", 2)]
+    left = [u.id.split("/")[-1] for u in CORPUS.utterances("A-test", 2)]
     assert left[:2] == ["103-1240-0000", "103-1240-0002"] and left[-1] == "id10002_b_00002"
     assert len(left) == 5  # of VoxCeleb one is too long and one is no sentiment
 
@@ -147,7 +149,7 @@ def test_what_is_missing_is_named(published, monkeypatch):
         VOXCELEB.replace("sentiment", "mood") + "a\tb\tc\td\te\t0\t1\n"
     )
     with pytest.raises(UserError, match=r"slue-voxceleb_dev\.tsv has no sentiment"):
-        librispeech_slue.utterances("validation")
+        CORPUS.utterances("validation")
     (published / "slue-voxceleb" / "slue-voxceleb_test.tsv").unlink()
     with pytest.raises(MissingInput, match=r"slue-voxceleb has no slue-voxceleb_test\.tsv"):
         corpora.recipe("librispeech_slue")
@@ -155,4 +157,4 @@ def test_what_is_missing_is_named(published, monkeypatch):
     with pytest.raises(MissingInput, match="SPEECHLLM_BENCH_DATA is not set"):
         corpora.recipe("librispeech_slue")
     with pytest.raises(UserError, match="has no split 'B-test'"):
-        librispeech_slue.utterances("B-test")
+        CORPUS.utterances("B-test")

@@ -7,14 +7,14 @@ from published import write_fluent_speech, write_harper_valley, write_librispeec
 
 from speechllm_bench.commands import doctor
 from speechllm_bench.data import corpora
-from speechllm_bench.data.corpora import fluent_speech, harper_valley, librispeech_slue, slurp
+from speechllm_bench.data.corpora import RECORDED, fluent_speech, harper_valley, librispeech_slue, slurp
 
 WRITTEN = [
-    (slurp, write_slurp, {"train": 14, "validation": 14, "A-test": 14}),
-    (fluent_speech, write_fluent_speech, {"train": 4, "validation": 4, "A-test": 4}),
-    (harper_valley, write_harper_valley, {"calls": 60}),
+    ("slurp", write_slurp, {"train": 14, "validation": 14, "A-test": 14}),
+    ("fluent_speech", write_fluent_speech, {"train": 4, "validation": 4, "A-test": 4}),
+    ("harper_valley", write_harper_valley, {"calls": 60}),
     (
-        librispeech_slue,
+        "librispeech_slue",
         write_librispeech_slue,
         {
             f"{source}, {split}": n
@@ -37,11 +37,11 @@ def unread():
         read.cache_clear()
 
 
-@pytest.mark.parametrize(("module", "write", "found"), WRITTEN, ids=lambda value: getattr(value, "NAME", ""))
-def test_what_is_there_is_counted_beside_what_was_published(module, write, found, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "write", "found"), WRITTEN, ids=[name for name, *_ in WRITTEN])
+def test_what_is_there_is_counted_beside_what_was_published(name, write, found, tmp_path, monkeypatch):
     write(tmp_path)
     monkeypatch.setenv("SPEECHLLM_BENCH_DATA", str(tmp_path))
-    counts = module.counts()
+    counts = RECORDED[name].counts()
     assert {part: n for part, (n, _) in counts.items()} == found
     assert all(told > 1000 for _, told in counts.values())
 
@@ -51,6 +51,6 @@ def test_doctor_tells_a_corpus_that_is_other_than_published(tmp_path, monkeypatc
     monkeypatch.setenv("SPEECHLLM_BENCH_DATA", str(tmp_path))
     told = doctor._corpus_line("harper_valley")
     assert told.startswith("present") and told.endswith("other than published, calls has 60 and not 1,446")
-    monkeypatch.setattr(harper_valley, "PUBLISHED", 60)
+    monkeypatch.setattr(RECORDED["harper_valley"], "published", {"calls": 60})
     assert corpora.miscounted("harper_valley") == []
     assert doctor._corpus_line("harper_valley").endswith("about 1.5 GiB)")

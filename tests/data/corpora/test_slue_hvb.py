@@ -5,8 +5,10 @@ import pytest
 import soundfile
 
 from speechllm_bench.data import corpora
-from speechllm_bench.data.corpora import slue_hvb
+from speechllm_bench.data.corpora import RECORDED, slue_hvb
 from speechllm_bench.errors import UserError
+
+CORPUS = RECORDED["slue_hvb"]
 
 HEADER = "issue_id\tspeaker_id\ttext\tutt_index\tchannel\trole\tstart_ms\tduration_ms\tintent\tdialog_acts"
 ROWS = [  # out of order, as a table may have them
@@ -21,7 +23,7 @@ ROWS = [  # out of order, as a table may have them
 @pytest.fixture
 def data(tmp_path, monkeypatch):
     folder = tmp_path / "slue_hvb"
-    for part in slue_hvb.SPLITS.values():
+    for part in CORPUS.splits.values():
         (folder / part).mkdir(parents=True)
         (folder / f"slue-hvb_{part}.tsv").write_text("\n".join([HEADER, *ROWS]) + "\n")
         tone = 0.3 * np.sin(np.arange(14400) * 0.05)
@@ -31,29 +33,29 @@ def data(tmp_path, monkeypatch):
 
 
 def test_callers_utterances_have_what_both_said_before(data):
-    first, second = slue_hvb.utterances("train")
+    first, second = CORPUS.utterances("train")
     assert (first.transcript, first.turn_index, first.intent) == ("i lost my card", 3, "replace_card")
     assert [(turn.role, turn.text) for turn in first.context] == [("agent", "hello how can i help")]
     assert (first.id, first.speaker) == ("slue_hvb/train/c1_2500_3400", "slue_hvb/7")
     assert (second.call_id, second.context) == ("slue_hvb/train/c2", ())
-    assert len(slue_hvb.recording(first)) == 14400
-    assert slue_hvb.utterances("A-test", 1)[0].id == "slue_hvb/A-test/c1_2500_3400"
+    assert len(CORPUS.recording(first)) == 14400
+    assert CORPUS.utterances("A-test", 1)[0].id == "slue_hvb/A-test/c1_2500_3400"
 
 
 def test_a_corpus_that_is_not_as_large_as_its_authors_tell_is_told(data):
-    assert slue_hvb.counts()["train"] == (5, 11344)
+    assert CORPUS.counts()["train"] == (5, 11344)
     assert corpora.miscounted("slue_hvb")[0] == "train has 5 and not 11,344"
     assert corpora.miscounted("call_centre") == []
 
 
 def test_what_is_wrong_is_one_sentence(data):
     with pytest.raises(UserError, match="has no split 'B-test'"):
-        slue_hvb.utterances("B-test")
+        CORPUS.utterances("B-test")
     table = data / "slue-hvb_dev.tsv"
     table.write_text("\n".join([HEADER, ROWS[0].replace("900", "long")]) + "\n")
     slue_hvb._calls.cache_clear()
     with pytest.raises(UserError, match="line 2: utt_index, start_ms, duration_ms are no numbers"):
-        slue_hvb.utterances("validation")
+        CORPUS.utterances("validation")
     table.write_text("id\ttext\n1\thi\n")
     with pytest.raises(UserError, match="has no duration_ms, .*issue_id.*; is it SLUE's"):
-        slue_hvb.utterances("validation")
+        CORPUS.utterances("validation")

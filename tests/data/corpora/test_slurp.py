@@ -7,12 +7,14 @@ import slurp_answers
 import soundfile
 
 from speechllm_bench.data import corpora
-from speechllm_bench.data.corpora import slurp
+from speechllm_bench.data.corpora import RECORDED, slurp
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.running import jobs, preparation
 from speechllm_bench.settings.config import CorpusConfig
 from speechllm_bench.storage import runs
 from speechllm_bench.storage.schema import SlotValue
+
+CORPUS = RECORDED["slurp"]
 
 ROW = {
     "scenario": "calendar",
@@ -130,7 +132,7 @@ def slurp_files(tmp_path, monkeypatch):
 
 
 def test_every_recording_is_an_utterance_with_verbatim_values(slurp_files):
-    first, second = slurp.utterances("A-test", 3)[1:]
+    first, second = CORPUS.utterances("A-test", 3)[1:]
     assert (first.id, second.id) == ("slurp/A-test/audio-1-headset", "slurp/A-test/audio-2")
     assert (first.call_id, first.speaker, second.speaker) == ("slurp/A-test/1", "FE-1", "FE-0")
     assert second.transcript == "what's it like in bath on friday" and second.intent == "weather_set"
@@ -141,15 +143,15 @@ def test_every_recording_is_an_utterance_with_verbatim_values(slurp_files):
 
 
 def test_held_out_scenarios_and_their_slots_come_in_b_test_alone(slurp_files):
-    ids = {split: [u.call_id.rpartition("/")[2] for u in slurp.utterances(split)] for split in slurp.SPLITS}
+    ids = {split: [u.call_id.rpartition("/")[2] for u in CORPUS.utterances(split)] for split in CORPUS.splits}
     assert ids == {"train": ["1", "1", "2", "2"], "validation": ["2", "2"], "A-test": ["1", "1", "2", "2"],
                    "B-test": ["3", "3"]}  # fmt: skip
-    types = slurp.slot_types()
-    assert [types[s.slot].ood for s in slurp.utterances("B-test")[0].slots] == [True, False]
+    types = CORPUS.slot_types()
+    assert [types[s.slot].ood for s in CORPUS.utterances("B-test")[0].slots] == [True, False]
 
 
 def test_no_two_slots_share_a_name():
-    types = slurp.slot_types().values()
+    types = CORPUS.slot_types().values()
     names = [t.name.replace("_", " ") for t in types] + [text for t in types for text in t.paraphrases]
     assert len(names) == len(set(names)) and all(t.description and t.paraphrases for t in types)
 
@@ -166,8 +168,8 @@ def test_a_study_runs_on_recordings(slurp_files, tiny_run, home):
     record = runs.read_json(jobs.execute(config, "recorded", lambda phase, share: None) / "run.json")
     assert record["status"] == "ok" and record["data"]["corpus"]
     corpus = preparation.ensure_corpus(config.corpus, 1)
-    assert corpus.info["versions"] == {} and corpus.splits == tuple(slurp.SPLITS)
-    assert abs(corpus.audio("B-test", 0) - slurp.recording(corpus.utterances("B-test")[0])).max() < 1e-4
+    assert corpus.info["versions"] == {} and corpus.splits == tuple(CORPUS.splits)
+    assert abs(corpus.audio("B-test", 0) - CORPUS.recording(corpus.utterances("B-test")[0])).max() < 1e-4
     card = (corpus.folder / "README.md").read_text()
     assert "do not hand this copy on" in card and "| B-test | 2 | 2 | 0.00 |" in card
 
@@ -175,7 +177,7 @@ def test_a_study_runs_on_recordings(slurp_files, tiny_run, home):
 def test_what_is_missing_is_named(slurp_files, monkeypatch):
     (slurp_files / slurp.AUDIO / "audio-3.flac").unlink()
     with pytest.raises(UserError, match=r"audio-3\.flac does not exist"):
-        slurp.recording(slurp.utterances("B-test")[0])
+        CORPUS.recording(CORPUS.utterances("B-test")[0])
     (slurp_files / "devel.jsonl").unlink()
     with pytest.raises(MissingInput, match=r"not whole on this machine: .*slurp has no devel\.jsonl"):
         corpora.recipe("slurp")
@@ -197,7 +199,7 @@ def test_files_that_do_not_fit_are_refused(slurp_files, file, text, message):
     (slurp_files / file).write_text(text)
     slurp._speakers.cache_clear()
     with pytest.raises(UserError, match=message):
-        slurp.utterances("A-test")
+        CORPUS.utterances("A-test")
 
 
 def test_it_is_not_asked_for_what_it_has_no_gold_for(slurp_files, tiny_run, home):
@@ -212,7 +214,7 @@ def test_the_published_test_set(bench_data, tmp_path, monkeypatch):
     gold = slurp_answers.read_gold(tmp_path / "test.jsonl")
     monkeypatch.setattr(slurp, "published_file", lambda corpus, name: tmp_path / name)
     monkeypatch.setattr(slurp, "_speakers", lambda file: dict.fromkeys(gold, "FE-1"))
-    turns = slurp.utterances("A-test") + slurp.utterances("B-test")
+    turns = CORPUS.utterances("A-test") + CORPUS.utterances("B-test")
     assert len(gold) == 13078 and len(turns) == len({u.id for u in turns}) > 13000
     for turn in turns:
         name = turn.id.rpartition("/")[2] + ".flac"

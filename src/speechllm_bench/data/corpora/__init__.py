@@ -13,34 +13,23 @@ from importlib.metadata import version
 import numpy as np
 
 from speechllm_bench.data import neural_voices
-from speechllm_bench.data.corpora import (
-    call_centre,
-    common_voice,
-    exclusions,
-    fluent_speech,
-    harper_valley,
-    languages,
-    librispeech_slue,
-    own_recordings,
-    slue_hvb,
-    slurp,
-)
+from speechllm_bench.data.corpora import call_centre, exclusions, languages
 from speechllm_bench.data.corpora.call_centre.splits import FORMANT, NEURAL
-from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.data.corpora.common_voice import CommonVoice
+from speechllm_bench.data.corpora.fluent_speech import FluentSpeech
+from speechllm_bench.data.corpora.harper_valley import HarperValley
+from speechllm_bench.data.corpora.librispeech_slue import LibriSpeechSlue
+from speechllm_bench.data.corpora.own_recordings import OwnRecordings
+from speechllm_bench.data.corpora.recorded import Recorded, Scope
+from speechllm_bench.data.corpora.slue_hvb import SlueHvb
+from speechllm_bench.data.corpora.slurp import Slurp
 from speechllm_bench.data.synthesis import SYNTHESIS_VERSION
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.settings.config import CorpusConfig
 from speechllm_bench.storage.schema import ALL_GOLD, SlotType, Utterance
 
-RECORDED = {
-    "slurp": slurp,
-    "librispeech_slue": librispeech_slue,
-    "harper_valley": harper_valley,
-    "fluent_speech": fluent_speech,
-    "slue_hvb": slue_hvb,
-    "common_voice": common_voice,
-    "own": own_recordings,
-}
+READERS = (Slurp, LibriSpeechSlue, HarperValley, FluentSpeech, SlueHvb, CommonVoice, OwnRecordings)
+RECORDED: dict[str, Recorded] = {reader.name: reader() for reader in READERS}
 """Recorded corpora, by their names in CorpusConfig. All others are synthesised."""
 
 EDITIONS = {edition.corpus: edition for edition in (FORMANT, NEURAL)}
@@ -80,13 +69,13 @@ def languages_recipe() -> dict:
 def scope_of(name: str) -> Scope:
     """Return what can be asked of a corpus, without reading its files."""
     if name in RECORDED:
-        return RECORDED[name].SCOPE
+        return RECORDED[name].scope
     return Scope(EDITIONS[name].splits, (frozenset(ALL_GOLD),), dialogue=True, recorded=False)
 
 
 def slot_types(name: str) -> dict[str, SlotType]:
     """Return the slot types of a corpus by name; empty for a corpus without slots."""
-    return RECORDED.get(name, call_centre).slot_types()
+    return RECORDED[name].slot_types() if name in RECORDED else call_centre.slot_types()
 
 
 def utterances(corpus: CorpusConfig) -> dict[str, list[Utterance]]:
@@ -104,7 +93,7 @@ def utterances(corpus: CorpusConfig) -> dict[str, list[Utterance]]:
 
 def _sizes(corpus: CorpusConfig) -> dict[str, int | None]:
     """Return the number of recordings by split of a recorded corpus; None: all."""
-    splits = RECORDED[corpus.name].SPLITS
+    splits = RECORDED[corpus.name].splits
     named: dict[str, int | None] = {split: n for split, n in corpus.sizes.items() if split in splits}
     return named or dict.fromkeys(splits)
 

@@ -14,69 +14,59 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import cache
-from itertools import islice
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from speechllm_bench.data.audio import read_audio
-from speechllm_bench.data.corpora.published import file_hash, published_file, refuse_other_splits, table_rows
-from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.data.corpora.published import table_rows
+from speechllm_bench.data.corpora.recorded import Recorded
 from speechllm_bench.errors import UserError
 from speechllm_bench.settings.config import LANGUAGES
-from speechllm_bench.storage.schema import Gold, SlotType, Utterance
+from speechllm_bench.storage.schema import Utterance
 
-NAME = "common_voice"
-READER_VERSION = "1"
-"""Raise it with every change of this module that changes an utterance."""
-
-GOLD: tuple[Gold, ...] = ("transcript",)
-SPLITS = {language: language for language in LANGUAGES}
-SCOPE = Scope(tuple(SPLITS), (frozenset(GOLD),), dialogue=False, recorded=True)
 COLUMNS = ("client_id", "path", "sentence", "up_votes", "down_votes")
 
 
-def utterances(split: str, n: int | None = None) -> list[Utterance]:
-    """Return the first n clips of a language (None: all).
+class CommonVoice(Recorded):
+    name = "common_voice"
+    gold = ("transcript",)
+    splits = LANGUAGES
+    published: ClassVar = dict.fromkeys(LANGUAGES)  # they differ by release
 
-    Raises UserError for an unknown split, and MissingInput if files are missing.
-    """
-    refuse_other_splits(NAME, split, SPLITS)
-    return list(islice((_utterance(row, split) for row in _rows(_table(split)).values() if _kept(row)), n))
+    def turns(self, split: str) -> Iterator[Utterance]:
+        return (self._utterance(row, split) for row in _rows(self.table(split)).values() if _kept(row))
 
+    def size(self, part: str) -> int:
+        return len(_rows(self.table(part)))
 
-def slot_types() -> dict[str, SlotType]:
-    """Return no slot types, since the corpus has no slot labels."""
-    return {}
+    def recording(self, utterance: Utterance) -> np.ndarray:
+        folder = self.file(f"{utterance.split}/clips")
+        return read_audio(folder / f"{utterance.id.rpartition('/')[2]}.mp3")
 
+    def table(self, split: str) -> Path:
+        return self.file(f"{split}/test.tsv")
 
-def recipe() -> dict:
-    """Return what the utterances depend on: hashes of the tables. `corpus.json` has those of the audio."""
-    files = {split: file_hash(_table(split)) for split in SPLITS}
-    return {"corpus": NAME, "reader": READER_VERSION, "files": files}
-
-
-def counts() -> dict[str, tuple[int, None]]:
-    """Return the number of clips by split. No published number is given, since it differs by release."""
-    return {split: (len(_rows(_table(split))), None) for split in SPLITS}
-
-
-def recording(utterance: Utterance) -> np.ndarray:
-    """Return samples (n,) at 16 kHz. Raises UserError for a missing or unreadable file."""
-    return read_audio(
-        published_file(NAME, f"{utterance.split}/clips") / f"{utterance.id.rpartition('/')[2]}.mp3"
-    )
+    def _utterance(self, row: dict[str, str], split: str) -> Utterance:
+        id = f"{self.name}/{split}/{Path(row['path']).stem}"
+        return Utterance(
+            id=id,
+            split=split,
+            call_id=id,
+            domain="read",
+            transcript=clean(row["sentence"]),
+            speaker=f"{self.name}/{row['client_id'][:16]}",
+            gold=self.gold,
+        )
 
 
 def clean(text: str) -> str:
     """Return text in lower case with accents, without punctuation except apostrophes inside words."""
     plain = unicodedata.normalize("NFC", text).lower().replace("’", "'")
     return " ".join(re.sub(r"(?<!\w)'|'(?!\w)|[^\w' ]|_", " ", plain).split())
-
-
-def _table(split: str) -> Path:
-    return published_file(NAME, f"{split}/test.tsv")
 
 
 @cache
@@ -96,16 +86,3 @@ def _rows(file: Path) -> dict[str, dict[str, str]]:
 
 def _kept(row: dict[str, str]) -> bool:
     return bool(clean(row["sentence"])) and int(row["up_votes"]) >= int(row["down_votes"])
-
-
-def _utterance(row: dict[str, str], split: str) -> Utterance:
-    name = Path(row["path"]).stem
-    return Utterance(
-        id=f"{NAME}/{split}/{name}",
-        split=split,
-        call_id=f"{NAME}/{split}/{name}",
-        domain="read",
-        transcript=clean(row["sentence"]),
-        speaker=f"{NAME}/{row['client_id'][:16]}",
-        gold=GOLD,
-    )

@@ -22,29 +22,23 @@ from functools import cache
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from speechllm_bench.data.audio import SAMPLE_RATE, read_audio, seconds
-from speechllm_bench.data.corpora.published import file_hash, published_file, refuse_other_splits, table_rows
-from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.data.corpora.published import file_hash, published_file, table_rows
+from speechllm_bench.data.corpora.recorded import Recorded
 from speechllm_bench.errors import MissingInput, UserError
-from speechllm_bench.storage.schema import SENTIMENTS, Entity, Gold, SlotType, Utterance
+from speechllm_bench.storage.schema import SENTIMENTS, Entity, Gold, Utterance
 
 NAME = "librispeech_slue"
-READER_VERSION = "3"
-"""Raise it with every change of this module that changes an utterance."""
-
 SPLITS = {"train": ("train-clean-100", "fine-tune"), "validation": ("dev-clean", "dev"),
           "A-test": ("test-clean", "test")}  # fmt: skip
 """Names of each split in LibriSpeech and in SLUE."""
 
 SOURCES: dict[str, Gold] = {"librispeech": "transcript", "voxpopuli": "entities", "voxceleb": "sentiment"}
 """The one field that each source has gold for. SLUE's transcripts are not used as gold."""
-SCOPE = Scope(
-    tuple(SPLITS), tuple(frozenset({field}) for field in SOURCES.values()), dialogue=False, recorded=True
-)
 
 COMBINED = {
     **dict.fromkeys(("DATE", "TIME"), "WHEN"),
@@ -68,64 +62,56 @@ ROUNDING = 0.1  # seconds by which an annotation may extend beyond its recording
 PUNCTUATION = frozenset(".,!?;")
 
 
-def utterances(split: str, n: int | None = None) -> list[Utterance]:
-    """Return the first n utterances of each source (None: all).
+class LibriSpeechSlue(Recorded):
+    name = NAME
+    version = "3"
+    splits = SPLITS
+    published: ClassVar = {f"{s}, {split}": n for s, told in PUBLISHED.items() for split, n in told.items()}
 
-    Raises UserError for an unknown split, and MissingInput if files are missing.
-    """
-    refuse_other_splits(NAME, split, SPLITS)
-    sources = (_librispeech(split), _voxpopuli(split), _voxceleb(split))
-    heard = (filter(_can_be_heard, source) for source in sources)
-    return list(chain.from_iterable(islice(source, n) for source in heard))
+    @property
+    def sources(self) -> tuple[frozenset[Gold], ...]:
+        return tuple(frozenset({field}) for field in SOURCES.values())
 
+    def turns(self, split: str) -> Iterator[Utterance]:
+        return chain.from_iterable(_sources(split))
 
-def slot_types() -> dict[str, SlotType]:
-    """Return no slot types, since no task of these sources asks for slots."""
-    return {}
+    def first(self, split: str, n: int | None) -> list[Utterance]:
+        """Return the first n utterances of each source."""
+        return list(chain.from_iterable(islice(source, n) for source in _sources(split)))
 
-
-def recipe() -> dict:
-    """Return what the utterances depend on: hashes of transcripts and annotations.
-
-    `corpus.json` has the hashes of the audio.
-    """
-    files = {
-        split: {
-            "librispeech": _transcripts_hash(published_file(NAME, f"LibriSpeech/{subset}")),
-            **{source: file_hash(_table(source, part)) for source in ("voxpopuli", "voxceleb")},
+    def files(self) -> dict[str, dict[str, str]]:
+        return {
+            split: {
+                "librispeech": _transcripts_hash(self.file(f"LibriSpeech/{subset}")),
+                **{source: file_hash(_table(source, part)) for source in ("voxpopuli", "voxceleb")},
+            }
+            for split, (subset, part) in SPLITS.items()
         }
-        for split, (subset, part) in SPLITS.items()
-    }
-    return {"corpus": NAME, "reader": READER_VERSION, "files": files}
 
-
-def counts() -> dict[str, tuple[int, int]]:
-    """Return the actual and the published number of utterances by source and split."""
-
-    def found(source: str, split: str) -> int:
-        subset, part = SPLITS[split]
+    def size(self, part: str) -> int:
+        source, split = part.split(", ")
+        subset, name = SPLITS[split]
         if source == "LibriSpeech":
-            files = _transcripts(published_file(NAME, f"LibriSpeech/{subset}"))
+            files = _transcripts(self.file(f"LibriSpeech/{subset}"))
             return sum(len(file.read_text("utf-8").splitlines()) for file in files)
-        return len(_rows(_table(source.rpartition("-")[2].lower(), part)))
+        return len(_rows(_table(source.rpartition("-")[2].lower(), name)))
 
-    return {
-        f"{s}, {split}": (found(s, split), n) for s, told in PUBLISHED.items() for split, n in told.items()
-    }
+    def recording(self, utterance: Utterance) -> np.ndarray:
+        whole = read_audio(_file(utterance))
+        if utterance.domain != "voxceleb":
+            return whole
+        start, end = (round(second * SAMPLE_RATE) for second in _part(utterance))
+        if not 0 <= start < end <= len(whole) + ROUNDING * SAMPLE_RATE:
+            raise UserError(
+                f"{_file(utterance)} lasts {len(whole) / SAMPLE_RATE:.2f} s, and its annotation is of the "
+                f"part from {start / SAMPLE_RATE:.2f} to {end / SAMPLE_RATE:.2f} s; fetch the recording again"
+            )
+        return whole[start:end]
 
 
-def recording(utterance: Utterance) -> np.ndarray:
-    """Return samples (n,) at 16 kHz. Raises UserError for a missing or unreadable file."""
-    whole = read_audio(_file(utterance))
-    if utterance.domain != "voxceleb":
-        return whole
-    start, end = (round(second * SAMPLE_RATE) for second in _part(utterance))
-    if not 0 <= start < end <= len(whole) + ROUNDING * SAMPLE_RATE:
-        raise UserError(
-            f"{_file(utterance)} lasts {len(whole) / SAMPLE_RATE:.2f} s, and its annotation is of the part "
-            f"from {start / SAMPLE_RATE:.2f} to {end / SAMPLE_RATE:.2f} s; fetch the recording again"
-        )
-    return whole[start:end]
+def _sources(split: str) -> Iterator[Iterator[Utterance]]:
+    for read in (_librispeech, _voxpopuli, _voxceleb):
+        yield filter(_can_be_heard, read(split))
 
 
 def _can_be_heard(utterance: Utterance) -> bool:

@@ -14,29 +14,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
-from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from speechllm_bench.data.audio import read_audio
-from speechllm_bench.data.corpora.published import file_hash, published_file, refuse_other_splits
-from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.data.corpora.recorded import Recorded
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.settings.strict import Strict, checked
-from speechllm_bench.storage.schema import Gold, SlotType, SlotValue, Utterance
-
-NAME = "own"
-READER_VERSION = "1"
-"""Raise it with every change of this module that changes an utterance."""
-
-GOLD: tuple[Gold, ...] = ("transcript", "slots")
-SPLITS = ("train", "validation", "A-test")
-SCOPE = Scope(SPLITS, (frozenset(GOLD),), dialogue=False, recorded=True)
-
+from speechllm_bench.storage.schema import SlotType, SlotValue, Utterance
 
 Slot = Annotated[str, Field(pattern="^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]  # such as origin_city
 
@@ -50,44 +40,54 @@ class Line(Strict):
     speaker: str | None = None  # None: a speaker with only this recording
 
 
-def utterances(split: str, n: int | None = None) -> list[Utterance]:
-    """Return the first n recordings of a split (None: all).
+class OwnRecordings(Recorded):
+    name = "own"
+    gold = ("transcript", "slots")
+    splits = ("train", "validation", "A-test")
+    published: ClassVar = dict.fromkeys(splits)
 
-    Raises UserError for an unknown split, and MissingInput if files are missing.
-    """
-    refuse_other_splits(NAME, split, SPLITS)
-    file = _file(split)
-    lines = enumerate(_lines(file), 1)
-    return list(islice((_utterance(line, split, f"{file.name}, line {i}") for i, line in lines), n))
+    def turns(self, split: str) -> Iterator[Utterance]:
+        file = self.table(split)
+        lines = enumerate(_lines(file), 1)
+        return (self._utterance(line, split, f"{file.name}, line {i}") for i, line in lines)
 
+    def slot_types(self) -> dict[str, SlotType]:
+        lines = (line for split in self.splits for line in _lines(self.table(split)))
+        names = sorted({name for line in lines for name in line.slots})
+        return {name: SlotType(name, name.replace("_", " "), True, False, self.name) for name in names}
 
-def slot_types() -> dict[str, SlotType]:
-    """Return all slots in any line, by name."""
-    names = sorted({name for split in SPLITS for line in _lines(_file(split)) for name in line.slots})
-    return {name: SlotType(name, name.replace("_", " "), True, False, NAME) for name in names}
+    def size(self, part: str) -> int:
+        return len(_lines(self.table(part)))
 
+    def recording(self, utterance: Utterance) -> np.ndarray:
+        return read_audio(self.file(".") / utterance.id.split("/", 2)[2])
 
-def recipe() -> dict:
-    """Return what the utterances depend on: hashes of the files. `corpus.json` has those of the audio."""
-    return {"corpus": NAME, "reader": READER_VERSION, "files": {s: file_hash(_file(s)) for s in SPLITS}}
+    def table(self, split: str) -> Path:
+        try:
+            return self.file(f"{split}.jsonl")
+        except MissingInput:
+            where = "the folder that SPEECHLLM_BENCH_DATA names"
+            raise MissingInput(f"{where} has no {self.name}/{split}.jsonl (docs/add.md, A corpus)") from None
 
-
-def counts() -> dict[str, tuple[int, int | None]]:
-    """Return the number of recordings by split. There is no published number."""
-    return {split: (len(_lines(_file(split))), None) for split in SPLITS}
-
-
-def recording(utterance: Utterance) -> np.ndarray:
-    """Return samples (n,) at 16 kHz. Raises UserError for a missing or unreadable file."""
-    return read_audio(published_file(NAME, ".") / utterance.id.split("/", 2)[2])
-
-
-def _file(split: str) -> Path:
-    try:
-        return published_file(NAME, f"{split}.jsonl")
-    except MissingInput:
-        where = "the folder that SPEECHLLM_BENCH_DATA names"
-        raise MissingInput(f"{where} has no {NAME}/{split}.jsonl (docs/add.md, A corpus)") from None
+    def _utterance(self, line: Line, split: str, where: str) -> Utterance:
+        text = clean(line.transcript)
+        slots = []
+        for slot, value in line.slots.items():
+            said = clean(value)
+            if not said or not (found := re.search(rf"(?<!\S){re.escape(said)}(?!\S)", text)):
+                raise UserError(f"{where}: the value of {slot}, '{value}', is not in the transcript")
+            slots.append(SlotValue(slot, said, value, *found.span()))
+        id = f"{self.name}/{split}/{line.audio}"
+        return Utterance(
+            id=id,
+            split=split,
+            call_id=id,
+            domain=self.name,
+            transcript=text,
+            slots=tuple(sorted(slots, key=lambda slot: slot.start)),
+            speaker=f"{self.name}/{line.speaker or line.audio}",
+            gold=self.gold,
+        )
 
 
 @cache
@@ -119,27 +119,6 @@ def _line(text: str, where: str) -> Line:
         return checked(Line, json.loads(text, object_pairs_hook=once), where)
     except (ValueError, RecursionError):
         raise UserError(f"{where}: this is no JSON object of one line") from None
-
-
-def _utterance(line: Line, split: str, where: str) -> Utterance:
-    text = clean(line.transcript)
-    slots = []
-    for slot, value in line.slots.items():
-        said = clean(value)
-        if not said or not (found := re.search(rf"(?<!\S){re.escape(said)}(?!\S)", text)):
-            raise UserError(f"{where}: the value of {slot}, '{value}', is not in the transcript")
-        slots.append(SlotValue(slot, said, value, *found.span()))
-    id = f"{NAME}/{split}/{line.audio}"
-    return Utterance(
-        id=id,
-        split=split,
-        call_id=id,
-        domain=NAME,
-        transcript=text,
-        slots=tuple(sorted(slots, key=lambda slot: slot.start)),
-        speaker=f"{NAME}/{line.speaker or line.audio}",
-        gold=GOLD,
-    )
 
 
 def clean(text: str) -> str:

@@ -29,12 +29,6 @@ def published_file(corpus: str, name: str) -> Path:
     return path
 
 
-def refuse_other_splits(corpus: str, split: str, splits: Iterable[str]) -> None:
-    """Raise UserError where a corpus has no such split."""
-    if split not in splits:
-        raise UserError(f"corpus '{corpus}' has no split '{split}'; its splits are: {', '.join(splits)}")
-
-
 def table_rows(file: Path, columns: Iterable[str], whose: str, **form: Any) -> Iterator[tuple[str, dict]]:
     """Yield the place and the fields of each row of a table.
 

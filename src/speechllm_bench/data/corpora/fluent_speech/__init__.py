@@ -13,29 +13,21 @@ context, and no labels of entities or sentiment.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
-from itertools import islice
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from speechllm_bench.data.audio import read_audio
-from speechllm_bench.data.corpora import slot_file
-from speechllm_bench.data.corpora.published import file_hash, published_file, refuse_other_splits, table_rows
-from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.data.corpora.published import table_rows
+from speechllm_bench.data.corpora.recorded import Recorded
 from speechllm_bench.errors import UserError
-from speechllm_bench.storage.schema import Gold, SlotType, SlotValue, Utterance
+from speechllm_bench.storage.schema import SlotValue, Utterance
 
-NAME = "fluent_speech"
-READER_VERSION = "1"
-"""Raise it with every change of this package that changes an utterance."""
-
-GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent")
-SPLITS = {"train": "train", "validation": "valid", "A-test": "test"}
-SCOPE = Scope(tuple(SPLITS), (frozenset(GOLD),), dialogue=False, recorded=True)
-SLOTS = Path(__file__).with_name("slots.yaml")
-PUBLISHED = {"train": 23132, "validation": 3118, "A-test": 3793}  # commands
-COLUMNS = ("path", "speakerId", "transcription", "action", "object", "location")
+INTENT = ("action", "object", "location")
+COLUMNS = ("path", "speakerId", "transcription", *INTENT)
 SAID = {  # spoken words for a label; singular and plural are separate labels
     "lights": ("lights", "light"),
     "lamp": ("lamp", "lamps"),
@@ -47,40 +39,49 @@ SAID = {  # spoken words for a label; singular and plural are separate labels
 }
 
 
-def utterances(split: str, n: int | None = None) -> list[Utterance]:
-    """Return the first n commands of a split (None: all).
+class FluentSpeech(Recorded):
+    name = "fluent_speech"
+    gold = ("transcript", "slots", "domain", "intent")
+    splits: ClassVar = {"train": "train", "validation": "valid", "A-test": "test"}
+    slots = Path(__file__).with_name("slots.yaml")
+    published: ClassVar = {"train": 23132, "validation": 3118, "A-test": 3793}  # commands
 
-    Raises UserError for an unknown split, and MissingInput if files are missing.
-    """
-    refuse_other_splits(NAME, split, SPLITS)
-    made = (_utterance(row, split) for row in _rows(_table(split)).values())
-    return list(islice((utterance for utterance in made if utterance), n))
+    def turns(self, split: str) -> Iterator[Utterance]:
+        return filter(None, (self._utterance(row, split) for row in _rows(self.table(split)).values()))
 
+    def size(self, part: str) -> int:
+        return len(_rows(self.table(part)))
 
-def slot_types() -> dict[str, SlotType]:
-    """Return both slot types by name."""
-    return slot_file.slot_types(SLOTS)
+    def recording(self, utterance: Utterance) -> np.ndarray:
+        row = _rows(self.table(utterance.split))[utterance.id.rpartition("/")[2]]
+        return read_audio(self.file("wavs").parent / row["path"])
 
+    def table(self, split: str) -> Path:
+        return self.file(f"data/{self.splits[split]}_data.csv")
 
-def recipe() -> dict:
-    """Return what the utterances depend on: hashes of the tables. `corpus.json` has those of the audio."""
-    files = {split: file_hash(_table(split)) for split in SPLITS}
-    return {"corpus": NAME, "reader": READER_VERSION, "slots": file_hash(SLOTS), "files": files}
-
-
-def counts() -> dict[str, tuple[int, int]]:
-    """Return the actual and the published number of commands by split."""
-    return {split: (len(_rows(_table(split))), n) for split, n in PUBLISHED.items()}
-
-
-def recording(utterance: Utterance) -> np.ndarray:
-    """Return samples (n,) at 16 kHz. Raises UserError for a missing or unreadable file."""
-    row = _rows(_table(utterance.split))[utterance.id.rpartition("/")[2]]
-    return read_audio(published_file(NAME, "wavs").parent / row["path"])
-
-
-def _table(split: str) -> Path:
-    return published_file(NAME, f"data/{SPLITS[split]}_data.csv")
+    def _utterance(self, row: dict[str, str], split: str) -> Utterance | None:
+        """Return the utterance of a row; None if the command implies a slot's value without saying it."""
+        text = clean(row["transcription"])
+        slots = []
+        for slot in self.slot_types():
+            if (label := row[slot].lower()) == "none":
+                continue
+            said = "|".join(map(re.escape, SAID.get(label, (label,))))
+            if not (match := re.search(rf"\b(?:{said})\b", text)):
+                return None
+            slots.append(SlotValue(slot, match.group(), label, *match.span()))
+        id = f"{self.name}/{split}/{Path(row['path']).stem}"
+        return Utterance(
+            id=id,
+            split=split,
+            call_id=id,
+            domain="home",
+            intent="_".join(row[part].lower() for part in INTENT).replace(" ", "_"),
+            transcript=text,
+            slots=tuple(sorted(slots, key=lambda s: s.start)),
+            speaker=f"{self.name}/{row['speakerId']}",
+            gold=self.gold,
+        )
 
 
 @cache
@@ -95,32 +96,6 @@ def _rows(file: Path) -> dict[str, dict[str, str]]:
             raise UserError(f"{where}: recording {name} has a row already; fetch the table again")
         rows[name] = row
     return rows
-
-
-def _utterance(row: dict[str, str], split: str) -> Utterance | None:
-    """Return the utterance of a row; None if the command implies a slot's value without saying it."""
-    text = clean(row["transcription"])
-    slots = []
-    for slot in slot_types():
-        if (label := row[slot].lower()) == "none":
-            continue
-        said = "|".join(map(re.escape, SAID.get(label, (label,))))
-        if not (match := re.search(rf"\b(?:{said})\b", text)):
-            return None
-        slots.append(SlotValue(slot, match.group(), label, *match.span()))
-    name = Path(row["path"]).stem
-    intent = "_".join(row[part].lower() for part in ("action", "object", "location")).replace(" ", "_")
-    return Utterance(
-        id=f"{NAME}/{split}/{name}",
-        split=split,
-        call_id=f"{NAME}/{split}/{name}",
-        domain="home",
-        intent=intent,
-        transcript=text,
-        slots=tuple(sorted(slots, key=lambda s: s.start)),
-        speaker=f"{NAME}/{row['speakerId']}",
-        gold=GOLD,
-    )
 
 
 def clean(text: str) -> str:

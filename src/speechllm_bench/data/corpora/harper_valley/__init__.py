@@ -20,31 +20,23 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from speechllm_bench.data.audio import SAMPLE_RATE, read_audio
-from speechllm_bench.data.corpora import slot_file
 from speechllm_bench.data.corpora.harper_valley import spoken
-from speechllm_bench.data.corpora.published import file_hash, published_file, refuse_other_splits
-from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.data.corpora.published import file_hash, published_file
+from speechllm_bench.data.corpora.recorded import Recorded
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage import runs
-from speechllm_bench.storage.schema import Gold, SlotType, SlotValue, Turn, Utterance
+from speechllm_bench.storage.schema import SlotValue, Turn, Utterance
 
 NAME, COMPANY = "harper_valley", "harper valley national bank"
-READER_VERSION = "1"
-"""Raise it with every change of this package that changes an utterance."""
-
-GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent")
 SPLITS = {"train": range(7), "validation": range(7, 8), "A-test": range(8, 10), "B-test": range(8, 10)}
 """Tenths of the callers in each split, by a hash of the caller's id. `HELD_OUT` separates A- and B-test."""
-SCOPE = Scope(tuple(SPLITS), (frozenset(GOLD),), dialogue=True, recorded=True)
 HELD_OUT = ("pay bill",)
-SLOTS = Path(__file__).with_name("slots.yaml")
-PUBLISHED = 1446  # calls
 LONGEST = 30  # seconds, the length of Whisper's input
 NOT_UNDERSTOOD = "[unintelligible]"
 
@@ -66,56 +58,68 @@ KEYS = {
 """Slot of each key in a record, and the pattern of its spoken value. Other keys are what agents say."""
 
 
-def utterances(split: str, n: int | None = None) -> list[Utterance]:
-    """Return the first n turns of a split (None: all).
+class HarperValley(Recorded):
+    name = NAME
+    gold = ("transcript", "slots", "domain", "intent")
+    splits = SPLITS
+    dialogue = True
+    slots = Path(__file__).with_name("slots.yaml")
+    published: ClassVar = {"calls": 1446}
 
-    Raises UserError for an unknown split, and MissingInput if files are missing.
-    """
-    refuse_other_splits(NAME, split, SPLITS)
-    return list(islice((u for sid in _sids() if _is_of(sid, split) for u in _turns(sid, split)), n))
+    def turns(self, split: str) -> Iterator[Utterance]:
+        for sid in _sids():
+            if _is_of(sid, split):
+                yield from self._turns(sid, split)
 
+    def files(self) -> str:
+        read = sha256()
+        for sid in _sids():
+            for folder in ("metadata", "transcript"):
+                read.update(f"{sid} {file_hash(_json(folder, sid))}\n".encode())
+        return read.hexdigest()
 
-def slot_types() -> dict[str, SlotType]:
-    """Return all slot types by name, in- and out-of-domain."""
-    return slot_file.slot_types(SLOTS)
+    def size(self, part: str) -> int:
+        return len(_sids())
 
+    def recording(self, utterance: Utterance) -> np.ndarray:
+        sid, index = utterance.id.rpartition("/")[2].split("-")
+        segment = next(s for s in _segments(sid) if s["index"] == int(index))
+        file = self.file("audio") / "caller" / f"{sid}.wav"
+        whole = read_audio(file)
+        start = round(segment["start_ms"] * SAMPLE_RATE / 1000)
+        end = start + round(segment["duration_ms"] * SAMPLE_RATE / 1000)
+        if start >= len(whole):
+            raise UserError(
+                f"{file} lasts {len(whole) / SAMPLE_RATE:.2f} s, and its transcript has a turn at "
+                f"{start / SAMPLE_RATE:.2f} s; fetch the recording again"
+            )
+        return whole[start:end]
 
-def recipe() -> dict:
-    """Return what the utterances depend on: a hash of records and transcripts.
-
-    `corpus.json` has the hashes of the audio.
-    """
-    read = sha256()
-    for sid in _sids():
-        for folder in ("metadata", "transcript"):
-            read.update(f"{sid} {file_hash(_json(folder, sid))}\n".encode())
-    return {
-        "corpus": NAME,
-        "reader": READER_VERSION,
-        "slots": file_hash(SLOTS),
-        "files": read.hexdigest(),
-    }
-
-
-def counts() -> dict[str, tuple[int, int]]:
-    """Return the actual and the published number of calls."""
-    return {"calls": (len(list(published_file(NAME, "transcript").glob("*.json"))), PUBLISHED)}
-
-
-def recording(utterance: Utterance) -> np.ndarray:
-    """Return samples (n,) at 16 kHz. Raises UserError for a missing, unreadable or too short file."""
-    sid, index = utterance.id.rpartition("/")[2].split("-")
-    segment = next(s for s in _segments(sid) if s["index"] == int(index))
-    file = published_file(NAME, "audio") / "caller" / f"{sid}.wav"
-    whole = read_audio(file)
-    start = round(segment["start_ms"] * SAMPLE_RATE / 1000)
-    end = start + round(segment["duration_ms"] * SAMPLE_RATE / 1000)
-    if start >= len(whole):
-        raise UserError(
-            f"{file} lasts {len(whole) / SAMPLE_RATE:.2f} s, and its transcript has a turn at "
-            f"{start / SAMPLE_RATE:.2f} s; fetch the recording again"
-        )
-    return whole[start:end]
+    def _turns(self, sid: str, split: str) -> Iterator[Utterance]:
+        caller, task, told = _record(sid)
+        context: list[Turn] = []
+        for place, segment in enumerate(_segments(sid)):
+            text, role = segment["text"], segment["speaker_role"]
+            usable = role == "caller" and text and NOT_UNDERSTOOD not in text
+            if usable and segment["duration_ms"] <= 1000 * LONGEST:
+                slots = filled(told, text)
+                if slots is not None:
+                    yield Utterance(
+                        id=f"{NAME}/{split}/{sid}-{segment['index']}",
+                        split=split,
+                        call_id=f"{NAME}/{split}/{sid}",
+                        turn_index=place,
+                        domain=task.replace(" ", "_"),
+                        company=COMPANY,
+                        intent=task.replace(" ", "_"),
+                        transcript=text,
+                        slots=slots,
+                        context=tuple(context),
+                        speaker=f"{NAME}/{caller}",
+                        gold=self.gold,
+                    )
+            if text:
+                context.append(Turn("caller" if role == "caller" else "agent", text))
 
 
 @cache
@@ -168,33 +172,6 @@ def _is_of(sid: str, split: str) -> bool:
     caller, task, _ = _record(sid)
     tenth = int.from_bytes(sha256(f"{NAME} {caller}".encode()).digest()[:4], "big") % 10
     return tenth in SPLITS[split] and (task in HELD_OUT) == (split == "B-test")
-
-
-def _turns(sid: str, split: str) -> Iterator[Utterance]:
-    caller, task, told = _record(sid)
-    context: list[Turn] = []
-    for place, segment in enumerate(_segments(sid)):
-        text, role = segment["text"], segment["speaker_role"]
-        usable = role == "caller" and text and NOT_UNDERSTOOD not in text
-        if usable and segment["duration_ms"] <= 1000 * LONGEST:
-            slots = filled(told, text)
-            if slots is not None:
-                yield Utterance(
-                    id=f"{NAME}/{split}/{sid}-{segment['index']}",
-                    split=split,
-                    call_id=f"{NAME}/{split}/{sid}",
-                    turn_index=place,
-                    domain=task.replace(" ", "_"),
-                    company=COMPANY,
-                    intent=task.replace(" ", "_"),
-                    transcript=text,
-                    slots=slots,
-                    context=tuple(context),
-                    speaker=f"{NAME}/{caller}",
-                    gold=GOLD,
-                )
-        if text:
-            context.append(Turn("caller" if role == "caller" else "agent", text))
 
 
 def filled(told: dict[str, str], text: str) -> tuple[SlotValue, ...] | None:

@@ -16,70 +16,86 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from itertools import islice
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from speechllm_bench.data.audio import read_audio
-from speechllm_bench.data.corpora import slot_file
-from speechllm_bench.data.corpora.published import file_hash, published_file, refuse_other_splits
-from speechllm_bench.data.corpora.scope import Scope
-from speechllm_bench.data.corpora.slurp import files
+from speechllm_bench.data.corpora.published import file_hash
+from speechllm_bench.data.corpora.recorded import Recorded
+from speechllm_bench.data.corpora.slurp.files import GOLD_KEYS, rows
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage import runs
-from speechllm_bench.storage.schema import Gold, SlotType, SlotValue, Utterance
-
-GOLD: tuple[Gold, ...] = ("transcript", "slots", "domain", "intent")
-READER_VERSION = "2"
-"""Raise it with every change of this package that changes an utterance."""
+from speechllm_bench.storage.schema import SlotType, SlotValue, Utterance
 
 HELD_OUT = ("recommendation", "takeaway", "transport")
-SPLITS = {"train": "train", "validation": "devel", "A-test": "test", "B-test": "test"}
-SCOPE = Scope(tuple(SPLITS), (frozenset(GOLD),), dialogue=False, recorded=True)
-PUBLISHED = {"train": 50628, "validation": 8690, "A-test": 13078}  # recordings; A-test with B-test
 METADATA, AUDIO = "metadata.json", "slurp_real"
-SLOTS = Path(__file__).with_name("slots.yaml")
 
 
-def utterances(split: str, n: int | None = None) -> list[Utterance]:
-    """Return the first n recordings of a split (None: all).
+class Slurp(Recorded):
+    name = "slurp"
+    version = "2"
+    gold = ("transcript", "slots", "domain", "intent")
+    splits: ClassVar = {"train": "train", "validation": "devel", "A-test": "test", "B-test": "test"}
+    slots = Path(__file__).with_name("slots.yaml")
+    published: ClassVar = {"train": 50628, "validation": 8690, "A-test": 13078}  # A-test with B-test
 
-    Raises UserError for an unknown split, and MissingInput if files are missing.
-    """
-    refuse_other_splits("slurp", split, SPLITS)
-    rows = files.rows(_file(f"{SPLITS[split]}.jsonl"), "slurp_id", "sentence", *files.GOLD_KEYS)
-    return list(islice((u for row in rows if _is_of(row, split) for u in _recordings(row, split)), n))
+    def turns(self, split: str) -> Iterator[Utterance]:
+        for row in rows(self.table(split), "slurp_id", "sentence", *GOLD_KEYS):
+            if self._is_of(row, split):
+                yield from self._recordings(row, split)
 
+    def files(self) -> dict[str, str]:
+        names = (*dict.fromkeys(f"{name}.jsonl" for name in self.splits.values()), METADATA)
+        return {name: file_hash(self.file(name)) for name in names}
 
-def slot_types() -> dict[str, SlotType]:
-    """Return all slot types by name, in- and out-of-domain."""
-    return slot_file.slot_types(SLOTS)
+    def size(self, part: str) -> int:
+        return sum(len(row["recordings"]) for row in rows(self.table(part), "slurp_id", "recordings"))
 
+    def recording(self, utterance: Utterance) -> np.ndarray:
+        return read_audio(self.file(AUDIO) / f"{utterance.id.rpartition('/')[2]}.flac")
 
-def recipe() -> dict:
-    """Return what the utterances depend on: hashes of the annotations. `corpus.json` has the audio's."""
-    names = (*dict.fromkeys(f"{name}.jsonl" for name in SPLITS.values()), METADATA)
-    hashes = {name: file_hash(_file(name)) for name in names}
-    return {"corpus": "slurp", "reader": READER_VERSION, "slots": file_hash(SLOTS), "files": hashes}
+    def table(self, split: str) -> Path:
+        return self.file(f"{self.splits[split]}.jsonl")
 
+    def _is_of(self, row: dict, split: str) -> bool:
+        if split == "B-test":
+            return row["scenario"] in HELD_OUT
+        return row["scenario"] not in HELD_OUT and not any(self._slot_type(e).ood for e in row["entities"])
 
-def counts() -> dict[str, tuple[int, int]]:
-    """Return the actual and the published number of recordings by split."""
-    return {split: (_n_recordings(_file(f"{SPLITS[split]}.jsonl")), n) for split, n in PUBLISHED.items()}
+    def _slot_type(self, entity: dict) -> SlotType:
+        try:
+            return self.slot_types()[entity["type"]]
+        except KeyError:
+            raise UserError(
+                f"SLURP's entity type '{entity['type']}' is not in slots.yaml; add a line for it there"
+            ) from None
 
-
-def recording(utterance: Utterance) -> np.ndarray:
-    """Return samples (n,) at 16 kHz. Raises UserError for a missing or unreadable file."""
-    return read_audio(_file(AUDIO) / f"{utterance.id.rpartition('/')[2]}.flac")
-
-
-def _n_recordings(file: Path) -> int:
-    return sum(len(row["recordings"]) for row in files.rows(file, "slurp_id", "recordings"))
-
-
-def _file(name: str) -> Path:
-    return published_file("slurp", name)
+    def _recordings(self, row: dict, split: str) -> Iterator[Utterance]:
+        """Yield one utterance per recording of a request."""
+        speakers = _speakers(self.file(METADATA))
+        text, places = spelled([token["surface"] for token in row["tokens"]], row["sentence"])
+        slots: dict[str, SlotValue] = {}
+        for entity in row["entities"]:  # the first value of a repeated slot, since an answer has one per slot
+            start, end = places[entity["span"][0]][0], places[entity["span"][-1]][1]
+            value = SlotValue(self._slot_type(entity).name, text[start:end], text[start:end], start, end)
+            slots.setdefault(value.slot, value)
+        for recording in row["recordings"]:
+            name = Path(recording["file"]).stem
+            if recording["file"] not in speakers:
+                raise UserError(f"{METADATA} does not know the recording {recording['file']}; fetch it again")
+            yield Utterance(
+                id=f"slurp/{split}/{name}",
+                split=split,
+                call_id=f"slurp/{split}/{row['slurp_id']}",
+                domain=row["scenario"],
+                intent=f"{row['scenario']}_{row['action']}",
+                transcript=text,
+                slots=tuple(sorted(slots.values(), key=lambda s: s.start)),
+                speaker=speakers[recording["file"]],
+                gold=self.gold,
+            )
 
 
 @cache
@@ -93,47 +109,6 @@ def _speakers(file: Path) -> dict[str, str]:
         }
     except (AttributeError, KeyError, TypeError) as error:
         raise UserError(f"{file} has no recordings with usrid; is it SLURP's {METADATA}?") from error
-
-
-def _is_of(row: dict, split: str) -> bool:
-    if split == "B-test":
-        return row["scenario"] in HELD_OUT
-    return row["scenario"] not in HELD_OUT and not any(_slot_type(e).ood for e in row["entities"])
-
-
-def _slot_type(entity: dict) -> SlotType:
-    try:
-        return slot_types()[entity["type"]]
-    except KeyError:
-        raise UserError(
-            f"SLURP's entity type '{entity['type']}' is not in slots.yaml; add a line for it there"
-        ) from None
-
-
-def _recordings(row: dict, split: str) -> Iterator[Utterance]:
-    """Yield one utterance per recording of a request."""
-    speakers = _speakers(_file(METADATA))
-    text, places = spelled([token["surface"] for token in row["tokens"]], row["sentence"])
-    slots: dict[str, SlotValue] = {}
-    for entity in row["entities"]:  # the first value of a repeated slot, since an answer has one per slot
-        start, end = places[entity["span"][0]][0], places[entity["span"][-1]][1]
-        value = SlotValue(_slot_type(entity).name, text[start:end], text[start:end], start, end)
-        slots.setdefault(value.slot, value)
-    for recording in row["recordings"]:
-        name = Path(recording["file"]).stem
-        if recording["file"] not in speakers:
-            raise UserError(f"{METADATA} does not know the recording {recording['file']}; fetch it again")
-        yield Utterance(
-            id=f"slurp/{split}/{name}",
-            split=split,
-            call_id=f"slurp/{split}/{row['slurp_id']}",
-            domain=row["scenario"],
-            intent=f"{row['scenario']}_{row['action']}",
-            transcript=text,
-            slots=tuple(sorted(slots.values(), key=lambda s: s.start)),
-            speaker=speakers[recording["file"]],
-            gold=GOLD,
-        )
 
 
 def spelled(tokens: list[str], sentence: str) -> tuple[str, list[tuple[int, int]]]:
