@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from speechllm_bench.data import corpora
-from speechllm_bench.data.corpora.scope import Scope
+from speechllm_bench.data.corpora.recorded import Scope
 from speechllm_bench.settings.config import RunConfig
 from speechllm_bench.settings.evaluation_config import LANGUAGES
 from speechllm_bench.storage.schema import Gold
