@@ -7,7 +7,7 @@ import slurp_answers
 import soundfile
 
 from speechllm_bench.data import corpora
-from speechllm_bench.data.corpora import RECORDED, slurp
+from speechllm_bench.data.corpora import RECORDED, recorded, slurp
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.running import jobs, preparation
 from speechllm_bench.settings.config import CorpusConfig
@@ -212,7 +212,7 @@ def test_it_is_not_asked_for_what_it_has_no_gold_for(slurp_files, tiny_run, home
 def test_the_published_test_set(bench_data, tmp_path, monkeypatch):
     shutil.copy(bench_data / "slurp" / "test.jsonl", tmp_path)
     gold = slurp_answers.read_gold(tmp_path / "test.jsonl")
-    monkeypatch.setattr(slurp, "published_file", lambda corpus, name: tmp_path / name)
+    monkeypatch.setattr(recorded, "published_file", lambda corpus, name: tmp_path / name)
     monkeypatch.setattr(slurp, "_speakers", lambda file: dict.fromkeys(gold, "FE-1"))
     turns = CORPUS.utterances("A-test") + CORPUS.utterances("B-test")
     assert len(gold) == 13078 and len(turns) == len({u.id for u in turns}) > 13000

@@ -192,9 +192,7 @@ def test_an_utterance_that_is_there_twice_is_refused(tmp_path):
 def test_a_failed_build_leaves_nothing(tmp_path):
     mute = replace(utterance("train", 0), transcript=" ")
     with pytest.raises(UserError, match="empty transcript"):
-        store.build_corpus(
-            {"train": [utterance("train", 1), mute]}, tmp_path / "hand", RECIPE, 1, progress=False
-        )
+        store.build_corpus({"train": [utterance("train", 1), mute]}, tmp_path / "hand", RECIPE, 1)
     assert list(tmp_path.iterdir()) == []
 
 
