@@ -13,6 +13,7 @@ from nbclient import NotebookClient
 
 from speechllm_bench import exploring
 from speechllm_bench.commands import asking
+from speechllm_bench.data.corpora.single_turns import SingleTurns
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.exploring import Explorer
@@ -141,13 +142,14 @@ def test_what_takes_long_is_told_while_it_lasts(mini: Path, monkeypatch: pytest.
     explorer = Explorer("sense_pooling", "mini")
     told = []
 
-    def heard(run, turn, speaks):
-        told.append(explorer.sound_said.value)
-        speaks()
-        told.append(explorer.sound_said.value)
-        return b"RIFF"
+    class Turns(SingleTurns):
+        def wav(self, split, utterance_id):
+            told.append(explorer.sound_said.value)
+            self._speaks()
+            told.append(explorer.sound_said.value)
+            return b"RIFF"
 
-    monkeypatch.setattr(exploring, "heard", heard)
+    monkeypatch.setattr(exploring, "SingleTurns", Turns)
     explorer.hear.click()
     assert told == ["<p>The turn is being loaded …</p>", "<p>The turn is being spoken …</p>"]
     assert explorer.sound_said.value == "" and len(explorer.sound.children) == 1

@@ -18,8 +18,10 @@ from pathlib import Path
 from speechllm_bench.commands import handlers as commands
 from speechllm_bench.commands.arguments import parser, settle
 from speechllm_bench.errors import UserError
-from speechllm_bench.running import lifeline, trouble
+from speechllm_bench.planning import listing, probes, studies
+from speechllm_bench.running import lifeline, runner, trouble
 from speechllm_bench.settings import catalogue
+from speechllm_bench.settings.config import RunConfig, from_stored
 from speechllm_bench.storage import paths, runs
 
 INTERRUPTED = 130
@@ -62,8 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def prepare(chosen: argparse.Namespace) -> None:
     """Make corpus and frames for a variant (default: baseline) of a study (default: first headline study)."""
-    from speechllm_bench.planning import studies
-    from speechllm_bench.running import jobs, runner
+    from speechllm_bench.running import jobs
 
     profile = studies.profile_named(chosen.profile)
     study = studies.load(chosen.study or profile.headline[0], chosen.profile)[0]
@@ -74,9 +75,7 @@ def prepare(chosen: argparse.Namespace) -> None:
 
 
 def run(chosen: argparse.Namespace) -> None:
-    from speechllm_bench.planning import studies
-    from speechllm_bench.running import runner, single
-    from speechllm_bench.settings.config import RunConfig, from_stored
+    from speechllm_bench.running import single
 
     if chosen.config:  # written by a plan, which has resolved it and left out what cannot be read
         config = from_stored(RunConfig, runs.read_json(chosen.config))
@@ -89,17 +88,12 @@ def run(chosen: argparse.Namespace) -> None:
 
 
 def list_(chosen: argparse.Namespace) -> None:
-    from speechllm_bench.planning import listing
-
     rows = listing.there_are(chosen.what, chosen.profile)
     print(listing.jsonl(rows) if chosen.format == "jsonl" else listing.there_are_text(rows))
 
 
 def plan(chosen: argparse.Namespace) -> None:
     """Print what `study` would run. Nothing is started, except probes with `--probe`."""
-    from speechllm_bench.planning import listing, probes, studies
-    from speechllm_bench.running import runner
-
     names = _studies(chosen.study, chosen.profile)
     plan = studies.plan(names, chosen.profile, chosen.variants, chosen.seeds)
     if chosen.probe:
@@ -115,9 +109,6 @@ def plan(chosen: argparse.Namespace) -> None:
 
 
 def run_studies(chosen: argparse.Namespace) -> int:
-    from speechllm_bench.planning import listing, studies
-    from speechllm_bench.running import runner
-
     names = _studies(chosen.study, chosen.profile)
     _leave_out(names, chosen)
     plan = studies.plan(names, chosen.profile, chosen.variants, chosen.seeds)
@@ -130,8 +121,7 @@ def run_studies(chosen: argparse.Namespace) -> int:
 
 
 def export_slurm(chosen: argparse.Namespace) -> None:
-    from speechllm_bench.planning import studies
-    from speechllm_bench.running import runner, slurm_script
+    from speechllm_bench.running import slurm_script
 
     names = _studies(chosen.study, chosen.profile)
     plan = studies.plan(names, chosen.profile, chosen.variants, chosen.seeds)
@@ -154,7 +144,6 @@ def report(chosen: argparse.Namespace) -> None:
 
 def verify(chosen: argparse.Namespace) -> int:
     from speechllm_bench.commands import verification
-    from speechllm_bench.running import runner
     from speechllm_bench.storage import numbers
 
     _set_threads(chosen.threads or runner.cores())
@@ -203,7 +192,6 @@ def tell_machine(chosen: argparse.Namespace) -> None:
 
 
 def _leave_out(names: list[str], chosen: argparse.Namespace) -> None:
-    from speechllm_bench.planning import studies
     from speechllm_bench.running import preparation
 
     loaded = [studies.load(name, chosen.profile) for name in names]
@@ -212,8 +200,6 @@ def _leave_out(names: list[str], chosen: argparse.Namespace) -> None:
 
 
 def _studies(names: list[str], profile: str) -> list[str]:
-    from speechllm_bench.planning import studies
-
     if not names:
         return studies.profile_named(profile).headline
     return studies.known_studies() if "all" in names else list(dict.fromkeys(names))

@@ -19,7 +19,7 @@ from typing import Any
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
 
-from speechllm_bench.commands.turn_audio import heard
+from speechllm_bench.data.corpora.single_turns import SingleTurns
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import studies
 from speechllm_bench.reports import looks
@@ -212,9 +212,11 @@ class Explorer:
         run = studies.run(self.study.value, self.first.value, self._seed(), self.profile.value)
         self._tell_sound("The turn is being loaded …")
         turn = self._turns[self.place.value - 1][0]
-        samples = heard(run, turn, lambda: self._tell_sound("The turn is being spoken …"))
+        shipped, speaks = paths.results(run.profile) / "turns", "The turn is being spoken …"
+        turns = SingleTurns(run.config.corpus, shipped, lambda: self._tell_sound(speaks))
+        wav = turns.wav(run.config.evaluation.split, turn.utterance_id)
         self.sound_said.value = ""
-        self.sound.children = (widgets.Audio(value=samples, format="wav", autoplay=False, loop=False),)
+        self.sound.children = (widgets.Audio(value=wav, format="wav", autoplay=False, loop=False),)
 
     def _tell_sound(self, sentence: str) -> None:
         self.sound.children, self.sound_said.value = (), _paragraph(sentence)

@@ -9,8 +9,6 @@ from all its runs. Those without shipped weights are trained again, in a separat
 from __future__ import annotations
 
 import contextlib
-import gzip
-import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,9 +21,11 @@ from speechllm_bench.data import corpora
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import versions
 from speechllm_bench.planning import identity, places, studies
+from speechllm_bench.reports.stored_runs import read_predictions
 from speechllm_bench.running import preparation, runner
 from speechllm_bench.running.evaluating import evaluate
 from speechllm_bench.settings.config import RunConfig, from_stored
+from speechllm_bench.stats import with_interval
 from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.storage.numbers import Cell, Number
 from speechllm_bench.storage.status import Status
@@ -33,6 +33,7 @@ from speechllm_bench.tasks import TASKS
 
 Loaded = dict[tuple[str, ...], tuple[Any, Any]]
 """Digests of stages -> model and tokenizer that they trained. Holds one training at a time."""
+PREDICTIONS = "predictions.jsonl.gz"
 KEPT = ("clips", "corpora", "frames", "transcripts")  # parts of the cache that are reused
 
 
@@ -57,7 +58,7 @@ class Verified:
 
     @property
     def shown(self) -> str:
-        return f"{self.stored:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return with_interval(self.stored, self.low, self.high)
 
     @property
     def verdict(self) -> str:
@@ -112,11 +113,18 @@ def verify(profile: str, tell: Callable[[str], None] = print) -> list[Verified]:
     recorded.sort(key=lambda one: (one[1]["config"]["evaluation"]["split"], one[1]["stages"]))
     loaded: Loaded = {}
     verified = []
-    for place, one in enumerate(recorded, 1):
-        said = partial(_say, tell, f"{place} of {len(recorded)}: {named.get(one[0].name, one[0].name)}")
-        for found in _verify_run(profile, *one, named, loaded, said):
-            tell(f"  {found}")
-            verified.append(found)
+    for place, (folder, record) in enumerate(recorded, 1):
+        config = from_stored(RunConfig, record["config"])
+        if identity.run_digest(config) != record["digest"]:
+            raise UserError(
+                f"run {record['digest']} of {profile} was made by other code, backbones or corpus than this "
+                f"checkout has; verify it at commit {record['environment']['commit']}"
+            )
+        with tempfile.TemporaryDirectory() as again:
+            said = partial(_say, tell, f"{place} of {len(recorded)}: {named.get(folder.name, folder.name)}")
+            if _answer(profile, config, record["stages"], Path(again), loaded, said):
+                verified.append(_compared(profile, folder, Path(again), config, named))
+                tell(f"  {verified[-1]}")
     return verified
 
 
@@ -160,25 +168,6 @@ def told(found: list[Verified]) -> str:
     landed = sum(v.lands for v in found)
     closing = f"{landed} of {len(found)} numbers land inside the interval on record."
     return f"{tabulate(rows, columns, disable_numparse=True)}\n{closing}"
-
-
-def _verify_run(
-    profile: str,
-    folder: Path,
-    record: dict,
-    named: dict[str, str],
-    loaded: Loaded,
-    tell: Callable[[str], None],
-) -> Iterator[Verified]:
-    config = from_stored(RunConfig, record["config"])
-    if identity.run_digest(config) != record["digest"]:
-        raise UserError(
-            f"run {record['digest']} of {profile} was made by other code, backbones or corpus than this "
-            f"checkout has; verify it at commit {record['environment']['commit']}"
-        )
-    with tempfile.TemporaryDirectory() as again:
-        if _answer(profile, config, record["stages"], Path(again), loaded, tell):
-            yield _compared(profile, folder, Path(again), config, named)
 
 
 def _shipped(profile: str, stages: Sequence[str]) -> bool:
@@ -278,14 +267,11 @@ def _records(profile: str) -> Iterator[tuple[Path, dict]]:
 
 
 def _compared(profile: str, stored: Path, again: Path, config: RunConfig, named: dict[str, str]) -> Verified:
-    def answers(folder: Path) -> dict[str, str]:
-        with gzip.open(folder / "predictions.jsonl.gz", "rt", encoding="utf-8") as lines:
-            return {p["example_id"]: p["raw"] for p in map(json.loads, lines)}
-
     metric = TASKS[config.evaluation.task].main.name
     scores = (runs.read_json(folder / "score.json") for folder in (stored, again))
     before, now = (versions.shown(found, profile)["metrics"][metric] for found in scores)
-    old, new = answers(stored), answers(again)
+    said = (read_predictions(folder / PREDICTIONS, runs.DELETE_FOLDER) for folder in (stored, again))
+    old, new = ({answer.example_id: answer.raw for answer in answers} for answers in said)
     return Verified(
         run=stored.name,
         variant=named.get(stored.name, stored.name),

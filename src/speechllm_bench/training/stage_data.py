@@ -1,14 +1,16 @@
-"""What a stage learns from: turns, their encoder frames or transcripts, and stored traces."""
+"""What a stage learns from: turns, their frames or transcripts, stored traces; and how much it has seen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from speechllm_bench.data.frames import FrameStore
+from speechllm_bench.models.inputs import PromptTokens
 from speechllm_bench.settings.config import Text
 from speechllm_bench.storage.schema import Example, SlotType, Utterance
 from speechllm_bench.tasks.trace import Trace
@@ -50,6 +52,25 @@ class Data:
         """Return the number of frames that `heard` gives for this example."""
         spoken = present(self.instructions).n_frames(example.instruction) if example.instruction else 0
         return present(self.frames).n_frames(utterance.id) + spoken
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Amounts of data in the examples of a stage, for its record."""
+
+    padding_share: float  # padded positions / all training positions
+    speech_hours: float
+    text_tokens: int  # of answers, and of transcripts that a text LLM read in place of speech or as a teacher
+    prompt_tokens: PromptTokens
+    stored_traces: int  # examples whose trace an annotator wrote (`StageConfig.traces`), not the embedded one
+    left_out: dict[str, int] | None = None  # turns by split without a CTC loss (`WarmStart.left_out`)
+    ctc_head: dict[str, Tensor] | None = None  # weights of a warm start's CTC head
+
+    def record(self) -> dict:
+        """Return the numbers for the stage's record."""
+        numbers = {"padding_share": round(self.padding_share, 4), "speech_hours": round(self.speech_hours, 3)}
+        counts = {"text_tokens": self.text_tokens, "prompt_tokens": asdict(self.prompt_tokens)}
+        return numbers | counts | {"stored_traces": self.stored_traces, "left_out": self.left_out}
 
 
 def shifted(frames: np.ndarray, limit: int, seed: Sequence[int]) -> np.ndarray:

@@ -32,8 +32,7 @@ from speechllm_bench.training.ahead import Ahead
 from speechllm_bench.training.ctc_stage import WarmStart, padding
 from speechllm_bench.training.loop import Fit, fit
 from speechllm_bench.training.regulariser import Regulariser
-from speechllm_bench.training.seen import Seen
-from speechllm_bench.training.stage_data import Data, present, shifted
+from speechllm_bench.training.stage_data import Data, Seen, present, shifted
 from speechllm_bench.training.tracking import Follower
 
 Asked = tuple[schedule.Pair, dict[TaskName, float]]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
 from speechllm_bench.data import corpora, synthesis
+from speechllm_bench.data.audio import SAMPLE_RATE
 from speechllm_bench.data.corpora import shipped
+from speechllm_bench.errors import UserError
 from speechllm_bench.settings.corpus_config import CorpusConfig
 from speechllm_bench.storage.schema import Utterance
 
@@ -38,6 +42,16 @@ class SingleTurns:
         The index is that of `utterances`. Raises UserError as `speak_all` does.
         """
         return self._samples(split, index)
+
+    def wav(self, split: str, utterance_id: str) -> bytes:
+        """Return the audio of one utterance as a wav file. Raises UserError if it is not in the corpus."""
+        ids = [utterance.id for utterance in self.utterances(split)]
+        if utterance_id not in ids:
+            raise UserError(f"turn {utterance_id} is not in the current corpus {self._corpus.name}")
+        buffer = io.BytesIO()
+        samples = self.audio(split, ids.index(utterance_id))
+        soundfile.write(buffer, samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+        return buffer.getvalue()
 
     def _read(self, split: str, index: int) -> np.ndarray:
         utterance = self._utterances[split][index]
