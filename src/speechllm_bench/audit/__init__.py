@@ -29,7 +29,6 @@ class Report:
         return [one.wrong for one in self.found if one.wrong]
 
     def __str__(self) -> str:
-        """Return a table of what was checked, and a line for each fault."""
         lines = []
         for part in dict.fromkeys(one.part for one in self.found):
             own = [one for one in self.found if one.part == part]

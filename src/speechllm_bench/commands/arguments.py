@@ -43,7 +43,6 @@ class Parser(argparse.ArgumentParser):
 
 
 def seed(text: str) -> int:
-    """Parse a seed."""
     if not text.strip().isdecimal() or len(text.strip()) > LONGEST or int(text) > LARGEST_SEED:
         raise argparse.ArgumentTypeError(
             f"'{text}' is not a seed; seeds are whole numbers from 0 to {LARGEST_SEED}, as 0,1,2"
@@ -52,17 +51,14 @@ def seed(text: str) -> int:
 
 
 def seed_list(text: str) -> list[int]:
-    """Parse seeds with commas between them. Repeated ones count once."""
     return list(dict.fromkeys(seed(part) for part in text.split(",")))
 
 
 def name_list(text: str) -> list[str]:
-    """Parse names with commas between them. Repeated ones count once."""
     return list(dict.fromkeys(text.split(",")))
 
 
 def trackers(text: str) -> list[str]:
-    """Parse names of trackers with commas between them."""
     chosen = name_list(text)
     if unknown := [name for name in chosen if name not in TRACKERS]:
         raise argparse.ArgumentTypeError(
@@ -72,7 +68,6 @@ def trackers(text: str) -> list[str]:
 
 
 def count(text: str) -> int:
-    """Parse a whole number from 1 to `LARGEST_COUNT`."""
     if not text.strip().isdecimal() or len(text.strip()) > LONGEST or not 1 <= int(text) <= LARGEST_COUNT:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 to {LARGEST_COUNT}")
     return int(text)

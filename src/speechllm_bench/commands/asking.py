@@ -61,7 +61,6 @@ class Model:
 
     @property
     def config(self) -> RunConfig:
-        """The run's settings."""
         return self.run.config
 
     def ask(
@@ -163,7 +162,6 @@ class Model:
 
     @cached_property
     def _model(self):
-        """The SpeechLLM with the trained weights, and its tokenizer."""
         return trained(self.run, self._weights)
 
 
@@ -298,5 +296,4 @@ def _samples(source: Source, channel: int | None = None) -> np.ndarray:
 
 
 def _utterance(transcript: str) -> Utterance:
-    """Return a turn with nothing but its transcript."""
     return Utterance("asked", "asked", "asked", transcript=transcript, sentiment="neutral")

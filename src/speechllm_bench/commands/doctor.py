@@ -40,7 +40,6 @@ NEEDS = {
 
 
 def report() -> str:
-    """Return the whole report as text."""
     sections = [
         ("This machine", about_machine()),
         ("Fetched by `speechllm-bench fetch small`", fetched_lines()),
@@ -51,7 +50,6 @@ def report() -> str:
 
 
 def about_machine() -> list[str]:
-    """Return lines on this machine, one fact each."""
     data = os.environ.get("SPEECHLLM_BENCH_DATA")
     return [
         f"python      {platform.python_version()} on {platform.system()} {platform.machine()}",
@@ -144,9 +142,7 @@ def _corpus_line(corpus: str) -> str:
 
 
 def _other_than_published(corpus: str) -> str | None:
-    """Return which parts of a corpus differ in size from the published ones, or what is wrong with
-    its files.
-    """
+    """Return which parts of a corpus differ in size from the published ones, or what is wrong with its files."""
     try:
         other = corpora.miscounted(corpus)
     except UserError as error:

@@ -39,14 +39,12 @@ def check_papers(chosen: argparse.Namespace) -> int:
 
 
 def tell_why(chosen: argparse.Namespace) -> None:
-    """Print why a number is stale."""
     from speechllm_bench.cite import sliced, why
 
     print(why.told(sliced.find(chosen.id)))
 
 
 def ask(chosen: argparse.Namespace) -> None:
-    """Print a trained model's answer to each file, and a cascade's answer for comparison."""
     from speechllm_bench.commands import asking
 
     wanted = asking.listed(chosen.slots or "")
@@ -90,7 +88,6 @@ def fetch_paper(chosen: argparse.Namespace) -> None:
 
 
 def write_site(chosen: argparse.Namespace) -> None:
-    """Write the results as a folder of pages that open from disk. Print the first page's path."""
     from speechllm_bench.site import build
     from speechllm_bench.storage import paths
 

@@ -95,7 +95,6 @@ def _verdict(lands: bool) -> str:
 
 
 def turns_folder(profile: str) -> Path:
-    """Return the folder of the shipped test turns of a profile."""
     return paths.results(profile) / "turns"
 
 

@@ -42,7 +42,6 @@ class Clips:
             return None
 
     def keep(self, transcript: str, voice: Voice, samples: np.ndarray, rate: int) -> np.ndarray:
-        """Write int16 samples as a clip, and return the decoded clip. Its length is the same."""
         buffer = io.BytesIO()
         soundfile.write(buffer, samples, rate, format="OGG", subtype="OPUS", compression_level=COMPRESSION)
         runs.write_bytes(self._file(transcript, voice), buffer.getvalue())

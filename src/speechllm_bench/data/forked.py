@@ -27,7 +27,6 @@ class Speaker(Protocol):
 
 
 def serve(load: Callable[[], Speaker]) -> None:
-    """Speak what is requested. This is the main function of a speaking process."""
     speaker = cache(partial(_loaded, load))
     answer(lambda transcript, voice, _: _speak_in_child(speaker(), transcript, voice))
 

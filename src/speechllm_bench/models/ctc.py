@@ -116,7 +116,6 @@ def best_path(scores: Tensor, lengths: Tensor) -> list[list[int]]:
 
 
 def collapsed(path: Iterable[int]) -> list[int]:
-    """Return a path with repetitions and blanks removed."""
     return [place for place, _ in groupby(path) if place != BLANK]
 
 

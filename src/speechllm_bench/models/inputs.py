@@ -158,7 +158,6 @@ def collate(
 
 
 def _shared(prompts: Sequence[Sequence[int]]) -> int:
-    """Return the length of the common prefix."""
     alike = (len(set(tokens)) == 1 for tokens in zip(*prompts))  # position by position
     return sum(takewhile(bool, alike))
 

@@ -62,7 +62,6 @@ def load_llm(name: str, lora: LoraConfig | None = None, precision: Precision = "
 
 
 def device() -> str:
-    """Return the device of models: "cuda" if there is a GPU, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

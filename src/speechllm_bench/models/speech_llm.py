@@ -38,7 +38,6 @@ class SpeechLLM(nn.Module):
         return self.adapter.out_length if self.adapter else None
 
     def speech(self, batch: Batch) -> Tensor:
-        """Return the adapter's output (B, L, E)."""
         assert self.adapter is not None
         return self.adapter(batch.frames, batch.n_frames)
 

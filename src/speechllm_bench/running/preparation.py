@@ -33,7 +33,6 @@ def corpus_folder(corpus: CorpusConfig) -> Path:
 
 
 def clips_folder() -> Path:
-    """Return the folder of clean neural speech, which is stored clip by clip."""
     return paths.cache() / "clips" / runs.digest(corpora.neural_speech_recipe())
 
 

@@ -101,7 +101,6 @@ def run_missing(
 
 
 def at_once(profile: str) -> int:
-    """Return the default number of parallel runs of a profile on this machine."""
     return machine.at_once(machine.gpus(), run_memory(profile))
 
 

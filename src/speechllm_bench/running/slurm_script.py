@@ -62,7 +62,6 @@ def script(plan: Plan, threads: int) -> str:
 
 
 def _exports() -> str:
-    """Return export lines for the home folder, the user's own studies, corpora and models."""
     found = {"SPEECHLLM_BENCH_HOME": str(paths.home())}
     found |= {name: os.environ[name] for name in (paths.OWN_EXPERIMENTS, *DATA) if os.environ.get(name)}
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in found.items())

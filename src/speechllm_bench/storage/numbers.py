@@ -105,7 +105,6 @@ class Number:
 
 
 def file(profile: str) -> Path:
-    """Return the path of a profile's numbers."""
     return paths.results(profile) / "numbers.json"
 
 
@@ -134,7 +133,6 @@ def update(profile: str, study: str, tables: Iterable[str], rows: Sequence[Row],
 
 
 def of_row(profile: str, row: Row) -> list[Number]:
-    """Return the numbers of a row."""
     return [Number(profile, row, column) for column in row.cells]
 
 

@@ -27,7 +27,6 @@ def home() -> Path:
 
 @contextlib.contextmanager
 def at_home(folder: Path) -> Iterator[None]:
-    """Use another home folder within the context."""
     before = os.environ.get(HOME)
     os.environ[HOME] = str(folder)
     try:

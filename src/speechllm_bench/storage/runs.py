@@ -202,7 +202,6 @@ def environment() -> dict:
 
 
 def peak_memory_mib() -> float:
-    """Return the peak resident memory of this process in MiB."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -48,7 +48,6 @@ class Ahead:
         return made.result()
 
     def close(self) -> None:
-        """End the thread."""
         self._thread.shutdown(cancel_futures=True)
 
     def _start(self, part: Part) -> None:

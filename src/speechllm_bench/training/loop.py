@@ -276,7 +276,6 @@ def _resume(folder: Path, parameters: dict, optimizer: torch.optim.Optimizer) ->
 
 
 def round_to_16_bits(parameters: Mapping[str, nn.Parameter]) -> None:
-    """Round weights to the nearest fp16 value, in place."""
     with torch.no_grad():
         for parameter in parameters.values():
             parameter.copy_(parameter.half())

@@ -67,7 +67,6 @@ class Seen:
     ctc_head: dict[str, Tensor] | None = None  # weights of a warm start's CTC head
 
     def record(self) -> dict:
-        """Return the numbers for the stage's record."""
         numbers = {"padding_share": round(self.padding_share, 4), "speech_hours": round(self.speech_hours, 3)}
         counts = {"text_tokens": self.text_tokens, "prompt_tokens": asdict(self.prompt_tokens)}
         return numbers | counts | {"stored_traces": self.stored_traces, "left_out": self.left_out}

@@ -21,7 +21,6 @@ EVERY = 10  # a tracker gets the values of every tenth step
 
 
 def curve_file(digest: str) -> Path:
-    """Return the path of the curve of a stage that is being trained."""
     return paths.cache() / "curves" / f"{digest}.csv"
 
 

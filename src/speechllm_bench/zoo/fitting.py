@@ -99,7 +99,6 @@ def spoken_features(
 def byte_level_bpe(
     lines: Iterable[str], vocabulary: int, special: list[str], alphabet: list[str]
 ) -> Tokenizer:
-    """Return a byte-level BPE of this many tokens, trained on these lines."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -129,6 +128,5 @@ def answers(
 
 
 def exact_share(said: Sequence[str], items: Sequence[Item]) -> float:
-    """Return the share of answers that equal the target exactly."""
     right = [answer == item.example.target for answer, item in zip(said, items, strict=True)]
     return sum(right) / len(right)

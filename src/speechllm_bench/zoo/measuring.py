@@ -30,7 +30,6 @@ SPLITS = ("validation", "A-test", "B-test")
 
 
 def evaluate_backbones(name: str, n_workers: int) -> list[Path]:
-    """Measure the backbones of recipe `name` and return their folders."""
     recipes.load_recipe(name)
     return [
         _evaluate(backbone, n_workers) for backbone, recipe in recipes.BACKBONES.items() if recipe == name

@@ -208,5 +208,4 @@ def load_recipe(name: str) -> Recipe:
 
 
 def folder(name: str) -> Path:
-    """Return the folder of a backbone of the zoo."""
     return paths.PROJECT / "zoo" / name

@@ -99,7 +99,6 @@ def plain_questions() -> dict[str, list[Asked]]:
 
 
 def answers(model: SpeechLLM, tokenizer: PreTrainedTokenizerBase, asked: Sequence[Asked]) -> list[str]:
-    """Return greedy answers to questions about texts, one per question."""
     said = []
     for start in range(0, len(asked), BATCH):
         items = [Item(example, text) for example, text in asked[start : start + BATCH]]

@@ -97,7 +97,6 @@ class WhisperCTC(nn.Module):
 
 
 def train_tokenizer(recipe: WhisperRecipe, utterances: list[Utterance]) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE for the decoder on the transcripts of the utterances."""
     alphabet = list(CHARACTERS.replace(" ", "\u0120"))  # \u0120 is the space of byte-level BPE
     lines = (u.transcript for u in utterances)
     tokenizer = byte_level_bpe(lines, recipe.vocabulary, [PAD, END, START], alphabet)

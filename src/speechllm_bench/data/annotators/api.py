@@ -45,7 +45,6 @@ _SYSTEM = (
 
 
 def messages(question: Question) -> list[dict]:
-    """Return the messages that request the trace of a question."""
     asked = ", ".join(slots.spoken_name(name) for name in question.example.asked)
     told = (
         f"transcript: {question.utterance.transcript}\nasked: {asked}\n"

@@ -195,7 +195,6 @@ def _count(usage: object, name: str) -> int:
 
 
 def _kept(file: Path) -> Reply:
-    """Return a reply from disk. Raises UserError if it is damaged."""
     stored = sealed.read(file, "delete this file, and the server is asked once more")
     return Reply(**stored["reply"], kept=True)
 

@@ -92,7 +92,6 @@ def _moved(entity: Entity, transcript: str) -> Iterator[str]:
 
 
 def _ordinary_words(utterance: Utterance) -> list[str]:
-    """Return the words outside all entities, each once."""
     uncovered, end = [], 0
     for entity in utterance.entities:
         uncovered += utterance.transcript[end : entity.start].split()

@@ -82,8 +82,6 @@ def shown(question: Question, shots: Sequence[Utterance]) -> Example:
 
 
 def request(shots: Sequence[Utterance]) -> Request[Labels | None]:
-    """Return the API annotator's request for entities."""
-
     def messages(question: Question) -> list[dict]:
         asked = shown(question, shots).prompt.replace(AUDIO, f" {question.utterance.transcript}")
         return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": asked}]
@@ -118,7 +116,6 @@ FILTERS = {"in the transcript": said, "known tags": meaningful}
 
 
 def filtered(labels: Labels, transcript: str) -> Labels:
-    """Return the labels that both filters keep."""
     for keep in FILTERS.values():
         labels = keep(labels, transcript)
     return labels

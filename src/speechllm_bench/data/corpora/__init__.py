@@ -51,18 +51,15 @@ def recipe(name: str) -> dict:
 
 @cache
 def neural_speech_recipe() -> dict:
-    """Return what determines how the neural voices speak a text."""
     return {"synthesis": SYNTHESIS_VERSION, **neural_voices.recipe()}
 
 
 @cache
 def speech_recipe() -> dict:
-    """Return what determines how espeak-ng speaks a text."""
     return {"synthesis": SYNTHESIS_VERSION, "espeakng_loader": version("espeakng-loader")}
 
 
 def languages_recipe() -> dict:
-    """Return what the turns in other languages are made from."""
     return {"corpus": "languages", "text": languages.recipe_hash(), **speech_recipe()}
 
 
@@ -74,7 +71,6 @@ def scope_of(name: str) -> Scope:
 
 
 def slot_types(name: str) -> dict[str, SlotType]:
-    """Return the slot types of a corpus by name; empty for a corpus without slots."""
     return RECORDED[name].slot_types() if name in RECORDED else call_centre.slot_types()
 
 

@@ -151,7 +151,6 @@ def _file(utterance: Utterance) -> Path:
 
 
 def _part(utterance: Utterance) -> tuple[float, float]:
-    """Return start and end of a VoxCeleb utterance in its recording, in seconds."""
     _, split, name = utterance.id.split("/", 2)
     row = _rows(_table("voxceleb", SPLITS[split][1]))[name]
     try:

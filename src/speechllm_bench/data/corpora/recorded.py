@@ -73,11 +73,9 @@ class Recorded(ABC):
         return list(islice(self.turns(split), n))
 
     def slot_types(self) -> dict[str, SlotType]:
-        """Return all slot types by name, in- and out-of-domain."""
         return _slot_types(self.slots) if self.slots else {}
 
     def recipe(self) -> dict:
-        """Return what the utterances depend on."""
         slots = {"slots": file_hash(self.slots)} if self.slots else {}
         return {"corpus": self.name, "reader": self.version, **slots, "files": self.files()}
 

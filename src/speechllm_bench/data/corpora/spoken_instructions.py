@@ -37,13 +37,11 @@ def instruction_words(instruction: str) -> str:
 
 
 def speakers(split: str) -> list[tuple[str, str]]:
-    """Return (accent, variant) of the voices that speak a split's instructions."""
     known = split_named("A-test" if split == "test" else split).speakers
     return [known[i * len(known) // VOICES] for i in range(VOICES)]
 
 
 def instruction_texts() -> list[str]:
-    """Return the texts of all tasks' spoken instructions, each once."""
     return list(dict.fromkeys(text for task in TASKS.values() for text in task.instructions))
 
 

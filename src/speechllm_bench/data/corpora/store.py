@@ -120,7 +120,6 @@ def _repeated(recipe: dict, utterances: dict[str, list[Utterance]]) -> str:
 
 
 def _versions(utterances: Iterable[Utterance]) -> dict[str, str | int | None]:
-    """Return the versions of the synthesis and its libraries."""
     versions: dict[str, str | int | None] = {"espeak": espeak_version(), "synthesis": SYNTHESIS_VERSION}
     if any(u.voice and neural_voices.is_neural(u.voice) for u in utterances):
         versions |= {name: runs.installed_version(name) for name in neural_voices.PACKAGES}

@@ -161,7 +161,6 @@ def serve(preloaded: Sequence[str]) -> None:
 
 
 def _ended() -> Iterator[tuple[int, int]]:
-    """Yield the pids and exit codes of ended children."""
     with contextlib.suppress(ChildProcessError):  # there are no children
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
             yield found[0], os.waitstatus_to_exitcode(found[1])

@@ -50,7 +50,6 @@ def _is(name: str, index: str, uuid: str) -> bool:
 
 
 def cores() -> int:
-    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

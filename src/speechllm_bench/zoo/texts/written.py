@@ -158,7 +158,6 @@ def describe(name: str, description: str, paraphrases: tuple[str, ...], rng: ran
 
 
 def marks(rng: random.Random) -> str:
-    """One line of marks."""
     return rng.choice(FORMS)(rng)
 
 

@@ -48,7 +48,6 @@ class Wording:
         return "".join(p[0] if len(p) == 1 else rng.choice(p) for p in self.pieces).split()
 
     def then(self, other: Wording) -> Wording:
-        """Return this wording and the other one, joined by "and"."""
         return Wording(
             f"{self.source} and {other.source}",
             (*self.pieces, (" and ",), *other.pieces),
@@ -56,7 +55,6 @@ class Wording:
         )
 
     def expansions(self) -> Iterator[str]:
-        """Yield all texts that this wording stands for."""
         for choice in product(*self.pieces):
             yield " ".join("".join(choice).split())
 
@@ -154,7 +152,6 @@ def load_grammar(folder: Path = DOMAINS, agent_file: Path = AGENT_FILE) -> Gramm
 
 @lru_cache(1)
 def embedded_grammar() -> Grammar:
-    """Return the grammar of the embedded corpus."""
     return load_grammar()
 
 

@@ -97,7 +97,6 @@ def _turn(name: str, index: int) -> Utterance:
 
 
 def _value(values: list[str], said: str, rng: random.Random) -> str:
-    """Return a drawn value that does not yet occur in this turn."""
     while (value := _chosen(rng.choice(values), rng)) in said:
         pass
     return value

@@ -100,7 +100,6 @@ class Slurp(Recorded):
 
 @cache
 def _speakers(file: Path) -> dict[str, str]:
-    """Return the speaker of each recording, by its file."""
     try:
         return {
             recording: about["usrid"]
