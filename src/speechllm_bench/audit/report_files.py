@@ -45,7 +45,7 @@ def check_reports(results: Path) -> Iterator[Found]:
         if (results / "README.md").is_file():
             yield from _told(lambda: summary.write(profile), results, drawn)
         for file in stored:
-            yield from _compared(file, drawn / file.relative_to(results), profile)
+            yield _compared(file, drawn / file.relative_to(results), profile)
 
 
 def check_ledger(results: Path) -> Iterator[Found]:
@@ -63,12 +63,10 @@ def check_ledger(results: Path) -> Iterator[Found]:
         except UserError as error:
             yield Found(LEDGER, f"claims of {results} cannot be drawn again: {error}")
             return
+        again = "draw it again with `speechllm-bench report all --profile NAME`"
         for file in stored:
-            same = (drawn / file.name).is_file() and (drawn / file.name).read_bytes() == file.read_bytes()
-            again = "draw it again with `speechllm-bench report all --profile NAME`"
-            yield Found(
-                LEDGER, None if same else f"{file} is not what the profiles' numbers give now; {again}"
-            )
+            wrong = f"{file} is not what the profiles' numbers give now; {again}"
+            yield Found(LEDGER, None if _same(file, drawn / file.name) else wrong)
 
 
 def _damaged_numbers(results: Path, profile: str) -> str | None:
@@ -82,17 +80,15 @@ def _damaged_numbers(results: Path, profile: str) -> str | None:
     return None
 
 
-def _compared(file: Path, drawn: Path, profile: str) -> Iterator[Found]:
+def _compared(file: Path, drawn: Path, profile: str) -> Found:
     if drawn.is_symlink():  # still the link to the stored file: no report made it again
-        yield Found(PART, unchecked=True)
-    elif not drawn.is_file() or drawn.read_bytes() != file.read_bytes():
-        yield Found(
-            PART,
-            f"{file} is not what its scores give now; draw it again with "
-            f"`speechllm-bench report all --profile {profile}`",
-        )
-    else:
-        yield Found(PART)
+        return Found(PART, unchecked=True)
+    again = f"draw it again with `speechllm-bench report all --profile {profile}`"
+    return Found(PART, None if _same(file, drawn) else f"{file} is not what its scores give now; {again}")
+
+
+def _same(file: Path, drawn: Path) -> bool:
+    return drawn.is_file() and drawn.read_bytes() == file.read_bytes()
 
 
 def _told(draw, results: Path, drawn: Path) -> Iterator[Found]:

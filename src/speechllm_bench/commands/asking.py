@@ -80,7 +80,7 @@ class Model:
         """
         samples = _samples(source, channel)
         example = self._question(slots, context)
-        self._ready()
+        _ = self._model, self._hearing if self.config.hears else self._recogniser  # loading is not timed
         began = time.perf_counter()
         heard = None if self.config.hears else self.hear(samples)
         raw = self._decode(example, samples, heard)
@@ -129,10 +129,6 @@ class Model:
         limit = asked.trace_tokens or asked.max_new_tokens
         how: dict[str, Any] = {"batch_size": 1, "max_new_tokens": limit, "beams": asked.beams or 1}
         return decode(model, tokenizer, [example], [_utterance(heard or "")], **given, **how)[0].raw
-
-    def _ready(self) -> None:
-        """Load all that an answer needs, so that the first answer's seconds do not include loading."""
-        _ = self._model, self._hearing if self.config.hears else self._recogniser
 
     def _frames(self, samples: np.ndarray) -> np.ndarray:
         from speechllm_bench.models import audio_llm, encoder

@@ -88,19 +88,17 @@ def profile_lines(name: str) -> list[str]:
         profile = studies.profile_named(name)
     except UserError as error:
         return [f"cannot be read: {error}"]
-    models, used = profile.backbones(), profile.heard()
+    models, used, needs = profile.backbones(), profile.heard(), list[str]()
+    if need := NEEDS.get(name):
+        needs = [
+            _disk_line(need.disk_gib, {model for _, model in models}, used),
+            f"{_mark(_memory_gib() >= need.memory_gib)} memory   {need.memory_gib:g} GiB",
+            f"{_mark(need.gpu == 'none' or _has_gpu())} GPU      {need.gpu}",
+        ]
     return [
         *map(_corpus_line, used),
         *(_model_line(kind, model) for kind, model in models),
-        *(_need_lines(NEEDS[name], {model for _, model in models}, used) if name in NEEDS else []),
-    ]
-
-
-def _need_lines(need: Need, models: Iterable[str], used: Iterable[str]) -> list[str]:
-    return [
-        _disk_line(need.disk_gib, models, used),
-        f"{_mark(_memory_gib() >= need.memory_gib)} memory   {need.memory_gib:g} GiB",
-        f"{_mark(need.gpu == 'none' or _has_gpu())} GPU      {need.gpu}",
+        *needs,
     ]
 
 
@@ -142,7 +140,7 @@ def _corpus_line(corpus: str) -> str:
 
 
 def _other_than_published(corpus: str) -> str | None:
-    """Return which parts of a corpus differ in size from the published ones, or what is wrong with its files."""
+    """Return which parts of a corpus are not as large as published, or what is wrong with its files."""
     try:
         other = corpora.miscounted(corpus)
     except UserError as error:

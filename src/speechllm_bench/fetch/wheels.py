@@ -93,7 +93,8 @@ def extract(payload: Payload, wheels: dict[str, Path], target: Path) -> None:
                 digest.update(chunk)
                 file.write(chunk)
     if digest.hexdigest() != payload.sha256:
-        raise UserError(f"{target.name} of {_origin(payload)} is not the pinned one: its sha256 differs")
+        origin = " and ".join(dict.fromkeys(package for package, _ in payload.members()))
+        raise UserError(f"{target.name} of {origin} is not the pinned one: its sha256 differs")
 
 
 def _chunks(wheel: Path, member: str):
@@ -105,7 +106,3 @@ def _chunks(wheel: Path, member: str):
         raise UserError(f"{wheel.name} has no file {member}") from None
     except zipfile.BadZipFile as error:
         raise UserError(f"{wheel.name} is damaged ({error}); delete it and start again") from None
-
-
-def _origin(payload: Payload) -> str:
-    return " and ".join(dict.fromkeys(package for package, _ in payload.members()))

@@ -88,13 +88,16 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     from speechllm_bench.models.adapters import n_parameters
     from speechllm_bench.training import regulariser, stages
 
+    recognised: dict[str, str] = {}  # ASR transcripts by utterance id, of the splits where an LLM reads them
+    for split in sorted(config.recognised):
+        recognised |= preparation.ensure_transcripts(config, cast(Corpus, corpus), split)
     hears_questions = bool(heard_tasks(config.tasks(len(config.stages))))
     data = stages.Data(
         corpus.utterances("train"),
         corpus.utterances("validation"),
         corpora.slot_types(config.corpus.name),
         frames,
-        _recognised(config, corpus),
+        recognised,
         preparation.ensure_extra_frames(config, "instructions") if hears_questions else None,
         stored.learned_traces(config),
     )
@@ -120,6 +123,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     added = sum(p.numel() for n, p in model.named_parameters() if "lora_" in n or n.startswith("adapter."))
     n_llm = n_parameters(model) - added
     n_classifier = regulariser.n_parameters(config.stages)
+    excluded = corpus.info["recipe"].get("excluded")  # unreadable recordings (data/corpora/exclusions.py)
     record = {
         "digest": identity.run_digest(config),
         "profile": profile,
@@ -151,7 +155,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
             "corpus": corpus.fingerprint,
             "audio": corpus.audio_hashes,  # null for a run without audio
             "frames": identity.frames_digest(config) if frames else None,
-            **_left_out(corpus),
+            **({"excluded": excluded} if excluded else {}),
         },
         "environment": runs.environment(),
         "started": started,
@@ -184,12 +188,6 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
     return places.run_folder(profile, record["digest"])
 
 
-def _left_out(corpus) -> dict:
-    """Return the unreadable recordings by id (data/corpora/exclusions.py); empty where all were readable."""
-    found = corpus.info["recipe"].get("excluded")
-    return {"excluded": found} if found else {}
-
-
 def _untrained(config: RunConfig, profile: str) -> list[float]:
     """Return the work of each stage, in examples through the LLM; 0 for a stage that is trained already."""
     digests = (identity.stage_digest(config, index) for index in range(len(config.stages)))
@@ -217,12 +215,6 @@ def _before(config: RunConfig) -> dict:
         file = identity.backbone_folder(config.audio_llm) / "training.json"
         record = sealed.read(file) if file.is_file() else {}
     return {f"pretraining_{key}": record.get(key) for key in ("speech_hours", "text_tokens")}
-
-
-def _recognised(config: RunConfig, corpus) -> dict[str, str]:
-    """Return the ASR transcripts, by utterance id, of the splits where a text LLM reads them."""
-    heard = [preparation.ensure_transcripts(config, corpus, split) for split in sorted(config.recognised)]
-    return {id: text for split in heard for id, text in split.items()}
 
 
 def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer, data, progress) -> dict:

@@ -54,7 +54,7 @@ def _training_digest(recipe: recipes.Recipe) -> str:
 
 
 def _train(recipe: recipes.Recipe, checkpoints: Path, n_workers: int, progress: Progress) -> Iterator[tuple]:
-    """Yield (name, model, tokenizer, fits) of each finished backbone; some add the amounts seen in training."""
+    """Yield (name, model, tokenizer, fits) of each finished backbone; some add the amounts seen."""
     if isinstance(recipe, recipes.AudioLLMRecipe):
         return iter([(recipe.name, *audio_llm_mini.train(recipe, checkpoints, n_workers, progress))])
     if isinstance(recipe, recipes.MixtureRecipe):

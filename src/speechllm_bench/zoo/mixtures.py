@@ -166,7 +166,7 @@ def items_of(
 def instruction(
     index: int, recipe: MixtureRecipe, utterances: list[Utterance], held_out: bool = False
 ) -> tuple[Example, str]:
-    """Return an example of extraction or repetition and its text, with the switch where the recipe has one."""
+    """Return an example of extraction or repetition and its text; with the switch, if the recipe has one."""
     settings = recipe.instructions[index % len(recipe.instructions)]
     first = FIRST * (2 if held_out else 1)
     example, said = written.post_training(first + index, recipe.seed, utterances, **settings)

@@ -69,14 +69,8 @@ def _question(example: Example) -> dict:
 
 def _about(annotated: Annotated, by: str) -> dict:
     right = sum(answer is not None for answer in annotated.answers)
-    rejected = dict(annotated.rejected.most_common())
-    return {
-        "by": by,
-        "asked": len(annotated.answers),
-        "right": right,
-        "rejected": rejected,
-        "cost": annotated.cost,
-    }
+    about = {"by": by, "asked": len(annotated.answers), "right": right}
+    return about | {"rejected": dict(annotated.rejected.most_common()), "cost": annotated.cost}
 
 
 def _write(kind: Kind, records: list[dict], about: dict) -> str:

@@ -87,11 +87,7 @@ class ForkServer:
         settings: environment variables in addition to the server's. log: file to which the output is
         appended.
         """
-        request: dict[str, object] = {
-            "module": module,
-            "arguments": list(arguments),
-            "settings": dict(settings),
-        }
+        request: dict = {"module": module, "arguments": list(arguments), "settings": dict(settings)}
         request |= {"log": str(log), "threads": threads}
         try:
             self._requests.write(json.dumps(request).encode() + b"\n")
