@@ -69,7 +69,7 @@ def _execute(name: str, parameters: dict, values: dict, limit: float, target: Pa
         started = time.monotonic()  # the wall clock may be set back
         print(f"Executing notebook {name}.", flush=True)
         status = {"notebook": name, "parameters": values, "status": Status.RUNNING, "pid": os.getpid()}
-        runs.write_json(record, status)
+        sealed.write(record, status, {})
         outcome = _outcome(work, log, limit)
         failed = paths.results(profile) / "failed" / target.name
         ended = outcome["status"] == Status.OK
@@ -231,7 +231,7 @@ def record_killed(record: Path) -> None:
     status = runs.read_json(record)
     if status["status"] == Status.RUNNING:
         ended = {"status": Status.KILLED, "message": "the command that executed it was killed", "pid": None}
-        runs.write_json(record, status | ended)
+        sealed.write(record, status | ended, {})
 
 
 def _run_papermill(work: Path) -> dict:

@@ -11,7 +11,7 @@ import pytest
 from speechllm_bench import cli
 from speechllm_bench.planning import listing, studies
 from speechllm_bench.running import runner
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import paths, sealed
 
 
 def rows(capsys, *line):
@@ -53,9 +53,8 @@ def test_a_file_that_cannot_be_read_is_told_and_hides_none(suite, capsys):
 def test_a_plan_tells_stages_examples_and_time_and_starts_nothing(suite, capsys, monkeypatch):
     monkeypatch.setattr(runner, "run_missing", None)
     run = studies.run("adapter_size", "cnn", 0, "smoke")
-    runs.write_json(
-        run.folder / "run.json", {"status": "ok", "seconds": {"total": 3, "train": 1, "validate": 0}}
-    )
+    record = {"status": "ok", "seconds": {"total": 3, "train": 1, "validate": 0}}
+    sealed.write(run.folder / "run.json", record)
     before = sorted(suite.rglob("*"))
     found = rows(capsys, "plan", "adapter_size", "--variants", "cnn,mlp,no_audio")
     assert sorted(suite.rglob("*")) == before

@@ -10,6 +10,7 @@ import pytest
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.reports import stored_runs
+from speechllm_bench.storage import sealed
 from speechllm_bench.storage.schema import CURVE_COLUMNS, Prediction
 
 LINE = "slots,8,64,validation,loss,0.25\n"
@@ -38,7 +39,7 @@ CURVES = {
 @pytest.mark.parametrize("damage", PREDICTIONS)
 def test_damaged_predictions_are_told(tmp_path, damage):
     run = SimpleNamespace(name="lora mlp seed 0", folder=tmp_path)
-    (tmp_path / "run.json").write_text("{}")
+    sealed.write(tmp_path / "run.json", {}, {})
     file = tmp_path / "predictions.jsonl.gz"
     file.write_bytes(PACKED)
     assert stored_runs.predictions(run) == [SAID]

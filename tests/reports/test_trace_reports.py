@@ -13,7 +13,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.planning import studies
 from speechllm_bench.reports import cells, show, traces
-from speechllm_bench.storage import numbers
+from speechllm_bench.storage import numbers, sealed
 from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import slots, trace
 from speechllm_bench.tasks.trace import Trace
@@ -57,7 +57,7 @@ def rows(tmp_path):
             found[0] = Prediction(**{**found[0].to_json(), "raw": found[0].raw + " so", "asked": ("city",)})
         row["run"].folder = tmp_path / variant
         row["run"].folder.mkdir()
-        (row["run"].folder / "run.json").write_text("{}")
+        sealed.write(row["run"].folder / "run.json", {}, {})
         with gzip.open(row["run"].folder / "predictions.jsonl.gz", "wt") as file:
             file.writelines(json.dumps(p.to_json()) + "\n" for p in found)
         traced = task in FORMS

@@ -87,11 +87,8 @@ def _store(folder: Path, score: dict) -> None:
 def scored(folder: Path) -> dict:
     """Return the score that a run's stored predictions give now. UserError where the files are damaged."""
     record = sealed.read(folder / "run.json", runs.DELETE_FOLDER)
-    try:
-        asked, corpus = record["config"]["evaluation"], record["config"]["corpus"]["name"]
-        task, wording = asked["task"], asked.get("wording")
-    except (AttributeError, KeyError, TypeError):
-        raise UserError(f"{folder / 'run.json'} is damaged; {runs.DELETE_FOLDER}") from None
+    asked, corpus = record["config"]["evaluation"], record["config"]["corpus"]["name"]
+    task, wording = asked["task"], asked.get("wording")
     types = corpora.slot_types(corpus) if wording else {}
     said = read_predictions(folder / "predictions.jsonl.gz", runs.DELETE_FOLDER)
     return score.score_task(task, said, score.parser(task, wording, types))
