@@ -15,7 +15,7 @@ from embedded_annotator import Embedded
 from test_annotators import QUESTION, RIGHT, asked
 
 from speechllm_bench import cli
-from speechllm_bench.data import annotators, questions
+from speechllm_bench.data import questions
 from speechllm_bench.data.annotators import Question, api, checks, drawn, entities, stored
 from speechllm_bench.data.annotators.client import READINGS, Client, Server
 from speechllm_bench.data.corpora import call_centre
@@ -124,7 +124,7 @@ def test_it_behaves_as_the_embedded_annotator_does(serve, tmp_path):
         return 200, said(by_turn[request["messages"][-1]["content"]])
 
     server = serve(behave)
-    both: list[annotators.Annotator] = [annotator(server, tmp_path), Embedded(0)]
+    both = [annotator(server, tmp_path), Embedded(0)]
     found, wanted = (one.annotate(given) for one in both)
     assert found.answers == wanted.answers == right  # in the order of the questions
     assert server.paths == {"/v1/chat/completions"} and server.most_at_once > 1

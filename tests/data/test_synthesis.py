@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from clean_speech import synthesise
 
 from speechllm_bench.data import espeak, synthesis
 from speechllm_bench.errors import UserError
@@ -65,12 +66,12 @@ def test_order_and_workers_change_no_sample():
 
 
 def test_what_was_spoken_before_changes_nothing():
-    first = synthesis.synthesise("forty two maple street", VOICE)
-    assert np.array_equal(first, synthesis.synthesise("forty two maple street", VOICE))
+    first = synthesise("forty two maple street", VOICE)
+    assert np.array_equal(first, synthesise("forty two maple street", VOICE))
 
 
 def test_speech_is_loud_enough_and_as_long_as_its_words():
-    short, long = (synthesis.synthesise(t, VOICE) for t in ("yes", "yes i would like to change my address"))
+    short, long = (synthesise(t, VOICE) for t in ("yes", "yes i would like to change my address"))
     assert 0.2 < len(short) / espeak.ESPEAK_RATE < len(long) / espeak.ESPEAK_RATE < 5
     assert np.abs(long).max() > 0.05
 
@@ -78,7 +79,7 @@ def test_speech_is_loud_enough_and_as_long_as_its_words():
 @pytest.mark.parametrize("change", [{"accent": "en"}, {"variant": "f2"}, {"rate": 140}, {"pitch": 80}])
 def test_every_property_of_a_voice_is_heard(change):
     text = "forty two maple street"
-    plain, changed = synthesis.synthesise(text, VOICE), synthesis.synthesise(text, replace(VOICE, **change))
+    plain, changed = synthesise(text, VOICE), synthesise(text, replace(VOICE, **change))
     assert not np.array_equal(plain, changed)
 
 
@@ -96,14 +97,14 @@ def test_samples_lie_on_the_16_bit_grid():
 )
 def test_an_unknown_voice_is_named(voice, complaint):
     with pytest.raises(UserError, match=complaint):
-        synthesis.synthesise("hello", voice)
+        synthesise("hello", voice)
     with pytest.raises(UserError, match=complaint):
         list(synthesis.speak_all([utterance(0), utterance(1, voice)], 2, progress=False))
 
 
 def test_an_empty_transcript_is_refused():
     with pytest.raises(UserError, match="empty transcript"):
-        synthesis.synthesise("  ", VOICE)
+        synthesise("  ", VOICE)
     with pytest.raises(UserError, match="utterance u1: an empty transcript"):
         list(synthesis.speak_all([utterance(0), replace(utterance(1), transcript="")], 1, progress=False))
 

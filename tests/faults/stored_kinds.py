@@ -29,7 +29,6 @@ from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import intervals
 from speechllm_bench.metrics import quotient
-from speechllm_bench.models import ctc
 from speechllm_bench.models.asr import load_asr
 from speechllm_bench.models.audio_llm import load_audio_llm
 from speechllm_bench.models.llm import load_llm, load_tokenizer
@@ -133,9 +132,9 @@ def _stage(folder: Path, shapes: dict[str, torch.Size]) -> object:
     record = sealed.read(folder / "stage.json", runs.DELETE_FOLDER)
     trained = {name: nn.Parameter(torch.zeros(shape)) for name, shape in shapes.items()}
     loop.load_weights(trained, folder / "weights.safetensors")
-    head = ctc.CtcHead.load(folder / "ctc_head.safetensors", torch.ones(2048, 16))
     weights = {name: t.tolist() for name, t in trained.items()}
-    return repr((record, weights, {name: t.tolist() for name, t in head.weights().items()}))
+    head = load_file(folder / "ctc_head.safetensors")
+    return repr((record, weights, {name: t.tolist() for name, t in head.items()}))
 
 
 def _corpus(folder: Path) -> object:

@@ -7,10 +7,8 @@ import math
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from speechllm_bench.errors import UserError
 from speechllm_bench.models import ctc
 from speechllm_bench.models.adapters import Adapter
 from speechllm_bench.models.speech_llm import SpeechLLM
@@ -111,18 +109,3 @@ def test_what_an_adapter_makes_audible_is_decoded_by_the_llms_tokenizer(tiny_bac
     assert ctc.transcribe(model, head, tokenizer, frames, batch_size=1) == said
     assert ctc.transcribe(model, head, tokenizer, frames, batch_size=2) == said
     assert model.training
-
-
-def test_a_stored_head_comes_back_to_the_last_bit(embeddings, tmp_path):
-    head = ctc.CtcHead(embeddings, [1, 6, 3])
-    with torch.no_grad():
-        head.blank.normal_()
-        head.log_scale.fill_(3.25)
-    save_file({k: v.detach().contiguous() for k, v in head.weights().items()}, tmp_path / "head.safetensors")
-    again = ctc.CtcHead.load(tmp_path / "head.safetensors", embeddings)
-    speech = torch.randn(1, 5, 4)
-    assert again.tokens == [1, 3, 6] and torch.equal(again(speech), head(speech))
-    (tmp_path / "head.safetensors").write_bytes(b"nothing")
-    for file in ("head", "none"):
-        with pytest.raises(UserError, match=f"the CTC head .*{file}.safetensors cannot be read"):
-            ctc.CtcHead.load(tmp_path / f"{file}.safetensors", embeddings)

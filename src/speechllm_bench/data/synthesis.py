@@ -35,19 +35,6 @@ SYNTHESIS_VERSION = 1
 AHEAD = 8  # utterances a worker may be ahead of the reader
 
 
-def synthesise(transcript: str, voice: Voice) -> np.ndarray:
-    """Return clean speech without the telephone channel: float32 (n,) in [-1, 1] at the engine's rate.
-
-    Raises UserError for an empty transcript and for a voice that the engine does not have.
-    """
-    service, _ = _engine(voice)
-    speaker = _Process(service)
-    try:
-        return to_float32(speaker.ask(transcript, voice))
-    finally:
-        speaker.stop()
-
-
 def _engine(voice: Voice) -> tuple[str, int]:
     """Return the service that speaks a voice (`_Process`), and its sampling rate in Hz."""
     if neural_voices.is_neural(voice):
@@ -62,7 +49,7 @@ def speak_all(
 
     Samples have exact 16-bit values, so storing them as FLAC loses nothing. The folder `clips` stores clean
     speech as soon as it is spoken, so a stopped synthesis can resume. Leaving the iterator early stops the
-    workers. Raises UserError as `synthesise` does, and for an utterance without a voice.
+    workers. Raises UserError for an empty transcript, an unknown voice and an utterance without one.
     """
     utterances = list(utterances)
     mute = next((u.id for u in utterances if u.voice is None), None)

@@ -11,19 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby, pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from speechllm_bench.errors import UserError
 from speechllm_bench.models.inputs import pad_frames
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.storage import runs, sealed
 
 BLANK = 0  # index of the blank among the scores; token i of the head has index i + 1
 BLANK_DEVIATION = 0.05  # standard deviation of the blank's initial values
@@ -54,29 +49,8 @@ class CtcHead(nn.Module):
             return cosines * self.log_scale.exp()
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the tensors from which `load` restores the head: learned parameters and token ids."""
+        """Return the tensors that a stage stores of the head: learned parameters and token ids."""
         return {"blank": self.blank, "log_scale": self.log_scale, "tokens": torch.tensor(self.tokens)}
-
-    @classmethod
-    def load(cls, path: Path, embeddings: Tensor) -> CtcHead:
-        """Load the head from a stage's `ctc_head.safetensors`.
-
-        Raises UserError where the file is missing, damaged or of another model.
-        """
-        if (record := path.with_name("stage.json")).is_file():
-            sealed.read(record, runs.DELETE_FOLDER)
-        try:
-            stored = load_file(path)
-        except (FileNotFoundError, SafetensorError) as error:
-            raise UserError(f"the CTC head {path} cannot be read ({error}); train its stage again") from None
-        try:
-            head = cls(embeddings, stored["tokens"].tolist())
-            with torch.no_grad():
-                head.blank.copy_(stored["blank"])
-                head.log_scale.copy_(stored["log_scale"])
-        except (LookupError, TypeError, RuntimeError):
-            raise UserError(f"the CTC head {path} belongs to another model; train its stage again") from None
-        return head
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, transcript: str) -> list[int]:

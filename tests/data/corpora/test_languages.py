@@ -6,9 +6,9 @@ import re
 from collections import Counter
 
 import pytest
+from clean_speech import synthesise
 
 from speechllm_bench.data.corpora import call_centre, languages
-from speechllm_bench.data.synthesis import synthesise
 from speechllm_bench.storage.schema import Utterance, Voice
 from speechllm_bench.tasks import TASKS, ner, transcription
 from speechllm_bench.tasks.task import Draw

@@ -1,15 +1,15 @@
 """Annotators: sources of training data besides gold. They write traces (2510.19326) or entities (2509.04473).
 
-All follow the protocol `Annotator`: questions in, and an answer or None for each out. The questions belong to
-the task `slots` for traces, and to the task `ner` for entities.
+All have a method `annotate`: questions in, `Annotated` out, with an answer or None for each. The questions
+belong to the task `slots` for traces, and to the task `ner` for entities.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from speechllm_bench.storage.schema import Example, Utterance
 
@@ -31,10 +31,6 @@ class Annotated(Generic[Answer]):
     answers: list[Answer | None]  # None: no usable answer to this question
     rejected: Counter[str] = field(default_factory=Counter)  # number of rejected texts by fault
     cost: str = "nothing"
-
-
-class Annotator(Protocol[Answer]):
-    def annotate(self, questions: Sequence[Question]) -> Annotated[Answer]: ...
 
 
 @dataclass(frozen=True)

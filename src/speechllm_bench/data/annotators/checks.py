@@ -6,27 +6,12 @@ from speechllm_bench.data.annotators import Question
 from speechllm_bench.metrics import pairs
 from speechllm_bench.tasks import slots
 from speechllm_bench.tasks.prompt import contains
-from speechllm_bench.tasks.trace import MALFORMED, Trace
+from speechllm_bench.tasks.trace import Trace
 from speechllm_bench.tasks.traced_slots import ABSENT
-
-FAULTS = (
-    *MALFORMED,
-    "no transcript",
-    "no mentions",
-    "asked slot without a reason",
-    "reason for a slot nobody asked for",
-    "transcript changed",
-    "mention not in the transcript",
-    "value not in the transcript",
-    "value not among the mentions",
-    "reason without its value",
-    "reason for a value that is not answered",
-    "answer unlike gold",
-)
 
 
 def faults(trace: Trace, question: Question) -> list[str]:
-    """Return all faults of a whole trace, from `FAULTS`. A trace without faults may be used in training."""
+    """Return all faults of a whole trace. A trace without faults may be used in training."""
     said, asked = question.utterance.transcript, question.example.asked
     mentions, reasons, answer = trace.mentions or (), trace.reasons or {}, pairs(trace.answer)
     gold = slots.parse(question.example.target)
