@@ -9,7 +9,6 @@ import shutil
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 from speechllm_bench.errors import UserError
@@ -18,18 +17,16 @@ from speechllm_bench.storage import paths, runs
 
 CHUNK = 2**20  # bytes
 SECONDS = 60  # time-out without any received byte
-Count = Callable[[int], None]
-"""Called with the number of newly received bytes."""
 
 
-def take(archive: Archive, folder: Path, count: Count = lambda n: None) -> None:
+def take(archive: Archive, folder: Path) -> None:
     """Fetch the targets of an archive or file into `folder`. Existing targets are kept.
 
     Raises UserError if the download fails, has another MD5 than published, or lacks a folder.
     """
     if all((folder / target).exists() for target in archive.targets):
         return
-    file = download(archive, count)
+    file = download(archive)
     if archive.to:
         (folder / archive.to).parent.mkdir(parents=True, exist_ok=True)
         shutil.move(file, folder / archive.to)
@@ -40,14 +37,14 @@ def take(archive: Archive, folder: Path, count: Count = lambda n: None) -> None:
     file.unlink()
 
 
-def download(archive: Archive, count: Count = lambda n: None) -> Path:
+def download(archive: Archive) -> Path:
     """Return the complete file in the cache. A partial download is resumed."""
     kept = paths.cache() / "downloads" / f"{runs.digest(archive.url)}-{archive.url.rpartition('/')[2]}"
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with runs.lock(kept):
             part = kept.with_name(kept.name + ".part")
-            _continue(archive.url, part, count)
+            _continue(archive.url, part)
             if archive.md5 and (found := _md5(part)) != archive.md5:
                 part.unlink()
                 raise UserError(
@@ -77,7 +74,7 @@ def unpack(file: Path, inside: str, target: Path) -> None:
         raise UserError(f"{file} is damaged ({error}); delete it and start again") from None
 
 
-def _continue(url: str, part: Path, count: Count) -> None:
+def _continue(url: str, part: Path) -> None:
     """Fetch the missing rest of `part`, or the whole file if it has changed on the server."""
     mark = part.with_suffix(".etag")
     have = part.stat().st_size if part.is_file() and mark.is_file() else 0
@@ -92,10 +89,7 @@ def _continue(url: str, part: Path, count: Count) -> None:
             mark.write_text(told, "utf-8") if told else mark.unlink(missing_ok=True)
             wanted = have + int(answer.headers.get("Content-Length") or 0)
             with open(part, "ab" if have else "wb") as file:
-                count(have)
-                while chunk := answer.read(CHUNK):
-                    file.write(chunk)
-                    count(len(chunk))
+                shutil.copyfileobj(answer, file, CHUNK)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:  # nothing is left to fetch
             return

@@ -66,14 +66,12 @@ def transcribe(
     audio: Sequence[np.ndarray],
     padding: str,
     max_new_tokens: int | None = None,
-    seconds: float | None = None,
 ) -> list[str]:
     """Return greedy transcripts of 16 kHz audio, in the order of `audio`.
 
     OpenAI's models at 30 s use Whisper's own `generate`, which requires 30 s. All others use the general
     `generate`, with the same prompt and suppressed tokens. OpenAI's models get silence up to `LEAST` samples.
     max_new_tokens: None is the model's usual limit (see `MAX_NEW_TOKENS`).
-    seconds: padded audio in a batch, about (None: `BATCH_SECONDS`).
     """
     said: dict[int, str] = {}
     settings = model.generation_config
@@ -82,8 +80,7 @@ def transcribe(
     if own:
         audio = [np.pad(a, (0, max(0, LEAST - len(a)))) for a in audio]
     place, n_mels = model.device, model.config.num_mel_bins
-    seconds = seconds or BATCH_SECONDS[place.type]
-    for batch in same_length_batches([len(a) for a in audio], padding, seconds):
+    for batch in same_length_batches([len(a) for a in audio], padding, BATCH_SECONDS[place.type]):
         mel = torch.stack([log_mel(audio[i], padding, n_mels, place) for i in batch])  # (B, n_mels, M)
         if own and padding == "30s":
             told = {"language": ENGLISH, "task": "transcribe"} if _many_languages(settings) else {}

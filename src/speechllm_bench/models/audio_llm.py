@@ -122,18 +122,14 @@ def tower_states(tower: Qwen2AudioEncoder, mel: Tensor, real: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def encode(
-    tower: Qwen2AudioEncoder, audio: Sequence[np.ndarray], seconds: float | None = None
-) -> Iterator[tuple[int, np.ndarray]]:
+def encode(tower: Qwen2AudioEncoder, audio: Sequence[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (index, (L, D) fp16 tower frames cut to the audio's real length), in batch order.
 
-    seconds: padded audio in a batch, about (None: `BATCH_SECONDS`). Raises UserError for audio of more than
-    30 s.
+    Raises UserError for audio of more than 30 s.
     """
     quiet = [np.pad(a, (0, max(0, min(SILENCE, MAX_SAMPLES - len(a))))) for a in audio]
     n_mels, place = tower.config.num_mel_bins, tower.device
-    seconds = seconds or BATCH_SECONDS[place.type]
-    for batch in same_length_batches([len(a) for a in quiet], "trimmed", seconds):
+    for batch in same_length_batches([len(a) for a in quiet], "trimmed", BATCH_SECONDS[place.type]):
         mel = torch.stack([log_mel(quiet[i], "trimmed", n_mels, place) for i in batch])
         real = torch.tensor([real_frames(len(audio[i])) for i in batch], device=place)
         states = tower_states(tower, mel.to(tower.dtype), real)

@@ -92,16 +92,13 @@ def encode(
     audio: Sequence[np.ndarray],
     padding: str,
     bf16: bool = False,
-    seconds: float | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (index, fp16 encoder frames (T, D) cut to the audio's real length), in batch order.
 
-    bf16: encode under bf16 autocast. seconds: padded audio in a batch, about (None: `BATCH_SECONDS`).
-    Raises UserError for audio of more than 30 s.
+    bf16: encode under bf16 autocast. Raises UserError for audio of more than 30 s.
     """
     place, n_mels = encoder.device, encoder.config.num_mel_bins
-    seconds = seconds or BATCH_SECONDS[place.type]
-    for batch in same_length_batches([len(a) for a in audio], padding, seconds):
+    for batch in same_length_batches([len(a) for a in audio], padding, BATCH_SECONDS[place.type]):
         mel = torch.stack([log_mel(audio[i], padding, n_mels, place) for i in batch])
         with torch.autocast(place.type, torch.bfloat16, enabled=bf16):
             states = encoder_states(encoder, mel.to(encoder.dtype))

@@ -27,6 +27,10 @@ from speechllm_bench.zoo.recipes import AudioLLMRecipe, LLMRecipe, MixtureRecipe
 
 TURNS = 500  # per split
 SPLITS = ("validation", "A-test", "B-test")
+ASKED = {split: (split, False) for split in SPLITS} | {"B-test out-of-domain": ("B-test", True)}
+"""Row of the card -> split, and whether the questions on it are out-of-domain."""
+
+FILLED = ("precision", "recall", "f1", "parse_failures")  # metrics of slot filling
 
 
 def evaluate_backbones(name: str, n_workers: int) -> list[Path]:
@@ -92,23 +96,13 @@ def _measure_llm(name: str, recipe: LLMRecipe | MixtureRecipe, corpus: Corpus) -
     switched = isinstance(recipe, MixtureRecipe) and recipe.switched
     splits = {}
     for task, switch in SWITCHED.items() if switched else ((slots.NAME, ""),):
-        for split, ood in (*((split, False) for split in SPLITS), ("B-test", True)):
+        for key, (split, ood) in ASKED.items():
             utterances = corpus.utterances(split)
             asked = [questions.evaluation_example(u, slot_types, task, ood) for u in utterances]
-            gold = [u.transcript for u in utterances]
-            said = decode(
-                model,
-                tokenizer,
-                asked,
-                utterances,
-                transcripts=gold,
-                batch_size=100,
-                max_new_tokens=skills.ANSWER_TOKENS,
-            )
+            heard = {"transcripts": [u.transcript for u in utterances], "batch_size": 100}
+            said = decode(model, tokenizer, asked, utterances, **heard, max_new_tokens=skills.ANSWER_TOKENS)
             scored = score.score_task(slots.NAME, said, lambda raw: trace.parse(raw).answer)
-            key = f"{split} out-of-domain" if ood else split
-            key += f" {switch}" if switched else ""
-            splits[key] = _intervals(scored, ("precision", "recall", "f1", "parse_failures"))
+            splits[f"{key} {switch}" if switched else key] = _intervals(scored, FILLED)
     return {"splits": splits, "skills": skills.measure(model, tokenizer, recipe)}
 
 
@@ -133,11 +127,10 @@ def _measure_audio_llm(name: str, corpus: Corpus) -> dict:
         found = dict(audio_llm.encode(tower, [corpus.audio(split, i) for i in range(len(turns))]))
         frames = [found[i] for i in range(len(turns))]
         heard = score.score_task(transcription.NAME, said(transcription.NAME, False, turns, frames))
-        asked = {split: False} | ({f"{split} out-of-domain": True} if split == "B-test" else {})
-        for key, ood in asked.items():
-            filled = score.score_task(slots.NAME, said(slots.NAME, ood, turns, frames))
-            names = ("precision", "recall", "f1", "parse_failures")
-            measured[key] = _intervals(heard, ("wer", "cer")) | _intervals(filled, names)
+        for key, (tested, ood) in ASKED.items():
+            if tested == split:
+                filled = score.score_task(slots.NAME, said(slots.NAME, ood, turns, frames))
+                measured[key] = _intervals(heard, ("wer", "cer")) | _intervals(filled, FILLED)
     return measured
 
 
