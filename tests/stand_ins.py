@@ -7,14 +7,12 @@ import sys
 
 from speechllm_bench.planning import studies
 from speechllm_bench.running import heartbeat, runner
-from speechllm_bench.storage import paths
+from speechllm_bench.storage import paths, sealed
 
 PREAMBLE = """
 import json, os, signal, sys, time
 from pathlib import Path
 variant, folder, stages = "{variant}", Path("{folder}"), {stages}
-STAGE = {{"examples": 48, "seconds": 24.0, "validation_seconds": 0.0}}
-RUN = {{"status": "ok", "seconds": {{"total": 60.0, "train": 48.0, "validate": 0.0}}}}
 def write(file, record):
     file.parent.mkdir(parents=True, exist_ok=True)
     file.with_suffix(".tmp").write_text(json.dumps(record))
@@ -27,11 +25,13 @@ def wait(what):
         time.sleep(0.05)
 def finish():
     for stage in stages:
-        write(folder.parents[1] / "stages" / stage / "stage.json", STAGE)
-    write(folder / "run.json", RUN)
+        write(folder.parents[1] / "stages" / stage / "stage.json", {stage_record})
+    write(folder / "run.json", {run_record})
 write(Path("{status}"), {{"pid": os.getpid(), "phase": "train", "share": 0.5}})
 log("start")
 """
+STAGE = {"examples": 48, "seconds": 24.0, "validation_seconds": 0.0}
+RUN = {"status": "ok", "seconds": {"total": 60.0, "train": 48.0, "validate": 0.0}}
 WELL = "log('end'); finish()"
 
 
@@ -40,6 +40,7 @@ def stand_in(**bodies):
 
     def command(run, threads):
         names = {"variant": run.variant, "folder": run.folder, "events": paths.home() / "events"}
+        names |= {"stage_record": sealed.with_seal(STAGE, {}), "run_record": sealed.with_seal(RUN, {})}
         status = heartbeat.status_file(run.digest)
         preamble = PREAMBLE.format(stages=list(run.stages), status=status, **names)
         return [sys.executable, "-c", preamble + bodies.get(run.variant, WELL)]

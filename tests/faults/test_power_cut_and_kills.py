@@ -19,7 +19,7 @@ import pytest
 from speechllm_bench.commands import housekeeping
 from speechllm_bench.errors import UserError
 from speechllm_bench.running import heartbeat, lifeline
-from speechllm_bench.storage import leftovers, paths, runs
+from speechllm_bench.storage import leftovers, paths, runs, sealed
 
 WAIT = 60  # seconds at most, for what takes a moment
 
@@ -222,7 +222,7 @@ def test_a_notebook_that_nobody_executes_any_more_is_not_running(home):
     with runs.lock(folder / "held.ipynb"):
         housekeeping.tidy()
     assert runs.read_json(folder / "held.json") == running
-    assert runs.read_json(folder / "dead.json") == {
+    assert sealed.read(folder / "dead.json") == {
         "notebook": "x",
         "status": "killed",
         "message": "the command that executed it was killed",

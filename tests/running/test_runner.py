@@ -87,7 +87,7 @@ def test_an_example_of_a_warm_start_counts_as_a_tenth(suite):
     file = next((suite / "results" / "smoke" / "stages").glob("*/stage.json"))
     pace = sum(runs.read_json(f)["seconds"] for f in file.parents[1].glob("*/stage.json")) / sum(seen)
     assert before - after == pytest.approx(0.9 * seen[0] * pace) and before > after
-    runs.write_json(file, runs.read_json(file) | {"stage": {"objective": "ctc"}})
+    sealed.write(file, sealed.read(file) | {"stage": {"objective": "ctc"}}, {})
     assert estimate.run_seconds(plan)[mlp.digest] > before  # the others took the time
 
 
@@ -263,7 +263,7 @@ import sys, time, types
 from pathlib import Path
 from speechllm_bench import cli, running
 from speechllm_bench.planning import identity, places
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.errors import UserError
 from speechllm_bench.running.executors import machine
 def log(what):
