@@ -99,8 +99,10 @@ def _measure_llm(name: str, recipe: LLMRecipe | MixtureRecipe, corpus: Corpus) -
         for key, (split, ood) in ASKED.items():
             utterances = corpus.utterances(split)
             asked = [questions.evaluation_example(u, slot_types, task, ood) for u in utterances]
-            heard = {"transcripts": [u.transcript for u in utterances], "batch_size": 100}
-            said = decode(model, tokenizer, asked, utterances, **heard, max_new_tokens=skills.ANSWER_TOKENS)
+            gold, most = [u.transcript for u in utterances], skills.ANSWER_TOKENS
+            said = decode(
+                model, tokenizer, asked, utterances, transcripts=gold, batch_size=100, max_new_tokens=most
+            )
             scored = score.score_task(slots.NAME, said, lambda raw: trace.parse(raw).answer)
             splits[f"{key} {switch}" if switched else key] = _intervals(scored, FILLED)
     return {"splits": splits, "skills": skills.measure(model, tokenizer, recipe)}
