@@ -10,9 +10,9 @@ Weights come from the models that the repository ships, or from stages trained o
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ class Model:
         """
         samples = _samples(source, channel)
         example = self._question(slots, context)
-        _ = self._model, self._hearing if self.config.hears else self._recogniser  # loading is not timed
+        _ = self._model, self._encoded if self.config.hears else self._recogniser  # loading is not timed
         began = time.perf_counter()
         heard = None if self.config.hears else self.hear(samples)
         raw = self._decode(example, samples, heard)
@@ -123,31 +123,24 @@ class Model:
         from speechllm_bench.models.decoding import decode
 
         asked, (model, tokenizer) = self.config.evaluation, self._model
-        given: dict[str, Any] = (
-            {"frames": [self._frames(samples)]} if heard is None else {"transcripts": [heard]}
-        )
+        given: dict[str, Any] = {"transcripts": [heard]}
+        if heard is None:
+            ((_, frames),) = self._encoded([samples])
+            given = {"frames": [frames]}
         limit = asked.trace_tokens or asked.max_new_tokens
         how: dict[str, Any] = {"batch_size": 1, "max_new_tokens": limit, "beams": asked.beams or 1}
         return decode(model, tokenizer, [example], [_utterance(heard or "")], **given, **how)[0].raw
 
-    def _frames(self, samples: np.ndarray) -> np.ndarray:
-        from speechllm_bench.models import audio_llm, encoder
-
-        if self.config.audio_llm:
-            found = audio_llm.encode(self._hearing, [samples])
-        else:
-            found = encoder.encode(self._hearing, [samples], self.config.encoder.padding)
-        return next(iter(found))[1]
-
     @cached_property
-    def _hearing(self):
-        """The model that computes frames: the encoder, or the audio tower of an audio LLM."""
+    def _encoded(self) -> Callable[[list[np.ndarray]], Iterator[tuple[int, np.ndarray]]]:
+        """The function from audio to frames, of the encoder or of an audio LLM's tower."""
         from speechllm_bench.models import audio_llm, encoder
 
         device = self._model[0].llm.device.type
         if self.config.audio_llm:
-            return audio_llm.load_tower(self.config.audio_llm, device)
-        return encoder.load_encoder(self.config.encoder.path, device)
+            return partial(audio_llm.encode, audio_llm.load_tower(self.config.audio_llm, device))
+        whisper = encoder.load_encoder(self.config.encoder.path, device)
+        return partial(encoder.encode, whisper, padding=self.config.encoder.padding)
 
     @cached_property
     def _recogniser(self):
