@@ -126,9 +126,9 @@ def _refuse_full_disk(missing: list[Item]) -> None:
     """Raise UserError if the disk of the hub's cache, or that of the corpora, is too small."""
     corpora = sum(item.gib for item in missing if not item.model)
     models = sum(item.gib for item in missing if item.model)
-    places = [(models, _hub_cache())] + (
-        [(2 * corpora, data_folder())] if corpora else []
-    )  # packed and unpacked
+    places = [(models, _hub_cache())]
+    if corpora:
+        places.append((2 * corpora, data_folder()))  # packed and unpacked
     for gib, folder in places:
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(there).free / GIB

@@ -24,9 +24,7 @@ from speechllm_bench.models.pretrained import TOKEN_IDS, load_pretrained
 
 ENGLISH, TRANSCRIBE, NO_TIMESTAMPS = "<|en|>", "<|transcribe|>", "<|notimestamps|>"
 MULTILINGUAL = 51_865  # size of the smallest multilingual vocabulary (openai-whisper's own rule)
-MAX_NEW_TOKENS = (
-    96  # for the embedded Whisper; OpenAI's models may fill half of the decoder's positions, as in its code
-)
+MAX_NEW_TOKENS = 96  # of the embedded Whisper; OpenAI's models may fill half of the decoder's positions
 
 BATCH_SECONDS = {"cpu": 120.0, "cuda": 960.0}  # padded audio in a batch, about
 

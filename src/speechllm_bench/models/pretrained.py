@@ -20,13 +20,9 @@ from speechllm_bench.settings.config import Precision
 from speechllm_bench.storage import paths
 
 logging.disable_progress_bar()  # models load within seconds
-python_logging.getLogger("transformers.modeling_utils").setLevel(python_logging.ERROR)  # told in one sentence
-python_logging.getLogger("transformers.distributed").setLevel(
-    python_logging.ERROR
-)  # lists layers of no interest
-warnings.filterwarnings(
-    "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
-)  # peft asks for it
+for _name in ("modeling_utils", "distributed"):  # faults are told in one sentence; layers are of no interest
+    python_logging.getLogger(f"transformers.{_name}").setLevel(python_logging.ERROR)
+warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # of peft
 
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "suppress_tokens",
              "begin_suppress_tokens")  # fmt: skip

@@ -12,10 +12,7 @@ from speechllm_bench.storage import paths
 
 GRACE_SECONDS = 60  # time to write a checkpoint
 LOOK_SECONDS = 0.2  # between two looks whether the process has ended
-CARRIED = (
-    "SPEECHLLM_BENCH_",
-    "HF_",
-)  # prefixes of the variables with the places of results, data and models
+CARRIED = ("SPEECHLLM_BENCH_", "HF_")  # prefixes of the variables with the places of results, data and models
 
 
 class Command:

@@ -16,9 +16,7 @@ from speechllm_bench.data.corpora.call_centre.words import entries
 
 HESITATE, RESTART, CORRECT = 0.13, 0.06, 0.08  # probabilities per turn
 _EDITS = entries("no sorry, sorry, no wait, i mean, no i mean, or rather, actually no")
-_LEADS = entries(
-    "to, from, in, on, at, for, by, with, until, of, the, my, a"
-)  # may be repeated after a self-correction
+_LEADS = entries("to, from, in, on, at, for, by, with, until, of, the, my, a")  # may be said again
 _SOUNDS = entries("um, uh, er, erm, hmm")
 _NO_CORRECTION = 7  # values of this many words or more (phone numbers) are not corrected
 

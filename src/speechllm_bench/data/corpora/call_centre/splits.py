@@ -32,9 +32,7 @@ ACCENTS = (
     "en-us-nyc",
 )
 VARIANTS = ("m1", "f1", "m2", "m3", "f2", "m4", "f3", "m5", "m6", "f4", "m7", "f5", "m8")
-_DEAL = (
-    ("zoo",) * 4 + ("train",) * 4 + ("validation",) * 1 + ("test",) * 4
-)  # split of each variant of an accent
+_DEAL = ("zoo",) * 4 + ("train",) * 4 + ("validation",) + ("test",) * 4  # split of an accent's variants
 
 
 Speaker = tuple[str, str]

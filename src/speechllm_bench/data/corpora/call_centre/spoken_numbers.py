@@ -74,9 +74,8 @@ def time_words(hour: int, minute: int, rng: random.Random) -> str:
         return "noon"
     if style < 0.35 and minute in (15, 30, 45):
         next_hour = cardinal(hour % 12 + 1)
-        return {15: f"quarter past {hour12}", 30: f"half past {hour12}", 45: f"quarter to {next_hour}"}[
-            minute
-        ]
+        said = {15: f"quarter past {hour12}", 30: f"half past {hour12}", 45: f"quarter to {next_hour}"}
+        return said[minute]
     minutes = f" {_minutes(minute)}" if minute else ""
     if style < 0.65:
         return f"{hour12}{minutes} {'a' if hour < 12 else 'p'} m"
