@@ -22,7 +22,7 @@ from speechllm_bench.running import lifeline, runner, slurm_script
 from speechllm_bench.running.executors import Task
 from speechllm_bench.running.executors.command import Command
 from speechllm_bench.settings.config import RunConfig
-from speechllm_bench.storage import paths, runs, sealed
+from speechllm_bench.storage import paths, sealed
 
 SBATCH = """#!{python}
 import json, os, subprocess, sys
