@@ -62,9 +62,9 @@ def _all(folder: Path | None, quick: bool) -> Iterator[Found]:
 
 
 def _profile(results: Path, quick: bool) -> Iterator[Found]:
-    for folder in run_files.folders(results / "runs"):
+    for folder in run_files.inside(results / "runs"):
         yield from run_files.check_run(folder, quick)
-    for folder in run_files.folders(results / "stages"):
+    for folder in run_files.inside(results / "stages"):
         yield from run_files.sealed_record(folder / "stage.json", "stages", runs.DELETE_FOLDER)
     yield from run_files.check_shipped(results)
     yield from notebooks.check_notebooks(results)

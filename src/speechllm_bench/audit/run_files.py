@@ -20,7 +20,7 @@ from speechllm_bench.storage.status import Status
 DROPPED = "delete its folder; the stage starts anew"
 
 
-def folders(place: Path) -> list[Path]:
+def inside(place: Path) -> list[Path]:
     """Return the folders in `place`. Hidden ones are left out: another process may be writing one."""
     return [p for p in sorted(place.glob("[!.]*")) if p.is_dir()]
 
@@ -51,7 +51,7 @@ def check_shipped(results: Path) -> Iterator[Found]:
 def check_backbones() -> Iterator[Found]:
     """Check that backbones, of the zoo and fetched ones, are complete and match their records."""
     for kind, place in (("zoo", paths.PROJECT / "zoo"), ("fetched", paths.fetched())):
-        for folder in folders(place):
+        for folder in inside(place):
             name, part = f"{kind}/{folder.name}", f"backbones: {kind}"
             if kind == "fetched" and not (folder / "config.json").is_file():
                 continue  # it is a voice
