@@ -2,8 +2,7 @@
 
     exploring.Explorer("lora", "mini")
 
-The computations are in `reports.comparing`; this module has only widgets. Torch is loaded when a model is
-asked.
+The computations are in `reports.comparing`; this module has widgets alone. A question loads torch.
 """
 
 from __future__ import annotations
