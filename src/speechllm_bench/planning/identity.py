@@ -67,7 +67,7 @@ def check_fetched(config: RunConfig) -> None:
             backbone_folder(name)
 
 
-def recorded(folder: Path, config: RunConfig) -> bool:
+def on_record(folder: Path, config: RunConfig) -> bool:
     """Return whether a folder of runs has a run of these settings, regardless of its backbones and code."""
     files = folder.glob("[!.]*/run.json")
     return any(_settings(file, file.stat().st_mtime_ns) == config for file in files)

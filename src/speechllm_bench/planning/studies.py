@@ -268,7 +268,7 @@ def _recorded(study: Study, variant: str, seed: int, profile: Profile) -> bool:
         wanted = resolve(profile, study.variant(variant), seed, study.named(variant))
     except MissingInput:  # the profile names no backbone for it
         return False
-    return identity.recorded(paths.results(profile.profile) / "runs", wanted)
+    return identity.on_record(paths.results(profile.profile) / "runs", wanted)
 
 
 def _refuse_other_settings(record: dict, run: Run) -> None:
