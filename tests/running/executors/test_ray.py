@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -84,6 +86,21 @@ while first and os.getppid() == parent:  # until its node is lost
 if not first:
     pathlib.Path({record!r}).open("a").write("ok")
 """
+IS_STOPPED = """
+import sys, time
+from speechllm_bench import cli
+from speechllm_bench.running.executors.on_ray import Ray
+def run_studies(chosen):
+    place = Ray(None)
+    print("ready", flush=True)
+    try:
+        time.sleep(3600)
+    finally:
+        place.close()
+        print("closed", flush=True)
+cli.run_studies = run_studies
+sys.exit(cli.main(["study"]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +168,17 @@ def test_a_task_that_is_stopped_ends_with_its_process(suite, cluster, tmp_path):
     wait(lambda: job.code() is not None)
     assert job.code() == on_ray.STOPPED
     wait(lambda: not psutil.pid_exists(int((tmp_path / "pid").read_text())))
+
+
+def test_a_study_that_is_stopped_stops_its_runs_itself(suite, cluster):
+    """Ray has a handler of its own for SIGTERM, which ends the process at once."""
+    there = {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    study = subprocess.Popen(
+        [sys.executable, "-c", IS_STOPPED], env=os.environ | there, stdout=subprocess.PIPE, text=True
+    )
+    assert study.stdout.readline() == "ready\n"
+    study.send_signal(signal.SIGTERM)
+    assert study.stdout.read() == "closed\n" and study.wait(60 * MINUTES) == on_ray.STOPPED
 
 
 def test_a_node_that_is_lost_loses_no_run(suite, patience, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import threading
 import types
@@ -96,6 +97,23 @@ def test_runs_are_tasks_with_a_gpu_that_are_retried_and_ray_is_quiet(suite, stub
     ]  # fmt: skip
 
 
+def test_this_process_is_stopped_as_before(suite, stub):
+    """Ray has a handler of its own for SIGTERM, with which a stopped study would leave its jobs alone."""
+
+    def init(**told):
+        stub.on.append(told)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def ours(*_): ...
+
+    stub.init, before = init, signal.signal(signal.SIGTERM, ours)
+    try:
+        executors.executor("ray")
+        assert signal.getsignal(signal.SIGTERM) is ours
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @pytest.mark.parametrize("address", ["head:6379", ""])
 def test_a_ray_that_does_not_answer_is_told_in_a_sentence(suite, stub, monkeypatch, capsys, address):
     def fails(**told):
@@ -133,6 +151,21 @@ def test_a_gpu_is_shared_in_twentieths_by_memory(suite, stub, tmp_path):
     for gib in (1.0, 38.0, 500.0):
         place.start(Task("t", [sys.executable, "-c", "pass"], tmp_path / "log", 1, gib, 1))
     assert [t["num_gpus"] for t in stub.asked] == [0.05, 0.5, 1.0]
+
+
+def test_a_task_asks_for_no_more_cores_than_a_node_has(suite, stub, tmp_path):
+    """Else it would wait for ever. The machine that starts the runs may be larger than the nodes."""
+    place = executors.executor("ray")
+    command = [sys.executable, "-c", "import os; print(os.environ['OMP_NUM_THREADS'])"]
+    for threads in (64, 2):
+        place.start(Task("t", command, tmp_path / "log", threads, 0.0, 1)).reference.join()
+    assert [t["num_cpus"] for t in stub.asked] == [4, 2]
+    assert (tmp_path / "log").read_text().split() == ["4", "2"]
+    for node in (dead := stub.nodes()):
+        node["Resources"] = {}
+    stub.nodes = lambda: dead  # a cluster whose nodes are still to come
+    place.start(Task("t", command, tmp_path / "log", 64, 0.0, 1))
+    assert stub.asked[-1]["num_cpus"] == 1
 
 
 def test_nodes_with_gpus_are_asked_how_large_their_gpus_are(suite, stub, monkeypatch):

@@ -71,6 +71,16 @@ class Executor(Protocol):
     def close(self) -> None: ...
 
 
+class Queue:
+    """What executors with a queue of their own share: there is room for every job, which may wait."""
+
+    def __init__(self, jobs: int | None):
+        self.at_once = jobs or MOST_QUEUED
+
+    def room(self, gpu_gib: float) -> bool:
+        return True
+
+
 def executor(name: str, jobs: int | None = None) -> Executor:
     """Return the executor of a name in `EXECUTORS`.
 

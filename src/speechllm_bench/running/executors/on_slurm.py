@@ -14,7 +14,7 @@ import time
 import submitit
 from submitit.helpers import DelayedSubmission
 
-from speechllm_bench.running.executors import KILLED, MOST_QUEUED, STOPPED, Task
+from speechllm_bench.running.executors import KILLED, STOPPED, Queue, Task
 from speechllm_bench.running.executors.command import Command
 from speechllm_bench.storage import paths
 
@@ -58,14 +58,8 @@ class SlurmJob:
             subprocess.run(["scancel", *options, str(self.job.job_id)], capture_output=True, check=False)
 
 
-class Slurm:
+class Slurm(Queue):
     with_gpus = True
-
-    def __init__(self, jobs: int | None):
-        self.at_once = jobs or MOST_QUEUED
-
-    def room(self, gpu_gib: float) -> bool:
-        return True  # Slurm has a queue
 
     def start(self, task: Task) -> SlurmJob:
         submit = submitit.SlurmExecutor(folder=paths.cache() / "slurm", max_num_timeout=10)
