@@ -101,6 +101,18 @@ def test_trackers_have_every_tenth_step_and_every_point(suite, monkeypatch):
     assert f"{name}/validation/loss" in logged[1][1]
 
 
+@pytest.mark.parametrize("own", [None, "http://there"])
+def test_mlflow_writes_beside_the_other_trackers_unless_told(suite, monkeypatch, own):
+    monkeypatch.setattr(accelerate, "Accelerator", Accelerator)
+    monkeypatch.setenv(paths.TRACK, "mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", own or "")
+    if not own:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with tracking.followed(config(), 0, "smoke", "d"):
+        beside = f"sqlite:///{suite / '.cache' / 'track' / 'smoke' / 'mlflow.db'}"
+        assert tracking.os.environ["MLFLOW_TRACKING_URI"] == (own or beside)
+
+
 def test_a_training_that_is_stopped_keeps_its_curve(suite):
     with pytest.raises(KeyboardInterrupt), tracking.followed(config(), 0, "smoke", "d") as follow:
         follow.point([Point(1, 1, "train", "loss", 0.5)])

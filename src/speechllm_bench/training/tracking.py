@@ -71,6 +71,8 @@ def _started(stage: str, config: RunConfig, profile: str, digest: str):
 
     folder, run = paths.cache() / "track" / profile / f"{stage}-{digest}", f"{stage} {digest}"
     folder.mkdir(parents=True, exist_ok=True)
+    database = f"sqlite:///{folder.parent / 'mlflow.db'}"  # else it writes into the current folder
+    os.environ.setdefault("MLFLOW_TRACKING_URI", database)
     trackers = Accelerator(log_with=names.split(","), project_dir=folder)
     told = {"profile": profile, "stage": stage, "digest": digest, "seed": config.seed, "llm": config.llm}
     named = {"wandb": {"name": run, "dir": str(folder)}, "mlflow": {"run_name": run}}
