@@ -47,8 +47,9 @@ def whisper_tokenizer(many: bool) -> PreTrainedTokenizerFast:
     """Every id of OpenAI's tokenizer: its special tokens, bytes, and a word `wN` for each of the others."""
     known = get_tokenizer(multilingual=many)
     special = known.encoding._special_tokens
+    taken = set(special.values())
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = {f"w{i}": i for i in range(known.encoding.n_vocab) if i not in special.values()}
+    words = {f"w{i}": i for i in range(known.encoding.n_vocab) if i not in taken}
     words = {c: i for i, c in enumerate(letters)} | dict(list(words.items())[len(letters) :])
     made = Tokenizer(models.BPE(vocab=words | special, merges=[]))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
