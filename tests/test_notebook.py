@@ -171,6 +171,11 @@ def test_it_is_executed_with_its_parameters_by_this_python_and_not_twice(suite, 
         "warnings.warn('careful')",
         "from IPython.display import Audio, display\nimport numpy as np\n"
         "display(Audio(np.zeros(800), rate=16000))",
+        "from speechllm_bench.reports import show\n"
+        "class Silence:\n"
+        "    def utterances(self, split): return [type('Turn', (), {'id': 'one'})]\n"
+        "    def audio(self, split, i): return np.zeros(8000, 'float32')\n"
+        "show.hear(Silence(), 'A-test', 'one')",
         "from tqdm.auto import tqdm\nfor _ in tqdm(range(400)): pass",
     )
     target = notebook.execute("toy", {"seeds": [1, 2], "lr": 0.5})
@@ -185,7 +190,8 @@ def test_it_is_executed_with_its_parameters_by_this_python_and_not_twice(suite, 
     assert "".join(shown[0]["text"]) == "smoke [1, 2] 0.5\npython\n"
     assert "".join(shown[1]["text"]) == "./results ~\n"
     text = target.read_text()
-    assert "audio: run the notebook to hear it" in text and "base64" not in text
+    assert text.count("audio: run the notebook to hear it") == 1, "uncompressed audio stayed"
+    assert text.count("base64") == text.count("data:audio/ogg;base64") == 1, "the Opus clip did not stay"
     assert "papermill" not in text.replace("injected-parameters", "") and "widget" not in text
     for place in (str(suite), str(Path.home()) + "/", "/tmp/"):
         assert place not in text

@@ -103,6 +103,13 @@ def encode_flac(audio: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def encode_opus(samples: np.ndarray, rate: int, compression: float) -> bytes:
+    """Return int16 samples (n,) as the bytes of an Opus file. compression: libsndfile's scale, 0 to 1."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format="OGG", subtype="OPUS", compression_level=compression)
+    return buffer.getvalue()
+
+
 def decode_flac(data: bytes) -> np.ndarray:
     """Return float32 samples (n,) of bytes from `encode_flac`. Raises UserError if they are damaged."""
     try:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 
+from speechllm_bench.data.audio import encode_opus
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage import runs
 from speechllm_bench.storage.schema import Voice
@@ -42,9 +43,7 @@ class Clips:
             return None
 
     def keep(self, transcript: str, voice: Voice, samples: np.ndarray, rate: int) -> np.ndarray:
-        buffer = io.BytesIO()
-        soundfile.write(buffer, samples, rate, format="OGG", subtype="OPUS", compression_level=COMPRESSION)
-        runs.write_bytes(self._file(transcript, voice), buffer.getvalue())
+        runs.write_bytes(self._file(transcript, voice), encode_opus(samples, rate, COMPRESSION))
         return soundfile.read(self._file(transcript, voice), dtype="int16")[0]
 
     def has(self, transcript: str, voice: Voice) -> bool:

@@ -15,7 +15,8 @@ from IPython.display import HTML, Audio
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from speechllm_bench.data.audio import SAMPLE_RATE
+from speechllm_bench.data.audio import SAMPLE_RATE, encode_opus, to_int16
+from speechllm_bench.data.clips import COMPRESSION
 from speechllm_bench.data.corpora.single_turns import SingleTurns
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.evaluation import score, versions
@@ -130,8 +131,11 @@ def samples(corpus: Corpus | SingleTurns, split: str, utterance_id: str) -> np.n
 
 
 def hear(corpus: Corpus | SingleTurns, split: str, utterance_id: str) -> Audio:
-    """Return an audio player of one utterance."""
-    return Audio(samples(corpus, split, utterance_id), rate=SAMPLE_RATE, normalize=False)
+    """Return a player of one utterance, with the sound as Opus, so that stored notebooks can keep it."""
+    sound = to_int16(samples(corpus, split, utterance_id))
+    player = Audio(encode_opus(sound, SAMPLE_RATE, COMPRESSION))
+    player.mimetype = "audio/ogg"  # of a player of bytes it would be audio/wav
+    return player
 
 
 def curve_figure(run: Run) -> Figure:

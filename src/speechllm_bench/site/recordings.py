@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import soundfile
 
+from speechllm_bench.data.audio import encode_opus
 from speechllm_bench.storage import paths, runs
 
 COMPRESSION = 0.995  # on libsndfile's scale for Opus
@@ -40,6 +41,4 @@ def write(profile: str, utterances: Iterable[str], folder: Path) -> dict[str, st
 
 def _opus(flac: bytes) -> bytes:
     samples, rate = soundfile.read(io.BytesIO(flac), dtype="int16")
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format="OGG", subtype="OPUS", compression_level=COMPRESSION)
-    return buffer.getvalue()
+    return encode_opus(samples, rate, COMPRESSION)
