@@ -88,7 +88,7 @@ def utterance(split: str, name: str) -> Utterance:
     )  # fmt: skip
 
 
-def noise(utterances, n_workers, progress, clips=None):
+def noise(utterances, n_workers, clips=None):
     """In the place of `speak_all`: espeak-ng can say neither nothing nor a word as long as is asked for."""
     for spoken in utterances:
         *_, seconds = TURNS[spoken.call_id]

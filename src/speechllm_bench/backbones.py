@@ -19,7 +19,7 @@ from speechllm_bench.fetch import folders
 from speechllm_bench.fetch.hub import HASHED, INDEX, SINGLE
 from speechllm_bench.fetch.pinned import pins
 from speechllm_bench.fetch.sources import load_sources
-from speechllm_bench.storage import paths, sealed
+from speechllm_bench.storage import paths, runs, sealed
 
 RECORD = "training.json"
 RECORDS = {RECORD, "evaluation.json", "fetched.json"}
@@ -90,6 +90,16 @@ def refuse_changed(name: str) -> None:
 def hashed_files(folder: Path) -> list[Path]:
     """Return the files that define a backbone's identity: weights, configuration and tokenizer."""
     return [p for p in sorted(folder.iterdir()) if _hashed(p)]
+
+
+def training_record(folder: Path) -> dict:
+    """Return what the zoo recorded of a backbone's training. Empty for a backbone of other makers.
+
+    Their file of that name has no seal and no recipe of the zoo. Raises UserError for a damaged record.
+    """
+    file = folder / RECORD
+    ours = file.is_file() and not {sealed.SEAL, "recipe"}.isdisjoint(runs.read_json(file))
+    return sealed.read(file) if ours else {}
 
 
 def pinned_hashes(name: str) -> dict[str, str] | None:
@@ -178,12 +188,10 @@ def _changed(folder: Path, name: str) -> Iterator[str]:
             if not (folder / file).is_file() or file_sha256(folder / file) != value:
                 yield f"{file} is not the pinned one"
         return
-    record = folder / RECORD
-    if record.is_file():
-        try:
-            sealed.read(record)
-        except UserError as error:
-            yield str(error).partition(";")[0]
+    try:
+        training_record(folder)
+    except UserError as error:
+        yield str(error).partition(";")[0]
     for hashed in hashed_files(folder):
         if hashed.is_symlink() and (blob := hashed.resolve()).parent.name == "blobs":
             sha = {64: file_sha256, 40: _git_sha1}.get(len(blob.name))

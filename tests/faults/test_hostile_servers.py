@@ -32,7 +32,7 @@ def test_half_a_letter_is_replaced_now_and_in_what_was_kept(serve, home, tmp_pat
     (file,) = folder.glob("*.json")
     kept = sealed.without(json.loads(file.read_text()))
     kept["reply"]["text"] = '{"person": "ann \ud83d"}'  # as earlier versions kept it
-    file.write_text(json.dumps(kept))
+    sealed.write(file, kept)
     again = client(server, folder).ask(ASKED, 0)
     assert again.kept and again.text == first.text
     shots = entities.request([])

@@ -15,7 +15,7 @@ from speechllm_bench.models import audio_llm
 from speechllm_bench.planning import identity
 from speechllm_bench.running import jobs, preparation
 from speechllm_bench.settings.config import LoraConfig, RunConfig
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.training import loop
 
 FILES = {"run.json", "curve.csv", "predictions.jsonl.gz", "score.json"}
@@ -97,7 +97,7 @@ def test_tuning_it_trains_lora_alone_on_the_composites_examples(tuned, as_it_is,
 
 def test_what_its_own_training_heard_is_on_the_record(as_it_is, name, tmp_path, tiny_data):
     folder = shutil.copytree(name, tmp_path / "known")
-    (folder / "training.json").write_text(json.dumps({"speech_hours": 150.5, "text_tokens": 7_000_000}))
+    sealed.write(folder / "training.json", {"speech_hours": 150.5, "text_tokens": 7_000_000})
     known = as_it_is.model_copy(update={"audio_llm": str(folder)})
     record = runs.read_json(jobs.execute(known, "known", silent) / "run.json")
     assert record["pretraining_speech_hours"] == 150.5 and record["pretraining_text_tokens"] == 7_000_000

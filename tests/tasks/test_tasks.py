@@ -305,6 +305,7 @@ OTHER_MEANINGS = {
     "data/corpora/harper_valley/__init__.py": {"slots"},
     "data/corpora/librispeech_slue.py": {"sentiment"},
     "data/corpora/own_recordings.py": {"slots"},
+    "data/corpora/recorded.py": {"slots"},
     "data/corpora/slurp/__init__.py": {"slots"},
     "data/corpora/store.py": {"slots", "sentiment"},
     "data/testable.py": {"sentiment"},

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from speechllm_bench import backbones
 from speechllm_bench.data.annotators import stored
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.planning import estimate, identity, places
@@ -210,10 +211,8 @@ def _encoder_parameters(config: RunConfig) -> int:
 
 def _before(config: RunConfig) -> dict:
     """Return speech hours and text tokens of an audio LLM's pre-training; None where none are recorded."""
-    record = {}
-    if config.audio_llm:
-        file = identity.backbone_folder(config.audio_llm) / "training.json"
-        record = sealed.read(file) if file.is_file() else {}
+    name = config.audio_llm
+    record = backbones.training_record(identity.backbone_folder(name)) if name else {}
     return {f"pretraining_{key}": record.get(key) for key in ("speech_hours", "text_tokens")}
 
 
