@@ -117,7 +117,7 @@ def test_from_nothing_to_tables_and_notebooks_and_then_nothing_to_do(untouched):
     bench(checkout, "notebook", "run", "data")
     for name in ("adapter_size", "run", "data"):
         text = (results / "notebooks" / f"{name}.ipynb").read_text()
-        assert str(checkout) not in text and ";base64," not in text
+        assert str(checkout) not in text and ";base64," not in text.replace("data:audio/ogg;base64,", "")
         errors = [o for c in json.loads(text)["cells"] for o in c.get("outputs", []) if "ename" in o]
         assert not errors and "image/png" in text
 
