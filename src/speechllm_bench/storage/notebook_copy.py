@@ -11,7 +11,7 @@ from speechllm_bench.storage import paths
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 AUDIO_TAG = re.compile(r"<audio.*?</audio>", re.DOTALL)
-OPUS = "data:audio/ogg;"  # a turn takes 7 kB; as it is shown else, 130 kB
+OPUS = "data:audio/ogg;"  # a turn takes 7 kB; uncompressed samples take 130 kB
 
 
 def clean(notebook: dict) -> dict:
