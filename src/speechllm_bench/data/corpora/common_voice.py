@@ -23,7 +23,7 @@ import numpy as np
 
 from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora.published import table_rows
-from speechllm_bench.data.corpora.recorded import Recorded
+from speechllm_bench.data.corpora.recorded import Tabled
 from speechllm_bench.errors import UserError
 from speechllm_bench.settings.config import LANGUAGES
 from speechllm_bench.storage.schema import Utterance
@@ -31,7 +31,7 @@ from speechllm_bench.storage.schema import Utterance
 COLUMNS = ("client_id", "path", "sentence", "up_votes", "down_votes")
 
 
-class CommonVoice(Recorded):
+class CommonVoice(Tabled):
     name = "common_voice"
     gold = ("transcript",)
     splits = LANGUAGES

@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import Field
 
 from speechllm_bench.data.audio import read_audio
-from speechllm_bench.data.corpora.recorded import Recorded
+from speechllm_bench.data.corpora.recorded import Tabled
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.settings.strict import Strict, checked
 from speechllm_bench.storage.schema import SlotType, SlotValue, Utterance
@@ -40,7 +40,7 @@ class Line(Strict):
     speaker: str | None = None  # None: a speaker with only this recording
 
 
-class OwnRecordings(Recorded):
+class OwnRecordings(Tabled):
     name = "own"
     gold = ("transcript", "slots")
     splits = ("train", "validation", "A-test")

@@ -50,17 +50,13 @@ class Recorded(ABC):
     def recording(self, utterance: Utterance) -> np.ndarray:
         """Return samples (n,) at 16 kHz. Raises UserError for a missing or unreadable file."""
 
-    def table(self, split: str) -> Path:
-        """Return the file of a split's annotations."""
-        raise NotImplementedError
-
+    @abstractmethod
     def files(self) -> object:
         """Return hashes of all that the utterances depend on. `corpus.json` has those of the audio."""
-        return {split: file_hash(self.table(split)) for split in self.splits}
 
+    @abstractmethod
     def size(self, part: str) -> int:
         """Return the number of entries of a part of the corpus, to compare with the published one."""
-        raise NotImplementedError
 
     def utterances(self, split: str, n: int | None = None) -> list[Utterance]:
         """Return the first n utterances of a split (None: all). Raises UserError for an unknown split."""
@@ -93,6 +89,17 @@ class Recorded(ABC):
 
     def file(self, name: str) -> Path:
         return published_file(self.name, name)
+
+
+class Tabled(Recorded):
+    """A corpus with one file of annotations per split."""
+
+    @abstractmethod
+    def table(self, split: str) -> Path:
+        """Return the file of a split's annotations."""
+
+    def files(self) -> dict[str, str]:
+        return {split: file_hash(self.table(split)) for split in self.splits}
 
 
 class _Slot(Strict):

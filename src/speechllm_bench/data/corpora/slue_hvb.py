@@ -22,7 +22,7 @@ import numpy as np
 from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora.harper_valley import COMPANY, LONGEST, NOT_UNDERSTOOD, clean
 from speechllm_bench.data.corpora.published import table_rows
-from speechllm_bench.data.corpora.recorded import Recorded
+from speechllm_bench.data.corpora.recorded import Tabled
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage.schema import Turn, Utterance
 
@@ -30,7 +30,7 @@ NUMBERS = ("utt_index", "start_ms", "duration_ms")
 COLUMNS = ("issue_id", "speaker_id", "text", "role", "intent", *NUMBERS)
 
 
-class SlueHvb(Recorded):
+class SlueHvb(Tabled):
     name = "slue_hvb"
     gold = ("transcript",)
     splits: ClassVar = {"train": "fine-tune", "validation": "dev", "A-test": "test"}

@@ -22,7 +22,7 @@ import numpy as np
 
 from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora.published import table_rows
-from speechllm_bench.data.corpora.recorded import Recorded
+from speechllm_bench.data.corpora.recorded import Tabled
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage.schema import SlotValue, Utterance
 
@@ -39,7 +39,7 @@ SAID = {  # spoken words for a label; singular and plural are separate labels
 }
 
 
-class FluentSpeech(Recorded):
+class FluentSpeech(Tabled):
     name = "fluent_speech"
     gold = ("transcript", "slots", "domain", "intent")
     splits: ClassVar = {"train": "train", "validation": "valid", "A-test": "test"}

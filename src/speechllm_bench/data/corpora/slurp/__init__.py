@@ -23,7 +23,7 @@ import numpy as np
 
 from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora.published import file_hash
-from speechllm_bench.data.corpora.recorded import Recorded
+from speechllm_bench.data.corpora.recorded import Tabled
 from speechllm_bench.data.corpora.slurp.files import GOLD_KEYS, rows
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage import runs
@@ -33,7 +33,7 @@ HELD_OUT = ("recommendation", "takeaway", "transport")
 METADATA, AUDIO = "metadata.json", "slurp_real"
 
 
-class Slurp(Recorded):
+class Slurp(Tabled):
     name = "slurp"
     version = "2"
     gold = ("transcript", "slots", "domain", "intent")
