@@ -27,9 +27,11 @@ submit() {{ # name, jobs that come before, command
     --output="$logs/$name-%j.log" --open-mode=append --gpus=1 --cpus-per-task={threads} --time={minutes} \\
     --requeue --signal=B:USR1@120 --wrap="$(printf '%q ' "$@") & $job"
 }}
-job='run=$! again=; trap "again=1; kill $run" USR1; trap "kill $run" TERM  # either way it writes a checkpoint
-wait $run; code=$?
-while kill -0 $run 2> /dev/null; do wait $run; code=$?; done  # a signal ends a wait
+job='run=$! again= code=127 stopped=1  # on either signal the run writes a checkpoint
+trap "again=1 stopped=1; kill $run" USR1; trap "stopped=1; kill $run" TERM
+while [ "$stopped" ]; do  # a signal ends a wait early, with a code of its own
+  stopped=; wait $run; ended=$?; [ $ended = 127 ] || code=$ended
+done
 [ ! "$again" ] || scontrol requeue "$SLURM_JOB_ID"
 exit $code'
 """

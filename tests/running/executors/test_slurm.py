@@ -186,11 +186,14 @@ def test_a_script_submits_each_run_once_behind_what_it_starts_from(suite, queue)
 def test_a_job_of_the_script_is_queued_again_where_slurm_takes_it_away(
     suite, queue, tmp_path, monkeypatch, sent, queued_again
 ):
-    """USR1 is what the script lets Slurm send; a cancelled job gets TERM."""
+    """USR1 is what the script lets Slurm send; a cancelled job gets TERM.
+
+    The run ends at once, so that it is often gone before the shell waits for it again.
+    """
     code = f"""
-import signal, sys, time
+import os, signal, sys, time
 from pathlib import Path
-signal.signal(signal.SIGTERM, lambda *_: Path({str(tmp_path / "kept")!r}).touch() or sys.exit(130))
+signal.signal(signal.SIGTERM, lambda *_: Path({str(tmp_path / "kept")!r}).touch() or os._exit(130))
 Path({str(tmp_path / "begun")!r}).touch()
 time.sleep({60 if sent else 0})
 sys.exit(3)
