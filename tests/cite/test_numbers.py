@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from stored_runs import store
 
 from speechllm_bench import cli
+from speechllm_bench.cite import forms
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import studies
 from speechllm_bench.reports import cells, claims
@@ -45,6 +47,17 @@ def test_claims_have_ids_too(stored):
     assert row.cells["difference"].value == pytest.approx(found["difference"], rel=1e-5)
     assert row.cells["difference"].shown.startswith("+0.") and "p" in row.cells
     assert len(row.runs) == 4
+
+
+def test_a_cited_difference_tells_its_verdict_and_what_reverses_it(stored):
+    number = numbers.find("mini/adapter_size/mlp-cnn/A/difference")
+    told = forms.as_text(number).splitlines()
+    assert "  verdict: agrees" in told and not any("reversed by" in line for line in told)
+    cells_ = number.row.cells | {"reversed_by": numbers.Cell("SLU-F1")}
+    again = replace(number, row=replace(number.row, cells=cells_))
+    assert set(forms.as_text(again).splitlines()) - set(told) == {"  reversed by: SLU-F1"}
+    p = numbers.find("mini/adapter_size/mlp-cnn/A/p")
+    assert "verdict" not in forms.as_text(p)
 
 
 def _study_and_rows():

@@ -16,21 +16,30 @@ from stored_runs import store
 from speechllm_bench import cli
 from speechllm_bench.cite import check
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import cells, latex, tables
+from speechllm_bench.reports import cells, claims, latex, tables
 from speechllm_bench.reports import study as reports
 from speechllm_bench.storage import numbers, paths
 from speechllm_bench.tasks import TASKS
 
 FONT = FT2Font(f"{matplotlib.get_data_path()}/fonts/ttf/cmr10.ttf")  # the letters of LaTeX
-SIGNS = {"±": 0.78, "−": 0.78, "_": 0.36, "‡": 0.44, "<": 0.78, "–": 0.5}  # em, of other fonts of LaTeX
+FINE = 10  # pixels of a point, since the width of each letter is rounded to whole pixels
+SIGNS = {
+    "±": 0.78,
+    "−": 0.78,
+    "_": 0.36,
+    "‡": 0.44,
+    "†": 0.44,
+    "<": 0.78,
+    "–": 0.5,
+}  # em, of other fonts of LaTeX
 
 
 def points(text: str, size: int) -> float:
     """The width of a text in LaTeX's own letters."""
-    FONT.set_size(size, 72)
+    FONT.set_size(size, 72 * FINE)
     em = [SIGNS[c] * size for c in text if c in SIGNS]
     FONT.set_text("".join(c for c in text if c not in SIGNS), 0.0)
-    return FONT.get_width_height()[0] / 64 + sum(em)
+    return FONT.get_width_height()[0] / 64 / FINE + sum(em)
 
 
 def widest(name: str) -> tuple[studies.Study, pd.DataFrame]:
@@ -50,7 +59,16 @@ def widest(name: str) -> tuple[studies.Study, pd.DataFrame]:
 def parsed(text: str) -> list[list[str]]:
     """The cells of a table as they are read."""
     rows = re.findall(r"^(.*) \\\\", text.split(r"\toprule")[1], re.M)
-    plain = {r"\_": "_", "$-$": "−", r"$\pm$": "±", r"\ddag{}": "‡", r"$\geq$": "≥", "$<$": "<", "--": "–"}
+    plain = {
+        r"\_": "_",
+        "$-$": "−",
+        r"$\pm$": "±",
+        r"\ddag{}": "‡",
+        r"\dag{}": "†",
+        r"$\geq$": "≥",
+        "$<$": "<",
+        "--": "–",
+    }
     for written, sign in plain.items():
         rows = [row.replace(written, sign) for row in rows]
     return [row.split(" & ") for row in rows]
@@ -70,6 +88,70 @@ def test_every_studys_table_fits(name):
     assert len(cells_) == 1 + len(study.variants)
     caption = latex.caption(study, frame, "mini")
     assert len(caption.split()) <= 40, caption
+
+
+AGAINST = "F1, version 1; Exact F1; SLU-F1"
+
+
+def widest_claims(name: str) -> tuple[studies.Study, pd.DataFrame]:
+    """A study's claims, each judged at length and reversed by other scores."""
+    study = studies.load(name, "mini")[0]
+    about = {"difference": -0.888, "low": -0.999, "high": -0.777, "p": 0.0001, "seeds": 1, "diverged": ""}
+    about |= {"reversed_by": AGAINST, "verdict": claims.BELOW_FLOOR}
+    return study, pd.DataFrame([about | {"claim": claim.claim} for claim in study.claims])
+
+
+@pytest.mark.parametrize("name", [n for n in studies.known_studies() if studies.load(n, "mini")[0].claims])
+def test_every_studys_claims_fit(name):
+    """Columns fill a page, and no word is longer than its column."""
+    study, found = widest_claims(name)
+    cell = {"difference": numbers.Cell("")}
+    rows = [
+        numbers.Row(f"{name}/a-b/A", f"{name}_claims", "ok", 1000, 32, (0,), cells=cell) for _ in study.claims
+    ]
+    text = latex.claims_table(study, found, rows, "mini")
+    head, *body = parsed(text)
+    assert head == ["Claim", "Compared", "Difference", "p", "Verdict", "Reversed by"]
+    assert [row[5] for row in body] == [AGAINST] * len(study.claims)
+    size = int(re.findall(r"\\fontsize\{(\d)\}", text)[0])
+    (aligned,) = re.findall(r"\\begin\{tabular\}\{@\{\}(.*)@\{\}\}", text)
+    places = re.findall(r"r|p\{(\d+)pt\}", aligned.replace(r">{\raggedright\arraybackslash}", ""))
+    assert len(places) == len(head)
+    total = latex.BETWEEN * (len(head) - 1)
+    for place, column in zip(places, zip(head, *body, strict=True), strict=True):
+        parts = [word for cell in column for word in re.split(r" |(?<=-)", cell)] if place else column
+        needed = max(points(part, size) for part in parts)
+        total += int(place or 0) or needed
+        assert not place or needed <= int(place)
+    assert total <= latex.PAGE
+    caption = latex.claims_caption(study, found, rows, "mini")
+    assert len(caption.split()) <= 40, caption
+
+
+def test_claims_are_those_of_the_report_and_pass_the_check(suite):
+    for variant, right in {"cnn": 12, "mlp": 5}.items():
+        store(variant, 0, right)
+    reports.write("adapter_size", "mini", draw=False)
+    file = paths.results("mini") / "tables" / "adapter_size_claims.tex"
+    found = numbers.find("mini/adapter_size/mlp-cnn/A/difference")
+    text = file.read_text()
+    (line,) = (line for line in text.splitlines() if line.endswith(f"% {found.id}"))
+    assert found.row.cells["verdict"].shown in line and r"\dag{}" in line
+    assert text.count(" & not run ") == 3 and "Reversed by" not in text
+    assert check.check_papers([file]) == check.Checked(1, ())
+    shown = numbers.escaped(f"{found.cell.value:+.3f}")
+    assert shown in line
+    file.write_text(text.replace(shown, "+0.999"))
+    assert len(check.check_papers([file]).faults) == 1
+
+
+def test_claims_of_which_none_was_tested_have_no_table_and_an_old_one_is_removed(suite):
+    store("cnn", 0, 5)
+    file = paths.results("mini") / "tables" / "adapter_size_claims.tex"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    reports.write("adapter_size", "mini")
+    assert file.with_suffix(".md").is_file() and not file.exists()
 
 
 def test_numbers_are_those_of_the_report_and_pass_the_check(suite, tmp_path):

@@ -45,7 +45,7 @@ def typeset(folder: Path, text: str, *after: str) -> str:
 def test_every_table_fits_each_venue(profile, venue, tmp_path):
     files = sorted((ROOT / "results" / profile / "tables").glob("*.tex"))
     body = "\n".join(rf"\input{{{file}}} Table~\ref{{tab:{file.stem}}}.\clearpage" for file in files)
-    text = rf"{VENUES[venue]}\usepackage{{booktabs}}\begin{{document}}{body}\end{{document}}"
+    text = rf"{VENUES[venue]}\usepackage{{array,booktabs}}\begin{{document}}{body}\end{{document}}"
     log = typeset(tmp_path, text)
     assert WRONG.findall(log) == []
     assert len(files) > 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from speechllm_bench.tasks import METRICS
 
 STUDY = "#/study/mini/adapter_size"
 SLICE = "words=6-9"
+AGAINST = "Exact F1; SLU-F1"
 
 
 @pytest.fixture
@@ -35,6 +37,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory):
 
 def test_the_pages_work_from_disk_and_find_our_intervals(browser: Browser, answered: Path):
     reports.write("adapter_size", "mini", draw=False)
+    turned = _reversed()
     page = build.write(["mini"], answered / "site")
 
     browser.go(page, "#/")
@@ -47,6 +50,7 @@ def test_the_pages_work_from_disk_and_find_our_intervals(browser: Browser, answe
     _our_intervals(browser, page)
     _every_rule(browser)
     _marked(browser, page)
+    _reversal_is_told(browser, page, turned)
     _sorted_by_a_click(browser, page)
     _cited_by_keyboard(browser, page)
     _flips(browser, page)
@@ -131,6 +135,45 @@ def _marked(browser: Browser, page: Path) -> None:
     study = studies.load("adapter_size", "mini")[0]
     assert "Difference" in told and "Verdict" in told and "p (Holm)" in told
     assert all(claim.claim in told and claim.compared in told for claim in study.claims)
+
+
+def _reversed() -> str:
+    """Store that other scores reverse one claim's difference; return its id."""
+    row = next(row for row in _claims() if row.name == "mlp-cnn")
+    cells = row.cells | {"reversed_by": numbers.Cell(AGAINST)}
+    rows = [replace(one, cells=cells) if one is row else one for one in numbers.read("mini").values()]
+    numbers.update("mini", "adapter_size", {one.table for one in rows}, rows)
+    return f"mini/{row.key}/difference"
+
+
+def _reversal_is_told(browser: Browser, page: Path, id: str) -> None:
+    """The other scores are named on every page that shows the difference, and nowhere else."""
+    main = "document.querySelector('main').textContent"
+    number = f"document.querySelector('main button[data-id={json.dumps(id)}]')"
+
+    browser.go(page, "#/")
+    assert browser.evaluate(main).count(f"reversed by {AGAINST}") == 1
+    assert browser.evaluate(f"{number}.parentElement.textContent").endswith(f"reversed by {AGAINST}")
+    assert "other scores reverse 1 of the differences" in browser.evaluate(main)
+
+    browser.go(page, "#/effects")
+    assert browser.evaluate(f"{number}.closest('tr').textContent").count(AGAINST) == 1
+    assert browser.evaluate(main).count(AGAINST) == 1
+    dots = "[...document.querySelectorAll('figure svg circle')].map((one) => one.getAttribute('fill'))"
+    assert browser.until(f"{dots}.length") == len(_claims())
+    assert browser.evaluate(dots).count("var(--paper)") == 1
+    assert "Hollow: other scores reverse" in browser.evaluate(
+        "document.querySelector('figcaption').textContent"
+    )
+
+    browser.go(page, STUDY)
+    row = f"{number}.closest('tr')"
+    assert browser.evaluate(f"{row}.textContent").endswith(AGAINST)
+    assert browser.evaluate(f"{row}.closest('table').tHead.textContent").count("Reversed by") == 1
+    browser.evaluate(f"{number}.click()")
+    told = browser.until("document.querySelector('dialog[open] dl')?.textContent")
+    assert f"reversed by{AGAINST}" in told and "verdict" in told
+    browser.press("Escape")
 
 
 def _addresses(browser: Browser, page: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from speechllm_bench.storage.numbers import Number, escaped
 
 SHORT = 12  # hex digits of a commit
+OF_CLAIMS = {"verdict": "verdict", "reversed_by": "reversed by"}  # cells that belong to a claim's difference
 
 
 def as_text(number: Number) -> str:
@@ -14,6 +15,8 @@ def as_text(number: Number) -> str:
     row = number.row
     lines = [f"{number.id} = {number.cell.shown}", f"  table: {_table(number)}"]
     lines.append(f"  status: {row.status}; {rests_on(number)}")
+    if number.column == "difference":  # of a claim; rows of variants have no such cells
+        lines += [f"  {name}: {row.cells[key].shown}" for key, name in OF_CLAIMS.items() if key in row.cells]
     for name, values in (("run", row.runs), ("commit", row.commits), ("machine", row.machines)):
         if values:
             lines.append(f"  {_several(name, len(values))}: {', '.join(values)}")

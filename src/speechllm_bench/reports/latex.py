@@ -1,8 +1,8 @@
-"""A study's table in LaTeX, for a paper: label, main metric, difference, p and what the paper reports.
+"""A study's tables in LaTeX, for a paper: its variants, and the claims that it tests.
 
-It fits one or both columns of a two-column page; the CSV beside it has every number. Each row ends in a
-comment with the id of its number. `speechllm-bench check` compares the number by that id when the table is
-part of a paper.
+They fit one or both columns of a two-column page; the CSV or Markdown beside them has every number. Each row
+ends in a comment with the id of its number. `speechllm-bench check` compares the number by that id when the
+table is part of a paper.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from speechllm_bench import stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.reports import looks, tables
 from speechllm_bench.settings.experiments import Study
+from speechllm_bench.stats import ONE_SEED
 from speechllm_bench.storage.numbers import Row, escaped
 from speechllm_bench.tasks import MAIN_METRICS, TASKS
 
@@ -25,13 +26,18 @@ WIDE |= dict.fromkeys("0123456789*‡–", 0.5)
 """Estimated widths of characters in em. Other characters have the width `LETTER`."""
 LETTER = 0.54
 NOTHING = "–"
+BROKEN = (
+    r">{{\raggedright\arraybackslash}}p{{{}pt}}"  # a column whose texts are broken; needs the package array
+)
+SHORT = {"Verdict": 60, "Reversed by": 62}  # in points: widths of such columns whose words are short
+OF_CLAIM = 0.56  # a claim's share of the remaining width; what it compares has the rest
 FORM = r"""{provenance}
 \begin{{{environment}}}
 \centering\fontsize{{{size}}}{{{leading}}}\selectfont\setlength{{\tabcolsep}}{{2pt}}
 \setlength{{\belowcaptionskip}}{{4pt}}
 \caption{{{caption}}}
-\label{{tab:{study}}}
-\begin{{tabular}}{{@{{}}l{aligned}@{{}}}}
+\label{{tab:{label}}}
+\begin{{tabular}}{{@{{}}{aligned}@{{}}}}
 \toprule
 {head} \\
 \midrule
@@ -72,16 +78,86 @@ def table(
         raise UserError(f"{told}; name fewer columns")
     narrow = wide[size] <= COLUMN
     return FORM.format(
-        provenance=_provenance(study, rows, profile),
+        provenance=_provenance(study, rows, profile, "booktabs", f"All columns: {study.study}.csv"),
         size=size,
         leading=size + 1.5,
         environment="table" if narrow else "table*",
         caption=_escaped(caption(study, frame, profile)),
-        study=study.study,
-        aligned="r" * len(shown),
+        label=study.study,
+        aligned="l" + "r" * len(shown),
         head=" & ".join(["Variant", *map(_escaped, shown.values())]),
         body="\n".join(body),
     )
+
+
+def claims_table(study: Study, verdicts: pd.DataFrame, rows: Sequence[Row], profile: str) -> str | None:
+    """Return the claims of a study in LaTeX, with booktabs and array. None where no claim was tested.
+
+    verdicts: from `claims.verdicts`. rows: from `cells.of_claims`, in the same order. The table is as wide as
+    a page, and its texts are broken into lines.
+    """
+    if verdicts["difference"].isna().all() and verdicts["diverged"].eq("").all():
+        return None
+    labels = {name: look.label for name, look in looks.of(study).items()}
+    lines = verdicts.to_dict("records")
+    columns = {
+        "Claim": [line["claim"] for line in lines],
+        "Compared": [claim.compared_by(labels) for claim in study.claims],
+        "Difference": [_claimed(line) for line in lines],
+        "p": [stats.p_shown(line["p"]) if pd.notna(line["p"]) else NOTHING for line in lines],
+        "Verdict": [line["verdict"] for line in lines],
+        "Reversed by": [line["reversed_by"] or NOTHING for line in lines],
+    }
+    if not verdicts["reversed_by"].any():
+        del columns["Reversed by"]
+    ids = [f" % {profile}/{row.key}/difference" if "difference" in row.cells else "" for row in rows]
+    body = zip(*columns.values(), strict=True)
+    size = SIZES[-1]
+    files = f"Sources of all claims: {study.study}_claims.md"
+    return FORM.format(
+        provenance=_provenance(study, rows, profile, "booktabs and array", files),
+        size=size,
+        leading=size + 1.5,
+        environment="table*",
+        caption=_escaped(claims_caption(study, verdicts, rows, profile)),
+        label=f"{study.study}_claims",
+        aligned=_aligned(columns, size),
+        head=" & ".join(columns),
+        body="\n".join(
+            " & ".join(map(_escaped, line)) + rf" \\{id}" for line, id in zip(body, ids, strict=True)
+        ),
+    )
+
+
+def claims_caption(study: Study, verdicts: pd.DataFrame, rows: Sequence[Row], profile: str) -> str:
+    """Return the caption of the claims, of at most 40 words: what is shown, and the sample sizes."""
+    parts = [*filter(None, [tables.smoke_mark(profile)]), f"{study.title}: claims ({profile})."]
+    if scored := [row for row in rows if row.n and row.speakers]:
+        numbers = zip(*((row.n, row.speakers, len(row.seeds)) for row in scored), strict=True)
+        parts.append("{} utterances, {} speakers, {}.".format(*tables.sample_sizes(*numbers)))
+    parts.append("±: half 95% intervals; p: Holm.")
+    if verdicts["seeds"].eq(1).any():
+        parts.append(f"{ONE_SEED}: one seed.")
+    if verdicts["reversed_by"].any():
+        parts.append("Reversed by: other scores, whose whole interval lies beyond 0.")
+    return " ".join(parts)
+
+
+def _claimed(line: Mapping) -> str:
+    """Return the difference of a claim, or what diverged."""
+    if pd.isna(line["difference"]):
+        return line["diverged"] or NOTHING
+    mark = ONE_SEED if line["seeds"] == 1 else ""
+    return f"{line['difference']:+.3f}{mark} ± {(line['high'] - line['low']) / 2:.3f}"
+
+
+def _aligned(columns: Mapping[str, Sequence[str]], size: int) -> str:
+    """Return how the columns of the claims are set. Those of texts share what the others leave of a page."""
+    fixed = {name: width([[name], *([cell] for cell in columns[name])], size) for name in ("Difference", "p")}
+    broken: dict[str, float] = {name: SHORT[name] for name in columns if name in SHORT}
+    left = PAGE - BETWEEN * (len(columns) - 1) - sum(fixed.values()) - sum(broken.values())
+    broken |= {"Claim": OF_CLAIM * left, "Compared": (1 - OF_CLAIM) * left}
+    return "".join("r" if name in fixed else BROKEN.format(int(broken[name])) for name in columns)
 
 
 def caption(study: Study, frame: pd.DataFrame, profile: str) -> str:
@@ -108,7 +184,13 @@ def width(cells: Sequence[Sequence[str]], size: int) -> float:
 
 
 def _escaped(text: str) -> str:
-    return escaped(text).replace("±", r"$\pm$").replace("‡", r"\ddag{}").replace("≥", r"$\geq$")
+    return (
+        escaped(text)
+        .replace("±", r"$\pm$")
+        .replace("‡", r"\ddag{}")
+        .replace("≥", r"$\geq$")
+        .replace("†", r"\dag{}")
+    )
 
 
 def _latex_cell(line: Mapping, name: str, metrics: Sequence[str]) -> str:
@@ -133,11 +215,11 @@ def _id(line: Mapping, metrics: Sequence[str], key: str) -> str:
     return f" % {key}/{scored[0]}" if scored else ""
 
 
-def _provenance(study: Study, rows: Sequence[Row], profile: str) -> str:
+def _provenance(study: Study, rows: Sequence[Row], profile: str, packages: str, beside: str) -> str:
     commits = sorted({commit for row in rows for commit in row.commits})
     lines = [
-        f"Written by `speechllm-bench report {study.study} --profile {profile}`; needs booktabs.",
-        f"All columns: {study.study}.csv; runs and machines: numbers.json.",
+        f"Written by `speechllm-bench report {study.study} --profile {profile}`; needs {packages}.",
+        f"{beside}; runs and machines: numbers.json.",
         *([f"Commits: {', '.join(commits)}"] if commits else []),
     ]
     return "\n".join(f"% {line}" for line in lines)

@@ -76,6 +76,10 @@ def _write(name: str, profile: str, rows: Sequence[Result], draw: bool) -> list[
     ]
     own = [row for row in kept if row.table == name]
     written.append(_write_latex(study, frame, own, profile))
+    of_claims = [row for row in kept if row.table == f"{name}_claims"]
+    if (told := latex.claims_table(study, found, of_claims, profile)) is not None:
+        written.append(folder / "tables" / f"{name}_claims.tex")
+        runs.write_text(written[-1], told)
     writing.update_numbers(profile, name, [name, *(f"{name}_{ending}" for ending in further)], kept)
     if draw:
         written += _draw(study, rows, frame, profile)
@@ -146,7 +150,7 @@ def _remove_others(name: str, folder: Path, written: list[Path]) -> None:
     """Remove files that an earlier report wrote and this one did not: their numbers may be old."""
     drawn = ("parameters", "curves", *FIGURES)
     files = [f"figures/{name}_{ending}.{kind}" for ending in drawn for kind in ("pdf", "png")]
-    files += [f"tables/{name}_{ending}.md" for ending in (*TABLES, "claims")]
+    files += [f"tables/{name}_{ending}.md" for ending in (*TABLES, "claims")] + [f"tables/{name}_claims.tex"]
     others = {f"tables/{study}.md" for study in studies.known_studies()}  # such as that of `sense_decoding`
     for file in {folder / file for file in {*files} - others} - set(written):
         file.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 from speechllm_bench.reports import cells, floors, stored_runs, tables
-from speechllm_bench.reports.claims import CAPTION
+from speechllm_bench.reports.claims import CAPTION, REVERSED_BY
 from speechllm_bench.reports.stored_runs import Scores, StoredRun
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.settings.reported import ClaimConfig
@@ -87,7 +87,8 @@ def captions(study: Study, profile: str, rows: Sequence[Row]) -> dict[str, str]:
             counted = zip(*((row.n, row.speakers, len(row.seeds)) for row in mine), strict=True)
             rests = tables.size(*([n for n in numbers if n is not None] for numbers in counted))
             last = [CAPTION] if table == f"{study.study}_claims" else []
-            made[table] = " ".join([f"{study.title}, profile {profile}.", rests, *last])
+            against = [REVERSED_BY] if any("reversed_by" in row.cells for row in mine) else []
+            made[table] = " ".join([f"{study.title}, profile {profile}.", rests, *last, *against])
     return made
 
 

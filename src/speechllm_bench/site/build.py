@@ -188,6 +188,7 @@ def _effects(profile: str, found: Study, rows: Sequence[Row]) -> list[dict]:
                     "high": cell.high,
                     "p": row.cells["p"].value if "p" in row.cells else None,
                     "verdict": row.cells["verdict"].shown,
+                    "reversed_by": row.cells["reversed_by"].shown if "reversed_by" in row.cells else None,
                     "seeds": len(row.seeds),
                 }
             )

@@ -18,7 +18,7 @@ Bench.charts = (() => {
     return figure;
   }
 
-  // rows: {label, short, value, low, high, kind, about}; a line each, its label above it, or the short one on a phone. `open` is called with a row.
+  // rows: {label, short, value, low, high, kind, hollow, about}; a line each, its label above it, or the short one on a phone. `open` is called with a row.
   function forest(rows, { axis, least = null, caption, open = null }) {
     const colour = (row) => `var(--${{ good: "good", bad: "bad", mixed: "mixed", none: "quiet" }[row.kind] ?? "series"})`;
     return fitting((wide) => {
@@ -31,7 +31,7 @@ Bench.charts = (() => {
           least && Plot.rectX([0], { x1: -least, x2: least, fill: "currentColor", fillOpacity: 0.06 }),
           Plot.ruleX([0], { stroke: "currentColor", strokeOpacity: 0.6 }),
           Plot.ruleY(rows, { y: (_, i) => i, x1: "low", x2: "high", stroke: colour, strokeWidth: 2.5, dy: 7 }),
-          Plot.dot(rows, { y: (_, i) => i, x: "value", fill: colour, r: 4.5, dy: 7 }),
+          Plot.dot(rows, { y: (_, i) => i, x: "value", fill: (row) => (row.hollow ? "var(--paper)" : colour(row)), stroke: colour, strokeWidth: 2, r: 4, dy: 7 }),
           Plot.text(rows, { y: (_, i) => i, frameAnchor: "left", text: (row) => (wide < 640 && row.short) || row.label, lineWidth: (wide - 48) / 12, textOverflow: "ellipsis", textAnchor: "start", dy: -9, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 4 }),
           Plot.tip(rows, Plot.pointerY({
             y: (_, i) => i, x: "value", fill: "var(--paper)", lineWidth: 34,

@@ -7,6 +7,9 @@ Bench.pages = (() => {
   const kind = (verdict) => KIND[verdict] ?? "none";
   const pill = (text, verdict = text) => h("span", { class: `verdict ${kind(verdict)}` }, text);
 
+  // Other scores by which a difference has the other sign, as words, or nothing.
+  const against = (row) => row.reversed_by && `reversed by ${row.reversed_by}`;
+
   async function claims(state, again) {
     const { claims: all, papers, profiles } = await load("index"), names = Object.keys(profiles);
     const parts = Object.entries(papers).map(([paper, about]) => {
@@ -32,7 +35,8 @@ Bench.pages = (() => {
     });
     return h("div", {},
       h("h1", {}, "What the papers report, and what was found here"),
-      h("p", {}, "Each claim has a verdict for every comparison that tests it, at each profile. Reported figures are of the papers' scale and data, and ours of small models and synthetic calls: only profile paper attempts the same number."),
+      h("p", {}, "Each claim has a verdict for every comparison that tests it, at each profile. Reported figures are of the papers' scale and data, and ours of small models and synthetic calls: only profile paper attempts the same number.",
+        all.some(against) && " “Reversed by” names other scores of the same answers by which the difference lies on the other side of 0, with its whole interval."),
       counts(all, names), parts);
   }
 
@@ -41,7 +45,7 @@ Bench.pages = (() => {
     const bare = new Map();
     for (const row of rows) if (row.measured === null) bare.set(row.verdict, (bare.get(row.verdict) ?? 0) + 1);
     return [
-      rows.filter((row) => row.measured !== null).map((row) => h("div", {}, pill(row.verdict), " ", cite.number(row.number, row.shown))),
+      rows.filter((row) => row.measured !== null).map((row) => h("div", {}, pill(row.verdict), " ", cite.number(row.number, row.shown), against(row) && h("div", { class: "quiet small" }, against(row)))),
       [...bare].map(([verdict, n]) => h("div", {}, pill(n > 1 ? `${n} ${verdict}` : verdict, verdict))),
     ];
   }
@@ -54,9 +58,9 @@ Bench.pages = (() => {
 
   function counts(all, names) {
     return h("p", { class: "small" }, names.map((name) => {
-      const verdicts = all.filter((row) => row.profile === name && row.value === null).map((row) => row.verdict);
+      const mine = all.filter((row) => row.profile === name && row.value === null), verdicts = mine.map((row) => row.verdict), turned = mine.filter(against).length;
       const distinct = [...new Set(verdicts)].sort((a, b) => verdicts.filter((v) => v === b).length - verdicts.filter((v) => v === a).length);
-      return [h("strong", {}, `${name}: `), distinct.map((one, i) => [i ? ", " : "", `${verdicts.filter((v) => v === one).length} `, pill(one)]), h("br")];
+      return [h("strong", {}, `${name}: `), distinct.map((one, i) => [i ? ", " : "", `${verdicts.filter((v) => v === one).length} `, pill(one)]), turned > 0 && `; other scores reverse ${turned} of the differences`, h("br")];
     }));
   }
 
@@ -65,7 +69,7 @@ Bench.pages = (() => {
     const profile = names.includes(state.profile) ? state.profile : names[0], mine = all.filter((one) => one.profile === profile);
     const titles = Object.fromEntries(studies.map((one) => [one.study, one.title])), study = state.study ?? "all", order = state.order ?? "study", verdict = state.verdict ?? "all";
     const rows = mine.filter((one) => (study === "all" || one.study === study) && (verdict === "all" || one.verdict === verdict))
-      .map((one) => ({ ...one, label: `${titles[one.study]}: ${one.shown}`, short: `${one.study}: ${one.shown}`, kind: kind(one.verdict), about: `${one.claim} (${one.source}): ${one.verdict}` }));
+      .map((one) => ({ ...one, label: `${titles[one.study]}: ${one.shown}`, short: `${one.study}: ${one.shown}`, kind: kind(one.verdict), hollow: Boolean(one.reversed_by), about: [`${one.claim} (${one.source}): ${one.verdict}`, against(one)].filter(Boolean).join("; ") }));
     if (order === "effect") rows.sort((a, b) => b.value - a.value);
     const set = (key) => (value) => again({ ...state, [key]: value });
     const columns = [
@@ -73,6 +77,7 @@ Bench.pages = (() => {
       { key: "difference", heading: "Difference", of: (row) => row.value, cell: (row) => cite.number(row.id, `${Bench.signed(row.value, true)} [${Bench.signed(row.low, true)}, ${Bench.signed(row.high, true)}]`, row.marks) },
       { key: "p", heading: "p (Holm)", of: (row) => row.p, cell: (row) => (row.p === null ? "–" : Bench.stats.pShown(row.p)) },
       { key: "verdict", heading: "Verdict", text: true, of: (row) => row.verdict, cell: (row) => pill(row.verdict) },
+      { key: "reversed", heading: "Reversed by", text: true, of: (row) => row.reversed_by ?? "–", hidden: !rows.some(against) },
       { key: "seeds", heading: "Seeds", of: (row) => row.seeds, hidden: true },
       { key: "claim", heading: "Claim of the paper", text: true, of: (row) => row.claim, hidden: true },
       { key: "source", heading: "Where", text: true, of: (row) => row.source, hidden: true },
@@ -85,7 +90,7 @@ Bench.pages = (() => {
         choice("Verdict", [["all", "all verdicts"], ...new Set(mine.map((one) => one.verdict))], verdict, set("verdict")),
         choice("Order", [["study", "by study"], ["effect", "by effect"]], order, set("order"))),
       rows.length ? charts.forest(rows, { axis: "difference", least: Bench.stats.LEAST_DIFFERENCE, open: (row) => cite.show(row.id),
-        caption: `${rows.length} difference${rows.length === 1 ? "" : "s"} at profile ${profile}. Within the band a difference is too small to be called one. Green: the claim is supported. Red: it is contradicted.` }) : h("p", {}, "No effect has this verdict."),
+        caption: `${rows.length} difference${rows.length === 1 ? "" : "s"} at profile ${profile}. Within the band a difference is too small to be called one. Green: the claim is supported. Red: it is contradicted.${rows.some(against) ? " Hollow: other scores reverse the difference." : ""}` }) : h("p", {}, "No effect has this verdict."),
       h("h2", {}, "The same as a table"),
       table({ caption: "All effects", columns, rows }));
   }

@@ -60,7 +60,7 @@ Bench.study = (() => {
       const ending = name.slice(data.study.length + 1), rows = data.rows.filter((row) => row.table === name), ofClaims = ending === "claims";
       const first = ofClaims ? claimed(data) : [{ key: "row", heading: "Row", text: true, of: (row) => row.name,
         cell: (row) => row.name.slice(ending.length + 1).replaceAll(":", ", ").replaceAll("_", " ") }];
-      const headings = { ...data.headings, difference: "Difference", p: "p (Holm)", verdict: "Verdict", diverged: "Diverged" };
+      const headings = { ...data.headings, difference: "Difference", p: "p (Holm)", verdict: "Verdict", diverged: "Diverged", reversed_by: "Reversed by" };
       parts.push(h("h2", {}, ofClaims ? "Claims of the paper" : ending.replaceAll("_", " ")), above(data, name, rows),
         table({ caption: `${data.title}: ${ending}`, columns: [...first, ...numbersOf(data, rows, () => false, headings)], rows }));
     }
