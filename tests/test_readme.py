@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,13 @@ import pytest
 import yaml
 
 from speechllm_bench import cli
+from speechllm_bench.cite import check
 from speechllm_bench.planning import studies
 from speechllm_bench.reports.claims import Verdict
 from speechllm_bench.reports.tables import NOT_RUN
 from speechllm_bench.settings.experiments import load_study
 from speechllm_bench.settings.profiles import known_profiles
+from speechllm_bench.storage import paths
 from speechllm_bench.storage.paths import EXPERIMENTS, PROJECT
 
 README = (PROJECT / "README.md").read_text("utf-8")
@@ -51,6 +54,16 @@ def test_the_first_screen_says_what_matters():
         assert words in FIRST_SCREEN, words
     assert FIRST_SCREEN.count("\n") < 45
     assert README.count("\n") < 150
+
+
+def test_the_lines_for_a_paper_pass_the_check(tmp_path):
+    text = (PROJECT / "docs" / "citing.md").read_text("utf-8")
+    paper = tmp_path / "paper.tex"
+    paper.write_text("\n\n".join(re.findall(r"```latex\n(.*?)```", text, re.S)))
+    shutil.copy(PROJECT / "results" / "mini" / "numbers.tex", tmp_path)
+    with paths.at_home(PROJECT):
+        found = check.check_papers([paper])
+    assert found.n > 3 and found.faults == ()
 
 
 def test_the_first_figure_is_of_profile_small_once_it_is_there(tmp_path, monkeypatch):

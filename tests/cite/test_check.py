@@ -61,7 +61,17 @@ def test_wrong_literals_are_told_with_line_and_value(faults):
     assert faults("", f"F1 is {off} {interval} % {F1}") == [f"2: {F1} is written as {off}; it is {right}"]
     (said,) = faults(f"F1 is {value} % {F1}")
     assert said == f"1: {F1} does not stand with its interval; it is {right}"
-    assert faults(f"F1 is {value} [0.001, 0.999] % {F1}") == [said]
+    cell = numbers.find(F1).cell
+    (said,) = faults(f"F1 is {value} [0.001, 0.999] % {F1}")
+    assert said == f"1: {F1} stands with [0.001, 0.999] and not with {interval}; it is {right}"
+    (said,) = faults(f"F1 is ${value}$~[${cell.low:.1f}$, ${cell.high + 0.3:.1f}$] % {F1}")
+    assert (
+        f"stands with [{cell.low:.1f}, {cell.high + 0.3:.1f}] and not with [{cell.low:.1f}, {cell.high:.1f}];"
+        in said
+    )
+    low = f"{float(value) - 0.004:.3f}"  # nearer than what stands for the value
+    (said,) = faults(f"F1 is 0.999 [{low}, 0.999] % {F1}")
+    assert said == f"1: {F1} is written as 0.999; it is {right}"
     points = 100 * float(value)
     (said,) = faults(f"F1 is {points:.1f}; % {F1}")
     assert said.startswith(f"1: {F1} is written as {points:.1f}"), "in per cent without a sign or an interval"

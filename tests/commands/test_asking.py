@@ -156,6 +156,8 @@ def test_an_export_loads_with_peft_alone(trained, tmp_path):
         assert torch.equal(loaded(tokens).logits, logits)
         with loaded.disable_adapter():
             assert not torch.allclose(loaded(tokens).logits, logits)
+    modes = {file.name: oct(file.stat().st_mode) for file in folder.iterdir()}
+    assert set(modes.values()) == {modes["README.md"]}, "a colleague may read all files or none"
     weights = load_file(folder / "speech_adapter.safetensors")
     assert all(torch.equal(weights[name], w) for name, w in own.adapter.state_dict().items())
     assert json.loads((folder / "speech_adapter.json").read_text())["adapter"]["kind"] == "mlp"

@@ -26,6 +26,7 @@ MACRO = re.compile(r"\\(bench(?:value|interval)?)\{([^{}]*)\}")
 DEFINITION = re.compile(r"\\benchdef\{([^{}]*)\}\{(.*)\}\{([^{}]*)\}\s*")
 INPUT = re.compile(r"\\(?:input|include)\s*\{([^{}]+)\}")
 COMMENT = re.compile(r"(?<!\\)%")
+RANGE = re.compile(r"\s*(\[[^\]]*\])")
 LITERAL = re.compile(r"(?<![\w.])([+-]?)(\d[\d,]*(?:\.\d+)?|\.\d+)(\s*\\?%)?(?![\w])")
 
 
@@ -160,20 +161,43 @@ def _literal(cell: Cell, text: str) -> list[str]:
         return [] if escaped(cell.shown) in text or cell.shown in text else ["is not in the line"]
     plain = text.replace("{,}", ",").replace("\\,", "").replace("$", "").replace("−", "-").replace("~", " ")
     written = [(m, _digits(m)) for m in LITERAL.finditer(plain)]
-    right = [one for _, one in written if _rounds(value, *one)]
+    right = [(m, one) for m, one in written if _rounds(value, *one)]
     if not right and _in_points(cell, plain, [digits for _, (digits, _) in written]):
         return []
     if not right:
         alike = [(m, one) for m, one in written if "." in one[0] or _digits_of(cell.shown) == 0]
+        alike = [(m, one) for m, one in alike if not _bracketed(plain, m.start())] or alike
         near = min(alike, key=lambda pair: abs(_value(*pair[1]) - value), default=None)
         return [f"is written as {near[0][0].strip()}" if near else "is not in the line"]
     if cell.low is None or cell.high is None:
         return []
 
     def there(bound: float) -> bool:  # the per-cent sign may follow the last bracket only
-        return any(_rounds(bound, one[0], one[1] or right[0][1]) for _, one in written)
+        return any(_rounds(bound, one[0], one[1] or right[0][1][1]) for _, one in written)
 
-    return [] if _with_interval(cell, plain, there) else ["does not stand with its interval"]
+    if _with_interval(cell, plain, there):
+        return []
+    behind = [found for m, _ in right if (found := RANGE.match(plain, m.end()))]
+    return [_wrong_interval(cell, behind[0][1]) if behind else "does not stand with its interval"]
+
+
+def _bracketed(text: str, place: int) -> bool:
+    """Return whether a place lies in square brackets, as the bounds of an interval do."""
+    return text.rfind("[", 0, place) > text.rfind("]", 0, place)
+
+
+def _wrong_interval(cell: Cell, written: str) -> str:
+    """Return the fault of a wrong interval, with the bounds to as many places as are written.
+
+    The printed interval is rounded, so rounding it once more may not give the same.
+    """
+    bounds = [_digits(found) for found in LITERAL.finditer(written)]
+    said = f"stands with {written}"
+    if len(bounds) != 2 or any(percent for _, percent in bounds):
+        return said
+    places = min(len(digits.partition(".")[2]) for digits, _ in bounds)
+    sign = "+" if cell.shown.startswith(("+", "-")) else ""
+    return f"{said} and not with [{cell.low:{sign}.{places}f}, {cell.high:{sign}.{places}f}]"
 
 
 def _in_points(cell: Cell, text: str, written: Sequence[str]) -> bool:

@@ -112,7 +112,10 @@ def export(run: Run, folder: Path, place: str = "FOLDER") -> Path:
             weights = {name: w.contiguous().cpu() for name, w in model.adapter.state_dict().items()}
             save_file(weights, temporary / "speech_adapter.safetensors")
             runs.write_json(temporary / "speech_adapter.json", _hearing(run))
-        (temporary / "README.md").write_text(card(run, place), "utf-8")
+        page = temporary / "README.md"
+        page.write_text(card(run, place), "utf-8")
+        for weights_file in temporary.glob("*.safetensors"):  # safetensors writes them for their owner alone
+            weights_file.chmod(page.stat().st_mode)
     return folder
 
 

@@ -35,9 +35,9 @@ Bench.pages = (() => {
     });
     return h("div", {},
       h("h1", {}, "What the papers report, and what was found here"),
-      h("p", {}, "Each claim has a verdict for every comparison that tests it, at each profile. Reported figures are of the papers' scale and data, and ours of small models and synthetic calls: only profile paper attempts the same number.",
+      h("p", {}, "Each claim has a verdict for every comparison that tests it, at each profile. A profile is a scale of models and data. The papers' figures come from their models and data, and ours from small models and synthetic calls. Only profile paper attempts the same numbers.",
         all.some(against) && " “Reversed by” names other scores of the same answers by which the difference lies on the other side of 0, with its whole interval."),
-      counts(all, names), parts);
+      counts(all, profiles), parts);
   }
 
   // A line a comparison with its number; those without one are counted by their verdict.
@@ -56,11 +56,11 @@ Bench.pages = (() => {
     return [...found.values()];
   }
 
-  function counts(all, names) {
-    return h("p", { class: "small" }, names.map((name) => {
+  function counts(all, profiles) {
+    return h("p", { class: "small" }, Object.keys(profiles).map((name) => {
       const mine = all.filter((row) => row.profile === name && row.value === null), verdicts = mine.map((row) => row.verdict), turned = mine.filter(against).length;
       const distinct = [...new Set(verdicts)].sort((a, b) => verdicts.filter((v) => v === b).length - verdicts.filter((v) => v === a).length);
-      return [h("strong", {}, `${name}: `), distinct.map((one, i) => [i ? ", " : "", `${verdicts.filter((v) => v === one).length} `, pill(one)]), turned > 0 && `; other scores reverse ${turned} of the differences`, h("br")];
+      return [h("strong", {}, name), ` (${profiles[name].note}): `, distinct.map((one, i) => [i ? ", " : "", `${verdicts.filter((v) => v === one).length} `, pill(one)]), turned > 0 && `; other scores reverse ${turned} of the differences`, h("br")];
     }));
   }
 
@@ -84,7 +84,7 @@ Bench.pages = (() => {
     ];
     return h("div", {},
       h("h1", {}, "All effects"),
-      h("p", {}, "Each line is the paired difference that tests a claim: better side less worse side, as the paper has them, in the task's main metric, with its 95 % interval. A click opens the number."),
+      h("p", {}, "Each line is a paired difference that tests a claim, with its 95 % interval, in the task's main metric. The side that the claim puts ahead comes first. A click opens the number."),
       h("div", { class: "choices" }, choice("Profile", names, profile, set("profile")),
         choice("Study", [["all", "all studies"], ...studies.filter((about) => mine.some((one) => one.study === about.study)).map((one) => [one.study, one.title])], study, set("study")),
         choice("Verdict", [["all", "all verdicts"], ...new Set(mine.map((one) => one.verdict))], verdict, set("verdict")),
