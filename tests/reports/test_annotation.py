@@ -9,7 +9,7 @@ import pytest
 from test_sense import row
 
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import measured, named_entities, sizes
+from speechllm_bench.reports import effects, named_entities, sizes
 from speechllm_bench.settings.config import AnnotationConfig
 from speechllm_bench.storage.schema import Utterance
 
@@ -75,7 +75,7 @@ def test_a_system_in_each_language():
     ]
     for one in rows:
         one["axes"] = dict(zip(("system", "language"), one["variant"].split("_"), strict=True))
-    frame = measured.by_language(rows).set_index("system")
+    frame = effects.by_language(rows).set_index("system")
     assert list(frame.index) == ["ner", "words", "later"]
     assert frame.loc["ner", "English"].startswith("1.000 [") and frame.loc["ner", "Spanish"].startswith(
         "0.500"

@@ -8,7 +8,7 @@ import pytest
 
 from speechllm_bench.commands import arguments
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import figure_files, figures, floors, looks, sizes, tables
+from speechllm_bench.reports import figures, floors, looks, sizes, tables
 from speechllm_bench.settings.experiments import Study
 
 
@@ -281,7 +281,7 @@ def test_files_are_the_same_bytes_each_time(curves, tmp_path):
         figure, (ax,) = figures.panels()
         figures.learning_curves(curves, ax)
         figures.legend(figure)
-        paths = figure_files.save(figure, folder, "curves", "smoke")
+        paths = figures.save(figure, folder, "curves", "smoke")
         return {path.name: path.read_bytes() for path in paths}
 
     first = drawn(tmp_path / "a")
@@ -293,7 +293,7 @@ def test_files_are_the_same_bytes_each_time(curves, tmp_path):
 def test_smoke_is_marked_and_other_profiles_are_not(tmp_path):
     for profile, mark in (("smoke", tables.SMOKE_MARK), ("mini", "")):
         figure, _ = figures.panels()
-        figure_files.save(figure, tmp_path, "empty", profile)
+        figures.save(figure, tmp_path, "empty", profile)
         assert figure.get_supxlabel() == mark
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import cells, gained, looks
+from speechllm_bench.reports import cells, looks, traces
 from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import slots
 
@@ -44,7 +44,7 @@ def rows():
 
 
 def test_changes_are_to_regular_supervision_of_the_same_foundation(rows):
-    frame = gained.changes(rows)
+    frame = traces.changes(rows)
     assert list(zip(frame["foundation"], frame["supervision"], strict=True)) == [
         ("base", "regular"),
         ("base", "hybrid_think"),
@@ -52,9 +52,9 @@ def test_changes_are_to_regular_supervision_of_the_same_foundation(rows):
         ("reasoning_0", "reasoning"),
     ]
     assert frame["change"].isna().tolist() == [True, False, True, False]
-    assert frame["change"].dropna().tolist() == pytest.approx([0.1, 0.1])
-    assert frame["relative"].dropna().tolist() == pytest.approx([0.2, 0.5])
-    shown = gained.changes_table(STUDY, rows).to_dict("records")
+    assert [one.value for one in frame["change"].dropna()] == pytest.approx([0.1, 0.1])
+    assert [one.value for one in frame["relative"].dropna()] == pytest.approx([0.2, 0.5])
+    shown = traces.changes_table(STUDY, rows).to_dict("records")
     assert shown[0]["Change"] == "–" and shown[0]["Relative"] == "–"
     assert shown[3]["Change"].startswith("+0.100 [") and shown[3]["Relative"].startswith("+0.500 [")
     assert shown[3]["Foundation"] == "reasoning 0" and shown[1]["Supervision"] == "hybrid, thinking"
@@ -63,7 +63,7 @@ def test_changes_are_to_regular_supervision_of_the_same_foundation(rows):
 def test_ids_have_keys_and_outlive_another_label(rows, monkeypatch):
     def ids() -> list[str]:
         return [
-            line.key for line in cells.of_further(STUDY, [], "changes", gained.changes_table(STUDY, rows))
+            line.key for line in cells.of_further(STUDY, [], "changes", traces.changes_table(STUDY, rows))
         ]
 
     before = ids()
@@ -73,27 +73,27 @@ def test_ids_have_keys_and_outlive_another_label(rows, monkeypatch):
 
 
 def test_a_change_is_over_the_seeds_that_both_have(rows):
-    found = gained.changes([*rows, row("base_regular", 10, seed=1)]).set_index(["foundation", "supervision"])
+    found = traces.changes([*rows, row("base_regular", 10, seed=1)]).set_index(["foundation", "supervision"])
     assert found.loc[("base", "regular"), "f1"] == pytest.approx(0.75)
     changed = found.loc[("base", "hybrid_think")]
-    assert (changed["change"], changed["relative"]) == pytest.approx((0.1, 0.2))
+    assert (changed["change"].value, changed["relative"].value) == pytest.approx((0.1, 0.2))
 
 
 def test_a_foundation_without_regular_supervision_has_nothing_to_change(rows):
-    frame = gained.changes([*rows, row("instruct_reasoning", 4)])
+    frame = traces.changes([*rows, row("instruct_reasoning", 4)])
     last = frame[frame["foundation"] == "instruct"].iloc[0]
     assert last["f1"] == pytest.approx(0.4) and last[["change", "relative"]].isna().all()
 
 
 def test_nothing_is_relative_to_next_to_nothing(rows):
-    frame = gained.changes([row("nano_regular", 0), row("nano_reasoning", 3)])
-    assert frame["change"][1] == pytest.approx(0.3) and pd.isna(frame["relative"][1])
+    frame = traces.changes([row("nano_regular", 0), row("nano_reasoning", 3)])
+    assert frame["change"][1].value == pytest.approx(0.3) and pd.isna(frame["relative"][1])
 
 
 def test_figures_draw_a_bar_or_a_point_for_each(rows):
-    types, scale = gained.types_figure(STUDY, rows), gained.scale_figure(STUDY, rows)
+    types, scale = traces.types_figure(STUDY, rows), traces.scale_figure(STUDY, rows)
     assert len(types.axes[0].patches) == 4
     assert [t.get_text() for t in types.axes[0].get_xticklabels()] == ["base", "reasoning 0"]
     assert scale.axes[0].get_xlabel().startswith("parameters of the LLM\n")
     plt.close("all")
-    assert gained.types_figure(STUDY, []) is None and gained.scale_figure(STUDY, []) is None
+    assert traces.types_figure(STUDY, []) is None and traces.scale_figure(STUDY, []) is None

@@ -8,8 +8,8 @@ from scored_answers import scored
 
 from speechllm_bench import stats
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import by_test_set, cells, floors
-from speechllm_bench.reports.by_test_set import lost
+from speechllm_bench.reports import cells, effects, floors
+from speechllm_bench.reports.effects import lost
 
 STUDY, _ = studies.load("baselines", "mini")
 RIGHT = {"cascade": 16, "cascade_b_id": 12, "cascade_b_ood": 4, "gold": 18, "gold_b_ood": None, "no_audio": 3}
@@ -23,7 +23,7 @@ def row(variant: str, right: int | None, seed: int = 0) -> dict:
 
 
 def test_a_system_loses_a_share_of_its_f1_on_other_sets():
-    table = by_test_set.losses([row(*one) for one in RIGHT.items()]).set_index("system")
+    table = effects.losses([row(*one) for one in RIGHT.items()]).set_index("system")
     assert list(table.index) == ["cascade", "gold"]  # the row that hears other audio has no other test set
     assert table.loc["cascade", "F1 on A"].startswith("0.800 [")
     assert table.loc["cascade", "lost on B-ID"].startswith("0.250 [")
@@ -64,7 +64,7 @@ def test_a_share_of_almost_nothing_and_seeds_that_are_not_shared_have_no_share()
 def test_a_row_says_whether_it_clears_the_floors_of_both_sets(monkeypatch, home, away, said):
     known = {"cascade": home, "cascade_b_ood": away}
     monkeypatch.setattr(floors, "above", lambda rows, variant: known[variant])
-    (shown,) = by_test_set.losses([row("cascade", 16), row("cascade_b_ood", 4)])["above floors"]
+    (shown,) = effects.losses([row("cascade", 16), row("cascade_b_ood", 4)])["above floors"]
     assert shown == said
 
 
@@ -73,7 +73,7 @@ def test_a_row_rests_on_the_runs_of_all_its_test_sets():
     for one in rows:
         one["record"] = {"device_kind": "cpu", "environment": {"commit": one["variant"]}}
         one["run"] = None
-    (found,) = cells.of_further(STUDY, rows, "losses", by_test_set.losses(rows))
+    (found,) = cells.of_further(STUDY, rows, "losses", effects.losses(rows))
     assert found.key == "baselines/losses:cascade/A"
     assert found.commits == ("cascade", "cascade_b_ood")
     cell = found.cells["lost_on_b-ood"]

@@ -12,7 +12,7 @@ from scored_answers import scored
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import by_test_set, progress, sizes
+from speechllm_bench.reports import effects, progress, sizes
 
 
 def curve(variant: str, seed: int, values: dict[tuple[str, str], list[float]]) -> pd.DataFrame:
@@ -110,9 +110,9 @@ def test_systems_stand_side_by_side_on_each_test_set():
         {"variant": v, "axes": study.place(v).axes, "seed": 0, "score": None if n is None else scored(n)}
         for v, n in right.items()
     ]
-    figure = by_test_set.systems_figure(study, rows)
-    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == list(by_test_set.SHOWN)
+    figure = effects.systems_figure(study, rows)
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == list(effects.SHOWN)
     assert len(figure.axes[0].patches) == 4
     assert [text.get_text() for text in figure.axes[0].texts] == ["not in the study", "NOT RUN"]
     plt.close(figure)
-    assert by_test_set.systems_figure(study, rows[3:4]) is None
+    assert effects.systems_figure(study, rows[3:4]) is None

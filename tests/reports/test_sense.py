@@ -10,7 +10,7 @@ import pytest
 
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import cells, gained, looks, measured, named_entities, show
+from speechllm_bench.reports import cells, effects, looks, measured, named_entities, show
 from speechllm_bench.storage.schema import Prediction, Utterance, Voice
 from speechllm_bench.tasks import ner
 
@@ -61,7 +61,7 @@ def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
         row("sentiment", "sentiment", 8),
         row("ner", "unified_ner", 2),
     ]
-    frame = gained.gains(STUDY, among_all(rows)).set_index(["model", "setting"])
+    frame = effects.gains(STUDY, among_all(rows)).set_index(["model", "setting"])
     bare, lora = frame.loc["one model per task", "adapter"], frame.loc["one model per task", "+ LoRA"]
     assert bare["WER"].startswith("0.250 [") and bare["WER, gain"] == "–"
     assert bare["trained parameters"] == "300"  # three models that answer
@@ -73,10 +73,10 @@ def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
 
 
 def test_one_model_of_all_tasks_is_counted_once():
-    rows = [row(task, f"unified_{task}", 8) for task in gained.TASKS]
+    rows = [row(task, f"unified_{task}", 8) for task in effects.TASKS]
     for one in rows:
         one["run"].stages = ("unified",)
-    frame = gained.gains(STUDY, among_all(rows)).set_index(["model", "setting"])
+    frame = effects.gains(STUDY, among_all(rows)).set_index(["model", "setting"])
     assert frame.loc[("one model for all tasks", "adapter"), "trained parameters"] == "100"
 
 
@@ -100,7 +100,7 @@ def test_a_relative_gain_is_drawn_with_its_baseline():
 def test_what_both_bring_is_over_lora_and_nothing_is_over_next_to_nothing():
     right = {"ner": 0, "ner_classifier": 2, "ner_lora": 4, "ner_all": 5}
     rows = [row("ner", name, n) for name, n in right.items()]
-    frame = gained.gains(STUDY, among_all(rows)).set_index("setting")
+    frame = effects.gains(STUDY, among_all(rows)).set_index("setting")
     alone = frame[frame["model"] == "one model per task"]
     assert alone["gain over"].to_dict() == {
         "adapter": "–",
@@ -114,36 +114,37 @@ def test_what_both_bring_is_over_lora_and_nothing_is_over_next_to_nothing():
 
 def test_settings_stand_in_a_panel_a_task():
     rows = [row("ner", "ner", 2), row("ner", "ner_all", 4), row("ner", "unified_long_ner_all", 6)]
-    frame = gained.settings_table(among_all(rows), "ner")
+    frame = effects.settings_table(among_all(rows), "ner")
     assert frame[["model", "setting"]].values.tolist() == [
         ["single", "bare"],
         ["single", "all"],
         ["unified_long", "all"],
     ]
     assert frame["ner_f1"].tolist() == [0.25, 0.5, 0.75]
-    figure = gained.settings_figure(STUDY, among_all([*rows, row("transcription", "transcription", 4)]))
+    figure = effects.settings_figure(STUDY, among_all([*rows, row("transcription", "transcription", 4)]))
     assert [ax.get_ylabel() for ax in figure.axes] == ["WER", "NER F1"]
     assert len(figure.axes[1].patches) == 3
-    assert gained.settings_figure(STUDY, []) is None
+    assert effects.settings_figure(STUDY, []) is None
 
 
 def test_the_slue_score_and_its_gain():
     rows = [row(task, task, right) for task, right in (("transcription", 4), ("ner", 4), ("sentiment", 8))]
-    rows += [row(task, f"{task}_lora", 8) for task in gained.TASKS]
-    frame = gained.slue_scores(STUDY, among_all([*rows, row("ner", "ner_all", 8)]))  # of `all` one task alone
+    rows += [row(task, f"{task}_lora", 8) for task in effects.TASKS]
+    rows += [row("ner", "ner_all", 8)]  # of `all` one task alone
+    frame = effects.slue_scores(STUDY, among_all(rows))
     bare, lora = frame.to_dict("records")
     assert (bare["setting"], lora["setting"]) == ("adapter", "+ LoRA")
     assert bare["SLUE score"].startswith("75.000 [") and bare["gain"] == "–"  # 100 (0.75 + 0.5 + 1) / 3
     assert lora["SLUE score"].startswith("100.000 [") and lora["SLUE score"].endswith(", 100.000]")
     assert lora["gain"].startswith("+25.000 [")
-    assert gained.slue_scores(STUDY, among_all(rows[:2])).empty
+    assert effects.slue_scores(STUDY, among_all(rows[:2])).empty
 
 
 def test_ids_have_keys_and_outlive_another_label(monkeypatch):
-    rows = among_all([row(task, task, 8) for task in gained.TASKS])
+    rows = among_all([row(task, task, 8) for task in effects.TASKS])
 
     def ids() -> dict[str, set[str]]:
-        made = {"gains": gained.gains(STUDY, rows), "slue": gained.slue_scores(STUDY, rows)}
+        made = {"gains": effects.gains(STUDY, rows), "slue": effects.slue_scores(STUDY, rows)}
         found = [line for name, table in made.items() for line in cells.of_further(STUDY, [], name, table)]
         return {line.key: set(line.cells) for line in found}
 
@@ -151,16 +152,16 @@ def test_ids_have_keys_and_outlive_another_label(monkeypatch):
     assert before["sense/slue:single:bare/all"] == {"seeds", "slue_score"}
     assert before["sense/gains:single:bare/all"] == {"trained_parameters", "wer", "ner_f1", "macro_f1"}
     monkeypatch.setattr(looks.axes, "label", lambda key, value=None: f"reworded {key}")
-    assert gained.gains(STUDY, rows)["setting"][0] == "reworded bare" and ids() == before
+    assert effects.gains(STUDY, rows)["setting"][0] == "reworded bare" and ids() == before
 
 
 def test_speakers_are_drawn_once_for_one_test_set_and_apart_for_others():
     def score(speakers, own=False):
         right = [i for i in range(8) if i % 4 < speakers]
-        rows = [row(task, task, right, speaker=task if own else "s") for task in gained.TASKS]
+        rows = [row(task, task, right, speaker=task if own else "s") for task in effects.TASKS]
         return [
             float(x)
-            for x in re.findall(r"-?[\d.]+", gained.slue_scores(STUDY, among_all(rows))["SLUE score"][0])
+            for x in re.findall(r"-?[\d.]+", effects.slue_scores(STUDY, among_all(rows))["SLUE score"][0])
         ]
 
     # Speakers who are lucky in all three tasks at once spread the score by the root of 3 more.

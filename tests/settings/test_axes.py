@@ -169,7 +169,7 @@ def test_no_study_stands_in_the_reports():
         words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
         if named := {name for name in catalogue.study_files() if name in words}:
             found[file.stem] = named
-    parts = {"gained": {"lora"}, "measured": {"lora"}}  # of a model
+    parts = {"effects": {"lora"}, "measured": {"lora"}}  # of a model
     assert found == parts | {"sizes": {"context"}, "progress": {"warm_start"}}  # no studies
 
 

@@ -3,7 +3,7 @@
 The F1 of a bucket is partial match over the slots or turns of that bucket alone. Its interval is a bootstrap
 over speakers and seeds.
 The predictions are those of one run, or those of several seeds of one variant, one seed after the other.
-`version` is the version of partial match. Systems are those of `by_test_set`.
+`version` is the version of partial match. Systems are those of `effects.by_system`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from speechllm_bench.data.corpora.single_turns import SingleTurns
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.evaluation import versions
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import by_test_set, figures
+from speechllm_bench.reports import effects, figures
 from speechllm_bench.reports.looks import Looks
-from speechllm_bench.reports.stored_runs import predictions
+from speechllm_bench.reports.stored_runs import predictions, scored_variants
 from speechllm_bench.storage.schema import Prediction, SlotType, Utterance
 from speechllm_bench.tasks import slots
 
@@ -179,10 +179,9 @@ def parts(
     For `words of the value` the metric is recall. Systems without a score are left out.
     """
     found: Parts = {}
-    sets = by_test_set.by_system(rows)
-    for called, name in product(by_test_set.SETS, names):
-        scored = [row for row in sets.get(name, {}).get(called, ()) if row["score"]]
-        if not scored:
+    sets, of_variants = effects.by_system(rows), scored_variants(rows)
+    for called, name in product(effects.SETS, names):
+        if not (scored := of_variants.get(sets.get(name, {}).get(called, ""))):
             continue
         version = versions.shown_in(scored[0]["score"])
         said = [prediction for row in scored for prediction in predictions(row["run"])]

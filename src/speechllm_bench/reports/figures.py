@@ -1,4 +1,4 @@
-"""Figures from stored records: learning curves, grouped bars, and the axis of trained parameters.
+"""Parts of all figures: their style, learning curves, grouped bars, legends, and the files of a figure.
 
 Functions that draw take a tidy frame and the axes, so a notebook can rearrange panels. A study's figure is
 None where nothing was scored.
@@ -7,13 +7,16 @@ None where nothing was scored.
 from __future__ import annotations
 
 import contextlib
+import io
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
+from fontTools import subset
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,6 +25,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from speechllm_bench.reports import tables
 from speechllm_bench.reports.looks import COLOURS, Look, Looks, of_names
+from speechllm_bench.storage.runs import write_bytes
 from speechllm_bench.tasks import MAIN_METRICS, METRICS
 
 WIDTHS = {"column": 3.35, "page": 7.0}
@@ -278,3 +282,39 @@ def _count(value: float, _position: int | None = None) -> str:
         if value >= unit:
             return f"{value / unit:g}{letter}"
     return f"{value:g}"
+
+
+class _DrawnGlyphs(subset.Options):
+    """Options for the fonts in a PDF. They lack the tables that lay out text, which take half of the time.
+
+    No viewer needs the tables, since matplotlib has placed each glyph.
+    """
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.drop_tables += ["GDEF", "GPOS", "GSUB", "MATH"]
+
+
+subset.Options = _DrawnGlyphs  # matplotlib has no setting for it
+
+
+@mpl.rc_context(STYLE)
+def save(figure: Figure, folder: Path, name: str, profile: str) -> list[Path]:
+    """Write <name>.pdf and <name>.png (300 dpi) and return their paths.
+
+    Panels are laid out once for both files. The same figure gives the same bytes. Smoke figures are marked.
+    """
+    if mark := tables.smoke_mark(profile):
+        figure.supxlabel(mark, color="#B00020", fontsize=7, fontweight="bold")
+    figure.set_dpi(STYLE["savefig.dpi"])  # the layout measures text at this resolution
+    if layout := figure.get_layout_engine():
+        layout.execute(figure)
+        with mpl.rc_context({"figure.constrained_layout.use": False}):
+            figure.set_layout_engine(None)  # "none" would still draw twice for each file
+    paths = []
+    for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+        content = io.BytesIO()
+        figure.savefig(content, format=ending, metadata=metadata)
+        paths.append(folder / f"{name}.{ending}")
+        write_bytes(paths[-1], content.getvalue())
+    return paths

@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib import figure as mpl_figure
 
-from speechllm_bench.reports import figure_files, figures, looks, tables
+from speechllm_bench.reports import figures, looks, tables
 from speechllm_bench.reports.claims import BELOW_FLOOR, decided
 from speechllm_bench.settings.overrides import base_profile
 from speechllm_bench.settings.reported import Entry, Ledger, ReportedClaim, ReportedFigure
@@ -80,7 +80,7 @@ def write(names: Sequence[str]) -> list[Path]:
     written = [folder / "claims.csv", *(folder / f"claims.{ending}" for ending in pages)]
     if picture is not None:
         marked = next((name for name in names if tables.smoke_mark(name)), names[0])
-        written += figure_files.save(picture, folder, "claims", marked)
+        written += figures.save(picture, folder, "claims", marked)
         plt.close(picture)
     return written
 

@@ -70,6 +70,11 @@ def of_axis(study: Study, axis: str, others: Iterable[str] = ()) -> dict[str, Lo
     return _looks(_filled(dict.fromkeys(others, Value()) | _values(study, axis)))
 
 
+def keys(*axes: Looks) -> dict[str, str]:
+    """Return label -> key of the values of axes (`of_axis`), for ids (`cells.of_further`)."""
+    return {look.label: key for values in axes for key, look in values.items()}
+
+
 def of_names(names: Iterable[str]) -> dict[str, Look]:
     """Return looks for names that belong to no study."""
     return _looks(_filled(dict.fromkeys(names, Value())))

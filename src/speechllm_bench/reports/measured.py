@@ -87,6 +87,18 @@ def main_metric(rows: Sequence[Result], variant: str) -> Comparison | None:
     return score.interval(scores, score.main_metric(scores[0])) if scores else None
 
 
+def main_metrics(
+    rows: Sequence[Result], variants: Mapping[tuple[str, str], str], columns: Sequence[str]
+) -> pd.DataFrame:
+    """Return a row for each pair of keys whose variant was scored: keys, main metric, `low` and `high`.
+
+    columns: the names of the keys and of the metric.
+    """
+    found = {pair: main_metric(rows, variant) for pair, variant in variants.items()}
+    lines = [(*pair, one.value, one.low, one.high) for pair, one in found.items() if one]
+    return pd.DataFrame(lines, columns=[*columns, "low", "high"])
+
+
 def gain(
     rows: Sequence[Result],
     better: str,
@@ -204,30 +216,6 @@ def _test(lines: list[dict]) -> None:
 
 def _three(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-
-
-LANGUAGE_NAMES = {"en": "English", "es": "Spanish", "fr": "French"}
-
-
-def by_language(rows: Sequence[Result]) -> pd.DataFrame:
-    """Return one row per system: its metric, and the value in each language, "" where it has no score.
-
-    The test sets of the languages differ in more than the language, so do not subtract their values.
-    """
-    systems: dict[str, list[Result]] = {}
-    for row in rows:
-        system = ", ".join(key for axis, key in row["axes"].items() if axis != "language")
-        systems.setdefault(system, []).append(row)
-    lines = []
-    for system, own in systems.items():
-        mine = [row["score"] for row in own if row["score"]]
-        line = {"system": system, "metric": score.main_metric(mine[0]) if mine else ""}
-        said = {row["axes"].get("language"): row["variant"] for row in own}
-        for language, name in LANGUAGE_NAMES.items():
-            found = main_metric(own, said[language]) if language in said else None
-            line[name] = stats.shown(found) if found else ""
-        lines.append(line)
-    return pd.DataFrame(lines, columns=["system", "metric", *LANGUAGE_NAMES.values()])
 
 
 def by_question(rows: Sequence[Result]) -> pd.DataFrame:

@@ -18,7 +18,6 @@ from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import (
     cells,
     claims,
-    figure_files,
     figures,
     floors,
     latex,
@@ -103,7 +102,7 @@ def _draw(study: Study, rows: Sequence[Result], frame: pd.DataFrame, profile: st
     written, folder = [], paths.results(profile) / "figures"
     for ending, figure in figures_of(study, rows, frame).items():
         if figure is not None:
-            written += figure_files.save(figure, folder, f"{study.study}_{ending}", profile)
+            written += figures.save(figure, folder, f"{study.study}_{ending}", profile)
             plt.close(figure)
     return written
 

@@ -1,5 +1,7 @@
-"""Traces (2510.19326): their cost, whether they appear when asked for, whether they contain the answer's
-values, and the turns where they helped or hurt.
+"""Traces (2510.19326): what supervision with them changes of each LLM, their cost, whether they appear when
+asked for and contain the answer's values, and the turns where they helped or hurt.
+
+Variants of its studies have a value on the axes `llm` and `supervision`.
 """
 
 from __future__ import annotations
@@ -15,12 +17,89 @@ from speechllm_bench import metrics, stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import figures, floors, looks
+from speechllm_bench.reports import effects, figures, floors, looks, measured
 from speechllm_bench.reports.stored_runs import kinds, predictions, scored_variants
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.storage.schema import Interval, Prediction
 from speechllm_bench.tasks import METRICS, TASKS, trace
 from speechllm_bench.tasks.metric import TOKENS
+
+LLM_BESIDE = 1.06  # factor on the x position of each further variant of the same LLM
+USUAL = "regular"  # the supervision that changes are measured against
+CHANGES = ["foundation", "supervision", "f1", "low", "high", "change", "relative", "llm_parameters"]
+CHANGES_CAPTION = (
+    "Changes are paired differences to regular supervision of the same LLM. Relative changes are shares of "
+    "its F1. There are none if that F1 is below 0.05. In brackets: 95 % interval by bootstrap over speakers "
+    "and seeds."
+)
+
+
+def changes(rows: Sequence[Result]) -> pd.DataFrame:
+    """Return one row per foundation and supervision that was scored: F1 with its interval, and the change.
+
+    `change` is the paired difference to regular supervision of the same foundation, a Comparison. `relative`
+    is that difference divided by the F1 of regular supervision. They are None without regular supervision;
+    `relative` is also None if that F1 is close to 0.
+    """
+    taught = _taught(rows)
+    parameters = {r["variant"]: r["record"]["llm_parameters"] for r in rows if r["record"]}
+    frame = measured.main_metrics(rows, taught, CHANGES[:3])
+    pairs = list(zip(frame["foundation"], frame["supervision"], strict=True))
+    over = [taught.get((foundation, USUAL)) if how != USUAL else None for foundation, how in pairs]
+    for name, of in (("change", measured.gain), ("relative", measured.relative_gain)):
+        found = [base and of(rows, taught[pair], base) for pair, base in zip(pairs, over, strict=True)]
+        frame[name] = pd.Series(found, dtype=object)
+    return frame.assign(llm_parameters=[parameters[taught[pair]] for pair in pairs])
+
+
+def _taught(rows: Sequence[Result]) -> dict[tuple[str, str], str]:
+    """Return (foundation, supervision) -> variant."""
+    at = {row["variant"]: row["axes"] for row in rows if row["axes"].keys() == {"llm", "supervision"}}
+    return {(axes["llm"], axes["supervision"]): variant for variant, axes in at.items()}
+
+
+def changes_table(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
+    """Return `changes` for display, with a dash where there is nothing to compare with."""
+    supervisions = looks.of_axis(study, "supervision")
+    found = changes(rows)
+    columns = {
+        "Foundation": [foundation.replace("_", " ") for foundation in found["foundation"]],
+        "Supervision": [supervisions[key].label for key in found["supervision"]],
+        "F1": [stats.with_interval(*ends) for ends in found[["f1", "low", "high"]].itertuples(index=False)],
+        "Change": [stats.shown(change, "+") for change in found["change"]],
+        "Relative": [stats.shown(change, "+") for change in found["relative"]],
+    }
+    frame = pd.DataFrame(columns)
+    frame.attrs["keys"] = looks.keys(supervisions)
+    return frame
+
+
+def types_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
+    """Draw F1 with intervals, one group of bars per foundation, one bar per supervision."""
+    frame, own = changes(rows), looks.of_axis(study, "supervision")
+    by = {"foundation": list(frame["foundation"].unique()), "supervision": list(own)}
+    return effects.bars(rows, frame, by, own, list(_taught(rows)))
+
+
+def scale_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
+    """Draw F1 with intervals over the LLM's parameters, one line per supervision."""
+    frame = changes(rows)
+    if frame.empty:
+        return None
+    figure, (ax,) = figures.panels(1, "column")
+    kinds = looks.of_axis(study, "supervision")
+    for i, (supervision, style) in enumerate(kinds.items()):
+        drawn = frame[frame["supervision"] == supervision].sort_values("llm_parameters")
+        places = drawn["llm_parameters"] * LLM_BESIDE ** (i - (len(kinds) - 1) / 2)
+        figures.with_intervals(ax, places, drawn, **style.line, elinewidth=1)
+    floors.draw(ax, rows)
+    figures.parameters_axis(ax)
+    ax.set_xlabel("parameters of the LLM\n(points of one LLM stand side by side)")
+    ax.set_ylabel("F1 (partial match)")
+    ax.set_ylim(0, None)
+    figures.legend(figure)
+    return figure
+
 
 _SHOWN = ("f1", "tokens", "trace_tokens", "obedience", "trace_wer", "faithfulness", "grounding", "malformed")
 COLUMNS = {name: METRICS[name].heading for name in _SHOWN}

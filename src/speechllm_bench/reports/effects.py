@@ -1,12 +1,13 @@
-"""What a setting gains over the one that it adds to: settings beside an adapter, and supervisions of LLMs.
+"""Effects of an axis: scores of variants that differ in its value alone, side by side, with gains or losses.
 
-Variants of 2509.04473 have a value on the axes `task`, `model` (one per task, or one for all) and `setting`
-(what is added to the bare adapter). Those of 2510.19326 have one on the axes `llm` and `supervision`.
+Test sets and languages are axes of any study. Variants of 2509.04473 have a value on the axes `task`, `model`
+(one per task, or one for all) and `setting` (what is added to the bare adapter).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,133 @@ from speechllm_bench.reports import figures, floors, looks, measured
 from speechllm_bench.reports.looks import Looks
 from speechllm_bench.reports.stored_runs import Scores, scores_of, shared_seeds
 from speechllm_bench.settings.experiments import Study
+from speechllm_bench.stats import Comparison
 from speechllm_bench.tasks import METRICS, ner, sentiment, transcription
+
+
+def along(rows: Sequence[Result], axis: str, usual: str = "") -> list[tuple[dict, dict[str, str]]]:
+    """Return variants that differ only in one axis: their other axes, and value of the axis -> variant.
+
+    usual: the value of variants that are not on the axis.
+    """
+    found: dict[frozenset, tuple[dict, dict[str, str]]] = {}
+    for row in rows:
+        others = {name: value for name, value in row["axes"].items() if name != axis}
+        _, variants = found.setdefault(frozenset(others.items()), (others, {}))
+        variants[row["axes"].get(axis, usual)] = row["variant"]
+    return list(found.values())
+
+
+def bars(
+    rows: Sequence[Result],
+    frame: pd.DataFrame,
+    by: Mapping[str, list[str]],
+    looks_: Looks,
+    there: Sequence[tuple[str, str]],
+    groups: Sequence[tuple[str, str]] = (),
+) -> Figure | None:
+    """Draw F1 as `figures.grouped_bars` does, with floors as `floors.draw` does. None without a bar."""
+    if frame.empty:
+        return None
+    figure, (ax,) = figures.panels(1, "page")
+    figures.grouped_bars(frame, by, ax, looks_, there=there)
+    floors.draw(ax, rows, groups)
+    figures.legend(figure)
+    return figure
+
+
+ASKED = {
+    "A": ("A-test", "in_domain"),
+    "B-ID": ("B-test", "in_domain"),
+    "B-OOD": ("B-test", "out_of_domain"),
+}
+"""Split and slot types of each test set."""
+SETS = tuple(ASKED)
+SHOWN = ("A", "B-ID: other wordings", "B-OOD: unseen slot types")
+"""Names of the test sets in the figure, in the order of `SETS`."""
+LOSSES_CAPTION = (
+    "Lost: the F1 on A less that on B, as a share of the F1 on A. There is none if the F1 on A is below "
+    "0.05. Above floors: whether the system is above the floors of A and of B-OOD. If it is not, its share "
+    "lost says little. In brackets: 95 % interval by bootstrap over seeds and over speakers, which A and B "
+    "share."
+)
+
+
+def by_system(rows: Sequence[Result]) -> dict[str, dict[str, str]]:
+    """Return system -> test set -> variant, for the systems that are evaluated on A and on B-OOD.
+
+    Variants that differ only in the test set are one system; it has the name of its variant on A.
+    """
+    found = [sets for _, sets in along(rows, "test_set", "A") if {"A", "B-OOD"} <= sets.keys()]
+    order = [row["variant"] for row in rows]
+    return {sets["A"]: sets for sets in sorted(found, key=lambda sets: order.index(sets["A"]))}
+
+
+def losses(rows: Sequence[Result]) -> pd.DataFrame:
+    """Return one row per system that was scored on A: F1 on each test set, and the share lost on B.
+
+    2510.15851 reports a loss of 40 to 60 % on unseen slot types for every system. All cells are text.
+    `attrs["rests_on"]` maps each system to the variants that its row is made of.
+    """
+    lines, rests_on = [], {}
+    for system, sets in by_system(rows).items():
+        variants = {called: sets.get(called, "") for called in SETS}
+        f1 = {called: measured.main_metric(rows, variant) for called, variant in variants.items()}
+        if f1["A"] is None:
+            continue
+        line = {"system": system} | {f"F1 on {called}": stats.shown(one) for called, one in f1.items()}
+        for called in SETS[1:]:
+            line[f"lost on {called}"] = stats.shown(lost(rows, system, variants[called]))
+        above = [floors.above(rows, variants[called]) for called in ("A", "B-OOD")]
+        line["above floors"] = "no" if False in above else "–" if None in above else "yes"
+        lines.append(line)
+        rests_on[system] = list(sets.values())
+    frame = pd.DataFrame(lines)
+    frame.attrs["rests_on"] = rests_on
+    return frame
+
+
+def lost(rows: Sequence[Result], variant: str, elsewhere: str) -> Comparison | None:
+    """Return 1 - F1(elsewhere) / F1(variant) of one system on two test sets. None as in `relative_gain`."""
+    gained = measured.relative_gain(rows, elsewhere, variant)
+    if gained is None:
+        return None
+    # The interval of a share lost ends at 1, where nothing is left.
+    return replace(gained, value=-gained.value, low=-gained.high, high=min(1.0, -gained.low))
+
+
+def systems_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
+    """Draw F1 with intervals of every system, one group of bars per test set."""
+    names = dict(zip(SETS, SHOWN, strict=True))
+    own = by_system(rows)
+    there = {(system, names[s]): sets[s] for system, sets in own.items() for s in SETS if s in sets}
+    frame = measured.main_metrics(rows, there, ["system", "set", "f1"])
+    of_floors = {floor for row in rows for floor in floors.of(rows, row["variant"])}
+    frame = frame[~frame["system"].isin(of_floors)]
+    by = {"set": list(SHOWN), "system": list(frame["system"].unique())}
+    pairs = [(called, system) for system, called in there]
+    return bars(rows, frame, by, looks.of(study), pairs, list(ASKED.values()))
+
+
+LANGUAGE_NAMES = {"en": "English", "es": "Spanish", "fr": "French"}
+
+
+def by_language(rows: Sequence[Result]) -> pd.DataFrame:
+    """Return one row per system: its metric, and the value in each language, "" where it has no score.
+
+    The test sets of the languages differ in more than the language, so do not subtract their values.
+    """
+    lines = []
+    for others, said in along(rows, "language"):
+        scored = [row["score"] for row in rows if row["score"] and row["variant"] in said.values()]
+        line = {"system": ", ".join(others.values())}
+        line["metric"] = score.main_metric(scored[0]) if scored else ""
+        for language, name in LANGUAGE_NAMES.items():
+            found = measured.main_metric(rows, said.get(language, ""))
+            line[name] = stats.shown(found) if found else ""
+        lines.append(line)
+    return pd.DataFrame(lines, columns=["system", "metric", *LANGUAGE_NAMES.values()])
+
 
 MAIN = {task.name: task.main for module in (transcription, ner, sentiment) for task in module.TASKS}
 TASKS = tuple(MAIN)
@@ -37,11 +164,11 @@ GAINS_CAPTION = (
 
 def by_setting(rows: Sequence[Result]) -> dict[tuple[str, str], dict[str, str]]:
     """Return (model, setting) -> task -> variant, for pairs that cover all tasks. Controls are left out."""
-    found: dict[tuple[str, str], dict[str, str]] = {}
-    for axes, variant in ((row["axes"], row["variant"]) for row in rows):
-        if {"task", "model", "setting"} == axes.keys():
-            found.setdefault((axes["model"], axes["setting"]), {})[axes["task"]] = variant
-    return {pair: some for pair, some in found.items() if some.keys() == set(TASKS)}
+    return {
+        (axes["model"], axes["setting"]): of_tasks
+        for axes, of_tasks in along(rows, "task")
+        if axes.keys() == {"model", "setting"} and of_tasks.keys() == set(TASKS)
+    }
 
 
 def compared(rows: Sequence[Result]) -> dict[tuple[str, str], dict[str, str]]:
@@ -68,24 +195,16 @@ def gains(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
             line[f"{MAIN[task].shown}, gain"] = stats.shown(gain, "+")
         lines.append(line)
     frame = pd.DataFrame(lines)
-    frame.attrs["keys"] = _keys(models, settings) | {metric.shown: metric.name for metric in MAIN.values()}
+    frame.attrs["keys"] = looks.keys(models, settings)
+    frame.attrs["keys"] |= {metric.shown: metric.name for metric in MAIN.values()}
     frame.attrs["keys"] |= {f"{metric.shown}, gain": f"{metric.name}_gain" for metric in MAIN.values()}
     return frame
 
 
-def _keys(*axes: Looks) -> dict[str, str]:
-    """Return label -> key of the axes' values, for ids (`cells.of_further`)."""
-    return {look.label: key for looks_ in axes for key, look in looks_.items()}
-
-
 def settings_table(rows: Sequence[Result], task: str) -> pd.DataFrame:
     """Return one row per model and setting that was scored: the task's main metric with `low` and `high`."""
-    lines = [
-        (model, setting, found.value, found.low, found.high)
-        for (model, setting), asked in by_setting(rows).items()
-        if (found := measured.main_metric(rows, asked[task]))
-    ]
-    return pd.DataFrame(lines, columns=["model", "setting", MAIN[task].name, "low", "high"])
+    variants = {pair: asked[task] for pair, asked in by_setting(rows).items()}
+    return measured.main_metrics(rows, variants, ["model", "setting", MAIN[task].name])
 
 
 def settings_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
@@ -147,7 +266,7 @@ def slue_scores(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
             line["gain"] = stats.shown(found, "+")
         lines.append(line)
     frame = pd.DataFrame(lines)
-    frame.attrs["keys"] = _keys(models, settings)
+    frame.attrs["keys"] = looks.keys(models, settings)
     return frame
 
 
@@ -172,98 +291,3 @@ def _counted(scores: list[Scores], seeds: list[int]) -> tuple[list[stats.Speaker
         return mean_of_tasks([wer], ner_f1, macro_f1)
 
     return [stats.side_by_side([part for _, part in parts]) for parts in test_sets.values()], rule
-
-
-BESIDE = 1.06  # factor on the x position of each further variant of the same LLM
-USUAL = "regular"  # the supervision that changes are measured against
-CHANGES = ["foundation", "supervision", "llm_parameters", "f1", "low", "high"]
-CHANGES += ["change", "change_low", "change_high", "relative", "relative_low", "relative_high"]
-CHANGES_CAPTION = (
-    "Changes are paired differences to regular supervision of the same LLM. Relative changes are shares of "
-    "its F1. There are none if that F1 is below 0.05. In brackets: 95 % interval by bootstrap over speakers "
-    "and seeds."
-)
-
-
-def changes(rows: Sequence[Result]) -> pd.DataFrame:
-    """Return one row per foundation and supervision that was scored: F1 with its interval, and the change.
-
-    `change` is the paired difference to regular supervision of the same foundation. `relative` is that
-    difference divided by the F1 of regular supervision. They are NaN without regular supervision; `relative`
-    is also NaN if that F1 is close to 0.
-    """
-    taught, lines = _taught(rows), []
-    for (foundation, supervision), variant in taught.items():
-        if (f1 := measured.main_metric(rows, variant)) is None:
-            continue
-        record = next(row["record"] for row in rows if row["variant"] == variant and row["record"])
-        line = [foundation, supervision, record["llm_parameters"], f1.value, f1.low, f1.high]
-        regular = taught.get((foundation, USUAL))
-        for of in (measured.gain, measured.relative_gain):
-            found = of(rows, variant, regular) if regular and supervision != USUAL else None
-            line += [found.value, found.low, found.high] if found else [float("nan")] * 3
-        lines.append(line)
-    return pd.DataFrame(lines, columns=CHANGES)
-
-
-def _taught(rows: Sequence[Result]) -> dict[tuple[str, str], str]:
-    """Return (foundation, supervision) -> variant."""
-    at = {row["variant"]: row["axes"] for row in rows if row["axes"].keys() == {"llm", "supervision"}}
-    return {(axes["llm"], axes["supervision"]): variant for variant, axes in at.items()}
-
-
-def changes_table(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
-    """Return `changes` for display, with a dash where there is nothing to compare with."""
-    supervisions = looks.of_axis(study, "supervision")
-
-    def change(row: Mapping, name: str) -> str:
-        around = (row[name], row[f"{name}_low"], row[f"{name}_high"])
-        return "–" if pd.isna(row[name]) else stats.with_interval(*around, "+")
-
-    lines = [
-        {
-            "Foundation": row["foundation"].replace("_", " "),
-            "Supervision": supervisions[row["supervision"]].label,
-            "F1": stats.with_interval(row["f1"], row["low"], row["high"]),
-            "Change": change(row, "change"),
-            "Relative": change(row, "relative"),
-        }
-        for row in changes(rows).to_dict("records")
-    ]
-    frame = pd.DataFrame(lines, columns=["Foundation", "Supervision", "F1", "Change", "Relative"])
-    frame.attrs["keys"] = _keys(supervisions)
-    return frame
-
-
-def types_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """Draw F1 with intervals, one group of bars per foundation, one bar per supervision."""
-    frame = changes(rows)
-    if frame.empty:
-        return None
-    own = looks.of_axis(study, "supervision")
-    by = {"foundation": list(frame["foundation"].unique()), "supervision": list(own)}
-    figure, (ax,) = figures.panels(1, "page")
-    figures.grouped_bars(frame, by, ax, own, there=_taught(rows).keys())
-    floors.draw(ax, rows)
-    figures.legend(figure)
-    return figure
-
-
-def scale_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """Draw F1 with intervals over the LLM's parameters, one line per supervision."""
-    frame = changes(rows)
-    if frame.empty:
-        return None
-    figure, (ax,) = figures.panels(1, "column")
-    kinds = looks.of_axis(study, "supervision")
-    for i, (supervision, style) in enumerate(kinds.items()):
-        drawn = frame[frame["supervision"] == supervision].sort_values("llm_parameters")
-        places = drawn["llm_parameters"] * BESIDE ** (i - (len(kinds) - 1) / 2)
-        figures.with_intervals(ax, places, drawn, **style.line, elinewidth=1)
-    floors.draw(ax, rows)
-    figures.parameters_axis(ax)
-    ax.set_xlabel("parameters of the LLM\n(points of one LLM stand side by side)")
-    ax.set_ylabel("F1 (partial match)")
-    ax.set_ylim(0, None)
-    figures.legend(figure)
-    return figure
