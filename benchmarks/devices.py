@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechllm_bench.planning import studies
-from speechllm_bench.reports.stored_runs import predictions, read_curve
+from speechllm_bench.planning.stored_runs import predictions
 from speechllm_bench.stats import with_interval
 from speechllm_bench.storage import runs
+from speechllm_bench.storage.outputs import read_curve
 
 
 @dataclass(frozen=True)

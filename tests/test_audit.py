@@ -9,9 +9,10 @@ import pytest
 
 from speechllm_bench import audit, cli
 from speechllm_bench.audit import notebooks, report_files
+from speechllm_bench.cite import ledger
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score as scores
-from speechllm_bench.reports import ledger, study
+from speechllm_bench.reports import study
 from speechllm_bench.storage import numbers, paths, runs, sealed
 from speechllm_bench.storage.schema import CURVE_COLUMNS, Prediction
 from speechllm_bench.training import learning_curve, loop

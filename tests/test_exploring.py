@@ -12,12 +12,12 @@ import pytest
 from nbclient import NotebookClient
 
 from speechllm_bench import exploring
+from speechllm_bench.cite.comparing import ALL, KINDS, Comparing
 from speechllm_bench.commands import asking
 from speechllm_bench.data.corpora.single_turns import SingleTurns
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.exploring import Explorer
-from speechllm_bench.reports.comparing import ALL, KINDS, Comparing
 from speechllm_bench.storage import paths
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

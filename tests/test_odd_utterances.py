@@ -25,9 +25,9 @@ from speechllm_bench.planning import places, studies
 from speechllm_bench.planning.identity import run_digest
 from speechllm_bench.reports import show
 from speechllm_bench.reports import study as reports
-from speechllm_bench.reports.stored_runs import read_curve
 from speechllm_bench.running import jobs, preparation, shared_stage
 from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage.outputs import read_curve
 from speechllm_bench.storage.schema import Prediction, SlotValue, Utterance
 from speechllm_bench.tasks import slots
 from speechllm_bench.training import loop

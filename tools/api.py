@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from schema import comments
 
 from speechllm_bench import api
+from speechllm_bench.cite import comparing
+from speechllm_bench.cite.comparing import Comparing
 from speechllm_bench.commands.asking import Answer, Model
-from speechllm_bench.reports import comparing
-from speechllm_bench.reports.comparing import Comparing
 from speechllm_bench.stats import Comparison
 
 FUNCTIONS: Mapping[str, Callable] = {

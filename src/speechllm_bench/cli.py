@@ -224,10 +224,10 @@ def _commands() -> dict[str, Callable]:
 
 
 def _report(names: list[str], chosen: argparse.Namespace) -> None:
-    from speechllm_bench.reports import writing
+    from speechllm_bench.commands import reporting
     from speechllm_bench.running.executors import machine
 
-    for path in writing.write(names, chosen.profile, chosen.seeds, machine.cores()):
+    for path in reporting.write(names, chosen.profile, chosen.seeds, machine.cores()):
         print(paths.shown(path))
 
 

@@ -2,7 +2,7 @@
 
     exploring.Explorer("lora", "mini")
 
-The computations are in `reports.comparing`; this module has widgets alone. A question loads torch.
+The computations are in `cite.comparing`; this module has widgets alone. A question loads torch.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
 
+from speechllm_bench.cite.comparing import ALL, KINDS, Comparing, Pair, slice_label, without_scores
 from speechllm_bench.data.corpora.single_turns import SingleTurns
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import studies
 from speechllm_bench.reports import looks
-from speechllm_bench.reports.comparing import ALL, KINDS, Comparing, Pair, slice_label, without_scores
 from speechllm_bench.settings.profiles import known_profiles
 from speechllm_bench.stats import p_shown, shown
 from speechllm_bench.storage import paths

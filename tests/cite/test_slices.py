@@ -8,9 +8,9 @@ import pytest
 
 from speechllm_bench import cli
 from speechllm_bench.cite import check, sliced
+from speechllm_bench.cite.comparing import Comparing
 from speechllm_bench.errors import UserError
 from speechllm_bench.reports import study as reports
-from speechllm_bench.reports.comparing import Comparing
 from speechllm_bench.storage import numbers
 
 F1 = "mini/adapter_size/cnn/A/f1"

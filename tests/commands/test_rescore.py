@@ -14,8 +14,8 @@ from speechllm_bench.commands import rescore
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
-from speechllm_bench.reports.stored_runs import read_predictions
 from speechllm_bench.storage import paths, runs, sealed
+from speechllm_bench.storage.outputs import read_predictions
 from speechllm_bench.storage.schema import Prediction
 from speechllm_bench.tasks import slots
 

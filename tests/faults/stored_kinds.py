@@ -33,7 +33,6 @@ from speechllm_bench.models.asr import load_asr
 from speechllm_bench.models.audio_llm import load_audio_llm
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.planning import identity
-from speechllm_bench.reports.stored_runs import read_curve, read_predictions
 from speechllm_bench.running import jobs, preparation
 from speechllm_bench.settings.adapter_config import validated
 from speechllm_bench.settings.config import (
@@ -46,6 +45,7 @@ from speechllm_bench.settings.config import (
 )
 from speechllm_bench.stats import Comparison, SpeakerSums, contrast
 from speechllm_bench.storage import numbers, paths, runs, sealed
+from speechllm_bench.storage.outputs import read_curve, read_predictions
 from speechllm_bench.storage.schema import Voice
 from speechllm_bench.training import loop
 
@@ -120,7 +120,7 @@ def _record_of(name: str) -> Audit:
 
 
 def _run(folder: Path) -> object:
-    """What reports read: as `studies.records` and `reports.stored_runs` do."""
+    """What reports read: as `studies.records` and `storage.outputs` do."""
     record = sealed.read(folder / "run.json", runs.DELETE_FOLDER)
     score = runs.read_json(folder / "score.json", runs.DELETE_FOLDER)
     said = read_predictions(folder / "predictions.jsonl.gz", runs.DELETE_FOLDER)

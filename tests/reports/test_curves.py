@@ -4,8 +4,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from speechllm_bench.reports.progress import trainings
-from speechllm_bench.reports.stored_runs import trained_again
+from speechllm_bench.reports.progress import trained_again, trainings
 
 HEADING = "stage,step,examples,split,metric,value\n"
 
@@ -23,10 +22,12 @@ def row(folder, variant, *ends):
 def test_a_stage_that_was_trained_twice_is_told_with_where_it_ended(tmp_path):
     first, same = (row(tmp_path, name, ("loss", 0.5), ("f1", 0.25)) for name in ("mlp", "no_audio"))
     assert trained_again([first, same, row(tmp_path, "mlp_long", ("loss", 0.5001), ("f1", 0.25))]) == []
-    (said,) = trained_again([first, same, row(tmp_path, "mlp_b_id", ("loss", 0.4), ("f1", 0.3125))])
-    assert said.sentence == "The stage slots was trained 2 times."
+    ((sentence, items),) = trained_again(
+        [first, same, row(tmp_path, "mlp_b_id", ("loss", 0.4), ("f1", 0.3125))]
+    )
+    assert sentence == "The stage slots was trained 2 times."
     ended = "It ended on validation, seed by seed, at"
-    assert said.trainings == [
+    assert items == [
         f"Stage slots, training 1, for mlp, no_audio. {ended}: loss 0.500, f1 0.250.",
         f"Stage slots, training 2, for mlp_b_id. {ended}: loss 0.400, f1 0.312.",
     ]

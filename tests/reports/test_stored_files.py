@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.reports import stored_runs
+from speechllm_bench.planning import stored_runs
+from speechllm_bench.reports.progress import trained_again
 from speechllm_bench.storage import sealed
+from speechllm_bench.storage.outputs import read_curve
 from speechllm_bench.storage.schema import CURVE_COLUMNS, Prediction
 
 LINE = "slots,8,64,validation,loss,0.25\n"
@@ -53,10 +55,10 @@ def test_a_curve_gives_the_plain_name_to_the_version_asked_for(tmp_path):
     later = LINE.replace("loss,0.25", "f1,0.5") + LINE.replace("loss,0.25", "f1_v2,0.75")
     file.write_bytes(CURVE + later.encode())
     for version, value in ((1, 0.5), (2, 0.75)):
-        curve = stored_runs.read_curve(file, version)
+        curve = read_curve(file, version)
         assert list(zip(curve["metric"], curve["value"])) == [("loss", 0.25), ("f1", value)]
     file.write_bytes(CURVE)
-    assert stored_runs.read_curve(file, 2)["metric"].tolist() == ["loss"]
+    assert read_curve(file, 2)["metric"].tolist() == ["loss"]
 
 
 def test_a_later_metric_tells_no_two_trainings_apart(tmp_path):
@@ -67,19 +69,19 @@ def test_a_later_metric_tells_no_two_trainings_apart(tmp_path):
         (tmp_path / variant / "curve.csv").write_bytes(CURVE + more.encode())
         run = SimpleNamespace(folder=tmp_path / variant, stages=["d"], config=config)
         rows.append({"record": {}, "variant": variant, "run": run})
-    assert stored_runs.trained_again(rows) == []
+    assert trained_again(rows) == []
     (tmp_path / "cnn" / "curve.csv").write_bytes(CURVE.replace(b"0.25", b"0.5"))
-    assert len(stored_runs.trained_again(rows)) == 1
+    assert len(trained_again(rows)) == 1
 
 
 @pytest.mark.parametrize("damage", CURVES)
 def test_a_damaged_curve_is_told(tmp_path, damage):
     file = tmp_path / "curve.csv"
     file.write_bytes(CURVE)
-    assert stored_runs.read_curve(file)["value"].tolist() == [0.25]
+    assert read_curve(file)["value"].tolist() == [0.25]
     file.write_bytes(CURVES[damage])
     with pytest.raises(UserError, match="curve.csv is damaged.*; delete its folder and run again"):
-        stored_runs.read_curve(file)
+        read_curve(file)
     config = SimpleNamespace(stages=[SimpleNamespace(name="slots")])
     row = {
         "record": {},
@@ -88,4 +90,4 @@ def test_a_damaged_curve_is_told(tmp_path, damage):
     }
     if not CURVES[damage].endswith(b"\n"):
         with pytest.raises(UserError, match="curve.csv is damaged or cut short"):
-            stored_runs.trained_again([row])
+            trained_again([row])

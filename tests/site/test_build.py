@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from speechllm_bench import cli, stats
+from speechllm_bench.cite import comparing
 from speechllm_bench.evaluation import score
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import comparing
 from speechllm_bench.reports import study as reports
 from speechllm_bench.site import build, draws, packed, payload, run_answers
 from speechllm_bench.storage import paths

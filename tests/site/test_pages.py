@@ -13,12 +13,12 @@ from chromium import Browser
 
 from speechllm_bench import stats
 from speechllm_bench.cite import bib, forms
+from speechllm_bench.cite.comparing import answers_of as answered
+from speechllm_bench.cite.comparing import flipped
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.planning import studies
+from speechllm_bench.planning.stored_runs import predictions
 from speechllm_bench.reports import study as reports
-from speechllm_bench.reports.comparing import answers_of as answered
-from speechllm_bench.reports.comparing import flipped
-from speechllm_bench.reports.stored_runs import predictions
 from speechllm_bench.site import build, payload, run_answers
 from speechllm_bench.storage import numbers, paths
 from speechllm_bench.tasks import METRICS

@@ -11,9 +11,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from speechllm_bench.planning import studies
+from speechllm_bench.planning.stored_runs import predictions
 from speechllm_bench.reports import progress, sizes
 from speechllm_bench.reports import study as reports
-from speechllm_bench.reports.stored_runs import predictions
 from speechllm_bench.running import jobs
 from speechllm_bench.storage import paths, runs
 

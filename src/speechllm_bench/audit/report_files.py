@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from speechllm_bench.audit.found import Found
+from speechllm_bench.cite import ledger
+from speechllm_bench.commands import reporting
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import ledger, study, summary, writing
+from speechllm_bench.reports import stamps, study, summary
 from speechllm_bench.settings.overrides import split
 from speechllm_bench.settings.profiles import known_profiles
 from speechllm_bench.storage import numbers, paths, runs, sealed
@@ -59,7 +61,7 @@ def check_ledger(results: Path) -> Iterator[Found]:
         for file in results.resolve().glob(f"*/{NUMBERS[0]}"):
             (drawn / file.parent.name).symlink_to(file.parent)
         try:
-            ledger.write(writing.in_ledger())
+            ledger.write(reporting.in_ledger())
         except UserError as error:
             yield Found(LEDGER, f"claims of {results} cannot be drawn again: {error}")
             return
@@ -135,7 +137,7 @@ def _home(results: Path, profile: str, left_out: tuple[str, ...] = ()) -> Iterat
                 (own / entry.name).symlink_to(entry)
         (home / paths.cache().name).mkdir()
         own_only = [paths.cache() / name for name in ("locks", "owners")]  # they may be another user's
-        own_only.append(writing.folder(profile).parent)  # without stamps all reports are made again
+        own_only.append(stamps.folder(profile).parent)  # without stamps all reports are made again
         for kept in (*paths.cache().iterdir(), paths.fetched()):
             if kept.exists() and kept not in own_only:
                 (home / kept.relative_to(paths.home())).symlink_to(kept)

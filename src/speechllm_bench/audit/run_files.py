@@ -13,8 +13,8 @@ from speechllm_bench.data import clips
 from speechllm_bench.data.corpora import shipped
 from speechllm_bench.data.frames import FrameStore
 from speechllm_bench.errors import UserError
-from speechllm_bench.reports.stored_runs import read_curve
 from speechllm_bench.storage import paths, runs, sealed
+from speechllm_bench.storage.outputs import read_curve
 from speechllm_bench.storage.status import Status
 
 DROPPED = "delete its folder; the stage starts anew"

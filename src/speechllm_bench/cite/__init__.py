@@ -1,3 +1,3 @@
-"""Citation of numbers as text, LaTeX, Markdown or BibTeX; a check of papers that cite
-them; causes of staleness.
+"""Citation of numbers by id: their forms and slices, a check of papers, causes of staleness, and the ledger
+of claims, which sets the papers' numbers beside ours.
 """

@@ -16,7 +16,7 @@ from speechllm_bench.storage import numbers
 from speechllm_bench.storage.numbers import Cell, Number
 
 if TYPE_CHECKING:
-    from speechllm_bench.reports.comparing import Comparing
+    from speechllm_bench.cite.comparing import Comparing
     from speechllm_bench.stats import Comparison
 
 SIGN = "@"
@@ -68,6 +68,6 @@ def _cell(value: Comparison, differs: bool) -> Cell:
 
 @cache
 def _comparing(study: str, profile: str) -> Comparing:
-    from speechllm_bench.reports.comparing import Comparing  # slow import, which only slices need
+    from speechllm_bench.cite.comparing import Comparing  # slow import, which only slices need
 
     return Comparing(study, profile)

@@ -15,8 +15,8 @@ from pathlib import Path
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
-from speechllm_bench.reports.stored_runs import read_predictions
 from speechllm_bench.storage import paths, runs, sealed
+from speechllm_bench.storage.outputs import read_predictions
 
 GROWING = ("versions", "metrics", "totals", "sums")
 """Parts of a score with an entry per metric. A score that is older than a metric lacks its entries."""

@@ -21,13 +21,13 @@ from speechllm_bench.data import corpora
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import versions
 from speechllm_bench.planning import identity, places, studies
-from speechllm_bench.reports.stored_runs import read_predictions
 from speechllm_bench.running import preparation, runner
 from speechllm_bench.running.evaluating import evaluate
 from speechllm_bench.settings.config import RunConfig, from_stored
 from speechllm_bench.stats import with_interval
 from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.storage.numbers import Cell, Number
+from speechllm_bench.storage.outputs import read_predictions
 from speechllm_bench.storage.status import Status
 from speechllm_bench.tasks import TASKS
 

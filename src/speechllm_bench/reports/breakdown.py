@@ -23,10 +23,10 @@ from speechllm_bench import metrics, stats
 from speechllm_bench.data.corpora.single_turns import SingleTurns
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.evaluation import versions
+from speechllm_bench.planning.stored_runs import predictions, scored_variants
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import effects, figures
 from speechllm_bench.reports.looks import Looks
-from speechllm_bench.reports.stored_runs import predictions, scored_variants
 from speechllm_bench.storage.schema import Prediction, SlotType, Utterance
 from speechllm_bench.tasks import slots
 

@@ -10,9 +10,9 @@ import pandas as pd
 from speechllm_bench import stats
 from speechllm_bench.evaluation import score
 from speechllm_bench.planning import studies
+from speechllm_bench.planning.stored_runs import scores_of
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import floors, measured, tables
-from speechllm_bench.reports.stored_runs import scores_of
 from speechllm_bench.reports.tables import ONE_SEED_NOTE
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.settings.overrides import base_profile

@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from speechllm_bench import stats
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.metrics.slue_score import mean_of_tasks
+from speechllm_bench.planning.stored_runs import Scores, scores_of, shared_seeds
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, floors, looks, measured
 from speechllm_bench.reports.looks import Looks
-from speechllm_bench.reports.stored_runs import Scores, scores_of, shared_seeds
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.stats import Comparison
 from speechllm_bench.tasks import METRICS, ner, sentiment, transcription

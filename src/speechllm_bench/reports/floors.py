@@ -14,8 +14,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from speechllm_bench.evaluation import score
+from speechllm_bench.planning.stored_runs import comparable, scores_of
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports.stored_runs import comparable, scores_of
 from speechllm_bench.settings.evaluation_config import Evaluation, EvaluationConfig
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.storage.schema import Interval

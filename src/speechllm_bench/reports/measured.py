@@ -12,9 +12,9 @@ import pandas as pd
 from speechllm_bench import stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, seeds
+from speechllm_bench.planning.stored_runs import comparable, scored_variants, scores_of, shared_seeds
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import floors, tables
-from speechllm_bench.reports.stored_runs import comparable, scored_variants, scores_of, shared_seeds
 from speechllm_bench.stats import LEAST_DIFFERENCE, Comparison, differ
 from speechllm_bench.storage.schema import Interval
 from speechllm_bench.tasks import METRICS, USUAL
@@ -216,6 +216,16 @@ def _test(lines: list[dict]) -> None:
 
 def _three(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def kinds(rows: Sequence[Result], key: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Return the counts under a key of the scores, summed over seeds: one row per variant that has any."""
+    counts: dict[str, Counter] = {}
+    for row in rows:
+        if row["score"] and key in row["score"]:
+            counts.setdefault(row["variant"], Counter()).update(row["score"][key])
+    frame = pd.DataFrame.from_dict(counts, orient="index", columns=list(columns), dtype=int)
+    return frame.rename_axis("variant")
 
 
 def by_question(rows: Sequence[Result]) -> pd.DataFrame:

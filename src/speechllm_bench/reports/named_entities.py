@@ -13,8 +13,8 @@ from speechllm_bench import metrics, stats
 from speechllm_bench.data.annotators.entities import FILTERS, Labels
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.metrics import f1, ner_f1
+from speechllm_bench.planning.stored_runs import predictions
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports.stored_runs import predictions
 from speechllm_bench.storage.schema import ENTITY_TAGS, Prediction, Utterance
 from speechllm_bench.tasks import ner
 from speechllm_bench.tasks.prompt import contains

@@ -20,10 +20,12 @@ from speechllm_bench.data.clips import COMPRESSION
 from speechllm_bench.data.corpora.single_turns import SingleTurns
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.evaluation import score, versions
+from speechllm_bench.planning.stored_runs import predictions
 from speechllm_bench.planning.studies import Plan, Result, Run
 from speechllm_bench.reports import figures
-from speechllm_bench.reports.stored_runs import kinds, predictions, read_curve
+from speechllm_bench.reports.measured import kinds
 from speechllm_bench.settings.experiments import Study
+from speechllm_bench.storage.outputs import read_curve
 from speechllm_bench.storage.schema import Prediction, SlotType, Utterance
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS
 from speechllm_bench.tasks.slots import ERROR_KINDS

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from speechllm_bench.evaluation import score
+from speechllm_bench.planning.stored_runs import scored_variants
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, floors, looks, tables
 from speechllm_bench.reports.looks import Looks
-from speechllm_bench.reports.stored_runs import scored_variants
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.tasks import MAIN_METRICS, ner
 

@@ -24,9 +24,8 @@ from speechllm_bench.reports import (
     measured,
     progress,
     sizes,
-    stored_runs,
+    stamps,
     tables,
-    writing,
 )
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.settings.extras import EXTRAS, FIGURES, TABLES
@@ -41,13 +40,13 @@ def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: boo
     one of that name is removed. Files are kept as they are if nothing has changed since they were written.
     Raises UserError where records cannot be told apart on this machine.
     """
-    stamp = writing.Stamp(profile, f"tables/{name}", seeds or ())
-    if draw and stamp.current and writing.Stamp(profile, "numbers").current:
+    stamp = stamps.Stamp(profile, f"tables/{name}", seeds or ())
+    if draw and stamp.current and stamps.Stamp(profile, "numbers").current:
         return stamp.written
     rows = studies.records(name, profile, seeds)
     studies.refuse_untold(rows)
-    read = writing.of_rows(rows, profile)
-    with intervals.kept(writing.intervals_file(profile, name)):
+    read = stamps.of_rows(rows, profile)
+    with intervals.kept(stamps.intervals_file(profile, name)):
         written = _write(name, profile, rows, draw)
     if draw:
         stamp.keep(read, written)
@@ -59,10 +58,10 @@ def _write(name: str, profile: str, rows: Sequence[Result], draw: bool) -> list[
     frame = table(study, rows)
     folder = paths.results(profile)
     caption = tables.caption(frame, study.title, " or ".join(study.baselines), profile, floors.called(study))
-    again = stored_runs.trained_again(rows)
-    notes = [*(one.sentence for one in again), *([stored_runs.LISTED] if again else [])]
+    again = progress.trained_again(rows)
+    notes = [*(sentence for sentence, _ in again), *([progress.LISTED] if again else [])]
     notes += tables.not_testable(rows)
-    listed = [item for one in again for item in one.trainings]
+    listed = [item for _, items in again for item in items]
     written = tables.write(frame, folder / "tables", name, " ".join([caption, *notes]), listed)
     further, found = _further(study, rows), claims.verdicts(study, rows)
     kept = cells.of_study(study, rows, frame, found, {end: shown for end, (shown, _) in further.items()})
@@ -79,7 +78,7 @@ def _write(name: str, profile: str, rows: Sequence[Result], draw: bool) -> list[
     if (told := latex.claims_table(study, found, of_claims, profile)) is not None:
         written.append(folder / "tables" / f"{name}_claims.tex")
         runs.write_text(written[-1], told)
-    writing.update_numbers(profile, name, [name, *(f"{name}_{ending}" for ending in further)], kept)
+    stamps.update_numbers(profile, name, [name, *(f"{name}_{ending}" for ending in further)], kept)
     if draw:
         written += _draw(study, rows, frame, profile)
         _remove_others(name, folder, written)
@@ -165,7 +164,7 @@ def table(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
 def write_further(shown: pd.DataFrame, name: str, ending: str, profile: str, caption: str) -> Path:
     """Write an additional text table of a study as Markdown, and store its numbers. Return its path."""
     study, rows = _stored(name, profile)
-    writing.update_numbers(profile, name, [f"{name}_{ending}"], cells.of_further(study, rows, ending, shown))
+    stamps.update_numbers(profile, name, [f"{name}_{ending}"], cells.of_further(study, rows, ending, shown))
     return _write_text_table(shown, name, ending, profile, caption)
 
 

@@ -16,7 +16,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import intervals, versions
 from speechllm_bench.planning import studies
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import claims, measured, tables, writing
+from speechllm_bench.reports import claims, measured, stamps, tables
 from speechllm_bench.reports.claims import Verdict
 from speechllm_bench.settings import catalogue
 from speechllm_bench.settings.experiments import Study
@@ -59,11 +59,11 @@ def write(profile: str) -> Path:
     """
     folder = paths.results(profile)
     file = folder / "README.md"
-    stamp = writing.Stamp(profile, "summary")
+    stamp = stamps.Stamp(profile, "summary")
     if stamp.current:
         return file
     found = {name: of_study(name, profile) for name in catalogue.study_files()}
-    rests_on = writing.of(folder / part for part in ("tables", "figures", "notebooks"))
+    rests_on = stamps.of(folder / part for part in ("tables", "figures", "notebooks"))
     for kept in found.values():
         rests_on |= kept.read
     holds = {name: kept.holds for name, kept in found.items()}
@@ -79,23 +79,23 @@ def write(profile: str) -> Path:
     return file
 
 
-def of_study(name: str, profile: str) -> writing.Stamp:
+def of_study(name: str, profile: str) -> stamps.Stamp:
     """Return the stamp that holds the summary of a study. It is made again if its records have changed."""
-    stamp = writing.Stamp(profile, f"summaries/{name}")
+    stamp = stamps.Stamp(profile, f"summaries/{name}")
     if not stamp.current:
-        with intervals.kept(writing.intervals_file(profile, name), others=True):
+        with intervals.kept(stamps.intervals_file(profile, name), others=True):
             read, holds = _found(name, profile)
         stamp.keep(read, holds=holds)
     return stamp
 
 
-def _found(name: str, profile: str) -> tuple[writing.States, dict]:
+def _found(name: str, profile: str) -> tuple[stamps.States, dict]:
     """Return the state of a study's records, and its summary as plain JSON."""
     study, _ = studies.load(name, profile)
     try:
         rows = studies.records(name, profile)
         studies.refuse_untold(rows)
-        read = writing.of_rows(rows, profile)
+        read = stamps.of_rows(rows, profile)
         measured.refuse_mixtures(rows)
         # The whole table takes one bootstrap per metric. The main metric alone gives the same value.
         f1 = {variant: found for variant in study.variants if (found := measured.main_metric(rows, variant))}

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from speechllm_bench import metrics, stats
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
+from speechllm_bench.planning.stored_runs import predictions, scored_variants
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import effects, figures, floors, looks, measured
-from speechllm_bench.reports.stored_runs import kinds, predictions, scored_variants
+from speechllm_bench.reports.measured import kinds
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.storage.schema import Interval, Prediction
 from speechllm_bench.tasks import METRICS, TASKS, trace

@@ -8,9 +8,10 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 
-from speechllm_bench.reports import cells, floors, stored_runs, tables
+from speechllm_bench.planning import stored_runs
+from speechllm_bench.planning.stored_runs import Scores, StoredRun
+from speechllm_bench.reports import cells, floors, tables
 from speechllm_bench.reports.claims import CAPTION, REVERSED_BY
-from speechllm_bench.reports.stored_runs import Scores, StoredRun
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.settings.reported import ClaimConfig
 from speechllm_bench.stats import ALPHA, LEAST_DIFFERENCE, ONE_SEED

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from speechllm_bench.cite import bib
+from speechllm_bench.cite import bib, ledger
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import ledger, looks, study
+from speechllm_bench.reports import looks, study
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.settings.overrides import base_profile
 from speechllm_bench.settings.profiles import with_results

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
+from speechllm_bench.cite import comparing
 from speechllm_bench.evaluation import score, seeds, versions
-from speechllm_bench.reports import comparing, looks, stored_runs, tables
-from speechllm_bench.reports.stored_runs import StoredRun, read_curve
+from speechllm_bench.planning import stored_runs
+from speechllm_bench.planning.stored_runs import StoredRun
+from speechllm_bench.reports import looks, tables
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.settings.overrides import base_profile
 from speechllm_bench.site import beside, draws, packed, run_answers
 from speechllm_bench.storage.numbers import Row
+from speechllm_bench.storage.outputs import read_curve
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS, Metric
 
 RULES = {"f1", "precision", "recall", "quotient", "rate", "macro", "weighted"}

@@ -11,8 +11,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from speechllm_bench.reports import comparing, stored_runs
-from speechllm_bench.reports.stored_runs import StoredRun
+from speechllm_bench.cite import comparing
+from speechllm_bench.planning import stored_runs
+from speechllm_bench.planning.stored_runs import StoredRun
 from speechllm_bench.site import packed, recordings
 from speechllm_bench.storage import runs
 from speechllm_bench.storage.schema import Prediction

@@ -24,11 +24,12 @@ from speechllm_bench import stats
 from speechllm_bench.data import corpora
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, seeds, versions
-from speechllm_bench.planning import studies
-from speechllm_bench.reports import breakdown, progress, stored_runs
+from speechllm_bench.planning import stored_runs, studies
+from speechllm_bench.planning.stored_runs import StoredRun
+from speechllm_bench.reports import breakdown, progress
 from speechllm_bench.reports import study as reports
-from speechllm_bench.reports.stored_runs import StoredRun, read_curve
 from speechllm_bench.storage import numbers
+from speechllm_bench.storage.outputs import read_curve
 from speechllm_bench.storage.schema import Prediction, SlotType
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS, Metric, slots
 

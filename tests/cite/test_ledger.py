@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from speechllm_bench import cli
+from speechllm_bench.cite import ledger
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import cells, ledger, tables
+from speechllm_bench.reports import cells, tables
 from speechllm_bench.settings.strict import load_yaml
 from speechllm_bench.storage import numbers, paths
 from speechllm_bench.storage.numbers import Cell, Row

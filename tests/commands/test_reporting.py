@@ -10,9 +10,10 @@ import pytest
 import yaml
 from stored_runs import store
 
+from speechllm_bench.commands import reporting
 from speechllm_bench.planning import places, studies
+from speechllm_bench.reports import stamps, summary
 from speechllm_bench.reports import study as reports
-from speechllm_bench.reports import summary, writing
 from speechllm_bench.storage import numbers, paths, runs
 
 STUDY, PROFILE = "adapter_size", "mini"
@@ -28,7 +29,7 @@ def drawn(suite, monkeypatch) -> list[str]:
         names.append(name)
         table = paths.results(profile) / "tables" / f"{name}.csv"
         runs.write_text(table, "\n".join(row["status"] for row in rows))
-        writing.update_numbers(profile, name, [], [])
+        stamps.update_numbers(profile, name, [], [])
         return [table]
 
     monkeypatch.setattr(reports, "_write", draw)
@@ -60,7 +61,7 @@ CHANGES = {
     "numbers by another hand": lambda: numbers.update(
         PROFILE, "other", ["o"], [numbers.Row("o/o/A", "o", "ok")]
     ),
-    "a damaged stamp": lambda: (writing.folder(PROFILE) / "tables" / f"{STUDY}.json").write_text("{"),
+    "a damaged stamp": lambda: (stamps.folder(PROFILE) / "tables" / f"{STUDY}.json").write_text("{"),
 }
 
 
@@ -74,7 +75,7 @@ def test_what_changed_is_drawn_again_once(drawn, change):
 
 def test_without_a_change_nothing_is_drawn_and_the_files_are_named(drawn):
     table = paths.results(PROFILE) / "tables" / f"{STUDY}.csv"
-    assert reports.write(STUDY, PROFILE) == list(writing.write([STUDY], PROFILE))[:1] == [table]
+    assert reports.write(STUDY, PROFILE) == list(reporting.write([STUDY], PROFILE))[:1] == [table]
     store("mlp", 0, 14, profile="smoke")  # of another profile
     assert reports.write(STUDY, PROFILE) == [table] and drawn == []
 
@@ -84,7 +85,7 @@ def test_numbers_are_written_again_only_if_they_or_their_files_changed(suite):
     file = numbers.file(PROFILE)
 
     def written(rows) -> tuple[int, bytes]:
-        writing.update_numbers(PROFILE, "o", ["o"], rows)
+        stamps.update_numbers(PROFILE, "o", ["o"], rows)
         return file.stat().st_mtime_ns, file.read_bytes()
 
     first = written(kept)
