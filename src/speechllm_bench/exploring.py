@@ -22,7 +22,7 @@ from speechllm_bench.cite.comparing import ALL, KINDS, Comparing, Pair, slice_la
 from speechllm_bench.data.corpora.single_turns import SingleTurns
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import studies
-from speechllm_bench.reports import looks
+from speechllm_bench.reports import looks, show
 from speechllm_bench.settings.profiles import known_profiles
 from speechllm_bench.stats import p_shown, shown
 from speechllm_bench.storage import paths
@@ -203,7 +203,7 @@ class Explorer:
             "turn": f"{self.place.value} of {len(self._turns)} of {slice_label(self.slice.value)}, "
             f"{first.utterance_id}, by {first.speaker}",
         }
-        self.turn.value = _sheet({name: text for name, text in lines.items() if text})
+        self.turn.value = show.sheet({name: text for name, text in lines.items() if text})
 
     def _hear(self) -> None:
         if not self._turns:
@@ -232,7 +232,7 @@ class Explorer:
         found = model.ask(recording, wanted, cascade=beside)
         answers = {one.model: f"{one.raw}  {one.seconds:.2f} s" for one in (found, found.cascade) if one}
         recogniser = Path(model.config.encoder.path).name
-        self.answer.value = _sheet({f"heard by {recogniser}": found.transcript} | answers)
+        self.answer.value = show.sheet({f"heard by {recogniser}": found.transcript} | answers)
 
     def _take(self, recording: bytes = b"") -> None:
         """Take what was uploaded or recorded, in place of what was given before."""
@@ -309,12 +309,3 @@ def recorder() -> str:
 
 def _paragraph(text: str) -> str:
     return f"<p>{html.escape(text)}</p>"
-
-
-def _sheet(lines: dict[str, str]) -> str:
-    rows = "".join(
-        f"<tr><th style='text-align:left;vertical-align:top;padding-right:1em'>{html.escape(name)}</th>"
-        f"<td style='text-align:left;white-space:pre-wrap'>{html.escape(text)}</td></tr>"
-        for name, text in lines.items()
-    )
-    return f"<table>{rows}</table>"

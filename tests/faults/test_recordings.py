@@ -228,7 +228,7 @@ def test_a_clip_of_common_voice_has_one_row(tmp_path, monkeypatch):
     (tmp_path / "common_voice" / "es").mkdir(parents=True)
     table = tmp_path / "common_voice" / "es" / "test.tsv"
     table.write_text("client_id\tpath\tsentence\tup_votes\tdown_votes\n" + row + row.replace("uno", "dos"))
-    with pytest.raises(UserError, match="test.tsv, line 3: clip clip_1 has a row already"):
+    with pytest.raises(UserError, match="test.tsv, line 3: recording clip_1 has a row already"):
         common_voice._rows(table)
 
 

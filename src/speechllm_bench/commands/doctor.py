@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from speechllm_bench import backbones
@@ -114,17 +114,18 @@ def _disk_line(own: float, models: Iterable[str], used: Iterable[str]) -> str:
 
 def model_lacks(name: str) -> str | None:
     """Return a sentence on what a model lacks on this machine. None where it is complete."""
-    try:
-        backbones.backbone_folder(name)
-    except UserError as error:
-        return str(error)
-    return None
+    return _refusal(lambda: backbones.backbone_folder(name))
 
 
 def corpus_lacks(corpus: str) -> str | None:
     """Return a sentence on what a corpus lacks on this machine. None where it is complete."""
+    return _refusal(lambda: corpora.recipe(corpus))
+
+
+def _refusal(act: Callable[[], object]) -> str | None:
+    """Return the sentence of the UserError that a function raises. None without one."""
     try:
-        corpora.recipe(corpus)
+        act()
     except UserError as error:
         return str(error)
     return None
@@ -150,13 +151,9 @@ def _other_than_published(corpus: str) -> str | None:
 
 def _model_line(kind: str, name: str) -> str:
     """Return the line on a model. It is present if it is complete and matches the record in its folder."""
-    try:
-        backbones.backbone_folder(name)
-        backbones.refuse_changed(name)
-        lacking = ""
-    except UserError as error:
-        lacking = f": {error}"
-    return f"{_mark(not lacking)} {kind:8} {name} ({_model_terms(name)}){lacking}"
+    wrong = model_lacks(name) or _refusal(lambda: backbones.refuse_changed(name))
+    lacking = f": {wrong}" if wrong else ""
+    return f"{_mark(not wrong)} {kind:8} {name} ({_model_terms(name)}){lacking}"
 
 
 def _model_terms(name: str) -> str:

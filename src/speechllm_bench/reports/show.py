@@ -118,12 +118,12 @@ def one_of_each(found: Sequence[Prediction]) -> dict[str, Prediction]:
 
 def question(prompt: str, target: str) -> HTML:
     """Return the prompt that the model reads, and its target, for display."""
-    return _sheet({"prompt": prompt, "target": target})
+    return HTML(sheet({"prompt": prompt, "target": target}))
 
 
 def answer(kind: str, said: Prediction) -> HTML:
     """Return one answer under its kind of error, for display."""
-    return _sheet({"": kind, "said": said.transcript, "wanted": said.gold, "answered": said.raw})
+    return HTML(sheet({"": kind, "said": said.transcript, "wanted": said.gold, "answered": said.raw}))
 
 
 def samples(corpus: Corpus | SingleTurns, split: str, utterance_id: str) -> np.ndarray:
@@ -187,13 +187,14 @@ def _goodness(stored: dict) -> float:
     return -value if METRICS[metric].lower_is_better else value
 
 
-def _sheet(lines: dict[str, str]) -> HTML:
+def sheet(lines: dict[str, str]) -> str:
+    """Return texts under their names as a table in HTML, in which line breaks stay."""
     rows = [
-        f"<tr><th style='text-align:left;vertical-align:top'>{html.escape(name)}</th>"
+        f"<tr><th style='text-align:left;vertical-align:top;padding-right:1em'>{html.escape(name)}</th>"
         f"<td style='text-align:left;white-space:pre-wrap'>{html.escape(text)}</td></tr>"
         for name, text in lines.items()
     ]
-    return HTML(f"<table>{''.join(rows)}</table>")
+    return f"<table>{''.join(rows)}</table>"
 
 
 def split_table(corpus: Corpus) -> pd.DataFrame:

@@ -22,9 +22,8 @@ from typing import ClassVar
 import numpy as np
 
 from speechllm_bench.data.audio import read_audio
-from speechllm_bench.data.corpora.published import table_rows
+from speechllm_bench.data.corpora.published import rows_by_recording
 from speechllm_bench.data.corpora.recorded import Tabled
-from speechllm_bench.errors import UserError
 from speechllm_bench.settings.config import LANGUAGES
 from speechllm_bench.storage.schema import Utterance
 
@@ -72,16 +71,12 @@ def clean(text: str) -> str:
 @cache
 def _rows(file: Path) -> dict[str, dict[str, str]]:
     """Return the table's rows by clip name, in the file's order. The table has no quoting."""
-    rows, form = {}, {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-    for where, row in table_rows(file, COLUMNS, "of Common Voice", **form):
-        votes = (row["up_votes"], row["down_votes"])
-        if None in row or not all(vote and vote.isdecimal() for vote in votes):
-            raise UserError(f"{where}: a row has other fields than the header")
-        name = Path(row["path"]).stem
-        if name in rows:
-            raise UserError(f"{where}: clip {name} has a row already; fetch the table again")
-        rows[name] = row
-    return rows
+
+    def sound(row: dict) -> bool:
+        return all((row[votes] or "").isdecimal() for votes in ("up_votes", "down_votes"))
+
+    form = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    return rows_by_recording(file, COLUMNS, "of Common Voice", sound, **form)
 
 
 def _kept(row: dict[str, str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,25 @@ def table_rows(file: Path, columns: Iterable[str], whose: str, **form: Any) -> I
             raise UserError(f"{file.name} is not UTF-8 text; fetch it again") from None
         except csv.Error as error:  # such as a field of all lines after a quote
             raise UserError(f"{file.name}, line {reader.line_num}: {error}; fetch it again") from None
+
+
+def rows_by_recording(
+    file: Path, columns: Iterable[str], whose: str, sound: Callable[[dict], bool], **form: Any
+) -> dict[str, dict[str, str]]:
+    """Return the rows of a table by the name of their recording in the column `path`, in the file's order.
+
+    sound: whether the fields of a row can be used. UserError for a row that is not sound, or of the same
+    recording as an earlier one.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    for where, row in table_rows(file, columns, whose, **form):
+        if None in row or not sound(row):
+            raise UserError(f"{where}: a row has other fields than the header")
+        name = Path(row["path"]).stem
+        if name in rows:
+            raise UserError(f"{where}: recording {name} has a row already; fetch the table again")
+        rows[name] = row
+    return rows
 
 
 @cache

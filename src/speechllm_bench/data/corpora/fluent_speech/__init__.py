@@ -21,9 +21,8 @@ from typing import ClassVar
 import numpy as np
 
 from speechllm_bench.data.audio import read_audio
-from speechllm_bench.data.corpora.published import table_rows
+from speechllm_bench.data.corpora.published import rows_by_recording
 from speechllm_bench.data.corpora.recorded import Tabled
-from speechllm_bench.errors import UserError
 from speechllm_bench.storage.schema import SlotValue, Utterance
 
 INTENT = ("action", "object", "location")
@@ -86,16 +85,10 @@ class FluentSpeech(Tabled):
 
 @cache
 def _rows(file: Path) -> dict[str, dict[str, str]]:
-    """Return the table's rows by recording name, in the file's order."""
-    rows = {}
-    for where, row in table_rows(file, COLUMNS, "of Fluent Speech Commands"):
-        if None in row or any(not row[name] for name in COLUMNS):
-            raise UserError(f"{where}: a row has other fields than the header")
-        name = Path(row["path"]).stem
-        if name in rows:
-            raise UserError(f"{where}: recording {name} has a row already; fetch the table again")
-        rows[name] = row
-    return rows
+    def sound(row: dict) -> bool:
+        return all(row[name] for name in COLUMNS)
+
+    return rows_by_recording(file, COLUMNS, "of Fluent Speech Commands", sound)
 
 
 def clean(text: str) -> str:
