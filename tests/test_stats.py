@@ -183,6 +183,15 @@ def test_few_speakers_and_one_seed_are_covered_as_often_as_they_say():
     assert hits[0] / 400 < 0.87 and 0.93 <= hits[1] / 400 <= 0.985
 
 
+@pytest.mark.parametrize(
+    ("values", "t"), [([-5, -3, -1, 1, 3, 5], 2.571), ([-4, -3, -2, -1, 1, 2, 3, 4], 2.365)]
+)
+def test_over_few_speakers_an_interval_is_as_wide_as_that_of_students_t(values, t):
+    """Of a normal distribution it would be 1.96 standard errors to each side."""
+    found = stats.contrast([counted(values)], [1], mean, rng(), 0.0)
+    assert (found.high - found.low) / 2 / found.standard_error == pytest.approx(t, rel=0.03)
+
+
 def test_a_contrast_of_four_systems_is_the_difference_of_two_differences():
     values = [rng(20 + i).random((2, 30)) for i in range(4)]
     a, b, c, d = (counted(v) for v in values)
