@@ -1,6 +1,7 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from speechllm_bench.evaluation import score, versions
@@ -85,3 +86,16 @@ def test_scores_that_say_the_opposite_are_named(ahead, behind, said):
     assert found["reversed_by"].tolist() == [said]
     assert ("reversed by" in claims.show_verdicts(found)) == bool(said)
     assert (claims.REVERSED_BY in claims.caption(found)) == bool(said)
+
+
+def test_p_is_corrected_over_the_claims_that_can_be_tested():
+    """A claim of a scale that was not run is no test, so it does not raise the p of another."""
+    about = {"claim": "It is ahead.", "source": "ours", "better": "cascade", "worse": "speechllm"}
+    here, at_8_b = ClaimConfig(**about), ClaimConfig(**about, scale="8 B")
+    rows = [row("cascade", "three nine"), row("speechllm", "three")]
+    alone, beside, twice = (
+        claims.verdicts(SimpleNamespace(claims=some), rows)["p"].tolist()
+        for some in ([here], [here, at_8_b], [here, here])
+    )
+    assert beside[0] == alone[0] and np.isnan(beside[1])
+    assert twice == [2 * alone[0]] * 2
