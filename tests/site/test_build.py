@@ -65,6 +65,14 @@ def _marked(table: str, columns: dict[str, str]) -> dict[str, dict[str, str]]:
     return found
 
 
+def test_a_shared_training_is_named_as_in_the_figure(answered: Path):
+    """By the first variant of the study, and not by the alphabet, which may put a control first."""
+    study, rows = studies.load("adapter_size", "mini")[0], reports.rows_of("adapter_size", "mini")
+    found = payload.runs_of(study, "mini", sorted(rows, key=lambda row: row.name))
+    assert list(found) == [name for name in study.variants if name in found] != sorted(found)
+    assert len(found) == len(study.variants)
+
+
 def test_a_run_and_its_test_set_have_all_counts(answered: Path):
     """What a run leaves to its test set is there, so that together they have the counts of every slice."""
     rows = reports.rows_of("adapter_size", "mini")

@@ -24,8 +24,14 @@ FURTHER = {"precision_v2", "recall_v2", "f1_v2"}  # the plain names have the ver
 
 
 def runs_of(study: Study, profile: str, rows: Sequence[Row]) -> dict[str, list[StoredRun]]:
-    """Return the stored runs of each variant of a study."""
-    return {row.name: stored_runs.runs_of(row, profile) for row in rows if row.table == study.study}
+    """Return the stored runs of each variant, in the order of the study.
+
+    So curves name a training after the variant that it was made for, and not after a control that shares it.
+    """
+    own = {row.name: row for row in rows if row.table == study.study}
+    place = {name: i for i, name in enumerate(study.variants)}
+    ordered = sorted(own, key=lambda name: place.get(name, len(place)))
+    return {name: stored_runs.runs_of(own[name], profile) for name in ordered}
 
 
 def study_payload(
