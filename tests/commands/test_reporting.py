@@ -73,6 +73,15 @@ def test_what_changed_is_drawn_again_once(drawn, change):
     assert reports.write(STUDY, PROFILE) == written and drawn == [STUDY]
 
 
+def test_the_records_of_a_study_are_read_once_for_its_report_and_its_summary(drawn, monkeypatch):
+    store("cnn", 0, 5)
+    asked, records = [], studies.records
+    monkeypatch.setattr(studies, "records", lambda *which: asked.append(which[0]) or records(*which))
+    written = list(reporting.write([STUDY], PROFILE))
+    assert drawn == [STUDY] and asked.count(STUDY) == 1
+    assert "cnn" in written[-1].read_text() and written[-1] == summary.write(PROFILE)
+
+
 def test_without_a_change_nothing_is_drawn_and_the_files_are_named(drawn):
     table = paths.results(PROFILE) / "tables" / f"{STUDY}.csv"
     assert reports.write(STUDY, PROFILE) == list(reporting.write([STUDY], PROFILE))[:1] == [table]
@@ -106,7 +115,7 @@ def test_the_summary_finds_anew_what_changed_alone(suite, monkeypatch):
     store("mlp", 0, 12)
     first, found = summary.write(PROFILE).read_text(), []
     find = summary._found
-    monkeypatch.setattr(summary, "_found", lambda name, profile: found.append(name) or find(name, profile))
+    monkeypatch.setattr(summary, "_found", lambda *asked: found.append(asked[0]) or find(*asked))
     assert summary.write(PROFILE).read_text() == first and found == []
     (paths.results(PROFILE) / "README.md").unlink()
     assert summary.write(PROFILE).read_text() == first and found == []

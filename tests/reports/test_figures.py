@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from speechllm_bench.commands import arguments
 from speechllm_bench.planning import studies
@@ -288,6 +289,14 @@ def test_files_are_the_same_bytes_each_time(curves, tmp_path):
     assert first == drawn(tmp_path / "b")
     assert sorted(first) == sorted(p.name for p in (tmp_path / "a").iterdir()) == ["curves.pdf", "curves.png"]
     assert b"CreationDate" not in first["curves.pdf"] and b"Software" not in first["curves.png"]
+
+
+def test_panels_are_laid_out_once_for_both_files(tmp_path, monkeypatch):
+    laid_out = []
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda self, figure: laid_out.append(figure))
+    figure, _ = figures.panels()
+    figures.save(figure, tmp_path, "empty", "mini")
+    assert laid_out == [figure]
 
 
 def test_smoke_is_marked_and_other_profiles_are_not(tmp_path):

@@ -96,3 +96,10 @@ def test_a_circle_of_extensions_is_refused(suite):
     write(suite, "one", extend="two")
     path = write(suite, "two", extend="one")
     assert refused(path) == "one.yaml extends itself: two.yaml extends one.yaml extends two.yaml"
+
+
+def test_a_role_is_known_as_soon_as_a_profile_has_it(suite):
+    with pytest.raises(UserError, match="no profile has under llms"):
+        profiles.refuse_unknown_role("llms", "large", "variant 'mlp'")
+    write(suite, "mine", extend="mini", llms={"large": "zoo/other"})
+    profiles.refuse_unknown_role("llms", "large", "variant 'mlp'")

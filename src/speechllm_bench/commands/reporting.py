@@ -70,9 +70,10 @@ def _studies(
 def _study(name: str, profile: str, seeds: Sequence[int] | None) -> list[Path]:
     from speechllm_bench.reports import study, summary
 
-    written = study.write(name, profile, seeds)
-    if not seeds:  # reuses the intervals that were just computed
-        summary.of_study(name, profile)
+    found = stamps.recorded(name, profile, seeds)
+    written = study.write(name, profile, seeds, found=found)
+    if not seeds:  # reuses the records that were just read, and the intervals just computed
+        summary.of_study(name, profile, found)
     return written
 
 

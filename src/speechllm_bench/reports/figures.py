@@ -16,17 +16,18 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
-from fontTools import subset
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from speechllm_bench.reports import tables
+from speechllm_bench.reports import fonts, tables
 from speechllm_bench.reports.looks import COLOURS, Look, Looks, of_names
 from speechllm_bench.storage.runs import write_bytes
 from speechllm_bench.tasks import MAIN_METRICS, METRICS
+
+fonts.drop_layout()
 
 WIDTHS = {"column": 3.35, "page": 7.0}
 """Width of a column and of the page in inches, where no venue is named."""
@@ -284,20 +285,6 @@ def _count(value: float, _position: int | None = None) -> str:
     return f"{value:g}"
 
 
-class _DrawnGlyphs(subset.Options):
-    """Options for the fonts in a PDF. They lack the tables that lay out text, which take half of the time.
-
-    No viewer needs the tables, since matplotlib has placed each glyph.
-    """
-
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
-        self.drop_tables += ["GDEF", "GPOS", "GSUB", "MATH"]
-
-
-subset.Options = _DrawnGlyphs  # matplotlib has no setting for it
-
-
 @mpl.rc_context(STYLE)
 def save(figure: Figure, folder: Path, name: str, profile: str) -> list[Path]:
     """Write <name>.pdf and <name>.png (300 dpi) and return their paths.
@@ -309,12 +296,12 @@ def save(figure: Figure, folder: Path, name: str, profile: str) -> list[Path]:
     figure.set_dpi(STYLE["savefig.dpi"])  # the layout measures text at this resolution
     if layout := figure.get_layout_engine():
         layout.execute(figure)
-        with mpl.rc_context({"figure.constrained_layout.use": False}):
-            figure.set_layout_engine(None)  # "none" would still draw twice for each file
     paths = []
-    for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
-        content = io.BytesIO()
-        figure.savefig(content, format=ending, metadata=metadata)
-        paths.append(folder / f"{name}.{ending}")
-        write_bytes(paths[-1], content.getvalue())
+    with mpl.rc_context({"figure.constrained_layout.use": False}):  # savefig restores the setting's engine
+        figure.set_layout_engine(None)  # "none" would still draw twice for each file
+        for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+            content = io.BytesIO()
+            figure.savefig(content, format=ending, metadata=metadata)
+            paths.append(folder / f"{name}.{ending}")
+            write_bytes(paths[-1], content.getvalue())
     return paths

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -31,8 +32,8 @@ class _Answer(NamedTuple):
 
     id: str
     speaker: str
-    gold: list[tuple[str, str]]
-    said: list[tuple[str, str]]
+    gold: tuple[tuple[str, str], ...]
+    said: tuple[tuple[str, str], ...]
 
     def counts(self, tags: set[str]) -> tuple[float, ...]:
         """Return `ner_f1.counts` of the entities with these tags."""
@@ -113,10 +114,16 @@ def _answers(rows: Sequence[Result]) -> dict[str, dict[int, list[_Answer]]]:
     found: dict[str, dict[int, list[_Answer]]] = {}
     for row in _of_entities(rows):
         found.setdefault(row["variant"], {})[row["seed"]] = [
-            _Answer(p.example_id, p.speaker, ner.parse(p.gold) or [], ner.parse(p.raw) or [])
+            _Answer(p.example_id, p.speaker, _entities(p.gold), _entities(p.raw))
             for p in predictions(row["run"])
         ]
     return found
+
+
+@lru_cache(maxsize=2**16)  # the runs of a study have the same gold, and many of the same answers
+def _entities(answer: str) -> tuple[tuple[str, str], ...]:
+    """Return `ner.parse` of an answer, empty where it cannot be parsed."""
+    return tuple(ner.parse(answer) or ())
 
 
 def _of_entities(rows: Sequence[Result]) -> list[Result]:

@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 from speechllm_bench.errors import UserError
+from speechllm_bench.planning import studies
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.storage import numbers, paths, runs, sealed
 
@@ -107,6 +109,20 @@ def of_rows(rows: Iterable[Result], profile: str) -> States:
             failed = folder.parents[1] / "failed" / f"{folder.name}.json"
             found |= {str(folder): None, str(failed): state(failed) if row["status"] == "FAILED" else None}
     return found
+
+
+class Recorded(NamedTuple):
+    """The records of a study, and the state of their files when they were read."""
+
+    rows: Sequence[Result]
+    read: States
+
+
+def recorded(study: str, profile: str, seeds: Sequence[int] | None = None) -> Recorded:
+    """Return the records of a study. Raises UserError where they cannot be told apart on this machine."""
+    rows = studies.records(study, profile, seeds)
+    studies.refuse_untold(rows)
+    return Recorded(rows, of_rows(rows, profile))
 
 
 def of(files: Iterable[Path]) -> dict:

@@ -33,19 +33,24 @@ from speechllm_bench.storage import numbers, paths, runs
 from speechllm_bench.tasks import TASKS
 
 
-def write(name: str, profile: str, seeds: Sequence[int] | None = None, draw: bool = True) -> list[Path]:
+def write(
+    name: str,
+    profile: str,
+    seeds: Sequence[int] | None = None,
+    draw: bool = True,
+    found: stamps.Recorded | None = None,
+) -> list[Path]:
     """Write a study's tables and, with `draw`, its figures into `results/<profile>`. Return the paths.
 
     Variants without a run are NOT RUN in the table. A figure with nothing to draw is not made, and an older
     one of that name is removed. Files are kept as they are if nothing has changed since they were written.
-    Raises UserError where records cannot be told apart on this machine.
+    found: the study's records, if they have been read. Raises UserError where records cannot be told apart
+    on this machine.
     """
     stamp = stamps.Stamp(profile, f"tables/{name}", seeds or ())
     if draw and stamp.current and stamps.Stamp(profile, "numbers").current:
         return stamp.written
-    rows = studies.records(name, profile, seeds)
-    studies.refuse_untold(rows)
-    read = stamps.of_rows(rows, profile)
+    rows, read = found or stamps.recorded(name, profile, seeds)
     with intervals.kept(stamps.intervals_file(profile, name)):
         written = _write(name, profile, rows, draw)
     if draw:

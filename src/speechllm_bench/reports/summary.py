@@ -79,23 +79,24 @@ def write(profile: str) -> Path:
     return file
 
 
-def of_study(name: str, profile: str) -> stamps.Stamp:
-    """Return the stamp that holds the summary of a study. It is made again if its records have changed."""
+def of_study(name: str, profile: str, recorded: stamps.Recorded | None = None) -> stamps.Stamp:
+    """Return the stamp that holds the summary of a study. It is made again if its records have changed.
+
+    recorded: the study's records, if they have been read.
+    """
     stamp = stamps.Stamp(profile, f"summaries/{name}")
     if not stamp.current:
         with intervals.kept(stamps.intervals_file(profile, name), others=True):
-            read, holds = _found(name, profile)
+            read, holds = _found(name, profile, recorded)
         stamp.keep(read, holds=holds)
     return stamp
 
 
-def _found(name: str, profile: str) -> tuple[stamps.States, dict]:
+def _found(name: str, profile: str, recorded: stamps.Recorded | None) -> tuple[stamps.States, dict]:
     """Return the state of a study's records, and its summary as plain JSON."""
     study, _ = studies.load(name, profile)
     try:
-        rows = studies.records(name, profile)
-        studies.refuse_untold(rows)
-        read = stamps.of_rows(rows, profile)
+        rows, read = recorded or stamps.recorded(name, profile)
         measured.refuse_mixtures(rows)
         # The whole table takes one bootstrap per metric. The main metric alone gives the same value.
         f1 = {variant: found for variant in study.variants if (found := measured.main_metric(rows, variant))}

@@ -215,7 +215,8 @@ def display(frame: pd.DataFrame, chosen: Sequence[str] | None = None) -> pd.Data
     left_out = [column for column in UNEQUAL if frame[column].nunique() < 2]
     shown = [column for column in HEADINGS if column in frame and column not in left_out]
     shown = ["variant", *refuse_unknown(frame, chosen)] if chosen else shown
-    cells = {column: [_cell(row, column) for row in frame.to_dict("records")] for column in shown}
+    rows = frame.to_dict("records")
+    cells = {column: [_cell(row, column) for row in rows] for column in shown}
     return pd.DataFrame(cells).rename(columns=headings(frame))
 
 

@@ -7,6 +7,7 @@ a profile; profiles may extend it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -259,10 +260,17 @@ def refuse_unknown_role(kind: str, role: str, named: str) -> None:
 
     A role that only some profiles lack is allowed. Their runs with this role are left out.
     """
-    profiles = [load_profile(profile_file(name)) for name in known_profiles()]
-    known = sorted({role for profile in profiles for role in getattr(profile, kind)})
+    files = catalogue.profile_files().values()
+    known = _known_roles(kind, tuple((file, file.stat().st_mtime_ns) for file in files))
     if role not in known:
         raise UserError(
             f"{named} names the role '{role}', which no profile has under {kind}; "
             f"there are: {', '.join(known)}"
         )
+
+
+@cache
+def _known_roles(kind: str, written: tuple[tuple[Path, int], ...]) -> list[str]:
+    """Return the roles of all profiles under `kind`. written: their files, with the time of each."""
+    profiles = [load_profile(file) for file, _ in written if not file.stem.startswith("_")]
+    return sorted({role for profile in profiles for role in getattr(profile, kind)})
