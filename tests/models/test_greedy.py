@@ -41,10 +41,19 @@ def by_transformers(llm, prompts, ends):
     )  # fmt: skip
 
 
+@pytest.fixture
+def without_lean_steps(monkeypatch):
+    """Let transformers take every step, so that its calls can be counted."""
+    monkeypatch.setattr(greedy_module, "step_of", lambda *_: None)
+
+
+@pytest.mark.parametrize("lean", [True, False])
 @pytest.mark.parametrize("leave", [0.0, 0.75, 1.0])
 @torch.inference_mode()
-def test_answers_are_those_of_transformers(llm, prompts, leave, monkeypatch):
+def test_answers_are_those_of_transformers(llm, prompts, leave, lean, monkeypatch):
     monkeypatch.setattr(greedy_module, "LEAVE", leave)
+    if not lean:
+        monkeypatch.setattr(greedy_module, "step_of", lambda *_: None)
     free = by_transformers(llm, prompts, [llm.config.vocab_size + 1])
     ends = sorted({int(free[row, step]) for row, step in ((0, 0), (2, 3), (4, 7))})
     expected = by_transformers(llm, prompts, ends)
@@ -53,7 +62,7 @@ def test_answers_are_those_of_transformers(llm, prompts, leave, monkeypatch):
 
 
 @torch.inference_mode()
-def test_what_prompts_begin_with_is_computed_once(llm, prompts, monkeypatch):
+def test_what_prompts_begin_with_is_computed_once(llm, prompts, monkeypatch, without_lean_steps):
     embedded, attended = prompts
     head = embedded[:1, -5:].repeat(N_ROWS, 1, 1)
     embedded, attended = (
@@ -73,7 +82,7 @@ def test_what_prompts_begin_with_is_computed_once(llm, prompts, monkeypatch):
 
 
 @torch.inference_mode()
-def test_rows_that_ended_are_not_computed(llm, prompts, monkeypatch):
+def test_rows_that_ended_are_not_computed(llm, prompts, monkeypatch, without_lean_steps):
     free = by_transformers(llm, prompts, [llm.config.vocab_size + 1])
     sizes, forward = [], type(llm).forward
 
