@@ -19,9 +19,16 @@ from speechllm_bench.models.chat import turn_end
 from speechllm_bench.models.encoder import encode
 from speechllm_bench.models.inputs import pad_frames, prompt_halves
 from speechllm_bench.models.speech_llm import SpeechLLM
+from speechllm_bench.settings.config import RunConfig
 from speechllm_bench.storage.schema import Example
 
 NO_LABEL = -100
+
+
+def few_turns(config: RunConfig) -> RunConfig:
+    """Return the config with a corpus of 40 turns a split. The benchmarks of ratios use no more."""
+    sizes = dict.fromkeys(config.corpus.sizes, 40)
+    return config.model_copy(update={"corpus": config.corpus.model_copy(update={"sizes": sizes})})
 
 
 @dataclass

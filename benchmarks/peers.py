@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import transformers
 import whisper
-from hf_loop import NO_LABEL, PlainLoop
+from hf_loop import NO_LABEL, PlainLoop, few_turns
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -105,14 +105,12 @@ class Turns:
 
 
 def turns() -> Turns:
-    run = studies.run("adapter_size", "mlp", 0, "smoke")
-    corpus = preparation.ensure_corpus(run.config.corpus, 2)
-    encoder, audio = (
-        load_encoder(run.config.encoder.path),
-        [corpus.audio("validation", i) for i in range(TURNS)],
-    )
+    config = few_turns(studies.run("adapter_size", "mlp", 0, "smoke").config)
+    corpus = preparation.ensure_corpus(config.corpus, 2)
+    encoder = load_encoder(config.encoder.path)
+    audio = [corpus.audio("validation", i) for i in range(TURNS)]
     frames = dict(encode(encoder, audio, "trimmed"))
-    model, tokenizer = build_model(run.config, encoder.config.d_model)
+    model, tokenizer = build_model(config, encoder.config.d_model)
     model.trained_parameters(["adapter"])
     utterances = corpus.utterances("validation")[:TURNS]
     types_ = corpora.slot_types("call_centre")

@@ -1,24 +1,27 @@
 """Speed claims as ratios. Both sides are measured in one process, in turn. Writes benchmarks/speed.md.
 
-    python benchmarks/speed.py
+    python benchmarks/speed.py [--compile | --profile]
 
-Needs the zoo and takes about two minutes on one core. Each pair runs `ROUNDS` times in
-alternation. The page has the median of the rounds' ratios and their range. A profile shows which
-operations take the time of a step.
+Needs the zoo and takes about two minutes on one core. Times are CPU-seconds. Each pair runs `ROUNDS` times
+in alternation. The page has the median of the rounds' ratios and their range. A profile shows which
+operations take the time of a step, and how far the aims can be reached. With --compile a row on
+torch.compile is added, which compiles for half a minute. With --profile only the profile and the limits are
+measured, and the ratios are those of the page.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from unittest import mock
 
 import torch
-from hf_loop import PlainLoop
+from hf_loop import PlainLoop, few_turns
+from profiled import ROUNDS, Profiled, limit, own_rate, profiled
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 
 from speechllm_bench.data import corpora, questions
 from speechllm_bench.models import speech_llm
@@ -33,109 +36,98 @@ from speechllm_bench.storage import runs
 from speechllm_bench.training.stages import build_model
 from speechllm_bench.zoo.llm_mini import ATTENTION, language_loss
 
-ROUNDS = 5
-PRODUCTS = "products of matrices"
-KINDS = {
-    PRODUCTS: {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::convolution"},
-    "attention": {
-        "aten::_scaled_dot_product_flash_attention_for_cpu",
-        "aten::_scaled_dot_product_flash_attention_for_cpu_backward",
-    },
-    "elementwise": {
-        f"aten::{name}"
-        for name in (
-            *(
-                "add",
-                "add_",
-                "sub",
-                "mul",
-                "mul_",
-                "div",
-                "neg",
-                "pow",
-                "rsqrt",
-                "mean",
-                "sum",
-                "silu",
-                "gelu",
-            ),
-            *("silu_backward", "gelu_backward", "_softmax", "_log_softmax", "_log_softmax_backward_data"),
-            *("copy_", "cat", "fill_", "index", "where", "masked_scatter", "native_layer_norm"),
-        )
-    },
+PAGE = Path(__file__).with_name("speed.md")
+STEP, ANSWERS = "training step of 8 turns, adapter alone", "8 answers of 24 tokens at most"
+TRICKS_STEP = "the same, plain loop with trimmed audio, stored frames and logits at answers / ours"
+TRICKS_ANSWERS = "the same, plain loop with trimmed audio and stored frames / ours"
+AIMS = {
+    TRICKS_STEP: (1.5, STEP),
+    TRICKS_ANSWERS: (2.5, ANSWERS),
+    "training step, SLAM-LLM as shipped / ours": (10, STEP),
+    "answers, SLAM-LLM as shipped / ours": (20, ANSWERS),
+    "training step, the model class of ultravox / ours": (3, STEP),
+    "answers, the model class of ultravox / ours": (4, ANSWERS),
 }
-PEERS = "\n[Another page](peers.md) has ratios to SLAM-LLM and to the model class of ultravox.\n"
+"""Claim -> the aim, and the work of ours whose profile sets the limit. peers.md has the last four ratios."""
 
 
 def compare(slow: Callable[[], object], fast: Callable[[], object]) -> tuple[float, float, float]:
-    """Return the median of the time ratios, slow over fast, and their minimum and maximum over rounds."""
+    """Return the median ratio of CPU-seconds, slow over fast, and its minimum and maximum over rounds."""
     ratios = []
     for _ in range(ROUNDS):
         taken = []
         for side in (slow, fast):
-            began = time.perf_counter()
+            began = time.process_time()
             side()
-            taken.append(time.perf_counter() - began)
+            taken.append(time.process_time() - began)
         ratios.append(taken[0] / taken[1])
     return statistics.median(ratios), min(ratios), max(ratios)
 
 
-def shares(side: Callable[[], object]) -> tuple[dict[str, float], float]:
-    """Return the time of `side` by kind of operation, as shares, and the rate of its
-    matrix products in FLOP/s.
-    """
-    with profile(activities=[ProfilerActivity.CPU], with_flops=True) as measured:
-        began = time.perf_counter()
-        for _ in range(ROUNDS):
-            side()
-        whole = time.perf_counter() - began
-    spent = dict.fromkeys((*KINDS, "other operations"), 0.0)
-    flops = 0
-    for event in measured.key_averages():
-        kind = next((kind for kind, names in KINDS.items() if event.key in names), "other operations")
-        spent[kind] += event.self_cpu_time_total / 1e6
-        flops += event.flops if kind == PRODUCTS else 0
-    spent["between operations"] = whole - sum(spent.values())
-    return {kind: seconds / whole for kind, seconds in spent.items()}, flops / spent[PRODUCTS]
-
-
-def own_rate() -> float:
-    """Return the FLOP/s of this core in a large fp32 matrix product, the best of several."""
-    x = torch.randn(1024, 1024)
-    seconds = []
-    for _ in range(2 * ROUNDS):
-        began = time.perf_counter()
-        x @ x
-        seconds.append(time.perf_counter() - began)
-    return 2 * 1024**3 / min(seconds)
-
-
-def where(sides: Mapping[str, Callable[[], object]]) -> list[str]:
-    """Return the section with the table of `shares`, in lines."""
-    found = {name: shares(side) for name, side in sides.items()}
-    kinds = list(next(iter(found.values()))[0])
-    rate = own_rate()
+def where(sides: Mapping[str, Profiled]) -> list[str]:
+    """Return the section with the table of profiles, in lines."""
+    kinds, rate = list(next(iter(sides.values())).shares), own_rate()
     lines = [
         "## Where the time goes",
         "",
         "The table shows shares of our side's time, by torch's profiler. The profiler slows the time between "
-        "operations most.",
-        f"A product of two matrices of 1024 x 1024 runs at {rate / 1e9:.0f} GFLOP/s on this core.",
+        "operations most. Its times are scaled to CPU-seconds, since other processes may run meanwhile.",
+        f"A product of two matrices of 1024 x 1024 runs at {rate / 1e9:.0f} GFLOP/s on this core. The last "
+        "column repeats the products of the work, of the same shapes in fp32, each alone.",
         "",
-        f"| what | {' | '.join(kinds)} | rate of the products, share of the core's own |",
-        f"|---|{'---|' * len(kinds)}---|",
+        f"| what | {' | '.join(kinds)} | rate of the products, share of the core's own | the same, share of "
+        "the same products alone |",
+        f"|---|{'---|' * len(kinds)}---|---|",
     ]
-    for name, (parts, reached) in found.items():
-        cells = [f"{parts[kind]:.0%}" for kind in kinds]
-        lines.append(f"| {name} | {' | '.join(cells)} | {reached / rate:.0%} |")
+    for name, found in sides.items():
+        cells = [f"{found.shares[kind]:.0%}" for kind in kinds]
+        lines.append(f"| {name} | {' | '.join(cells)} | {found.rate / rate:.0%} | {found.alone:.0%} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """Return the cells of the tables in a page, row by row."""
+    lines = (line for line in text.splitlines() if line.startswith("|"))
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+def peers() -> dict[str, float]:
+    """Return the median ratios with stored frames by claim, as peers.md has them."""
+    rows = rows_of(PAGE.with_name("peers.md").read_text("utf-8"))
+    columns = {"training step": "step, stored", "answers": "answers, stored"}
+    return {
+        f"{what}, {row[0]} / ours": float(row[rows[0].index(column)].split()[0])
+        for what, column in columns.items()
+        for row in rows[2:]
+        if row[rows[0].index(column)][0].isdigit()
+    }
+
+
+def limits(ratios: Mapping[str, float], sides: Mapping[str, Profiled]) -> list[str]:
+    """Return the section on aims and limits, in lines. ratios: median by claim."""
+    lines = [
+        "## Aims and limits",
+        "",
+        "Here times are those without the profiler, and those of each product alone. *Best* is the ratio if "
+        "all but the products, at their rate alone, and attention took no time. The last column says which "
+        "share of its time all the rest may take, so that the aim is met. Ratios to other programs are those "
+        "of [another page](peers.md), with stored frames.",
+        "",
+        "| claim | aim | measured | needed by products and attention | best | rest |",
+        "|---|---|---|---|---|---|",
+    ]
+    for claim, (aim, side) in AIMS.items():
+        floor = sides[side].floor
+        cells = " | ".join(limit(ratios[claim], aim, floor))
+        lines.append(f"| {claim} | {aim:g} | {ratios[claim]:.1f} | {floor:.0%} | {cells} |")
         print(lines[-1], flush=True)
     return lines
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    run = studies.run("adapter_size", "mlp", 0, "smoke")
-    config = run.config
+    config = few_turns(studies.run("adapter_size", "mlp", 0, "smoke").config)
     corpus = preparation.ensure_corpus(config.corpus, 2)
     frames = preparation.ensure_frames(config, corpus)
     model, tokenizer = build_model(config, frames.dim)
@@ -184,6 +176,12 @@ def main() -> None:
     same = abs(step(our_loss)() / step(lambda: plain.loss(tricks=True))() - 1)
     assert same < 1e-4, f"the losses of both loops differ by {same:.1e} of themselves"
 
+    sides = {
+        STEP: profiled(step(our_loss)),
+        ANSWERS: profiled(our_answers),
+        "32 answers of 24 tokens at most": profiled(lambda: decode_in(32)),
+    }
+
     def tuned_with(dropout: float) -> Callable[[], None]:
         lora = LoraConfig(rank=6, alpha=24, dropout=dropout)
         tuned, _ = build_model(config.model_copy(update={"lora": lora}), frames.dim)
@@ -203,25 +201,31 @@ def main() -> None:
 
         return step
 
-    compiled, _ = build_model(config, frames.dim)
-    compiled.trained_parameters(["adapter"])
-    for layer in compiled.llm.model.layers:
-        layer.compile(dynamic=True)
-
     def loss_of(some: speech_llm.SpeechLLM) -> None:
         speech = {"frames": their_frames, "speech_tokens": some.speech_tokens}
         some.loss(collate(tokenizer, eight, **speech, with_answer=True)).backward()
 
-    began = time.perf_counter()
-    loss_of(compiled)
-    loss_of(compiled)  # the second step compiles some code again
-    compiling = time.perf_counter() - began
+    def with_compiling() -> dict[str, tuple[Callable, Callable]]:
+        compiled, _ = build_model(config, frames.dim)
+        compiled.trained_parameters(["adapter"])
+        for layer in compiled.llm.model.layers:
+            layer.compile(dynamic=True)
+        began = time.process_time()
+        loss_of(compiled)
+        loss_of(compiled)  # the second step compiles some code again
+        took = f"with torch.compile, which takes {time.process_time() - began:.0f} s"
+        return {
+            f"loss and gradients of 8 turns as they are / {took}": (
+                lambda: loss_of(model),
+                lambda: loss_of(compiled),
+            )
+        }
 
     def whole_last_layer() -> None:
         with mock.patch.object(speech_llm, "last_feed_forward", lambda llm: None):
             model.loss(batch).backward()
 
-    def decode_to_the_longest() -> None:
+    def decode_by_transformers() -> None:
         with mock.patch.object(speech_llm.SpeechLLM, "in_fp32", False):
             decode_in(32)
 
@@ -230,7 +234,7 @@ def main() -> None:
             step(lambda: plain.loss(tricks=False)),
             step(our_loss),
         ),
-        "the same, plain loop with trimmed audio, stored frames and logits at answers / ours": (
+        TRICKS_STEP: (
             step(lambda: plain.loss(tricks=True)),
             step(our_loss),
         ),
@@ -238,7 +242,7 @@ def main() -> None:
             lambda: plain.answers(False, tokenizer.eos_token_id, 24),
             our_answers,
         ),
-        "the same, plain loop with trimmed audio and stored frames / ours": (
+        TRICKS_ANSWERS: (
             lambda: plain.answers(True, tokenizer.eos_token_id, 24),
             our_answers,
         ),
@@ -251,8 +255,8 @@ def main() -> None:
             lambda: [frames[u.id].sum() for u in utterances],
         ),
         "decoding 32 turns one by one / in one batch": (lambda: decode_in(1), lambda: decode_in(32)),
-        "decoding 32 turns with finished rows kept / without them": (
-            decode_to_the_longest,
+        "decoding 32 turns by generate of transformers / by the suite's own steps": (
+            decode_by_transformers,
             lambda: decode_in(32),
         ),
         "loss and gradients of 32 turns with the last feed-forward layer everywhere / at answers alone": (
@@ -267,36 +271,39 @@ def main() -> None:
             tuned_with(0.05),
             tuned_with(0.0),
         ),
-        f"loss and gradients of 8 turns as they are / with torch.compile, which takes {compiling:.0f} s": (
-            lambda: loss_of(model),
-            lambda: loss_of(compiled),
-        ),
         "loss and gradients of 32 x 160 tokens of text in bf16 with fused attention / without": (
             reads_with("sdpa"),
             reads_with(ATTENTION),
         ),
     }
-    environment = runs.environment()
+    if "--profile" in sys.argv[1:]:
+        measured, _, _ = PAGE.read_text("utf-8").partition("\n## Where")
+        medians = {claim: float(median) for claim, median, _ in rows_of(measured)[2:]}
+    else:
+        measured, medians = ratios(claims | (with_compiling() if "--compile" in sys.argv[1:] else {}))
+    lines = [measured, *where(sides), "", *limits(medians | peers(), sides)]
+    runs.write_text(PAGE, "\n".join(lines) + "\n")
+
+
+def ratios(claims: Mapping[str, tuple[Callable, Callable]]) -> tuple[str, dict[str, float]]:
+    """Return the section with the ratios, and the median of each claim."""
     lines = [
         "## Ratios",
         "",
-        "The table shows the time of the first side divided by that of the second. Both ran in one process "
-        f"on one thread, in {ROUNDS} rounds in alternation, by `python benchmarks/speed.py` on "
-        f"{environment['processor']}.",
+        "The table shows CPU-seconds of the first side divided by those of the second. Both ran in one "
+        f"process on one thread, in {ROUNDS} rounds in alternation, by `python benchmarks/speed.py` on "
+        f"{runs.environment()['processor']}.",
         "",
         "| claim | times faster | range |",
         "|---|---|---|",
     ]
-    for claim, sides in claims.items():
-        median, low, high = compare(*sides)
+    medians = {}
+    for claim, pair in claims.items():
+        median, low, high = compare(*pair)
+        medians[claim] = median
         lines.append(f"| {claim} | {median:.1f} | {low:.1f} to {high:.1f} |")
         print(lines[-1], flush=True)
-    sides = {
-        "training step of 8 turns, adapter alone": step(our_loss),
-        "32 answers of 24 tokens at most": lambda: decode_in(32),
-    }
-    lines += ["", *where(sides)]
-    runs.write_text(Path(__file__).with_name("speed.md"), "\n".join(lines) + "\n" + PEERS)
+    return "\n".join(lines) + "\n", medians
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def _studies(
 def _study(name: str, profile: str, seeds: Sequence[int] | None) -> list[Path]:
     from speechllm_bench.reports import study, summary
 
-    found = stamps.recorded(name, profile, seeds)
+    found = stamps.stored_records(name, profile, seeds)
     written = study.write(name, profile, seeds, found=found)
     if not seeds:  # reuses the records that were just read, and the intervals just computed
         summary.of_study(name, profile, found)

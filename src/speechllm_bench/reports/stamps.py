@@ -118,7 +118,7 @@ class Recorded(NamedTuple):
     read: States
 
 
-def recorded(study: str, profile: str, seeds: Sequence[int] | None = None) -> Recorded:
+def stored_records(study: str, profile: str, seeds: Sequence[int] | None = None) -> Recorded:
     """Return the records of a study. Raises UserError where they cannot be told apart on this machine."""
     rows = studies.records(study, profile, seeds)
     studies.refuse_untold(rows)

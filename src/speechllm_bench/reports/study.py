@@ -50,7 +50,7 @@ def write(
     stamp = stamps.Stamp(profile, f"tables/{name}", seeds or ())
     if draw and stamp.current and stamps.Stamp(profile, "numbers").current:
         return stamp.written
-    rows, read = found or stamps.recorded(name, profile, seeds)
+    rows, read = found or stamps.stored_records(name, profile, seeds)
     with intervals.kept(stamps.intervals_file(profile, name)):
         written = _write(name, profile, rows, draw)
     if draw:

@@ -96,7 +96,7 @@ def _found(name: str, profile: str, recorded: stamps.Recorded | None) -> tuple[s
     """Return the state of a study's records, and its summary as plain JSON."""
     study, _ = studies.load(name, profile)
     try:
-        rows, read = recorded or stamps.recorded(name, profile)
+        rows, read = recorded or stamps.stored_records(name, profile)
         measured.refuse_mixtures(rows)
         # The whole table takes one bootstrap per metric. The main metric alone gives the same value.
         f1 = {variant: found for variant in study.variants if (found := measured.main_metric(rows, variant))}
