@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from speechllm_bench.evaluation import score, versions
-from speechllm_bench.reports import claims
+from speechllm_bench.reports import claims, measured
 from speechllm_bench.reports.claims import BELOW_FLOOR, verdict, verdict_on_divergence
 from speechllm_bench.settings.reported import ClaimConfig
 from speechllm_bench.storage.schema import Interval, Prediction
@@ -63,11 +63,15 @@ def test_a_variant_that_diverges_is_behind_one_that_does_not(better, worse, said
     assert verdict_on_divergence(better, worse) == said
 
 
-def row(variant: str, said: str) -> dict:
-    """A run at `small` that answers every question about "three nine" by `said`."""
-    gold, raw = (json.dumps({"code": value}) for value in ("three nine", said))
+def row(variant: str, *said: str) -> dict:
+    """A run at `small` that answers each speaker's two questions about "three nine" by `said`, in turn."""
+    gold, *raw = (json.dumps({"code": value}) for value in ("three nine", *said))
+    raw = [text if value else "" for text, value in zip(raw, said, strict=True)]  # "" cannot be parsed
     answers = [
-        Prediction(f"e{i}", f"u{i}", f"s{i % 10}", "slots", raw, gold, ("code",), 3, "it is three nine")
+        Prediction(
+            *(f"e{i}", f"u{i}", f"s{i % 10}", "slots", raw[i // 10 % len(raw)], gold, ("code",), 3),
+            "it is three nine",
+        )
         for i in range(20)
     ]
     found = versions.shown(score.score_task("slots", answers), "small")
@@ -88,6 +92,16 @@ def test_scores_that_say_the_opposite_are_named(ahead, behind, said):
     assert (claims.REVERSED_BY in claims.caption(found)) == bool(said)
 
 
+def test_a_score_of_another_unit_reverses_nothing():
+    """One answer in two is right and the other cannot be parsed, beside answers that are all wrong."""
+    entry = ClaimConfig(claim="It is ahead.", source="ours", better="cascade", worse="speechllm")
+    rows = [row("cascade", "three nine", ""), row("speechllm", "no")]
+    found = claims.verdicts(SimpleNamespace(claims=[entry]), rows)
+    assert found["low"][0] > 0 and found["reversed_by"].tolist() == [""]
+    more = measured.gain(rows, "cascade", "speechllm", metric="parse_failures")
+    assert more.high < 0  # fewer answers of the other fail
+
+
 def test_p_is_corrected_over_the_claims_that_can_be_tested():
     """A claim of a scale that was not run is no test, so it does not raise the p of another."""
     about = {"claim": "It is ahead.", "source": "ours", "better": "cascade", "worse": "speechllm"}
@@ -99,3 +113,15 @@ def test_p_is_corrected_over_the_claims_that_can_be_tested():
     )
     assert beside[0] == alone[0] and np.isnan(beside[1])
     assert twice == [2 * alone[0]] * 2
+
+
+def test_a_difference_of_differences_is_inconclusive_where_a_variant_diverged():
+    """Which of the two differences would be larger is not known, whoever is ahead within one of them."""
+    entry = ClaimConfig(claim="It gains more.", source="ours", better="a", worse="b", beyond=["c", "d"])
+    rows = [
+        {"variant": name, "seed": 0, "status": "ok", "record": {"seed": 0}, "score": None, "profile": "small"}
+        for name in "abcd"
+    ]
+    rows[1]["status"] = "diverged"
+    found = claims.verdicts(SimpleNamespace(claims=[entry]), rows)
+    assert found["diverged"].tolist() == ["b diverged on 1"] and found["verdict"].tolist() == ["inconclusive"]
