@@ -63,6 +63,19 @@ def values(fit: loop.Fit, split: str, metric: str) -> list[float]:
     return [p.value for p in fit.curve if (p.split, p.metric) == (split, metric)]
 
 
+def test_gradients_are_clipped_to_the_largest_norm_and_the_curve_has_them_before(tmp_path, monkeypatch):
+    toy, clipped, step = Toy(), [], torch.optim.AdamW.step
+
+    def watched(optimizer, *given):
+        clipped.append(torch.stack([p.grad.norm() for p in toy.model.parameters()]).norm().item())
+        return step(optimizer, *given)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    curve = toy.fit(tmp_path, max_grad_norm=0.1).curve
+    assert len(clipped) == 8 and max(clipped) == pytest.approx(0.1)
+    assert min(point.value for point in curve if point.metric == "gradient_norm") > 0.1
+
+
 def test_a_spike_is_a_gradient_far_above_the_median():
     found = loop._since_last_point([{"gradient_norm": n} for n in (1.0, 2.0, 1.5, 9.0, 1.0, 60.0)])
     assert (found["gradient_norm_max"], found["gradient_spikes"]) == (60.0, 2.0)
