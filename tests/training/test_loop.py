@@ -82,6 +82,15 @@ def test_a_spike_is_a_gradient_far_above_the_median():
     assert found["gradient_norm"] == pytest.approx(74.5 / 6)
 
 
+def test_weights_decay_as_much_as_the_config_says(tmp_path):
+    def size(weight_decay: float) -> float:
+        toy = Toy()
+        toy.fit(tmp_path / str(weight_decay), weight_decay=weight_decay)
+        return sum(p.detach().square().sum().item() for p in toy.model.parameters())
+
+    assert size(2.0) < size(1.0) < size(0.0)
+
+
 def test_a_curve_has_the_points_asked_for_the_last_at_the_end(tmp_path):
     toy = Toy()
     fit = toy.fit(tmp_path / "checkpoint")
