@@ -14,7 +14,7 @@ from torch import nn
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.settings.config import FitConfig
-from speechllm_bench.training import learning_curve, loop
+from speechllm_bench.training import learning_curve, loop, schedule
 
 
 def config(**changes) -> FitConfig:
@@ -80,6 +80,22 @@ def test_a_spike_is_a_gradient_far_above_the_median():
     found = loop._since_last_point([{"gradient_norm": n} for n in (1.0, 2.0, 1.5, 9.0, 1.0, 60.0)])
     assert (found["gradient_norm_max"], found["gradient_spikes"]) == (60.0, 2.0)
     assert found["gradient_norm"] == pytest.approx(74.5 / 6)
+
+
+def test_steps_are_those_of_adamw_with_betas_of_0_9_and_0_98(tmp_path):
+    """The second beta is not torch's 0.999, which would follow gradients that shrink more slowly."""
+    factors, given = [4.0, 1.0, 0.25], config(examples=3, batch_size=1, warmup_ratio=0, max_grad_norm=1e9)
+    ours, theirs = (nn.Parameter(torch.ones(1)) for _ in range(2))
+    loop.fit(
+        given, {"w": ours}, [[f] for f in factors], lambda batch: {"loss": (ours * batch[0]).sum()},
+        lambda: {}, tmp_path, 0,
+    )  # fmt: skip
+    adamw = torch.optim.AdamW([theirs], betas=(0.9, 0.98), weight_decay=given.weight_decay)
+    for step, factor in enumerate(factors):
+        adamw.param_groups[0]["lr"] = schedule.learning_rate(step, 3, given.lr, 0)
+        theirs.grad = torch.tensor([factor])
+        adamw.step()
+    assert ours.item() == theirs.item()
 
 
 def test_weights_decay_as_much_as_the_config_says(tmp_path):
