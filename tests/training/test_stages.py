@@ -238,6 +238,16 @@ def asked(config, data, folder, collated):
     return [(e, f) for e, f in seen if "/train/" in e.utterance_id], fit, amounts
 
 
+def test_a_share_of_the_turns_is_the_first_of_them(tiny_run, tiny_data, tmp_path, collated):
+    """So a smaller share lies within a larger one."""
+    turns = [turn.id for turn in tiny_data.train if "slots" in turn.gold]
+    for share in (0.25, 0.5):
+        config = stage(tiny_run(), examples=24, decoded_turns=0, evaluations=1, train_share=share)
+        pairs, *_ = asked(config, tiny_data, tmp_path / str(share), collated)
+        first = set(turns[: math.ceil(share * len(turns))])
+        assert len(pairs) == 24 and {e.utterance_id for e, _ in pairs} <= first < set(turns)
+
+
 def test_again_puts_the_stages_own_questions_once_more(tiny_run, tiny_data, tmp_path, collated):
     """2510.19326: both sets merged, each turn in both modes."""
     modes = {"tasks": {"slots_no_think": 1.0}, "again": "slots_think", "trace_tokens": 8}
