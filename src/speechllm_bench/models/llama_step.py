@@ -2,34 +2,52 @@
 
 transformers spends more time between its operations than in them where a step has few rows and the LLM is
 small. The operations here are the same, on the same numbers in the same order, so logits equal those of
-transformers bit for bit. Axes: R rows, N positions so far, E embedding width, H heads, D width of a head.
+transformers 5.23 bit for bit. Releases that repeat the keys of grouped heads may round differently.
+Axes: R rows, N positions so far, E embedding width, H heads, D width of a head.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
+from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import Cache, LlamaForCausalLM, PreTrainedModel
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMSNorm
+from transformers import Cache, LlamaForCausalLM, LlamaModel, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+from transformers.models.llama.modeling_llama import (
+    LlamaAttention,
+    LlamaDecoderLayer,
+    LlamaMLP,
+    LlamaRMSNorm,
+    LlamaRotaryEmbedding,
+)
+
+WIDEST = 256
+"""Heads above this width: transformers chooses another form of attention, by the kind of device."""
 
 
 class LlamaStep:
-    """The LLM's layers with their keys and values, which have room for `steps` more positions."""
+    """The LLM's layers with their keys and values, which have room for `steps` more positions.
+
+    The keys and values are taken out of `cache`, layer by layer, so that they are not in memory twice.
+    """
 
     def __init__(self, llm: LlamaForCausalLM, cache: Cache, steps: int):
         self.llm = llm
         self.n = cache.layers[0].keys.shape[2]  # positions so far
-        self.kept = [
-            tuple(functional.pad(part, (0, 0, 0, steps)) for part in (layer.keys, layer.values))
-            for layer in cache.layers
-        ]
+        self.kept = []
+        while cache.layers:
+            layer = cache.layers.pop(0)
+            self.kept.append([functional.pad(part, (0, 0, 0, steps)) for part in (layer.keys, layer.values)])
         self.weights = [[_weight(one) for one in _linear(layer)] for layer in llm.model.layers]
 
     def select(self, rows: Tensor) -> None:
         """Keep the rows with these indices alone."""
-        self.kept = [(keys[rows], values[rows]) for keys, values in self.kept]
+        for i, parts in enumerate(self.kept):
+            self.kept[i] = [part[rows] for part in parts]
 
     def __call__(self, tokens: Tensor, places: Tensor, attended: Tensor) -> Tensor:
         """Return logits (R, V). tokens: (R,). places: (R, 1). attended: (R, N), 0 at padding."""
@@ -67,21 +85,47 @@ class LlamaStep:
 
 
 def step_of(llm: PreTrainedModel, cache: Cache, steps: int) -> LlamaStep | None:
-    """Return the step that follows what is in `cache`, for `steps` steps.
+    """Return the step that follows what is in `cache`, for `steps` steps. It takes over the cache.
 
-    None for an LLM whose step may have other operations.
+    None, and the cache is left as it is, for an LLM whose step may have other operations.
     """
-    base = llm.get_base_model() if hasattr(llm, "get_base_model") else llm
-    if type(base) is not LlamaForCausalLM or base.training or base.config._attn_implementation != "sdpa":
+    base = llm.get_base_model() if isinstance(llm, PeftModel) else llm
+    if type(base) is not LlamaForCausalLM or base.config._attn_implementation != "sdpa":
         return None
-    if base.model.rotary_emb.rope_type not in ("default", "linear", "llama3"):  # others depend on the length
+    if isinstance(llm, PeftModel) and any(one.is_prompt_learning for one in llm.peft_config.values()):
         return None
-    if any(part._forward_hooks or part._forward_pre_hooks for part in base.modules()):
+    if any(map(_altered, llm.modules())) or not all(_usual(base)):
         return None
-    linear = [one for layer in base.model.layers for one in _linear(layer)]
-    if any(_weight(one) is None for one in [*linear, base.lm_head]):
+    # A layer of another kind, such as one for a sliding window, forgets positions.
+    if [type(layer) for layer in cache.layers] != [DynamicLayer] * len(base.model.layers):
         return None
     return LlamaStep(base, cache, steps)
+
+
+def _altered(part: nn.Module) -> bool:
+    """Return whether calling a module does more, or other, than its class does in evaluation."""
+    hooked = part._forward_hooks or part._forward_pre_hooks
+    return bool(part.training or hooked or part._compiled_call_impl or "forward" in vars(part))
+
+
+def _usual(llm: LlamaForCausalLM) -> Iterator[bool]:
+    """Yield whether each part of an LLM is of the class and the kind that `LlamaStep` computes."""
+    model = llm.model
+    yield type(model) is LlamaModel and _weight(llm.lm_head) is not None
+    yield type(model.embed_tokens) is nn.Embedding and model.embed_tokens.max_norm is None
+    yield model.embed_tokens.weight.dtype == torch.float32
+    yield type(model.rotary_emb) is LlamaRotaryEmbedding
+    yield model.rotary_emb.rope_type in ("default", "linear", "llama3")  # others depend on the length
+    yield _is_norm(model.norm)
+    for layer in model.layers:
+        yield type(layer) is LlamaDecoderLayer and type(layer.mlp) is LlamaMLP
+        yield type(layer.self_attn) is LlamaAttention and layer.self_attn.head_dim <= WIDEST
+        yield _is_norm(layer.input_layernorm) and _is_norm(layer.post_attention_layernorm)
+        yield all(_weight(one) is not None for one in _linear(layer))
+
+
+def _is_norm(part: nn.Module) -> bool:
+    return type(part) is LlamaRMSNorm and part.weight.dtype == torch.float32
 
 
 def _linear(layer: LlamaDecoderLayer) -> list[nn.Module]:
@@ -97,7 +141,7 @@ def _weight(part: nn.Module) -> Tensor | None:
         part = part.get_base_layer() if part.merged else nn.Identity()
     if type(part) is not nn.Linear or part.bias is not None or part.weight.dtype != torch.float32:
         return None
-    return part.weight
+    return part.weight if type(part.weight) is nn.Parameter else None  # quantised weights claim to be fp32
 
 
 def _normed(norm: LlamaRMSNorm, x: Tensor) -> Tensor:
