@@ -76,6 +76,8 @@ def test_wrong_literals_are_told_with_line_and_value(faults):
     (said,) = faults(f"F1 is {points:.1f}; % {F1}")
     assert said.startswith(f"1: {F1} is written as {points:.1f}"), "in per cent without a sign or an interval"
     assert faults(f"F1 is {points:.1f} [0.1, 99.9] % {F1}") != []
+    (said,) = faults(rf"F1 is {points:.1f}\,\% [0.1, 99.9] % {F1}")
+    assert f"stands with [0.1, 99.9] and not with [{100 * cell.low:.1f}, {100 * cell.high:.1f}];" in said
     assert faults(f"Nothing here % {F1}") == [f"1: {F1} is not in the line; it is {right}"]
     assert faults("3,703,702 parameters % mini/adapter_size/mlp/A/trained_parameters") != []
     assert faults("3{,}703{,}701 parameters % mini/adapter_size/mlp/A/trained_parameters") == []

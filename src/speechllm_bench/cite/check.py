@@ -177,8 +177,8 @@ def _literal(cell: Cell, text: str) -> list[str]:
 
     if _with_interval(cell, plain, there):
         return []
-    behind = [found for m, _ in right if (found := RANGE.match(plain, m.end()))]
-    return [_wrong_interval(cell, behind[0][1]) if behind else "does not stand with its interval"]
+    behind = [(found[1], one[1]) for m, one in right if (found := RANGE.match(plain, m.end()))]
+    return [_wrong_interval(cell, *behind[0]) if behind else "does not stand with its interval"]
 
 
 def _bracketed(text: str, place: int) -> bool:
@@ -186,18 +186,20 @@ def _bracketed(text: str, place: int) -> bool:
     return text.rfind("[", 0, place) > text.rfind("]", 0, place)
 
 
-def _wrong_interval(cell: Cell, written: str) -> str:
+def _wrong_interval(cell: Cell, written: str, percent: bool) -> str:
     """Return the fault of a wrong interval, with the bounds to as many places as are written.
 
-    The printed interval is rounded, so rounding it once more may not give the same.
+    The printed interval is rounded, so rounding it once more may not give the same. percent: whether the
+    number before it is in per cent.
     """
     bounds = [_digits(found) for found in LITERAL.finditer(written)]
     said = f"stands with {written}"
-    if len(bounds) != 2 or any(percent for _, percent in bounds):
+    if len(bounds) != 2 or any(signed for _, signed in bounds) or cell.low is None or cell.high is None:
         return said
+    low, high = (100 * bound if percent else bound for bound in (cell.low, cell.high))
     places = min(len(digits.partition(".")[2]) for digits, _ in bounds)
     sign = "+" if cell.shown.startswith(("+", "-")) else ""
-    return f"{said} and not with [{cell.low:{sign}.{places}f}, {cell.high:{sign}.{places}f}]"
+    return f"{said} and not with [{low:{sign}.{places}f}, {high:{sign}.{places}f}]"
 
 
 def _in_points(cell: Cell, text: str, written: Sequence[str]) -> bool:

@@ -22,7 +22,6 @@ from speechllm_bench.planning.studies import Result
 from speechllm_bench.storage import numbers, paths, runs, sealed
 
 LIBRARIES = ("numpy", "pandas", "matplotlib", "fonttools", "tabulate")
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 COMPILED = "__pycache__"
 
 States = Mapping[str, list | str | None]
