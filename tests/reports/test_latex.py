@@ -128,6 +128,17 @@ def test_every_studys_claims_fit(name):
     assert len(caption.split()) <= 40, caption
 
 
+def test_a_long_text_on_divergence_leaves_room_for_the_claims():
+    _, found = widest_claims("stability")
+    ended = ", ".join(f"{name} diverged on 3" for name in ("pre_norm_full_20", "transformer_half_rate"))
+    found.loc[0, ["difference", "diverged"]] = float("nan"), ended
+    columns = {"Claim": [], "Compared": [], "p": ["0.001"], "Verdict": [], "Reversed by": []}
+    columns |= {"Difference": [latex._claimed(line) for line in found.to_dict("records")]}
+    widths = [int(place) for place in re.findall(r"p\{(\d+)pt\}", latex._aligned(columns, 7))]
+    assert ended in columns["Difference"] and len(widths) == 5 and min(widths) >= latex.SHORT["Verdict"]
+    assert sum(widths) <= latex.PAGE
+
+
 def test_claims_are_those_of_the_report_and_pass_the_check(suite):
     for variant, right in {"cnn": 12, "mlp": 5}.items():
         store(variant, 0, right)

@@ -25,9 +25,9 @@ class _DrawnGlyphs(subset.Options):
         self.drop_tables += ["GDEF", "GPOS", "GSUB", "MATH"]
 
 
-def _without_layout(file: Path, options: subset.Options) -> TTFont:
+def _without_layout(file: Path, options: subset.Options, *more: Any, **named: Any) -> TTFont:
     """Return a font without the dropped tables. The subsetter would read those of the layout first."""
-    font = _load_font(file, options)
+    font = _load_font(file, options, *more, **named)
     for table in {*options.drop_tables, "kern"} & {*font.keys()}:
         del font[table]
     return font

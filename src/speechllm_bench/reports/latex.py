@@ -30,6 +30,7 @@ BROKEN = (
     r">{{\raggedright\arraybackslash}}p{{{}pt}}"  # a column whose texts are broken; needs the package array
 )
 SHORT = {"Verdict": 60, "Reversed by": 62}  # in points: widths of such columns whose words are short
+DIVERGED = 84  # the same, of the differences where one is a text on divergence, which is broken too
 OF_CLAIM = 0.56  # a claim's share of the remaining width; what it compares has the rest
 FORM = r"""{provenance}
 \begin{{{environment}}}
@@ -155,6 +156,9 @@ def _aligned(columns: Mapping[str, Sequence[str]], size: int) -> str:
     """Return how the columns of the claims are set. Those of texts share what the others leave of a page."""
     fixed = {name: width([[name], *([cell] for cell in columns[name])], size) for name in ("Difference", "p")}
     broken: dict[str, float] = {name: SHORT[name] for name in columns if name in SHORT}
+    if fixed["Difference"] > DIVERGED:
+        broken["Difference"] = DIVERGED
+        del fixed["Difference"]
     left = PAGE - BETWEEN * (len(columns) - 1) - sum(fixed.values()) - sum(broken.values())
     broken |= {"Claim": OF_CLAIM * left, "Compared": (1 - OF_CLAIM) * left}
     return "".join("r" if name in fixed else BROKEN.format(int(broken[name])) for name in columns)
