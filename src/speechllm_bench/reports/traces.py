@@ -88,10 +88,10 @@ def scale_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     if frame.empty:
         return None
     figure, (ax,) = figures.panels(1, "column")
-    kinds = looks.of_axis(study, "supervision")
-    for i, (supervision, style) in enumerate(kinds.items()):
+    own = looks.of_axis(study, "supervision")
+    for i, (supervision, style) in enumerate(own.items()):
         drawn = frame[frame["supervision"] == supervision].sort_values("llm_parameters")
-        places = drawn["llm_parameters"] * LLM_BESIDE ** (i - (len(kinds) - 1) / 2)
+        places = drawn["llm_parameters"] * LLM_BESIDE ** (i - (len(own) - 1) / 2)
         figures.with_intervals(ax, places, drawn, **style.line, elinewidth=1)
     floors.draw(ax, rows)
     figures.parameters_axis(ax)
