@@ -173,6 +173,7 @@ OTHERS = {
     "biases of feed-forward layers": lambda: made(2, mlp_bias=True),
     "a sliding window": lambda: made(2, sliding_window=4),
     "wide heads": lambda: made(2, head_dim=264),
+    "heads of odd width": lambda: made(2, head_dim=6),
     "positions by length": lambda: of_rope("dynamic"),
     "yarn": lambda: of_rope("yarn"),
     "another norm": other_norm,

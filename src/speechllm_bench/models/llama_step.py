@@ -119,7 +119,9 @@ def _usual(llm: LlamaForCausalLM) -> Iterator[bool]:
     yield _is_norm(model.norm)
     for layer in model.layers:
         yield type(layer) is LlamaDecoderLayer and type(layer.mlp) is LlamaMLP
-        yield type(layer.self_attn) is LlamaAttention and layer.self_attn.head_dim <= WIDEST
+        yield type(layer.self_attn) is LlamaAttention
+        # Products may round by where their rows lie in memory; a multiple of 4 keeps steps of 16 bytes.
+        yield layer.self_attn.head_dim <= WIDEST and layer.self_attn.head_dim % 4 == 0
         yield _is_norm(layer.input_layernorm) and _is_norm(layer.post_attention_layernorm)
         yield all(_weight(one) is not None for one in _linear(layer))
 
