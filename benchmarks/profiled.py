@@ -17,34 +17,17 @@ ROUNDS = 3
 PRODUCTS, ATTENTION = "products of matrices", "attention"
 PAIRS = {"aten::mm": 0, "aten::addmm": 1, "aten::bmm": 0, "aten::baddbmm": 1}
 """Products of two matrices, with the place of the first one among the inputs."""
+ELEMENTWISE = """
+add add_ sub mul mul_ div neg pow rsqrt mean sum silu gelu silu_backward gelu_backward _softmax _log_softmax
+_log_softmax_backward_data copy_ cat fill_ index where masked_scatter native_layer_norm
+"""
 KINDS = {
     PRODUCTS: {*PAIRS, "aten::convolution"},
     ATTENTION: {
         "aten::_scaled_dot_product_flash_attention_for_cpu",
         "aten::_scaled_dot_product_flash_attention_for_cpu_backward",
     },
-    "elementwise": {
-        f"aten::{name}"
-        for name in (
-            *(
-                "add",
-                "add_",
-                "sub",
-                "mul",
-                "mul_",
-                "div",
-                "neg",
-                "pow",
-                "rsqrt",
-                "mean",
-                "sum",
-                "silu",
-                "gelu",
-            ),
-            *("silu_backward", "gelu_backward", "_softmax", "_log_softmax", "_log_softmax_backward_data"),
-            *("copy_", "cat", "fill_", "index", "where", "masked_scatter", "native_layer_norm"),
-        )
-    },
+    "elementwise": {f"aten::{name}" for name in ELEMENTWISE.split()},
 }
 
 

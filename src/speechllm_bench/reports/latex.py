@@ -26,9 +26,8 @@ WIDE |= dict.fromkeys("0123456789*‡–", 0.5)
 """Estimated widths of characters in em. Other characters have the width `LETTER`."""
 LETTER = 0.54
 NOTHING = "–"
-BROKEN = (
-    r">{{\raggedright\arraybackslash}}p{{{}pt}}"  # a column whose texts are broken; needs the package array
-)
+BROKEN = r">{{\raggedright\arraybackslash}}p{{{}pt}}"
+"""A column whose texts are broken into lines; needs the package array."""
 SHORT = {"Verdict": 60, "Reversed by": 62}  # in points: widths of such columns whose words are short
 DIVERGED = 84  # the same, of the differences where one is a text on divergence, which is broken too
 OF_CLAIM = 0.56  # a claim's share of the remaining width; what it compares has the rest
