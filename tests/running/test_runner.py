@@ -21,7 +21,7 @@ from stand_ins import WELL, events, prepare, run, stand_in
 from speechllm_bench import cli
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import estimate, places, studies
-from speechllm_bench.running import heartbeat, runner, single
+from speechllm_bench.running import heartbeat, logs, runner, single
 from speechllm_bench.running.executors import machine
 from speechllm_bench.settings.config import RunConfig, from_stored
 from speechllm_bench.storage import paths, runs, sealed
@@ -307,11 +307,36 @@ def test_two_runners_of_one_profile_do_every_run_once_and_a_failed_one_again(sui
     assert [f["message"] for o in outcomes for f in o.failures] == ["the first try went astray"]
     assert all(places.run_done(run.profile, run.digest) for run in plan.runs)
     assert not list((suite / "results" / "smoke" / "failed").iterdir())
-    log = suite / "results" / "smoke" / "logs" / f"{plan.runs[0].digest}.log"
-    first, *_, second = (
-        log.read_text().splitlines()
-    )  # neither has written over the other; one may have waited
-    assert first.endswith("astray") and "results/smoke/runs" in second
+    files = (suite / "results" / "smoke" / "logs").glob(f"{plan.runs[0].digest}*.log")
+    ends = sorted(log.read_text().splitlines()[-1] for log in files)  # a file for each runner
+    assert ends[1].endswith("went astray") and "results/smoke/runs" in ends[0]
+
+
+def test_a_failed_run_is_told_by_its_own_output_not_by_a_job_that_waits_for_it(suite, monkeypatch):
+    """Another runner writes about the same run right after the failure, and has emptied its log before."""
+    ended = runner._ended
+
+    def seen_late(job, limit):
+        if (status := ended(job, limit)) is not None:
+            log = logs.empty_log(job.log.file.parent, job.run.digest)
+            log.file.write_text("process 7 of vm executes adapter_size cnn seed 0; this one waits.")
+            log.close()
+        return status
+
+    monkeypatch.setattr(runner, "_ended", seen_late)
+    (failure,) = run(["cnn"], cnn="sys.exit('speechllm-bench: went astray')").failures
+    assert failure["message"] == "went astray" and failure["log_tail"] == ["speechllm-bench: went astray"]
+    assert len(list((suite / "results" / "smoke" / "logs").glob("*-2.log"))) == 1
+
+
+def test_a_closed_log_is_used_again(tmp_path, suite):
+    first = logs.empty_log(tmp_path, "run")
+    second = logs.empty_log(tmp_path, "run")
+    first.file.write_text("old")
+    first.close()
+    third = logs.empty_log(tmp_path, "run")
+    assert [log.file.name for log in (first, second, third)] == ["run.log", "run-2.log", "run.log"]
+    assert third.file.read_text() == ""
 
 
 def test_each_process_gets_its_share_of_the_cores(suite, monkeypatch):

@@ -6,6 +6,7 @@ a run folder is written atomically, and a stopped run resumes from its checkpoin
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from speechllm_bench.planning.studies import Plan, Run
 from speechllm_bench.running import executors, heartbeat
 from speechllm_bench.running.executors import Executor, Job, Task, local, machine
 from speechllm_bench.running.executors.machine import cores
+from speechllm_bench.running.logs import Log, empty_log
 from speechllm_bench.settings.config import RunConfig
 from speechllm_bench.storage import paths, runs
 from speechllm_bench.storage.status import Status
@@ -49,7 +51,7 @@ class Outcome:
 class _Active:
     run: Run
     job: Job
-    log: Path
+    log: Log
     started: float  # monotonic seconds; reset while the job waits for another process or in a queue
 
 
@@ -163,6 +165,7 @@ def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], 
                     again[job.run.digest] = time.monotonic() + BUSY_SECONDS
                 else:
                     _settle(job, status, finished, failures)
+                job.log.close()
             said = [heartbeat.read_status(job.run.digest, job.job.pid) for job in active]
             phases = list(zip(active, said, strict=True))
             bar.n = sum(weights.values()) - sum(weights[run.digest] for run in pending)
@@ -181,6 +184,8 @@ def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], 
             raise KeyboardInterrupt(message) from None
         raise
     finally:
+        for job in active:
+            job.log.close()
         bar.close()
     return finished, failures
 
@@ -196,8 +201,8 @@ def _config_file(run: Run) -> Path:
 
 
 def _start(place: Executor, run: Run, command: list[str], threads: int, gib: float, minutes: int) -> _Active:
-    log = _emptied(paths.results(run.profile) / "logs" / f"{run.digest}.log")
-    job = place.start(Task(run.name, command, log, threads, gib, minutes))
+    log = empty_log(paths.results(run.profile) / "logs", run.digest)
+    job = place.start(Task(run.name, command, log.file, threads, gib, minutes))
     return _Active(run, job, log, time.monotonic())
 
 
@@ -237,14 +242,12 @@ def _message(job: _Active, status: Status) -> str:
     if status == Status.KILLED:
         name = signal.Signals(-(code or 0)).name
         return f"its process was ended by {name}" + (", often a lack of memory" if name == "SIGKILL" else "")
-    return _last_line(
-        job.log, "its process left no record" if code == 0 else f"it ended with exit code {code}"
-    )
+    return job.log.last_line("its process left no record" if code == 0 else f"it ended with exit code {code}")
 
 
 def _record_failure(job: _Active, status: str, message: str) -> dict:
-    tail = _lines(job.log)[-LOG_LINES:]
-    log = str(job.log.relative_to(paths.home()))
+    tail = job.log.lines()[-LOG_LINES:]
+    log = str(job.log.file.relative_to(paths.home()))
     record = {"run": job.run.name, "status": status, "message": message, "log": log, "log_tail": tail}
     runs.write_json(places.failure_file(job.run.profile, job.run.digest), record)
     return record
@@ -271,35 +274,20 @@ def _prepare(place: Executor, command: list[str], run: Run, minutes: int) -> Non
     """Make a corpus and its encoder frames before the runs, in a job of its own on all cores."""
     # The progress bars need a terminal. A notebook's kernel and another machine have none.
     seen = sys.stderr.isatty() and isinstance(place, local.Local)
-    log = _emptied(paths.results(run.profile) / "logs" / "prepare.log")
     gib = gpu_gib(run.config) if place.with_gpus else 0.0
-    job = place.start(Task(f"prepare {run.study}", command, None if seen else log, cores(), gib, minutes))
-    try:
-        while (code := job.code()) is None:
-            time.sleep(POLL_SECONDS)
-    except BaseException:
-        _stop([_Active(run, job, log, 0.0)])
-        raise
-    if code:
-        _check_disk()  # a full disk may hold no log that says so
-        why = "the message is above" if seen else _last_line(log, f"exit code {code}")
-        raise UserError(f"corpus and encoder frames could not be prepared: {why}")
-
-
-def _emptied(log: Path) -> Path:
-    """Empty a log file. Processes append to it, so that those of two runners do not overwrite each other."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("")
-    return log
-
-
-def _lines(log: Path) -> list[str]:
-    return [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-
-
-def _last_line(log: Path, otherwise: str) -> str:
-    lines = _lines(log)
-    return lines[-1].removeprefix("speechllm-bench: ") if lines else otherwise
+    with contextlib.closing(empty_log(paths.results(run.profile) / "logs", "prepare")) as log:
+        told = None if seen else log.file
+        job = place.start(Task(f"prepare {run.study}", command, told, cores(), gib, minutes))
+        try:
+            while (code := job.code()) is None:
+                time.sleep(POLL_SECONDS)
+        except BaseException:
+            _stop([_Active(run, job, log, 0.0)])
+            raise
+        if code:
+            _check_disk()  # a full disk may hold no log that says so
+            why = "the message is above" if seen else log.last_line(f"exit code {code}")
+            raise UserError(f"corpus and encoder frames could not be prepared: {why}")
 
 
 def _check_disk() -> None:
