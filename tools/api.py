@@ -55,7 +55,7 @@ def _parameter(one: inspect.Parameter) -> str:
 
 
 def _fields(kind: type) -> str:
-    told = comments(kind)
+    told = {name: text for cls in reversed(kind.__mro__) for name, text in comments(cls).items()}
     lines = [f"| `{field.name}` | {told.get(field.name, '')} |" for field in dataclasses.fields(kind)]
     properties = [name for name, made in vars(kind).items() if isinstance(made, property)]
     lines += [

@@ -29,10 +29,10 @@ VARIANT_SETS = ("all", "telling", "extremes")  # names that select several varia
 
 
 class Study(Strict):
-    study: Name
-    title: Prose
-    paper: Prose
-    question: Prose
+    study: Name  # the name of its file, without the suffix
+    title: Prose  # heading of its tables and of its notebook
+    paper: Prose  # arXiv number; `none` for a study of no paper
+    question: Prose  # what it asks, for readers
     baseline: str  # the variant that the others are compared with
     other_baselines: list[str] = Field(default_factory=list)  # baselines for variants with other questions
     telling: list[str] = Field(default_factory=list)  # the variants of a short run; empty: all

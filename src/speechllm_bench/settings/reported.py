@@ -19,10 +19,10 @@ else:
 class Reported(Strict):
     """A figure that a paper reports, with its source. It is never a result of ours."""
 
-    variant: str
+    variant: str  # the variant that stands for the paper's system
     metric: ReportedMetric
     value: float
-    source: Prose
+    source: Prose  # arXiv number, and the table or section
 
 
 class ClaimConfig(Strict):
@@ -32,9 +32,9 @@ class ClaimConfig(Strict):
     """
 
     claim: Prose
-    source: Prose
-    better: str
-    worse: str
+    source: Prose  # arXiv number, and the table or section; `ours` for a claim of no paper
+    better: str  # the variant that is ahead by the claim
+    worse: str  # the variant that is behind
     beyond: list[str] | None = Field(default=None, min_length=2, max_length=2)
     scale: str | None = None  # model scale of the claim, such as "8 B"; only profile `paper` can test it
 

@@ -166,8 +166,8 @@ class Interval:
     """A number with its 95 % confidence interval and its numbers of examples, speakers and seeds."""
 
     value: float
-    low: float
-    high: float
+    low: float  # lower end of the 95 % interval
+    high: float  # upper end
     n: int  # examples
     n_speakers: int
     n_seeds: int
