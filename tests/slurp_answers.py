@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from speechllm_bench.data.corpora.slurp.files import GOLD_KEYS, rows
+from speechllm_bench.data.corpora.slurp import GOLD_KEYS, rows
 from speechllm_bench.errors import UserError
 
 Key = Literal["file", "slurp_id"]

@@ -25,7 +25,7 @@ from speechllm_bench.planning import places, studies
 from speechllm_bench.planning.identity import run_digest
 from speechllm_bench.reports import show
 from speechllm_bench.reports import study as reports
-from speechllm_bench.running import jobs, preparation, shared_stage
+from speechllm_bench.running import jobs, preparation
 from speechllm_bench.storage import paths, runs
 from speechllm_bench.storage.outputs import read_curve
 from speechllm_bench.storage.schema import Prediction, SlotValue, Utterance
@@ -205,7 +205,7 @@ def perfect(monkeypatch):
 
 
 def test_the_right_answers_score_as_right_whatever_characters_they_hold(odd, perfect, monkeypatch):
-    monkeypatch.setattr(shared_stage, "read", lambda folder, _: stored(folder))  # shows no curve
+    monkeypatch.setattr(jobs, "trained_before", lambda folder, _: stored(folder))  # shows no curve
     found = execute(evaluated(odd["mlp"], max_new_tokens=999))
     assert found.metrics.pop("parse_failures") == 0 and found.metrics.pop("tokens") > 1
     assert set(found.metrics.values()) == {1}

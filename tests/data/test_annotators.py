@@ -9,7 +9,7 @@ import pytest
 from embedded_annotator import Embedded
 
 from speechllm_bench.data import questions
-from speechllm_bench.data.annotators import Annotated, Question, checks, stored
+from speechllm_bench.data.annotators import Annotated, Question, api, stored
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage.schema import Example, SlotValue, Utterance
@@ -47,8 +47,8 @@ def test_the_embedded_annotator_is_right_over_the_corpus_also_as_text(split, ood
     annotated = Embedded(seed=1).annotate(given)
     assert len(annotated.answers) == len(given) and not annotated.rejected
     for question, written in zip(given, annotated.answers):
-        assert checks.faults(written, question) == []
-        assert checks.faults(trace.parse(trace.write(written)), question) == []
+        assert api.faults(written, question) == []
+        assert api.faults(trace.parse(trace.write(written)), question) == []
     assert any(t.answer for t in annotated.answers)
 
 
@@ -62,7 +62,7 @@ def test_the_embedded_annotator_says_the_same_for_a_seed_and_varies_with_it():
 
 
 def test_a_right_trace_has_no_faults():
-    assert checks.faults(RIGHT, QUESTION) == []
+    assert api.faults(RIGHT, QUESTION) == []
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,11 @@ def test_a_right_trace_has_no_faults():
     ],
 )
 def test_every_kind_of_wrong_trace_is_caught(change, fault):
-    assert fault in checks.faults(replace(RIGHT, **change), QUESTION)
+    assert fault in api.faults(replace(RIGHT, **change), QUESTION)
 
 
 def test_a_text_without_an_answer_is_a_fault():
-    assert checks.faults(trace.parse(trace.write(RIGHT).replace("{", "")), QUESTION) == ["no answer"]
+    assert api.faults(trace.parse(trace.write(RIGHT).replace("{", "")), QUESTION) == ["no answer"]
 
 
 def test_a_question_in_english_is_stored_and_put_as_it_is(home):

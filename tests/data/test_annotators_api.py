@@ -16,7 +16,7 @@ from test_annotators import QUESTION, RIGHT, asked
 
 from speechllm_bench import cli
 from speechllm_bench.data import questions
-from speechllm_bench.data.annotators import Question, api, checks, drawn, entities, stored
+from speechllm_bench.data.annotators import Question, api, drawn, entities, stored
 from speechllm_bench.data.annotators.client import READINGS, Client, Server
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.errors import UserError
@@ -207,7 +207,7 @@ def test_wrong_traces_are_rejected_by_kind_and_asked_for_anew(serve, tmp_path):
     server = serve(behave)
     found = annotator(server, tmp_path).annotate([QUESTION])
     assert found.answers == [RIGHT] and seeds == [0, 1, 2]
-    faults = [checks.faults(trace.parse(text), QUESTION) for text in wrong]
+    faults = [api.faults(trace.parse(text), QUESTION) for text in wrong]
     assert all(faults) and found.rejected == Counter(fault for some in faults for fault in some)
     assert found.rejected["value not in the transcript"] == 1 and found.rejected["answer unlike gold"] == 1
     assert found.cost == "300 tokens in, 60 out"  # what was rejected is paid for

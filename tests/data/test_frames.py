@@ -30,9 +30,7 @@ def test_frames_come_back(folder, frames):
     store.verify()
     assert store.key == KEY
     assert store.dim == 8
-    assert len(store) == len(frames)
     for id, rows in reversed(frames.items()):
-        assert id in store
         assert store.n_frames(id) == len(rows)
         assert store[id].dtype == np.float16
         assert np.array_equal(store[id], rows)
@@ -53,7 +51,7 @@ def test_float32_is_stored_in_16_bits(tmp_path):
 def test_a_store_may_be_empty(tmp_path):
     with FrameWriter(tmp_path / "frames", 2, KEY):
         pass
-    assert len(FrameStore.open(tmp_path / "frames")) == 0
+    FrameStore.open(tmp_path / "frames").verify()
 
 
 def test_an_interrupted_writer_leaves_nothing(tmp_path, frames):
@@ -93,7 +91,6 @@ def test_frames_that_16_bits_cannot_hold_are_refused(tmp_path, bad):
 
 def test_an_unknown_utterance_is_named(folder):
     store = FrameStore.open(folder)
-    assert "u99" not in store
     for ask in (store.__getitem__, store.n_frames):
         with pytest.raises(UserError, match="no frames of utterance u99"):
             ask("u99")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from speechllm_bench.errors import UserError
-from speechllm_bench.running import shared_stage
+from speechllm_bench.running import jobs
 from speechllm_bench.storage import sealed
 
 
@@ -18,11 +18,11 @@ def stored(folder: Path, **record) -> Path:
 
 def test_a_curve_of_another_limit_is_refused(tmp_path):
     folder = stored(tmp_path, decoded_tokens=32)
-    assert shared_stage.read(folder, 32)["decoded_tokens"] == 32
+    assert jobs.trained_before(folder, 32)["decoded_tokens"] == 32
     with pytest.raises(UserError, match="at most 32 tokens an answer, and the profile now allows 64"):
-        shared_stage.read(folder, 64)
+        jobs.trained_before(folder, 64)
 
 
 @pytest.mark.parametrize("record", [{"decoded_tokens": None}, {"digest": "an older record"}])
 def test_a_stage_that_decoded_nothing_or_does_not_say_is_shared_at_any_limit(tmp_path, record):
-    assert shared_stage.read(stored(tmp_path, **record), 64).items() >= record.items()
+    assert jobs.trained_before(stored(tmp_path, **record), 64).items() >= record.items()

@@ -105,12 +105,6 @@ class FrameStore:
         if sealed.known_sha256(path, stamped) != self._index["sha256"]:
             raise UserError(f"{path} is corrupt (its sha256 has changed): {_remedy(self.folder)}")
 
-    def __contains__(self, utterance_id: str) -> bool:
-        return utterance_id in self._rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
     def n_frames(self, utterance_id: str) -> int:
         rows = self._rows_of(utterance_id)
         return rows.stop - rows.start

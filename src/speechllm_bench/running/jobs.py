@@ -16,8 +16,9 @@ from typing import cast
 from speechllm_bench import backbones
 from speechllm_bench.data.annotators import stored
 from speechllm_bench.data.corpora.store import Corpus
+from speechllm_bench.errors import UserError
 from speechllm_bench.planning import estimate, identity, places
-from speechllm_bench.running import preparation, shared_stage
+from speechllm_bench.running import preparation
 from speechllm_bench.running.evaluating import evaluate
 from speechllm_bench.settings import overrides
 from speechllm_bench.settings.config import RunConfig, heard_tasks
@@ -233,7 +234,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
     checkpoint = paths.cache() / "checkpoints" / digest
     with runs.lock(folder, lambda: progress("waiting", 0.0)):
         if (folder / "stage.json").is_file():
-            record = shared_stage.read(folder, decoded)
+            record = trained_before(folder, decoded)
             runs.remove(checkpoint)
             loop.load_weights(model.trained_parameters(stage.train), folder / "weights.safetensors")
             return record
@@ -261,4 +262,21 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             learning_curve.write_curve([(stage.name, fitted.timed_curve())], temporary / "curve.csv")
             sealed.write(temporary / "stage.json", record)
         runs.remove(checkpoint)
+    return record
+
+
+def trained_before(folder: Path, decoded: int | None) -> dict:
+    """Return the checked record of a stage that is trained already.
+
+    decoded: the most tokens decoded per answer on the curve that the run would train. The limit is in no
+    digest, as it does not affect the weights. Raises UserError where the stored curve has another limit.
+    """
+    record = sealed.read(folder / "stage.json", runs.DELETE_FOLDER)
+    stored = record.get("decoded_tokens")  # None: nothing was decoded, or an older record does not say
+    if stored not in (None, decoded):
+        raise UserError(
+            f"the curve of stage {folder} was decoded with at most {stored} tokens an answer, and the "
+            f"profile now allows {decoded}; set decoding.max_new_tokens back, or delete this folder to train "
+            "the stage anew"
+        )
     return record

@@ -16,10 +16,12 @@ from typing import Generic
 from tqdm import tqdm
 
 from speechllm_bench.data.annotators import Annotated, Answer, Question, Request
-from speechllm_bench.data.annotators.checks import faults
 from speechllm_bench.data.annotators.client import Client, Refused, Reply
+from speechllm_bench.metrics import pairs
 from speechllm_bench.tasks import slots, trace
+from speechllm_bench.tasks.prompt import contains
 from speechllm_bench.tasks.trace import Trace
+from speechllm_bench.tasks.traced_slots import ABSENT
 
 PRICES = {"gpt-4o": (2.50, 10.00)}
 """US dollars per million input and output tokens: OpenAI's list price of 2025."""
@@ -54,6 +56,32 @@ def messages(question: Question) -> list[dict]:
         {"role": "system", "content": _SYSTEM + trace.write(_EXAMPLE)},
         {"role": "user", "content": told},
     ]
+
+
+def faults(written: Trace, question: Question) -> list[str]:
+    """Return all faults of a whole trace against transcript and gold. Training uses traces without any."""
+    said, asked = question.utterance.transcript, question.example.asked
+    mentions, reasons, answer = written.mentions or (), written.reasons or {}, pairs(written.answer)
+    gold = slots.parse(question.example.target)
+    found = {
+        "no transcript": not written.transcript,
+        "no mentions": written.mentions is None,
+        "asked slot without a reason": any(not reasons.get(name) for name in asked),
+        "reason for a slot nobody asked for": any(name not in asked for name in reasons),
+        "transcript changed": (written.transcript or said).split() != said.split(),
+        "mention not in the transcript": any(not contains(said, mention) for mention in mentions),
+        "value not in the transcript": any(not contains(said, value) for value in answer.values()),
+        "value not among the mentions": any(value not in mentions for value in answer.values()),
+        "reason without its value": any(
+            not contains(reasons[name], value) or reasons[name].startswith(ABSENT)
+            for name, value in answer.items()
+            if reasons.get(name)
+        ),
+        "reason for a value that is not answered": written.answer is not None
+        and any(why and not why.startswith(ABSENT) for name, why in reasons.items() if name not in answer),
+        "answer unlike gold": written.answer is not None and written.answer != gold,
+    }
+    return [*written.malformed, *(fault for fault, there in found.items() if there)]
 
 
 TRACES: Request[Trace] = Request(messages, trace.parse, faults, "traces")

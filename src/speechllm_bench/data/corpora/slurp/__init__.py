@@ -14,6 +14,7 @@ dialogue context, no entity tags and no sentiment.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -24,13 +25,13 @@ import numpy as np
 from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora.published import file_hash
 from speechllm_bench.data.corpora.recorded import Tabled
-from speechllm_bench.data.corpora.slurp.files import GOLD_KEYS, rows
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage import runs
 from speechllm_bench.storage.schema import SlotType, SlotValue, Utterance
 
 HELD_OUT = ("recommendation", "takeaway", "transport")
 METADATA, AUDIO = "metadata.json", "slurp_real"
+GOLD_KEYS = ("scenario", "action", "tokens", "entities", "recordings")
 
 
 class Slurp(Tabled):
@@ -96,6 +97,22 @@ class Slurp(Tabled):
                 speaker=speakers[recording["file"]],
                 gold=self.gold,
             )
+
+
+def rows(path: Path, *keys: str) -> list[dict]:
+    """Return the JSON objects of a file, one per line. Raises UserError for a line without these keys."""
+    found = []
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # JSON strings may contain others
+    for number, line in enumerate(lines, start=1):
+        try:
+            found.append(json.loads(line))
+        except (ValueError, RecursionError):
+            raise UserError(f"{path.name}, line {number}: not readable JSON; fetch the file again") from None
+        if not isinstance(found[-1], dict):
+            raise UserError(f"{path.name}, line {number}: not a JSON object; is it a SLURP file?")
+        if missing := [key for key in keys if key not in found[-1]]:
+            raise UserError(f"{path.name}, line {number}: no {', '.join(missing)}; is it a SLURP file?")
+    return found
 
 
 @cache
