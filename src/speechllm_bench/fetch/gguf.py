@@ -10,69 +10,54 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from speechllm_bench.errors import UserError
-from speechllm_bench.fetch.binary import Binary
+from speechllm_bench.fetch.binary import number
 
-VERSION = 3
 BLOCK = 32  # values
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 TEXT, ARRAY = 8, 9
 
 
 def read_gguf(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
-    """Return metadata by key, and tensors by name: float32 values as ggml computes them, axes as in PyTorch.
-
-    Raises UserError for another file format, an unsupported block format or a damaged file.
-    """
+    """Return metadata by key, and tensors by name: float32 as ggml computes them, axes as in PyTorch."""
     with open(path, "rb") as file:
-        binary = Binary(file, path)
-        if binary.bytes(4) != b"GGUF":
-            raise UserError(f"{path.name} is no GGUF file")
-        version = binary.number("I")
-        if version != VERSION:
-            raise UserError(f"{path.name} has GGUF version {version}; {VERSION} is wanted")
-        n_tensors, n_keys = binary.number("Q"), binary.number("Q")
-        metadata = dict((_text(binary), _value(binary, binary.number("I"))) for _ in range(n_keys))
-        stored = [_about(binary) for _ in range(n_tensors)]
+        file.seek(8)  # behind "GGUF" and the version
+        n_tensors, n_keys = number(file, "Q"), number(file, "Q")
+        metadata = dict((_text(file), _value(file, number(file, "I"))) for _ in range(n_keys))
+        stored = [_about(file) for _ in range(n_tensors)]
         alignment = metadata.get("general.alignment", 32)
-        start = -(-binary.position() // alignment) * alignment
-        return metadata, {about[0]: _tensor(binary, start, *about) for about in stored}
+        start = -(-file.tell() // alignment) * alignment
+        return metadata, {about[0]: _tensor(file, start, *about) for about in stored}
 
 
-def _text(binary: Binary) -> str:
-    return binary.text(binary.number("Q"))
+def _text(file: BinaryIO) -> str:
+    return file.read(number(file, "Q")).decode()
 
 
-def _value(binary: Binary, kind: int):
+def _value(file: BinaryIO, kind: int):
     if kind == TEXT:
-        return _text(binary)
+        return _text(file)
     if kind == ARRAY:
-        inner, length = binary.number("I"), binary.number("Q")
-        return [_value(binary, inner) for _ in range(length)]
-    if kind not in NUMBERS:
-        raise binary.damaged(f"a value has the unknown type {kind}")
-    number = binary.number(NUMBERS[kind])
-    return float(str(np.float32(number))) if kind == 6 else number  # 1e-05, not 9.999999747378752e-06
+        inner, length = number(file, "I"), number(file, "Q")
+        return [_value(file, inner) for _ in range(length)]
+    value = number(file, NUMBERS[kind])
+    return float(str(np.float32(value))) if kind == 6 else value  # 1e-05, not 9.999999747378752e-06
 
 
-def _about(binary: Binary) -> tuple[str, list[int], int, int]:
+def _about(file: BinaryIO) -> tuple[str, list[int], int, int]:
     """Return name, shape, type and offset of a tensor. GGUF lists the fastest axis first, PyTorch last."""
-    name = _text(binary)
-    sizes = [binary.number("Q") for _ in range(binary.number("I"))]
-    return name, sizes[::-1], binary.number("I"), binary.number("Q")
+    name = _text(file)
+    sizes = [number(file, "Q") for _ in range(number(file, "I"))]
+    return name, sizes[::-1], number(file, "I"), number(file, "Q")
 
 
-def _tensor(binary: Binary, start: int, name: str, shape: list[int], kind: int, offset: int) -> np.ndarray:
-    if kind not in FORMATS:
-        raise UserError(f"tensor {name} has GGUF type {kind}; F32, F16, Q4_1 and Q8_0 are read")
+def _tensor(file: BinaryIO, start: int, name: str, shape: list[int], kind: int, offset: int) -> np.ndarray:
     n_values, n_bytes, decode = FORMATS[kind]
-    if math.prod(shape) % n_values or shape[-1] % n_values:
-        raise binary.damaged(f"the rows of tensor {name} are no whole blocks of {n_values}")
-    binary.go_to(start + offset)
-    blocks = np.frombuffer(binary.bytes(math.prod(shape) // n_values * n_bytes), np.uint8)
+    file.seek(start + offset)
+    blocks = np.frombuffer(file.read(math.prod(shape) // n_values * n_bytes), np.uint8)
     return decode(blocks.reshape(-1, n_bytes)).reshape(shape)
 
 

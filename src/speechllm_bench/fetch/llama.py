@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from speechllm_bench.errors import UserError
 from speechllm_bench.fetch.gguf import read_gguf
 from speechllm_bench.fetch.weights import write_json, write_safetensors
 
@@ -33,19 +32,8 @@ CONTROL = 3  # the type of a special token in `tokenizer.ggml.token_type`
 
 
 def convert(model: Path, folder: Path) -> None:
-    """Write the weights, the configuration, the tokenizer and the chat template of a GGUF into `folder`.
-
-    Raises UserError for a damaged file, another model class or another tokenizer.
-    """
+    """Write the weights, the configuration, the tokenizer and the chat template of a GGUF into `folder`."""
     metadata, stored = read_gguf(model)
-    _refuse_others(model.name, metadata)
-    try:
-        _write(metadata, stored, folder)
-    except KeyError as missing:
-        raise UserError(f"{model.name} has no {missing.args[0]}, which a Llama's GGUF needs") from None
-
-
-def _write(metadata: dict, stored: Tensors, folder: Path) -> None:
     write_safetensors(folder / "model.safetensors", tensors(metadata, stored))
     write_json(folder / "config.json", llama_config(metadata, stored))
     write_json(folder / "generation_config.json", _special(metadata))
@@ -55,27 +43,13 @@ def _write(metadata: dict, stored: Tensors, folder: Path) -> None:
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8", newline="\n")
 
 
-def _refuse_others(name: str, metadata: dict) -> None:
-    wanted = {
-        "general.architecture": "llama",
-        "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": "smollm",
-        "tokenizer.ggml.add_bos_token": False,
-    }
-    for key, value in wanted.items():
-        if metadata.get(key) != value:
-            raise UserError(f"{name} has {key} = {metadata.get(key)}; {value} is wanted")
-
-
 def tensors(metadata: dict, stored: Tensors) -> Tensors:
-    """Return the weights by transformers' names. Raises UserError for a tensor that a Llama does not have."""
+    """Return the weights by transformers' names."""
     heads = {"attn_q": metadata["llama.attention.head_count"], "attn_k": _kv_heads(metadata)}
     out: Tensors = {}
     for name, tensor in stored.items():
         *layer, part, _ = name.split(".")
-        target = f"model.layers.{layer[1]}.{LAYER.get(part)}" if layer else WHOLE.get(part)
-        if not name.endswith(".weight") or part not in (LAYER if layer else WHOLE):
-            raise UserError(f"the GGUF has a tensor {name}, which a Llama does not have")
+        target = f"model.layers.{layer[1]}.{LAYER[part]}" if layer else WHOLE[part]
         out[f"{target}.weight"] = halves(tensor, heads[part]) if part in heads else tensor
     return out
 

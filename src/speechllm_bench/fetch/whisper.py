@@ -10,68 +10,39 @@ from pathlib import Path
 
 import numpy as np
 
-from speechllm_bench.errors import UserError
 from speechllm_bench.fetch.ctranslate2 import read_variables
 from speechllm_bench.fetch.weights import write_json, write_safetensors
 from speechllm_bench.storage import runs
 
 Variables = dict[str, np.ndarray]
 
-NOT_WEIGHTS = (
-    "activation alibi alignment_heads alignment_layer num_heads pre_norm scale_embeddings "
-    "start_from_zero_embedding".split()
-)
-"""Settings that CTranslate2 stores among the weights of encoder and decoder."""
-
 
 def convert(model: Path, settings: Path, tokenizer: Path, folder: Path) -> None:
-    """Write `model.bin`, CTranslate2's `config.json` and `tokenizer.json` as a transformers folder.
-
-    Raises UserError for a damaged file or another model class.
-    """
-    specification, variables = read_variables(model)
-    if specification != "WhisperSpec":
-        raise UserError(f"{model.name} holds a {specification}; a WhisperSpec is wanted")
-    told, tokens = runs.read_json(settings), runs.read_json(tokenizer)
-    try:
-        _write(variables, told, _special_ids(tokens), folder)
-    except KeyError as missing:
-        raise UserError(
-            f"{model.name} and its settings have no {missing.args[0]}, which a Whisper needs"
-        ) from None
-    (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
-
-
-def _write(variables: Variables, told: dict, ids: dict[str, int], folder: Path) -> None:
+    """Write `model.bin`, CTranslate2's `config.json` and `tokenizer.json` as a transformers folder."""
+    variables, told = read_variables(model), runs.read_json(settings)
+    ids = {token["content"]: token["id"] for token in runs.read_json(tokenizer)["added_tokens"]}
     write_safetensors(folder / "model.safetensors", tensors(variables))
     write_json(folder / "config.json", whisper_config(variables, told, ids))
     write_json(folder / "generation_config.json", generation_config(variables, told, ids))
     write_json(folder / "preprocessor_config.json", preprocessor_config(variables))
     write_json(folder / "tokenizer_config.json", tokenizer_config(ids))
+    (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
 
 
 def tensors(variables: Variables) -> Variables:
-    """Return the weights by transformers' names. The output layer is the token embedding, stored once.
-
-    Raises KeyError for a missing weight, and UserError for one that a Whisper does not have.
-    """
-    left = {name: v for name, v in variables.items() if name.split("/")[-1] not in NOT_WEIGHTS}
-    left.pop("decoder/projection/weight", None)  # an alias of the embedding
+    """Return the weights by transformers' names. The output layer is the token embedding, stored once."""
     out: Variables = {}
 
     def put(target: str, source: str, weight: str = "weight", bias: str = "bias") -> None:
-        out[f"{target}.weight"] = left.pop(f"{source}/{weight}")
-        out[f"{target}.bias"] = left.pop(f"{source}/{bias}")
+        out[f"{target}.weight"] = variables[f"{source}/{weight}"]
+        out[f"{target}.bias"] = variables[f"{source}/{bias}"]
 
     def split(target: str, names: list[str], source: str) -> None:
-        weights = np.split(left.pop(f"{source}/weight"), len(names))
-        biases = np.split(left.pop(f"{source}/bias"), len(names))
+        weights, biases = (np.split(variables[f"{source}/{part}"], len(names)) for part in ("weight", "bias"))
         for name, weight, bias in zip(names, weights, biases):
             out[f"{target}.{name}.weight"] = weight
             if name != "k_proj":
                 out[f"{target}.{name}.bias"] = bias
-            elif bias.any():
-                raise UserError(f"{source} has a bias of the key, which transformers' Whisper does not have")
 
     def norm(target: str, source: str) -> None:
         put(target, source, "gamma", "beta")
@@ -91,13 +62,10 @@ def tensors(variables: Variables) -> Variables:
             put(f"{to}.fc1", f"{of}/ffn/linear_0")
             put(f"{to}.fc2", f"{of}/ffn/linear_1")
         norm(f"model.{side}.layer_norm", f"{side}/layer_norm")
-        positions = left.pop(f"{side}/position_encodings/encodings")
-        out[f"model.{side}.embed_positions.weight"] = positions
+        out[f"model.{side}.embed_positions.weight"] = variables[f"{side}/position_encodings/encodings"]
     put("model.encoder.conv1", "encoder/conv1")
     put("model.encoder.conv2", "encoder/conv2")
-    out["model.decoder.embed_tokens.weight"] = left.pop("decoder/embeddings/weight")
-    if left:
-        raise UserError(f"the CTranslate2 model has {sorted(left)[0]}, which a Whisper does not have")
+    out["model.decoder.embed_tokens.weight"] = variables["decoder/embeddings/weight"]
     return out
 
 
@@ -200,10 +168,6 @@ def tokenizer_config(ids: dict[str, int]) -> dict:
         "tokenizer_class": "WhisperTokenizer",
         "unk_token": "<|endoftext|>",
     }
-
-
-def _special_ids(tokenizer: dict) -> dict[str, int]:
-    return {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
 
 
 def _languages(told: dict, ids: dict[str, int]) -> dict[str, int]:
