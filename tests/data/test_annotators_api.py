@@ -344,7 +344,7 @@ def test_the_environment_names_the_server(monkeypatch):
     for key in ("sk-\n", "schl\u00fcssel"):
         monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:11434/v1")
         monkeypatch.setenv("OPENAI_API_KEY", key)
-        with pytest.raises(UserError, match="OPENAI_API_KEY holds what no key does"):
+        with pytest.raises(UserError, match="OPENAI_API_KEY has a line break"):
             Server.from_environment()
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:11434/v1")
     monkeypatch.setenv("OPENAI_MODEL", "qwen3")

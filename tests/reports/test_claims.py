@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from speechllm_bench.evaluation import score, versions
+from speechllm_bench.planning import studies
 from speechllm_bench.reports import claims, measured
 from speechllm_bench.reports.claims import BELOW_FLOOR, verdict, verdict_on_divergence
 from speechllm_bench.settings.reported import ClaimConfig
@@ -125,3 +126,10 @@ def test_a_difference_of_differences_is_inconclusive_where_a_variant_diverged():
     rows[1]["status"] = "diverged"
     found = claims.verdicts(SimpleNamespace(claims=[entry]), rows)
     assert found["diverged"].tolist() == ["b diverged on 1"] and found["verdict"].tolist() == ["inconclusive"]
+
+
+def test_a_claim_on_wer_names_its_variants_as_they_are_subtracted():
+    """Lower is better there, so that a difference above 0 is the worse variant less the better one."""
+    compared = {claim.better: claim.compared for claim in studies.load("sense", "mini")[0].claims}
+    assert compared["transcription_lora"] == "transcription − transcription_lora"
+    assert compared["ner_lora"] == "ner_lora − ner"

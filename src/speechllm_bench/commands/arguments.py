@@ -92,6 +92,8 @@ def settle(chosen: argparse.Namespace) -> None:
         profile_file(overrides.base_profile(chosen.profile))
 
 
+VARIANTS = "names, or all, telling or extremes (default: telling at profile smoke, all at the others)"
+
 STUDIES: dict[str, Any] = {
     "nargs": "*",
     "help": "names of studies, or all (default: the profile's headline studies)",
@@ -114,7 +116,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "seeds": {"type": seed_list, "metavar": "0,1,2", "help": "default: the profile's"},
     "study": {"help": "a study of experiments/, where the notebook asks for one"},
     "variant": {"help": "a variant of that study"},
-    "variants": {"type": name_list, "metavar": "A,B", "help": "default: all of the study"},
+    "variants": {"type": name_list, "metavar": "A,B", "help": VARIANTS},
     "jobs": {
         "type": count,
         "metavar": "N",
@@ -164,8 +166,8 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     tried = "measure each model for 20 steps and 20 answers; tells hours on a10g, a100, h100 and h200"
     shown.add_argument("--probe", action="store_true", help=tried)
     data = add("prepare", "make a profile's corpus and encoder frames", *where, "jobs", "skip-missing")
-    data.add_argument("study", nargs="?")
-    data.add_argument("variant", nargs="?")
+    data.add_argument("study", nargs="?", help="default: the first headline study")
+    data.add_argument("variant", nargs="?", help="default: the study's baseline")
     alone = (*where, "set", "seed", "threads", "track", "skip-missing")
     one = add("run", "train and evaluate one variant of a study", *alone)
     one.add_argument("study")
@@ -227,7 +229,9 @@ def parser(act: Mapping[str, Callable]) -> Parser:
     for form, flag in (("latex", "latex"), ("markdown", "md"), ("bib", "bib")):
         forms.add_argument(f"--{flag}", dest="form", action="store_const", const=form, help=f"as {form}")
     quoted.set_defaults(form="text")
-    papers = add("check", "find stale, unknown, misrounded and bare numbers of a LaTeX paper")
+    papers = add(
+        "check", "find numbers of a LaTeX paper that are stale, unknown, wrongly rounded or without interval"
+    )
     papers.add_argument(
         "paper", nargs="+", type=Path, metavar="FILE", help="LaTeX file; files that it inputs are checked too"
     )

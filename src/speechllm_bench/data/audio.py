@@ -72,7 +72,9 @@ def _decode(source: Path | str | bytes, name: str) -> tuple[np.ndarray, int]:
     # MemoryError: a damaged header may claim more samples than memory can hold.
     except (soundfile.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
         why = str(error).rpartition(">: ")[2].rstrip(".")  # without the buffer that libsndfile was given
-        raise UserError(f"{name} is no audio that can be read ({why}): give a wav or FLAC file") from error
+        raise UserError(
+            f"{name} is no audio that can be read ({why}): give a wav, FLAC, Ogg or MP3 file"
+        ) from error
     if wrong := lengths.fault(data, log, n, samples):
         raise UserError(f"{name} is damaged: {wrong}; fetch or export it again")
     return samples, rate

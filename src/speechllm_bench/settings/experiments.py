@@ -39,8 +39,7 @@ class Study(Strict):
     extremes: list[str] = Field(min_length=2, max_length=2)  # the two variants that differ most
     n_seeds: int | None = Field(default=None, gt=0)  # number of the profile's seeds to run; None: all
     base: dict  # settings of every variant
-    # The study's axes and the values of each. They override those of
-    # `experiments/shared/axes.yaml`.
+    # The study's axes and the values of each. They override those of `experiments/shared/axes.yaml`.
     axes: dict[Name, dict[Name, axes_.Value]] = Field(default_factory=dict)
     # Blocks of variants. A block gives each axis a value, a list of values, or `all` (the study's own ones).
     # It may also have `name` and `label` (templates of its own), and further settings under `set`.
@@ -128,8 +127,7 @@ class Study(Strict):
     def _questions(self, name: str) -> tuple:
         """Return a key that is equal for variants that are asked for the same slots of the same turns."""
         asked = self.variant(name).evaluation
-        main = TASKS[asked.task].main.name
-        return asked.corpus, asked.split, asked.slot_types, asked.distractors, main
+        return asked.corpus, asked.split, asked.slot_types, asked.distractors, TASKS[asked.task].main.name
 
     def _checked(self) -> Study:
         for names in (self.baselines, self.telling, self.extremes, self.figures, self.tables):
@@ -315,6 +313,8 @@ def refuse_idle(study: Study, name: str, profile: Profile, config: RunConfig) ->
 
 def load_study(path: Path) -> Study:
     """Return a study after a check of all its variants. Raises UserError for an invalid one."""
-    for name in (study := load_yaml(Study, path)).variants:
-        study.variant(name)
+    study = load_yaml(Study, path)
+    tasks = {name: study.variant(name).evaluation.task for name in study.variants}
+    for claim in study.claims:
+        claim.turn(TASKS[tasks[claim.better]].main.lower_is_better)
     return study

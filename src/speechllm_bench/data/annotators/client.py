@@ -49,7 +49,7 @@ class Server:
                 "http:// or https://, such as http://localhost:11434/v1"
             )
         if not (server.key.isascii() and server.key.isprintable()):
-            raise UserError("OPENAI_API_KEY holds what no key does, a line break or a letter with an accent")
+            raise UserError("OPENAI_API_KEY has a line break or a letter with an accent; copy the key again")
         if server.base_url == OPENAI and not server.key:
             raise UserError(
                 f"{OPENAI} asks for a key: set OPENAI_API_KEY, or OPENAI_BASE_URL to a server of your own"
