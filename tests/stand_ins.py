@@ -15,8 +15,9 @@ from pathlib import Path
 variant, folder, stages = "{variant}", Path("{folder}"), {stages}
 def write(file, record):
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.with_suffix(".tmp").write_text(json.dumps(record))
-    file.with_suffix(".tmp").replace(file)
+    own = file.with_suffix(f".{{os.getpid()}}")  # two runners may write about one run at the same time
+    own.write_text(json.dumps(record))
+    own.replace(file)
 def log(what):
     with open("{events}", "a") as file:
         file.write(json.dumps([what, variant, time.time(), os.getpid()]) + "\\n")

@@ -358,6 +358,30 @@ def test_a_process_is_handed_the_config_that_the_plan_resolved(suite):
     assert not list((suite / ".cache" / "planned").iterdir())
 
 
+def test_the_config_of_a_job_survives_the_end_of_another_runners_job_for_the_run(suite):
+    def tell(what):
+        with open(suite / "events", "a") as file:
+            file.write(f'["{what}"]\n')
+
+    config = "config = sys.argv[sys.argv.index('--config') + 1]; log(config); "
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(run, ["cnn"], 1, cnn=config + "wait('both'); finish()")
+        second = pool.submit(run, ["cnn"], 1, cnn=config + "wait('settled'); open(config); finish()")
+        while len(written := {name for name, *_ in events(suite) if name.endswith(".json")}) < 2:
+            assert not (first.done() or second.done()), [f.exception() for f in (first, second) if f.done()]
+            time.sleep(0.05)
+        tell("both")
+        outcomes = [first.result()]
+        tell("settled")
+        outcomes.append(second.result())
+    assert len(written) == 2 and not any(outcome.failures for outcome in outcomes)
+
+
+def test_a_job_that_fails_after_another_runner_has_made_its_run_is_no_failure(suite):
+    (made,) = run(["cnn"], cnn="finish(); sys.exit('the folder is there already')").finished
+    assert made.variant == "cnn" and not list((suite / "results" / "smoke").glob("failed/*"))
+
+
 def test_a_run_with_a_config_resolves_no_study(suite, monkeypatch):
     planned = studies.run("adapter_size", "cnn", 1, "smoke")
     runs.write_json(suite / "config.json", planned.config.as_stored())

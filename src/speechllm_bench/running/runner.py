@@ -52,7 +52,12 @@ class _Active:
     run: Run
     job: Job
     log: Log
+    config: Path  # of the run, for the job's process
     started: float  # monotonic seconds; reset while the job waits for another process or in a queue
+
+    def close(self) -> None:
+        self.config.unlink(missing_ok=True)
+        self.log.close()
 
 
 def run_command(run: Run, threads: int) -> list[str]:
@@ -153,8 +158,7 @@ def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], 
                 _check_disk()
                 pending.remove(run)
                 needed = (threads, memory[run.digest], plan.profile.time_limit_minutes)
-                started = [*command(run, threads), "--config", str(_handed_over(run)), *leave]
-                active.append(_start(place, run, started, *needed))
+                active.append(_start(place, run, [*command(run, threads), *leave], *needed))
             time.sleep(POLL_SECONDS)
             for job in list(active):
                 if (status := _ended(job, limit)) is None:
@@ -165,7 +169,7 @@ def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], 
                     again[job.run.digest] = time.monotonic() + BUSY_SECONDS
                 else:
                     _settle(job, status, finished, failures)
-                job.log.close()
+                job.close()
             said = [heartbeat.read_status(job.run.digest, job.job.pid) for job in active]
             phases = list(zip(active, said, strict=True))
             bar.n = sum(weights.values()) - sum(weights[run.digest] for run in pending)
@@ -177,7 +181,7 @@ def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], 
                 bar.refresh()
                 shown = time.monotonic()
     except BaseException as error:
-        _stop(active)
+        _stop([one.job for one in active])
         if isinstance(error, KeyboardInterrupt):
             left = len(plan.missing) - len(finished)
             message = f"Stopped. Finished runs, kept: {len(finished)}; left for the next start: {left}."
@@ -185,25 +189,18 @@ def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], 
         raise
     finally:
         for job in active:
-            job.log.close()
+            job.close()
         bar.close()
     return finished, failures
 
 
-def _handed_over(run: Run) -> Path:
-    """Write a run's config to a file for its process, which need not resolve it again; return the file."""
-    runs.write_json(_config_file(run), run.config.as_stored(), lasting=False)
-    return _config_file(run)
-
-
-def _config_file(run: Run) -> Path:
-    return paths.cache() / "planned" / f"{run.digest}.json"
-
-
 def _start(place: Executor, run: Run, command: list[str], threads: int, gib: float, minutes: int) -> _Active:
     log = empty_log(paths.results(run.profile) / "logs", run.digest)
-    job = place.start(Task(run.name, command, log.file, threads, gib, minutes))
-    return _Active(run, job, log, time.monotonic())
+    # The process reads its config and need not resolve it. Like the log, the file is this runner's alone.
+    config = paths.cache() / "planned" / f"{log.file.stem}.json"
+    runs.write_json(config, run.config.as_stored(), lasting=False)
+    job = place.start(Task(run.name, [*command, "--config", str(config)], log.file, threads, gib, minutes))
+    return _Active(run, job, log, config, time.monotonic())
 
 
 def _ended(job: _Active, limit: float) -> Status | None:
@@ -213,21 +210,21 @@ def _ended(job: _Active, limit: float) -> Status | None:
     """
     code = job.job.code()
     if code is not None:
-        done = code == 0 and places.run_done(job.run.profile, job.run.digest)
-        if done or code == BUSY:
-            return Status.OK if done else Status.BUSY
+        if places.run_done(job.run.profile, job.run.digest):
+            return Status.OK  # whatever the code, since another runner's job may have made it meanwhile
+        if code == BUSY:
+            return Status.BUSY
         return Status.KILLED if code < 0 else Status.FAILED
     if heartbeat.read_status(job.run.digest, job.job.pid)["phase"] in ("waiting", "queued"):
         job.started = time.monotonic()
     if time.monotonic() - job.started < limit:
         return None
-    _stop([job])
+    _stop([job.job])
     return Status.TIMEOUT
 
 
 def _settle(job: _Active, status: Status, finished: list[Run], failures: list[dict]) -> None:
-    for file in (heartbeat.status_file(job.run.digest), _config_file(job.run)):
-        file.unlink(missing_ok=True)
+    heartbeat.status_file(job.run.digest).unlink(missing_ok=True)
     if status == Status.OK:
         places.failure_file(job.run.profile, job.run.digest).unlink(missing_ok=True)
         finished.append(job.run)
@@ -253,15 +250,15 @@ def _record_failure(job: _Active, status: str, message: str) -> dict:
     return record
 
 
-def _stop(active: list[_Active]) -> None:
+def _stop(jobs: Sequence[Job]) -> None:
     """Ask every job to stop, wait up to `GRACE_SECONDS`, then kill what is left."""
-    for one in active:
-        one.job.ask_to_stop()
+    for job in jobs:
+        job.ask_to_stop()
     deadline = time.monotonic() + GRACE_SECONDS
-    while time.monotonic() < deadline and any(one.job.code() is None for one in active):
+    while time.monotonic() < deadline and any(job.code() is None for job in jobs):
         time.sleep(0.05)
-    for one in active:
-        one.job.kill()
+    for job in jobs:
+        job.kill()
 
 
 def needs(config: RunConfig) -> str:
@@ -282,7 +279,7 @@ def _prepare(place: Executor, command: list[str], run: Run, minutes: int) -> Non
             while (code := job.code()) is None:
                 time.sleep(POLL_SECONDS)
         except BaseException:
-            _stop([_Active(run, job, log, 0.0)])
+            _stop([job])
             raise
         if code:
             _check_disk()  # a full disk may hold no log that says so
