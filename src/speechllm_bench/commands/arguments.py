@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from speechllm_bench.errors import UserError
+from speechllm_bench.evaluation.sample import TURNS
 from speechllm_bench.running.executors import EXECUTORS
 from speechllm_bench.settings import overrides
 from speechllm_bench.settings.config import LARGEST_SEED
@@ -18,6 +19,7 @@ from speechllm_bench.storage import paths, runs
 
 VENUES = ("acl", "ieee", "isca")  # a copy of the keys of reports.figures, whose import is slow
 LARGEST_COUNT = 1_000_000
+ALL = "all"
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 LONGEST = 20  # digits; Python refuses to convert text with thousands of digits
 
@@ -71,6 +73,13 @@ def count(text: str) -> int:
     if not text.strip().isdecimal() or len(text.strip()) > LONGEST or not 1 <= int(text) <= LARGEST_COUNT:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 to {LARGEST_COUNT}")
     return int(text)
+
+
+def turns(text: str) -> int | str:
+    try:
+        return ALL if text == ALL else count(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor '{ALL}'") from None
 
 
 def settle(chosen: argparse.Namespace) -> None:
@@ -199,6 +208,12 @@ def parser(act: Mapping[str, Callable]) -> Parser:
         nargs="?",
         metavar="ID",
         help="a number whose runs are made again (default: all shipped weights)",
+    )
+    landed.add_argument(
+        "--turns",
+        type=turns,
+        metavar="N",
+        help=f"turns of each test set that shipped weights answer, or all (default: {TURNS})",
     )
     looked = add("audit", "check hashes, scores, tables and notebooks of what is stored")
     looked.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="results (default: all there is)")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,14 +84,18 @@ def _store(folder: Path, score: dict) -> None:
         sealed.write(temporary / "run.json", record, files)
 
 
-def scored(folder: Path) -> dict:
-    """Return the score that a run's stored predictions give now. UserError where the files are damaged."""
+def scored(folder: Path, only: Set[str] | None = None) -> dict:
+    """Return the score that a run's stored predictions give now. UserError where the files are damaged.
+
+    only: ids of the utterances whose answers are scored; None: all.
+    """
     record = sealed.read(folder / "run.json", runs.DELETE_FOLDER)
     asked, corpus = record["config"]["evaluation"], record["config"]["corpus"]["name"]
     task, wording = asked["task"], asked.get("wording")
     types = corpora.slot_types(corpus) if wording else {}
     said = read_predictions(folder / "predictions.jsonl.gz", runs.DELETE_FOLDER)
-    return score.score_task(task, said, score.parser(task, wording, types))
+    kept = [one for one in said if only is None or one.utterance_id in only]
+    return score.score_task(task, kept, score.parser(task, wording, types))
 
 
 def _merged(stored: dict, fresh: dict, file: Path) -> dict:

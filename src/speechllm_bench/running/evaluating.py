@@ -8,13 +8,14 @@ from __future__ import annotations
 import gzip
 import json
 import time
+from collections.abc import Set
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from speechllm_bench.settings.config import RunConfig
 from speechllm_bench.storage import runs
-from speechllm_bench.storage.schema import Prediction
+from speechllm_bench.storage.schema import Prediction, Utterance
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,36 @@ class Answered:
     engine: dict  # another engine than the suite's own, and the share of equal answers; else empty
 
 
-def evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, progress) -> Answered:
-    """Decode and score the evaluation split, and write predictions and score to `folder`."""
+def asked(config: RunConfig, corpus, only: Set[str] | None = None) -> list[tuple[Utterance, Utterance]]:
+    """Return pairs of a turn that is asked about and the turn that is heard, in the order of the split.
+
+    They are the split's turns with gold for the task. The control with the wrong audio hears a turn half the
+    split away: of another call, the same in every run. only: ids of turns to ask about; None: all.
+    """
+    from speechllm_bench.data import questions
+
+    evaluation = config.evaluation
+    turns = questions.with_gold(corpus.utterances(evaluation.split), [evaluation.task])
+    half = len(turns) // 2 if evaluation.audio == "other" else 0
+    pairs = zip(turns, turns[half:] + turns[:half], strict=True)
+    return [(turn, heard) for turn, heard in pairs if only is None or turn.id in only]
+
+
+def evaluate(
+    config: RunConfig, model, tokenizer, corpus, data, folder: Path, progress, only: Set[str] | None = None
+) -> Answered:
+    """Decode and score the evaluation split, and write predictions and score to `folder`.
+
+    only: ids of the turns to answer; None: all.
+    """
     from speechllm_bench.data import questions
     from speechllm_bench.evaluation import answerers, score
     from speechllm_bench.models.inputs import prompt_tokens
 
     evaluation = config.evaluation
     began = time.perf_counter()
-    utterances = questions.with_gold(corpus.utterances(evaluation.split), [evaluation.task])
+    pairs = asked(config, corpus, only)
+    utterances, heard = [turn for turn, _ in pairs], [other for _, other in pairs]
     ood = evaluation.slot_types == "out_of_domain"
     examples = [
         questions.evaluation_example(
@@ -44,7 +66,7 @@ def evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, pr
     ]
     engine: dict = {}
     if evaluation.answerer == "model":
-        predictions, engine = _decoded(config, model, tokenizer, data, examples, utterances, progress)
+        predictions, engine = _decoded(config, model, tokenizer, data, examples, utterances, heard, progress)
     else:
         answer = answerers.ANSWERERS[evaluation.answerer]
         predictions = answer(examples, utterances, data.train, config.seed)
@@ -61,25 +83,22 @@ def evaluate(config: RunConfig, model, tokenizer, corpus, data, folder: Path, pr
 
 
 def _decoded(
-    config: RunConfig, model, tokenizer, data, examples, utterances, progress
+    config: RunConfig, model, tokenizer, data, examples, utterances, heard, progress
 ) -> tuple[list[Prediction], dict]:
     """Return the model's answers, and for another engine than the suite's own its name and agreement."""
     from speechllm_bench.models.decoding import decode
 
-    evaluation, heard = config.evaluation, utterances
-    if evaluation.audio == "other":  # a turn half the split away: of another call, the same in every run
-        half = len(utterances) // 2
-        heard = utterances[half:] + utterances[:half]
-    asked = {
+    evaluation = config.evaluation
+    told = {
         **data.heard(heard, evaluation.text, examples),
         "batch_size": evaluation.batch_size,
         "max_new_tokens": evaluation.trace_tokens or evaluation.max_new_tokens,
         "progress": lambda share: progress("decode", 0.9 * share),
     }
     if not evaluation.engine:
-        return decode(model, tokenizer, examples, utterances, **asked, beams=evaluation.beams or 1), {}
+        return decode(model, tokenizer, examples, utterances, **told, beams=evaluation.beams or 1), {}
     from speechllm_bench.models.vllm_engine import decode_by_vllm
 
-    predictions, agreement = decode_by_vllm(model, tokenizer, examples, utterances, **asked)
+    predictions, agreement = decode_by_vllm(model, tokenizer, examples, utterances, **told)
     named = f"{evaluation.engine} {version(evaluation.engine)}"
     return predictions, {"engine": named, "engine_agreement": round(agreement, 4)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from functools import partial
 from pathlib import Path
 
@@ -128,12 +128,19 @@ def evaluated_frames(config: RunConfig, corpus: Corpus) -> FrameStore | None:
     return ensure_extra_frames(config, "languages")
 
 
-def ensure_transcripts(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
-    """Return Whisper's ASR transcripts of a split by utterance id; compute them first where missing."""
+def ensure_transcripts(
+    config: RunConfig, corpus: Corpus, split: str, only: Set[str] | None = None
+) -> dict[str, str]:
+    """Return Whisper's ASR transcripts of a split by utterance id; compute them first where missing.
+
+    only: ids of turns that are enough, if the whole split has not been transcribed yet; None: all.
+    """
     file = places.transcripts_file(config, split)
+    if only is not None and not file.exists():
+        file = file.with_name(f"{split}-{runs.digest(sorted(only))}.json")
     with _missing(file, f"ASR transcripts of {split}") as missing:
         if missing:
-            sealed.write(file, _recognise(config, corpus, split), {})
+            sealed.write(file, _recognise(config, corpus, split, only), {})
     return sealed.read(file)
 
 
@@ -148,8 +155,13 @@ def ensure_shipped(corpus: CorpusConfig, turns: Path) -> Corpus:
     return _ensure_spoken(folder, lambda: utterances, lambda: recipe, 1, shipped.recording(turns))
 
 
-def ensure_shipped_frames(config: RunConfig, corpus: Corpus, split: str) -> FrameStore:
-    """Return the encoder frames of a split of a shipped corpus; encode them first where missing."""
+def ensure_shipped_frames(
+    config: RunConfig, corpus: Corpus, split: str, only: Set[str] | None = None
+) -> FrameStore:
+    """Return the encoder frames of a split of a shipped corpus; encode them first where missing.
+
+    only: ids of turns that are enough, if the whole split has not been encoded yet; None: all.
+    """
     encoder = config.encoder
     made_by = (
         identity.backbone_hash(encoder.path),
@@ -157,8 +169,11 @@ def ensure_shipped_frames(config: RunConfig, corpus: Corpus, split: str) -> Fram
         identity.FRAMES_VERSION,
         config.precision,
     )
-    folder = paths.cache() / "frames" / runs.digest("shipped frames", corpus.fingerprint, split, *made_by)
-    return _ensure_encoded(config, corpus, folder, [split])
+    named = ("shipped frames", corpus.fingerprint, split, *made_by)
+    folder = paths.cache() / "frames" / runs.digest(*named)
+    if only is not None and not folder.exists():
+        folder = folder.with_name(runs.digest(*named, sorted(only)))
+    return _ensure_encoded(config, corpus, folder, [split], only)
 
 
 @contextlib.contextmanager
@@ -215,18 +230,30 @@ def _tell_synthesis(utterances: dict[str, list[Utterance]], clips: Path, n_worke
 
 
 def _ensure_encoded(
-    config: RunConfig, corpus: Corpus, folder: Path, splits: Sequence[str] | None = None
+    config: RunConfig,
+    corpus: Corpus,
+    folder: Path,
+    splits: Sequence[str] | None = None,
+    only: Set[str] | None = None,
 ) -> FrameStore:
-    """Return the frames in `folder`; encode `splits` (None: all) first where it is missing."""
+    """Return the frames in `folder`; encode `splits` (None: all) first where it is missing.
+
+    only: ids of the turns that are encoded; None: all.
+    """
     with _missing(folder, "encoder frames") as missing:
         if missing:
-            _encode(config, corpus, folder, splits or corpus.splits)
+            _encode(config, corpus, folder, splits or corpus.splits, only)
     store = FrameStore.open(folder)
     store.verify()
     return store
 
 
-def _recognise(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
+def _chosen(corpus: Corpus, split: str, only: Set[str] | None) -> list[int]:
+    """Return the indices of the split's turns whose ids are in `only` (None: all)."""
+    return [i for i, turn in enumerate(corpus.utterances(split)) if only is None or turn.id in only]
+
+
+def _recognise(config: RunConfig, corpus: Corpus, split: str, only: Set[str] | None = None) -> dict[str, str]:
     import torch
     from tqdm import tqdm
 
@@ -234,11 +261,11 @@ def _recognise(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
 
     model, tokenizer = load_asr(config.encoder.path)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    utterances = corpus.utterances(split)
+    utterances, chosen = corpus.utterances(split), _chosen(corpus, split, only)
     said: dict[str, str] = {}
-    with tqdm(total=len(utterances), desc=f"recognition of {split}", unit="utt", mininterval=1) as bar:
-        for start in range(0, len(utterances), CHUNK):
-            chunk = range(start, min(start + CHUNK, len(utterances)))
+    with tqdm(total=len(chosen), desc=f"recognition of {split}", unit="utt", mininterval=1) as bar:
+        for start in range(0, len(chosen), CHUNK):
+            chunk = chosen[start : start + CHUNK]
             audio = [corpus.audio(split, i) for i in chunk]
             texts = transcribe(model, tokenizer, audio, config.encoder.padding)
             said |= {utterances[i].id: text for i, text in zip(chunk, texts, strict=True)}
@@ -246,7 +273,13 @@ def _recognise(config: RunConfig, corpus: Corpus, split: str) -> dict[str, str]:
     return said
 
 
-def _encode(config: RunConfig, corpus: Corpus, folder: Path, splits: Sequence[str]) -> None:
+def _encode(
+    config: RunConfig,
+    corpus: Corpus,
+    folder: Path,
+    splits: Sequence[str],
+    only: Set[str] | None = None,
+) -> None:
     import torch
     from tqdm import tqdm
 
@@ -269,16 +302,16 @@ def _encode(config: RunConfig, corpus: Corpus, folder: Path, splits: Sequence[st
         "corpus": corpus.fingerprint,
         **({"bf16": True} if in_bf16 else {}),
     }
-    total = sum(len(corpus.n_samples(split)) for split in splits)
+    chosen = {split: _chosen(corpus, split, only) for split in splits}
     with (
         FrameWriter(folder, model.config.d_model, key) as writer,
-        tqdm(total=total, desc="encoder frames", unit="utt", mininterval=1) as bar,
+        tqdm(total=sum(map(len, chosen.values())), desc="encoder frames", unit="utt", mininterval=1) as bar,
     ):
-        for split in splits:
+        for split, indices in chosen.items():
             utterances = corpus.utterances(split)
-            for start in range(0, len(utterances), CHUNK):
-                chunk = range(start, min(start + CHUNK, len(utterances)))
+            for start in range(0, len(indices), CHUNK):
+                chunk = indices[start : start + CHUNK]
                 audio = [corpus.audio(split, i) for i in chunk]
                 for i, frames in encode(model, audio, *settings):
-                    writer.add(utterances[start + i].id, frames)
+                    writer.add(utterances[chunk[i]].id, frames)
                     bar.update()
