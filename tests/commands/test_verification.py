@@ -19,7 +19,7 @@ from speechllm_bench.data.clips import Clips
 from speechllm_bench.data.corpora import shipped
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import score
-from speechllm_bench.evaluation.sample import TURNS, sample
+from speechllm_bench.evaluation.sample import TURNS, sampled
 from speechllm_bench.models import decoding
 from speechllm_bench.planning import identity, studies
 from speechllm_bench.running import jobs, preparation, runner
@@ -111,7 +111,7 @@ def answered(monkeypatch):
 def test_every_run_answers_the_same_sample_and_only_what_it_hears_is_encoded(elsewhere, answered):
     found = verification.verify("tiny", 3, tell=lambda said: None)
     turns = corpora.utterances(CORPUS)
-    a, b = (sample(turns[split], 3) for split in ("A-test", "B-test"))
+    a, b = (sampled(turns[split], 3) for split in ("A-test", "B-test"))
     assert answered == [a, a, a, a, b, b]  # the new answers, then the stored ones of the same turns
     assert all(one.n == 3 and one.lands for one in found)
     # The control with the wrong audio hears the turns that it heard when it was recorded.
@@ -132,7 +132,7 @@ def test_a_sample_is_compared_with_the_stored_answers_to_its_turns(elsewhere):
         sealed.write(folder / "run.json", sealed.read(folder / "run.json", files=False))
     for one in verification.verify("tiny", 3, tell=lambda said: None):
         folder = paths.results("tiny") / "runs" / one.run
-        ids = sample(corpora.utterances(CORPUS)[one.split], 3)
+        ids = sampled(corpora.utterances(CORPUS)[one.split], 3)
         said = [p for p in read_predictions(folder / verification.PREDICTIONS, "") if p.utterance_id in ids]
         same = score.score_task("slots", said)["metrics"]["f1_v2"]
         whole = runs.read_json(folder / "score.json")["metrics"]["f1_v2"]
@@ -149,7 +149,7 @@ def test_changed_answers_are_counted_and_a_number_outside_does_not_land(elsewher
 
     monkeypatch.setattr(decoding, "prediction", answer)
     turns = corpora.utterances(CORPUS)
-    (one, *others) = sample(turns["A-test"], 3)
+    (one, *others) = sampled(turns["A-test"], 3)
     changed.append(one)
     found = verification.verify("tiny", 3, tell=lambda said: None)
     assert [v.same_answers for v in found] == [2, 2, 3]

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from speechllm_bench.evaluation.sample import TURNS, sample
+from speechllm_bench.evaluation.sample import TURNS, sampled
 from speechllm_bench.storage.schema import Utterance
 
 
@@ -23,7 +23,7 @@ def turns():
 
 @pytest.mark.parametrize("n", [1, 60, TURNS, 100, 299, 300])
 def test_each_speaker_has_its_share_rounded_up_or_down(turns, n):
-    chosen = sample(turns, n)
+    chosen = sampled(turns, n)
     assert len(chosen) == n and chosen <= {turn.id for turn in turns}
     of_speaker = Counter(turn.speaker for turn in turns if turn.id in chosen)
     for speaker, of_all in Counter(turn.speaker for turn in turns).items():
@@ -31,9 +31,9 @@ def test_each_speaker_has_its_share_rounded_up_or_down(turns, n):
 
 
 def test_a_sample_depends_on_nothing_but_the_turns(turns):
-    chosen = sample(turns, TURNS)
+    chosen = sampled(turns, TURNS)
     random.Random(0).shuffle(turns)
-    assert sample(turns, TURNS) == chosen
-    assert sample(turns, 1000) == {turn.id for turn in turns}
+    assert sampled(turns, TURNS) == chosen
+    assert sampled(turns, 1000) == {turn.id for turn in turns}
     first = {turn.id for turn in sorted(turns, key=lambda turn: turn.id)[:TURNS]}
     assert chosen != first

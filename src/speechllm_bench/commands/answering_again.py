@@ -30,7 +30,7 @@ def turns_folder(profile: str) -> Path:
     return paths.results(profile) / "turns"
 
 
-def shipped(profile: str, stages: Sequence[str]) -> bool:
+def all_shipped(profile: str, stages: Sequence[str]) -> bool:
     """Return whether the run was trained and all its stages are on disk."""
     return bool(stages) and all(places.stage_done(profile, digest) for digest in stages)
 

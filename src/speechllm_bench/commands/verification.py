@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechllm_bench.commands import rescore
-from speechllm_bench.commands.answering_again import Shipped, shipped, turns_folder
+from speechllm_bench.commands.answering_again import Shipped, all_shipped, turns_folder
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import versions
-from speechllm_bench.evaluation.sample import TURNS, sample
+from speechllm_bench.evaluation.sample import TURNS, sampled
 from speechllm_bench.planning import identity, studies
 from speechllm_bench.running.evaluating import asked
 from speechllm_bench.settings.config import RunConfig, from_stored
@@ -171,7 +171,7 @@ def _plan(profile: str, again: Shipped, turns: int | None) -> list[Planned]:
     Test set A is first, since the papers' main tables are of it. Within a test set runs of one model follow
     each other. Raises UserError for a run of other code, backbones or corpus.
     """
-    recorded = [one for one in _records(profile) if shipped(profile, one[1]["stages"])]
+    recorded = [one for one in _records(profile) if all_shipped(profile, one[1]["stages"])]
     if not recorded:
         folder = paths.results(profile) / "stages"
         raise MissingInput(f"no trained stages are shipped for profile '{profile}' in {folder}")
@@ -190,7 +190,7 @@ def _plan(profile: str, again: Shipped, turns: int | None) -> list[Planned]:
             continue
         corpus = again.corpus(config.corpus)
         split = corpus.utterances(config.evaluation.split)
-        pairs = asked(config, corpus, sample(split, turns or len(split)))
+        pairs = asked(config, corpus, sampled(split, turns or len(split)))
         only = frozenset(turn.id for turn, _ in pairs)
         heard = frozenset(other.id for _, other in pairs) if config.hears else frozenset()
         said = read_predictions(folder / PREDICTIONS, runs.DELETE_FOLDER)

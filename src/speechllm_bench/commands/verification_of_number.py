@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechllm_bench.cite import why
-from speechllm_bench.commands.answering_again import Shipped, shipped, turns_folder
+from speechllm_bench.commands.answering_again import Shipped, all_shipped, turns_folder
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import identity, studies
 from speechllm_bench.running import runner
@@ -81,7 +81,7 @@ def _answer_again(planned: Iterable[studies.Run], home: Path, tell: Callable[[st
     known: dict[str, Shipped] = {}
     answered = 0
     for run in sorted(planned, key=lambda run: run.stages):  # so that each model is loaded once
-        if not shipped(run.profile, run.stages) or not turns_folder(run.profile).is_dir():
+        if not all_shipped(run.profile, run.stages) or not turns_folder(run.profile).is_dir():
             continue
         identity.check_fetched(run.config)
         of_profile = known.setdefault(run.profile, Shipped(run.profile))

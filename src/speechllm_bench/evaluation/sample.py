@@ -11,7 +11,7 @@ TURNS = 75
 """Turns of each test set that are verified by default: a quarter of the 300 of profile `small`."""
 
 
-def sample(turns: Sequence[Utterance], n: int) -> frozenset[str]:
+def sampled(turns: Sequence[Utterance], n: int) -> frozenset[str]:
     """Return the ids of `n` turns, or of all where there are fewer.
 
     Speakers, and the turns of a speaker, stand in an order that hashes of their ids give. Of N turns every
