@@ -152,10 +152,18 @@ def tiny_backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def validated(**settings):
+    """The settings of one adapter, checked. Raises ValueError for invalid ones."""
+    from pydantic import TypeAdapter
+
+    from speechllm_bench.settings.adapter_config import AdapterConfig
+
+    return TypeAdapter(AdapterConfig).validate_python(settings)
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tiny_backbones: Path):
     """`tiny_run(adapter="mlp", ...)`: a RunConfig of 6 steps; other keywords replace whole fields."""
-    from speechllm_bench.settings.adapter_config import validated
     from speechllm_bench.settings.config import (
         CorpusConfig,
         EncoderConfig,

@@ -210,7 +210,6 @@ def _studies(names: list[str], profile: str) -> list[str]:
 
 
 def _commands() -> dict[str, Callable]:
-    """Return the functions of the commands by name."""
     return {
         "list": list_,
         "plan": plan,

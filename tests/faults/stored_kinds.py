@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import tiny
 import torch
+from conftest import validated
 from flips import Audit, Kind
 from safetensors.torch import load_file
 from torch import nn
@@ -34,7 +35,6 @@ from speechllm_bench.models.audio_llm import load_audio_llm
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.planning import identity
 from speechllm_bench.running import jobs, preparation
-from speechllm_bench.settings.adapter_config import validated
 from speechllm_bench.settings.config import (
     CorpusConfig,
     EncoderConfig,

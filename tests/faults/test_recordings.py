@@ -17,7 +17,7 @@ from test_librispeech_slue import published, sense  # noqa: F401
 
 from speechllm_bench import cli
 from speechllm_bench.commands import arguments
-from speechllm_bench.data import corpora, mp3
+from speechllm_bench.data import corpora, lengths
 from speechllm_bench.data.audio import decode_flac, encode_flac, read_audio
 from speechllm_bench.data.corpora import RECORDED, common_voice, exclusions, fluent_speech, librispeech_slue
 from speechllm_bench.data.corpora.published import table_rows
@@ -81,9 +81,9 @@ def test_an_mp3_of_varying_bit_rate_without_a_header_of_its_length(loud):
     form = {"format": "MP3", "bitrate_mode": "VARIABLE", "compression_level": 0.3}
     soundfile.write(buffer, np.concatenate(halves), 16000, **form)
     whole = buffer.getvalue()
-    (_, size, _), *_ = mp3._frames(whole)
-    assert mp3.untold_samples(whole) is None and mp3.untold_samples(b"ID3" + bytes(20)) is None
-    assert mp3.untold_samples(whole[size:]) == 576 * (len(list(mp3._frames(whole))) - 1)
+    (_, size, _), *_ = lengths._frames(whole)
+    assert lengths.untold_samples(whole) is None and lengths.untold_samples(b"ID3" + bytes(20)) is None
+    assert lengths.untold_samples(whole[size:]) == 576 * (len(list(lengths._frames(whole))) - 1)
     assert len(read_audio(whole)) == 64000
     if loud == "end":
         assert abs(len(read_audio(whole[size:])) - 64000) < 4 * 576

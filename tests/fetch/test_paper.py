@@ -165,6 +165,13 @@ def test_every_source_of_the_profile_is_known():
     assert set(profile.heard()) <= set(sources.load_sources().corpora)
 
 
+def test_a_corpus_has_parts_or_says_how_it_is_fetched():
+    for corpus in sources.load_sources().corpora.values():
+        assert bool(corpus.parts) != bool(corpus.by_hand)
+        for part in corpus.parts:
+            assert isinstance(part, sources.HubData) or bool(part.to) != bool(part.folders)
+
+
 def packed(files: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as archive:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import ADAPTERS
+from conftest import ADAPTERS, validated
 
 from speechllm_bench.models import adapters
-from speechllm_bench.settings.adapter_config import validated
 from speechllm_bench.settings.profiles import load_profile
 from speechllm_bench.storage import paths
 

@@ -9,7 +9,7 @@ import pytest
 
 FREES = """
 import psutil, torch
-from speechllm_bench.models.kept_memory import keep_freed_memory
+from speechllm_bench.models.pretrained import keep_freed_memory
 if {kept} and not keep_freed_memory():
     raise SystemExit("no glibc")
 block = torch.ones(2**26)  # 256 MiB

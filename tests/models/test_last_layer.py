@@ -6,14 +6,13 @@ import contextlib
 
 import pytest
 import torch
-from conftest import ADAPTERS
+from conftest import ADAPTERS, validated
 
 from speechllm_bench.models import speech_llm
 from speechllm_bench.models.adapters import build_adapter
 from speechllm_bench.models.inputs import Batch
 from speechllm_bench.models.llm import load_llm
 from speechllm_bench.models.speech_llm import SpeechLLM, last_feed_forward, positions_alone
-from speechllm_bench.settings.adapter_config import validated
 from speechllm_bench.settings.config import LoraConfig
 
 N_ROWS, N, FRAMES, WIDTH = 3, 30, 16, 4

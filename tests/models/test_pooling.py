@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from conftest import validated
 from torch.nn import functional
 
 from speechllm_bench.models import adapters
 from speechllm_bench.models.llm import load_llm
-from speechllm_bench.settings.adapter_config import validated
 from speechllm_bench.settings.config import LoraConfig
 
 

@@ -6,12 +6,11 @@ import json
 
 import pytest
 import yaml
-from conftest import ADAPTERS
+from conftest import ADAPTERS, validated
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import identity, studies
 from speechllm_bench.settings import profiles
-from speechllm_bench.settings.adapter_config import validated
 from speechllm_bench.storage import paths
 
 RECORDS = sorted((paths.PROJECT / "results" / "mini" / "runs").glob("*/run.json"))

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -17,9 +16,8 @@ import pytest
 import yaml
 from conftest import toy_profile
 
+from speechllm_bench import tasks
 from speechllm_bench.storage import paths
-from speechllm_bench.tasks import TASKS, by_name, metrics_of
-from speechllm_bench.tasks.metric import Metric
 
 STUDY = {
     "study": "counting",
@@ -94,7 +92,7 @@ def found(checkout: Path) -> dict:
     )
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout.splitlines()[-1])
-    assert printed["package"] == str(checkout / "src" / "speechllm_bench") and "length" not in TASKS
+    assert printed["package"] == str(checkout / "src" / "speechllm_bench") and "length" not in tasks.TASKS
     return printed
 
 
@@ -128,11 +126,12 @@ def test_its_metric_is_on_the_curve_in_the_table_and_in_the_figures(found):
 
 
 def test_a_name_stands_for_one_task_and_one_metric():
-    slots, sentiment = TASKS["slots"], TASKS["sentiment"]
-    with pytest.raises(ValueError, match="two tasks are called 'slots'"):
-        by_name([slots, replace(sentiment, name="slots")])
-    other = Metric("f1", "F1", "sentiment", sentiment.main.rule)
-    with pytest.raises(ValueError, match="task 'sentiment' gives the name 'f1' to another metric"):
-        metrics_of([slots, replace(sentiment, metrics=(other,), main=other)])
-    with pytest.raises(ValueError, match="task 'slots' needs a main metric among its metrics"):
-        metrics_of([replace(slots, main=sentiment.main)])
+    found = tasks._FOUND
+    assert len({task.name for task in found}) == len(found)
+    assert all(tasks.METRICS[metric.name] == metric for task in found for metric in task.metrics)
+
+
+@pytest.mark.parametrize("name", tasks.TASKS)
+def test_a_table_shows_a_main_metric_with_its_interval(name):
+    task = tasks.TASKS[name]
+    assert task.main in task.metrics and task.main.column == "with interval"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from speechllm_bench.audit import notebooks, report_files, run_files
-from speechllm_bench.audit.found import Found
+from speechllm_bench.audit.run_files import Found
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage import paths, runs
 

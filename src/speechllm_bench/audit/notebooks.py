@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from speechllm_bench.audit.found import Found
+from speechllm_bench.audit.run_files import Found
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage import runs, sealed
 from speechllm_bench.storage.status import Status

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from speechllm_bench.audit.found import Found
+from speechllm_bench.audit.run_files import Found
 from speechllm_bench.cite import ledger
 from speechllm_bench.commands import reporting
 from speechllm_bench.errors import UserError

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from speechllm_bench import backbones
-from speechllm_bench.audit.found import Found
 from speechllm_bench.commands import rescore
 from speechllm_bench.data import clips
 from speechllm_bench.data.corpora import shipped
@@ -18,6 +18,18 @@ from speechllm_bench.storage.outputs import read_curve
 from speechllm_bench.storage.status import Status
 
 DROPPED = "delete its folder; the stage starts anew"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A finding. `part` is its row in the report's table. `wrong` says what is wrong and what to do.
+
+    `unchecked`: nothing records what the item should be.
+    """
+
+    part: str
+    wrong: str | None = None
+    unchecked: bool = False
 
 
 def inside(place: Path) -> list[Path]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from speechllm_bench.storage.numbers import Number, escaped
 
 SHORT = 12  # hex digits of a commit
@@ -43,11 +41,6 @@ def rests_on(number: Number) -> str:
     row = number.row
     parts = [f"n = {row.n} utterances of {row.speakers} speakers"] if row.n else []
     return ", ".join([*parts, _several("seed", len(row.seeds), counted=True)])
-
-
-def cited(numbers: Sequence[Number], form: Callable[[Number], str]) -> str:
-    """Return several numbers in one form, one per line."""
-    return "\n".join(map(form, numbers))
 
 
 def _table(number: Number) -> str:

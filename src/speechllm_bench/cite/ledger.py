@@ -56,7 +56,6 @@ th, td { padding: .3rem .6rem; border-bottom: 1px solid #8886; text-align: left;
 
 
 def file() -> Path:
-    """Return the path of the ledger."""
     return paths.EXPERIMENTS / "papers" / "claims.yaml"
 
 

@@ -26,7 +26,7 @@ def cite_numbers(chosen: argparse.Namespace) -> None:
     elif not found:
         raise UserError("name at least one id, as mini/lora/mlp_lora/A/f1, or a pattern, as 'mini/lora/*/f1'")
     else:
-        print(forms.cited(found, forms.FORMS[chosen.form]))
+        print(*map(forms.FORMS[chosen.form], found), sep="\n")
 
 
 def check_papers(chosen: argparse.Namespace) -> int:

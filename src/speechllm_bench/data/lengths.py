@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
+from collections.abc import Iterator
 
 import numpy as np
-
-from speechllm_bench.data import mp3
 
 UNKNOWN = 0xFFFFFF00  # a WAV length of this or more means that its writer could not seek back to fill it in
 PLAIN = {1, 3, 0xFFFE}  # WAV formats whose frames have a fixed size: integers, floats, extensible
@@ -16,6 +15,13 @@ _PART = r"^\s*(?:RIFF|riff|Riff size|FORM|SSND|[Dd]ata|Data [Ss]ize)"
 _SHORT = re.compile(_PART + r" *: (\d+) \(should be (\d+)\)", re.M)  # libsndfile's log
 _MP3_FRAME = 576  # samples; an MP3 may lack this many of what its header says
 _MP3_ENDS = 4 * 1152  # samples; libsndfile leaves out a few frames at the ends
+_KBITS = {  # MPEG version bits -> bit rates of Layer III, in kbit/s
+    3: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_KBITS[0] = _KBITS[2]
+_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # in Hz
+_TAGS = (b"Xing", b"Info", b"VBRI")  # each with the number of frames
 
 
 def fault(data: bytes, log: str, told_samples: int, samples: np.ndarray) -> str | None:
@@ -24,7 +30,7 @@ def fault(data: bytes, log: str, told_samples: int, samples: np.ndarray) -> str 
     data: the file's bytes. log: `soundfile.SoundFile.extra_info`. told_samples: the number in the header,
     or an estimate of it for an MP3 without one. samples: (n, channels) float32, as read.
     """
-    counted = mp3.untold_samples(data)
+    counted = untold_samples(data)
     if counted is not None:
         if counted > len(samples) + _MP3_ENDS:
             return f"no header says that it has {counted} samples, and only {len(samples)} can be read"
@@ -94,3 +100,32 @@ def _ended(data: bytes) -> bool:
         return False
     lengths = data[page + 27 : page + 27 + data[page + 26]]
     return len(data) >= page + 27 + len(lengths) + sum(lengths)
+
+
+def untold_samples(data: bytes) -> int | None:
+    """Return the number of samples in an MP3's frames; None for other files, and if a header tells it.
+
+    libsndfile estimates the length of an MP3 without such a header from the first frame alone.
+    """
+    frames = list(_frames(data))
+    if not frames:
+        return None
+    at, size, _ = frames[0]
+    if any(tag in data[at : at + size] for tag in _TAGS):
+        return None
+    return sum(n for _, _, n in frames)
+
+
+def _frames(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield place, bytes and samples of each frame of Layer III, up to the first thing that is none."""
+    at = 0
+    if data[:3] == b"ID3" and len(data) >= 10:  # its length has 7 bits a byte
+        at = 10 + sum(byte << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] & 0xE6 == 0xE2:
+        version, kbits, rate = data[at + 1] >> 3 & 3, data[at + 2] >> 4, data[at + 2] >> 2 & 3
+        if version == 1 or kbits in (0, 15) or rate == 3:
+            return
+        n = 1152 if version == 3 else 576
+        size = n * _KBITS[version][kbits] * 125 // _RATES[version][rate] + (data[at + 2] >> 1 & 1)
+        yield at, size, n
+        at += size

@@ -72,7 +72,6 @@ def _special(metadata: dict) -> dict[str, int]:
 
 
 def llama_config(metadata: dict, stored: Tensors) -> dict:
-    """Return the content of transformers' `config.json`."""
     heads = metadata["llama.attention.head_count"]
     return {
         "architectures": ["LlamaForCausalLM"],

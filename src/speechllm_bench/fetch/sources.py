@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from speechllm_bench.settings.strict import Strict, load_yaml
 
@@ -41,12 +41,6 @@ class Archive(Strict):
     def targets(self) -> list[str]:
         return [self.to] if self.to else list(self.folders.values())
 
-    @model_validator(mode="after")
-    def _either(self) -> Archive:
-        if bool(self.to) == bool(self.folders):
-            raise ValueError("a file has either `to` or, of an archive, `folders`")
-        return self
-
 
 class HubData(Strict):
     """One configuration of a data set of the hub, to be written in its authors' own layout."""
@@ -63,12 +57,6 @@ class Corpus(Source):
 
     parts: list[Archive | HubData] = Field(default_factory=list)
     by_hand: str | None = None
-
-    @model_validator(mode="after")
-    def _either(self) -> Corpus:
-        if bool(self.parts) == bool(self.by_hand):
-            raise ValueError("a corpus has parts, or says under by_hand how it is fetched")
-        return self
 
 
 class Sources(Strict):

@@ -138,12 +138,7 @@ class SpeechLLM(nn.Module):
         return True
 
     def trained_parameters(self, parts: Sequence[str]) -> dict[str, nn.Parameter]:
-        """Make `parts` ("adapter", "lora") trainable, freeze all else, and return the trainable parameters.
-
-        Raises ValueError for "lora" where the model has no LoRA.
-        """
-        if "lora" in parts and not any("lora_" in name for name, _ in self.llm.named_parameters()):
-            raise ValueError("this model has no LoRA to train")
+        """Make `parts` ("adapter", "lora") trainable, freeze all else, and return what is trainable."""
         chosen = {}
         for name, parameter in self.named_parameters():
             part = "adapter" if name.startswith("adapter.") else "lora" if "lora_" in name else "llm"

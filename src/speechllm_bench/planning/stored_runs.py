@@ -34,7 +34,6 @@ def scored_variants(rows: Sequence[Result]) -> dict[str, list[Result]]:
 
 
 def shared_seeds(systems: Iterable[Scores]) -> list[int]:
-    """Return the seeds that all systems have."""
     return sorted(set.intersection(*map(set, systems)))
 
 

@@ -52,7 +52,6 @@ Looks = Mapping[str, Look]
 
 
 def of(study: Study) -> dict[str, Look]:
-    """Return the look of each variant, by name."""
     order = axes.order(study.grid, study.names)
     colours = [FIRST, *filter(None, [study.colour]), *order, axes.ALONE]
     markers = [FIRST, *filter(None, [study.marker]), *colours]

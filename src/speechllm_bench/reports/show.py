@@ -159,7 +159,6 @@ def metric_table(score_record: dict) -> pd.DataFrame:
 
 
 def cost(record: dict) -> pd.DataFrame:
-    """Return the cost of a run, from its run.json."""
     parts = {f"seconds, {name}": seconds for name, seconds in record["seconds"].items()}
     keys = ("examples_per_second", "peak_memory_mib", "padding_share", "threads", "device_kind", "precision")
     lines = parts | {key.replace("_", " "): record[key] for key in keys}
@@ -167,7 +166,6 @@ def cost(record: dict) -> pd.DataFrame:
 
 
 def config_text(run: Run) -> str:
-    """Return the resolved configuration as YAML."""
     return yaml.safe_dump(run.config.model_dump(), sort_keys=False)
 
 

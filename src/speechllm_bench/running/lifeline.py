@@ -79,12 +79,7 @@ def _wait(descriptor: int, before: Callable[[], None]) -> None:
         try:
             before()
         finally:
-            _end()
-
-
-def _end() -> None:
-    """End this process tree. The main thread may be cleaning up, so SIGKILL follows SIGTERM after a while."""
-    end_tree(os.getpid(), GRACE_SECONDS)
+            end_tree(os.getpid(), GRACE_SECONDS)  # SIGTERM first: the main thread may be cleaning up
 
 
 def end_tree(pid: int, grace: float) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from speechllm_bench.settings.strict import Strict
 
@@ -88,8 +88,3 @@ AdapterConfig = Annotated[
     CNNConfig | CNNXLConfig | LinearConfig | MLPConfig | TransformerConfig | PoolingConfig,
     Field(discriminator="kind"),
 ]
-
-
-def validated(**settings) -> AdapterConfig:
-    """Return the settings of one adapter, checked. Raises ValueError for invalid ones."""
-    return TypeAdapter(AdapterConfig).validate_python(settings)

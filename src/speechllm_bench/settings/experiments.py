@@ -74,7 +74,6 @@ class Study(Strict):
         return self._checked()
 
     def place(self, variant: str) -> axes_.Place:
-        """Return a variant's place among the axes."""
         return self._places[variant]
 
     @property

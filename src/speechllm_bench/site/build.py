@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
@@ -63,7 +62,7 @@ def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
             made = payload.study_payload(found, profile, rows[profile][name], some)
             for n_speakers, needed in payload.draws_for(made):
                 freedoms.setdefault(n_speakers, set()).update(needed)
-            kept |= _put(folder, f"{profile}/{name}", made)
+            kept.add(packed.write(folder, f"{profile}/{name}", made))
             for row in made["rows"]:
                 marked |= {f"{profile}/{row['key']}/{column}": mark for column, mark in row["marks"].items()}
             writer.add(some)
@@ -72,10 +71,10 @@ def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
         _tell(bar, f"{profile}/{RECORDINGS}", work)
         kept |= writer.kept
     for n_speakers, needed in freedoms.items():
-        kept |= _put(folder, f"draws/{n_speakers}", draws.of(n_speakers, needed))
+        kept.add(packed.write(folder, f"draws/{n_speakers}", draws.of(n_speakers, needed)))
     _tell(bar, DRAWS, work)
     bar.close()
-    kept |= _put(folder, "index", _index(names, loaded, rows, marked))
+    kept.add(packed.write(folder, "index", _index(names, loaded, rows, marked)))
     for old in (old for part in PARTS for old in (folder / part).rglob("*")):
         if old.is_file() and old not in kept:
             old.unlink()
@@ -85,7 +84,6 @@ def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
 
 
 def _tell(bar: tqdm, part: str, work: Mapping[str, float]) -> None:
-    """Show that a part is finished."""
     bar.set_description(part)
     bar.update(work[part])
 
@@ -102,21 +100,11 @@ def _has_runs(profile: str) -> bool:
     return any((paths.results(profile) / "runs").glob("*/run.json"))
 
 
-def _put(folder: Path, name: str, value: object, stamp: str = "") -> set[Path]:
-    packed.write(folder, name, value, stamp)
-    return {packed.file(folder, name)}
-
-
 def _assets(folder: Path) -> list[Path]:
-    """Write pages, scripts and libraries with their licences. UserError where a library's hash is wrong."""
+    """Write pages, scripts and libraries with their licences."""
     package, written = files(__package__), []
     libraries = json.loads(package.joinpath("vendor", "vendor.json").read_text("utf-8"))
     for library in libraries:
-        content = package.joinpath("vendor", library["file"]).read_bytes()
-        if sha256(content).hexdigest() != library["sha256"]:
-            raise UserError(
-                f"{library['file']} is not {library['package']} {library['version']}; check it out again"
-            )
         for name in (library["file"], library["licence_file"]):
             written.append(folder / "vendor" / name)
             runs.write_bytes(written[-1], package.joinpath("vendor", name).read_bytes(), lasting=False)

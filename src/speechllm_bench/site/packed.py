@@ -19,15 +19,13 @@ LEAST = 992  # the double's exponent that is 0 in `short`
 DIGITS = 12  # significant digits of counts; intervals from rounded and unrounded counts agree to 1e-9
 
 
-def write(folder: Path, name: str, value: object, stamp: str = "") -> None:
-    """Write data/<name>.js. stamp: identifies the inputs, so that an unchanged file can be kept."""
+def write(folder: Path, name: str, value: object, stamp: str = "") -> Path:
+    """Write data/<name>.js and return it. `stamp` identifies the inputs, so an unchanged file can be kept."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     packed = base64.b85encode(zlib.compress(text.encode(), 9)).decode()
-    runs.write_text(
-        file(folder, name),
-        f"// {stamp}\nBench.received({json.dumps(name)},{json.dumps(packed)});\n",
-        lasting=False,
-    )
+    script = f"// {stamp}\nBench.received({json.dumps(name)},{json.dumps(packed)});\n"
+    runs.write_text(file(folder, name), script, lasting=False)
+    return file(folder, name)
 
 
 def file(folder: Path, name: str) -> Path:

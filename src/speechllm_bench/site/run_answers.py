@@ -113,11 +113,13 @@ class Writer:
         audio = recordings.write(self.profile, heard, self.folder)
         self.kept |= {self.folder / name for name in audio.values()}
         for name, (said, asked) in of_sets.items():
-            with_sound = said | {"audio": [audio.get(id) for id in said["utterances"]]}
             where = f"{self.profile}/said/{runs.digest(said)}"
-            self._put(where, with_sound)
-            self._put(f"{self.profile}/turns/{name}", asked | {"said": where})
-            self._put(f"{self.profile}/sets/{name}", self._sets[name][1])
+            made = {
+                where: said | {"audio": [audio.get(id) for id in said["utterances"]]},
+                f"{self.profile}/turns/{name}": asked | {"said": where},
+                f"{self.profile}/sets/{name}": self._sets[name][1],
+            }
+            self.kept |= {packed.write(self.folder, file, value) for file, value in made.items()}
 
     def _add(self, one: StoredRun, texts: bool) -> None:
         name, found = f"{self.profile}/runs/{one.digest}", None
@@ -137,10 +139,6 @@ class Writer:
 
     def _answers(self, one: StoredRun) -> comparing.Answered:
         return comparing.answers_of(one.predictions(), one.config, self.profile)
-
-    def _put(self, name: str, value: object) -> None:
-        packed.write(self.folder, name, value)
-        self.kept.add(packed.file(self.folder, name))
 
 
 def _columns(found: comparing.Answered) -> Columns:

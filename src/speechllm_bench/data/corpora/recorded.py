@@ -14,7 +14,7 @@ import numpy as np
 
 from speechllm_bench.data.corpora.published import file_hash, published_file
 from speechllm_bench.errors import UserError
-from speechllm_bench.settings.strict import Strict, load_yaml
+from speechllm_bench.settings.strict import read_yaml
 from speechllm_bench.storage.schema import Gold, SlotType, Utterance
 
 
@@ -102,21 +102,16 @@ class Tabled(Recorded):
         return {split: file_hash(self.table(split)) for split in self.splits}
 
 
-class _Slot(Strict):
-    domain: str
-    description: str
-    open: bool
-    ood: bool = False
-    paraphrases: list[str]
-
-
-class _Slots(Strict):
-    slots: dict[str, _Slot]
-
-
 @cache
 def _slot_types(file: Path) -> dict[str, SlotType]:
     return {
-        name: SlotType(name, slot.description, slot.open, slot.ood, slot.domain, tuple(slot.paraphrases))
-        for name, slot in load_yaml(_Slots, file).slots.items()
+        name: SlotType(
+            name,
+            slot["description"],
+            slot["open"],
+            slot.get("ood", False),
+            slot["domain"],
+            tuple(slot["paraphrases"]),
+        )
+        for name, slot in read_yaml(file)["slots"].items()
     }

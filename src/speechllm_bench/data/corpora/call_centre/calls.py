@@ -288,7 +288,6 @@ class _Call:
 
 
 def _within(value: str, text: str) -> bool:
-    """Whether `value` occurs in `text` as whole words."""
     return f" {value} " in f" {text} "
 
 

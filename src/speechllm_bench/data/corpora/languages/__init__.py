@@ -16,8 +16,8 @@ from pathlib import Path
 
 from speechllm_bench.data.corpora.call_centre.splits import VARIANTS, Split
 from speechllm_bench.settings.evaluation_config import LANGUAGES, LANGUAGES_GOLD
-from speechllm_bench.settings.strict import Strict, load_yaml
-from speechllm_bench.storage.schema import Entity, EntityTag, Utterance
+from speechllm_bench.settings.strict import read_yaml
+from speechllm_bench.storage.schema import Entity, Utterance
 
 RECIPE_VERSION = "2"
 """Raise it with every change of this module that changes an utterance."""
@@ -25,21 +25,6 @@ RECIPE_VERSION = "2"
 TURNS = 150  # per language
 _ALTERNATIVES = re.compile(r"\[([^]]*)\]")
 _PLACE = re.compile(r"\{(\w+)\}")
-
-
-class Values(Strict):
-    """The values that one placeholder of a turn can take, and their entity tag."""
-
-    tag: EntityTag
-    of: list[str]
-
-
-class Language(Strict):
-    """The content of one language's file."""
-
-    accents: list[str]  # espeak-ng voices
-    values: dict[str, Values]
-    turns: list[str]
 
 
 def utterances() -> dict[str, list[Utterance]]:
@@ -60,8 +45,9 @@ def _file(name: str) -> Path:
 
 
 @cache
-def _language(name: str) -> Language:
-    return load_yaml(Language, _file(name))
+def _language(name: str) -> dict:
+    """Return its `accents` (espeak-ng voices), `turns`, and by placeholder `values`, with tag and choices."""
+    return read_yaml(_file(name))
 
 
 def _distinct(name: str) -> Iterator[Utterance]:
@@ -75,12 +61,13 @@ def _distinct(name: str) -> Iterator[Utterance]:
 def _turn(name: str, index: int) -> Utterance:
     rng = random.Random(f"languages/{name}/{index}")
     language = _language(name)
-    speakers = tuple((accent, variant) for accent in language.accents for variant in VARIANTS)
+    speakers = tuple((accent, variant) for accent in language["accents"] for variant in VARIANTS)
     voice = Split(name, "A", name, speakers).voice(rng)
     text, entities = "", []
-    for i, part in enumerate(_PLACE.split(_chosen(rng.choice(language.turns), rng))):
+    for i, part in enumerate(_PLACE.split(_chosen(rng.choice(language["turns"]), rng))):
         if i % 2:  # odd parts are names of placeholders, even parts are literal text
-            tag, part = language.values[part].tag, _value(language.values[part].of, text, rng)
+            choices = language["values"][part]
+            tag, part = choices["tag"], _value(choices["of"], text, rng)
             entities.append(Entity(tag, part, len(text), len(text) + len(part)))
         text += part
     return Utterance(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from speechllm_bench.models.classifier import Classifier
+from speechllm_bench.training.regulariser import Classifier
 
 
 def build(n_labels: int = 4) -> Classifier:
