@@ -44,8 +44,9 @@ def _studies(profile: str) -> str:
     ]
     if part:
         lines.append(f"- **Some of the runs:** {', '.join(part)}. Rows that two studies share count in both.")
-    if names := re.findall(r"^- (\w+): ", unrun, re.M):
-        lines.append(f"- **NOT RUN:** {', '.join(f'`{name}`' for name in names)}.")
+    if listed := re.findall(r"^- (\w+): (.*)", unrun, re.M):
+        names = [f"`{name}`{' (NOT TESTABLE)' * ('NOT TESTABLE' in told)}" for name, told in listed]
+        lines.append(f"- **NOT RUN:** {', '.join(names)}.")
     return "\n".join(lines)
 
 

@@ -176,3 +176,10 @@ def test_every_command_that_reports_writes_it(suite, monkeypatch, capsys):
         assert cli.main(line.split()) == 0
         assert capsys.readouterr().out.splitlines()[-1] == "results/smoke/README.md"
         (suite / "results/smoke/README.md").unlink()
+
+
+def test_runs_that_would_mean_nothing_are_counted_among_those_that_were_not_made():
+    """Profile small names no further LLMs, whose sizes reasoning_scale compares."""
+    told = summary.of_study("reasoning_scale", "small").holds["waiting"]
+    assert "15 runs, 15 of them NOT TESTABLE (paper: " in told
+    assert "NOT TESTABLE" not in summary.of_study("stability", "small").holds["waiting"]

@@ -112,13 +112,15 @@ def _found(name: str, profile: str, recorded: stamps.Recorded | None) -> tuple[s
     against = int(verdicts["reversed_by"].fillna("").ne("").sum())
     verdict += [f"Other scores reverse {against} of their differences."] if against else []
     parts = [*_scores(study, f1), f"{len(rows) - len(lacking)} of {len(rows)} runs ok", *_named(lacking)]
+    without_meaning = sum(row["status"] == studies.NOT_TESTABLE for row in rows)
+    of_them = f", {without_meaning} of them {studies.NOT_TESTABLE}" if without_meaning else ""
     paper = "none" if study.paper == "none" else f"[{study.paper}](https://arxiv.org/abs/{study.paper})"
     holds = {
         "title": f"{name}: {study.title}",
         "sizes": [[found.n, found.n_speakers, found.n_seeds] for found in f1.values()],
         "line": " ".join([*verdict, *(f"{part}." for part in parts)]),
         "begun": any(row["status"] not in (tables.NOT_RUN, studies.NOT_TESTABLE) for row in trained),
-        "waiting": f"- {name}: {study.title}, {len(rows)} runs (paper: {paper})",
+        "waiting": f"- {name}: {study.title}, {len(rows)} runs{of_them} (paper: {paper})",
     }
     return read, holds
 
