@@ -191,3 +191,15 @@ def test_version_is_that_of_the_citation(capsys):
     assert ended.value.code == 0
     cited = re.search(r"^version: (\S+)", (paths.PROJECT / "CITATION.cff").read_text(), re.M)
     assert capsys.readouterr().out == f"speechllm-bench {cited[1]}\n"
+
+
+@pytest.mark.parametrize("action", ["train", "evaluate"])
+def test_a_backbone_without_a_recipe_is_told_before_torch_is_imported(action):
+    code = (
+        "import sys; from speechllm_bench import cli;"
+        f"status = cli.main(['zoo', '{action}', 'whisper-mega']);"
+        "print(status, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["2", "False"]
+    assert "no recipe 'whisper-mega'; choose one of" in done.stderr

@@ -132,6 +132,9 @@ def fetch_files(chosen: argparse.Namespace) -> None:
 
 def make_backbones(chosen: argparse.Namespace) -> None:
     from speechllm_bench.running import runner
+    from speechllm_bench.zoo import recipes
+
+    recipes.load_recipe(chosen.name)  # a wrong name is told before torch is imported
     from speechllm_bench.zoo import making, measuring
 
     act = {"train": making.train_backbones, "evaluate": measuring.evaluate_backbones}[chosen.action]
