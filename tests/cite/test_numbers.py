@@ -52,6 +52,7 @@ def test_claims_have_ids_too(stored):
 def test_a_cited_difference_tells_its_verdict_and_what_reverses_it(stored):
     number = numbers.find("mini/adapter_size/mlp-cnn/A/difference")
     told = forms.as_text(number).splitlines()
+    assert "  compared: mlp − cnn" in told  # above 0 where the MLP is ahead
     assert "  verdict: agrees" in told and not any("reversed by" in line for line in told)
     cells_ = number.row.cells | {"reversed_by": numbers.Cell("SLU-F1")}
     again = replace(number, row=replace(number.row, cells=cells_))

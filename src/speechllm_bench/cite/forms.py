@@ -5,7 +5,8 @@ from __future__ import annotations
 from speechllm_bench.storage.numbers import Number, escaped
 
 SHORT = 12  # hex digits of a commit
-OF_CLAIMS = {"verdict": "verdict", "reversed_by": "reversed by"}  # cells that belong to a claim's difference
+OF_CLAIMS = {"compared": "compared", "verdict": "verdict", "reversed_by": "reversed by"}
+"""Cells that belong to the difference of a claim -> their names."""
 
 
 def as_text(number: Number) -> str:

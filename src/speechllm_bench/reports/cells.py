@@ -64,6 +64,7 @@ def of_claims(study: Study, rows: Sequence[Result], frame: pd.DataFrame, verdict
         if pd.notna(line["difference"]):
             value, low, high = (numbers.rounded(line[k]) for k in ("difference", "low", "high"))
             cells["difference"] = Cell(stats.with_interval(value, low, high, "+"), value, low, high)
+            cells["compared"] = Cell(line["compared"])
         if pd.notna(line["p"]):
             cells["p"] = Cell(stats.p_shown(line["p"]), numbers.rounded(line["p"]))
         cells |= {name: Cell(line[name]) for name in ("diverged", "reversed_by") if line[name]}

@@ -74,7 +74,7 @@ Bench.cite = (() => {
   async function show(id) {
     const { shown, row, data, marks, texts } = await found(id), [value, range] = parts(shown);
     open(`${value}${marks}${range}`, [
-      ["id", h("code", {}, id)], ["status", row.status], ["verdict", said(row, id, "verdict")], ["reversed by", said(row, id, "reversed_by")], ["rests on", restsOn(row)], ["runs", row.runs.join(", ")],
+      ["id", h("code", {}, id)], ["status", row.status], ["compared", said(row, id, "compared")], ["verdict", said(row, id, "verdict")], ["reversed by", said(row, id, "reversed_by")], ["rests on", restsOn(row)], ["runs", row.runs.join(", ")],
       ["commits", row.commits.map((commit) => commit.slice(0, 12)).join(", ")], ["machines", row.machines.join("; ")],
       ...meant(data, marks),
     ], texts);
