@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -42,6 +43,15 @@ def write(suite, monkeypatch):
         runs.write_json(suite / "notebooks" / f"{name}.ipynb", content)
 
     return written
+
+
+@pytest.fixture
+def temporary(monkeypatch):
+    """The folder of temporary files, with nothing in it and a path short enough for sockets."""
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        yield Path(folder)
 
 
 def outputs(file: Path) -> list[dict]:
@@ -243,7 +253,7 @@ def test_a_notebook_over_its_limit_is_stopped(suite, write, monkeypatch):
     assert runs.read_json(suite / "results/smoke/notebooks/toy.json")["status"] == "timeout"
 
 
-def test_ctrl_c_ends_the_notebook_its_kernel_and_their_processes(suite, write):
+def test_ctrl_c_ends_the_notebook_its_kernel_and_their_processes(suite, write, temporary):
     file = suite / "pids"
     write(
         "toy",
@@ -264,6 +274,7 @@ def test_ctrl_c_ends_the_notebook_its_kernel_and_their_processes(suite, write):
     for pid in map(int, file.read_text().split()):
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     assert runs.read_json(suite / "results/smoke/notebooks/toy.json")["status"] == "interrupted"
+    assert not list(temporary.iterdir())  # no socket and no connection file
 
 
 @pytest.mark.parametrize("name", [file.stem for file in STORED])

@@ -62,9 +62,11 @@ def _execute(name: str, parameters: dict, values: dict, limit: float, target: Pa
         print(f"Notebook {name} is up to date, nothing to do.")
         return target
     log = paths.results(profile) / "logs" / f"notebook_{name}.log"
-    with leftovers.scratch(paths.cache(), "notebook") as work:
+    # Paths of sockets have a length limit, so theirs is a folder of its own.
+    with leftovers.scratch(paths.cache(), "notebook") as work, tempfile.TemporaryDirectory() as sockets:
         record = target.with_suffix(".json")
         spec = {"source": str(source(name)), "parameters": parameters, "record": str(record)}
+        spec["sockets"] = sockets
         runs.write_json(work / "spec.json", spec)
         started = time.monotonic()  # the wall clock may be set back
         print(f"Executing notebook {name}.", flush=True)
@@ -243,7 +245,7 @@ def _run_papermill(work: Path) -> dict:
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    sockets = tempfile.TemporaryDirectory()
+    spec = runs.read_json(work / "spec.json")
 
     class ThisPython(AsyncKernelManager):
         """A kernel of this interpreter, not of the kernel spec `python3`. It uses local sockets, not TCP."""
@@ -256,9 +258,11 @@ def _run_papermill(work: Path) -> dict:
             return "ipc"
 
         def _ip_default(self) -> str:
-            return f"{sockets.name}/kernel"  # a short path, because socket paths have a length limit
+            return f"{spec['sockets']}/kernel"
 
-    spec = runs.read_json(work / "spec.json")
+        def _connection_file_default(self) -> str:
+            return f"{spec['sockets']}/kernel.json"
+
     try:
         papermill.execute_notebook(
             spec["source"],
