@@ -1,6 +1,6 @@
 """A study's table: one row per variant, with intervals and the paired difference to the baseline.
 
-It is written as CSV (all numbers) and Markdown (rounded); `cells` writes the LaTeX. The same
+It is written as CSV (all numbers) and Markdown (rounded); `latex` writes the LaTeX. The same
 records give the same bytes.
 """
 
@@ -179,7 +179,7 @@ def heading(frame: pd.DataFrame, title: str, profile: str, power: bool = True) -
 def write(
     frame: pd.DataFrame, folder: Path, study: str, caption: str, below: Sequence[str] = ()
 ) -> list[Path]:
-    """Write <study>.csv and .md into `folder`, and return their paths. `cells` writes the .tex.
+    """Write <study>.csv and .md into `folder`, and return their paths. `latex` writes the .tex.
 
     below: a list under the table in Markdown.
     """
