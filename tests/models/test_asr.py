@@ -159,6 +159,34 @@ def test_openais_whispers_hear_silence_behind_short_audio(whisper, tiny_backbone
     assert heard == [10.24, 11.52, 0.64, 1.92, 11.52]
 
 
+LOOP = "Smoke comes out my monitor, asset tag 2, 3, 1, 4. "
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (LOOP * 12, True),
+        (f"{LOOP}{'1, ' * 90}", True),
+        (LOOP, False),
+        ("For my, for my previous plan, student saver, I switched the family share.", False),
+        ("My surname is B, U, T, L, E, R, and my number is 3, 3, 3, 3, 4, 4, 4, 4.", False),
+        ("", False),
+    ],
+)
+def test_a_transcript_repeats_itself_by_whispers_own_rule(text, found):
+    assert asr.repeats(text) is found
+
+
+def test_only_turns_whose_transcript_repeats_itself_are_heard_again(whisper, monkeypatch):
+    model, made = load_asr(str(whisper[1]))
+    first, padded = (transcribe(model, made, AUDIO, padding) for padding in ("trimmed", "30s"))
+    assert all(a != b for a, b in zip(first, padded, strict=True))
+    assert transcribe(model, made, AUDIO, "trimmed", fallback="30s") == first
+    monkeypatch.setattr(asr, "repeats", lambda text: text == first[1])
+    assert transcribe(model, made, AUDIO, "trimmed", fallback="30s") == [first[0], padded[1]]
+    assert transcribe(model, made, AUDIO, "trimmed") == first
+
+
 @pytest.mark.parametrize("padding", ["trimmed", "30s"])
 def test_whisper_base_understands_digits(real_backbones, bench_data, padding):
     model, made = load_asr(str(real_backbones / "whisper-base"))

@@ -15,7 +15,7 @@ import pytest
 from speechllm_bench.data.corpora import store
 from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
-from speechllm_bench.models import inputs
+from speechllm_bench.models import asr, inputs
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.planning import identity
 from speechllm_bench.running import jobs, preparation
@@ -110,6 +110,33 @@ def test_a_cascade_reads_what_the_decoder_heard_and_shares_its_training_with_gol
     assert set(said["train"]) == {u.id for u in tiny_data.train}  # stored: no corpus was needed
     folder = paths.results("cascade") / "runs" / records["tuned"]["digest"]
     assert {p.utterance_id for p in predictions(folder)} == set(said["A-test"])
+
+
+def test_a_fallback_of_the_recogniser_is_another_cascade_on_the_same_training(tiny_run, monkeypatch):
+    train = tiny_run().stages[0].model_copy(update={"train": ["lora"], "evaluations": 1, "decoded_turns": 0})
+    lora = LoraConfig(rank=2, alpha=8, dropout=0.0)
+    gold = tiny_run().model_copy(update={"adapter": None, "lora": lora, "stages": [train]})
+    plain = evaluated(gold, text="asr")
+    again = RunConfig.model_validate(plain.model_dump() | {"asr_fallback": "30s"})
+    with pytest.raises(ValueError, match="asr_fallback is for runs that read a recogniser's text"):
+        RunConfig.model_validate(gold.model_dump() | {"asr_fallback": "30s"})
+    heard = asr.transcribe
+    monkeypatch.setattr(asr, "repeats", lambda text: True)
+    paddings = []
+
+    def spy(model, tokenizer, audio, padding, *rest, **more):
+        paddings.append(padding)
+        return heard(model, tokenizer, audio, padding, *rest, **more)
+
+    monkeypatch.setattr(asr, "transcribe", spy)
+    records = {
+        name: runs.read_json(jobs.execute(config, "fallback", silent) / "run.json")
+        for name, config in {"plain": plain, "again": again}.items()
+    }
+    assert "30s" in paddings and records["again"]["digest"] != records["plain"]["digest"]
+    assert records["again"]["stages"] == records["plain"]["stages"]
+    assert records["again"]["config"]["asr_fallback"] == "30s"
+    assert "asr_fallback" not in records["plain"]["config"]
 
 
 def test_prompts_in_english_are_another_run_in_which_every_question_is_put_so(done, tiny_run, monkeypatch):

@@ -85,8 +85,10 @@ class Model:
         heard = None if self.config.hears else self.hear(samples)
         raw = self._decode(example, samples, heard)
         seconds = time.perf_counter() - began
-        heard = self.hear(samples) if heard is None else heard
-        beside = cascade and cascade.run.digest != self.run.digest
+        other = cascade if cascade and cascade.run.digest != self.run.digest else None
+        beside = other.ask(samples, slots, context) if other else None
+        if heard is None:
+            heard = beside.transcript if beside else self.hear(samples)
         return Answer(
             self.run.name,
             raw,
@@ -94,7 +96,7 @@ class Model:
             heard,
             round(seconds, 3),
             round(len(samples) / audio.SAMPLE_RATE, 3),
-            cascade.ask(samples, slots, context) if cascade and beside else None,
+            beside,
         )
 
     def hear(self, samples: np.ndarray) -> str:
@@ -102,7 +104,8 @@ class Model:
         from speechllm_bench.models.asr import transcribe
 
         model, tokenizer = self._recogniser
-        return transcribe(model, tokenizer, [samples], self.config.encoder.padding)[0]
+        padding, fallback = self.config.encoder.padding, self.config.asr_fallback
+        return transcribe(model, tokenizer, [samples], padding, fallback=fallback)[0]
 
     def _question(self, asked: Sequence[str], context: Sequence[Turn]) -> Example:
         task, style = self.config.evaluation.task, self.config.prompt

@@ -5,6 +5,7 @@ Axes: B utterances, M mel frames (100 Hz), T encoder frames (50 Hz), D encoder w
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,6 +28,9 @@ MULTILINGUAL = 51_865  # size of the smallest multilingual vocabulary (openai-wh
 MAX_NEW_TOKENS = 96  # of the embedded Whisper; OpenAI's models may fill half of the decoder's positions
 
 BATCH_SECONDS = {"cpu": 120.0, "cuda": 960.0}  # padded audio in a batch, about
+
+REPEATS = 2.4
+"""Ratio of zlib's compression above which a transcript repeats itself: openai-whisper's own threshold."""
 
 LEAST = 10 * SAMPLE_RATE
 """Least number of samples for OpenAI's Whisper models. Shorter audio is padded with silence.
@@ -64,12 +68,16 @@ def transcribe(
     audio: Sequence[np.ndarray],
     padding: str,
     max_new_tokens: int | None = None,
+    *,
+    fallback: str | None = None,
 ) -> list[str]:
     """Return greedy transcripts of 16 kHz audio, in the order of `audio`.
 
     OpenAI's models at 30 s use Whisper's own `generate`, which requires 30 s. All others use the general
     `generate`, with the same prompt and suppressed tokens. OpenAI's models get silence up to `LEAST` samples.
     max_new_tokens: None is the model's usual limit (see `MAX_NEW_TOKENS`).
+    fallback: padding with which audio is heard again if its transcript repeats itself. Whisper raises the
+    temperature there; more silence keeps the decoding greedy. None: the transcript is kept.
     """
     said: dict[int, str] = {}
     settings = model.generation_config
@@ -90,7 +98,16 @@ def transcribe(
             tokens = _generate(model, mel, limit)
         for i, text in zip(batch, tokenizer.batch_decode(tokens, skip_special_tokens=True), strict=True):
             said[i] = text.strip()
+    if fallback and (again := [i for i, text in said.items() if repeats(text)]):
+        texts = transcribe(model, tokenizer, [audio[i] for i in again], fallback, max_new_tokens)
+        said |= zip(again, texts, strict=True)
     return [said[i] for i in range(len(audio))]
+
+
+def repeats(text: str) -> bool:
+    """Return whether a transcript says the same again and again, by Whisper's own rule."""
+    whole = text.encode()
+    return len(whole) > REPEATS * len(zlib.compress(whole))
 
 
 def _generate(model: WhisperForConditionalGeneration, mel: Tensor, max_new_tokens: int) -> Tensor:

@@ -87,6 +87,8 @@ def stage_digest(config: RunConfig, index: int) -> str:
     parts["stages"] = parts["stages"][: index + 1]
     if not any("lora" in stage["train"] for stage in parts["stages"]):
         parts.pop("lora", None)
+    if not config.reads_asr(index + 1, evaluated=False):
+        parts.pop("asr_fallback", None)
     heard = config.hears or config.reads_asr(index + 1, evaluated=False)
     own = _own(config.tasks(index + 1, evaluated=False))
     return runs.digest("stage", parts, *_surroundings(config, heard), *own)

@@ -19,7 +19,8 @@ def stage_folder(profile: str, digest: str) -> Path:
 
 def transcripts_file(config: RunConfig, split: str) -> Path:
     """Return the path of the ASR transcripts of a split by the encoder's own decoder."""
-    return paths.cache() / "transcripts" / identity.frames_digest(config) / f"{split}.json"
+    again = f"-{config.asr_fallback}" if config.asr_fallback else ""
+    return paths.cache() / "transcripts" / identity.frames_digest(config) / f"{split}{again}.json"
 
 
 def failure_file(profile: str, digest: str) -> Path:

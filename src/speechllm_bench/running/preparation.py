@@ -137,7 +137,7 @@ def ensure_transcripts(
     """
     file = places.transcripts_file(config, split)
     if only is not None and not file.exists():
-        file = file.with_name(f"{split}-{runs.digest(sorted(only))}.json")
+        file = file.with_stem(f"{file.stem}-{runs.digest(sorted(only))}")
     with _missing(file, f"ASR transcripts of {split}") as missing:
         if missing:
             sealed.write(file, _recognise(config, corpus, split, only), {})
@@ -267,7 +267,8 @@ def _recognise(config: RunConfig, corpus: Corpus, split: str, only: Set[str] | N
         for start in range(0, len(chosen), CHUNK):
             chunk = chosen[start : start + CHUNK]
             audio = [corpus.audio(split, i) for i in chunk]
-            texts = transcribe(model, tokenizer, audio, config.encoder.padding)
+            padding, fallback = config.encoder.padding, config.asr_fallback
+            texts = transcribe(model, tokenizer, audio, padding, fallback=fallback)
             said |= {utterances[i].id: text for i, text in zip(chunk, texts, strict=True)}
             bar.update(len(chunk))
     return said

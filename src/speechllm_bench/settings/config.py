@@ -35,6 +35,8 @@ in bf16 where the device multiplies faster in it, and in fp32 elsewhere; norms, 
 `mixed`, its trained parameters are rounded to fp16.
 """
 Objective = Literal["ctc"]  # training/ctc_stage.py
+AsrFallback = Literal["30s"]
+"""Padding of turns whose transcript repeats itself, so that they are recognised again (models/asr.py)."""
 LARGEST_SEED = 2**32 - 1  # torch seeds have 64 bits, and the number of the step needs some of them
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
@@ -234,6 +236,7 @@ class RunConfig(Strict):
     precision: Precision
     seed: Seed
     prompt: PromptStyle | None = None  # None: the terse prompts of the embedded LLMs
+    asr_fallback: AsrFallback | None = None  # only of runs that read a recogniser's text
 
     @model_validator(mode="after")
     def _parts(self) -> RunConfig:
@@ -251,6 +254,8 @@ class RunConfig(Strict):
             raise ValueError("text: asr is of the run's own corpus, but the evaluation names another one")
         if self.hears and self.reads_asr(len(self.stages)):
             raise ValueError("text: asr is what a text LLM reads, but this variant has an adapter and hears")
+        if self.asr_fallback and not self.reads_asr(len(self.stages)):
+            raise ValueError("asr_fallback is for runs that read a recogniser's text, and this one does not")
         if not self.hears and any(stage.distillation for stage in self.stages):
             raise ValueError("distillation teaches a model that hears, but this variant has no adapter")
         if any(stage.objective == "ctc" for stage in self.stages):
@@ -286,8 +291,10 @@ class RunConfig(Strict):
     def as_stored(self, **how: Any) -> dict:
         """Return plain data with the keys of records and digests. how: keywords of `model_dump`."""
         plain = self.model_dump(by_alias=True, **how)
-        if self.evaluation.engine is None:  # newer than most records
+        if self.evaluation.engine is None:  # newer than most records, as is asr_fallback
             plain["evaluation"].pop("engine", None)
+        if self.asr_fallback is None:
+            plain.pop("asr_fallback", None)
         return plain
 
     def tasks(self, n_stages: int, evaluated: bool = True) -> set[TaskName]:

@@ -146,8 +146,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
 
     Raises UserError for conflicting choices; `named` is the variant's name in its sentence.
     """
-    where = f"{named} at profile '{profile.profile}'"
-    filed = profile.decoding.max_new_tokens
+    where, filed = f"{named} at profile '{profile.profile}'", profile.decoding.max_new_tokens
     profile = profile.overridden(variant.override, f"{where}, override")
     decoding = profile.decoding.model_dump()
     decoded_tokens = None if decoding["max_new_tokens"] == filed else decoding["max_new_tokens"]
@@ -169,6 +168,11 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
     evaluation["beams"] = beams if model and beams > 1 else None
     evaluation["engine"] = decoding["engine"] if model else None
     evaluation["trace_tokens"] = decoding["trace_tokens"] if any(TASKS[t].traced for t in asked_for) else None
+    stages = [
+        _stage(profile, variant, stage, decoded_tokens, where)
+        for stage in variant.aligned(profile)
+        if _examples(profile, stage.budget)
+    ]
     parts = {
         "corpus": _corpus(profile, variant.corpus) if variant.corpus else profile.corpus,
         "encoder": profile.encoder,
@@ -176,15 +180,12 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         "adapter": _adapter(profile, variant, where) if variant.adapter else None,
         "audio_llm": _audio_llm(profile, variant.audio_llm),
         "lora": _lora(profile, variant),
-        "stages": [
-            _stage(profile, variant, stage, decoded_tokens, where)
-            for stage in variant.aligned(profile)
-            if _examples(profile, stage.budget)
-        ],
+        "stages": stages,
         "evaluation": checked(EvaluationConfig, evaluation, f"{where}, evaluation"),
         "precision": profile.precision,
         "seed": seed,
         "prompt": profile.prompt,
+        "asr_fallback": profile.asr_fallback if "asr" in {asked["text"], *(s.text for s in stages)} else None,
     }
     return checked(RunConfig, parts, where)
 

@@ -17,6 +17,7 @@ from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.settings import catalogue
 from speechllm_bench.settings.adapter_config import AdapterConfig
 from speechllm_bench.settings.config import (
+    AsrFallback,
     CorpusConfig,
     EncoderConfig,
     Fit,
@@ -130,6 +131,8 @@ class Profile(Strict):
     decoding: Decoding
     precision: Precision
     prompt: PromptStyle | None = None  # wording of the prompts; None: the terse one of the embedded LLMs
+    # Padding with which a turn is recognised again if its transcript repeats itself. None: never again.
+    asr_fallback: AsrFallback | None = None
     # Name of traces that `annotate traces` wrote; None: traces are written from gold. Set for 2510.19326
     # under `papers`. A turn with a stored trace is always asked the question of that trace.
     traces: str | None = None
