@@ -24,10 +24,11 @@ from speechllm_bench.storage.schema import Utterance
 
 PAGE = """# What the recogniser hears
 
-Profile {profile}: `{encoder}`, its own decoder, greedy, on audio padded to {padding}. Word, character and
-digit error rates are after Whisper's normaliser, with 95 % intervals over speakers. "Median speaker" is the
-median of the speakers' word error rates. Written by `python benchmarks/recogniser.py {profile}` on
-{machine}.
+Profile {profile}: `{encoder}`, its own decoder, greedy, on audio padded to {padding}. {again}
+
+Word, character and digit error rates are after Whisper's normaliser, with 95 % intervals over speakers.
+"Median speaker" is the median of the speakers' word error rates. Written by
+`python benchmarks/recogniser.py {profile}` on {machine}.
 
 {table}
 """
@@ -59,8 +60,10 @@ def main(profile: str = "small") -> None:
             said = preparation.ensure_transcripts(config, corpus, split)
             rows.append(row(split, corpus.utterances(split), said))
     columns = ["test set", "turns", "speakers", "WER", "CER", "digit error rate", "median speaker"]
+    again = f"A turn whose transcript repeats itself is heard again, padded to {config.asr_fallback}."
     page = PAGE.format(
         profile=profile,
+        again=again if config.asr_fallback else "",
         encoder=config.encoder.path,
         padding=config.encoder.padding,
         machine=runs.environment()["processor"],
