@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.storage.schema import Prediction
@@ -18,3 +19,8 @@ def scored(right: int, n: int = 20) -> dict:
         for i in range(n)
     ]  # fmt: skip
     return score.score_task("slots", rows)
+
+
+def claiming(claims):
+    """What `claims.verdicts` needs of a study: its claims, on a metric of which more is better."""
+    return SimpleNamespace(claims=claims, compared=lambda claim: claim.difference({}, lower_is_better=False))

@@ -96,13 +96,19 @@ def _figure(study: Study, up: str = "") -> str:
             )
             what = file.stem.removeprefix(f"{name}_").replace("_", " ")
             return f"[{what}, {profile}]({up}{file.relative_to(PROJECT).as_posix()})"
-    return "NOT RUN"
+    return _unrun(study)
 
 
 def _table(study: Study, up: str) -> str:
     for profile in _profiles(study):
         return f"[{profile}]({up}results/{profile}/tables/{study.study}.md)"
-    return "NOT RUN"
+    return _unrun(study)
+
+
+def _unrun(study: Study) -> str:
+    """Return NOT TESTABLE if no profile with results can run a variant of the study, else NOT RUN."""
+    rows = [row for profile in PROFILES for row in rows_of(profile, study.study).values()]
+    return "NOT TESTABLE" if rows and all(row["status"] == "NOT TESTABLE" for row in rows) else "NOT RUN"
 
 
 def _profiles(study: Study) -> list[str]:

@@ -1,8 +1,8 @@
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scored_answers import claiming
 
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.planning import studies
@@ -87,7 +87,7 @@ def test_scores_that_say_the_opposite_are_named(ahead, behind, said):
     """Version 2 alone takes digits for the words; by a score without a difference nothing is reversed."""
     entry = ClaimConfig(claim="It is ahead.", source="ours", better="cascade", worse="speechllm")
     rows = [row("cascade", ahead), row("speechllm", behind)]
-    found = claims.verdicts(SimpleNamespace(claims=[entry]), rows)
+    found = claims.verdicts(claiming([entry]), rows)
     assert found["reversed_by"].tolist() == [said]
     assert ("reversed by" in claims.show_verdicts(found)) == bool(said)
     assert (claims.REVERSED_BY in claims.caption(found)) == bool(said)
@@ -97,7 +97,7 @@ def test_a_score_of_another_unit_reverses_nothing():
     """One answer in two is right and the other cannot be parsed, beside answers that are all wrong."""
     entry = ClaimConfig(claim="It is ahead.", source="ours", better="cascade", worse="speechllm")
     rows = [row("cascade", "three nine", ""), row("speechllm", "no")]
-    found = claims.verdicts(SimpleNamespace(claims=[entry]), rows)
+    found = claims.verdicts(claiming([entry]), rows)
     assert found["low"][0] > 0 and found["reversed_by"].tolist() == [""]
     more = measured.gain(rows, "cascade", "speechllm", metric="parse_failures")
     assert more.high < 0  # fewer answers of the other fail
@@ -109,8 +109,7 @@ def test_p_is_corrected_over_the_claims_that_can_be_tested():
     here, at_8_b = ClaimConfig(**about), ClaimConfig(**about, scale="8 B")
     rows = [row("cascade", "three nine"), row("speechllm", "three")]
     alone, beside, twice = (
-        claims.verdicts(SimpleNamespace(claims=some), rows)["p"].tolist()
-        for some in ([here], [here, at_8_b], [here, here])
+        claims.verdicts(claiming(some), rows)["p"].tolist() for some in ([here], [here, at_8_b], [here, here])
     )
     assert beside[0] == alone[0] and np.isnan(beside[1])
     assert twice == [2 * alone[0]] * 2
@@ -124,12 +123,13 @@ def test_a_difference_of_differences_is_inconclusive_where_a_variant_diverged():
         for name in "abcd"
     ]
     rows[1]["status"] = "diverged"
-    found = claims.verdicts(SimpleNamespace(claims=[entry]), rows)
+    found = claims.verdicts(claiming([entry]), rows)
     assert found["diverged"].tolist() == ["b diverged on 1"] and found["verdict"].tolist() == ["inconclusive"]
 
 
 def test_a_claim_on_wer_names_its_variants_as_they_are_subtracted():
     """Lower is better there, so that a difference above 0 is the worse variant less the better one."""
-    compared = {claim.better: claim.compared for claim in studies.load("sense", "mini")[0].claims}
+    study = studies.load("sense", "mini")[0]
+    compared = {claim.better: study.compared(claim) for claim in study.claims}
     assert compared["transcription_lora"] == "transcription − transcription_lora"
     assert compared["ner_lora"] == "ner_lora − ner"

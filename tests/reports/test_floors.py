@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from scored_answers import claiming
 from test_tables import row
 
 from speechllm_bench import stats
@@ -88,7 +89,7 @@ def test_the_table_marks_rows_below_and_the_caption_names_the_floors(rows):
 def test_a_claim_is_not_testable_here_where_the_side_ahead_is_below(rows):
     def judged(better, worse):
         entry = ClaimConfig(claim="It helps.", source="ours", better=better, worse=worse)
-        return claims.verdicts(SimpleNamespace(claims=[entry]), rows).iloc[0]
+        return claims.verdicts(claiming([entry]), rows).iloc[0]
 
     found = judged("cnn", "no_audio")
     assert (found["verdict"], found["below"]) == (claims.BELOW_FLOOR, "whole_transcript, chance")
@@ -97,16 +98,14 @@ def test_a_claim_is_not_testable_here_where_the_side_ahead_is_below(rows):
     assert (contradicted["verdict"], contradicted["below"]) == ("weak contradiction", "")
     assert judged("no_audio", "cnn")["verdict"] == claims.BELOW_FLOOR
     gains = ClaimConfig(claim="C", source="ours", better="cnn", worse="no_audio", beyond=["mlp", "no_audio"])
-    (of_gains,) = claims.verdicts(SimpleNamespace(claims=[gains]), rows)["verdict"]
+    (of_gains,) = claims.verdicts(claiming([gains]), rows)["verdict"]
     assert of_gains == "weak contradiction"  # the mlp gains more, and is above
 
 
 def test_holm_counts_the_claims_that_can_be_tested(rows):
     pairs = [("mlp", "cnn"), ("mlp", "no_audio"), ("mlp", "missing")]
     entries = [ClaimConfig(claim="C", source="ours", better=a, worse=b) for a, b in pairs]
-    found = claims.verdicts(
-        SimpleNamespace(claims=[*entries, entries[0].model_copy(update={"scale": "8 B"})]), rows
-    )
+    found = claims.verdicts(claiming([*entries, entries[0].model_copy(update={"scale": "8 B"})]), rows)
     first, second = (measured.gain(rows, better, worse).p for better, worse in pairs[:2])
     assert found["p"].tolist()[:2] == stats.holm([first, second])
     assert found["p"][0] == pytest.approx(max(first, 2 * second)) or found["p"][0] == 2 * first

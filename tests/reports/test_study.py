@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pandas as pd
+from scored_answers import claiming
 
 from speechllm_bench.reports import claims, figures, progress
 from speechllm_bench.settings.experiments import Study
@@ -27,7 +28,7 @@ def run(variant: str, seed: int, status: str) -> dict:
 
 def judged(rows: list[dict], **claim) -> pd.Series:
     entry = ClaimConfig(claim="Half the rate tames it.", source="ours", better="half", worse="full", **claim)
-    found = claims.verdicts(SimpleNamespace(claims=[entry]), rows)
+    found = claims.verdicts(claiming([entry]), rows)
     assert len(claims.show_verdicts(found)) == 1
     return found.iloc[0]
 

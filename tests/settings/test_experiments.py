@@ -519,3 +519,15 @@ def test_again_doubles_a_stages_examples_and_leaves_its_own_as_they_are():
     assert (once.again, merged.again) == (None, "slots_think")
     assert once.examples == once.own_examples == merged.own_examples == profile.budgets.slots
     assert merged.examples == 2 * once.examples
+
+
+def test_a_recogniser_that_hears_30_s_at_once_has_no_fallback():
+    study, small = studies.load("baselines", "small")
+    cascade = study.variant("cascade")
+    wide = small.overridden({"encoder.padding": "30s"}, "--set")
+    found = [experiments.resolve(profile, cascade, 0) for profile in (small, wide)]
+    assert [(config.encoder.padding, config.asr_fallback) for config in found] == [
+        ("10s", "30s"),
+        ("30s", None),
+    ]
+    assert experiments.resolve(small, study.variant("speechllm"), 0).asr_fallback is None

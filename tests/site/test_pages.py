@@ -134,7 +134,7 @@ def _marked(browser: Browser, page: Path) -> None:
     )
     study = studies.load("adapter_size", "mini")[0]
     assert "Difference" in told and "Verdict" in told and "p (Holm)" in told
-    assert all(claim.claim in told and claim.compared in told for claim in study.claims)
+    assert all(claim.claim in told and study.compared(claim) in told for claim in study.claims)
 
 
 def _reversed() -> str:

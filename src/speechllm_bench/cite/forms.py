@@ -5,8 +5,8 @@ from __future__ import annotations
 from speechllm_bench.storage.numbers import Number, escaped
 
 SHORT = 12  # hex digits of a commit
-OF_CLAIMS = {"compared": "compared", "verdict": "verdict", "reversed_by": "reversed by"}
-"""Cells that belong to the difference of a claim -> their names."""
+OF_CLAIMS = ("compared", "verdict", "reversed_by")
+"""Cells that belong to the difference of a claim."""
 
 
 def as_text(number: Number) -> str:
@@ -15,7 +15,9 @@ def as_text(number: Number) -> str:
     lines = [f"{number.id} = {number.cell.shown}", f"  table: {_table(number)}"]
     lines.append(f"  status: {row.status}; {rests_on(number)}")
     if number.column == "difference":  # of a claim; rows of variants have no such cells
-        lines += [f"  {name}: {row.cells[key].shown}" for key, name in OF_CLAIMS.items() if key in row.cells]
+        lines += [
+            f"  {key.replace('_', ' ')}: {row.cells[key].shown}" for key in OF_CLAIMS if key in row.cells
+        ]
     for name, values in (("run", row.runs), ("commit", row.commits), ("machine", row.machines)):
         if values:
             lines.append(f"  {_several(name, len(values))}: {', '.join(values)}")

@@ -142,7 +142,7 @@ def verdicts(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
     Where a variant diverged, the verdict rests on the divergence, and there is no difference. p is after
     Holm's correction over the claims that can be tested.
     """
-    lines = [_tested(rows, claim) for claim in study.claims]
+    lines = [_tested(rows, claim) | {"compared": study.compared(claim)} for claim in study.claims]
     judged = [line for line in lines if line["found"] and line["testable"]]
     for line, p in zip(judged, stats.holm([line["found"].p for line in judged]), strict=True):
         line["p"] = p
@@ -156,7 +156,7 @@ def _tested(rows: Sequence[Result], claim: ClaimConfig) -> dict:
     testable = of_our_scale and without_meaning.isdisjoint(claim.variants)
     ended = diverged(rows, claim) if testable else {}
     found = None if ended else measured.gain(rows, claim.better, claim.worse, claim.beyond)
-    line: dict[str, Any] = {"claim": claim.claim, "source": claim.source, "compared": claim.compared}
+    line: dict[str, Any] = {"claim": claim.claim, "source": claim.source}
     line["diverged"] = ", ".join(f"{name} diverged on {n}" for name, n in ended.items())
     under = below(rows, claim, found) if found else []
     against = reversing(rows, claim, found) if found and testable and not under else []

@@ -102,7 +102,7 @@ def claims_table(study: Study, verdicts: pd.DataFrame, rows: Sequence[Row], prof
     lines = verdicts.to_dict("records")
     columns = {
         "Claim": [line["claim"] for line in lines],
-        "Compared": [claim.compared_by(labels) for claim in study.claims],
+        "Compared": [study.compared(claim, labels) for claim in study.claims],
         "Difference": [_claimed(line) for line in lines],
         "p": [stats.p_shown(line["p"]) if pd.notna(line["p"]) else NOTHING for line in lines],
         "Verdict": [line["verdict"] for line in lines],

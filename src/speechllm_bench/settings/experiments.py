@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -120,6 +120,11 @@ class Study(Strict):
         floors = {v for v in self.variants if self._floor(v) and self._questions(v) in asked}
         return [variant for variant in self.variants if variant in wanted | floors]
 
+    def compared(self, claim: ClaimConfig, labels: Mapping[str, str] | None = None) -> str:
+        """Return the difference that a claim is about, such as "mlp − cnn". labels: of variants, by name."""
+        metric = TASKS[self.variant(claim.better).evaluation.task].main
+        return claim.difference(labels or {}, metric.lower_is_better)
+
     def _floor(self, name: str) -> bool:
         return self.variant(name).evaluation.answerer in ("chance_copier", "whole_transcript")
 
@@ -173,6 +178,8 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         for stage in variant.aligned(profile)
         if _examples(profile, stage.budget)
     ]
+    # A turn that is padded to 30 s at once would be recognised again alike.
+    reads_asr, padding = "asr" in {asked["text"], *(stage.text for stage in stages)}, profile.encoder.padding
     parts = {
         "corpus": _corpus(profile, variant.corpus) if variant.corpus else profile.corpus,
         "encoder": profile.encoder,
@@ -185,7 +192,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         "precision": profile.precision,
         "seed": seed,
         "prompt": profile.prompt,
-        "asr_fallback": profile.asr_fallback if "asr" in {asked["text"], *(s.text for s in stages)} else None,
+        "asr_fallback": profile.asr_fallback if reads_asr and profile.asr_fallback != padding else None,
     }
     return checked(RunConfig, parts, where)
 
@@ -314,7 +321,6 @@ def refuse_idle(study: Study, name: str, profile: Profile, config: RunConfig) ->
 def load_study(path: Path) -> Study:
     """Return a study after a check of all its variants. Raises UserError for an invalid one."""
     study = load_yaml(Study, path)
-    tasks = {name: study.variant(name).evaluation.task for name in study.variants}
-    for claim in study.claims:
-        claim.turn(TASKS[tasks[claim.better]].main.lower_is_better)
+    for name in study.variants:
+        study.variant(name)
     return study

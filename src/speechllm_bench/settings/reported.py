@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, model_validator
 
 from speechllm_bench.settings.strict import Name, Prose, Strict, refuse_repeated
 from speechllm_bench.tasks import METRICS
@@ -38,26 +38,19 @@ class ClaimConfig(Strict):
     beyond: list[str] | None = Field(default=None, min_length=2, max_length=2)
     scale: str | None = None  # model scale of the claim, such as "8 B"; only profile `paper` can test it
 
-    _turned: bool = PrivateAttr(default=False)
-
-    def turn(self, lower_is_better: bool) -> None:
-        """Say whether lower is better by the metric: then the better variant is taken from the worse one."""
-        self._turned = lower_is_better
-
     @property
     def variants(self) -> tuple[str, ...]:
         """Return the variants that it compares: better, worse and those of `beyond`."""
         return self.better, self.worse, *(self.beyond or ())
 
-    @property
-    def compared(self) -> str:
-        return self.compared_by({})
+    def difference(self, labels: Mapping[str, str], lower_is_better: bool) -> str:
+        """Return the difference that it is about, with the labels of its variants. Above 0 speaks for it.
 
-    def compared_by(self, labels: Mapping[str, str]) -> str:
-        """Return the difference that it is about, with the labels of its variants. Above 0 speaks for it."""
+        lower_is_better: of the metric. The better variant is then subtracted from the worse one.
+        """
         named = [labels.get(name, name) for name in self.variants]
         pairs = [
-            f"{second} − {first}" if self._turned else f"{first} − {second}"
+            f"{second} − {first}" if lower_is_better else f"{first} − {second}"
             for first, second in zip(named[::2], named[1::2], strict=True)
         ]
         return pairs[0] if len(pairs) == 1 else f"({pairs[0]}) − ({pairs[1]})"

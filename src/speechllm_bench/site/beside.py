@@ -69,11 +69,11 @@ def by_row(study: Study) -> dict[str, ClaimConfig]:
 
 def claims_of(study: Study) -> dict[str, dict]:
     """Return sentence, source and compared variants of each claim, by the name of its row."""
-    return {row: claim_shown(claim) for row, claim in by_row(study).items()}
+    return {row: claim_shown(study, claim) for row, claim in by_row(study).items()}
 
 
-def claim_shown(claim: ClaimConfig) -> dict[str, str]:
-    return {"claim": claim.claim, "source": claim.source, "compared": claim.compared}
+def claim_shown(study: Study, claim: ClaimConfig) -> dict[str, str]:
+    return {"claim": claim.claim, "source": claim.source, "compared": study.compared(claim)}
 
 
 def captions(study: Study, profile: str, rows: Sequence[Row]) -> dict[str, str]:
