@@ -117,4 +117,7 @@ def _profiles(study: Study) -> list[str]:
         profile: {row for row, line in rows_of(profile, study.study).items() if line["seeds"]}
         for profile in PROFILES
     }
-    return sorted(filter(ran.get, PROFILES), key=lambda profile: not set(study.telling) <= ran[profile])
+    return sorted(
+        filter(ran.get, PROFILES),
+        key=lambda profile: not set(study.telling or study.variants) <= ran[profile],
+    )

@@ -62,19 +62,16 @@ def _write(name: str, profile: str, rows: Sequence[Result], draw: bool) -> list[
     study, _ = studies.load(name, profile)
     frame = table(study, rows)
     folder = paths.results(profile)
-    caption = tables.caption(frame, study.title, " or ".join(study.baselines), profile, floors.called(study))
-    again = progress.trained_again(rows)
-    notes = [*(sentence for sentence, _ in again), *([progress.LISTED] if again else [])]
-    notes += tables.not_testable(rows)
-    listed = [item for _, items in again for item in items]
-    written = tables.write(frame, folder / "tables", name, " ".join([caption, *notes]), listed)
+    listed = [item for _, items in progress.trained_again(rows) for item in items]
+    told = caption(study, rows, frame, profile, listed=bool(listed))
+    written = tables.write(frame, folder / "tables", name, told, listed)
     further, found = _further(study, rows), claims.verdicts(study, rows)
     kept = cells.of_study(study, rows, frame, found, {end: shown for end, (shown, _) in further.items()})
     further["claims"] = claims.show_verdicts(found), claims.caption(found)
     heading = tables.heading(frame, study.title, profile, power=False)
     written += [
-        _write_text_table(shown, name, ending, profile, f"{heading} {caption}")
-        for ending, (shown, caption) in further.items()
+        _write_text_table(shown, name, ending, profile, f"{heading} {said}")
+        for ending, (shown, said) in further.items()
         if len(shown)
     ]
     own = [row for row in kept if row.table == name]
@@ -113,6 +110,18 @@ def _draw(study: Study, rows: Sequence[Result], frame: pd.DataFrame, profile: st
 
 def _stored(name: str, profile: str, seeds: Sequence[int] | None = None) -> tuple[Study, list[Result]]:
     return studies.load(name, profile)[0], studies.records(name, profile, seeds)
+
+
+def caption(
+    study: Study, rows: Sequence[Result], frame: pd.DataFrame, profile: str, listed: bool = False
+) -> str:
+    """Return the caption of a study's table. It names stages that were trained again and NOT TESTABLE rows.
+
+    frame: from `table`. listed: whether a list of the trainings stands below the table.
+    """
+    of_table = tables.caption(frame, study.title, " or ".join(study.baselines), profile, floors.called(study))
+    again = [sentence for sentence, _ in progress.trained_again(rows)]
+    return " ".join([of_table, *again, *([progress.LISTED] if listed else []), *tables.not_testable(rows)])
 
 
 def numbered(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[numbers.Row]:

@@ -43,8 +43,8 @@ FIGURES = (
 """Endings of figures. The first one that exists is shown."""
 READING = (
     "The text on a study begins with the verdicts on its claims. Its page of claims has their differences "
-    "and p. F1 is that of slots, by partial match{version}, with its 95 % interval in brackets. Other tasks "
-    "show their main metric, by name. Best and worst are chosen among the variants with the same evaluation "
+    "and p. F1 is that of slots, by partial match, version {version}, with its 95 % interval in brackets. "
+    "Other tasks show their main metric, by name. Best and worst are chosen among the variants with the same evaluation "
     "as the baseline. Floors hear nothing and learn nothing. The papers made their claims at their own "
     "scale and on their own data. The [glossary](../../docs/glossary.md) explains the terms, the "
     "[protocol](../../docs/protocol.md) the rules (12 to 14), and [known limits](../../docs/limits.md) say "
@@ -114,13 +114,14 @@ def _found(name: str, profile: str, recorded: stamps.Recorded | None) -> tuple[s
     parts = [*_scores(study, f1), f"{len(rows) - len(lacking)} of {len(rows)} runs ok", *_named(lacking)]
     without_meaning = sum(row["status"] == studies.NOT_TESTABLE for row in rows)
     of_them = f", {without_meaning} of them {studies.NOT_TESTABLE}" if without_meaning else ""
+    unrun = f"{len(lacking)} of {len(rows)} runs" if len(lacking) < len(rows) else f"{len(rows)} runs"
     paper = "none" if study.paper == "none" else f"[{study.paper}](https://arxiv.org/abs/{study.paper})"
     holds = {
         "title": f"{name}: {study.title}",
         "sizes": [[found.n, found.n_speakers, found.n_seeds] for found in f1.values()],
         "line": " ".join([*verdict, *(f"{part}." for part in parts)]),
         "begun": any(row["status"] not in (tables.NOT_RUN, studies.NOT_TESTABLE) for row in trained),
-        "waiting": f"- {name}: {study.title}, {len(rows)} runs{of_them} (paper: {paper})",
+        "waiting": f"- {name}: {study.title}, {unrun}{of_them} (paper: {paper})",
     }
     return read, holds
 
@@ -130,7 +131,7 @@ def _head(profile: Profile, found: Sequence[dict]) -> list[str]:
     sizes = [size for one in found for size in one["sizes"]]
     size = tables.size(*zip(*sizes)) if sizes else "Nothing has been scored."
     version = versions.shown_version(profile.profile)
-    reading = READING.format(version="" if version == 1 else f", version {version}")
+    reading = READING.format(version=version)
     return [f"# Profile {profile.profile}: {profile.note}", *mark, size, reading]
 
 

@@ -193,6 +193,16 @@ def helped(rows: Sequence[Result], plain: str, thinking: str) -> pd.DataFrame:
     return frame[frame["gain"] != 0].sort_values("gain", ascending=False, kind="stable")
 
 
+def gained_and_lost(rows: Sequence[Result], plain: str, thinking: str) -> str:
+    """Return how many turns gain and lose by thinking, as a sentence, or the variants without answers."""
+    of_first_seed = _first_predictions([row for row in rows if row["variant"] in (plain, thinking)])
+    if unrun := [name for name in (thinking, plain) if name not in of_first_seed]:
+        return f"**NOT RUN:** {', '.join(unrun)}."
+    gains = helped(rows, plain, thinking)["gain"]
+    told = f"of the first seed, {(gains > 0).sum()} turns gain, and {(gains < 0).sum()} lose."
+    return f"**{thinking}** against **{plain}**: {told}"
+
+
 def ends(frame: pd.DataFrame, n: int = 5) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the n turns of `helped` with the largest gain, and the n with the largest loss."""
     gained, lost = frame[frame["gain"] > 0], frame[frame["gain"] < 0]
