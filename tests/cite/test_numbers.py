@@ -38,6 +38,7 @@ def test_a_number_tells_what_it_rests_on(stored):
     assert (row.commits, row.machines) == (("abc123",), ("cpu a chip",))
     assert row.made_of["metric partial_match"] == 1
     assert numbers.read("mini")["adapter_size/linear/A"].status == "1 ok, 1 diverged"
+    assert len(numbers.read("mini")["adapter_size/linear/A"].seeds) == 1  # no number rests on the other
 
 
 def test_claims_have_ids_too(stored):

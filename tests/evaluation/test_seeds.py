@@ -57,7 +57,7 @@ def marked(training, audio="own"):
 
 def test_variances_of_systems_add_up():
     def of(*systems, weights=(1, -1)):
-        return seeds.variance(systems, weights, "f1")
+        return seeds.variance(systems, weights, "f1", n_seeds=3)
 
     assert of(marked("a"), weights=[1]) == pytest.approx(OWN)
     assert of(marked("a"), marked("b")) == pytest.approx(2 * OWN)
@@ -74,6 +74,19 @@ def test_a_metric_without_records_takes_its_kin_or_none(monkeypatch):
     assert seeds.pooled("accuracy") == seeds.pooled("f1_v1") == OWN
     monkeypatch.setitem(METRICS, "new", replace(METRICS["f1"], name="new"))
     assert seeds.pooled("new") is None
-    assert seeds.variance([{}], [1], "new") is None
+    assert seeds.variance([{}], [1], "new", n_seeds=1) is None
     names = {name for name in (*MAIN_METRICS, "precision", "recall", "slu_f1", "exact_f1", "cer")}
     assert all(0 < np.sqrt(seeds.pooled(name)) < 0.05 for name in names)
+
+
+def test_one_seed_on_other_audio_varies_as_with_its_own_where_nothing_else_is_known():
+    """Entities are known with own audio alone. Several seeds show their own variance."""
+    assert seeds.pooled("ner_f1", "other") is None
+    pair, own = [marked("a", "other"), marked("b")], seeds.pooled("ner_f1")
+    assert seeds.variance(pair, [1, -1], "ner_f1", n_seeds=1) == pytest.approx(2 * own)
+    assert seeds.variance(pair, [1, -1], "ner_f1", n_seeds=3) is None
+
+
+def test_a_score_that_shows_version_2_varies_as_version_2():
+    shown = marked("a") | {"versions": {"partial_match": 2}}
+    assert seeds.variance([shown], [1], "f1", n_seeds=1) == pytest.approx(seeds.pooled("f1_v2")) != OWN

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from stored_runs import store
 
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.evaluation import seeds
@@ -170,3 +171,17 @@ def test_nothing_is_written_over_records_that_cannot_be_told_apart(suite, monkey
         with pytest.raises(UserError, match="cannot be identified here, so nothing is written: backbone"):
             write()
     assert not (paths.results("mini") / "tables").exists()
+
+
+def test_two_trainings_of_one_stage_are_told_apart_by_where_they_ended(suite):
+    """Weights are not stored with the records, so a machine without them trains a stage again."""
+    marks = []
+    for loss in (0.5, 0.5, 0.4):
+        store("cnn", 0, 15)
+        run = studies.run("adapter_size", "cnn", 0, "mini")
+        points = [("slots", 5, 2.0), ("slots", 10, loss)]
+        lines = [f"{stage},{step},80,validation,loss,{value}\n" for stage, step, value in points]
+        (run.folder / "curve.csv").write_text("stage,step,examples,split,metric,value\n" + "".join(lines))
+        row = next(r for r in studies.records("adapter_size", "mini") if r["variant"] == "cnn")
+        marks.append(row["score"]["training"])
+    assert marks[0] == marks[1] == f"{run.stages[-1]} loss 0.500" and marks[2].endswith(" loss 0.400")

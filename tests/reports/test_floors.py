@@ -177,3 +177,14 @@ def test_a_short_run_of_a_study_has_its_floors():
     assert found.chosen(["mlp"]) == ["mlp"]  # what is named alone is run alone
     other = load_study(paths.EXPERIMENTS / "sense.yaml")
     assert other.chosen(["extremes"]) == ["ner", "ner_all"]
+
+
+@pytest.mark.parametrize(("right", "said"), [(1, claims.BELOW_FLOOR), (15, "agrees")])
+def test_a_variant_that_did_not_diverge_is_ahead_only_above_its_floors(right, said):
+    floor = {"answerer": "whole_transcript"}
+    rows = [asked("half", right, seed) for seed in (0, 1)]
+    rows += [asked("whole_transcript", 4, seed, **floor) for seed in (0, 1)]
+    rows += [asked("full", 5, seed) | {"status": "diverged", "score": None} for seed in (0, 1)]
+    entry = ClaimConfig(claim="It ends higher.", source="ours", better="half", worse="full")
+    found = claims.verdicts(claiming([entry]), rows).iloc[0]
+    assert (found["verdict"], found["diverged"]) == (said, "full diverged on 2")

@@ -98,7 +98,9 @@ def _our_intervals(browser: Browser, page: Path) -> None:
     assert "† one seed" in browser.evaluate("document.querySelector('p.marks').textContent")
     browser.choose("Slice", SLICE)
     sums = {v: stats.stack_seeds([_answered(v, s).sums(SLICE) for s in (0, 1)]) for v in ("mlp", "cnn")}
-    between = seeds.variance([scores[v][0] for v in ("mlp", "cnn")], [1, -1], "f1")
+    between = seeds.variance(
+        [scores[v][0] for v in ("mlp", "cnn")], [1, -1], "f1", n_seeds=len(scores["mlp"])
+    )
     ours = stats.contrast([sums["mlp"], sums["cnn"]], [1, -1], METRICS["f1"].rule, score.rng(), between)
     _same(_shown(browser)["mlp"][1], ours)
     n = sum(6 <= len(p.transcript.split()) < 10 for p in _answered("mlp", 0).predictions)

@@ -273,7 +273,7 @@ class Comparing:
         if metric != score.main_metric(scores[0][0]):
             raise UserError(f"a slice has only the main metric, {score.main_metric(scores[0][0])}")
         summed = [stats.stack_seeds([self._answered(one).sums(slice_) for one in some]) for some in systems]
-        between = seeds.variance([some[0] for some in scores], weights, metric)
+        between = seeds.variance([some[0] for some in scores], weights, metric, n_seeds=len(scores[0]))
         return stats.contrast(summed, weights, METRICS[metric].rule, score.rng(), between)
 
     def _read(self, one: StoredRun) -> Answered:

@@ -93,7 +93,7 @@ def difference(scores: Sequence[dict], baseline: Sequence[dict], metric: str) ->
 def contrast(systems: Sequence[Sequence[dict]], weights: Sequence[float], metric: str) -> stats.Comparison:
     """Return the weighted sum of systems' metrics. All have their seeds in the same order."""
     stacked = [stats.stack_seeds([speaker_sums(s, metric) for s in scores]) for scores in systems]
-    between = seeds.variance([scores[0] for scores in systems], weights, metric)
+    between = seeds.variance([scores[0] for scores in systems], weights, metric, n_seeds=len(systems[0]))
     rule = METRICS[metric].rule
     return intervals.interval_of(
         stacked, weights, rule, between, lambda: stats.contrast(stacked, weights, rule, rng(), between)

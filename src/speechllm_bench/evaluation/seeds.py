@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
+from speechllm_bench.evaluation import versions
 from speechllm_bench.tasks import METRICS
 
 FILE = "seed_variance.json"
@@ -20,8 +21,8 @@ FILE = "seed_variance.json"
 def marked(score: dict, training: str | None, audio: str) -> dict:
     """Return a stored score with the two properties that determine its variance between seeds.
 
-    training: digest of the model's last training stage; None if nothing was trained. audio: own, or other if
-    the model hears another turn.
+    training: what tells the model's last training stage from every other; None if nothing was trained.
+    audio: own, or other if the model hears another turn.
     """
     return score | {"training": training, "audio": audio}
 
@@ -38,23 +39,31 @@ def pooled(metric: str, audio: str = "own") -> float | None:
     A metric without a variance of its own uses that of the metric in `Metric.varies_as`.
     """
     found = table()[audio]
-    known = found.get(metric, found.get(METRICS[metric].varies_as))
+    known = found.get(metric) or found.get(METRICS[metric].varies_as if metric in METRICS else None)
     return known and known["variance"]
 
 
-def variance(scores: Sequence[Mapping], weights: Sequence[float], metric: str) -> float | None:
+def variance(
+    scores: Sequence[Mapping], weights: Sequence[float], metric: str, *, n_seeds: int
+) -> float | None:
     """Return the variance between seeds of a weighted sum of systems' metrics; None if it is not known.
 
     scores: one per system, from `marked`; an unmarked one counts as a training of its own. Different
     trainings vary independently. Evaluations of one training vary together, except for the share
     `share_of_an_evaluation` of the variance, which is independent.
+
+    With one seed, a metric that is not known with other audio uses its variance with own audio. Otherwise the
+    interval would lack the variance between seeds.
     """
     alone = table()["share_of_an_evaluation"]
     trainings: dict[tuple, list[tuple[float, float]]] = {}
     for i, (score, weight) in enumerate(zip(scores, weights, strict=True)):
         audio = score.get("audio", "own")
         training = score.get("training", f"unknown {i}")
-        one = 0.0 if training is None else pooled(metric, audio)
+        name = versions.stored_name(metric, score)
+        one = 0.0 if training is None else pooled(name, audio)
+        if one is None and n_seeds == 1:
+            one = pooled(name)
         if one is None:
             return None
         trainings.setdefault((training, audio), []).append((weight, one))

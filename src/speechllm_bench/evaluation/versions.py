@@ -46,6 +46,12 @@ def shown(stored: dict, profile: str) -> dict:
     return stored | {"versions": versions, "metrics": metrics} | counts
 
 
+def stored_name(metric: str, score: Mapping) -> str:
+    """Return the name under which score.json has a metric of a score from `shown`."""
+    plain = metric in ("precision", "recall", "f1")
+    return f"{metric}_v2" if plain and shown_in(score) != partial_match.VERSION else metric
+
+
 def shown_in(score: Mapping) -> int:
     """Return the version of partial match that has the plain names in a score from `shown`."""
     return score.get("versions", {}).get("partial_match", partial_match.VERSION)

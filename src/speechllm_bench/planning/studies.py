@@ -22,6 +22,7 @@ from speechllm_bench.settings.config import RunConfig
 from speechllm_bench.settings.experiments import VARIANT_SETS, Study, load_study, refuse_idle, resolve
 from speechllm_bench.settings.profiles import Profile, load_profile, profile_file, refuse_unknown_role
 from speechllm_bench.storage import paths, runs, sealed
+from speechllm_bench.storage.outputs import last_stage_ended
 from speechllm_bench.storage.status import Result, Status
 
 NOT_TESTABLE = Status.NOT_TESTABLE.shown  # status of a row that its profile cannot test
@@ -181,6 +182,8 @@ def shown_score(folder: Path, trained_by: str | None, audio: str, task: str, pro
     trained_by: digest of the run's last stage; None without stages. audio, task: of the run's evaluation.
     """
     shown = versions.shown(runs.read_json(folder / "score.json", runs.DELETE_FOLDER), profile)
+    if trained_by and (curve := folder / "curve.csv").is_file():
+        trained_by = f"{trained_by} {last_stage_ended(curve)}"
     return seeds.marked(shown, trained_by, audio) | {"task": task}
 
 

@@ -160,17 +160,20 @@ def _read(shown: str) -> Cell | None:
 def _about(rows: Sequence[Result], variants: Iterable[str]) -> dict:
     """Return the provenance of these variants' numbers: seeds, runs, commits, machines
     and versions of components.
+
+    Seeds are those with a score of every variant. Where a variant has no score, they are those that were run.
     """
     variants = set(variants)
     mine = [row for row in rows if row["variant"] in variants and row["record"]]
     records = [row["record"] for row in mine]
+    scored = [{row["seed"] for row in mine if row["variant"] == one and row["score"]} for one in variants]
     made_of: dict[str, str | int] = {}
     for row in mine:
         if row.get("run"):
             made_of |= identity.components(row["run"].config)
         made_of |= {f"metric {name}": v for name, v in (row["score"] or {}).get("versions", {}).items()}
     return {
-        "seeds": tuple(sorted({row["seed"] for row in mine})),
+        "seeds": tuple(sorted(set.intersection(*scored) if all(scored) else {row["seed"] for row in mine})),
         "runs": tuple(dict.fromkeys(row["run"].digest for row in mine if row.get("run"))),
         "commits": _distinct(map(_commit, records)),
         "machines": _distinct(map(_machine, records)),

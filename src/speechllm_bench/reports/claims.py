@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
@@ -94,6 +94,14 @@ def below(rows: Sequence[Result], claim: ClaimConfig, found: Interval) -> list[s
     return [floor for floor, above in floors.cleared(rows, ahead).items() if above is False]
 
 
+def _below_surviving(rows: Sequence[Result], claim: ClaimConfig, ended: Mapping[str, int]) -> list[str]:
+    """Return the floors that a variant does not clear if it is ahead since the other one diverged."""
+    surviving = [name for name in (claim.better, claim.worse) if name not in ended]
+    if not ended or claim.beyond or len(surviving) != 1:
+        return []
+    return [floor for floor, above in floors.cleared(rows, surviving[0]).items() if above is False]
+
+
 def reversing(rows: Sequence[Result], claim: ClaimConfig, found: Interval) -> list[str]:
     """Return the headings of the table's other scores by which the claim's difference is reversed.
 
@@ -158,7 +166,7 @@ def _tested(rows: Sequence[Result], claim: ClaimConfig) -> dict:
     found = None if ended else measured.gain(rows, claim.better, claim.worse, claim.beyond)
     line: dict[str, Any] = {"claim": claim.claim, "source": claim.source}
     line["diverged"] = ", ".join(f"{name} diverged on {n}" for name, n in ended.items())
-    under = below(rows, claim, found) if found else []
+    under = below(rows, claim, found) if found else _below_surviving(rows, claim, ended)
     against = reversing(rows, claim, found) if found and testable and not under else []
     line |= {"below": ", ".join(under), "reversed_by": "; ".join(against)}
     if found:
@@ -171,6 +179,8 @@ def _judged(line: dict) -> Verdict:
     claim, ended = line["config"], line["ended"]
     if ended and claim.beyond:
         return "inconclusive"
+    if ended and line["below"]:
+        return BELOW_FLOOR
     if ended:
         return verdict_on_divergence(ended.get(claim.better, 0), ended.get(claim.worse, 0))
     return verdict(line["found"], line.get("p", 1.0), line["testable"], not line["below"])

@@ -142,7 +142,7 @@ def relative_gain(rows: Sequence[Result], variant: str, over: str) -> Comparison
     # First-order variance of the quotient between seeds, with the derivative to each of its two sides as
     # weight.
     weights = [1 / max(second, 1e-9), -first / max(second, 1e-9) ** 2]
-    between = seeds.variance([own[shared[0]], base[shared[0]]], weights, metric)
+    between = seeds.variance([own[shared[0]], base[shared[0]]], weights, metric, n_seeds=len(shared))
 
     def relative(sums: np.ndarray) -> np.ndarray:
         found, before = (of(part) for part in np.split(sums, 2, axis=-1))

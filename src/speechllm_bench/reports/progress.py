@@ -15,7 +15,7 @@ from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, floors, looks
 from speechllm_bench.reports.claims import BELOW_FLOOR, Verdict
 from speechllm_bench.settings.experiments import Study
-from speechllm_bench.storage.outputs import LATER, curve_text, read_curve
+from speechllm_bench.storage.outputs import LATER, curve_text, ended, read_curve
 from speechllm_bench.storage.schema import CURVE_COLUMNS, SECONDS
 from speechllm_bench.storage.status import Status
 from speechllm_bench.tasks import MAIN_METRICS
@@ -294,7 +294,7 @@ def trained_again(rows: Sequence[Result]) -> list[tuple[str, list[str]]]:
             told_apart = (f",train,{SECONDS},", f",{LATER},")
             own = tuple(line for line in mine if not any(part in line for part in told_apart))
             trainings = ends.setdefault((stage.name, digest), {})
-            trainings.setdefault(own, ([], _last(own)))[0].append(row["variant"])
+            trainings.setdefault(own, ([], ended(own)))[0].append(row["variant"])
     by_seed: dict[tuple, list[list[str]]] = {}  # stage, variants of each training -> by seed, their ends
     for (name, _), trainings in ends.items():
         if len({end for _, end in trainings.values()}) > 1:
@@ -309,10 +309,3 @@ def trained_again(rows: Sequence[Result]) -> list[tuple[str, list[str]]]:
         ]
         found.append((f"The stage {name} was trained {len(who)} times.", items))
     return found
-
-
-def _last(lines: Sequence[str]) -> str:
-    """Return the last value of each validation metric among these lines of a curve."""
-    parts = [line.split(",") for line in lines if ",validation," in line]
-    last = {metric: float(value) for *_, metric, value in parts}
-    return ", ".join(f"{metric} {value:.3f}" for metric, value in last.items())

@@ -63,15 +63,15 @@ def _write(name: str, profile: str, rows: Sequence[Result], draw: bool) -> list[
     frame = table(study, rows)
     folder = paths.results(profile)
     listed = [item for _, items in progress.trained_again(rows) for item in items]
-    told = caption(study, rows, frame, profile, listed=bool(listed))
-    written = tables.write(frame, folder / "tables", name, told, listed)
+    said = caption(study, rows, frame, profile, listed=bool(listed))
+    written = tables.write(frame, folder / "tables", name, said, listed)
     further, found = _further(study, rows), claims.verdicts(study, rows)
     kept = cells.of_study(study, rows, frame, found, {end: shown for end, (shown, _) in further.items()})
     further["claims"] = claims.show_verdicts(found), claims.caption(found)
     heading = tables.heading(frame, study.title, profile, power=False)
     written += [
-        _write_text_table(shown, name, ending, profile, f"{heading} {said}")
-        for ending, (shown, said) in further.items()
+        _write_text_table(shown, name, ending, profile, f"{heading} {about}")
+        for ending, (shown, about) in further.items()
         if len(shown)
     ]
     own = [row for row in kept if row.table == name]

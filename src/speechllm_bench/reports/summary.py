@@ -44,9 +44,9 @@ FIGURES = (
 READING = (
     "The text on a study begins with the verdicts on its claims. Its page of claims has their differences "
     "and p. F1 is that of slots, by partial match, version {version}, with its 95 % interval in brackets. "
-    "Other tasks show their main metric, by name. Best and worst are chosen among the variants with the same evaluation "
-    "as the baseline. Floors hear nothing and learn nothing. The papers made their claims at their own "
-    "scale and on their own data. The [glossary](../../docs/glossary.md) explains the terms, the "
+    "Other tasks show their main metric, by name. Best and worst are chosen among the variants with the same "
+    "evaluation as the baseline. Floors hear nothing and learn nothing. The papers made their claims at "
+    "their own scale and on their own data. The [glossary](../../docs/glossary.md) explains the terms, the "
     "[protocol](../../docs/protocol.md) the rules (12 to 14), and [known limits](../../docs/limits.md) say "
     "what to know before citing a number."
 )

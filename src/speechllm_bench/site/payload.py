@@ -111,7 +111,7 @@ def _systems(own: Sequence[Row], found: Mapping[str, list]) -> tuple[dict, list,
             continue
         told = [m for m in task.metrics if m.column and m.name not in FURTHER and m.rule.__name__ in RULES]
         shown = [m for m in told if all(m.counts in one.score["sums"] for one in some)]
-        metrics |= {m.name: _metric(m) for m in shown}
+        metrics |= {m.name: _metric(m, first.score) for m in shown}
         key = (first.score["items"], task.main.name)
         group = groups.setdefault(key, {"set": row.test_set, "task": task.name, "main": task.main.name})
         speakers = first.score["speakers"]
@@ -121,7 +121,7 @@ def _systems(own: Sequence[Row], found: Mapping[str, list]) -> tuple[dict, list,
             "group": list(groups).index(key),
             "seeds": [one.seed for one in some],
             "runs": [one.digest for one in some],
-            "training": first.stage,
+            "training": first.score["training"],
             "trained": first.record["trained_parameters"] > 0,
             "audio": first.score["audio"],
             "floor": first.config["evaluation"]["answerer"] != "model",
@@ -137,7 +137,8 @@ def _systems(own: Sequence[Row], found: Mapping[str, list]) -> tuple[dict, list,
     return systems, shown_groups, metrics
 
 
-def _metric(metric: Metric) -> dict:
+def _metric(metric: Metric, shown: Mapping) -> dict:
+    name = versions.stored_name(metric.name, shown)
     return {
         "heading": metric.heading,
         "label": metric.shown,
@@ -146,7 +147,7 @@ def _metric(metric: Metric) -> dict:
         "lower": metric.lower_is_better,
         "most": None if metric.most == float("inf") else metric.most,
         "unit": metric.unit,
-        "pooled": {audio: seeds.pooled(metric.name, audio) for audio in ("own", "other")},
+        "pooled": {audio: seeds.pooled(name, audio) for audio in ("own", "other")},
     }
 
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -41,6 +42,24 @@ def read_curve(file: Path, version: int = 1) -> pd.DataFrame:
         raise UserError(f"{file} is not a curve (columns: {list(columns)}); delete its folder and run again")
     other = "f1" if version == 2 else LATER
     return curve[curve["metric"] != other].replace({"metric": {LATER: "f1"}}).reset_index(drop=True)
+
+
+def ended(lines: Iterable[str]) -> str:
+    """Return where lines of a curve end on validation, such as "loss 0.512, f1 0.25".
+
+    Trainings of one stage are told apart by it. Weights of stages are not stored with the records, so a
+    machine without them trains a stage again, and ends elsewhere. Last digits may differ by machine alone.
+    """
+    parts = [line.split(",") for line in lines if ",validation," in line and f",{LATER}," not in line]
+    last = {metric: float(value) for *_, metric, value in parts}
+    return ", ".join(f"{metric} {value:.3f}" for metric, value in last.items())
+
+
+def last_stage_ended(file: Path) -> str:
+    """Return where the last stage of a curve file ended on validation, as `ended` has it."""
+    lines = curve_text(file).splitlines()
+    stage = lines[-1].partition(",")[0] + ","
+    return ended(line for line in lines if line.startswith(stage))
 
 
 def curve_text(file: Path) -> str:

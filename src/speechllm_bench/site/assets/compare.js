@@ -19,7 +19,8 @@ Bench.compare = (() => {
     }));
     const speakers = Object.values(sums)[0][0].length, made = await stats.draws(speakers);
     const of = (chosen, weights, only = chosen.map((name) => sums[name])) => stats.contrast(
-      only, weights, about.rule, made, stats.variance(chosen.map((name) => data.systems[name]), weights, about.pooled, data.share));
+      only, weights, about.rule, made,
+      stats.variance(chosen.map((name) => data.systems[name]), weights, about.pooled, data.share, only[0].length));
     const gap = (name, to) => { // over the seeds that both have
       const shared = data.systems[name].seeds.filter((seed) => data.systems[to].seeds.includes(seed));
       const pick = (one) => shared.map((seed) => sums[one][data.systems[one].seeds.indexOf(seed)]);

@@ -97,10 +97,10 @@ Bench.stats = (() => {
   }
 
   // Variance between seeds of a weighted sum of systems (evaluation/seeds.py); null where no record tells it.
-  function variance(systems, weights, pooled, share) {
+  function variance(systems, weights, pooled, share, seeds) {
     const trainings = new Map();
     for (const [i, { training, audio }] of systems.entries()) {
-      const one = training === null ? 0 : pooled[audio];
+      const one = training === null ? 0 : pooled[audio] ?? (seeds === 1 ? pooled.own : null);
       if (one === null) return null;
       const key = `${training} ${audio}`;
       if (!trainings.has(key)) trainings.set(key, { one, weights: [] });
