@@ -317,6 +317,14 @@ def test_other_columns_and_a_gated_data_set_are_one_sentence(suite, tmp_path, mo
     assert not list(tmp_path.rglob("*.tsv"))
 
 
+def test_a_recording_stays_in_its_folder(suite, tmp_path):
+    """A row names its recording, and a row comes from elsewhere."""
+    rows = [dict(ROWS[0]) | {"id": "../../../escaped"}]
+    with pytest.raises(UserError, match="names a recording outside its folder"):
+        hub_data.take(voxpopuli(), tmp_path / "corpus", lambda data, split: rows)
+    assert not list(tmp_path.rglob("escaped*"))
+
+
 def test_cells_are_as_the_authors_have_them():
     assert hub_data.cell([{"type": "GPE", "start": 3, "length": 4}]) == "[['GPE', 3, 4]]"
     assert hub_data.cell(["question_check"]) == "['question_check']"

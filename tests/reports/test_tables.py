@@ -291,3 +291,18 @@ def test_what_an_audio_llm_heard_before_is_a_column_where_there_is_one(rows):
     assert shown.loc["audio_llm", "Hours of speech before"] == "150.5"
     assert shown.loc["audio_llm", "Text tokens before"] == "7,000,000"
     assert shown.loc["mlp", "Hours of speech before"] == "–"
+
+
+def test_rows_of_another_arithmetic_are_named():
+    """`mixed` computes in bf16 on some processors alone."""
+
+    def told(*arithmetics):
+        found = [row(f"v{i}", 5, precision="mixed", arithmetic=name) for i, name in enumerate(arithmetics)]
+        return " ".join(measured.arithmetics(found))
+
+    assert told("fp32", "fp32") == told(None) == ""
+    assert told("fp32", "bf16", "fp32") == "Answers were computed in fp32, those of v1 in bf16."
+    assert told("bf16", "bf16", "fp32", None) == (
+        "Answers were computed in bf16, those of v2 in fp32. Of v3 it is not on record."
+    )
+    assert measured.arithmetics([row("v", 5, arithmetic="fp32"), row("w", 5, arithmetic="bf16")]) == []

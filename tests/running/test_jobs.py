@@ -186,7 +186,7 @@ def test_run_json_says_what_was_run_and_where(done):
     record = done.record
     assert record["digest"] == done.folder.name and record["profile"] == "done" and record["status"] == "ok"
     assert record["overrides"] == {}
-    assert record["arithmetic"] == record["precision"] == "fp32"
+    assert record["arithmetic"] == record["precision"] == "fp32" and record["trained_in"] == ["fp32"]
     assert record["config"] == json.loads(json.dumps(done.config.as_stored()))
     assert record["stages"] == [identity.stage_digest(done.config, 0)]
     # MLP: 8 x 16 frames -> 16 -> 16, with biases.

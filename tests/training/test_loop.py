@@ -52,11 +52,10 @@ class Toy:
         with torch.no_grad():
             return {"loss": self.model(self.batches[0]).pow(2).mean().item()}
 
-    def fit(self, folder, seed: int = 0, shares=None, **changes) -> loop.Fit:
+    def fit(self, folder, seed: int = 0, shares=None, autocast=False, **changes) -> loop.Fit:
         settings, parameters = config(**changes), self.parameters()
-        return loop.fit(
-            settings, parameters, self.batches, self.loss, self.validate, folder, seed, shares=shares
-        )
+        told = {"shares": shares, "autocast": autocast}
+        return loop.fit(settings, parameters, self.batches, self.loss, self.validate, folder, seed, **told)
 
 
 def values(fit: loop.Fit, split: str, metric: str) -> list[float]:
@@ -265,6 +264,15 @@ def test_killed_and_resumed_ends_with_the_same_numbers_to_the_last_bit(tmp_path,
     assert [p.step for p in fit.clock] == [3, 5, 8]
     for name, parameter in whole.parameters().items():
         assert torch.equal(parameter, resumed.parameters()[name]), name
+
+
+def test_a_training_that_goes_on_in_another_arithmetic_says_so(tmp_path, monkeypatch):
+    """A processor whose speed in bf16 is near the limit may decide otherwise at the next start."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
+    with pytest.raises(KeyboardInterrupt):
+        Toy(fail_at=3).fit(tmp_path / "checkpoint", autocast=True)
+    assert Toy().fit(tmp_path / "checkpoint").arithmetic == "bf16, then fp32"
+    assert Toy().fit(tmp_path / "other").arithmetic == "fp32"
 
 
 @pytest.mark.parametrize("file", ["state.json", "weights.safetensors", "optimizer.pt"])

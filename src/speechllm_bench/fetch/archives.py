@@ -26,33 +26,38 @@ def take(archive: Archive, folder: Path) -> None:
     """
     if all((folder / target).exists() for target in archive.targets):
         return
-    file = download(archive)
-    if archive.to:
-        (folder / archive.to).parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(file, folder / archive.to)
-        return
-    for inside, target in archive.folders.items():
-        if not (folder / target).exists():
-            unpack(file, inside, folder / target)
-    file.unlink()
-
-
-def download(archive: Archive) -> Path:
-    """Return the complete file in the cache. A partial download is resumed."""
     kept = paths.cache() / "downloads" / f"{runs.digest(archive.url)}-{archive.url.rpartition('/')[2]}"
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with runs.lock(kept):
-            part = kept.with_name(kept.name + ".part")
-            _continue(archive.url, part)
-            if archive.md5 and (found := _md5(part)) != archive.md5:
-                part.unlink()
-                raise UserError(
-                    f"{archive.url} is not what its publisher says (md5 {found} and not {archive.md5}), and "
-                    "was thrown away; start again"
-                )
-            os.replace(part, kept)
-    return kept
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with runs.lock(
+        kept
+    ):  # another process may take the same archive, and need its file until all is unpacked
+        wanted = [target for target in archive.targets if not (folder / target).exists()]
+        if not wanted:
+            return
+        download(archive, kept)
+        if archive.to:
+            (folder / archive.to).parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(kept, folder / archive.to)
+            return
+        for inside, target in archive.folders.items():
+            if target in wanted:
+                unpack(kept, inside, folder / target)
+        kept.unlink()
+
+
+def download(archive: Archive, kept: Path) -> None:
+    """Download the file of an archive to `kept`, if it is not there. A partial download is resumed."""
+    if kept.is_file():
+        return
+    part = kept.with_name(kept.name + ".part")
+    _continue(archive.url, part)
+    if archive.md5 and (found := _md5(part)) != archive.md5:
+        part.unlink()
+        raise UserError(
+            f"{archive.url} is not what its publisher says (md5 {found} and not {archive.md5}), and "
+            "was thrown away; start again"
+        )
+    os.replace(part, kept)
 
 
 def unpack(file: Path, inside: str, target: Path) -> None:

@@ -57,6 +57,10 @@ def _write(data: HubData, part: str, rows: Iterable[dict], table: Path, folder: 
                 f"the data set {data.dataset} ({data.config}) has other columns than this suite knows: "
                 f"{', '.join(row)}; its authors may have changed it"
             ) from None
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise UserError(
+                f"the data set {data.dataset} ({data.config}) names a recording outside its folder: {name}"
+            )
         _keep(folder / name, content)
         if writer is None:
             writer = csv.DictWriter(file, list(row), delimiter="\t", lineterminator="\n")

@@ -121,7 +121,7 @@ def corpus_digest(corpus: CorpusConfig) -> str:
 
 def frames_digest(config: RunConfig, corpus: CorpusConfig | None = None) -> str:
     """Digest of the frames of `corpus` by the run's encoder; None means the training corpus."""
-    return _frames_digest(corpus_digest(corpus or config.corpus), config)
+    return digest_of_frames(corpus_digest(corpus or config.corpus), config)
 
 
 def extra_digest(name: str) -> str:
@@ -131,7 +131,7 @@ def extra_digest(name: str) -> str:
 
 
 def extra_frames_digest(config: RunConfig, name: str) -> str:
-    return _frames_digest(extra_digest(name), config)
+    return digest_of_frames(extra_digest(name), config)
 
 
 @lru_cache(4096)
@@ -199,7 +199,8 @@ def _foreign(config: RunConfig) -> dict[str, str | dict]:
     return {}
 
 
-def _frames_digest(corpus: str, config: RunConfig) -> str:
+def digest_of_frames(corpus: str, config: RunConfig) -> str:
+    """Return the digest of the frames that a run's encoder makes of a corpus. corpus: its digest."""
     version = (FRAMES_VERSION,) if FRAMES_VERSION > 1 else ()  # version 1 has none, for older caches
     if config.audio_llm:
         return runs.digest("frames", corpus, tower_hash(config.audio_llm), *version)

@@ -81,6 +81,28 @@ def refuse_mixtures(rows: Sequence[Result]) -> None:
             )
 
 
+def arithmetics(rows: Sequence[Result]) -> list[str]:
+    """Return sentences on rows of precision `mixed` that were answered in another arithmetic than most rows.
+
+    `mixed` computes in bf16 where the processor is fast in it, so two rows of a table can differ.
+    """
+    found: dict[str | None, list[str]] = {}
+    for row in rows:
+        record = row["record"]
+        if record and record.get("precision") == "mixed" and record.get("trained_parameters"):
+            found.setdefault(record.get("arithmetic"), []).append(row["variant"])
+    named = {name: ", ".join(dict.fromkeys(variants)) for name, variants in found.items()}
+    if len(named) < 2:
+        return []
+    unknown = named.pop(None, None)
+    most, *others = sorted(named, key=lambda name: -len(found[name]))
+    told = "".join(f", those of {named[name]} in {name}" for name in others)
+    return [
+        f"Answers were computed in {most}{told}.",
+        *([f"Of {unknown} it is not on record."] if unknown else []),
+    ]
+
+
 def main_metric(rows: Sequence[Result], variant: str) -> Comparison | None:
     """Return the main metric of one variant without building the table. None where it has no score."""
     scores = list(scores_of(rows, variant).values())

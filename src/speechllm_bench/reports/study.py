@@ -115,13 +115,14 @@ def _stored(name: str, profile: str, seeds: Sequence[int] | None = None) -> tupl
 def caption(
     study: Study, rows: Sequence[Result], frame: pd.DataFrame, profile: str, listed: bool = False
 ) -> str:
-    """Return the caption of a study's table. It names stages that were trained again and NOT TESTABLE rows.
+    """Return the caption of a study's table: also stages that were trained again, and rows that stand apart.
 
     frame: from `table`. listed: whether a list of the trainings stands below the table.
     """
     of_table = tables.caption(frame, study.title, " or ".join(study.baselines), profile, floors.called(study))
     again = [sentence for sentence, _ in progress.trained_again(rows)]
-    return " ".join([of_table, *again, *([progress.LISTED] if listed else []), *tables.not_testable(rows)])
+    notes = [*again, *([progress.LISTED] if listed else []), *measured.arithmetics(rows)]
+    return " ".join([of_table, *notes, *tables.not_testable(rows)])
 
 
 def numbered(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[numbers.Row]:

@@ -149,7 +149,8 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         "device_kind": model.llm.device.type,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "precision": config.precision,
-        "arithmetic": "fp32" if model.in_fp32 else "bf16",
+        "arithmetic": "fp32" if model.in_fp32 else "bf16",  # of the answers
+        "trained_in": [r.get("arithmetic") for r in stage_records],  # None for a stage of an older version
         "threads": torch.get_num_threads(),
         "padding_share": stage_records[-1]["padding_share"] if stage_records else 0.0,
         "examples_per_second": sum(r["examples"] for r in stage_records) / max(seconds["train"], 1e-9),
@@ -232,7 +233,11 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
     stage = config.stages[index]
     decoded = stage.most_decoded(config.evaluation.max_new_tokens)
     checkpoint = paths.cache() / "checkpoints" / digest
-    with runs.lock(folder, lambda: progress("waiting", 0.0)):
+
+    def waits() -> None:
+        progress("waiting", 0.0)
+
+    with runs.lock(folder, waits), runs.lock(checkpoint, waits):  # profiles share a stage's checkpoint
         if (folder / "stage.json").is_file():
             record = trained_before(folder, decoded)
             runs.remove(checkpoint)
@@ -249,6 +254,7 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
             "examples": fitted.curve[-1].examples,  # the budget, or fewer after divergence
             "seconds": round(fitted.seconds, 2),
             "validation_seconds": round(fitted.validation_seconds, 2),
+            "arithmetic": fitted.arithmetic,
             **seen.record(),
         }
         trained, dtype = model.trained_parameters(stage.train), None

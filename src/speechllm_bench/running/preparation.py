@@ -162,14 +162,7 @@ def ensure_shipped_frames(
 
     only: ids of turns that are enough, if the whole split has not been encoded yet; None: all.
     """
-    encoder = config.encoder
-    made_by = (
-        identity.backbone_hash(encoder.path),
-        encoder.padding,
-        identity.FRAMES_VERSION,
-        config.precision,
-    )
-    named = ("shipped frames", corpus.fingerprint, split, *made_by)
+    named = ("shipped frames", identity.digest_of_frames(corpus.fingerprint, config), split)
     folder = paths.cache() / "frames" / runs.digest(*named)
     if only is not None and not folder.exists():
         folder = folder.with_name(runs.digest(*named, sorted(only)))

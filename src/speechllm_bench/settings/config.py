@@ -190,7 +190,9 @@ class StageConfig(Stage, FitConfig):
     # The stage holds it, so that runs that decode differently do not share a curve.
     decoded_tokens: int | None = Field(default=None, gt=0)
     traces: str | None = None  # traces that `annotate traces` wrote; None: written from gold
-    frame_dropout: float | None = Field(default=None, gt=0, lt=1)  # share of frames, with objective ctc only
+    frame_dropout: float | None = Field(
+        default=None, gt=0, lt=1
+    )  # share of the values of frames; with objective ctc only
     # 0 to frame_shift - 1 zero frames precede a turn, drawn each time it is seen. None: no zero frames.
     frame_shift: int | None = Field(default=None, gt=1)
     # Examples per forward and backward pass, for small GPUs; None: the whole batch. Not in any digest.

@@ -72,7 +72,7 @@ class WarmStart(Strict):
     examples: int = Field(gt=0)
     batch_size: int = Field(gt=0)
     lr: float = Field(gt=0)
-    dropout: float | None = Field(default=None, gt=0, lt=1)  # share of the frames; None: none
+    dropout: float | None = Field(default=None, gt=0, lt=1)  # share of the values of frames; None: none
     everywhere: bool = False  # True: for every trained adapter; False: only where a study names it
 
 

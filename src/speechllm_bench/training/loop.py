@@ -45,6 +45,9 @@ class Fit:
     seconds: float  # of training steps, summed over resumed sessions
     validation_seconds: float
     autocast: bool  # whether the steps ran in bf16 on this machine
+    arithmetic: (
+        str  # "fp32", "bf16", or both in their order where a resumed training went on in the other one
+    )
     clock: list[Point] = field(default_factory=list)  # `SECONDS` at each point, training steps only
 
     def timed_curve(self) -> list[Point]:
@@ -109,6 +112,8 @@ def fit(
     state = _resume(checkpoint, parameters, optimizer)
     started = saved = time.perf_counter()
     earlier, validating = state.seconds, state.validation_seconds
+    if state.arithmetic[-1:] != [mine := "bf16" if autocast else "fp32"]:
+        state.arithmetic.append(mine)
     status = Status.OK
 
     def gradients() -> dict[str, float]:
@@ -175,7 +180,8 @@ def fit(
             elif state.step < n_steps and time.perf_counter() - saved > CHECKPOINT_SECONDS:
                 _save(checkpoint, parameters, optimizer, state)
                 saved = time.perf_counter()
-    return Fit(status, state.curve, state.seconds, state.validation_seconds, autocast, state.clock)
+    done_in = ", then ".join(state.arithmetic)
+    return Fit(status, state.curve, state.seconds, state.validation_seconds, autocast, done_in, state.clock)
 
 
 def _in_memory(
@@ -232,6 +238,7 @@ class _State:
     clock: list[Point] = field(default_factory=list)  # `SECONDS` at the points
     marked: int = 0  # the step of the last point
     rate: float = 0.0  # learning rate of the last step
+    arithmetic: list[str] = field(default_factory=list)  # fp32 or bf16, of each session that changed it
 
     def due(self, marks: set[int]) -> bool:
         """Return whether the current step is one of `marks` and the curve has no point there yet."""

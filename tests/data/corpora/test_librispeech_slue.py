@@ -86,6 +86,9 @@ def test_entities_keep_their_words_when_punctuation_goes(published):
     assert librispeech_slue.annotated(" a ,  b ", "[['ORG', 1, 6]]") == ("a b", (Entity("ORG", "a b", 0, 3),))
     with pytest.raises(UserError, match="is no list of SLUE's tags"):
         librispeech_slue.annotated("rome", "[['CITY', 0, 4]]")
+    for start, length in [(0, 5), (-1, 2), (2, -1)]:
+        with pytest.raises(UserError, match="with start and length in 4 characters"):
+            librispeech_slue.annotated("rome", f"[['GPE', {start}, {length}]]")
 
 
 def test_a_piece_of_a_recording_is_cut_out(published):

@@ -205,8 +205,12 @@ def annotated(text: str, raw_entities: str) -> tuple[str, tuple[Entity, ...]]:
         found = [
             (COMBINED[tag], int(start), int(n)) for tag, start, n in ast.literal_eval(raw_entities) or ()
         ]
+        if not all(0 <= start <= start + n <= len(text) for _, start, n in found):
+            raise ValueError("outside the text")
     except (KeyError, SyntaxError, TypeError, ValueError):
-        raise UserError(f"{raw_entities} is no list of SLUE's tags with start and length") from None
+        raise UserError(
+            f"{raw_entities} is no list of SLUE's tags with start and length in {len(text)} characters"
+        ) from None
     for combined, start, length in found:
         phrase = clean[place[start] : place[start + length]].rstrip()
         if combined and phrase:
