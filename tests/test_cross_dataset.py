@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 
+from speechllm_bench.cite.comparing import answers_of
 from speechllm_bench.data.testable import untestable
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.planning import identity, studies
-from speechllm_bench.reports import floors
 from speechllm_bench.settings import profiles
 from speechllm_bench.settings.config import CorpusConfig, EvaluationConfig
+from speechllm_bench.settings.evaluation_config import questions_of
 from speechllm_bench.settings.experiments import load_study, resolve
 from speechllm_bench.storage import paths
+from speechllm_bench.storage.schema import Prediction
 
 OTHER = CorpusConfig(name="call_centre_neural", sizes={"A-test": 5})
 
@@ -61,9 +65,9 @@ def test_frames_are_of_each_corpus(tiny_run, monkeypatch):
 
 def test_floors_are_those_of_the_same_test_set(study, paper):
     asked = {name: resolve(paper, study.variant(name), 0).evaluation for name in study.variants}
-    same = floors.questions_of(asked["harper_harper_whole_transcript"])
-    assert floors.questions_of(asked["slurp_harper"]) == floors.questions_of(asked["harper_harper"]) == same
-    assert floors.questions_of(asked["slurp_slurp"]) != same
+    same = questions_of(asked["harper_harper_whole_transcript"])
+    assert questions_of(asked["slurp_harper"]) == questions_of(asked["harper_harper"]) == same
+    assert questions_of(asked["slurp_slurp"]) != same
     chosen = study.chosen(["extremes"])
     assert {"slurp_slurp_whole_transcript", "harper_harper_chance"} < set(chosen)
     assert "fluent_fluent_chance" not in chosen
@@ -111,3 +115,12 @@ def test_a_missing_role_leaves_out_and_a_misspelt_one_is_refused(suite):
     file.write_text(yaml.safe_dump(content))
     with pytest.raises(UserError, match="names the role 'harpr', which no profile has under corpora"):
         studies.plan(["adapter_size"], "smoke", ["mlp"])
+
+
+def test_slices_are_of_the_slots_of_the_tested_corpus(study, paper):
+    """Slots of one corpus are unknown to the other, so their class is too."""
+    config = resolve(paper, study.variant("slurp_harper"), 0)
+    assert (config.corpus.name, config.tested.name) == ("slurp", "harper_valley")
+    gold = json.dumps({"caller_name": "ann"})
+    said = Prediction("e", "u", "s", "slots", gold, gold, ("caller_name",), 3, "i am ann")
+    assert "class=open" in answers_of([said], config.as_stored(), "paper").counts

@@ -212,7 +212,7 @@ class Explorer:
         self._tell_sound("The turn is being loaded …")
         turn = self._turns[self.place.value - 1][0]
         shipped, speaks = paths.results(run.profile) / "turns", "The turn is being spoken …"
-        turns = SingleTurns(run.config.corpus, shipped, lambda: self._tell_sound(speaks))
+        turns = SingleTurns(run.config.tested, shipped, lambda: self._tell_sound(speaks))
         wav = turns.wav(run.config.evaluation.split, turn.utterance_id)
         self.sound_said.value = ""
         self.sound.children = (widgets.Audio(value=wav, format="wav", autoplay=False, loop=False),)

@@ -94,7 +94,7 @@ def answers_of(predictions: Sequence[Prediction], config: dict, profile: str) ->
     """
     asked = config["evaluation"]
     task = TASKS[asked["task"]]
-    slot_types = corpora.slot_types(config["corpus"]["name"])
+    slot_types = corpora.slot_types((asked.get("corpus") or config["corpus"])["name"])
     parse = score.parser(task.name, asked.get("wording"), slot_types)
     found = [(parse(p.gold), parse(p.raw)) for p in predictions]
     of_slots = task.main is slots.F1

@@ -52,7 +52,7 @@ class Shipped:
 
     def has(self, config: RunConfig) -> bool:
         """Return whether the turns of the run's test set are shipped."""
-        return config.evaluation.split in self.corpus(config.corpus).splits
+        return config.evaluation.split in self.corpus(config.tested).splits
 
     def answer(
         self,
@@ -71,14 +71,14 @@ class Shipped:
 
         from speechllm_bench.training.stages import Data
 
-        corpus, split = self.corpus(config.corpus), config.evaluation.split
+        corpus, split = self.corpus(config.tested), config.evaluation.split
         frames = None
         if config.hears:
             frames = preparation.ensure_shipped_frames(config, corpus, split, heard)
         asr = config.evaluation.text == "asr"
         recognised = preparation.ensure_transcripts(config, corpus, split, only) if asr else {}
         model, tokenizer = self._trained(config, tuple(stages), frames.dim if frames else None)
-        data = Data([], [], corpora.slot_types(config.corpus.name), frames, recognised)
+        data = Data([], [], corpora.slot_types(config.tested.name), frames, recognised)
         kind = model.llm.device.type
         with tqdm(total=100, desc="answers", unit="%", leave=False, mininterval=1) as bar:
 

@@ -209,7 +209,7 @@ def _results(run: Run, scored: dict | None) -> list | None:
 
     if scored is None:
         return None
-    metric, corpus = score.main_metric(scored), run.config.corpus.name
+    metric, corpus = score.main_metric(scored), run.config.tested.name
     return [
         EvalResult(
             task_type="automatic-speech-recognition" if metric == "wer" else "token-classification",

@@ -90,9 +90,10 @@ def scored(folder: Path, only: Set[str] | None = None) -> dict:
     only: ids of the utterances whose answers are scored; None: all.
     """
     record = sealed.read(folder / "run.json", runs.DELETE_FOLDER)
-    asked, corpus = record["config"]["evaluation"], record["config"]["corpus"]["name"]
+    asked = record["config"]["evaluation"]
     task, wording = asked["task"], asked.get("wording")
-    types = corpora.slot_types(corpus) if wording else {}
+    tested = asked.get("corpus") or record["config"]["corpus"]
+    types = corpora.slot_types(tested["name"]) if wording else {}
     said = read_predictions(folder / "predictions.jsonl.gz", runs.DELETE_FOLDER)
     kept = [one for one in said if only is None or one.utterance_id in only]
     return score.score_task(task, kept, score.parser(task, wording, types))

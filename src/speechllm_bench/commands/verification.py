@@ -188,7 +188,7 @@ def _plan(profile: str, again: Shipped, turns: int | None) -> list[Planned]:
         identity.check_fetched(config)
         if not again.has(config):
             continue
-        corpus = again.corpus(config.corpus)
+        corpus = again.corpus(config.tested)
         split = corpus.utterances(config.evaluation.split)
         pairs = asked(config, corpus, sampled(split, turns or len(split)))
         only = frozenset(turn.id for turn, _ in pairs)

@@ -20,7 +20,7 @@ def untestable(config: RunConfig) -> str | None:
     """Return the reason why a run is not testable on its corpus, as part of a sentence; None if it is."""
     corpus, scope = config.corpus.name, corpora.scope_of(config.corpus.name)
     evaluation = config.evaluation
-    tested = evaluation.corpus.name if evaluation.corpus else corpus
+    tested = config.tested.name
     asked_of = corpora.scope_of(tested)
     synthesised_apart = LANGUAGES if evaluation.corpus is None else ()
     if evaluation.split not in (*asked_of.splits, *synthesised_apart):

@@ -8,7 +8,6 @@ figures. A claim gets a verdict only above them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,7 +15,7 @@ from matplotlib.axes import Axes
 from speechllm_bench.evaluation import score
 from speechllm_bench.planning.stored_runs import comparable, scores_of
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.settings.evaluation_config import Evaluation, EvaluationConfig
+from speechllm_bench.settings.evaluation_config import EvaluationConfig, Questions, questions_of
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.storage.schema import Interval
 from speechllm_bench.storage.status import Status
@@ -31,34 +30,6 @@ LINES = {
 NOT_RUN = Status.MISSING.shown
 BELOW = "‡"
 """Mark of a row that does not clear the floors of its questions."""
-
-
-class Questions(NamedTuple):
-    """What a floor has to share with a row."""
-
-    split: str
-    corpus: str | None = None  # None: the one that is trained on
-    slot_types: str = "in_domain"
-    distractors: int | None = None  # None: a number that is drawn
-    metric: str = "f1"
-
-    @property
-    def shown(self) -> str:
-        """As "A-test", "B-test, unseen slot types" or "A-test, 3 distractors"."""
-        parts = [self.split]
-        parts += ["unseen slot types"] if self.slot_types == "out_of_domain" else []
-        each = "1 distractor" if self.distractors == 1 else f"{self.distractors} distractors"
-        return ", ".join([*parts, each] if self.distractors is not None else parts)
-
-
-def questions_of(evaluation: Evaluation) -> Questions:
-    return Questions(
-        split=evaluation.split,
-        corpus=getattr(evaluation.corpus, "name", evaluation.corpus),
-        slot_types=evaluation.slot_types,
-        distractors=evaluation.distractors,
-        metric=TASKS[evaluation.task].main.name,
-    )
 
 
 def of(rows: Sequence[Result], variant: str) -> list[str]:

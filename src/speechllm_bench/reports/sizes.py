@@ -16,6 +16,7 @@ from speechllm_bench.planning.stored_runs import scored_variants
 from speechllm_bench.planning.studies import Result
 from speechllm_bench.reports import figures, floors, looks, tables
 from speechllm_bench.reports.looks import Looks
+from speechllm_bench.settings.evaluation_config import Questions, questions_of
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.tasks import MAIN_METRICS, ner
 
@@ -30,7 +31,7 @@ def parameters_figure(study: Study, frame: pd.DataFrame) -> Figure | None:
     """
     if len(that_learn(frame)) > figures.MOST_LINES:
         return None
-    asked = {name: floors.questions_of(study.variant(name).evaluation) for name in study.variants}
+    asked = {name: questions_of(study.variant(name).evaluation) for name in study.variants}
     of_questions = [asked[name] for name in frame["variant"]]
     parts = {
         (metric, questions): part
@@ -219,7 +220,7 @@ def _draw_floors(ax: Axes, rows: Sequence[Result], levels: Iterable[int] | None)
     """
     scored = floors.scored(rows)
     numbers = sorted(n for n in {asked.distractors for asked in scored} if n is not None)
-    found = {n: scored.get(floors.Questions("A-test", distractors=n), {}) for n in numbers}
+    found = {n: scored.get(Questions("A-test", distractors=n), {}) for n in numbers}
     for answerer, (label, dash) in floors.LINES.items():
         known = {level: some[answerer].value for level, some in found.items() if answerer in some}
         if levels is None and known:

@@ -169,7 +169,7 @@ def execute(config: RunConfig, profile: str, progress: Progress) -> Path:
         if not diverged:
             evaluated = preparation.evaluated_corpus(config, corpus)
             if evaluated is not corpus:
-                types = corpora.slot_types((config.evaluation.corpus or config.corpus).name)
+                types = corpora.slot_types(config.tested.name)
                 heard = preparation.evaluated_frames(config, cast(Corpus, evaluated))
                 data = replace(data, frames=heard, slot_types=types)
                 own = {"corpus": evaluated.fingerprint, "audio": evaluated.audio_hashes}

@@ -190,9 +190,7 @@ class StageConfig(Stage, FitConfig):
     # The stage holds it, so that runs that decode differently do not share a curve.
     decoded_tokens: int | None = Field(default=None, gt=0)
     traces: str | None = None  # traces that `annotate traces` wrote; None: written from gold
-    frame_dropout: float | None = Field(
-        default=None, gt=0, lt=1
-    )  # share of the values of frames; with objective ctc only
+    frame_dropout: float | None = Field(default=None, gt=0, lt=1)  # share of frames' values; objective ctc
     # 0 to frame_shift - 1 zero frames precede a turn, drawn each time it is seen. None: no zero frames.
     frame_shift: int | None = Field(default=None, gt=1)
     # Examples per forward and backward pass, for small GPUs; None: the whole batch. Not in any digest.
@@ -262,9 +260,7 @@ class RunConfig(Strict):
             raise ValueError("distillation teaches a model that hears, but this variant has no adapter")
         if any(stage.objective == "ctc" for stage in self.stages):
             if self.audio_llm:
-                raise ValueError(
-                    "objective: ctc starts an untrained adapter, but an audio LLM brings its own"
-                )
+                raise ValueError("objective: ctc starts an untrained adapter; an audio LLM brings its own")
             if not (self.adapter and self.adapter.scaled):
                 raise ValueError(
                     "objective: ctc needs an adapter whose outputs have the norm of the LLM's embeddings; "
@@ -272,9 +268,14 @@ class RunConfig(Strict):
                 )
         if not self.hears and (heard := heard_tasks(self.tasks(len(self.stages)))):
             raise ValueError(
-                f"the instructions of task {', '.join(heard)} are heard, but this variant has no adapter"
+                f"task {', '.join(heard)} hears its instructions, but this variant has no adapter"
             )
         return self
+
+    @property
+    def tested(self) -> CorpusConfig:
+        """The corpus of the test set: the one that is trained on, or the one that the evaluation names."""
+        return self.evaluation.corpus or self.corpus
 
     @property
     def hears(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -80,3 +80,31 @@ class EvaluationConfig(Evaluation):
     trace_tokens: int | None = Field(
         default=None, gt=0
     )  # replaces max_new_tokens where an answer may have a trace
+
+
+class Questions(NamedTuple):
+    """What the questions of two variants have in common. A floor has to share it with a row."""
+
+    split: str
+    corpus: str | None = None  # None: the one that is trained on
+    slot_types: str = "in_domain"
+    distractors: int | None = None  # None: a number that is drawn
+    metric: str = "f1"
+
+    @property
+    def shown(self) -> str:
+        """As "A-test", "B-test, unseen slot types" or "A-test, 3 distractors"."""
+        parts = [self.split]
+        parts += ["unseen slot types"] if self.slot_types == "out_of_domain" else []
+        each = "1 distractor" if self.distractors == 1 else f"{self.distractors} distractors"
+        return ", ".join([*parts, each] if self.distractors is not None else parts)
+
+
+def questions_of(evaluation: Evaluation) -> Questions:
+    return Questions(
+        split=evaluation.split,
+        corpus=getattr(evaluation.corpus, "name", evaluation.corpus),
+        slot_types=evaluation.slot_types,
+        distractors=evaluation.distractors,
+        metric=TASKS[evaluation.task].main.name,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ from speechllm_bench.errors import MissingInput, NotTestable, UserError
 from speechllm_bench.settings import axes as axes_
 from speechllm_bench.settings.adapter_config import AdapterConfig
 from speechllm_bench.settings.config import CorpusConfig, LoraConfig, RunConfig, StageConfig
-from speechllm_bench.settings.evaluation_config import LANGUAGES, EvaluationConfig, TaskName
+from speechllm_bench.settings.evaluation_config import LANGUAGES, EvaluationConfig, TaskName, questions_of
 from speechllm_bench.settings.extras import FIGURES, TABLES
 from speechllm_bench.settings.profiles import Budget, Profile, refuse_fixed
 from speechllm_bench.settings.reported import ClaimConfig, Reported
@@ -95,12 +96,8 @@ class Study(Strict):
             whole = overlay(self.base, self.variants[name])
         except ValueError as error:
             raise UserError(f"{self.named(name)}: {error}") from None
-        variant = checked(
-            Variant,
-            whole,
-            f"{self.study}.yaml",
-            lambda key: axes_.written_at(self.place(name), self.base, key),
-        )
+        written_at = partial(axes_.written_at, self.place(name), self.base)
+        variant = checked(Variant, whole, f"{self.study}.yaml", written_at)
         refuse_fixed(variant.override, f"{self.named(name)}, override")
         return variant
 
@@ -116,22 +113,16 @@ class Study(Strict):
         sets = {"all": list(self.variants), "telling": self.telling or list(self.variants)}
         sets["extremes"] = self.extremes
         wanted = {variant for name in names for variant in sets.get(name, [name])}
-        asked = {self._questions(v) for name in names for v in sets.get(name, ()) if not self._floor(v)}
-        floors = {v for v in self.variants if self._floor(v) and self._questions(v) in asked}
-        return [variant for variant in self.variants if variant in wanted | floors]
+        asked = {variant: self.variant(variant).evaluation for variant in self.variants}
+        floors = {variant for variant, one in asked.items() if one.answerer in TASKS[USUAL].answerers}
+        questions = {questions_of(asked[v]) for name in names for v in sets.get(name, ()) if v not in floors}
+        wanted |= {floor for floor in floors if questions_of(asked[floor]) in questions}
+        return [variant for variant in self.variants if variant in wanted]
 
     def compared(self, claim: ClaimConfig, labels: Mapping[str, str] | None = None) -> str:
         """Return the difference that a claim is about, such as "mlp − cnn". labels: of variants, by name."""
         metric = TASKS[self.variant(claim.better).evaluation.task].main
         return claim.difference(labels or {}, metric.lower_is_better)
-
-    def _floor(self, name: str) -> bool:
-        return self.variant(name).evaluation.answerer in ("chance_copier", "whole_transcript")
-
-    def _questions(self, name: str) -> tuple:
-        """Return a key that is equal for variants that are asked for the same slots of the same turns."""
-        asked = self.variant(name).evaluation
-        return asked.corpus, asked.split, asked.slot_types, asked.distractors, TASKS[asked.task].main.name
 
     def _checked(self) -> Study:
         for names in (self.baselines, self.telling, self.extremes, self.figures, self.tables):

@@ -8,11 +8,13 @@ import json
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage.schema import CURVE_COLUMNS, Prediction
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LATER = "f1_v2"
 """A metric that older curves lack, so a difference in it does not mean another training."""
@@ -34,6 +36,8 @@ def read_predictions(file: Path, remedy: str) -> list[Prediction]:
 
 def read_curve(file: Path, version: int = 1) -> pd.DataFrame:
     """Return a run's curve, in which `f1` is partial match of this version. UserError for any other file."""
+    import pandas as pd  # half a second, which planning does not need
+
     try:
         curve = pd.read_csv(io.StringIO(curve_text(file)))
     except ValueError:  # pandas' parser errors are ValueErrors
