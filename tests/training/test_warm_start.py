@@ -224,7 +224,7 @@ def test_a_warm_start_is_of_a_scaled_adapter_of_a_composite(warm_run):
     plain = whole["adapter"] | {"scaled": None}
     with pytest.raises(ValueError, match="objective: ctc needs an adapter whose outputs.*scaled: true"):
         RunConfig.model_validate(whole | {"adapter": plain})
-    with pytest.raises(ValueError, match="objective: ctc starts an untrained adapter, but an audio LLM"):
+    with pytest.raises(ValueError, match="objective: ctc starts an untrained adapter; an audio LLM"):
         RunConfig.model_validate(whole | {"adapter": None, "audio_llm": "a"})
     with pytest.raises(ValueError, match="adapter is null for this variant"):
         RunConfig.model_validate(whole | {"adapter": None})
