@@ -27,3 +27,4 @@ def test_a_turn_alone_is_that_of_the_corpus(home, tmp_path):
     assert isinstance(preparation.corpus_to_hear(profile), store.Corpus)
     assert turns.utterances("A-test") == corpus.utterances("A-test") and turns.utterances("C-test") == []
     np.testing.assert_array_equal(heard, corpus.audio("A-test", 2))
+    np.testing.assert_array_equal(turns.n_samples("A-test"), corpus.n_samples("A-test"))

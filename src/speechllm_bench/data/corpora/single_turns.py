@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -43,6 +43,10 @@ class SingleTurns:
         """
         return self._samples(split, index)
 
+    def n_samples(self, split: str) -> np.ndarray:
+        """Return the lengths of all the split's utterances, in samples at 16 kHz, by making all of them."""
+        return np.array([len(samples) for samples in self._made(split, range(len(self.utterances(split))))])
+
     def wav(self, split: str, utterance_id: str) -> bytes:
         """Return the audio of one utterance as a wav file. Raises UserError if it is not in the corpus."""
         ids = [utterance.id for utterance in self.utterances(split)]
@@ -54,11 +58,15 @@ class SingleTurns:
         return buffer.getvalue()
 
     def _read(self, split: str, index: int) -> np.ndarray:
-        utterance = self._utterances[split][index]
-        if (self._turns / f"{split}.parquet").is_file():
-            return shipped.recording(self._turns)(utterance)
-        if recorded := corpora.recording(self._corpus.name):
-            return recorded(utterance)
-        self._speaks()
-        ((_, samples),) = synthesis.speak_all([utterance], 1, progress=False)
+        (samples,) = self._made(split, [index])
         return samples
+
+    def _made(self, split: str, indices: Iterable[int]) -> Iterator[np.ndarray]:
+        wanted = [self._utterances[split][index] for index in indices]
+        if (self._turns / f"{split}.parquet").is_file():
+            yield from map(shipped.recording(self._turns), wanted)
+        elif recorded := corpora.recording(self._corpus.name):
+            yield from map(recorded, wanted)
+        else:
+            self._speaks()
+            yield from (samples for _, samples in synthesis.speak_all(wanted, 1, progress=False))
