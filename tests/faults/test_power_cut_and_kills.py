@@ -18,6 +18,7 @@ import pytest
 
 from speechllm_bench.commands import housekeeping
 from speechllm_bench.errors import UserError
+from speechllm_bench.planning import places
 from speechllm_bench.running import heartbeat, lifeline
 from speechllm_bench.storage import leftovers, paths, runs, sealed
 
@@ -192,11 +193,14 @@ def test_our_own_temporaries_are_not_leftovers(home):
 
 
 def test_checkpoints_of_finished_stages_are_swept(home):
-    for digest in ("done", "going"):
-        runs.write_json(paths.cache() / "checkpoints" / digest / "state.json", {})
+    """Another profile may train a stage that this one has."""
+    going = [("mini", "going"), ("mini+lora.rank=8", "done")]
+    for profile, digest in [("mini", "done"), *going]:
+        runs.write_json(places.checkpoint_folder(profile, digest) / "state.json", {})
     runs.write_json(paths.results("mini") / "stages" / "done" / "stage.json", {})
     housekeeping.tidy()
-    assert [p.name for p in (paths.cache() / "checkpoints").iterdir()] == ["going"]
+    kept = {places.checkpoint_folder(*one) for one in going}
+    assert set((paths.cache() / "checkpoints").iterdir()) == kept
 
 
 def test_a_status_of_a_run_that_nobody_executes_is_swept(home):

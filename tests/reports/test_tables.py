@@ -297,8 +297,10 @@ def test_rows_of_another_arithmetic_are_named():
     """`mixed` computes in bf16 on some processors alone."""
 
     def told(*arithmetics):
-        found = [row(f"v{i}", 5, precision="mixed", arithmetic=name) for i, name in enumerate(arithmetics)]
-        return " ".join(measured.arithmetics(found))
+        asked = {"config": {"evaluation": {"answerer": "model"}}, "precision": "mixed"}
+        found = [row(f"v{i}", 5, arithmetic=name, **asked) for i, name in enumerate(arithmetics)]
+        floor = {"config": {"evaluation": {"answerer": "chance_copier"}}, "arithmetic": "bf16"}
+        return " ".join(measured.arithmetics([*found, row("chance", 1, **asked | floor)]))
 
     assert told("fp32", "fp32") == told(None) == ""
     assert told("fp32", "bf16", "fp32") == "Answers were computed in fp32, those of v1 in bf16."

@@ -43,7 +43,7 @@ def rows(tmp_path):
         ("hybrid_think", "slots_think", ["rome", "rome", "rome", "oslo"]),
         ("reasoning", "slots_reasoning", None),
     ):
-        row = {"variant": variant, "seed": 0, "score": None, "run": run_of(variant)}
+        row = {"variant": variant, "seed": 0, "status": "ok", "score": None, "run": run_of(variant)}
         row["record"] = {"seconds": {"decode": 12.4}}
         made.append(row)
         if said is None:
@@ -141,6 +141,10 @@ def test_where_thinking_helped_and_where_it_hurt(rows):
     gained, lost = traces.ends(frame)
     assert (gained["gain"] > 0).all() and (lost["gain"] < 0).all() and len(gained) + len(lost) == len(frame)
     assert traces.ends(frame, 0)[0].empty
+    told = traces.gained_and_lost(rows, "regular", "hybrid_think")
+    assert told == "**hybrid_think** against **regular**: of the first seed, 1 turns gain, and 1 lose."
+    rows.append({"variant": "hybrid", "seed": 0, "status": "NOT TESTABLE", "record": None, "score": None})
+    assert traces.gained_and_lost(rows, "regular", "hybrid") == "No turns to compare. `hybrid`: NOT TESTABLE."
 
 
 def test_the_figure_has_a_point_a_variant_and_is_not_drawn_without_any(rows):

@@ -17,7 +17,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.models import asr, inputs
 from speechllm_bench.models.speech_llm import SpeechLLM
-from speechllm_bench.planning import identity
+from speechllm_bench.planning import identity, places
 from speechllm_bench.running import jobs, preparation
 from speechllm_bench.settings.config import LoraConfig, RunConfig
 from speechllm_bench.storage import paths, runs, sealed
@@ -179,7 +179,7 @@ def test_the_folder_is_whole_and_where_it_belongs(done):
     assert [p.name for p in done.folder.parent.iterdir()] == [done.folder.name]
     [stage] = (paths.results("done") / "stages").iterdir()
     assert {p.name for p in stage.iterdir()} == {"stage.json", "curve.csv", "weights.safetensors"}
-    assert not (paths.cache() / "checkpoints" / stage.name).exists()
+    assert not places.checkpoint_folder("done", stage.name).exists()
 
 
 def test_run_json_says_what_was_run_and_where(done):

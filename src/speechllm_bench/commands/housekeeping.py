@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 from speechllm_bench.errors import UserError
+from speechllm_bench.planning import places
 from speechllm_bench.storage import leftovers, locks, paths, runs
 from speechllm_bench.storage.status import Status
 
@@ -25,7 +26,8 @@ def _finished_checkpoints() -> None:
     A process that is killed just after storing a stage leaves one.
     """
     for checkpoint in _entries(paths.cache() / "checkpoints"):
-        if any((paths.home() / "results").glob(f"*/stages/{checkpoint.name}/stage.json")):
+        profile, _, digest = checkpoint.name.rpartition(".")
+        if places.stage_done(profile, digest):
             runs.remove(checkpoint)
 
 

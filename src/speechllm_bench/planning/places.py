@@ -17,6 +17,11 @@ def stage_folder(profile: str, digest: str) -> Path:
     return paths.results(profile) / "stages" / digest
 
 
+def checkpoint_folder(profile: str, digest: str) -> Path:
+    """Return the folder of a stage's interrupted training. Each profile has one, also of a shared stage."""
+    return paths.cache() / "checkpoints" / f"{profile}.{digest}"
+
+
 def transcripts_file(config: RunConfig, split: str) -> Path:
     """Return the path of the ASR transcripts of a split by the encoder's own decoder."""
     again = f"-{config.asr_fallback}" if config.asr_fallback else ""

@@ -173,7 +173,9 @@ def _about(rows: Sequence[Result], variants: Iterable[str]) -> dict:
             made_of |= identity.components(row["run"].config)
         made_of |= {f"metric {name}": v for name, v in (row["score"] or {}).get("versions", {}).items()}
     return {
-        "seeds": tuple(sorted(set.intersection(*scored) if all(scored) else {row["seed"] for row in mine})),
+        "seeds": tuple(
+            sorted(set.intersection(*scored) if scored and all(scored) else {row["seed"] for row in mine})
+        ),
         "runs": tuple(dict.fromkeys(row["run"].digest for row in mine if row.get("run"))),
         "commits": _distinct(map(_commit, records)),
         "machines": _distinct(map(_machine, records)),

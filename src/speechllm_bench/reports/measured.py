@@ -89,9 +89,14 @@ def arithmetics(rows: Sequence[Result]) -> list[str]:
     found: dict[str | None, list[str]] = {}
     for row in rows:
         record = row["record"]
-        if record and record.get("precision") == "mixed" and record.get("trained_parameters"):
+        mixed = record and record.get("precision") == "mixed"
+        if mixed and record["config"]["evaluation"]["answerer"] == "model":
             found.setdefault(record.get("arithmetic"), []).append(row["variant"])
-    named = {name: ", ".join(dict.fromkeys(variants)) for name, variants in found.items()}
+    ways = Counter(variant for variants in found.values() for variant in set(variants))
+    named = {
+        name: ", ".join(f"some of {one}" if ways[one] > 1 else one for one in dict.fromkeys(variants))
+        for name, variants in found.items()
+    }
     if len(named) < 2:
         return []
     unknown = named.pop(None, None)

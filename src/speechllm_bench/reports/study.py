@@ -120,7 +120,7 @@ def caption(
     frame: from `table`. listed: whether a list of the trainings stands below the table.
     """
     of_table = tables.caption(frame, study.title, " or ".join(study.baselines), profile, floors.called(study))
-    again = [sentence for sentence, _ in progress.trained_again(rows)]
+    again = dict.fromkeys(sentence for sentence, _ in progress.trained_again(rows))
     notes = [*again, *([progress.LISTED] if listed else []), *measured.arithmetics(rows)]
     return " ".join([of_table, *notes, *tables.not_testable(rows)])
 

@@ -22,6 +22,7 @@ from speechllm_bench.reports import effects, figures, floors, looks, measured
 from speechllm_bench.reports.measured import kinds
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.storage.schema import Interval, Prediction
+from speechllm_bench.storage.status import Status
 from speechllm_bench.tasks import METRICS, TASKS, trace
 from speechllm_bench.tasks.metric import TOKENS
 
@@ -194,10 +195,12 @@ def helped(rows: Sequence[Result], plain: str, thinking: str) -> pd.DataFrame:
 
 
 def gained_and_lost(rows: Sequence[Result], plain: str, thinking: str) -> str:
-    """Return how many turns gain and lose by thinking, as a sentence, or the variants without answers."""
+    """Return how many turns gain and lose by thinking. Of variants without answers, return the status."""
     of_first_seed = _first_predictions([row for row in rows if row["variant"] in (plain, thinking)])
-    if unrun := [name for name in (thinking, plain) if name not in of_first_seed]:
-        return f"**NOT RUN:** {', '.join(unrun)}."
+    statuses = {row["variant"]: row["status"] for row in reversed(rows)}
+    if lacking := [name for name in (thinking, plain) if name not in of_first_seed]:
+        stand = (f"`{name}`: {statuses.get(name, Status.MISSING.shown)}" for name in lacking)
+        return f"No turns to compare. {'; '.join(stand)}."
     gains = helped(rows, plain, thinking)["gain"]
     told = f"of the first seed, {(gains > 0).sum()} turns gain, and {(gains < 0).sum()} lose."
     return f"**{thinking}** against **{plain}**: {told}"

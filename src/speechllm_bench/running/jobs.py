@@ -232,12 +232,8 @@ def _ensure_stage(config: RunConfig, index: int, profile: str, model, tokenizer,
     folder = places.stage_folder(profile, digest)
     stage = config.stages[index]
     decoded = stage.most_decoded(config.evaluation.max_new_tokens)
-    checkpoint = paths.cache() / "checkpoints" / digest
-
-    def waits() -> None:
-        progress("waiting", 0.0)
-
-    with runs.lock(folder, waits), runs.lock(checkpoint, waits):  # profiles share a stage's checkpoint
+    checkpoint = places.checkpoint_folder(profile, digest)
+    with runs.lock(folder, lambda: progress("waiting", 0.0)):
         if (folder / "stage.json").is_file():
             record = trained_before(folder, decoded)
             runs.remove(checkpoint)

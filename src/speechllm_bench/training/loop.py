@@ -112,6 +112,8 @@ def fit(
     state = _resume(checkpoint, parameters, optimizer)
     started = saved = time.perf_counter()
     earlier, validating = state.seconds, state.validation_seconds
+    if state.step and not state.arithmetic:
+        state.arithmetic.append("not on record")  # a checkpoint of an older version
     if state.arithmetic[-1:] != [mine := "bf16" if autocast else "fp32"]:
         state.arithmetic.append(mine)
     status = Status.OK

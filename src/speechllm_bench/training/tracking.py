@@ -20,8 +20,8 @@ PROJECT = "speechllm-bench"
 EVERY = 10  # a tracker gets the values of every tenth step
 
 
-def curve_file(digest: str) -> Path:
-    return paths.cache() / "curves" / f"{digest}.csv"
+def curve_file(profile: str, digest: str) -> Path:
+    return paths.cache() / "curves" / f"{profile}.{digest}.csv"
 
 
 class Follower:
@@ -50,7 +50,7 @@ def followed(config: RunConfig, index: int, profile: str, digest: str) -> Iterat
 
     Raises UserError where a tracker does not start.
     """
-    stage, file = config.stages[index], curve_file(digest)
+    stage, file = config.stages[index], curve_file(profile, digest)
     trackers = _started(stage.name, config, profile, digest)
     try:
         yield Follower(stage.name, file, trackers)
