@@ -169,5 +169,5 @@ class TestSpokenInstructions:
         RunConfig.model_validate(config)
         silent = config | {"adapter": None, "lora": {"rank": 2, "alpha": 8, "dropout": 0.0}}
         silent["stages"][0]["train"] = ["lora"]
-        with pytest.raises(ValueError, match="instructions of task sqit are heard, but this variant has no"):
+        with pytest.raises(ValueError, match="task sqit hears its instructions, but this variant has no"):
             RunConfig.model_validate(silent)

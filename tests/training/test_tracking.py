@@ -67,7 +67,7 @@ def trained(checkpoint, follow):
 
 def test_a_curve_is_on_disk_while_its_training_goes_on_and_gone_afterwards(suite, monkeypatch):
     monkeypatch.delenv(paths.TRACK, raising=False)
-    seen, file = [], tracking.curve_file("d")
+    seen, file = [], tracking.curve_file("smoke", "d")
     write = tracking.Follower.point
 
     def spy(follower, curve):
@@ -117,7 +117,7 @@ def test_a_training_that_is_stopped_keeps_its_curve(suite):
     with pytest.raises(KeyboardInterrupt), tracking.followed(config(), 0, "smoke", "d") as follow:
         follow.point([Point(1, 1, "train", "loss", 0.5)])
         raise KeyboardInterrupt
-    assert tracking.curve_file("d").read_text().endswith(",1,1,train,loss,0.5\n")
+    assert tracking.curve_file("smoke", "d").read_text().endswith(",1,1,train,loss,0.5\n")
 
 
 def test_a_tracker_that_does_not_start_is_one_sentence(suite, monkeypatch):
