@@ -104,6 +104,62 @@ def test_macros_are_known_current_and_not_without_their_interval(faults, tmp_pat
     )
 
 
+def put(folder, name: str, *lines: str) -> None:
+    file = folder / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("inner", ["sections/b", "sections/b.tex", "b"])
+def test_a_nested_input_is_found_from_the_main_file_or_else_from_the_including_one(faults, tmp_path, inner):
+    put(tmp_path, "sections/a.tex", rf"\input{{{inner}}}", r"\include{sections/a}")  # a circle
+    put(tmp_path, "sections/b.tex", f"F1 is 0.9 % {F1}", r"\input{paper}")
+    (said,) = faults(r"\input{sections/a}")
+    assert said.startswith(f"{tmp_path}/sections/b.tex:1: {F1} is written as 0.9;")
+    put(tmp_path, "b.tex", "TeX reads this one")
+    assert faults(r"\input{sections/a}") == ([] if inner == "b" else [said])
+
+
+@pytest.mark.parametrize("line", [r"\input b", r"See {\input  b.tex} and \input b\relax", r'\input{"b"}'])
+def test_an_input_is_followed_without_braces_and_in_quotes(faults, tmp_path, line):
+    put(tmp_path, "b.tex", f"F1 is 0.9 % {F1}")
+    (said,) = faults(line)
+    assert said.startswith(f"{tmp_path}/b.tex:1: {F1} is written as 0.9;")
+
+
+def test_an_input_that_is_not_found_is_a_fault(faults, tmp_path, capsys):
+    put(tmp_path, "sections/a.tex", "", r"\input{sections/b}")
+    remedy = "write its path from the main file's folder, and check the main file"
+    told = "is not found, so it is not checked"
+    (said,) = faults(r"\input{sections/a}")
+    assert said == f"{tmp_path}/sections/a.tex:2: sections/b {told}; {remedy}"
+    assert faults(r"\input c", rf"\input{{{tmp_path}/c}}") == [
+        f"1: c {told}; {remedy}",
+        f"2: {tmp_path}/c {told}; {remedy}",
+    ]
+    assert cli.main(["check", str(tmp_path / "paper.tex")]) == 1
+    closing = "0 numbers cited; nothing is wrong with them. Inputs that are not checked: 2."
+    assert capsys.readouterr().out.splitlines()[-1] == closing
+
+
+@pytest.mark.parametrize(
+    "line",
+    [r"% \input{c} and \input c", r"\input{glyphtounicode}", r"\input xy.tex", r"\inputencoding{utf8}",
+     r"\let\old\input", r"\includegraphics{plot}"],
+)  # fmt: skip
+def test_what_is_no_input_of_the_paper_is_not_missing(faults, line):
+    assert faults(line) == []
+
+
+def test_a_file_that_two_papers_input_is_checked_once(stored, tmp_path):
+    for name in ("one.tex", "two.tex"):
+        put(tmp_path, name, r"\input{sections/a}")
+    put(tmp_path, "sections/a.tex", r"\input{sections/b}")
+    put(tmp_path, "sections/b.tex", f"F1 is 0.9 % {F1}")
+    found = check.check_papers([tmp_path / name for name in ("one.tex", "two.tex", "sections/a.tex")])
+    assert found.n == len(found.faults) == 1
+
+
 def test_the_command_ends_in_1_for_faults_and_in_0_without(faults, tmp_path, capsys):
     faults(f"{' '.join(written())} % {F1}, and a path a/b/c/d/e")
     assert cli.main(["check", str(tmp_path / "paper.tex")]) == 0

@@ -24,7 +24,8 @@ from speechllm_bench.storage.numbers import Cell, Number, escaped
 ID = re.compile(r"(?<![\w/.])[A-Za-z0-9][\w.+=,%-]*(?:/[\w.:+-]+){4}(?:@[\w.:+=-]+)?(?![\w/])")
 MACRO = re.compile(r"\\(bench(?:value|interval)?)\{([^{}]*)\}")
 DEFINITION = re.compile(r"\\benchdef\{([^{}]*)\}\{(.*)\}\{([^{}]*)\}\s*")
-INPUT = re.compile(r"\\(?:input|include)\s*\{([^{}]+)\}")
+INPUT = re.compile(r"\\(?:input|include)\s*\{([^{}]+)\}|\\input\s+([^\s{}\\]+)")
+OF_TEX = ("glyphtounicode", "epsf", "xy")  # files of TeX itself that papers input
 COMMENT = re.compile(r"(?<!\\)%")
 RANGE = re.compile(r"\s*(\[[^\]]*\])")
 LITERAL = re.compile(r"(?<![\w.])([+-]?)(\d[\d,]*(?:\.\d+)?|\.\d+)(\s*\\?%)?(?![\w])")
@@ -49,13 +50,16 @@ class Checked:
     n: int  # citations, each place counted
     faults: tuple[Fault, ...]
     untold: frozenset[str] = frozenset()  # why some numbers could not be compared with today's plan
+    missing: frozenset[Fault] = frozenset()  # those of the faults that are inputs that are not found
 
 
 def check_papers(files: Sequence[Path]) -> Checked:
     """Check papers and all files that they input. UserError for a file that cannot be read."""
-    lines = [line for file in files for line in _lines(file, set())]
+    missing: list[Fault] = []
+    seen: set[Path] = set()
+    lines = [line for file in files for line in _lines(file, file.parent, seen, missing)]
     defined = {m[1]: (file, n, m) for file, n, text in lines if (m := DEFINITION.match(text))}
-    found, untold, n = [], set(), 0
+    found, untold, n = list(missing), set(), 0
     intervals = _intervals(lines)
     for file, number, text in lines:
         if DEFINITION.match(text) or text.lstrip().startswith(r"\providecommand"):
@@ -89,19 +93,24 @@ def check_papers(files: Sequence[Path]) -> Checked:
                 found.append(Fault(file, number, f"{said}: {cited.cell.shown}"))
             elif id in defined:
                 found += _defined(cited, *defined[id])
-    return Checked(n, tuple(dict.fromkeys(found)), frozenset(untold))
+    return Checked(n, tuple(dict.fromkeys(found)), frozenset(untold), frozenset(missing))
 
 
 def told(checked: Checked) -> str:
     """Return a line for each fault, and a closing sentence."""
     lines = [*map(str, checked.faults), *(f"not compared with today's plan: {why}" for why in checked.untold)]
-    wrong = len(checked.faults)
+    wrong = len(checked.faults) - len(checked.missing)
     closing = f"{checked.n} numbers cited; " + (f"{wrong} wrong." if wrong else "nothing is wrong with them.")
+    closing += f" Inputs that are not checked: {len(checked.missing)}." if checked.missing else ""
     return "\n".join([*lines, closing])
 
 
-def _lines(file: Path, seen: set[Path]) -> Iterator[tuple[Path, int, str]]:
-    """Yield the lines of a paper and its inputs. Inputs are relative to the paper, with or without `.tex`."""
+def _lines(file: Path, root: Path, seen: set[Path], missing: list[Fault]) -> Iterator[tuple[Path, int, str]]:
+    """Yield the lines of a file of a paper and of its inputs, each file once.
+
+    Inputs are relative to the paper's folder, `root`, as TeX reads them, or else to the file that inputs
+    them, with or without `.tex`. Those that are not found are added to `missing`.
+    """
     if (place := file.resolve()) in seen:
         return
     seen.add(place)
@@ -111,10 +120,16 @@ def _lines(file: Path, seen: set[Path]) -> Iterator[tuple[Path, int, str]]:
         raise UserError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     for number, line in enumerate(text.splitlines(), 1):
         yield file, number, line
-        for name in INPUT.findall(_split(line)[0]):
-            inner = [file.parent / f"{name}.tex", file.parent / name]
-            for other in [p for p in inner if p.is_file()][:1]:
-                yield from _lines(other, seen)
+        for match in INPUT.finditer(_split(line)[0]):
+            name = (match[1] or match[2]).strip(' "')
+            inner = (folder / end for folder in (root, file.parent) for end in (f"{name}.tex", name))
+            if other := next(filter(Path.is_file, inner), None):
+                yield from _lines(other, root, seen, missing)
+            elif name.removesuffix(".tex") not in OF_TEX:
+                said = (
+                    f"{name} is not found, so it is not checked; write its path from the main file's folder"
+                )
+                missing.append(Fault(file, number, f"{said}, and check the main file"))
 
 
 def _split(line: str) -> tuple[str, str]:
