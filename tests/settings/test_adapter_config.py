@@ -56,6 +56,13 @@ def test_heads_divide_the_width(suite):
     assert "heads divide the width, but 3 heads do not divide 16" in told(suite, **wrong)
 
 
+@pytest.mark.parametrize(("width", "heads"), [(63, 1), (63, 3), (2, 2), (1, 1)])
+def test_a_transformers_width_leaves_room_for_its_positions(suite, width, heads):
+    wrong = ADAPTERS["transformer"] | {"width": width, "heads": heads}
+    sentence = f"the width of a Transformer is even and at least 4, but here it is {width}"
+    assert told(suite, **wrong).endswith(f": {sentence}")
+
+
 def test_a_width_factor_needs_a_width(suite):
     file = suite / "experiments" / "adapter_size.yaml"
     study = yaml.safe_load(file.read_text())

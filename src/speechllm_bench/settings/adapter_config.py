@@ -71,7 +71,11 @@ class TransformerConfig(_AdapterConfig):
     pre_norm: bool = False  # True: normalise before each sublayer, not after
 
     @model_validator(mode="after")
-    def _divided(self) -> Self:
+    def _workable(self) -> Self:
+        if self.width % 2 or self.width < 4:  # its position embeddings are pairs of sinusoids, of two rates
+            raise ValueError(
+                f"the width of a Transformer is even and at least 4, but here it is {self.width}"
+            )
         if self.width % self.heads:
             raise ValueError(f"heads divide the width, but {self.heads} heads do not divide {self.width}")
         return self
