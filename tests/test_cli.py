@@ -104,6 +104,16 @@ def test_run_executes_once_and_then_finds_it_done(suite, jobs, capsys):
     assert len(jobs.executed) == 1 and "is there already" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("content", ["{}", "[]", "3", "{", None])
+def test_a_config_that_is_none_is_told_and_not_to_be_deleted(suite, jobs, capsys, content):
+    file = suite / "config.json"
+    file.mkdir() if content is None else file.write_text(content)
+    assert cli.main(["run", "adapter_size", "mlp", "--config", str(file)]) == 2
+    message = told(capsys)
+    wrong = "is not readable JSON" if content == "{" else "does not hold the settings of a run"
+    assert message.endswith(f"{file} {wrong}; leave out --config, then `run` finds the settings itself")
+
+
 def test_prepare_makes_the_profiles_corpus(suite, jobs, capsys):
     assert cli.main(["prepare", "--profile", "mini", "--jobs", "3"]) == 0
     assert jobs.prepared == [("call_centre", "mini", 3)]

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from speechllm_bench.commands import handlers as commands
 from speechllm_bench.commands.arguments import ALL, parser, settle
 from speechllm_bench.errors import UserError
@@ -79,13 +81,22 @@ def run(chosen: argparse.Namespace) -> None:
     from speechllm_bench.running import single
 
     if chosen.config:  # written by a plan, which has resolved it and left out what cannot be read
-        config = from_stored(RunConfig, runs.read_json(chosen.config))
+        config = _config(chosen.config)
         run = studies.resolved(chosen.study, chosen.variant, chosen.seed, chosen.profile, config)
     else:
         _leave_out([chosen.study], chosen)
         run = studies.run(chosen.study, chosen.variant, chosen.seed, chosen.profile)
     _set_threads(chosen.threads or runner.cores())
     print(single.execute(run, chosen.unless_busy))
+
+
+def _config(file: Path) -> RunConfig:
+    """Return the settings of a run that a plan has resolved. Raises UserError for any other file."""
+    remedy = "leave out --config, then `run` finds the settings itself"
+    try:
+        return from_stored(RunConfig, runs.read_json(file, remedy))
+    except (IsADirectoryError, ValidationError):
+        raise UserError(f"{file} does not hold the settings of a run; {remedy}") from None
 
 
 def list_(chosen: argparse.Namespace) -> None:

@@ -269,6 +269,18 @@ def test_what_cannot_be_read_is_left_out_by_name_and_another_corpus(damaged, hom
     assert identity.corpus_digest(CORPUS) == before
 
 
+@pytest.mark.parametrize("content", [[], 3, None, {}, "whole"])
+def test_a_damaged_record_of_what_was_left_out_is_told(published, home, content):  # noqa: F811
+    librispeech_slue._rows.cache_clear()
+    if content == "whole":
+        recipe = runs.digest(librispeech_slue.LibriSpeechSlue().recipe())
+        content = {"corpus": CORPUS.name, "recipe": recipe, "sizes": [], "utterances": ["a"]}
+    runs.write_json(exclusions.record_file(CORPUS.name), content)
+    for read in (corpora.left_out, corpora.skip_missing):
+        with pytest.raises(UserError, match="librispeech_slue.json is no record of excluded recordings; del"):
+            read(CORPUS)
+
+
 def test_a_run_records_what_was_left_out(damaged, home, sense, monkeypatch):  # noqa: F811
     monkeypatch.setattr(exclusions, "MOST", 0.2)
     corpora.skip_missing(CORPUS)

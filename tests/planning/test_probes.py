@@ -9,6 +9,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.planning import probes, studies
 from speechllm_bench.planning.probes import CHIPS, Probe
 from speechllm_bench.running import probing
+from speechllm_bench.storage import runs
 
 H200 = "NVIDIA H200"
 
@@ -73,9 +74,16 @@ def test_without_a_known_gpu_the_hours_are_not_run(suite):
     assert "(a10g, a100, h100, h200) (probes are of CPU)" in probes.told(plan)
 
 
-def test_a_damaged_file_is_one_sentence(suite):
-    probes.file("smoke").parent.mkdir(parents=True)
-    probes.file("smoke").write_text('{"a": {"model": "m"}}')
+WHOLE = made().model_dump()
+DAMAGED = [[], None, 3, {"a": {"model": "m"}}, {"a": []}]
+DAMAGED += [{"a": WHOLE | wrong} for wrong in ({"device": 3}, {"step_seconds": "x"}, {"other": 1})]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_file_is_one_sentence(suite, content):
+    probes.keep("smoke", {"a": made()})
+    assert probes.known("smoke") == {"a": made()}
+    runs.write_json(probes.file("smoke"), content)
     with pytest.raises(UserError, match="is damaged; delete it and probe again"):
         probes.known("smoke")
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning.estimate import work
 from speechllm_bench.planning.studies import Plan, Run
 from speechllm_bench.settings.config import RunConfig
+from speechllm_bench.settings.strict import Strict
 from speechllm_bench.storage import paths, runs
 from speechllm_bench.tasks import TASKS
 
@@ -38,8 +41,7 @@ CHIPS = {
 }
 
 
-@dataclass(frozen=True)
-class Probe:
+class Probe(Strict):
     """Measurements of one model over a few training steps and answers."""
 
     model: str
@@ -80,13 +82,13 @@ def known(profile: str) -> dict[str, Probe]:
     if not (stored := file(profile)).is_file():
         return {}
     try:
-        return {name: Probe(**probe) for name, probe in runs.read_json(stored).items()}
-    except TypeError:
+        return TypeAdapter(dict[str, Probe]).validate_python(runs.read_json(stored))
+    except ValidationError:
         raise UserError(f"{stored} is damaged; delete it and probe again") from None
 
 
 def keep(profile: str, found: dict[str, Probe]) -> None:
-    runs.write_json(file(profile), {name: asdict(probe) for name, probe in sorted(found.items())})
+    runs.write_json(file(profile), {name: probe.model_dump() for name, probe in sorted(found.items())})
 
 
 def wanted(plan: Plan) -> dict[str, Run]:

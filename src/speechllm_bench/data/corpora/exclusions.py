@@ -11,13 +11,22 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pydantic import ValidationError
 from tqdm import tqdm
 
 from speechllm_bench.errors import MissingInput, UserError
+from speechllm_bench.settings.strict import Strict
 from speechllm_bench.storage import paths, runs
 from speechllm_bench.storage.schema import Utterance
 
 MOST = 0.1  # largest share of excluded recordings; more indicate a faulty download
+
+
+class _Record(Strict):
+    corpus: str
+    recipe: str  # digest
+    sizes: list[str]  # digests of the sizes at which the recordings were read
+    utterances: dict[str, str]  # reasons by id
 
 
 def record_file(corpus: str) -> Path:
@@ -27,7 +36,7 @@ def record_file(corpus: str) -> Path:
 def known(corpus: str, recipe: dict) -> dict[str, str]:
     """Return the reasons by utterance id; empty if nothing is excluded from the corpus of this recipe."""
     record = _read(corpus, recipe)
-    return record["utterances"] if record else {}
+    return record.utterances if record else {}
 
 
 def find(
@@ -39,23 +48,24 @@ def find(
     """
     asked = runs.digest(sizes)
     with runs.lock(record_file(corpus)):
-        record = _read(corpus, recipe) or {"corpus": corpus, "recipe": runs.digest(recipe)}
-        record = {"sizes": [], "utterances": {}} | record
-        if asked in record["sizes"]:
-            return record["utterances"]
+        new = _Record(corpus=corpus, recipe=runs.digest(recipe), sizes=[], utterances={})
+        record = _read(corpus, recipe) or new
+        left_out = record.utterances
+        if asked in record.sizes:
+            return left_out
         turns = list(turns)
         for turn in tqdm(turns, "recordings", unit=" utt", mininterval=1):
-            if turn.id not in record["utterances"] and (why := _unreadable(turn, read)):
-                record["utterances"][turn.id] = why
-        if len(record["utterances"]) > MOST * len(turns):
-            first = next(iter(record["utterances"].items()))
+            if turn.id not in left_out and (why := _unreadable(turn, read)):
+                left_out[turn.id] = why
+        if len(left_out) > MOST * len(turns):
+            first = next(iter(left_out.items()))
             raise UserError(
-                f"{len(record['utterances'])} of {len(turns)} recordings of corpus '{corpus}' cannot be "
+                f"{len(left_out)} of {len(turns)} recordings of corpus '{corpus}' cannot be "
                 f"read, which is too much to leave out (the first: {first[0]}: {first[1]}); fetch it again"
             )
-        record["sizes"].append(asked)
-        runs.write_json(record_file(corpus), record)
-        return record["utterances"]
+        record.sizes.append(asked)
+        runs.write_json(record_file(corpus), record.model_dump())
+        return left_out
 
 
 def _unreadable(turn: Utterance, read: Callable) -> str | None:
@@ -68,9 +78,13 @@ def _unreadable(turn: Utterance, read: Callable) -> str | None:
     return None
 
 
-def _read(corpus: str, recipe: dict) -> dict | None:
+def _read(corpus: str, recipe: dict) -> _Record | None:
     file = record_file(corpus)
     if not file.is_file():
         return None
-    record = runs.read_json(file, "delete it and start again with --skip-missing")
-    return record if record.get("recipe") == runs.digest(recipe) else None
+    remedy = "delete it and start again with --skip-missing"
+    try:
+        record = _Record.model_validate(runs.read_json(file, remedy))
+    except ValidationError:
+        raise UserError(f"{file} is no record of excluded recordings; {remedy}") from None
+    return record if record.recipe == runs.digest(recipe) else None
