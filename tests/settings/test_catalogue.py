@@ -75,6 +75,19 @@ def test_a_name_that_stands_in_both_folders_is_refused(own, monkeypatch, part, k
         studies.plan(["mine"], "mini")
 
 
+def test_a_link_to_nowhere_and_a_folder_are_no_studies_and_no_profiles(own, capsys):
+    for folder in (own, own / "profiles"):
+        (folder / "nowhere.yaml").symlink_to(own / "gone.yaml")
+        (folder / "a_folder.yaml").mkdir()
+    where = ("--experiments", str(own))
+    assert cli.main(["list", *where]) == 0
+    told = capsys.readouterr().out
+    assert "mine" in told and "nowhere" not in told and "a_folder" not in told
+    assert cli.main(["plan", "nowhere", "--profile", "tiny", *where]) == 2
+    assert "there is no study 'nowhere'; the studies are: adapter_size, mine" in capsys.readouterr().err
+    assert cli.main(["plan", "mine", "--profile", "tiny", *where]) == 0
+
+
 def test_a_folder_that_is_not_there_is_told(own, capsys):
     assert cli.main(["report", "--experiments", str(own / "nowhere")]) == 2
     assert f"there is no folder {own / 'nowhere'}, which --experiments or" in capsys.readouterr().err

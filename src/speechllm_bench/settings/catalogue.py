@@ -39,7 +39,7 @@ def _files(kind: str, part: str) -> dict[str, Path]:
                 f"there is no folder {folder}, which --experiments or {paths.OWN_EXPERIMENTS} names; "
                 "it holds studies, and profiles in its folder profiles"
             )
-        for file in (folder / part).glob("*.yaml"):
+        for file in filter(Path.is_file, (folder / part).glob("*.yaml")):
             if file.stem in found:
                 raise UserError(
                     f"{kind} '{file.stem}' stands twice, in {found[file.stem]} and in {file}; rename one"
