@@ -110,3 +110,5 @@ def test_a_reader_that_stops_early_gets_no_traceback():
 def test_variants_are_told_in_one_line():
     assert listing._shortened({"a": list(range(80))}).endswith("…")
     assert listing._shortened({"a": [1, {"b": None}]}) == "{a: [1, {b: null}]}"
+    shared = {"b": 1}  # as an alias of YAML is read
+    assert listing._shortened({"a": shared, "c": shared}) == "{a: {b: 1}, c: {b: 1}}"

@@ -22,6 +22,13 @@ WIDTH = 80  # characters of a variant's settings in text
 Kind = Literal["studies", "variants", "profiles", "headline"]
 
 
+class _Dumper(yaml.SafeDumper):
+    """A dumper that writes a repeated value out each time, without anchors and aliases."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
 def jsonl(rows: Iterable[dict]) -> str:
     """Format rows as JSON Lines."""
     return "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
@@ -107,7 +114,8 @@ def _profile(name: str) -> dict:
 
 def _shortened(changes: dict) -> str:
     """Format a variant's settings as one line of YAML, cut at `WIDTH` characters."""
-    told = yaml.safe_dump(changes, default_flow_style=True, sort_keys=False, width=float("inf")).strip()
+    told = yaml.dump(changes, Dumper=_Dumper, default_flow_style=True, sort_keys=False, width=float("inf"))
+    told = told.strip()
     return told if len(told) <= WIDTH else told[: WIDTH - 1] + "…"
 
 
