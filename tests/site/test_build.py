@@ -127,6 +127,13 @@ def test_a_profile_without_runs_is_told(suite: Path, capsys):
     assert "there are no stored runs of mini" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["", "nosuch", "mini,nosuch"])
+def test_an_unknown_profile_is_told(suite: Path, capsys, name):
+    assert cli.main(["site", "--profile", name]) == 2
+    told = f"there is no profile '{name.split(',')[-1]}'; the profiles are: mini, paper, smoke"
+    assert told in capsys.readouterr().err
+
+
 def test_the_draws_are_those_of_our_intervals():
     """By the formula of `stats.contrast`, on the shipped draws alone."""
     rng = np.random.default_rng(5)

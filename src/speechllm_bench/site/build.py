@@ -39,9 +39,11 @@ def default_folder() -> Path:
 def write(profiles: Sequence[str] = (), folder: Path | None = None) -> Path:
     """Write the site of these profiles, by default of all with stored runs. Return its first page.
 
-    Data of runs that have not changed is kept. Raises UserError where nothing is stored, and for a
-    folder with other files.
+    Data of runs that have not changed is kept. Raises UserError for an unknown profile, where nothing is
+    stored, and for a folder with other files.
     """
+    for name in profiles:
+        studies.profile_named(name)
     folder = default_folder() if folder is None else folder
     names = list(profiles) or with_results(_has_runs)
     if not names or not all(map(_has_runs, names)):
