@@ -64,6 +64,10 @@ def test_clips_that_are_there_are_not_spoken_again(home):
         kept = clips.keep(utterance.transcript, utterance.voice, samples, 16000)
         assert np.array_equal(clips.read(utterance.transcript, utterance.voice), kept)
         assert len(kept) == len(samples) and np.corrcoef(kept, samples)[0, 1] > 0.5
+    assert clips.synthesis_ahead(utterances[:2], 1) is None
+    assert clips.synthesis_ahead(utterances, 2).startswith(
+        "Turns that the neural voices have to speak: 1 (0.0 h"
+    )
     spoken = list(synthesis.speak_all(utterances[:2], 1, False, home / "clips"))
     assert [u.id for u, _ in spoken] == [u.id for u in utterances[:2]]
     with pytest.raises(UserError, match="neural voices are not on this machine"):

@@ -21,10 +21,12 @@ import soundfile
 from speechllm_bench.data.audio import encode_opus
 from speechllm_bench.errors import UserError
 from speechllm_bench.storage import runs
-from speechllm_bench.storage.schema import Voice
+from speechllm_bench.storage.schema import Utterance, Voice
 
 MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # each byte with its bits reversed
 COMPRESSION = 0.96  # on libsndfile's scale for Opus: 18 kbit/s at 16 kHz
+WORDS_A_SECOND = 2.8  # speaking rate of the neural voices
+SYNTHESIS_COST = 0.37  # core-seconds per second of speech, where Piper speaks one utterance in six
 _PACK_BYTES = 10_000_000  # approximate size of the clips in a pack
 
 
@@ -48,6 +50,19 @@ class Clips:
 
     def has(self, transcript: str, voice: Voice) -> bool:
         return self._file(transcript, voice).is_file()
+
+    def synthesis_ahead(self, turns: Iterable[Utterance], n_workers: int) -> str | None:
+        """Return a sentence with the time to speak the turns that have no clip; None if all have one."""
+        missing = [u for u in turns if u.voice and not self.has(u.transcript, u.voice)]
+        if not missing:
+            return None
+        speech = sum(len(u.transcript.split()) for u in missing) / WORDS_A_SECOND / 3600
+        return (
+            f"Turns that the neural voices have to speak: {len(missing)} ({speech:.1f} h of speech). They take "
+            f"about {speech * SYNTHESIS_COST / n_workers:.1f} h, {n_workers} at a time, on CPUs of 2024, "
+            "and up to three times as long on older ones. Each turn is kept once it is spoken, so the "
+            "synthesis can be stopped."
+        )
 
     def pack(self, spoken: Iterable[tuple[str, Voice]], folder: Path) -> list[Path]:
         """Write the clips of these transcripts and voices to parquet files. UserError if one is missing."""

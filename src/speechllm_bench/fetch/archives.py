@@ -28,9 +28,8 @@ def take(archive: Archive, folder: Path) -> None:
         return
     kept = paths.cache() / "downloads" / f"{runs.digest(archive.url)}-{archive.url.rpartition('/')[2]}"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with runs.lock(
-        kept
-    ):  # another process may take the same archive, and need its file until all is unpacked
+    # Another process may take the same archive, and needs its file until all is unpacked.
+    with runs.lock(kept):
         wanted = [target for target in archive.targets if not (folder / target).exists()]
         if not wanted:
             return

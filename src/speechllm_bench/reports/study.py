@@ -62,9 +62,11 @@ def _write(name: str, profile: str, rows: Sequence[Result], draw: bool) -> list[
     study, _ = studies.load(name, profile)
     frame = table(study, rows)
     folder = paths.results(profile)
-    listed = [item for _, items in progress.trained_again(rows) for item in items]
-    said = caption(study, rows, frame, profile, listed=bool(listed))
-    written = tables.write(frame, folder / "tables", name, said, listed)
+    again = progress.trained_again(rows)
+    said = caption(study, rows, frame, profile, listed=again)
+    written = tables.write(
+        frame, folder / "tables", name, said, [item for _, items in again for item in items]
+    )
     further, found = _further(study, rows), claims.verdicts(study, rows)
     kept = cells.of_study(study, rows, frame, found, {end: shown for end, (shown, _) in further.items()})
     further["claims"] = claims.show_verdicts(found), claims.caption(found)
@@ -113,15 +115,23 @@ def _stored(name: str, profile: str, seeds: Sequence[int] | None = None) -> tupl
 
 
 def caption(
-    study: Study, rows: Sequence[Result], frame: pd.DataFrame, profile: str, listed: bool = False
+    study: Study,
+    rows: Sequence[Result],
+    frame: pd.DataFrame,
+    profile: str,
+    listed: Sequence[tuple[str, list[str]]] | None = None,
 ) -> str:
     """Return the caption of a study's table: also stages that were trained again, and rows that stand apart.
 
-    frame: from `table`. listed: whether a list of the trainings stands below the table.
+    frame: from `table`. listed: the stages that were trained again, if a list of them stands below the table.
     """
+    again = progress.trained_again(rows) if listed is None else listed
     of_table = tables.caption(frame, study.title, " or ".join(study.baselines), profile, floors.called(study))
-    again = dict.fromkeys(sentence for sentence, _ in progress.trained_again(rows))
-    notes = [*again, *([progress.LISTED] if listed else []), *measured.arithmetics(rows)]
+    notes = [
+        *dict.fromkeys(sentence for sentence, _ in again),
+        *([progress.LISTED] if listed else []),
+        *measured.arithmetics(rows),
+    ]
     return " ".join([of_table, *notes, *tables.not_testable(rows)])
 
 

@@ -21,10 +21,7 @@ from speechllm_bench.settings.evaluation_config import LANGUAGES
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.settings.profiles import Profile
 from speechllm_bench.storage import paths, runs, sealed
-from speechllm_bench.storage.schema import Utterance
 
-WORDS_A_SECOND = 2.8  # speaking rate of the neural voices
-SYNTHESIS_COST = 0.37  # core-seconds per second of speech, where Piper speaks one utterance in six
 CHUNK = 1000  # utterances whose audio is loaded and sorted by length at a time, to limit memory
 
 
@@ -38,7 +35,22 @@ def clips_folder() -> Path:
 
 def frames_folder(config: RunConfig, corpus: CorpusConfig | None = None) -> Path:
     """Return the frames folder of `corpus`; None means the training corpus."""
-    return paths.cache() / "frames" / identity.frames_digest(config, corpus)
+    return _frames(config, identity.frames_digest(config, corpus))
+
+
+def _frames(config: RunConfig, digest: str) -> Path:
+    """Return the folder of frames of a digest. `mixed` has one for bf16 and one for fp32, which differ."""
+    in_bf16 = config.precision == "mixed" and _encodes_in_bf16(config)
+    return paths.cache() / "frames" / (f"{digest}-bf16" if in_bf16 else digest)
+
+
+def _encodes_in_bf16(config: RunConfig) -> bool:
+    import torch
+
+    from speechllm_bench.models.bf16 import computes_in_bf16
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return not config.audio_llm and computes_in_bf16(config.precision, device)
 
 
 def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
@@ -108,7 +120,7 @@ def ensure_extra(name: str, n_workers: int = 1) -> Corpus:
 
 def ensure_extra_frames(config: RunConfig, name: str) -> FrameStore:
     """Return the frames of an `identity.EXTRA` corpus, as `ensure_frames` does for the run's own corpus."""
-    folder = paths.cache() / "frames" / identity.extra_frames_digest(config, name)
+    folder = _frames(config, identity.extra_frames_digest(config, name))
     return _ensure_encoded(config, ensure_extra(name), folder)
 
 
@@ -163,9 +175,9 @@ def ensure_shipped_frames(
     only: ids of turns that are enough, if the whole split has not been encoded yet; None: all.
     """
     named = ("shipped frames", identity.digest_of_frames(corpus.fingerprint, config), split)
-    folder = paths.cache() / "frames" / runs.digest(*named)
+    folder = _frames(config, runs.digest(*named))
     if only is not None and not folder.exists():
-        folder = folder.with_name(runs.digest(*named, sorted(only)))
+        folder = _frames(config, runs.digest(*named, sorted(only)))
     return _ensure_encoded(config, corpus, folder, [split], only)
 
 
@@ -199,27 +211,13 @@ def _ensure_spoken(
             from speechllm_bench.data.corpora import store
 
             if clips:
-                Clips(clips).unpack(paths.result_files("*/clips/*.parquet"))
-                _tell_synthesis(utterances(), clips, n_workers)
+                kept = Clips(clips)
+                kept.unpack(paths.result_files("*/clips/*.parquet"))
+                spoken = (turn for turns in utterances().values() for turn in turns)
+                if (told := kept.synthesis_ahead(spoken, n_workers)) is not None:
+                    print(told, file=sys.stderr, flush=True)
             store.build_corpus(utterances(), folder, recipe(), n_workers, recording=recording, clips=clips)
     return Corpus.load(folder)
-
-
-def _tell_synthesis(utterances: dict[str, list[Utterance]], clips: Path, n_workers: int) -> None:
-    """Print how long the synthesis will take, before it starts."""
-    kept = Clips(clips)
-    missing = [
-        u for split in utterances.values() for u in split if u.voice and not kept.has(u.transcript, u.voice)
-    ]
-    if missing:
-        speech = sum(len(u.transcript.split()) for u in missing) / WORDS_A_SECOND / 3600
-        told = (
-            f"Neural voices have {len(missing)} turns to speak, about {speech:.1f} h of speech. That takes "
-            f"about {speech * SYNTHESIS_COST / n_workers:.1f} h, {n_workers} at a time, on CPUs of 2024, "
-            "and up to three times as long on older ones. Each turn is kept once it is spoken, so the "
-            "synthesis can be stopped."
-        )
-        print(told, file=sys.stderr, flush=True)
 
 
 def _ensure_encoded(
@@ -278,10 +276,9 @@ def _encode(
     from tqdm import tqdm
 
     from speechllm_bench.models import audio_llm, encoder
-    from speechllm_bench.models.bf16 import computes_in_bf16
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    in_bf16 = not config.audio_llm and computes_in_bf16(config.precision, device)
+    in_bf16 = _encodes_in_bf16(config)
     if config.audio_llm:
         model, padding = audio_llm.load_tower(config.audio_llm, device), "masked"
         hears, encode = identity.tower_hash(config.audio_llm), audio_llm.encode

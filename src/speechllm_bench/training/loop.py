@@ -45,9 +45,7 @@ class Fit:
     seconds: float  # of training steps, summed over resumed sessions
     validation_seconds: float
     autocast: bool  # whether the steps ran in bf16 on this machine
-    arithmetic: (
-        str  # "fp32", "bf16", or both in their order where a resumed training went on in the other one
-    )
+    arithmetic: str  # "fp32", "bf16", or both in their order, if a resumed training changed it
     clock: list[Point] = field(default_factory=list)  # `SECONDS` at each point, training steps only
 
     def timed_curve(self) -> list[Point]:
