@@ -58,9 +58,9 @@ class Clips:
             return None
         speech = sum(len(u.transcript.split()) for u in missing) / WORDS_A_SECOND / 3600
         return (
-            f"Turns that the neural voices have to speak: {len(missing)} ({speech:.1f} h of speech). They take "
-            f"about {speech * SYNTHESIS_COST / n_workers:.1f} h, {n_workers} at a time, on CPUs of 2024, "
-            "and up to three times as long on older ones. Each turn is kept once it is spoken, so the "
+            f"Turns that the neural voices have to speak: {len(missing)} ({speech:.1f} h of speech). They "
+            f"take about {speech * SYNTHESIS_COST / n_workers:.1f} h, {n_workers} at a time, on CPUs of "
+            "2024, and up to three times as long on older ones. Each turn is kept once it is spoken, so the "
             "synthesis can be stopped."
         )
 
