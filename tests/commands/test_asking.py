@@ -184,8 +184,9 @@ def test_a_card_has_the_runs_numbers(trained, tmp_path, monkeypatch):
 
     run = trained()
     made = {"status": "ok", "trained_parameters": 1234, "environment": {"commit": "abc"}}
-    sealed.write(run.folder / "run.json", made, {})
-    runs.write_json(run.folder / "score.json", scored(7))
+    score = run.folder / "score.json"
+    runs.write_json(score, scored(7))
+    sealed.write(run.folder / "run.json", made)
     text = exporting.card(run)
     f1 = scored(7)["metrics"]["f1"]
     assert f"| f1 | {f1['value']:.3f} [{f1['low']:.3f}, {f1['high']:.3f}] |" in text
@@ -194,6 +195,9 @@ def test_a_card_has_the_runs_numbers(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "PROJECT", paths.home())  # a record of the repository, from another folder
     monkeypatch.setenv(paths.HOME, str(tmp_path / "other"))
     assert exporting.card(run) == text
+    score.write_text(score.read_text().replace("0.", "0.9", 1))
+    with pytest.raises(UserError, match=r"score\.json is damaged: its sha256.*delete its folder and run again"):
+        exporting.card(run)
 
 
 @pytest.fixture

@@ -92,7 +92,18 @@ def test_older_scores_without_the_tasks_version_stay_without(home):
     runs.write_json(folder / "score.json", stored)
     rescore.rescore_runs("mini")
     versions = runs.read_json(folder / "score.json")["versions"]
-    assert versions == {"partial_match": 1, "partial_match_v2": 2, "exact_match": 1, "slu_f1": 1}
+    assert versions == {"partial_match": 1, "partial_match_v2": 2, "exact_match": 1, "slu_f1": 2}
+
+
+def test_a_metric_of_an_older_version_is_computed_again(home):
+    folder, today = store("a", "slots", ANSWERS["slots"])
+    old = json.loads(json.dumps(today))
+    changed(old, "versions", "slu_f1", value=1)
+    changed(old, "metrics", "slu_f1", "value", value=0.9)
+    changed(old, "totals", "slu_f1", value=[1, 1, 1])
+    runs.write_json(folder / "score.json", old)
+    assert rescore.rescore_runs("mini").changed == 1
+    assert runs.read_json(folder / "score.json") == today
 
 
 def changed(score: dict, *keys, value):
@@ -114,6 +125,7 @@ def changed(score: dict, *keys, value):
         (("items",), "0", "items differs"),
         (("error_kinds", "missed"), True, "error_kinds missed differs"),
         (("versions", "exact_match"), 2, "versions exact_match is 2, not 1"),
+        (("versions", "slu_f1"), "1", "versions slu_f1 differs"),
         (("metrics", "accuracy"), {}, "metrics differs"),
         (("metrics",), [], "metrics differs"),
         (("sums",), None, "sums differs"),
@@ -158,6 +170,7 @@ def test_a_difference_within_rounding_is_none(home):
         ("run.json", b"{}", "run.json is damaged: it does not agree with its own seal; delete its folder"),
         ("score.json", b"{", "score.json is not readable JSON; delete its folder and run again"),
         ("score.json", b"[]", "it is no score"),
+        ("score.json", None, "score.json is missing; delete its folder and run again"),
     ],
 )
 def test_damaged_files_are_told_by_the_command(home, capsys, name, content, told):

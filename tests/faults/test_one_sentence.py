@@ -68,6 +68,31 @@ def test_a_file_of_another_user_is_told(home, monkeypatch, capsys, name):
     assert f"{(home / name).parent} belongs to another user or cannot be written to; share {home}" in line
 
 
+@pytest.mark.parametrize("name", [".cache", ".cache/locks", "results", "results/mini", "results/mini/tables"])
+def test_a_file_in_the_place_of_a_folder_is_told(home, monkeypatch, capsys, name):
+    def work(chosen):
+        runs.write_text(home / "results" / "mini" / "tables" / "lora.csv", "")
+        with runs.lock(home / "results" / "mini" / "numbers.json"):
+            return 0
+
+    (home / name).parent.mkdir(parents=True, exist_ok=True)
+    (home / name).write_text("")
+    monkeypatch.setattr(cli, "tell_machine", work)
+    assert cli.main(["doctor"]) == 2
+    line = capsys.readouterr().err
+    assert f"{home / name} is a file, and a folder is needed in its place; move it away" in line
+
+
+def test_a_folder_in_the_place_of_a_file_is_told(home, monkeypatch, capsys):
+    (home / "README.md").mkdir()
+    monkeypatch.setattr(cli, "tell_machine", lambda chosen: runs.write_text(home / "README.md", ""))
+    assert cli.main(["doctor"]) == 2
+    assert f"{home / 'README.md'} is a folder, and a file is needed in its place" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"README\.md is a folder and should be a file; move it away"):
+        runs.read_json(home / "README.md")
+    assert trouble.sentence(FileExistsError(errno.EEXIST, "is there", "/elsewhere")) is None
+
+
 def test_a_mistake_of_ours_is_no_want_of_the_machine(home):
     assert trouble.sentence(PermissionError(errno.EACCES, "no", "/elsewhere")) is None
     assert trouble.sentence(PermissionError(errno.EACCES, "no")) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import multiprocessing
 import os
 import signal
@@ -121,6 +122,19 @@ def test_a_disk_that_cannot_lock_is_told_and_gets_no_marker_file(home, monkeypat
         raise AssertionError("it holds what cannot be held")
     runs.write_text(home / "a", "1")  # files can be written all the same
     assert (home / "a").read_text() == "1" and leftovers.sweep() == []
+
+
+def test_a_damaged_journal_is_no_hindrance(home):
+    owners = paths.cache() / "owners"
+    owners.mkdir(parents=True)
+    half = home / "results" / f".score.json.{'a' * 12}-0.tmp"
+    half.parent.mkdir(parents=True)
+    half.write_text("{")
+    (owners / f"{'a' * 12}.lock").touch()
+    lines = [b"\xff", b"[1]", b"3", b"null", json.dumps(str(half.parent)).encode(), b'"cut of']
+    (owners / f"{'a' * 12}.jsonl").write_bytes(b"\n".join(lines))
+    assert leftovers.sweep() == [half]
+    assert not half.exists() and not list(owners.glob("a*"))
 
 
 def test_a_lock_of_another_user_is_told(home, monkeypatch):

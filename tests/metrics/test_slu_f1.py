@@ -57,6 +57,13 @@ def test_slot_answers():
     assert (correct, predicted, wanted) == (2, 2 + distances + 2, 2 + distances + 2)
 
 
+def test_slot_answers_ignore_case_and_spaces_as_the_other_metrics_do():
+    gold = {"city": "new york"}
+    assert slu_f1.counts(gold, {"city": " New  York"}) == slu_f1.counts(gold, gold) == Counts(2, 2, 2)
+    (kept,) = slu_f1.slu_counts(entities(("city", "york")), entities(("city", "York"))).values()
+    assert kept == Counts(2, 2 + 1 + 1 / 4, 2 + 1 + 1 / 4)  # the published program keeps case
+
+
 @pytest.fixture(scope="module")
 def published(bench_data):
     """Gold and predicted answers of the recordings that the published system answered."""

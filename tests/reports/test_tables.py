@@ -305,6 +305,6 @@ def test_rows_of_another_arithmetic_are_named():
     assert told("fp32", "fp32") == told(None) == ""
     assert told("fp32", "bf16", "fp32") == "Answers were computed in fp32, those of v1 in bf16."
     assert told("bf16", "bf16", "fp32", None) == (
-        "Answers were computed in bf16, those of v2 in fp32. Of v3 it is not on record."
+        "Answers were computed in bf16, those of v2 in fp32. The arithmetic of v3 is not on record."
     )
     assert measured.arithmetics([row("v", 5, arithmetic="fp32"), row("w", 5, arithmetic="bf16")]) == []

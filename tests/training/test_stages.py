@@ -132,6 +132,20 @@ def test_the_adapter_beside_lora_may_learn_at_a_rate_of_its_own(tiny_run, tiny_d
     assert min(m for n, m in moved.items() if "lora_B" in n) > 1e-6
 
 
+def test_a_resumed_training_counts_the_padding_of_all_its_batches(tiny_run, tiny_data, tmp_path, monkeypatch):
+    config = stage(tiny_run("mlp"), examples=36, decoded_turns=0, evaluations=1)
+    _, _, whole = train(config, tiny_data, tmp_path / "whole")
+
+    def stopped():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stages, "_validation", lambda *_: stopped)
+        train(config, tiny_data, tmp_path / "stopped")
+    _, _, resumed = train(config, tiny_data, tmp_path / "stopped")
+    assert resumed.padding_share == whole.padding_share > 0
+
+
 def test_a_second_epoch_asks_anew(tiny_data):
     asked = {
         questions.training_example(u, tiny_data.slot_types, {"slots": 1.0}, 0, epoch).prompt

@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib import figure as mpl_figure
 
+from speechllm_bench.evaluation.versions import shown_version
 from speechllm_bench.reports import figures, looks, tables
 from speechllm_bench.reports.claims import BELOW_FLOOR, decided
 from speechllm_bench.settings.overrides import base_profile
@@ -133,7 +134,7 @@ def picture_of(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
             ax.errorbar(own["measured"], places, xerr=bars, fmt="", ls="", color=blue, capsize=2)
             for where, fill in ((own["above_floors"] == "no", "white"), (own["above_floors"] != "no", blue)):
                 ax.plot(own["measured"][where], places[where], "o", ms=4, color=blue, mfc=fill)
-            ax.set_title(f"measured, profile {name}")
+            ax.set_title(f"measured, {name} (version {shown_version(name)})")
         if shown["above_floors"].eq("no").any():
             figure.supxlabel("hollow: not above the floors", fontsize=7, color="0.35")
         for ax in axes[0]:
@@ -218,7 +219,11 @@ def _interval(cell: Cell) -> dict:
 
 
 def _markdown(ledger: Ledger, frame: pd.DataFrame, names: Sequence[str], picture: bool) -> str:
-    parts = ["# Claims", READING, *(["![Reported and measured](claims.png)"] if picture else [])]
+    parts = [
+        "# Claims",
+        f"{READING} {_versions(names)}",
+        *(["![Reported and measured](claims.png)"] if picture else []),
+    ]
     parts += [f"**{mark}**" for name in names if (mark := tables.smoke_mark(name))]
     for paper, about in ledger.papers.items():
         parts.append(f"## {about}: [{paper}](https://arxiv.org/abs/{paper})")
@@ -229,7 +234,8 @@ def _markdown(ledger: Ledger, frame: pd.DataFrame, names: Sequence[str], picture
 
 def _html(ledger: Ledger, frame: pd.DataFrame, names: Sequence[str], picture: bool) -> str:
     """Return the same page as HTML that needs no server, no script and no network."""
-    said = READING.replace("[claims.csv](claims.csv)", '<a href="claims.csv">claims.csv</a>').replace("`", "")
+    said = f"{READING}{_versions(names)}".replace("`", "")
+    said = said.replace("[claims.csv](claims.csv)", '<a href="claims.csv">claims.csv</a>')
     parts = [HEAD, f"<p>{said}</p>"]
     parts += ['<img src="claims.png" alt="Reported and measured F1">'] if picture else []
     parts += [f"<p><strong>{mark}</strong></p>" for name in names if (mark := tables.smoke_mark(name))]
@@ -239,6 +245,15 @@ def _html(ledger: Ledger, frame: pd.DataFrame, names: Sequence[str], picture: bo
         shown = _tables(ledger, paper, frame, names)
         parts += [table.to_html(index=False, border=0, justify="left") for table in shown]
     return "\n".join([*parts, "</html>"]) + "\n"
+
+
+def _versions(names: Sequence[str]) -> str:
+    """Return a sentence on the version of partial match that each profile shows; empty for no profile."""
+    if not names:
+        return ""
+    each = [f"version {shown_version(name)} at `{name}`" for name in names]
+    apart = ", which cannot be compared" if len({shown_version(name) for name in names}) > 1 else ""
+    return f" F1 of slots is by partial match, {' and '.join(each)}{apart}."
 
 
 def _tables(ledger: Ledger, paper: str, frame: pd.DataFrame, names: Sequence[str]) -> list[pd.DataFrame]:

@@ -15,7 +15,7 @@ from speechllm_bench.planning.studies import Run
 from speechllm_bench.reports import cells
 from speechllm_bench.settings.config import RunConfig, from_stored
 from speechllm_bench.settings.experiments import Study
-from speechllm_bench.storage import paths, runs
+from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.storage.numbers import Number, Row
 from speechllm_bench.storage.status import Status
 
@@ -105,7 +105,7 @@ def _nearest(
     if not file.is_file():
         place = paths.shown(file.parent)
         return None, [*_components(row, planned), Cause("record", digest, f"{place} is gone")]
-    record = runs.read_json(file, runs.DELETE_FOLDER)
+    record = sealed.read(file, runs.DELETE_FOLDER)
     before = _leaves(_settings(record["config"]))
     compared = {}
     for other, run in planned.items():

@@ -17,7 +17,7 @@ from speechllm_bench.evaluation import score, versions
 from speechllm_bench.fetch.pinned import pins
 from speechllm_bench.planning import studies
 from speechllm_bench.planning.studies import Run
-from speechllm_bench.storage import numbers, paths, runs
+from speechllm_bench.storage import numbers, paths, runs, sealed
 from speechllm_bench.storage.schema import Interval
 from speechllm_bench.storage.status import Status
 
@@ -194,12 +194,15 @@ def _said_of_adapter(run: Run) -> str:
 def _records(run: Run) -> tuple[dict, dict | None]:
     """Return run.json, and the score as its profile shows it.
 
-    Empty and None where the run is not evaluated.
+    Empty and None where the run is not evaluated. Raises UserError where a file is damaged.
     """
-    stored = [paths.result_files(f"{run.profile}/runs/{run.digest}/{name}.json") for name in ("run", "score")]
-    record, scored = (runs.read_json(found[0], runs.DELETE_FOLDER) if found else None for found in stored)
-    if record is None or scored is None or record["status"] != Status.OK:
-        return record or {}, None
+    found = paths.result_files(f"{run.profile}/runs/{run.digest}/run.json")
+    if not found:
+        return {}, None
+    record = sealed.read(found[0], runs.DELETE_FOLDER)
+    if record["status"] != Status.OK:
+        return record, None
+    scored = runs.read_json(found[0].with_name("score.json"), runs.DELETE_FOLDER)
     return record, versions.shown(scored, run.profile)
 
 

@@ -1,4 +1,4 @@
-"""Updates stored scores from stored predictions: newer metrics are added, and existing ones are not changed.
+"""Updates stored scores from stored predictions: newer metrics, and newer versions of metrics.
 
 Every other number of a score is computed again and must agree with the stored one to 1e-12. So a score that
 does not belong to its predictions is found as well.
@@ -17,6 +17,8 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score
 from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.storage.outputs import read_predictions
+from speechllm_bench.storage.status import Status
+from speechllm_bench.tasks import METRICS
 
 GROWING = ("versions", "metrics", "totals", "sums")
 """Parts of a score with an entry per metric. A score that is older than a metric lacks its entries."""
@@ -44,9 +46,11 @@ def rescore_runs(profile: str) -> Outcome:
     """
     changed = same = 0
     for folder in sorted((paths.results(profile) / "runs").glob("*")):
-        file = folder / "score.json"
-        if folder.name.startswith(".") or not file.is_file():
-            continue  # a diverged run has no score
+        file, record = folder / "score.json", folder / "run.json"
+        if folder.name.startswith(".") or not record.is_file():
+            continue
+        if sealed.read(record, runs.DELETE_FOLDER, files=False)["status"] == Status.DIVERGED:
+            continue  # it has no score
         stored = runs.read_json(file, runs.DELETE_FOLDER)
         renewed = _merged(stored, scored(folder), file)
         if renewed == stored:
@@ -60,16 +64,17 @@ def rescore_runs(profile: str) -> Outcome:
 def differences(stored: dict, fresh: dict) -> Iterator[str]:
     """Yield the differences between a stored score and the one that its predictions give now, a phrase each.
 
-    A metric that the stored score lacks is no difference. Neither is the version of a task: it concerns the
-    task's questions, whose gold answers are stored with the predictions.
+    A metric that the stored score lacks, or has in an older version, is no difference. Neither is the
+    version of a task: it concerns the task's questions, whose gold answers are stored with the predictions.
     """
     if not isinstance(stored, dict):
         yield "it is no score"
         return
+    newer = _renewed(stored, fresh)
     for part in dict.fromkeys((*stored, *fresh)):
         one, other = stored.get(part), fresh.get(part)
         if part in GROWING and isinstance(one, dict) and isinstance(other, dict):
-            one = {name: entry for name, entry in one.items() if not name.startswith("task ")}
+            one = {k: entry for k, entry in one.items() if not (k in newer or k.startswith("task "))}
             other = {name: entry for name, entry in other.items() if name in one}
         yield from _unlike(one, other, part)
 
@@ -99,15 +104,25 @@ def scored(folder: Path, only: Set[str] | None = None) -> dict:
     return score.score_task(task, kept, score.parser(task, wording, types))
 
 
+def _renewed(stored: dict, fresh: dict) -> set[str]:
+    """Return the names in `GROWING` of the metrics, and their counts, that have a newer version now."""
+    older = stored.get("versions")
+    if not isinstance(older, dict):
+        return set()
+    counts = {k for k, v in fresh["versions"].items() if isinstance(older.get(k), int) and older[k] < v}
+    return counts | {name for name in fresh["metrics"] if METRICS[name].counts in counts}
+
+
 def _merged(stored: dict, fresh: dict, file: Path) -> dict:
     for found in differences(stored, fresh):
         raise UserError(
             f"{file} does not agree with the predictions beside it ({found}); {runs.DELETE_FOLDER}"
         )
-    merged = dict(stored)
+    merged, newer = dict(stored), _renewed(stored, fresh)
     for part in GROWING:  # keeps the order of entries of a newly made score
         names = [name for name in fresh[part] if name in stored[part] or not name.startswith("task ")]
-        merged[part] = {name: stored[part].get(name, fresh[part][name]) for name in names}
+        kept = {name: entry for name, entry in stored[part].items() if name not in newer}
+        merged[part] = {name: kept.get(name, fresh[part][name]) for name in names}
     return merged
 
 

@@ -1,8 +1,8 @@
 """SLU-F1, SLURP's metric of entities: by word and by character distance (Bastianelli et al. 2020).
 
-An entity is a dict of `type` and `filler`. Text is compared unchanged, so the caller lower-cases and
-normalises it first or not at all. The figures agree with SLURP's published evaluation program (commit
-8eb1654).
+An entity is a dict of `type` and `filler`, and `slu_counts` compares text unchanged. Its figures agree with
+SLURP's published evaluation program (commit 8eb1654), whose texts are in lower case. `counts` ignores case
+and repeated spaces, as the other metrics of slots do.
 
 The program counts true positives (TP), false positives (FP) and false negatives (FN). They are stored here
 as `Counts(TP, TP + FP, TP + FN)`.
@@ -16,7 +16,8 @@ from rapidfuzz.distance import Levenshtein
 
 from speechllm_bench.metrics import Counts, total
 
-VERSION = 1
+VERSION = 2
+"""Version 1 took "York" and "york" for different words."""
 
 Entity = dict[str, str]
 ByLabel = dict[str, Counts]
@@ -76,6 +77,12 @@ def add(tables: Iterable[ByLabel]) -> ByLabel:
 
 
 def counts(gold: dict[str, str], predicted: dict[str, str]) -> Counts:
-    """Return SLU-F1's counts of one slot answer, summed over slots. Slot is the type, value the filler."""
-    entities = [[{"type": s, "filler": v} for s, v in answer.items()] for answer in (gold, predicted)]
-    return total(slu_counts(*entities).values())
+    """Return SLU-F1's counts of one slot answer, summed over slots. Slot is the type, value the filler.
+
+    Values are compared in lower case, with their words separated by one space.
+    """
+    return total(slu_counts(_entities(gold), _entities(predicted)).values())
+
+
+def _entities(answer: dict[str, str]) -> list[Entity]:
+    return [{"type": slot, "filler": " ".join(value.lower().split())} for slot, value in answer.items()]

@@ -84,14 +84,19 @@ def verdict_on_divergence(better: int, worse: int) -> Verdict:
     return decided(bool(worse), worse or better)
 
 
+EMPTY_ANSWER = "empty answer"
+
+
 def below(rows: Sequence[Result], claim: ClaimConfig, found: Interval) -> list[str]:
     """Return the floors that the side with the higher score does not clear, whichever side the claim favours.
 
-    For a difference of differences, that side is the first variant of the pair with the larger difference.
+    For a difference of differences, that side is the first variant of the pair with the larger difference. A
+    side with nothing right is below `EMPTY_ANSWER`.
     """
     other = claim.beyond[0] if claim.beyond else claim.worse
     ahead = claim.better if found.value >= 0 else other
-    return [floor for floor, above in floors.cleared(rows, ahead).items() if above is False]
+    empty = [EMPTY_ANSWER] if floors.nothing_right(rows, ahead) else []
+    return [*empty, *(floor for floor, above in floors.cleared(rows, ahead).items() if above is False)]
 
 
 def _below_surviving(rows: Sequence[Result], claim: ClaimConfig, ended: Mapping[str, int]) -> list[str]:

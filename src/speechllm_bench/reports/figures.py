@@ -20,7 +20,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
 from speechllm_bench.reports import fonts, tables
 from speechllm_bench.reports.looks import COLOURS, Look, Looks, of_names
@@ -134,9 +134,11 @@ def learning_curves(
 
     frame: from `progress.curves`. x: a key of `X_LABELS`. looks: of the variants, None for a frame of no
     study. The mean is drawn where all of a variant's seeds have a value. A line stops where a stage ends,
-    since the next one may learn another task. A dotted line marks where a drawn stage begins.
+    since the next one may learn another task. A dotted line marks where a drawn stage begins. A first stage
+    that all variants share is drawn once, in grey.
     """
     chosen = frame[(frame["metric"] == metric) & (frame["split"] == split)]
+    common = _common_stage(chosen)
     looks = looks or of_names(frame["variant"].unique())
     starts: dict[float, list[str]] = {}  # where a stage begins -> its name, once per variant
     several = False  # whether a variant has several stages
@@ -149,7 +151,9 @@ def learning_curves(
             if len(table.columns) > 1:
                 ax.plot(table.index, table, color=style.colour, lw=0.5, alpha=0.45)
             mean = table.dropna().mean(axis=1)
-            ax.plot(mean.index, mean, **style.line, ms=3.2, markevery=max(1, len(mean) // 8))
+            look = {"color": "0.35", "marker": "."} if stage == common else style.line
+            if stage != common or variant == chosen["variant"].iloc[0]:
+                ax.plot(mean.index, mean, **look, ms=3.2, markevery=max(1, len(mean) // 8))
             starts.setdefault(begins[stage], []).append(stage)
         several |= curves["stage"].nunique() > 1
     if len(chosen):
@@ -172,14 +176,24 @@ def learning_curves(
     ax.set_xlabel(X_LABELS[x])
     ax.set_ylabel(METRIC_LABELS.get(metric, metric))
     ax.set_title(split, loc="left", color="0.35")
-    room = 1.15 if named else 1.05  # so that the highest marker is whole, and no stage's name covers it
+    room = 1 / (0.95 - 0.08 * len(named))  # the highest marker is whole, and no stage's name covers it
     if metric in MAIN_METRICS:
         top = chosen["value"].max() if len(chosen) else 0
         ax.set_ylim(0, room * top if top > 0 else 1)
     elif metric == "loss" and len(chosen):
-        ax.set_ylim(top=room * chosen["value"].max())
-    ax.xaxis.set_major_formatter(FuncFormatter(_count))
+        low = ax.get_ylim()[0]
+        ax.set_ylim(top=low + room * (chosen["value"].max() - low))
+    ax.xaxis.set_major_formatter(FuncFormatter(count))
     return ax
+
+
+def _common_stage(chosen: pd.DataFrame) -> str | None:
+    """Return the first stage if several variants have others after it and all share its training."""
+    first, of_all = chosen["stage"].head(1).tolist(), chosen["variant"].nunique()
+    mine = chosen[chosen["stage"].isin(first)]
+    values = mine.groupby("variant")["value"].agg(lambda own: tuple(map("{:.3g}".format, own)))
+    several = of_all > 1 and chosen["stage"].nunique() > 1
+    return first[0] if several and len(values) == of_all and values.nunique() == 1 else None
 
 
 def with_intervals(ax: Axes, places: Any, frame: pd.DataFrame, metric: str = "f1", /, **look: Any) -> None:
@@ -210,7 +224,8 @@ def grouped_bars(
     place of a bar without a number stands NOT RUN. there: the groups and bars of the study. None: all.
     """
     (group, groups), (bar, bars) = by.items()
-    width = min(0.8 / len(bars), WIDEST if frame[group].nunique() > 1 else WIDEST / 2)
+    shown = [one for one in groups if one in {*frame[group], *(place for place, _ in there or ())}]
+    width = min(0.8 / len(bars), WIDEST if len(shown) > 1 else WIDEST / 2)
     times: Counter[str] = Counter()
     for i, name in enumerate(bars):
         drawn, style = frame[frame[bar] == name], looks[name]
@@ -222,28 +237,15 @@ def grouped_bars(
         ax.bar(places, drawn[metric], width * 0.9, label=style.label, **fill)
         bar_colour = "0.6" if style.colour == COLOURS["black"] else "0.2"  # is seen on the bar as well
         with_intervals(ax, places, drawn, metric, color=bar_colour, ls="", lw=0.8)
-        for one in frame[group].unique():
+        for one in shown:
             if one not in set(drawn[group]):
                 known = there is None or (one, name) in there
                 place = groups.index(one) + beside, 0
                 ax.annotate(tables.NOT_RUN if known else "not in the study", place, (0, 2), **UPRIGHT)
     ax.set_xticks(range(len(groups)), [name.replace("_", " ") for name in groups])
-    ax.set_xlim(-0.5, max(map(groups.index, frame[group])) + 0.5)  # room for the name of a group with one bar
+    ax.set_xlim(-0.5, groups.index(shown[-1]) + 0.5)  # room for the name of a group with one bar
     ax.set_ylabel(METRIC_LABELS[metric])
     return ax
-
-
-@mpl.rc_context(STYLE)
-def parameters_axis(ax: Axes) -> None:
-    """Format the x axis for the number of trained parameters, on a log scale."""
-    ax.set_xscale("log")
-    ax.margins(x=0.12)
-    low, high = ax.get_xlim()
-    narrow = low > 0 and high < 5 * low  # too few ticks would be powers of ten, their double or their half
-    ax.xaxis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter(FuncFormatter(_count))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlabel("trained parameters")
 
 
 @mpl.rc_context(STYLE)
@@ -277,7 +279,7 @@ def legend(figure: Figure) -> None:
     figure.set_figheight(max(figure.get_figheight(), height))
 
 
-def _count(value: float, _position: int | None = None) -> str:
+def count(value: float, _position: int | None = None) -> str:
     """Format a number in short form: 12000 as 12k, 3400000 as 3.4M."""
     for unit, letter in ((1e6, "M"), (1e3, "k")):
         if value >= unit:

@@ -47,6 +47,15 @@ def cleared(rows: Sequence[Result], variant: str) -> dict[str, bool | None]:
     return {floor: _above(rows, variant, floor) for floor in of(rows, variant)}
 
 
+def nothing_right(rows: Sequence[Result], variant: str) -> bool:
+    """Return whether a variant has the score 0 in a metric of which more is better, as empty answers have."""
+    scores = list(scores_of(rows, variant).values())
+    if not scores:
+        return False
+    main = METRICS[score.main_metric(scores[0])]
+    return not main.lower_is_better and score.interval(scores, main.name).value == 0
+
+
 def above(rows: Sequence[Result], variant: str) -> bool | None:
     """Return whether a variant clears all its floors that were scored. None where none was."""
     known = [one for one in cleared(rows, variant).values() if one is not None]

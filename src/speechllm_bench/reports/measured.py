@@ -104,7 +104,7 @@ def arithmetics(rows: Sequence[Result]) -> list[str]:
     told = "".join(f", those of {named[name]} in {name}" for name in others)
     return [
         f"Answers were computed in {most}{told}.",
-        *([f"Of {unknown} it is not on record."] if unknown else []),
+        *([f"The arithmetic of {unknown} is not on record."] if unknown else []),
     ]
 
 

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from speechllm_bench.evaluation import score
 from speechllm_bench.planning.stored_runs import scored_variants
@@ -21,7 +22,7 @@ from speechllm_bench.settings.experiments import Study
 from speechllm_bench.tasks import MAIN_METRICS, ner
 
 SIZE = "size"
-BESIDE = 1.06  # factor on the x position of each further variant of the same size
+BESIDE = 0.04  # share of the axis between points of one size
 
 
 def parameters_figure(study: Study, frame: pd.DataFrame) -> Figure | None:
@@ -64,19 +65,18 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
     Reported figures have no marker: the paper's models have other sizes, and its scale would flatten ours.
     Variants of one size are drawn side by side.
     """
-    drawn: Counter[float] = Counter()
-    for row in that_learn(frame).to_dict("records"):
-        size = row[SIZE]
-        value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
-        if pd.isna(value):
-            continue  # the variant has another task, or no score
+    shown = that_learn(frame)
+    shown = shown[shown[metric].notna()]  # other variants have another task, or no score
+    step, of_size, drawn = beside(shown[SIZE]), Counter(shown[SIZE]), Counter[float]()
+    for row in shown.to_dict("records"):
+        size, ends = row[SIZE], (row[metric], row[f"{metric}_low"], row[f"{metric}_high"])
+        place = size * step ** (drawn[size] - (of_size[size] - 1) / 2)
         drawn[size] += 1
-        size *= BESIDE ** (drawn[size] - 1)
         paper = f" (paper: {row['reported']:.3g})" if pd.notna(row["reported"]) else ""
-        figures.point(ax, size, (value, low, high), looks[row["variant"]], paper)
+        figures.point(ax, place, ends, looks[row["variant"]], paper)
     ax.set_ylim(0, None)
     ax.set_ylabel(figures.METRIC_LABELS[metric])
-    figures.parameters_axis(ax)
+    parameters_axis(ax)
     said = ["trained parameters"]
     if tables.AFTER_READING in frame:
         said = ["parameters trained after", "the LLM has learned to read"]
@@ -84,6 +84,25 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
         said += ["(variants of one size", "stand side by side)"]
     ax.set_xlabel("\n".join(said))
     return ax
+
+
+def beside(found: Iterable[float]) -> float:
+    """Return the factor between points of one size that stand side by side on a log axis of these sizes."""
+    known = list(found)
+    return max(2.0, max(known, default=1) / min(known, default=1)) ** BESIDE
+
+
+@mpl.rc_context(figures.STYLE)
+def parameters_axis(ax: Axes) -> None:
+    """Format the x axis for the number of trained parameters, on a log scale."""
+    ax.set_xscale("log")
+    ax.margins(x=0.12)
+    low, high = ax.get_xlim()
+    narrow = low > 0 and high < 5 * low  # too few ticks would be powers of ten, their double or their half
+    ax.xaxis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(FuncFormatter(figures.count))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel("trained parameters")
 
 
 def sizes_tell(frame: pd.DataFrame, metric: str) -> bool:
@@ -151,7 +170,7 @@ def families_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) -
     for i, ax in enumerate(axes):
         ax.set_title(FEW[shares[i // 2]], loc="left", color="0.35", size=8)
         ax.set_ylabel("validation loss − training loss" if i % 2 else "F1 (partial match)")
-        figures.parameters_axis(ax)
+        parameters_axis(ax)
     for ax in axes[::2]:
         floors.draw(ax, rows)
         ax.set_ylim(0, None)
@@ -263,9 +282,9 @@ def by_noise(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def noise_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
-    """Draw F1 with intervals over noise, one line per kind of labels."""
+    """Draw F1 with intervals over noise, one line per kind of labels. None without a run on noisy labels."""
     frame = by_noise(rows)
-    if frame.empty:
+    if not frame["noise"].any():  # without noise there is nothing to see
         return None
     figure, (ax,) = figures.panels(1)
     kinds = looks.of_axis(study, "labels", frame["labels"])

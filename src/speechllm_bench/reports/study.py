@@ -69,7 +69,7 @@ def _write(name: str, profile: str, rows: Sequence[Result], draw: bool) -> list[
     )
     further, found = _further(study, rows), claims.verdicts(study, rows)
     kept = cells.of_study(study, rows, frame, found, {end: shown for end, (shown, _) in further.items()})
-    further["claims"] = claims.show_verdicts(found), claims.caption(found)
+    further["claims"] = claims.show_verdicts(found), _claims_caption(study, rows, found, again)
     heading = tables.heading(frame, study.title, profile, power=False)
     written += [
         _write_text_table(shown, name, ending, profile, f"{heading} {about}")
@@ -133,6 +133,21 @@ def caption(
         *measured.arithmetics(rows),
     ]
     return " ".join([of_table, *notes, *tables.not_testable(rows)])
+
+
+def _claims_caption(
+    study: Study, rows: Sequence[Result], found: pd.DataFrame, again: Sequence[tuple[str, list[str]]]
+) -> str:
+    """Return the caption of a table of `verdicts`: also what sets the compared rows apart."""
+    said = claims.caption(found)
+    if found["difference"].isna().all():
+        return said
+    compared = {name for claim in study.claims for name in claim.variants}
+    apart = [*dict.fromkeys(sentence for sentence, _ in again)]
+    listed = [f"{study.study}.md lists for which variants."] if apart else []
+    return " ".join(
+        [said, *apart, *listed, *measured.arithmetics([row for row in rows if row["variant"] in compared])]
+    )
 
 
 def numbered(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[numbers.Row]:

@@ -18,7 +18,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.planning.stored_runs import predictions, scored_variants
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import effects, figures, floors, looks, measured
+from speechllm_bench.reports import effects, figures, floors, looks, measured, sizes
 from speechllm_bench.reports.measured import kinds
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.storage.schema import Interval, Prediction
@@ -26,7 +26,6 @@ from speechllm_bench.storage.status import Status
 from speechllm_bench.tasks import METRICS, TASKS, trace
 from speechllm_bench.tasks.metric import TOKENS
 
-LLM_BESIDE = 1.06  # factor on the x position of each further variant of the same LLM
 USUAL = "regular"  # the supervision that changes are measured against
 CHANGES = ["foundation", "supervision", "f1", "low", "high", "change", "relative", "llm_parameters"]
 CHANGES_CAPTION = (
@@ -89,13 +88,13 @@ def scale_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     if frame.empty:
         return None
     figure, (ax,) = figures.panels(1, "column")
-    own = looks.of_axis(study, "supervision")
+    own, step = looks.of_axis(study, "supervision"), sizes.beside(frame["llm_parameters"])
     for i, (supervision, style) in enumerate(own.items()):
         drawn = frame[frame["supervision"] == supervision].sort_values("llm_parameters")
-        places = drawn["llm_parameters"] * LLM_BESIDE ** (i - (len(own) - 1) / 2)
+        places = drawn["llm_parameters"] * step ** (i - (len(own) - 1) / 2)
         figures.with_intervals(ax, places, drawn, **style.line, elinewidth=1)
     floors.draw(ax, rows)
-    figures.parameters_axis(ax)
+    sizes.parameters_axis(ax)
     ax.set_xlabel("parameters of the LLM\n(points of one LLM stand side by side)")
     ax.set_ylabel("F1 (partial match)")
     ax.set_ylim(0, None)

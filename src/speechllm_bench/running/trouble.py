@@ -1,4 +1,6 @@
-"""Problems of the machine, each reported in one sentence: full disk, low memory, no write permission."""
+"""Problems of the machine, each reported in one sentence: full disk, low memory, no write permission, and a
+file in the place of a folder.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +26,8 @@ def sentence(error: Exception) -> str | None:
         return f"no space left on the disk ({where}); make room and start again, finished runs stay"
     if number in (errno.EACCES, errno.EPERM, errno.EROFS) and file:
         return _forbidden(Path(str(file)))
+    if number in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR) and file:
+        return _in_the_way(Path(str(error.filename2 or file)), number == errno.EISDIR)
     # Some libraries hide the loader's error behind one of their own.
     if error.__context__ and NO_MEMORY.search(str(error.__context__)):
         return sentence(MemoryError(str(error.__context__)))
@@ -36,12 +40,25 @@ def sentence(error: Exception) -> str | None:
     return None
 
 
+def _in_the_way(path: Path, folder: bool) -> str | None:
+    """Return the sentence for a file where a folder is needed, or the reverse; None outside the home."""
+    if not _at_home(path):
+        return None
+    if folder:
+        return f"{path} is a folder, and a file is needed in its place; move it away and start again"
+    found = next((place for place in (path, *path.parents) if place.is_file()), path)
+    return f"{found} is a file, and a folder is needed in its place; move it away and start again"
+
+
+def _at_home(file: Path) -> bool:
+    return paths.home() in (file.absolute(), *file.absolute().parents)
+
+
 def _forbidden(file: Path) -> str | None:
     """Return the sentence for a file without permission; None outside the home, where it would be a bug."""
-    place, home = file.absolute(), paths.home()
-    if place != home and home not in place.parents:
+    if not _at_home(file):
         return None
     return (
-        f"{place.parent} belongs to another user or cannot be written to; share {home} by a group and a "
-        "umask of 002, or let SPEECHLLM_BENCH_HOME name a folder of your own"
+        f"{file.absolute().parent} belongs to another user or cannot be written to; share {paths.home()} by a "
+        "group and a umask of 002, or let SPEECHLLM_BENCH_HOME name a folder of your own"
     )

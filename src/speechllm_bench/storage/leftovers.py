@@ -124,8 +124,8 @@ def _journal(lock: Path) -> Path:
 def _folders(lock: Path) -> list[Path]:
     with contextlib.suppress(FileNotFoundError):
         found = []
-        for line in _journal(lock).read_text(encoding="utf-8").split("\n"):
-            with contextlib.suppress(ValueError):  # a killed process may leave an incomplete last line
+        for line in _journal(lock).read_text(encoding="utf-8", errors="replace").split("\n"):
+            with contextlib.suppress(ValueError, TypeError):  # a killed process may leave half a line
                 found.append(Path(json.loads(line)))
         return found
     return []

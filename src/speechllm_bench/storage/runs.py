@@ -102,6 +102,8 @@ def read_json(path: Path, remedy: str | None = None) -> dict:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {remedy or 'run again'}") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder and should be a file; move it away and run again") from None
     except (ValueError, RecursionError):
         raise UserError(
             f"{path} is not readable JSON; {remedy or 'delete this file and run again'}"

@@ -80,6 +80,7 @@ def fit(
     lighten: Callable[[], bool] = lambda: False,
     progress: Callable[[float], None] = lambda share: None,
     follow: Follower | None = None,
+    counted: dict[str, int] | None = None,
 ) -> Fit:
     """Train `parameters` on `batches`, in order, once.
 
@@ -90,7 +91,7 @@ def fit(
     shares: factors of `config.lr` by parameter name; parameters that are not named have the factor 1.
     parts: cuts a batch into smaller ones, each with its share of the loss; their gradients are summed.
     lighten: reduces the memory of a step, which is then repeated. It is called when GPU memory runs out.
-    follow: gets every step and every point of the curve.
+    follow: gets every step and every point of the curve. counted: sums of `loss`, which a checkpoint keeps.
 
     SIGTERM and Ctrl-C end the training after the current step, with a checkpoint. Raises UserError where
     `lighten` returns False, which means that it cannot save more memory.
@@ -108,6 +109,9 @@ def fit(
     n_steps = len(batches)
     marks = {round(n_steps * (i + 1) / config.evaluations) for i in range(config.evaluations)}
     state = _resume(checkpoint, parameters, optimizer)
+    if counted is not None:
+        counted.update(state.counted)
+        state.counted = counted
     started = saved = time.perf_counter()
     earlier, validating = state.seconds, state.validation_seconds
     if state.step and not state.arithmetic:
@@ -239,6 +243,7 @@ class _State:
     marked: int = 0  # the step of the last point
     rate: float = 0.0  # learning rate of the last step
     arithmetic: list[str] = field(default_factory=list)  # fp32 or bf16, of each session that changed it
+    counted: dict[str, int] = field(default_factory=dict)  # sums of `loss`
 
     def due(self, marks: set[int]) -> bool:
         """Return whether the current step is one of `marks` and the curve has no point there yet."""

@@ -85,7 +85,7 @@ def train_stage(
         found = [turn for turn in data.train if turn.id in labels]
         train = [t if "entities" in t.gold else replace(t, gold=(*t.gold, "entities")) for t in found]
     train = train[: math.ceil(len(train) * (stage.train_share or 1))]  # a prefix, so shares are nested
-    positions: dict[int, tuple] = {}  # first example of a batch -> (padded, all positions)
+    positions = {"padded": 0, "all": 0}  # of all batches, also of those before a resumed training stopped
 
     def example(asked: Asked, gold: bool = False) -> Example:
         (item, epoch), tasks = asked
@@ -110,15 +110,19 @@ def train_stage(
         chosen, lengths = [examples[i] for i in places], model.speech_tokens
         return [collate(tokenizer, chosen, **g, speech_tokens=lengths, with_answer=True) for g in given]
 
+    def count(padded: int, whole: int) -> None:
+        positions["padded"] += padded
+        positions["all"] += whole
+
     def loss(places: Sequence[int]) -> dict[str, torch.Tensor]:
         model.train()
         heard_of = [turns[i] for i in places]
         if warm_start:
             frames = heard(places)["frames"]
-            positions[places[0]] = padding(frames)
+            count(*padding(frames))
             return warm_start.loss(heard_of, frames)
         batch, *read = ahead(places)
-        positions[places[0]] = (~batch.attended).sum().item(), batch.attended.numel()
+        count(int((~batch.attended).sum()), batch.attended.numel())
         if regulariser:
             return regulariser.loss(model, batch.to(place), heard_of)
         if stage.distillation:
@@ -171,14 +175,15 @@ def train_stage(
             lighten=lighten,
             progress=progress,
             follow=follow,
+            counted=positions,
         )
     amounts = _amounts(config, stage, turns, examples, tokenizer, data)
     thinking = [TASKS[e.task].thinks and t.id in data.traces for t, e in zip(turns, examples, strict=True)]
     stored = sum(thinking) if stage.traces else 0
-    padded, places = map(sum, zip(*positions.values(), strict=True)) if positions else (0, 1)
     left = (warm_start.left_out, warm_start.head.weights()) if warm_start else (None, None)
     prompts = prompt_tokens(tokenizer, examples, spoken=data.frames is not None)
-    return fitted, Seen(padded / places, *amounts, prompts, stored, *left)
+    padded = positions["padded"] / max(1, positions["all"])
+    return fitted, Seen(padded, *amounts, prompts, stored, *left)
 
 
 def _asked(
