@@ -33,7 +33,13 @@ def answer() -> str:
                 continue
             told = " ".join(said)
             seeds = max(int(row["seeds"]) for row in rows.values() if row["seeds"])
-            rests_on = f"Study `{study}`, profile `{profile}`, {seeds} seed{'s' * (seeds > 1)} per variant."
+            n, speakers = (
+                max(int(row[key]) for row in rows.values() if row[key]) for key in ("n", "speakers")
+            )
+            rests_on = (
+                f"Study `{study}`, profile `{profile}`, {n} test turns of {speakers} speakers, "
+                f"{seeds} seed{'s' * (seeds > 1)} per variant."
+            )
             drawn = "Vertical lines are 95 % intervals ([all figures](docs/glossary.md#figures))."
             return f'<img src="{image}" width="560" alt="F1 in study {study}">\n\n*{told}* {rests_on} {drawn}'
     return "No study of the first screen has a record yet."

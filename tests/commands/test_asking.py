@@ -196,7 +196,9 @@ def test_a_card_has_the_runs_numbers(trained, tmp_path, monkeypatch):
     monkeypatch.setenv(paths.HOME, str(tmp_path / "other"))
     assert exporting.card(run) == text
     score.write_text(score.read_text().replace("0.", "0.9", 1))
-    with pytest.raises(UserError, match=r"score\.json is damaged: its sha256.*delete its folder and run again"):
+    with pytest.raises(
+        UserError, match=r"score\.json is damaged: its sha256.*delete its folder and run again"
+    ):
         exporting.card(run)
 
 

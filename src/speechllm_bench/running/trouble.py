@@ -58,7 +58,8 @@ def _forbidden(file: Path) -> str | None:
     """Return the sentence for a file without permission; None outside the home, where it would be a bug."""
     if not _at_home(file):
         return None
+    place = file.absolute().parent
     return (
-        f"{file.absolute().parent} belongs to another user or cannot be written to; share {paths.home()} by a "
+        f"{place} belongs to another user or cannot be written to; share {paths.home()} by a "
         "group and a umask of 002, or let SPEECHLLM_BENCH_HOME name a folder of your own"
     )
