@@ -110,7 +110,8 @@ def test_a_config_that_is_none_is_told_and_not_to_be_deleted(suite, jobs, capsys
     file.mkdir() if content is None else file.write_text(content)
     assert cli.main(["run", "adapter_size", "mlp", "--config", str(file)]) == 2
     message = told(capsys)
-    wrong = "is not readable JSON" if content == "{" else "does not hold the settings of a run"
+    known = {"{": "is not readable JSON", None: "is a folder and should be a file"}
+    wrong = known.get(content, "does not hold the settings of a run")
     assert message.endswith(f"{file} {wrong}; leave out --config, then `run` finds the settings itself")
 
 

@@ -95,7 +95,7 @@ def _config(file: Path) -> RunConfig:
     remedy = "leave out --config, then `run` finds the settings itself"
     try:
         return from_stored(RunConfig, runs.read_json(file, remedy))
-    except (IsADirectoryError, ValidationError):
+    except ValidationError:
         raise UserError(f"{file} does not hold the settings of a run; {remedy}") from None
 
 

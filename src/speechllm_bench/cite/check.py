@@ -125,7 +125,7 @@ def _lines(file: Path, root: Path, seen: set[Path], missing: list[Fault]) -> Ite
             inner = (folder / end for folder in (root, file.parent) for end in (f"{name}.tex", name))
             if other := next(filter(Path.is_file, inner), None):
                 yield from _lines(other, root, seen, missing)
-            elif name.removesuffix(".tex") not in OF_TEX:
+            elif name.removesuffix(".tex") not in OF_TEX and "#" not in name:  # no argument of a macro
                 said = (
                     f"{name} is not found, so it is not checked; write its path from the main file's folder"
                 )

@@ -67,7 +67,7 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
     """
     shown = that_learn(frame)
     shown = shown[shown[metric].notna()]  # other variants have another task, or no score
-    step, of_size, drawn = beside(shown[SIZE]), Counter(shown[SIZE]), Counter[float]()
+    step, of_size, drawn = step_aside(shown[SIZE]), Counter(shown[SIZE]), Counter[float]()
     for row in shown.to_dict("records"):
         size, ends = row[SIZE], (row[metric], row[f"{metric}_low"], row[f"{metric}_high"])
         place = size * step ** (drawn[size] - (of_size[size] - 1) / 2)
@@ -86,7 +86,7 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
     return ax
 
 
-def beside(found: Iterable[float]) -> float:
+def step_aside(found: Iterable[float]) -> float:
     """Return the factor between points of one size that stand side by side on a log axis of these sizes."""
     known = list(found)
     return max(2.0, max(known, default=1) / min(known, default=1)) ** BESIDE

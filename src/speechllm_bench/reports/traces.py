@@ -88,7 +88,7 @@ def scale_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     if frame.empty:
         return None
     figure, (ax,) = figures.panels(1, "column")
-    own, step = looks.of_axis(study, "supervision"), sizes.beside(frame["llm_parameters"])
+    own, step = looks.of_axis(study, "supervision"), sizes.step_aside(frame["llm_parameters"])
     for i, (supervision, style) in enumerate(own.items()):
         drawn = frame[frame["supervision"] == supervision].sort_values("llm_parameters")
         places = drawn["llm_parameters"] * step ** (i - (len(own) - 1) / 2)

@@ -20,14 +20,14 @@ NO_MEMORY = re.compile(
 def sentence(error: Exception) -> str | None:
     """Return the sentence to show instead of a traceback; None if the error is no problem of the machine."""
     number = error.errno if isinstance(error, OSError) else None
-    file = error.filename if isinstance(error, OSError) else None
+    file, target = (error.filename, error.filename2) if isinstance(error, OSError) else (None, None)
     if number in (errno.ENOSPC, errno.EDQUOT):
         where = file or paths.home()  # a failed write does not name its file
         return f"no space left on the disk ({where}); make room and start again, finished runs stay"
     if number in (errno.EACCES, errno.EPERM, errno.EROFS) and file:
         return _forbidden(Path(str(file)))
     if number in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR) and file:
-        return _in_the_way(Path(str(error.filename2 or file)), number == errno.EISDIR)
+        return _in_the_way(Path(str(target or file)), number == errno.EISDIR)
     # Some libraries hide the loader's error behind one of their own.
     if error.__context__ and NO_MEMORY.search(str(error.__context__)):
         return sentence(MemoryError(str(error.__context__)))

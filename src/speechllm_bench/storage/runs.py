@@ -103,7 +103,9 @@ def read_json(path: Path, remedy: str | None = None) -> dict:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {remedy or 'run again'}") from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder and should be a file; move it away and run again") from None
+        raise UserError(
+            f"{path} is a folder and should be a file; {remedy or 'move it away and run again'}"
+        ) from None
     except (ValueError, RecursionError):
         raise UserError(
             f"{path} is not readable JSON; {remedy or 'delete this file and run again'}"
