@@ -180,6 +180,9 @@ def test_table_and_picture_show_both_sides(home, monkeypatch):
     text = written["claims.md"].read_text()
     assert "| 0.4        | 0.200 [0.1, 0.3] |" in text and "agrees, not run" in text
     assert "no study tests it" in text and "Slot filling: [2510.15851]" in text
+    assert "F1 of slots is by partial match, version 1 at `mini`." in text
+    apart = "version 1 at `mini` and version 2 at `small`, which cannot be compared."
+    assert apart in ledger._versions(["mini", "small"])
     page = written["claims.html"].read_text()
     told = ["CNN, F1", "–", "–", "0.4", "0.200 [0.1, 0.3]"], ["LoRA helps.", "–", "–", "agrees, not run"]
     assert re.findall(r"<td>(.*?)</td>", page)[:9] == [*told[0], *told[1]]

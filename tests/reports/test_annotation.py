@@ -124,3 +124,4 @@ def test_models_by_the_noise_of_their_labels():
     figure = sizes.noise_figure(study, rows)
     assert len(figure.axes[0].containers) == 3
     assert sizes.noise_figure(study, rows[-2:]) is None
+    assert sizes.noise_figure(study, rows[:2]) is None  # gold alone has no noise

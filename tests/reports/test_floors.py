@@ -102,6 +102,18 @@ def test_a_claim_is_not_testable_here_where_the_side_ahead_is_below(rows):
     assert of_gains == "weak contradiction"  # the mlp gains more, and is above
 
 
+def test_a_claim_on_two_sides_with_nothing_right_is_below_the_floor():
+    rows = [asked("one", 0), asked("two", 0), asked("three", 9)]  # on questions without a floor in the study
+
+    def judged(better, worse):
+        entry = ClaimConfig(claim="It helps.", source="ours", better=better, worse=worse)
+        return claims.verdicts(claiming([entry]), rows).iloc[0]
+
+    found = judged("one", "two")
+    assert (found["verdict"], found["below"]) == (claims.BELOW_FLOOR, claims.EMPTY_ANSWER)
+    assert judged("one", "three")["verdict"] == "weak contradiction"
+
+
 def test_holm_counts_the_claims_that_can_be_tested(rows):
     pairs = [("mlp", "cnn"), ("mlp", "no_audio"), ("mlp", "missing")]
     entries = [ClaimConfig(claim="C", source="ours", better=a, worse=b) for a, b in pairs]

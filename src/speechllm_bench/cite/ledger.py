@@ -221,7 +221,7 @@ def _interval(cell: Cell) -> dict:
 def _markdown(ledger: Ledger, frame: pd.DataFrame, names: Sequence[str], picture: bool) -> str:
     parts = [
         "# Claims",
-        f"{READING} {_versions(names)}",
+        f"{READING}{_versions(names)}",
         *(["![Reported and measured](claims.png)"] if picture else []),
     ]
     parts += [f"**{mark}**" for name in names if (mark := tables.smoke_mark(name))]

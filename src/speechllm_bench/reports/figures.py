@@ -176,7 +176,7 @@ def learning_curves(
     ax.set_xlabel(X_LABELS[x])
     ax.set_ylabel(METRIC_LABELS.get(metric, metric))
     ax.set_title(split, loc="left", color="0.35")
-    room = 1 / (0.95 - 0.08 * len(named))  # the highest marker is whole, and no stage's name covers it
+    room = 1.05 + 0.1 * len(named)  # so that the highest marker is whole, and no stage's name covers it
     if metric in MAIN_METRICS:
         top = chosen["value"].max() if len(chosen) else 0
         ax.set_ylim(0, room * top if top > 0 else 1)
