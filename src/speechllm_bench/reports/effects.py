@@ -66,10 +66,10 @@ SETS = tuple(ASKED)
 SHOWN = ("A", "B-ID: other wordings", "B-OOD: unseen slot types")
 """Names of the test sets in the figure, in the order of `SETS`."""
 LOSSES_CAPTION = (
-    "Lost: the F1 on A less that on B, as a share of the F1 on A, as a mean over seeds. There is none if the F1 on A is below "
-    "0.05. Above floors: whether the system is above the floors of A and of B-OOD. If it is not, its share "
-    "lost says little. In brackets: 95 % interval by bootstrap over seeds and over speakers, which A and B "
-    "share."
+    "Lost: the F1 on A less that on B, as a share of the F1 on A, as a mean over seeds. There is none if "
+    "the F1 on A is below 0.05. Above floors: whether the system is above the floors of A and of B-OOD. If "
+    "it is not, its share lost says little. In brackets: 95 % interval by bootstrap over seeds and over "
+    "speakers, which A and B share."
 )
 
 
@@ -156,9 +156,9 @@ GAINS = {"classifier": BARE, "lora": BARE, "all": "lora"}
 """Setting -> the setting that its gain is measured over. The paper's own baselines are not known to us."""
 GAINS_CAPTION = (
     "A gain is the paired difference to the setting in `gain over`, divided by the score of that setting, "
-    "as a mean over seeds. It is above 0 if the row's setting is better. There is no gain over an F1 below 0.05. Parameters are "
-    "summed over the models that answer: three models of one task, or one model of all tasks. In brackets: "
-    "95 % interval by bootstrap over speakers and seeds."
+    "as a mean over seeds. It is above 0 if the row's setting is better. There is no gain over an F1 below "
+    "0.05. Parameters are summed over the models that answer: three models of one task, or one model of all"
+    " tasks. In brackets: 95 % interval by bootstrap over speakers and seeds."
 )
 
 

@@ -30,8 +30,8 @@ USUAL = "regular"  # the supervision that changes are measured against
 CHANGES = ["foundation", "supervision", "f1", "low", "high", "change", "relative", "llm_parameters"]
 CHANGES_CAPTION = (
     "Changes are paired differences to regular supervision of the same LLM. Relative changes are shares of "
-    "its F1, as means over seeds. There are none if that F1 is below 0.05. In brackets: 95 % interval by bootstrap over speakers "
-    "and seeds."
+    "its F1, as means over seeds. There are none if that F1 is below 0.05. In brackets: 95 % interval by "
+    "bootstrap over speakers and seeds."
 )
 
 
