@@ -125,7 +125,8 @@ def test_unlike_runs_are_refused(rows, key, value):
 def test_unlike_versions_of_metric_or_task_are_refused(rows, what):
     for i in (0, 1):
         rows[i]["score"]["versions"] = {**rows[i]["score"]["versions"], what: 2 + i}
-    with pytest.raises(UserError, match=f"version of {what}"):
+    remedy = "run the older ones again" if what == "task slots" else "renew the older scores by .*rescore"
+    with pytest.raises(UserError, match=f"version of {what}.*{remedy}"):
         measured.study_table(rows, "mlp", {})
 
 

@@ -75,10 +75,12 @@ def refuse_mixtures(rows: Sequence[Result]) -> None:
             found.setdefault(f"version of {metric}", set()).add(version)
     for what, values in found.items():
         if len(values) > 1:
-            raise UserError(
-                f"one table cannot mix runs of different {what} ({', '.join(sorted(map(str, values)))}); "
-                "run the older ones again"
-            )
+            old_score = what.startswith("version of ") and not what.startswith("version of task ")
+            remedy = "run the older ones again"
+            if old_score:
+                remedy = "renew the older scores by `speechllm-bench rescore`"
+            mixed = ", ".join(sorted(map(str, values)))
+            raise UserError(f"one table cannot mix runs of different {what} ({mixed}); {remedy}")
 
 
 def arithmetics(rows: Sequence[Result]) -> list[str]:
