@@ -74,13 +74,18 @@ def test_the_first_figure_is_of_profile_small_once_it_is_there(tmp_path, monkeyp
     tables, figures = (tmp_path / "results" / "small" / part for part in ("tables", "figures"))
     for folder in (tables, figures):
         folder.mkdir(parents=True)
-    rows = ["variant,seeds,f1", "cnn,1,0.5", "cnn_lora,1,0.6004", "mlp,1,0.7", "mlp_lora,2,0.8", "no_audio,,"]
+    scored = [("cnn", 1, 0.5), ("cnn_lora", 1, 0.6004), ("mlp", 1, 0.7), ("mlp_lora", 2, 0.8)]
+    rows = ["variant,n,speakers,seeds,f1", "no_audio,,,,"]
+    rows += [f"{name},300,30,{seeds},{f1}" for name, seeds, f1 in scored]
     (tables / "lora.csv").write_text("\n".join(rows))
     monkeypatch.setattr(front, "PROJECT", tmp_path)
     assert front.answer() == "No study of the first screen has a record yet."  # its figure is missing
     (figures / "lora_parameters.png").touch()
     said = front.answer()
-    assert "from 0.500 to 0.600 behind the CNN" in said and "profile `small`, 2 seeds per variant" in said
+    assert (
+        "from 0.500 to 0.600 behind the CNN" in said
+        and "300 test turns of 30 speakers, 2 seeds per variant" in said
+    )
     assert "Transformer" not in said and "wrong audio" not in said  # no such rows were run
 
 
