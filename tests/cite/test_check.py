@@ -127,6 +127,23 @@ def test_an_input_is_followed_without_braces_and_in_quotes(faults, tmp_path, lin
     assert said.startswith(f"{tmp_path}/b.tex:1: {F1} is written as 0.9;")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [r"\subfile{sections/b}", r"\subfileinclude{sections/b}", r"\import{sections/}{b}",
+     r"\import*{sections/}{b.tex}", r"\subimport{sections}{b}", r"\inputfrom{sections/}{b}",
+     r"\subincludefrom{./sections/}{b}",
+     r"\InputIfFileExists{sections/b}{}{}"],
+)  # fmt: skip
+def test_an_input_by_another_command_is_followed(faults, tmp_path, line):
+    put(tmp_path, "sections/b.tex", f"F1 is 0.9 % {F1}")
+    (said,) = faults(line)
+    assert said.startswith(f"{tmp_path}/sections/b.tex:1: {F1} is written as 0.9;")
+    (tmp_path / "sections/b.tex").unlink()
+    assert [s.partition(" is not found")[0] for s in faults(line)] == (
+        [] if "Exists" in line else ["1: sections/b" + ".tex" * (".tex" in line)]
+    )
+
+
 def test_an_input_that_is_not_found_is_a_fault(faults, tmp_path, capsys):
     put(tmp_path, "sections/a.tex", "", r"\input{sections/b}")
     remedy = "write its path from the main file's folder, and check the main file"

@@ -24,7 +24,11 @@ from speechllm_bench.storage.numbers import Cell, Number, escaped
 ID = re.compile(r"(?<![\w/.])[A-Za-z0-9][\w.+=,%-]*(?:/[\w.:+-]+){4}(?:@[\w.:+=-]+)?(?![\w/])")
 MACRO = re.compile(r"\\(bench(?:value|interval)?)\{([^{}]*)\}")
 DEFINITION = re.compile(r"\\benchdef\{([^{}]*)\}\{(.*)\}\{([^{}]*)\}\s*")
-INPUT = re.compile(r"\\(?:input|include)\s*\{([^{}]+)\}|\\input\s+([^\s{}\\]+)")
+INPUT = re.compile(
+    r"\\(?:input|include|subfile|subfileinclude|(?P<optional>InputIfFileExists))\s*\{(?P<name>[^{}]+)\}"
+    r"|\\(?:sub)?(?:import|inputfrom|includefrom)\*?\s*\{(?P<folder>[^{}]*)\}\s*\{(?P<inside>[^{}]+)\}"
+    r"|\\input\s+(?P<bare>[^\s{}\\]+)"
+)  # of TeX and LaTeX, and of the packages subfiles and import
 OF_TEX = ("glyphtounicode", "epsf", "xy")  # files of TeX itself that papers input
 COMMENT = re.compile(r"(?<!\\)%")
 RANGE = re.compile(r"\s*(\[[^\]]*\])")
@@ -121,11 +125,13 @@ def _lines(file: Path, root: Path, seen: set[Path], missing: list[Fault]) -> Ite
     for number, line in enumerate(text.splitlines(), 1):
         yield file, number, line
         for match in INPUT.finditer(_split(line)[0]):
-            name = (match[1] or match[2]).strip(' "')
+            name = (match["name"] or match["inside"] or match["bare"]).strip(' "')
+            name = str(Path((match["folder"] or "").strip(), name))
             inner = (folder / end for folder in (root, file.parent) for end in (f"{name}.tex", name))
             if other := next(filter(Path.is_file, inner), None):
                 yield from _lines(other, root, seen, missing)
-            elif name.removesuffix(".tex") not in OF_TEX and "#" not in name:  # no argument of a macro
+            elif not (match["optional"] or name.removesuffix(".tex") in OF_TEX or "#" in name):
+                # a name with "#" is a macro's argument
                 said = (
                     f"{name} is not found, so it is not checked; write its path from the main file's folder"
                 )
