@@ -24,7 +24,7 @@ def run(folder, variant: str, seed: int, lines: list[tuple], audio: str = "own",
     config = SimpleNamespace(evaluation=asked, adapter=SimpleNamespace(kind=kind) if kind else None)
     record = {"threads": 2, "device_kind": "cpu"}
     training = SimpleNamespace(folder=folder, stages=(variant,), config=config)
-    return {"variant": variant, "seed": seed, "run": training, "record": record}
+    return {"variant": variant, "seed": seed, "run": training, "record": record, "profile": "mini"}
 
 
 def changed(lines: list[tuple], value: float) -> list[tuple]:
@@ -45,6 +45,9 @@ def test_each_training_ends_where_its_stages_end(tmp_path):
     assert list(table.loc["mlp_ctc"]) == ["0.350", "–", "0.500", "96", "20"]  # ten seconds of two threads
     assert list(table.loc["mlp"]) == ["–", "0.900", "0.500", "96", "20"]
     assert progress.alignment([]).empty
+    of_version_2 = [("slots", 8, 96, "validation", "f1_v2", 0.6)]
+    row = run(tmp_path, "cnn_ctc", 0, WARM + SLOTS + of_version_2) | {"profile": "small"}
+    assert progress.alignment([row])["validation F1"].tolist() == ["0.600"]
 
 
 def curve(rows: list[dict]) -> pd.DataFrame:

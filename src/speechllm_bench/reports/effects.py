@@ -18,7 +18,7 @@ from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.metrics.slue_score import mean_of_tasks
 from speechllm_bench.planning.stored_runs import Scores, scores_of, shared_seeds
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import figures, floors, looks, measured
+from speechllm_bench.reports import figures, floors, looks, measured, tables
 from speechllm_bench.reports.looks import Looks
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.stats import Comparison
@@ -68,8 +68,8 @@ SHOWN = ("A", "B-ID: other wordings", "B-OOD: unseen slot types")
 LOSSES_CAPTION = (
     "Lost: the F1 on A less that on B, as a share of the F1 on A, as a mean over seeds. There is none if "
     "the F1 on A is below 0.05. Above floors: whether the system is above the floors of A and of B-OOD. If "
-    "it is not, its share lost says little. In brackets: 95 % interval by bootstrap over seeds and over "
-    "speakers, which A and B share."
+    "it is not, its share lost says little. Speakers whom A and B have in common are drawn together. "
+    + tables.INTERVALS
 )
 
 
@@ -158,7 +158,7 @@ GAINS_CAPTION = (
     "A gain is the paired difference to the setting in `gain over`, divided by the score of that setting, "
     "as a mean over seeds. It is above 0 if the row's setting is better. There is no gain over an F1 below "
     "0.05. Parameters are summed over the models that answer: three models of one task, or one model of all"
-    " tasks. In brackets: 95 % interval by bootstrap over speakers and seeds."
+    " tasks. " + tables.INTERVALS
 )
 
 
@@ -236,7 +236,7 @@ def _trained(rows: Sequence[Result], variants: list[str]) -> str:
 SLUE_CAPTION = (
     "SLUE score, in per cent: ((100 − WER) + NER F1 + sentiment macro F1) / 3 (arXiv 2507.12951, the README "
     "of its repository). WER is that of the study's transcription. Gains are paired differences to the "
-    "adapter alone, in points. In brackets: 95 % interval by bootstrap over speakers and seeds."
+    "adapter alone, in points. " + tables.INTERVALS
 )
 
 

@@ -130,7 +130,7 @@ def claims_table(study: Study, verdicts: pd.DataFrame, rows: Sequence[Row], prof
 
 
 def claims_caption(study: Study, verdicts: pd.DataFrame, rows: Sequence[Row], profile: str) -> str:
-    """Return the caption of the claims, of at most 40 words: what is shown, and the sample sizes."""
+    """Return the caption of the claims, of at most 50 words: what is shown, and the sample sizes."""
     parts = [*filter(None, [tables.smoke_mark(profile)]), f"{study.title}: claims ({profile})."]
     if scored := [row for row in rows if row.n and row.speakers]:
         numbers = zip(*((row.n, row.speakers, len(row.seeds)) for row in scored), strict=True)
@@ -164,19 +164,21 @@ def _aligned(columns: Mapping[str, Sequence[str]], size: int) -> str:
 
 
 def caption(study: Study, frame: pd.DataFrame, profile: str) -> str:
-    """Return a caption of at most 40 words: what is shown, and the sample sizes."""
+    """Return a caption of at most 50 words: what is shown, and the sample sizes."""
     parts = [*filter(None, [tables.smoke_mark(profile)]), f"{study.title} ({profile})."]
     if frame["n"].notna().any():
         found = tables.sample_sizes(*(frame[name].dropna() for name in ("n", "speakers", "seeds")))
         parts.append("{} utterances, {} speakers, {} per variant. ±: half 95% intervals.".format(*found))
+    if frame.get("partial_match_version", pd.Series()).notna().any():
+        parts.append(f"F1: partial match, version {frame['partial_match_version'].max():.0f}.")
     if frame["difference"].notna().any():
         label = looks.of(study)[study.baseline].label
-        named = label if len(label.split()) <= 3 else study.baseline  # a caption has 40 words at most
+        named = label if len(label.split()) <= 3 else study.baseline  # a caption has 50 words at most
         parts.append(f"Differences to {named}; p: Holm.")
     if frame["differs"].eq(True).any():
         parts.append(f"*: size≥{stats.LEAST_DIFFERENCE}, p<{stats.ALPHA}.")
     if "above_floors" in frame and frame["above_floors"].eq(False).any():
-        parts.append("‡: below floor.")
+        parts.append("‡: not above floors.")
     return " ".join(parts)
 
 

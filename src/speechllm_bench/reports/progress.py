@@ -112,11 +112,11 @@ def gradients_figure(study: Study, curve: pd.DataFrame) -> Figure | None:
     return figure
 
 
-FAMILY = "mlp"  # only variants of this adapter are drawn, to keep the number of lines readable
+FAMILY = "mlp"  # only variants of this adapter are drawn, so that lines can be told apart
 ALIGNMENT_CAPTION = (
-    "Values are of validation turns at the end of a stage, as means over seeds. WER, CTC: greedy decoding "
-    "by the CTC head, after the warm start. WER, LLM: answers of the LLM, after transcription. "
-    "Core-seconds: seconds of training steps times threads, and on a GPU seconds alone."
+    "Values are at the end of a stage, as means over seeds. WER, CTC: greedy decoding by the CTC head, after "
+    "the warm start. WER, LLM: answers of the LLM, after transcription. Core-seconds are seconds of training "
+    "steps times threads, on a GPU seconds. Compare them on one machine, in one arithmetic, alone."
 )
 ENDS = dict.fromkeys(("WER, CTC", "WER, LLM", "validation F1"), ".3f")
 ENDS |= dict.fromkeys(("examples", "core-seconds"), ",.0f")
@@ -127,8 +127,8 @@ def alignment(rows: Sequence[Result]) -> pd.DataFrame:
     """Return one row per variant that was trained and hears its own audio. "–" where it lacks a stage."""
     found: dict[str, list[dict]] = {}
     for row in rows:
-        if (file := curve_file(row)) and row["run"].stages and row["run"].config.evaluation.audio == "own":
-            found.setdefault(row["variant"], []).append(_end(read_curve(file), row["record"]))
+        if curve_file(row) and row["run"].stages and row["run"].config.evaluation.audio == "own":
+            found.setdefault(row["variant"], []).append(_end(row))
     ends = {variant: pd.DataFrame(some).mean() for variant, some in found.items()}
     return pd.DataFrame(
         {"variant": variant}
@@ -137,8 +137,9 @@ def alignment(rows: Sequence[Result]) -> pd.DataFrame:
     )
 
 
-def _end(curve: pd.DataFrame, record: dict) -> dict[str, float]:
+def _end(row: Result) -> dict[str, float]:
     """Return one training's last validation values and its cost. NaN where it lacks the stage."""
+    curve = curves([row])
     validated = curve[curve["split"] == "validation"]
     last = validated.groupby(["stage", "metric"])["value"].last()
     return {
@@ -146,7 +147,7 @@ def _end(curve: pd.DataFrame, record: dict) -> dict[str, float]:
         "WER, LLM": last.get(("transcription", "wer"), math.nan),
         "validation F1": last.get(("slots", "f1"), math.nan),
         "examples": curve["examples"].max(),
-        "core-seconds": curve[curve["metric"] == SECONDS]["value"].max() * _cores(record),
+        "core-seconds": curve[curve["metric"] == SECONDS]["value"].max() * _cores(row["record"]),
     }
 
 
@@ -189,6 +190,14 @@ def validation_figure(
             floors.draw_on_validation(ax, rows)
     figures.legend(figure)
     return figure
+
+
+def heading(title: str, rows: Sequence[Result], profile: str) -> str:
+    """Return the title of a table of values on validation turns, and the number of turns answered."""
+    stages = [s for row in rows if row["record"] for s in row["run"].config.stages if s.decoded_turns]
+    turns = " or ".join(sorted({f"{stage.decoded_turns}" for stage in stages}))
+    what = f"F1 (partial match, version {versions.shown_version(profile)}) and WER"
+    return f"{title}, profile {profile}." + f" {what} are of {turns} validation turns." * bool(turns)
 
 
 COUNTED = ("last stage", "all stages")

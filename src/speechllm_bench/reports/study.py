@@ -70,9 +70,14 @@ def _write(name: str, profile: str, rows: Sequence[Result], draw: bool) -> list[
     further, found = _further(study, rows), claims.verdicts(study, rows)
     kept = cells.of_study(study, rows, frame, found, {end: shown for end, (shown, _) in further.items()})
     further["claims"] = claims.show_verdicts(found), _claims_caption(study, rows, found, again)
-    heading = tables.heading(frame, study.title, profile, power=False)
+    headings = {
+        ending: progress.heading(study.title, rows, profile)
+        if ending in EXTRAS and EXTRAS[ending].of_validation
+        else tables.heading(frame, study.title, profile, power=False)
+        for ending in further
+    }
     written += [
-        _write_text_table(shown, name, ending, profile, f"{heading} {about}")
+        _write_text_table(shown, name, ending, profile, f"{headings[ending]} {about}")
         for ending, (shown, about) in further.items()
         if len(shown)
     ]

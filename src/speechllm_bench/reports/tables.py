@@ -142,7 +142,7 @@ def caption(
         *filter(None, [smoke_mark(profile)]),
         heading(frame, title, profile),
         *how(frame),
-        "In brackets: 95 % interval by bootstrap over speakers, with the variance between seeds.",
+        BRACKETS,
         *one_seed(frame),
         *_of_differences(frame, baseline),
         floors.sentence(frame, called),
@@ -247,7 +247,10 @@ def _cell(row: dict, column: str) -> str:
     return with_interval(value, row[f"{column}_low"], row[f"{column}_high"], sign, star)
 
 
+BRACKETS = "In brackets: 95 % interval by bootstrap over speakers, with the variance between seeds."
 ONE_SEED_NOTE = "the variance between seeds is estimated from the records of mini."
+INTERVALS = f"{BRACKETS} Where there is one seed, {ONE_SEED_NOTE}"
+"""The sentences on intervals, of tables that do not mark the rows of one seed."""
 
 
 def one_seed(frame: pd.DataFrame) -> list[str]:

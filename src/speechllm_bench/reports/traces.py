@@ -18,7 +18,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, versions
 from speechllm_bench.planning.stored_runs import predictions, scored_variants
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import effects, figures, floors, looks, measured, sizes
+from speechllm_bench.reports import effects, figures, floors, looks, measured, sizes, tables
 from speechllm_bench.reports.measured import kinds
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.storage.schema import Interval, Prediction
@@ -30,8 +30,7 @@ USUAL = "regular"  # the supervision that changes are measured against
 CHANGES = ["foundation", "supervision", "f1", "low", "high", "change", "relative", "llm_parameters"]
 CHANGES_CAPTION = (
     "Changes are paired differences to regular supervision of the same LLM. Relative changes are shares of "
-    "its F1, as means over seeds. There are none if that F1 is below 0.05. In brackets: 95 % interval by "
-    "bootstrap over speakers and seeds."
+    "its F1, as means over seeds. There are none if that F1 is below 0.05. " + tables.INTERVALS
 )
 
 
@@ -113,8 +112,8 @@ CAPTION = (
     "of the answer occur in the transcript of its trace, which may be wrong. Values in reasons: each value "
     "occurs in the reason for its slot. Both are shares of the answers with a value. A dash means that less "
     "than a twentieth of the answers have one. An answer is malformed if anything is wrong in its form, "
-    "even if it can be read. Seconds depend on how busy the machine was, and tokens do not. In brackets: 95 "
-    "% interval by bootstrap over speakers and seeds."
+    "even if it can be read. Seconds depend on how busy the machine was, and tokens do not. "
+    + tables.INTERVALS
 )
 
 
@@ -226,7 +225,7 @@ def cost_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
         f1, tokens = row["f1"], row["tokens"].value
         while any(abs(tokens - x) < reach[0] and abs(f1.value - y) < reach[1] for x, y in drawn):
             tokens += reach[0] / 4
-            label = "tokens generated for an answer (equal points stand side by side)"
+            label = "tokens generated for an answer\n(equal points stand side by side)"
         drawn.append((tokens, f1.value))
         figures.point(ax, tokens, (f1.value, f1.low, f1.high), own[row["variant"]])
     floors.draw(ax, rows)

@@ -17,6 +17,7 @@ class Extra(NamedTuple):
     link: str  # its name in the summary of a profile
     made_by: str | None  # module and function in `reports`; None: made by a notebook
     caption: str | None = None  # of a table: module and constant in `reports`
+    of_validation: bool = False  # whether its values are of validation turns
 
 
 EXTRAS = {  # in the order of the summary
@@ -30,11 +31,13 @@ EXTRAS = {  # in the order of the summary
     "scale": Extra("figure", "scale", "traces.scale_figure"),
     "settings": Extra("figure", "settings", "effects.settings_figure"),
     "noise": Extra("figure", "noise of labels", "sizes.noise_figure"),
-    "alignment": Extra("table", "alignment", "progress.alignment", "progress.ALIGNMENT_CAPTION"),
+    "alignment": Extra("table", "alignment", "progress.alignment", "progress.ALIGNMENT_CAPTION", True),
     "seconds": Extra("figure", "curves over core-seconds", "progress.seconds_figure"),
     "changes": Extra("table", "changes", "traces.changes_table", "traces.CHANGES_CAPTION"),
     "losses": Extra("table", "share of F1 lost on B", "effects.losses", "effects.LOSSES_CAPTION"),
-    "convergence": Extra("table", "convergence", "progress.convergence", "progress.CONVERGENCE_CAPTION"),
+    "convergence": Extra(
+        "table", "convergence", "progress.convergence", "progress.CONVERGENCE_CAPTION", True
+    ),
     "retention": Extra("table", "skills left", None),
     "slue": Extra("table", "SLUE score", "effects.slue_scores", "effects.SLUE_CAPTION"),
     "gains": Extra("table", "relative gains", "effects.gains", "effects.GAINS_CAPTION"),
