@@ -118,7 +118,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
 clean: ## remove what can be made again: corpora, encoder frames, caches; results, annotations and .venv stay
-	rm -rf .cache/{corpora,frames,transcripts,reports,status,locks} .pytest_cache .ruff_cache .import_linter_cache .mypy_cache build docs-html site-html
+	rm -rf .cache/{corpora,frames,transcripts,reports} .pytest_cache .ruff_cache .import_linter_cache .mypy_cache build docs-html site-html
 	find src tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv, stored annotations and the results of smoke as well; labels by hand stay

@@ -42,7 +42,7 @@ def stand_in(**bodies):
     def command(run, threads):
         names = {"variant": run.variant, "folder": run.folder, "events": paths.home() / "events"}
         names |= {"stage_record": sealed.with_seal(STAGE, {}), "run_record": sealed.with_seal(RUN, {})}
-        status = heartbeat.status_file(run.digest)
+        status = heartbeat.status_file(run.profile, run.digest)
         preamble = PREAMBLE.format(stages=list(run.stages), status=status, **names)
         return [sys.executable, "-c", preamble + bodies.get(run.variant, WELL)]
 

@@ -58,6 +58,13 @@ def outputs(file: Path) -> list[dict]:
     return [o for cell in json.loads(file.read_text())["cells"] for o in cell.get("outputs", [])]
 
 
+@pytest.mark.parametrize("parameters", ['profile = "smoke"', "x: int = f(1)", "x: int = (", "profile"])
+def test_a_cell_that_declares_no_parameters_is_told(suite, write, parameters):
+    write("toy", parameters=parameters)
+    with pytest.raises(UserError, match="notebook 'toy' needs one cell with the tag `parameters`"):
+        notebook.checked("toy", {})
+
+
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [

@@ -116,11 +116,20 @@ def checked(name: str, parameters: dict) -> dict:
 
 
 def _declared(file: Path) -> dict[str, tuple[str, object]]:
-    """Return type and default by name from the cell tagged `parameters`, of lines `name: type = literal`."""
-    cells = runs.read_json(file, "mend it, or get it again from where it came from")["cells"]
-    (cell,) = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
-    lines: list[Any] = ast.parse("".join(cell["source"])).body
-    return {line.target.id: (ast.unparse(line.annotation), ast.literal_eval(line.value)) for line in lines}
+    """Return type and default by name from the cell tagged `parameters`, of lines `name: type = literal`.
+
+    Raises UserError where the notebook has no such cell.
+    """
+    stored: Any = runs.read_json(file, "mend it, or get it again from where it came from")
+    try:
+        (cell,) = [c for c in stored["cells"] if "parameters" in c["metadata"].get("tags", [])]
+        lines: list[Any] = ast.parse("".join(cell["source"])).body
+        return {
+            line.target.id: (ast.unparse(line.annotation), ast.literal_eval(line.value)) for line in lines
+        }
+    except (SyntaxError, ValueError, LookupError, TypeError, AttributeError):
+        said = "needs one cell with the tag `parameters`, of lines such as profile: str = 'smoke'"
+        raise UserError(f"notebook '{file.stem}' {said}") from None
 
 
 def _check_values(name: str, values: dict) -> None:

@@ -46,6 +46,7 @@ def trained(home, tiny_run):
         folder = places.stage_folder("mini", digests[0])
         folder.mkdir(parents=True)
         loop.save_weights(learned, folder / "weights.safetensors")
+        sealed.write(folder / "stage.json", {"status": "ok"}, sealed.present(folder / "weights.safetensors"))
         return run
 
     return made
@@ -274,6 +275,20 @@ def test_weights_of_the_repository_answer_for_another_home(trained, home, tmp_pa
     monkeypatch.setattr(paths, "PROJECT", home)
     monkeypatch.setenv(paths.HOME, str(tmp_path / "other"))
     assert asking._weights(run) == stored
+
+
+def test_weights_that_are_damaged_or_diverged_do_not_answer(trained):
+    run = trained()
+    (file,) = asking._weights(run)
+    sealed.write(file.with_name("stage.json"), {"status": "diverged"}, sealed.present(file))
+    with pytest.raises(UserError, match="lora mlp_lora seed 0 diverged in training"):
+        asking.trained(run)
+    sealed.write(file.with_name("stage.json"), {"status": "ok"}, sealed.present(file))
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1  # the last weight, which the format does not check
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="bring it back with `git checkout`"):
+        asking.trained(run)
 
 
 def test_missing_weights_name_a_model_that_is_there(trained, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 
 from speechllm_bench.data import questions
 from speechllm_bench.data.corpora import call_centre
+from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import answerers, score
 from speechllm_bench.tasks import TASKS, slots
 
@@ -73,3 +74,8 @@ def test_the_majority_answer_is_the_commonest_of_training(asked):
 def test_every_task_names_answerers_that_there_are():
     named = [name for task in TASKS.values() for name in task.answerers]
     assert sorted(named) == sorted(answerers.ANSWERERS)
+
+
+def test_without_a_sentiment_in_training_none_is_the_commonest(asked):
+    with pytest.raises(UserError, match="no training turn has a sentiment"):
+        answerers.majority([], [], [], 0)

@@ -80,14 +80,18 @@ def test_a_group_shares_what_the_umask_lets_it(home, umask, mode):
     try:
         with runs.whole_folder(home / "runs" / "d") as folder:
             (folder / "a").write_text("1")
-        heartbeat.write_status("0" * 16, "train", 0.5)
+        heartbeat.write_status("smoke", "0" * 16, "train", 0.5)
         with runs.lock(home / "runs" / "d"):
             pass
     finally:
         os.umask(before)
     made = [home / "runs" / "d", *(paths.cache() / name for name in ("locks", "status"))]
     assert [p.stat().st_mode & 0o777 for p in made] == [mode] * 3
-    files = [home / "runs" / "d" / "a", heartbeat.status_file("0" * 16), runs.lock_file(home / "runs" / "d")]
+    files = [
+        home / "runs" / "d" / "a",
+        heartbeat.status_file("smoke", "0" * 16),
+        runs.lock_file(home / "runs" / "d"),
+    ]
     assert [p.stat().st_mode & 0o777 for p in files] == [mode & 0o666] * 3
 
 
@@ -107,6 +111,16 @@ def test_a_home_has_the_same_locks_wherever_it_is_mounted(tmp_path, monkeypatch)
         monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(tmp_path / place))
         names.append(runs.lock_file(tmp_path / place / "results" / "mini" / "runs" / "d").name)
     assert names[0] == names[1]
+
+
+def test_what_is_linked_from_another_home_has_its_lock_there(home, tmp_path, monkeypatch):
+    frames = paths.cache() / "frames"
+    frames.mkdir(parents=True)
+    lock = runs.lock_file(frames / "d")
+    monkeypatch.setenv("SPEECHLLM_BENCH_HOME", str(tmp_path / "other"))
+    paths.cache().mkdir(parents=True)
+    (paths.cache() / "frames").symlink_to(frames)
+    assert runs.lock_file(paths.cache() / "frames" / "d") == lock
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
@@ -221,15 +235,15 @@ def test_a_status_of_a_run_that_nobody_executes_is_swept(home):
     """Wherever its process was: who dies loses the lock, on any host."""
     for digest in ("alive", "dead", "elsewhere"):
         with runs.lock(paths.results("smoke") / "runs" / digest):
-            heartbeat.write_status(digest, "train", 0.5)
-    own = runs.read_json(heartbeat.status_file("alive"))
-    runs.write_json(heartbeat.status_file("dead"), own | {"born": "another's number"})
-    runs.write_json(heartbeat.status_file("elsewhere"), own | {"host": "another", "pid": 2**22 + 1})
-    assert heartbeat.read_status("dead", 1)["phase"] == "starting"
-    assert heartbeat.read_status("alive", 1)["phase"] == "waiting"
+            heartbeat.write_status("smoke", digest, "train", 0.5)
+    own = runs.read_json(heartbeat.status_file("smoke", "alive"))
+    runs.write_json(heartbeat.status_file("smoke", "dead"), own | {"born": "another's number"})
+    runs.write_json(heartbeat.status_file("smoke", "elsewhere"), own | {"host": "another", "pid": 2**22 + 1})
+    assert heartbeat.read_status("smoke", "dead", 1)["phase"] == "starting"
+    assert heartbeat.read_status("smoke", "alive", 1)["phase"] == "waiting"
     with runs.lock(paths.results("smoke") / "runs" / "alive"):
         housekeeping.tidy()
-    assert [p.stem for p in (paths.cache() / "status").iterdir()] == ["alive"]
+    assert [p.stem for p in (paths.cache() / "status").iterdir()] == ["smoke.alive"]
 
 
 def test_a_notebook_that_nobody_executes_any_more_is_not_running(home):

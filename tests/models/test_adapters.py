@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from conftest import ADAPTERS, validated
 
 from speechllm_bench.models import adapters
+from speechllm_bench.settings.adapter_config import AdapterConfig
 from speechllm_bench.settings.profiles import load_profile
 from speechllm_bench.storage import paths
 
@@ -16,6 +19,13 @@ KINDS = list(ADAPTERS)
 def build(kind: str, d_in: int = 6, d_out: int = 10) -> adapters.Adapter:
     torch.manual_seed(1)
     return adapters.build_adapter(validated(**ADAPTERS[kind]), d_in, d_out).eval()
+
+
+def test_every_kind_of_a_config_is_built():
+    configs = get_args(get_args(AdapterConfig)[0])
+    assert {kind for config in configs for kind in get_args(config.model_fields["kind"].annotation)} == set(
+        adapters.KINDS
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

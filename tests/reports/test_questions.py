@@ -128,6 +128,14 @@ def test_levels_are_lines_over_context_and_over_distractors():
     assert sizes.levels_figure(rows[:2]) is None
 
 
+def test_an_answer_of_a_kind_has_no_other_kind_if_there_is_one():
+    gold = '{"city": "rome", "name": "ann"}'
+    raws = ['{"city": "rome", "name": "bob"}', gold, '{"city": "rome"}']
+    said = [prediction(i, "slots", gold, raw, "city") for i, raw in enumerate(raws)]
+    found = {kind: p.utterance_id for kind, p in show.one_of_each(said).items()}
+    assert found == {"correct": "u1", "heard wrong": "u0", "missed": "u2"}
+
+
 def test_one_answer_of_each_kind_of_a_task_without_slots_is_right_or_not():
     answers = enumerate(["hallo", " hello", "hullo"])
     said = [prediction(i, "transcription", "hello", raw, "") for i, raw in answers]

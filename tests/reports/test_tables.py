@@ -304,8 +304,8 @@ def test_rows_of_another_arithmetic_are_named():
         return " ".join(measured.arithmetics([*found, row("chance", 1, **asked | floor)]))
 
     assert told("fp32", "fp32") == told(None) == ""
-    assert told("fp32", "bf16", "fp32") == "Answers were computed in fp32, those of v1 in bf16."
+    assert told("fp32", "bf16", "fp32") == "Answers were computed in fp32, except those of v1 (bf16)."
     assert told("bf16", "bf16", "fp32", None) == (
-        "Answers were computed in bf16, those of v2 in fp32. The arithmetic of v3 is not on record."
+        "Answers were computed in bf16, except those of v2 (fp32). The arithmetic of v3 is not on record."
     )
     assert measured.arithmetics([row("v", 5, arithmetic="fp32"), row("w", 5, arithmetic="bf16")]) == []

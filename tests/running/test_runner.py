@@ -393,10 +393,15 @@ def test_a_run_with_a_config_resolves_no_study(suite, monkeypatch):
 
 
 def test_who_waits_for_another_runner_is_seen_to_wait(suite):
-    heartbeat.write_status("d", "train", 0.25)
-    assert heartbeat.read_status("d", os.getpid())["phase"] == "train"
-    assert heartbeat.read_status("d", 1) == {"phase": "waiting", "share": 0.25}
-    assert heartbeat.read_status("other", 1)["phase"] == "starting"
+    heartbeat.write_status("mini", "d", "train", 0.25)
+    assert heartbeat.read_status("mini", "d", os.getpid())["phase"] == "train"
+    assert heartbeat.read_status("mini", "d", 1) == {"phase": "waiting", "share": 0.25}
+    assert heartbeat.read_status("mini", "other", 1)["phase"] == "starting"
+    # settings that leave the digest as it is make another profile
+    assert heartbeat.read_status("mini+training.micro_batch=4", "d", 1)["phase"] == "starting"
+    for damaged in ({}, {"pid": os.getpid()}, []):
+        runs.write_json(heartbeat.status_file("mini", "d"), damaged)
+        assert heartbeat.read_status("mini", "d", os.getpid())["phase"] == "starting"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(4.6, "5 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])

@@ -124,7 +124,7 @@ def picture_of(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
         figure, axes = plt.subplots(1, 1 + len(names), sharey=True, figsize=size, squeeze=False)
         first = shown.drop_duplicates("id")
         axes[0, 0].plot(first["value"], first["id"].map(place), "D", color="0.35", ms=4)
-        axes[0, 0].set_title("reported, at the paper's scale")
+        axes[0, 0].set_title("reported,\nat the paper's scale")
         axes[0, 0].set_yticks(range(len(order)), [labels[id].removesuffix(", F1") for id in order])
         axes[0, 0].set_ylim(-0.6, len(order) - 0.4)  # keeps markers from being cut off
         for ax, name in zip(axes[0, 1:], names, strict=True):
@@ -134,7 +134,7 @@ def picture_of(ledger: Ledger, frame: pd.DataFrame) -> mpl_figure.Figure | None:
             ax.errorbar(own["measured"], places, xerr=bars, fmt="", ls="", color=blue, capsize=2)
             for where, fill in ((own["above_floors"] == "no", "white"), (own["above_floors"] != "no", blue)):
                 ax.plot(own["measured"][where], places[where], "o", ms=4, color=blue, mfc=fill)
-            ax.set_title(f"measured, {name} (version {shown_version(name)})")
+            ax.set_title(f"measured, {name}\n(F1, version {shown_version(name)})")
         if shown["above_floors"].eq("no").any():
             figure.supxlabel("hollow: not above the floors", fontsize=7, color="0.35")
         for ax in axes[0]:
@@ -294,5 +294,5 @@ def _counted(mine: pd.DataFrame) -> str:
     """Return the number of each verdict, and how many comparisons other scores reverse."""
     counts = Counter(mine["verdict"]).items()
     against = mine["reversed_by"].notna().sum()
-    said = ", ".join(said if n == 1 else f"{n} {said}" for said, n in counts)
+    said = "; ".join(said if len(mine) == 1 else f"{n} {said}" for said, n in counts)
     return f"{said} ({against} of {len(mine)} reversed by other scores)" if against else said

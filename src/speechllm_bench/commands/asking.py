@@ -23,12 +23,14 @@ from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.planning import identity, studies
 from speechllm_bench.planning.studies import Run
 from speechllm_bench.settings.config import RunConfig
-from speechllm_bench.storage import paths
+from speechllm_bench.storage import paths, sealed
 from speechllm_bench.storage.schema import Example, Turn, Utterance
+from speechllm_bench.storage.status import Status
 from speechllm_bench.tasks import TASKS, slots
 from speechllm_bench.tasks.prompt import SYSTEM
 from speechllm_bench.tasks.traced_slots import FORMS
 
+RESTORE = "bring it back with `git checkout`, or delete its folder and train it again"
 Source = str | Path | bytes | np.ndarray | tuple[np.ndarray, int]
 """A file of any format that soundfile reads, or its content; samples at 16 kHz; or samples and their rate."""
 
@@ -200,7 +202,8 @@ def trained(run: Run, weights: Sequence[Path] | None = None):
 def _weights(run: Run) -> list[Path]:
     """Return the weight files of a run, one per stage. Empty where nothing is trained.
 
-    Raises UserError for a floor, and MissingInput where weights are missing.
+    Raises UserError for a floor and for a stage that is damaged or diverged, and MissingInput where weights
+    are missing.
     """
     if run.config.evaluation.answerer != "model":
         raise UserError(f"{run.name} is a floor: it reads gold transcripts and has no model to ask")
@@ -213,6 +216,10 @@ def _weights(run: Run) -> list[Path]:
             f"the weights of {run.name} are not in results/{run.profile}/stages; train them by `{train}`, "
             f"or ask {other}"
         )
+    for file in files:
+        stage = sealed.read(file.with_name("stage.json"), RESTORE)
+        if stage["status"] == Status.DIVERGED:
+            raise UserError(f"{run.name} diverged in training, so it has no model to ask")
     return files
 
 

@@ -34,8 +34,9 @@ def _finished_checkpoints() -> None:
 def _stale_statuses() -> None:
     """Remove statuses of runs whose lock nobody holds, on this host or another."""
     for file in _entries(paths.cache() / "status"):
+        digest = file.stem.rpartition(".")[2]
         with contextlib.suppress(UserError, OSError):
-            if not any(map(locks.is_held, (paths.cache() / "locks").glob(f"{file.stem}-*.lock"))):
+            if not any(map(locks.is_held, (paths.cache() / "locks").glob(f"{digest}-*.lock"))):
                 file.unlink(missing_ok=True)
 
 

@@ -19,7 +19,7 @@ from speechllm_bench.settings import catalogue
 from speechllm_bench.settings.profiles import with_results
 from speechllm_bench.storage import numbers, paths
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+MATRIX_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def write(
@@ -51,7 +51,7 @@ def _studies(
     """Write the reports of the studies, in several processes if asked. Return the files by study."""
     if not names:
         return {}
-    for variable in THREAD_VARIABLES:  # threads do not speed up the small matrices of intervals
+    for variable in MATRIX_THREADS:  # threads do not speed up the small matrices of intervals
         os.environ.setdefault(variable, "1")
     from speechllm_bench.reports import study, summary  # noqa: F401, slow import, done once before the fork
 

@@ -7,7 +7,6 @@ are trained again.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from speechllm_bench.commands.answering_again import Shipped, all_shipped, turns
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import identity, studies
 from speechllm_bench.running import runner
-from speechllm_bench.storage import paths, runs, sealed
+from speechllm_bench.storage import leftovers, paths, runs, sealed
 from speechllm_bench.storage.numbers import Cell, Number
 
 KEPT = ("clips", "corpora", "frames", "transcripts")  # parts of the cache that are reused
@@ -61,10 +60,9 @@ def verify_number(number: Number, n_jobs: int | None = None, tell: Callable[[str
     beside = study.baselines if number.column == "difference" and row.table == row.study else ()
     names = list(dict.fromkeys([*why.variants_of(study, row), *beside]))
     planned = [studies.run(row.study, v, s, profile, to_run=False) for v in names for s in row.seeds]
-    paths.cache().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="verify-", dir=paths.cache()) as made:
-        answered = _answer_again({run.digest: run for run in planned}.values(), Path(made), tell)
-        with _home(Path(made)):
+    with leftovers.scratch(paths.cache(), "verify") as made:
+        answered = _answer_again({run.digest: run for run in planned}.values(), made, tell)
+        with _home(made):
             plan = studies.plan([row.study], profile, names, row.seeds)
             if plan.missing and runner.run_missing(plan, n_jobs).failures:
                 raise UserError(f"{number.id} cannot be verified: not all of its runs could be made again")

@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from speechllm_bench.errors import UserError
 from speechllm_bench.storage.schema import Example, Prediction, Utterance
 from speechllm_bench.tasks import slots
 from speechllm_bench.tasks.task import predicted
@@ -59,9 +60,16 @@ def chance_copier(
 def majority(
     examples: Sequence[Example], utterances: Sequence[Utterance], train: Sequence[Utterance], seed: int
 ) -> list[Prediction]:
-    """Answer the task `sentiment` with the most common sentiment of the training turns."""
-    commonest = Counter(u.sentiment for u in train if "sentiment" in u.gold).most_common(1)[0][0]
-    return _predictions(examples, utterances, lambda example, utterance: commonest)
+    """Answer the task `sentiment` with the most common sentiment of the training turns.
+
+    Raises UserError if no training turn has one.
+    """
+    counted = Counter(u.sentiment for u in train if "sentiment" in u.gold)
+    if not counted:
+        raise UserError(
+            "no training turn has a sentiment, so none is the most common; train on another corpus"
+        )
+    return _predictions(examples, utterances, lambda example, utterance: counted.most_common(1)[0][0])
 
 
 ANSWERERS: dict[str, Answerer] = {

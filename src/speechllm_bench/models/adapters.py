@@ -190,17 +190,19 @@ def sinusoids(length: int, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
+KINDS = {
+    "cnn": CNN,
+    "cnn_xl": CNNXL,
+    "linear": Linear,
+    "mlp": MLP,
+    "transformer": Transformer,
+    "pooling": Pooling,
+}
+
+
 def build_adapter(config: AdapterConfig, d_in: int, d_out: int, norm: float = 1.0) -> Adapter:
     """Return an untrained adapter from width `d_in` to `d_out`. norm: L2 norm of outputs, if it is scaled."""
-    kinds = {
-        "cnn": CNN,
-        "cnn_xl": CNNXL,
-        "linear": Linear,
-        "mlp": MLP,
-        "transformer": Transformer,
-        "pooling": Pooling,
-    }
-    adapter = kinds[config.kind](d_in, d_out, config)
+    adapter = KINDS[config.kind](d_in, d_out, config)
     return Scaled(adapter, norm) if config.scaled else adapter
 
 

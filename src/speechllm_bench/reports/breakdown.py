@@ -1,7 +1,7 @@
 """F1 of slots by test set, slot type, value length and turn (length, noise, speaking rate).
 
 The F1 of a bucket is partial match over the slots or turns of that bucket alone. Its interval is a bootstrap
-over speakers and seeds.
+over speakers, with the seeds as they are: it has no variance between seeds.
 The predictions are those of one run, or those of several seeds of one variant, one seed after the other.
 `version` is the version of partial match. Systems are those of `effects.by_system`.
 """
@@ -147,7 +147,11 @@ def slots_figure(frames: Mapping[str, pd.DataFrame], looks: Looks) -> Figure:
 
 @mpl.rc_context(figures.STYLE)
 def turns_figure(frames: Mapping[str, Mapping[str, pd.DataFrame]], looks: Looks) -> Figure:
-    """Draw F1 with intervals by bucket, one panel per property. frames: property -> system -> `by_turn`."""
+    """Draw F1 with intervals by bucket, one panel per property. frames: property -> system -> `by_turn`.
+
+    A property with one bucket is left out, since it shows no change.
+    """
+    frames = {what: s for what, s in frames.items() if max(map(len, s.values())) > 1} or frames
     figure, axes = figures.panels(len(frames), "page")
     for ax, (what, systems) in zip(axes, frames.items(), strict=True):
         for i, (name, frame) in enumerate(systems.items()):
@@ -157,6 +161,7 @@ def turns_figure(frames: Mapping[str, Mapping[str, pd.DataFrame]], looks: Looks)
             bars = np.maximum(0, [f1 - frame["low"], frame["high"] - f1])
             ax.errorbar(places, f1, bars, color=style.colour, ls="", lw=1, capsize=2)
         ax.set_xticks(range(len(frame)), frame["bucket"])
+        ax.set_xlim(-0.5, len(frame) - 0.5)
         ax.set_title(what, loc="left", color="0.35")
         ax.set_ylim(0, None)
     axes[0].set_ylabel("F1 (partial match)")

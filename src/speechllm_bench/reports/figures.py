@@ -47,6 +47,7 @@ WIDEST = 0.3  # of the room of a group of bars, so that a single bar stays a bar
 MOST_LINES = 12  # most learning curves, or distinct points, that can be told apart
 LINES_A_PANEL = 6  # most learning curves in a panel; more are drawn as small multiples
 LEGEND_SHARE = 1 / 3  # largest share of a figure's height that the legend may take
+STAGES = {"warm_start": "warm start (CTC)"}  # names of stages that say more than their key
 LETTER = 0.025  # of a panel's width, at most: a letter of a stage's name
 
 STYLE = {
@@ -160,10 +161,11 @@ def learning_curves(
         ax.set_xlim(0, 1.04 * chosen[x].max())
     named: list[str] = []
     for start, stages in sorted(starts.items()):
-        name = stages[0] if len(set(stages)) == 1 else "next stage"  # variants may have different next tasks
+        different = dict.fromkeys(STAGES.get(stage, stage.replace("_", " ")) for stage in stages)
+        name = " / ".join(different) if len(different) <= 2 else "next stage"
         if start:
             ax.axvline(start, color="0.6", lw=0.7, ls=":")
-        if name in named or (not start and (not several or len(set(stages)) > 1)):
+        if name in named or not (start or several):
             continue
         end_of_axis = ax.get_xlim()[1]
         has_room = 1 - start / end_of_axis > 0.03 + LETTER * len(name)  # keeps the text inside the axes
@@ -171,7 +173,8 @@ def learning_curves(
         look |= {"transform": ax.get_xaxis_transform(), "size": 6, "color": "0.35"}
         offset = 0.015 * end_of_axis * (1 if has_room else -1)
         # One line lower for each name, since two stages may begin close to each other.
-        ax.text(start + offset, 1 - 0.08 * len(named), name.replace("_", " "), **look)
+        shown = name if has_room else f"{name} →"  # of the stage to the right of the line
+        ax.text(start + offset, 1 - 0.08 * len(named), shown, **look)
         named.append(name)
     ax.set_xlabel(X_LABELS[x])
     ax.set_ylabel(METRIC_LABELS.get(metric, metric))

@@ -112,7 +112,9 @@ def line(ax: Axes, value: float, label: str, dash: object, place: int | None = N
     if place is None:
         ax.axhline(value, **look)
     else:
-        ax.plot([place - 0.46, place + 0.46], [value, value], **look | {"zorder": 3})
+        ends = [place - 0.46, place + 0.46], [value, value]
+        ax.plot(*ends, color="white", lw=2.2, zorder=2.9)  # behind the line, so that it is seen on dark bars
+        ax.plot(*ends, **look | {"zorder": 3})
     if value > (top := ax.get_ylim()[1]) / 1.04:  # keeps a floor above all measured values visible
         ax.set_ylim(top=max(top, 1.08 * value))
 

@@ -103,7 +103,7 @@ def arithmetics(rows: Sequence[Result]) -> list[str]:
         return []
     unknown = named.pop(None, None)
     most, *others = sorted(named, key=lambda name: -len(found[name]))
-    told = "".join(f", those of {named[name]} in {name}" for name in others)
+    told = "".join(f", except those of {named[name]} ({name})" for name in others)
     return [
         f"Answers were computed in {most}{told}.",
         *([f"The arithmetic of {unknown} is not on record."] if unknown else []),

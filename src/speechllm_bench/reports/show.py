@@ -99,19 +99,23 @@ def error_table(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 def one_of_each(found: Sequence[Prediction]) -> dict[str, Prediction]:
-    """Return the first answer of every kind of error. Kinds that did not occur are left out.
+    """Return an answer of every kind of error. Kinds that did not occur are left out.
 
-    An answer to another task than slots has one of two kinds: equal to the gold answer or not.
+    It is the first one in which all slots are of that kind, or else the first one with such a slot. An answer
+    to another task than slots has one of two kinds: equal to the gold answer or not.
     """
     examples: dict[str, Prediction] = {}
+    pure: dict[str, Prediction] = {}  # all of whose slots are of one kind
     for prediction in found:
         task = TASKS[prediction.task]
         if task.error_kinds is None:
             right = prediction.raw.strip() == prediction.gold
             examples.setdefault("as wanted" if right else "other than wanted", prediction)
             continue
-        for kind in task.error_kinds([prediction], task.parse):
-            examples.setdefault(kind, prediction)
+        there = task.error_kinds([prediction], task.parse)
+        for kind in there:
+            (pure if len(there) == 1 else examples).setdefault(kind, prediction)
+    examples |= pure
     kinds = (*ERROR_KINDS, "as wanted", "other than wanted")
     return {kind: examples[kind] for kind in kinds if kind in examples}
 

@@ -63,15 +63,13 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
 
     frame: from `measured.study_table`. Variants that train nothing are left out, since the axis has no 0.
     Reported figures have no marker: the paper's models have other sizes, and its scale would flatten ours.
-    Variants of one size are drawn side by side.
+    Variants of about one size are drawn side by side.
     """
     shown = that_learn(frame)
     shown = shown[shown[metric].notna()]  # other variants have another task, or no score
-    step, of_size, drawn = step_aside(shown[SIZE]), Counter(shown[SIZE]), Counter[float]()
-    for row in shown.to_dict("records"):
-        size, ends = row[SIZE], (row[metric], row[f"{metric}_low"], row[f"{metric}_high"])
-        place = size * step ** (drawn[size] - (of_size[size] - 1) / 2)
-        drawn[size] += 1
+    places = side_by_side(list(shown[SIZE]))
+    for place, row in zip(places, shown.to_dict("records"), strict=True):
+        ends = row[metric], row[f"{metric}_low"], row[f"{metric}_high"]
         paper = f" (paper: {row['reported']:.3g})" if pd.notna(row["reported"]) else ""
         figures.point(ax, place, ends, looks[row["variant"]], paper)
     ax.set_ylim(0, None)
@@ -80,8 +78,8 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
     said = ["trained parameters"]
     if tables.AFTER_READING in frame:
         said = ["parameters trained after", "the LLM has learned to read"]
-    if max(drawn.values(), default=1) > 1:
-        said += ["(variants of one size", "stand side by side)"]
+    if places != list(shown[SIZE]):
+        said += ["(variants of about one size", "stand side by side)"]
     ax.set_xlabel("\n".join(said))
     return ax
 
@@ -90,6 +88,23 @@ def step_aside(found: Iterable[float]) -> float:
     """Return the factor between points of one size that stand side by side on a log axis of these sizes."""
     known = list(found)
     return max(2.0, max(known, default=1) / min(known, default=1)) ** BESIDE
+
+
+def side_by_side(found: Sequence[float]) -> list[float]:
+    """Return places on a log axis. Sizes closer than a step stand side by side, in their order."""
+    step, order = step_aside(found), sorted(range(len(found)), key=lambda i: found[i])
+    clusters: list[list[int]] = []
+    for i in order:
+        if clusters and found[i] < found[clusters[-1][-1]] * step:
+            clusters[-1].append(i)
+        else:
+            clusters.append([i])
+    places = [0.0] * len(found)
+    for own in clusters:
+        centre = math.prod(found[i] for i in own) ** (1 / len(own))
+        for beside, i in enumerate(own):
+            places[i] = centre * step ** (beside - (len(own) - 1) / 2) if len(own) > 1 else found[i]
+    return places
 
 
 @mpl.rc_context(figures.STYLE)

@@ -69,7 +69,7 @@ def _write(name: str, profile: str, rows: Sequence[Result], draw: bool) -> list[
     )
     further, found = _further(study, rows), claims.verdicts(study, rows)
     kept = cells.of_study(study, rows, frame, found, {end: shown for end, (shown, _) in further.items()})
-    further["claims"] = claims.show_verdicts(found), _claims_caption(study, rows, found, again)
+    further["claims"] = claims.show_verdicts(found), claims_caption(study, rows, found)
     headings = {
         ending: progress.heading(study.title, rows, profile)
         if ending in EXTRAS and EXTRAS[ending].of_validation
@@ -128,27 +128,23 @@ def caption(
 ) -> str:
     """Return the caption of a study's table: also stages that were trained again, and rows that stand apart.
 
-    frame: from `table`. listed: the stages that were trained again, if a list of them stands below the table.
+    frame: from `table`. listed: the stages that were trained again, if a list of them stands below the
+    table. Else the caption has the list.
     """
     again = progress.trained_again(rows) if listed is None else listed
     of_table = tables.caption(frame, study.title, " or ".join(study.baselines), profile, floors.called(study))
-    notes = [
-        *dict.fromkeys(sentence for sentence, _ in again),
-        *([progress.LISTED] if listed else []),
-        *measured.arithmetics(rows),
-    ]
+    below = [progress.LISTED] if listed else [item for _, items in again for item in items]
+    notes = [*dict.fromkeys(sentence for sentence, _ in again), *below, *measured.arithmetics(rows)]
     return " ".join([of_table, *notes, *tables.not_testable(rows)])
 
 
-def _claims_caption(
-    study: Study, rows: Sequence[Result], found: pd.DataFrame, again: Sequence[tuple[str, list[str]]]
-) -> str:
+def claims_caption(study: Study, rows: Sequence[Result], found: pd.DataFrame) -> str:
     """Return the caption of a table of `verdicts`: also what sets the compared rows apart."""
     said = claims.caption(found)
     if found["difference"].isna().all():
         return said
     compared = {name for claim in study.claims for name in claim.variants}
-    apart = [*dict.fromkeys(sentence for sentence, _ in again)]
+    apart = [*dict.fromkeys(sentence for sentence, _ in progress.trained_again(rows))]
     listed = [f"{study.study}.md lists for which variants."] if apart else []
     return " ".join(
         [said, *apart, *listed, *measured.arithmetics([row for row in rows if row["variant"] in compared])]

@@ -171,7 +171,7 @@ def _scores(study: Study, f1: Mapping[str, Interval]) -> list[str]:
     floors = [name for name in answered if asked[name].model_copy(update={"answerer": "model"}) == usual]
     sign = -1 if TASKS[usual.task].main.lower_is_better else 1
     ranked = sorted(alike, key=lambda name: (-sign * f1[name].value, name))
-    ranked = [] if ranked == [study.baseline] else ranked  # a baseline alone is neither best nor worst
+    ranked = ranked if len(ranked) > 1 else []  # one variant alone is neither best nor worst
     roles = [("best", name) for name in ranked[:1]] + [("worst", name) for name in ranked[1:][-1:]]
     roles += [("baseline", study.baseline), *(("floor", name) for name in floors)]
     shown = {

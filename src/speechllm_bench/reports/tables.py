@@ -155,7 +155,7 @@ def _of_differences(frame: pd.DataFrame, baseline: str) -> list[str]:
     """Return the sentences on differences to the baseline, where a table has any."""
     said = []
     if frame["difference"].notna().any():
-        said.append(f"Differences are paired, over shared seeds, to {baseline}.")
+        said.append(f"A difference is the row less {baseline}, on the same turns and seeds.")
     if frame["difference_p"].notna().any():
         said.append("p is two-sided, after Holm's correction over the table's differences.")
     if frame["differs"].eq(True).any():

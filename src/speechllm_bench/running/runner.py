@@ -170,7 +170,7 @@ def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], 
                 else:
                     _settle(job, status, finished, failures)
                 job.close()
-            said = [heartbeat.read_status(job.run.digest, job.job.pid) for job in active]
+            said = [heartbeat.read_status(job.run.profile, job.run.digest, job.job.pid) for job in active]
             phases = list(zip(active, said, strict=True))
             bar.n = sum(weights.values()) - sum(weights[run.digest] for run in pending)
             bar.n -= sum(weights[job.run.digest] * (1 - status["share"]) for job, status in phases)
@@ -196,8 +196,9 @@ def _run_all(plan: Plan, place: Executor, command: Command) -> tuple[list[Run], 
 
 def _start(place: Executor, run: Run, command: list[str], threads: int, gib: float, minutes: int) -> _Active:
     log = empty_log(paths.results(run.profile) / "logs", run.digest)
-    # The process reads its config and need not resolve it. Like the log, the file is this runner's alone.
-    config = paths.cache() / "planned" / f"{log.file.stem}.json"
+    # The process reads its config and need not resolve it. Like the log, the file is this runner's alone:
+    # settings that leave the digest as it is make another profile.
+    config = paths.cache() / "planned" / f"{run.profile}.{log.file.stem}.json"
     runs.write_json(config, run.config.as_stored(), lasting=False)
     job = place.start(Task(run.name, [*command, "--config", str(config)], log.file, threads, gib, minutes))
     return _Active(run, job, log, config, time.monotonic())
@@ -215,7 +216,7 @@ def _ended(job: _Active, limit: float) -> Status | None:
         if code == BUSY:
             return Status.BUSY
         return Status.KILLED if code < 0 else Status.FAILED
-    if heartbeat.read_status(job.run.digest, job.job.pid)["phase"] in ("waiting", "queued"):
+    if heartbeat.read_status(job.run.profile, job.run.digest, job.job.pid)["phase"] in ("waiting", "queued"):
         job.started = time.monotonic()
     if time.monotonic() - job.started < limit:
         return None
@@ -224,7 +225,7 @@ def _ended(job: _Active, limit: float) -> Status | None:
 
 
 def _settle(job: _Active, status: Status, finished: list[Run], failures: list[dict]) -> None:
-    heartbeat.status_file(job.run.digest).unlink(missing_ok=True)
+    heartbeat.status_file(job.run.profile, job.run.digest).unlink(missing_ok=True)
     if status == Status.OK:
         places.failure_file(job.run.profile, job.run.digest).unlink(missing_ok=True)
         finished.append(job.run)

@@ -51,7 +51,7 @@ def _progress(run: Run) -> Iterator[Callable[[str, float], None]]:
     with tqdm(total=1.0, desc=run.name, bar_format=form, disable=not sys.stderr.isatty()) as bar:
 
         def tell(phase: str, share: float) -> None:
-            heartbeat.write_status(run.digest, phase, share)
+            heartbeat.write_status(run.profile, run.digest, phase, share)
             bar.set_postfix_str(phase, refresh=False)
             bar.update(share - bar.n)
 
@@ -59,4 +59,4 @@ def _progress(run: Run) -> Iterator[Callable[[str, float], None]]:
         try:
             yield tell
         finally:
-            heartbeat.status_file(run.digest).unlink(missing_ok=True)
+            heartbeat.status_file(run.profile, run.digest).unlink(missing_ok=True)

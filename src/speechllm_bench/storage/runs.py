@@ -180,10 +180,15 @@ def holder(target: Path) -> str:
 
 
 def lock_file(target: Path) -> Path:
-    """Return the lock file of `target`. Its name has a digest of the path, relative to the home folder."""
+    """Return the lock file of `target`. Its name has a digest of the path, relative to the home folder.
+
+    What is linked from the cache of another home has its lock there, for the processes of both homes.
+    """
     place, home = target.resolve(), paths.home()
+    if not place.is_relative_to(home):
+        home = next((folder.parent for folder in place.parents if folder.name == paths.cache().name), home)
     key = place.relative_to(home) if place.is_relative_to(home) else place
-    return paths.cache() / "locks" / f"{target.name}-{digest(key.as_posix())}.lock"
+    return home / paths.cache().name / "locks" / f"{target.name}-{digest(key.as_posix())}.lock"
 
 
 def remove(folder: Path) -> None:

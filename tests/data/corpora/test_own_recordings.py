@@ -129,3 +129,10 @@ def test_a_split_without_recordings_is_refused(folder: Path):
     (folder / "A-test.jsonl").write_text("")
     with pytest.raises(UserError, match="^A-test.jsonl has no line"):
         CORPUS.utterances("A-test")
+
+
+def test_a_replaced_recording_makes_another_corpus(folder: Path):
+    before = CORPUS.files()
+    assert CORPUS.files() == before
+    soundfile.write(folder / "wavs" / "7.wav", np.random.default_rng(1).normal(0, 0.1, 12000), 8000)
+    assert {name for name, known in CORPUS.files().items() if known != before[name]} == {"recordings"}

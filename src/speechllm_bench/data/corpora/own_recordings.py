@@ -26,7 +26,9 @@ from speechllm_bench.data.audio import read_audio
 from speechllm_bench.data.corpora.recorded import Tabled
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.settings.strict import Strict, checked
+from speechllm_bench.storage import runs
 from speechllm_bench.storage.schema import SlotType, SlotValue, Utterance
+from speechllm_bench.storage.sealed import known_sha256
 
 Slot = Annotated[str, Field(pattern="^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]  # such as origin_city
 
@@ -61,6 +63,13 @@ class OwnRecordings(Tabled):
 
     def recording(self, utterance: Utterance) -> np.ndarray:
         return read_audio(self.file(".") / utterance.id.split("/", 2)[2])
+
+    def files(self) -> dict[str, str]:
+        """Return hashes of the tables, and of the recordings, which their owner may replace."""
+        named = {line.audio for split in self.splits for line in _lines(self.table(split))}
+        sounds = {name: self.file(".") / name for name in sorted(named)}
+        heard = {name: known_sha256(f, stamped=True) if f.is_file() else "" for name, f in sounds.items()}
+        return super().files() | {"recordings": runs.digest(heard)}
 
     def table(self, split: str) -> Path:
         try:
