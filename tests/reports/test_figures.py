@@ -113,13 +113,13 @@ def test_a_stage_begins_where_the_one_before_ends_even_if_that_lacks_the_metric(
     assert list(ax.lines[-1].get_xdata()) == [600, 600]
 
 
-def test_a_first_stage_is_named_where_all_variants_have_it(curves):
+def test_first_stages_are_named_where_later_ones_follow(curves):
     other = curves.query("variant == 'cnn'").assign(variant="reader", stage="reading")
     later = curves.assign(stage="later", examples=curves["examples"] + 300)
     _, (one, both) = figures.panels(2)
     figures.learning_curves(curves, one)  # a single stage needs no name
     figures.learning_curves(pd.concat([curves, later, other]), both)
-    assert not one.texts and [text.get_text() for text in both.texts] == ["later"]
+    assert not one.texts and [text.get_text() for text in both.texts] == ["slots / reading", "later"]
 
 
 def test_a_late_stage_and_what_it_is_called_stay_inside_the_panel(curves):
@@ -128,10 +128,10 @@ def test_a_late_stage_and_what_it_is_called_stay_inside_the_panel(curves):
     _, (ax, other) = figures.panels(2)
     figures.learning_curves(pd.concat([curves, named]), ax, "f1")
     _, text = ax.texts
-    assert (text.get_text().strip(), text.get_ha()) == ("next stage", "right")
+    assert (text.get_text().strip(), text.get_ha()) == ("cnn 2 / mlp 2 →", "right")
     assert ax.get_xlim()[1] > 400 and ax.get_ylim()[0] == 0 and ax.get_ylim()[1] > curves["value"].max()
     figures.learning_curves(pd.concat([curves, later.assign(stage="more_slots")]), other, "f1")
-    assert [text.get_text().strip() for text in other.texts] == ["slots", "more slots"]
+    assert [text.get_text().strip() for text in other.texts] == ["slots", "more slots →"]
 
 
 def test_an_empty_frame_is_an_empty_panel(curves):
@@ -413,13 +413,13 @@ def test_a_name_stands_on_the_side_of_its_rule_that_has_room(curves):
     figures.learning_curves(pd.concat([curves, *later]), ax)
     assert {text.get_text(): text.get_ha() for text in ax.texts} == {
         "slots": "left",
-        "transcription": "right",
-        "entity": "right",
+        "transcription →": "right",
+        "entity →": "right",
     }
     _, (ax,) = figures.panels()
     figures.learning_curves(pd.concat([curves, *(frame.replace("entity", "a") for frame in later)]), ax)
     sides = {text.get_text(): text.get_ha() for text in ax.texts}
-    assert sides == {"slots": "left", "transcription": "right", "a": "left"}
+    assert sides == {"slots": "left", "transcription →": "right", "a": "left"}
 
 
 def test_markers_that_look_alike_are_not_allowed():
