@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from statistics import geometric_mean
 
 import matplotlib as mpl
 import pandas as pd
@@ -101,7 +102,7 @@ def side_by_side(found: Sequence[float]) -> list[float]:
             clusters.append([i])
     places = [0.0] * len(found)
     for own in clusters:
-        centre = math.prod(found[i] for i in own) ** (1 / len(own))
+        centre = geometric_mean(float(found[i]) for i in own)
         for beside, i in enumerate(own):
             places[i] = centre * step ** (beside - (len(own) - 1) / 2) if len(own) > 1 else found[i]
     return places

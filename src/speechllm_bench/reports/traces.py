@@ -103,7 +103,7 @@ def scale_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
 
 _SHOWN = ("f1", "tokens", "trace_tokens", "obedience", "trace_wer", "faithfulness", "grounding", "malformed")
 COLUMNS = {name: METRICS[name].heading for name in _SHOWN}
-BESIDE = {"tokens": 0.03, "f1": 0.06}  # shares of the axes: points that are closer stand side by side
+BESIDE = 0.03  # share of the axis of tokens: points that are closer stand side by side
 LEAST = 0.05  # a share is shown only if this share of answers counts for it
 CAPTION = (
     "Tokens are generated tokens. The length, the transcript and the reasons of a trace are measured on the "
@@ -218,15 +218,15 @@ def cost_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
         return None
     figure, (ax,) = figures.panels(1, "column")
     own = looks.of(study)
-    reach = [BESIDE[name] * max(found.value for found in frame[name]) for name in BESIDE]
-    drawn: list[tuple[float, float]] = []
+    reach = BESIDE * max(found.value for found in frame["tokens"])
+    drawn: list[float] = []
     label = "tokens generated for an answer"
     for row in frame.to_dict("records"):
         f1, tokens = row["f1"], row["tokens"].value
-        while any(abs(tokens - x) < reach[0] and abs(f1.value - y) < reach[1] for x, y in drawn):
-            tokens += reach[0] / 4
-            label = "tokens generated for an answer\n(equal points stand side by side)"
-        drawn.append((tokens, f1.value))
+        while any(abs(tokens - other) < reach for other in drawn):
+            tokens += reach / 4
+            label = "tokens generated for an answer\n(points of about as many stand side by side)"
+        drawn.append(tokens)
         figures.point(ax, tokens, (f1.value, f1.low, f1.high), own[row["variant"]])
     floors.draw(ax, rows)
     ax.set_xlim(0, None)
