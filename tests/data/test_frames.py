@@ -61,6 +61,47 @@ def test_an_interrupted_writer_leaves_nothing(tmp_path, frames):
     assert list(tmp_path.iterdir()) == []
 
 
+def interrupted(folder, frames) -> None:
+    """Write u0, a checkpoint, and u1, which is lost."""
+    with pytest.raises(KeyboardInterrupt), FrameWriter(folder, 8, KEY) as writer:
+        writer.add("u0", frames["u0"])
+        writer.checkpoint()
+        writer.add("u1", frames["u1"])
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_writer_goes_on_from_its_checkpoint(tmp_path, folder, frames):
+    other = tmp_path / "again"
+    interrupted(other, frames)
+    assert not other.exists()
+    with FrameWriter(other, 8, KEY) as writer:
+        assert "u0" in writer and "u1" not in writer
+        for name in (name for name in frames if name not in writer):
+            writer.add(name, frames[name])
+    assert {p.name: p.read_bytes() for p in other.iterdir()} == {
+        p.name: p.read_bytes() for p in folder.iterdir()
+    }
+    assert sorted(tmp_path.iterdir()) == sorted([other, folder])
+
+
+@pytest.mark.parametrize("damage", ["another key", "frames.bin", "index.json", "short"])
+def test_a_checkpoint_of_other_frames_or_a_damaged_one_is_not_used(tmp_path, frames, damage):
+    other = tmp_path / "again"
+    interrupted(other, frames)
+    partial = tmp_path / ".again.partial"
+    if damage == "short":
+        (partial / "frames.bin").write_bytes(b"")
+    elif damage != "another key":
+        content = bytearray((partial / damage).read_bytes())
+        content[0] ^= 1
+        (partial / damage).write_bytes(content)
+    with FrameWriter(other, 8, {"encoder": "another"} if damage == "another key" else KEY) as writer:
+        assert "u0" not in writer
+        writer.add("u0", frames["u0"])
+    FrameStore.open(other).verify()
+    assert list(tmp_path.iterdir()) == [other]
+
+
 def test_an_interrupted_writer_keeps_the_old_store(folder, frames):
     with pytest.raises(KeyboardInterrupt), FrameWriter(folder, 8, {}) as writer:
         writer.add("u0", frames["u0"])

@@ -174,7 +174,12 @@ def test_caption_says_what_the_numbers_rest_on(rows):
 
 
 def test_a_caption_speaks_of_what_is_in_the_table_alone(rows):
-    told = ("A difference is the row less", "p is two-sided", "An asterisk marks", "Reported F1 is the paper's")
+    told = (
+        "A difference is the row less",
+        "p is two-sided",
+        "An asterisk marks",
+        "Reported F1 is the paper's",
+    )
     whole = tables.caption(measured.study_table(rows, "mlp", {"cnn": 0.4}), "T", "mlp", "mini")
     assert [one in whole for one in told] == [True] * 4
     alone = tables.caption(measured.study_table(rows[2:4], "mlp", {}), "T", "mlp", "mini")

@@ -7,8 +7,9 @@ of `frames.bin`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from contextlib import ExitStack
+import os
 from pathlib import Path
 from types import TracebackType
 
@@ -22,24 +23,31 @@ _DTYPE = np.dtype("<f2")
 
 
 class FrameWriter:
-    """Writes a complete store, or none if an error occurs.
+    """Writes a complete store. An interrupted one goes on from its last `checkpoint`, or leaves nothing.
 
         with FrameWriter(folder, dim, key) as writer:
             writer.add(utterance_id, frames)
 
-    `key` is plain JSON with the origin of the frames: encoder, padding, corpus.
+    `key` is plain JSON with the origin of the frames: encoder, padding, corpus. One process at a time may
+    write a store.
     """
 
     def __init__(self, folder: Path, dim: int, key: dict) -> None:
         self._folder, self._dim, self._key = folder, dim, key
+        self._partial = folder.with_name(f".{folder.name}.partial")
         self._n_frames: dict[str, int] = {}
         self._sha256 = hashlib.sha256()
 
     def __enter__(self) -> FrameWriter:
-        self._stack = ExitStack()
-        self._temporary = self._stack.enter_context(runs.whole_folder(self._folder))
-        self._file = self._stack.enter_context(open(self._temporary / _FRAMES, "wb"))
+        if not self._goes_on():
+            runs.remove(self._partial)
+            self._partial.mkdir(parents=True)
+            self._n_frames, self._sha256 = {}, hashlib.sha256()
+        self._file = open(self._partial / _FRAMES, "ab")  # closed in __exit__
         return self
+
+    def __contains__(self, utterance_id: str) -> bool:
+        return utterance_id in self._n_frames
 
     def add(self, utterance_id: str, frames: np.ndarray) -> None:
         """Append the frames (T, dim) of a new utterance.
@@ -58,18 +66,46 @@ class FrameWriter:
         self._sha256.update(frames.data)
         self._n_frames[utterance_id] = len(frames)
 
+    def checkpoint(self) -> None:
+        """Keep what has been added: a writer of the same key goes on from here if this one is interrupted."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        index = {"key": self._key, "dim": self._dim, "sha256": self._sha256.hexdigest()}
+        # Without hashes of files: the index already has the frames' hash.
+        sealed.write(self._partial / _INDEX, index | {"n_frames": self._n_frames}, {})
+
+    def _goes_on(self) -> bool:
+        """Take over the frames of an interrupted writer up to its checkpoint. False if there are none."""
+        frames = self._partial / _FRAMES
+        try:
+            index = sealed.read(self._partial / _INDEX)
+            if (index["key"], index["dim"]) != (self._key, self._dim):
+                return False
+            self._n_frames = dict(index["n_frames"])
+            os.truncate(frames, sum(self._n_frames.values()) * self._dim * _DTYPE.itemsize)
+            with open(frames, "rb") as file:
+                while block := file.read(2**20):
+                    self._sha256.update(block)
+        except (UserError, OSError, LookupError, TypeError, ValueError):
+            return False
+        return self._sha256.hexdigest() == index["sha256"]
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            if error is None:
+                self.checkpoint()
+        finally:
+            with contextlib.suppress(OSError):  # of a full disk, told by what went before
+                self._file.close()
+            if error is not None and not (self._partial / _INDEX).exists():
+                runs.remove(self._partial)
         if error is None:
-            index = {
-                "key": self._key,
-                "dim": self._dim,
-                "sha256": self._sha256.hexdigest(),
-                "n_frames": self._n_frames,
-            }
-            sealed.write(self._temporary / _INDEX, index, {})  # the index already has the frames' hash
-        self._stack.__exit__(kind, error, trace)
+            with runs.whole_folder(self._folder) as temporary:
+                for name in (_FRAMES, _INDEX):
+                    os.replace(self._partial / name, temporary / name)
+            runs.remove(self._partial)
 
 
 class FrameStore:

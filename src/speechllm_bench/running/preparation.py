@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from speechllm_bench.settings.profiles import Profile
 from speechllm_bench.storage import paths, runs, sealed
 
 CHUNK = 1000  # utterances whose audio is loaded and sorted by length at a time, to limit memory
+CHECKPOINT_SECONDS = 20  # least time between two checkpoints of encoder frames
 
 
 def corpus_folder(corpus: CorpusConfig) -> Path:
@@ -298,11 +300,18 @@ def _encode(
         FrameWriter(folder, model.config.d_model, key) as writer,
         tqdm(total=sum(map(len, chosen.values())), desc="encoder frames", unit="utt", mininterval=1) as bar,
     ):
+        kept = time.monotonic()
         for split, indices in chosen.items():
             utterances = corpus.utterances(split)
             for start in range(0, len(indices), CHUNK):
                 chunk = indices[start : start + CHUNK]
+                if utterances[chunk[0]].id in writer:  # of an interrupted start, which kept whole chunks
+                    bar.update(len(chunk))
+                    continue
                 audio = [corpus.audio(split, i) for i in chunk]
                 for i, frames in encode(model, audio, *settings):
                     writer.add(utterances[chunk[i]].id, frames)
                     bar.update()
+                if time.monotonic() - kept > CHECKPOINT_SECONDS:
+                    writer.checkpoint()
+                    kept = time.monotonic()
