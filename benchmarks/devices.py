@@ -1,8 +1,8 @@
-"""Compares the same runs on two machines, such as a CPU and a GPU. Writes benchmarks/devices.md.
+"""Compares the same runs on two machines, or made twice. Writes benchmarks/devices.md, devices_<PROFILE>.md.
 
-    python benchmarks/devices.py HOME OTHER
+    python benchmarks/devices.py HOME OTHER [PROFILE]
 
-HOME and OTHER are the folders (SPEECHLLM_BENCH_HOME) in which the machines have made `results/smoke`. Runs
+HOME and OTHER are the folders (SPEECHLLM_BENCH_HOME) that have `results/PROFILE`, by default of `smoke`. Runs
 that both have are compared.
 """
 
@@ -31,31 +31,33 @@ class Stored:
     answers: list[str]
 
 
-def main(homes: list[str]) -> None:
-    first, second = map(stored, homes)
+def main(home: str, other: str, profile: str = "smoke") -> None:
+    first, second = stored(home, profile), stored(other, profile)
     both = [(one, second[digest]) for digest, one in first.items() if digest in second]
     if not both:
-        sys.exit("the two have no run of `smoke` in common")
+        sys.exit(f"the two have no run of `{profile}` in common")
+    command = f"python benchmarks/devices.py HOME OTHER{'' if profile == 'smoke' else ' ' + profile}"
     lines = [
-        "# The same runs on two machines",
+        "# The same runs on two machines" if profile == "smoke" else f"# Runs of `{profile}`, made twice",
         "",
-        f"Profile `smoke`, by `python benchmarks/devices.py HOME OTHER`: {both[0][0].machine} against "
-        f"{both[0][1].machine}. The columns have F1 of slots with its interval, the validation loss at the "
-        "end of training, and the number of answers that are the same to the letter.",
+        f"Profile `{profile}`, by `{command}`: {both[0][0].machine} against {both[0][1].machine}. "
+        "The columns have F1 of slots with its interval, the validation loss at the end of training, and the "
+        "number of answers that are the same to the letter.",
         "",
         "| study | variant | F1 | F1 | loss | loss | answers alike |",
         "|---|---|---|---|---|---|---|",
         *(_row(*pair) for pair in both),
         "",
     ]
-    runs.write_text(Path(__file__).with_name("devices.md"), "\n".join(lines))
+    name = "devices.md" if profile == "smoke" else f"devices_{profile}.md"
+    runs.write_text(Path(__file__).with_name(name), "\n".join(lines))
 
 
-def stored(home: str) -> dict[str, Stored]:
+def stored(home: str, profile: str) -> dict[str, Stored]:
     """Return digest -> run, for the runs in a home that have an F1 of slots."""
     os.environ["SPEECHLLM_BENCH_HOME"] = home
     found = {}
-    for row in (row for study in studies.known_studies() for row in studies.records(study, "smoke")):
+    for row in (row for study in studies.known_studies() for row in studies.records(study, profile)):
         if row["score"] and "f1" in row["score"]["metrics"] and row["run"].digest not in found:
             found[row["run"].digest] = _stored(row)
     return found
@@ -82,6 +84,6 @@ def _row(one: Stored, other: Stored) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 4):
         sys.exit(__doc__)
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

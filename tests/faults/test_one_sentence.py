@@ -121,6 +121,14 @@ def test_without_a_home_folder_a_notebook_is_cleaned_all_the_same(monkeypatch):
     assert notebook_copy._without_paths(f"{paths.PROJECT}/src") == "./src"
 
 
+def test_progress_bars_are_not_stored_with_a_notebook():
+    said = ["synthesis: 100%|█████████▉| 299/300 [00:20<00:00, 14.72 utt/s]\n", "a warning\n"]
+    streams = [{"output_type": "stream", "name": "stderr", "text": text} for text in (said[0], said)]
+    cell = {"cell_type": "code", "metadata": {}, "outputs": streams}
+    notebook_copy.clean({"metadata": {}, "cells": [cell]})
+    assert [output["text"] for output in cell["outputs"]] == ["a warning\n"]
+
+
 def test_without_a_home_folder_a_hub_model_is_missing(monkeypatch):
     no_home(monkeypatch)
 

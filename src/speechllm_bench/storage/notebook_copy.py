@@ -1,4 +1,6 @@
-"""The stored copy of an executed notebook: figures and Opus clips stay, widgets and machine paths do not."""
+"""The stored copy of an executed notebook: figures and Opus clips stay. Widgets, progress bars and machine
+paths do not.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,12 @@ from speechllm_bench.storage import paths
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 AUDIO_TAG = re.compile(r"<audio.*?</audio>", re.DOTALL)
+BAR = re.compile(r".*\d+%\|.*\n?")  # a line of a progress bar
 OPUS = "data:audio/ogg;"  # a turn takes 7 kB; uncompressed samples take 130 kB
 
 
 def clean(notebook: dict) -> dict:
-    """Remove other audio than Opus, widgets and machine paths from an executed notebook, in place.
+    """Remove other audio than Opus, widgets, progress bars and machine paths from a notebook, in place.
 
     Returns it. Papermill's metadata is removed too, because it calls cells completed that never ran.
     """
@@ -25,13 +28,16 @@ def clean(notebook: dict) -> dict:
         cell["metadata"].pop("papermill", None)
         if cell["cell_type"] == "code":
             shown = [output for output in cell["outputs"] if WIDGET not in output.get("data", {})]
-            cell["outputs"] = [_clean_output(output) for output in shown]
+            cleaned = [_clean_output(output) for output in shown]
+            cell["outputs"] = [output for output in cleaned if output.get("text") != ""]
     return notebook
 
 
 def _clean_output(output: dict) -> dict:
     if "data" in output:
         return output | {"data": {kind: _clean_data(kind, data) for kind, data in output["data"].items()}}
+    if output.get("name") == "stderr":
+        output = output | {"text": BAR.sub("", "".join(output["text"]))}
     return {k: _without_paths(v) for k, v in output.items()}
 
 

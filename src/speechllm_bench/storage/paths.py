@@ -52,9 +52,10 @@ def experiment_folders() -> list[Path]:
 def cache() -> Path:
     """Return the cache folder. Most of it is made again if it is missing, such as corpora and encoder frames.
 
-    Two kinds of content are lost if they are deleted. `checkpoints` and `zoo` hold interrupted trainings,
+    Three kinds of content are lost if they are deleted. `checkpoints` and `zoo` hold interrupted trainings,
     which start anew. `annotations`, `labels` and `traces` hold an annotator's answers, which may cost money
-    and may differ the next time.
+    and may differ the next time. `clips` hold neural speech, which takes hours where it is not in the
+    repository.
     """
     return home() / ".cache"
 
