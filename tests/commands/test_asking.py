@@ -122,8 +122,12 @@ def test_a_cascade_is_found_where_one_is_trained(suite):
     assert asking.cascade(of) is None
     reads = studies.run("baselines", "cascade_long", 0, "mini")
     for digest in reads.stages:
-        runs.write_bytes(places.stage_folder("mini", digest) / "weights.safetensors", b"")
+        folder = places.stage_folder("mini", digest)
+        runs.write_bytes(folder / "weights.safetensors", b"")
+        sealed.write(folder / "stage.json", {"status": "ok"}, sealed.present(folder / "weights.safetensors"))
     assert asking.cascade(of).run == reads
+    sealed.write(folder / "stage.json", {"status": "diverged"}, {})
+    assert asking.cascade(of) is None
 
 
 def test_the_command_prints_answer_transcript_and_seconds(trained, samples, tmp_path, monkeypatch, capsys):
@@ -281,7 +285,7 @@ def test_weights_that_are_damaged_or_diverged_do_not_answer(trained):
     run = trained()
     (file,) = asking._weights(run)
     sealed.write(file.with_name("stage.json"), {"status": "diverged"}, sealed.present(file))
-    with pytest.raises(UserError, match="lora mlp_lora seed 0 diverged in training"):
+    with pytest.raises(MissingInput, match="lora mlp_lora seed 0 diverged in training"):
         asking.trained(run)
     sealed.write(file.with_name("stage.json"), {"status": "ok"}, sealed.present(file))
     content = bytearray(file.read_bytes())

@@ -202,8 +202,8 @@ def trained(run: Run, weights: Sequence[Path] | None = None):
 def _weights(run: Run) -> list[Path]:
     """Return the weight files of a run, one per stage. Empty where nothing is trained.
 
-    Raises UserError for a floor and for a stage that is damaged or diverged, and MissingInput where weights
-    are missing.
+    Raises UserError for a floor and for damaged weights, and MissingInput where weights are missing or the
+    training diverged.
     """
     if run.config.evaluation.answerer != "model":
         raise UserError(f"{run.name} is a floor: it reads gold transcripts and has no model to ask")
@@ -219,7 +219,7 @@ def _weights(run: Run) -> list[Path]:
     for file in files:
         stage = sealed.read(file.with_name("stage.json"), RESTORE)
         if stage["status"] == Status.DIVERGED:
-            raise UserError(f"{run.name} diverged in training, so it has no model to ask")
+            raise MissingInput(f"{run.name} diverged in training, so it has no model to ask")
     return files
 
 
