@@ -33,7 +33,7 @@ def read_status(profile: str, digest: str, pid: int | None) -> dict:
     """
     try:
         status = runs.read_json(status_file(profile, digest))
-        status = {**status, "pid": status["pid"], "phase": status["phase"], "share": status["share"]}
+        _ = status["pid"], status["phase"], status["share"]  # a damaged file lacks one
     except (UserError, LookupError, TypeError):
         status = {"pid": 0, "phase": "queued", "share": 0.0}  # none has been written yet, or it is damaged
     if pid is None or status["pid"] == pid:
