@@ -178,7 +178,7 @@ def test_table_and_picture_show_both_sides(home, monkeypatch):
     written = {path.name: path for path in ledger.write(["mini"])}
     assert written.keys() == {"claims.csv", "claims.md", "claims.html", "claims.pdf", "claims.png"}
     text = written["claims.md"].read_text()
-    assert "| 0.4        | 0.200 [0.1, 0.3] |" in text and "agrees, not run" in text
+    assert "| 0.4        | 0.200 [0.1, 0.3] |" in text and "1 agrees; 1 not run" in text
     assert "no study tests it" in text and "Slot filling: [2510.15851]" in text
     assert "F1 of slots is by partial match, version 1 at `mini`." in text
     apart = "version 1 at `mini` and version 2 at `small`, which cannot be compared."

@@ -97,7 +97,7 @@ def test_a_baseline_that_diverged_has_no_number(suite):
     store("mlp", 0)
     store("cnn", 0, 5)
     said = text()
-    assert " Baseline: mlp, no number. " in said and " Best: cnn, F1 0." in said and "Worst" not in said
+    assert " Baseline: mlp, no number. " in said and " Only score: cnn, F1 0." in said and "Worst" not in said
 
 
 def test_a_study_of_which_floors_alone_were_run_is_not_begun(suite):

@@ -170,7 +170,8 @@ def test_no_study_stands_in_the_reports():
         if named := {name for name in catalogue.study_files() if name in words}:
             found[file.stem] = named
     parts = {"effects": {"lora"}, "measured": {"lora"}}  # of a model
-    assert found == parts | {"sizes": {"context"}, "progress": {"warm_start"}}  # no studies
+    stages = {"progress": {"warm_start"}, "figures": {"warm_start"}}
+    assert found == parts | stages | {"sizes": {"context"}}  # no studies
 
 
 def test_any_setting_of_a_profile_is_an_axis(written):

@@ -171,8 +171,9 @@ def _scores(study: Study, f1: Mapping[str, Interval]) -> list[str]:
     floors = [name for name in answered if asked[name].model_copy(update={"answerer": "model"}) == usual]
     sign = -1 if TASKS[usual.task].main.lower_is_better else 1
     ranked = sorted(alike, key=lambda name: (-sign * f1[name].value, name))
-    ranked = ranked if len(ranked) > 1 else []  # one variant alone is neither best nor worst
-    roles = [("best", name) for name in ranked[:1]] + [("worst", name) for name in ranked[1:][-1:]]
+    ranked = [] if ranked == [study.baseline] else ranked  # a baseline alone is neither best nor worst
+    first = "best" if len(ranked) > 1 else "only score"
+    roles = [(first, name) for name in ranked[:1]] + [("worst", name) for name in ranked[1:][-1:]]
     roles += [("baseline", study.baseline), *(("floor", name) for name in floors)]
     shown = {
         name: f"{TASKS[asked[name].task].main.heading} {stats.shown(found)}" for name, found in f1.items()
