@@ -184,7 +184,7 @@ def test_table_and_picture_show_both_sides(home, monkeypatch):
     apart = "version 1 at `mini` and version 2 at `small`, which cannot be compared."
     assert apart in ledger._versions(["mini", "small"])
     page = written["claims.html"].read_text()
-    told = ["CNN, F1", "–", "–", "0.4", "0.200 [0.1, 0.3]"], ["LoRA helps.", "–", "–", "agrees, not run"]
+    told = ["CNN, F1", "–", "–", "0.4", "0.200 [0.1, 0.3]"], ["LoRA helps.", "–", "–", "1 agrees; 1 not run"]
     assert re.findall(r"<td>(.*?)</td>", page)[:9] == [*told[0], *told[1]]
     assert 'src="claims.png"' in page and "<script" not in page and "`" not in page
     frame = pd.read_csv(written["claims.csv"]).set_index("id")
