@@ -54,11 +54,12 @@ def main(home: str, other: str, profile: str = "smoke") -> None:
 
 
 def stored(home: str, profile: str) -> dict[str, Stored]:
-    """Return digest -> run, for the runs in a home that have an F1 of slots."""
+    """Return digest -> run, for the trained runs in a home that have an F1 of slots."""
     os.environ["SPEECHLLM_BENCH_HOME"] = home
     found = {}
     for row in (row for study in studies.known_studies() for row in studies.records(study, profile)):
-        if row["score"] and "f1" in row["score"]["metrics"] and row["run"].digest not in found:
+        scored = row["score"] and "f1" in row["score"]["metrics"]
+        if scored and row["record"]["trained_parameters"] and row["run"].digest not in found:
             found[row["run"].digest] = _stored(row)
     return found
 
