@@ -26,9 +26,9 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from speechllm_bench.data import questions
 from speechllm_bench.models.decoding import decode
+from speechllm_bench.models.devices import device
 from speechllm_bench.models.encoder import SAMPLE_RATE, encode
 from speechllm_bench.models.inputs import collate
-from speechllm_bench.models.llm import device
 from speechllm_bench.planning import probes
 from speechllm_bench.running import probing
 from speechllm_bench.settings.config import RunConfig

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from speechllm_bench.data.annotators import Annotated, Question, entities
 from speechllm_bench.models.decoding import decode
+from speechllm_bench.models.devices import device
 from speechllm_bench.models.llm import load_llm, load_tokenizer
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.storage.schema import Utterance
@@ -21,7 +20,7 @@ class LLMAnnotator:
 
     def __init__(self, name: str, shots: Sequence[Utterance], batch_size: int = 50):
         self.shots, self.batch_size = shots, batch_size
-        llm = load_llm(name).to("cuda" if torch.cuda.is_available() else "cpu")
+        llm = load_llm(name).to(device())
         self._model, self._tokenizer = SpeechLLM(llm, None), load_tokenizer(name)
 
     def annotate(self, questions: Sequence[Question]) -> Annotated[list[tuple[str, str]]]:

@@ -20,6 +20,7 @@ from transformers import (
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.models.bf16 import computes_in_bf16, keep_linears_in_bf16
+from speechllm_bench.models.devices import device
 from speechllm_bench.models.pretrained import load_pretrained, loaded
 from speechllm_bench.settings.config import LoraConfig, Precision
 
@@ -59,10 +60,6 @@ def load_llm(name: str, lora: LoraConfig | None = None, precision: Precision = "
     if precision == "mixed" and computes_in_bf16(precision, device()):
         keep_linears_in_bf16(llm)
     return with_lora(llm, lora)
-
-
-def device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def plain_decoding(settings: GenerationConfig) -> GenerationConfig:

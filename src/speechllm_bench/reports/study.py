@@ -69,7 +69,7 @@ def _write(name: str, profile: str, rows: Sequence[Result], draw: bool) -> list[
     )
     further, found = _further(study, rows), claims.verdicts(study, rows)
     kept = cells.of_study(study, rows, frame, found, {end: shown for end, (shown, _) in further.items()})
-    further["claims"] = claims.show_verdicts(found), claims_caption(study, rows, found)
+    further["claims"] = claims.show_verdicts(found), claims_caption(study, rows, found, again)
     headings = {
         ending: progress.heading(study.title, rows, profile)
         if ending in EXTRAS and EXTRAS[ending].of_validation
@@ -138,13 +138,18 @@ def caption(
     return " ".join([of_table, *notes, *tables.not_testable(rows)])
 
 
-def claims_caption(study: Study, rows: Sequence[Result], found: pd.DataFrame) -> str:
-    """Return the caption of a table of `verdicts`: also what sets the compared rows apart."""
+def claims_caption(
+    study: Study, rows: Sequence[Result], found: pd.DataFrame, again: Sequence[tuple[str, list[str]]]
+) -> str:
+    """Return the caption of a table of `verdicts`: also what sets the compared rows apart.
+
+    again: from `progress.trained_again`.
+    """
     said = claims.caption(found)
     if found["difference"].isna().all():
         return said
     compared = {name for claim in study.claims for name in claim.variants}
-    apart = [*dict.fromkeys(sentence for sentence, _ in progress.trained_again(rows))]
+    apart = [*dict.fromkeys(sentence for sentence, _ in again)]
     listed = [f"{study.study}.md lists for which variants."] if apart else []
     return " ".join(
         [said, *apart, *listed, *measured.arithmetics([row for row in rows if row["variant"] in compared])]

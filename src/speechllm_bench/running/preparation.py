@@ -47,12 +47,10 @@ def _frames(config: RunConfig, digest: str) -> Path:
 
 
 def _encodes_in_bf16(config: RunConfig) -> bool:
-    import torch
-
     from speechllm_bench.models.bf16 import computes_in_bf16
+    from speechllm_bench.models.devices import device
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return not config.audio_llm and computes_in_bf16(config.precision, device)
+    return not config.audio_llm and computes_in_bf16(config.precision, device())
 
 
 def ensure_corpus(corpus: CorpusConfig, n_workers: int) -> Corpus:
@@ -247,13 +245,13 @@ def _chosen(corpus: Corpus, split: str, only: Set[str] | None) -> list[int]:
 
 
 def _recognise(config: RunConfig, corpus: Corpus, split: str, only: Set[str] | None = None) -> dict[str, str]:
-    import torch
     from tqdm import tqdm
 
     from speechllm_bench.models.asr import load_asr, transcribe
+    from speechllm_bench.models.devices import device
 
     model, tokenizer = load_asr(config.encoder.path)
-    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model = model.to(device())
     utterances, chosen = corpus.utterances(split), _chosen(corpus, split, only)
     said: dict[str, str] = {}
     with tqdm(total=len(chosen), desc=f"recognition of {split}", unit="utt", mininterval=1) as bar:
@@ -274,19 +272,18 @@ def _encode(
     splits: Sequence[str],
     only: Set[str] | None = None,
 ) -> None:
-    import torch
     from tqdm import tqdm
 
     from speechllm_bench.models import audio_llm, encoder
+    from speechllm_bench.models.devices import device
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     in_bf16 = _encodes_in_bf16(config)
     if config.audio_llm:
-        model, padding = audio_llm.load_tower(config.audio_llm, device), "masked"
+        model, padding = audio_llm.load_tower(config.audio_llm, device()), "masked"
         hears, encode = identity.tower_hash(config.audio_llm), audio_llm.encode
         settings: tuple = ()
     else:
-        model, padding = encoder.load_encoder(config.encoder.path, device), config.encoder.padding
+        model, padding = encoder.load_encoder(config.encoder.path, device()), config.encoder.padding
         hears, encode = identity.backbone_hash(config.encoder.path), encoder.encode
         settings = padding, in_bf16
     key = {

@@ -20,8 +20,9 @@ from speechllm_bench.models.adapters import build_adapter, mean_norm
 from speechllm_bench.models.audio_llm import language_parts, load_audio_llm
 from speechllm_bench.models.bf16 import computes_in_bf16
 from speechllm_bench.models.decoding import decode
+from speechllm_bench.models.devices import device
 from speechllm_bench.models.inputs import Batch, collate, n_targets, prompt_tokens
-from speechllm_bench.models.llm import device, load_llm, load_tokenizer, with_lora
+from speechllm_bench.models.llm import load_llm, load_tokenizer, with_lora
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.settings.config import RunConfig, StageConfig, TaskName
 from speechllm_bench.storage.schema import Example, Utterance
