@@ -95,6 +95,7 @@ def _decoded(
         "max_new_tokens": evaluation.trace_tokens or evaluation.max_new_tokens,
         "progress": lambda share: progress("decode", 0.9 * share),
     }
+    progress("decode", 0.0)  # batches are large, and the first one may take minutes
     if not evaluation.engine:
         return decode(model, tokenizer, examples, utterances, **told, beams=evaluation.beams or 1), {}
     from speechllm_bench.models.vllm_engine import decode_by_vllm
