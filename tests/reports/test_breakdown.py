@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -151,3 +152,7 @@ def test_every_system_on_every_set_has_its_parts(monkeypatch):
     plt.close(figure)
     assert breakdown.parts([], ["asr"], corpus, TYPES) == {}
     assert breakdown.parts_table({}).empty
+    neural = [replace(turn, voice=replace(turn.voice, accent="kokoro-us", rate=95)) for turn in TURNS]
+    corpus = SimpleNamespace(utterances=lambda split: neural)
+    of_neural = breakdown.parts(rows, ["cascade"], corpus, TYPES)
+    assert set(found) - set(of_neural) == {"words a minute"}  # their rate is in percent

@@ -4,6 +4,7 @@ The F1 of a bucket is partial match over the slots or turns of that bucket alone
 over speakers, with the seeds as they are: it has no variance between seeds.
 The predictions are those of one run, or those of several seeds of one variant, one seed after the other.
 `version` is the version of partial match. Systems are those of `effects.by_system`.
+Neural voices have no speaking rate in words a minute, so their turns have no buckets of it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from matplotlib.figure import Figure
 from speechllm_bench import metrics, stats
 from speechllm_bench.data.corpora.single_turns import SingleTurns
 from speechllm_bench.data.corpora.store import Corpus
+from speechllm_bench.data.neural_voices import is_neural
 from speechllm_bench.evaluation import versions
 from speechllm_bench.planning.stored_runs import predictions, scored_variants
 from speechllm_bench.planning.studies import Result
@@ -70,7 +72,7 @@ def by_value_words(found: Sequence[Prediction], version: int = 1) -> pd.DataFram
 def by_turn(
     found: Sequence[Prediction], utterances: Sequence[Utterance], what: str, version: int = 1
 ) -> pd.DataFrame:
-    """Return F1 by a property of the turn: `words`, `snr` (dB) or `rate` (words a minute)."""
+    """Return F1 by a property of the turn: `words`, `snr` (dB) or `rate` (words a minute, of espeak-ng)."""
     edges, measure = {
         "words": (TURN_WORDS, lambda u: len(u.transcript.split())),
         "snr": (SNR_DB, lambda u: u.voice.snr_db),
@@ -193,7 +195,9 @@ def parts(
         turns = corpus.utterances(scored[0]["run"].config.evaluation.split)
         of_turns = {"words of the turn": "words"}
         if all(turn.voice for turn in turns):  # recordings have no known SNR or rate
-            of_turns |= {"SNR (dB)": "snr", "words a minute": "rate"}
+            of_turns["SNR (dB)"] = "snr"
+            if not any(turn.voice and is_neural(turn.voice) for turn in turns):  # their rate is in percent
+                of_turns["words a minute"] = "rate"
         frames = {
             "class": by_class(said, slot_types, version),
             "words of the value": by_value_words(said, version),

@@ -67,10 +67,10 @@ class Turn:
 class Voice:
     """Synthesis settings of an utterance. Accent and variant identify the speaker; pitch and rate do not."""
 
-    accent: str  # espeak-ng voice name, e.g. "en-us"
-    variant: str  # espeak-ng variant, e.g. "m3"
-    rate: int  # words per minute
-    pitch: int  # 0 to 99
+    accent: str  # espeak-ng voice name, such as "en-us"; neural: engine and accent, such as "kokoro-us"
+    variant: str  # espeak-ng variant, such as "m3"; neural: as in `data.neural_voices`
+    rate: int  # espeak-ng: words a minute; neural: percent of the engine's own speed
+    pitch: int  # espeak-ng: 0 to 99; neural: percent of the variant's own scale
     snr_db: float  # signal-to-noise ratio of the telephone channel, dB
     seed: int  # seed of synthesis and noise
 

@@ -133,6 +133,13 @@ def test_the_card_says_what_it_is(built):
         assert f"`{field}`" in text
 
 
+def test_the_card_gives_rate_and_pitch_the_units_of_its_voices(built):
+    info = Corpus.load(built).info
+    assert "words a minute, pitch (0 to 99), SNR (dB)" in data_card(info)
+    neural = data_card(info | {"recipe": info["recipe"] | {"neural_voices": 2}})
+    assert "words a minute" not in neural and "rate and pitch (in percent of the voice's own), SNR" in neural
+
+
 def test_the_card_counts_the_test_values_that_training_has_too():
     def turns(*values):
         slots = tuple(SlotValue(slot, value, value, 0, 1) for slot, value in values)

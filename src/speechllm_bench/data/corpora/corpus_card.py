@@ -69,7 +69,7 @@ shared by all.
 | `entities` | named entities with SLUE's combined tags: `transcript[start:end] == text` |
 | `sentiment` | negative, neutral or positive |
 | `context` | all earlier turns of the call as text, oldest first |
-| `speaker`, `voice` | who speaks, and how: accent, variant, words a minute, pitch (0 to 99), SNR (dB), seed |
+| `speaker`, `voice` | who speaks, and how: accent, variant, {rate}, SNR (dB), seed |
 | `gold` | the fields that there is gold for |
 | `n_samples` | length of the audio in samples at 16 kHz |
 | `audio` | a 16-bit FLAC file's bytes, mono, 16 kHz; not decoded by default |
@@ -92,11 +92,13 @@ CC BY 4.0. {licence}
 
 _ESPEAK = {
     "voices": "espeak-ng {espeak}",
+    "rate": "words a minute, pitch (0 to 99)",
     "speakers": "",
     "licence": "espeak-ng, which spoke the text, is a GPL-3 program and no part of this data.",
 }
 _NEURAL = {
     "voices": "Kokoro-82M and Piper's `joe`",
+    "rate": "rate and pitch (in percent of the voice's own)",
     "speakers": (
         "Kokoro's voices are mixtures of five styles, with the vocal tract scaled by up to 6 %. All splits\n"
         "mix the same five styles. No mixture of one split is nearer than a fifth of its shares to one of\n"
