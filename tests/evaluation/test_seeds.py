@@ -79,6 +79,14 @@ def test_a_metric_without_records_takes_its_kin_or_none(monkeypatch):
     assert all(0 < np.sqrt(seeds.pooled(name)) < 0.05 for name in names)
 
 
+@pytest.mark.parametrize("name", [metric.name for metric in METRICS.values() if metric.column])
+def test_every_metric_that_tables_show_has_a_variance_between_seeds(name):
+    """Else a row of one seed is marked as having it, and its interval lacks it."""
+    assert seeds.pooled(name) is not None
+    kin = METRICS[name].varies_as
+    assert not kin or METRICS[kin].unit == METRICS[name].unit
+
+
 def test_one_seed_on_other_audio_varies_as_with_its_own_where_nothing_else_is_known():
     """Entities are known with own audio alone. Several seeds show their own variance."""
     assert seeds.pooled("ner_f1", "other") is None

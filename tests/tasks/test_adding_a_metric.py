@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+from speechllm_bench.evaluation import seeds
 from speechllm_bench.storage import paths
 
 MODULE = "src/speechllm_bench/tasks/slots.py"
@@ -17,13 +18,14 @@ PLACES = ('    Metric("slu_f1",', '            "slu_f1": [', '            "slu_f
 
 SCORED = """
 import json
-from speechllm_bench.evaluation import score
+from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.storage.schema import Prediction
 
 said = [('{"city": "rome"}', '{"city": "rome"}'), ('{"city": "rome"}', '{"city": "york"}'), ("{}", "no JSON")]
 told = [Prediction(f"e{i}", f"u{i}", f"s{i}", "slots", raw, gold, ("city",), 3, "rome")
         for i, (gold, raw) in enumerate(said)]
-print(json.dumps(score.score_task("slots", told, score.parser("slots", None, {})), default=float))
+scored = score.score_task("slots", told, score.parser("slots", None, {}))
+print(json.dumps(scored | {"pooled": seeds.pooled("answers_right")}, default=float))
 """
 
 
@@ -46,3 +48,4 @@ def test_the_recipe_gives_a_metric_with_its_counts_and_version(tmp_path):
     score = json.loads(done.stdout)
     assert score["metrics"]["answers_right"]["value"] == 1 / 3
     assert score["totals"]["answers_right"] == [1, 3] and score["versions"]["answers_right"] == 1
+    assert score["pooled"] == seeds.pooled("f1")

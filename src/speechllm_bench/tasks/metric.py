@@ -12,12 +12,20 @@ SHARE, PER_CENT, RATIO, TOKENS = "share", "per cent", "ratio", "tokens"
 """Units. Values of the first two are in 0 to 1; tables show `per cent` times 100. Others are unbounded."""
 
 Column = Literal["with interval", "plain", "later"]
-"""Place in a study's table: before the difference to the baseline, with interval or without, or after it."""
+"""Place in a study's table: before the difference to the baseline, with interval or without, or after it.
+
+Files of numbers have the intervals of all three. By a metric that is `plain` or `later` and has the unit and
+direction of the main one, the verdict on a claim may be "reversed".
+"""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number computed from counts that are summed over answers."""
+    """A number computed from counts that are summed over answers.
+
+    A metric with a column has intervals. Where there is one seed, these need the variance between seeds: its
+    own in `evaluation/seed_variance.json`, or that of `varies_as`, a metric of the same scale.
+    """
 
     name: str  # in scores, curves and CSV files
     heading: str  # of its column in tables
@@ -28,7 +36,7 @@ class Metric:
     lower_is_better: bool = False
     column: Column | None = None  # None: in no study's table
     always: bool = True  # False: only tables with a score that holds it have its column
-    varies_as: str = ""  # metric whose pooled variance between seeds is used if its own is unknown; "": none
+    varies_as: str = ""  # metric whose pooled variance between seeds is used if its own is unknown; "": 0
     how: str = ""  # its sentence in the caption of tables that have its column
 
     @property
