@@ -117,7 +117,9 @@ def test_a_caption_tells_how_many_recordings_a_corpus_is_without(rows, tmp_path)
 @pytest.mark.parametrize(("key", "value"), [("device_kind", "cuda"), ("precision", "bf16")])
 def test_unlike_runs_are_refused(rows, key, value):
     rows[2] = row("mlp", 15, **{key: value})
-    with pytest.raises(UserError, match=f"cannot mix runs of different {key.replace('_', ' ')} .*{value}"):
+    told = "delete the folders" if key == "device_kind" else "give the study's variants one precision"
+    said = f"cannot mix runs of different {key.replace('_', ' ')} .*{value}.*{told}"
+    with pytest.raises(UserError, match=said):
         measured.study_table(rows, "mlp", {})
 
 
@@ -125,7 +127,7 @@ def test_unlike_runs_are_refused(rows, key, value):
 def test_unlike_versions_of_metric_or_task_are_refused(rows, what):
     for i in (0, 1):
         rows[i]["score"]["versions"] = {**rows[i]["score"]["versions"], what: 2 + i}
-    remedy = "run the older ones again" if what == "task slots" else "renew the older scores by .*rescore"
+    remedy = "raise NUMERICS_VERSION" if what == "task slots" else "renew the older scores by .*rescore"
     with pytest.raises(UserError, match=f"version of {what}.*{remedy}"):
         measured.study_table(rows, "mlp", {})
 

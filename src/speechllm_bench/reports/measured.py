@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 
 from speechllm_bench import stats
-from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.planning.stored_runs import comparable, scored_variants, scores_of, shared_seeds
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import floors, tables
+from speechllm_bench.reports import floors, mixtures, tables
 from speechllm_bench.stats import LEAST_DIFFERENCE, Comparison, differ
 from speechllm_bench.storage.schema import Interval
 from speechllm_bench.tasks import METRICS, USUAL
@@ -34,9 +33,9 @@ def study_table(
 
     Metrics are over the seeds that have a score. Differences are in the task's main metric, over the seeds
     that the baseline has as well, and only where both answered the same questions.
-    Raises UserError as `refuse_mixtures` does.
+    Raises UserError as `mixtures.refuse_mixtures` does.
     """
-    refuse_mixtures(rows)
+    mixtures.refuse_mixtures(rows)
     by_variant: dict[str, list[Result]] = {}
     for row in rows:
         by_variant.setdefault(row["variant"], []).append(row)
@@ -63,24 +62,6 @@ def study_table(
     )
     frame = frame.drop(columns=[column for column in sometimes if frame[column].isna().all()])
     return frame.astype({column: "Int64" for column in tables.WHOLE if column in frame})
-
-
-def refuse_mixtures(rows: Sequence[Result]) -> None:
-    """Raise UserError where rows differ in version of metric or task, device kind or precision (rule 11)."""
-    found: dict[str, set] = {}
-    for row in rows:
-        for key in ("device_kind", "precision") if row["record"] else ():
-            found.setdefault(key.replace("_", " "), set()).add(row["record"][key])
-        for metric, version in row["score"]["versions"].items() if row["score"] else ():
-            found.setdefault(f"version of {metric}", set()).add(version)
-    for what, values in found.items():
-        if len(values) > 1:
-            old_score = what.startswith("version of ") and not what.startswith("version of task ")
-            remedy = "run the older ones again"
-            if old_score:
-                remedy = "renew the older scores by `speechllm-bench rescore`"
-            mixed = ", ".join(sorted(map(str, values)))
-            raise UserError(f"one table cannot mix runs of different {what} ({mixed}); {remedy}")
 
 
 def arithmetics(rows: Sequence[Result]) -> list[str]:

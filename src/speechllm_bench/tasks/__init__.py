@@ -1,7 +1,7 @@
 """The tasks. Each is an object in a module of its own, and `MODULES` lists the modules.
 
 A module lists its tasks in `TASKS`. A task has a question, target, parser, counts, metrics and the gold that
-it needs (`task.Task`). Configuration, training, scores, tables and figures use only these objects.
+it needs (`task.Task`). Configuration, training, scores and main tables use these objects alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Defines a task as one object: its questions, the parser and counts of its answers, and the gold it needs.
 
-The rest of the suite uses the objects in `tasks.TASKS` and does not name single tasks.
+Configuration, training, scores and the main table use the objects in `tasks.TASKS`. Some further tables,
+figures and commands are about a single task and name it, such as F1 by slot or the labels of entities.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ class Task:
     """A task with its questions, parser, counts, metrics and needs.
 
     `example(utterance, draw)` returns a question on an utterance. `parse` of its target is the gold answer.
+
+    A change of a question or a target raises `version`, and `runs.NUMERICS_VERSION` too. Digests do not hold
+    the task's version, so by itself it makes no stored run missing: reports refuse to mix old and new runs.
     """
 
     name: str  # in studies, scores and predictions
