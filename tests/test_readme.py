@@ -127,11 +127,13 @@ def test_papers_are_not_called_as_test_sets_are():
         assert not re.search(r"\b[Pp]apers? [ABC]\b", page.read_text("utf-8")), page.name
 
 
-def test_the_glossary_has_every_status_and_verdict():
+def test_the_glossary_has_every_status_and_verdict_and_the_terms_of_configuration():
     glossary = (PROJECT / "docs" / "glossary.md").read_text("utf-8")
     terms = [term for cell in re.findall(r"^\| ([^|]+) \|", glossary, re.M) for term in cell.split(", ")]
     statuses = ["ok", "diverged", "FAILED", NOT_RUN, studies.NOT_TESTABLE, *get_args(studies.Status)]
     assert set(statuses) | set(get_args(Verdict)) <= set(terms)
+    keys = ["axis", "grid", "override", "role", "headline", "recipe"]
+    assert {*keys, "digest", "`mixed` (precision)", "ledger"} <= set(terms)
 
 
 def test_make_targets_exist():
