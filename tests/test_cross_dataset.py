@@ -109,7 +109,7 @@ def test_a_missing_role_leaves_out_and_a_misspelt_one_is_refused(suite):
     file.write_text(yaml.safe_dump(content))
     profile = suite / "experiments" / "profiles" / "paper.yaml"
     profile.write_text(profile.read_text() + "corpora: {harper: {name: harper_valley}}\n")
-    with pytest.raises(MissingInput, match="names no corpus for the role 'harper'; its roles are: none"):
+    with pytest.raises(MissingInput, match="names no corpus for the role 'harper'; it names none"):
         studies.plan(["adapter_size"], "smoke", ["mlp"])
     content["variants"]["mlp"]["evaluation"]["corpus"] = "harpr"
     file.write_text(yaml.safe_dump(content))

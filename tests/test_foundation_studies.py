@@ -38,6 +38,8 @@ def test_a_variant_names_its_llm_by_a_role_and_none_leaves_digests_as_they_are(s
     assert identity.run_digest(named) != identity.run_digest(before)
     with pytest.raises(MissingInput, match="'smoke' names no LLM for the role 'chat'; its roles are: base,"):
         resolve(profile, plain.model_copy(update={"llm": "chat"}), 0)
+    with pytest.raises(MissingInput, match="for the role 'chat'; it names none$"):
+        resolve(profile.model_copy(update={"llms": {}}), plain.model_copy(update={"llm": "chat"}), 0)
 
 
 def test_lora_is_as_large_a_share_of_llms_of_other_sizes():

@@ -157,8 +157,7 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
         )
     if variant.llm and variant.llm not in profile.llms:
         raise NotTestable(
-            f"profile '{profile.profile}' names no LLM for the role '{variant.llm}'; "
-            f"its roles are: {', '.join(profile.llms)}"
+            f"profile '{profile.profile}' names no LLM for the role '{variant.llm}'; {_roles(profile.llms)}"
         )
     evaluation = asked | decoding | {"corpus": _evaluated(profile, variant)}
     evaluation["beams"] = beams if model and beams > 1 else None
@@ -190,11 +189,15 @@ def resolve(profile: Profile, variant: Variant, seed: int, named: str = "variant
 
 def _corpus(profile: Profile, role: str) -> CorpusConfig:
     if role not in profile.corpora:
-        known = ", ".join(profile.corpora) or "none"
         raise NotTestable(
-            f"profile '{profile.profile}' names no corpus for the role '{role}'; its roles are: {known}"
+            f"profile '{profile.profile}' names no corpus for the role '{role}'; {_roles(profile.corpora)}"
         )
     return profile.corpora[role]
+
+
+def _roles(named: Mapping[str, object]) -> str:
+    """Return the end of a sentence on a missing role, with the roles that the profile names."""
+    return f"its roles are: {', '.join(named)}" if named else "it names none"
 
 
 def _evaluated(profile: Profile, variant: Variant) -> CorpusConfig | None:
