@@ -19,6 +19,7 @@ from speechllm_bench.data.corpora.corpus_card import data_card, repeated_fills, 
 from speechllm_bench.data.corpora.store import Corpus
 from speechllm_bench.data.synthesis import speak_all
 from speechllm_bench.errors import UserError
+from speechllm_bench.storage.paths import PROJECT
 from speechllm_bench.storage.schema import ALL_GOLD, Entity, SlotValue, Turn, Utterance, Voice
 
 RECIPE = {"corpus": "by hand", "version": 1}
@@ -138,6 +139,15 @@ def test_the_card_gives_rate_and_pitch_the_units_of_its_voices(built):
     assert "words a minute, pitch (0 to 99), SNR (dB)" in data_card(info)
     neural = data_card(info | {"recipe": info["recipe"] | {"neural_voices": 2}})
     assert "words a minute" not in neural and "rate and pitch (in percent of the voice's own), SNR" in neural
+
+
+def test_the_stored_card_of_small_has_the_text_that_this_code_writes(built):
+    """But for the numbers, which need the whole corpus: `tools/ship.py` writes them."""
+    info = Corpus.load(built).info
+    now = data_card(info | {"recipe": info["recipe"] | {"neural_voices": 2}})
+    stored = (PROJECT / "results" / "small" / "corpus.md").read_text("utf-8")
+    made = now[now.index("Caller turns of") : now.index("Synthesis version")]
+    assert made in stored and now[now.index("## Fields") :].strip() in stored
 
 
 def test_the_card_counts_the_test_values_that_training_has_too():

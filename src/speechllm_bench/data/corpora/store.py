@@ -226,6 +226,11 @@ class Corpus:
         """Return the utterances of a split, in the order in which they were generated."""
         return list(self._utterances(split))
 
+    def card(self) -> str:
+        """Return the data card, as this code writes it: Markdown with the YAML header of the hub."""
+        utterances = {split: self.utterances(split) for split in self.splits}
+        return data_card(self.info, _repeated(self.info["recipe"], utterances))
+
     def audio(self, split: str, index: int) -> np.ndarray:
         """Return the float32 samples (n,) at 16 kHz of the split's utterance `index`."""
         group = self._row_group(split, index // _ROWS)
