@@ -13,7 +13,7 @@ from speechllm_bench import stats
 from speechllm_bench.evaluation import score, seeds
 from speechllm_bench.planning.stored_runs import comparable, scored_variants, scores_of, shared_seeds
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import floors, mixtures, tables
+from speechllm_bench.reports import floors, tables, unmixed
 from speechllm_bench.stats import LEAST_DIFFERENCE, Comparison, differ
 from speechllm_bench.storage.schema import Interval
 from speechllm_bench.tasks import METRICS, USUAL
@@ -33,9 +33,9 @@ def study_table(
 
     Metrics are over the seeds that have a score. Differences are in the task's main metric, over the seeds
     that the baseline has as well, and only where both answered the same questions.
-    Raises UserError as `mixtures.refuse_mixtures` does.
+    Raises UserError as `unmixed.refuse_mixtures` does.
     """
-    mixtures.refuse_mixtures(rows)
+    unmixed.refuse_mixtures(rows)
     by_variant: dict[str, list[Result]] = {}
     for row in rows:
         by_variant.setdefault(row["variant"], []).append(row)

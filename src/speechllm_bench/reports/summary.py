@@ -16,7 +16,7 @@ from speechllm_bench.errors import UserError
 from speechllm_bench.evaluation import intervals, versions
 from speechllm_bench.planning import studies
 from speechllm_bench.planning.studies import Result
-from speechllm_bench.reports import claims, measured, mixtures, stamps, tables
+from speechllm_bench.reports import claims, measured, stamps, tables, unmixed
 from speechllm_bench.reports.claims import Verdict
 from speechllm_bench.settings import catalogue
 from speechllm_bench.settings.experiments import Study
@@ -97,7 +97,7 @@ def _found(name: str, profile: str, recorded: stamps.Recorded | None) -> tuple[s
     study, _ = studies.load(name, profile)
     try:
         rows, read = recorded or stamps.stored_records(name, profile)
-        mixtures.refuse_mixtures(rows)
+        unmixed.refuse_mixtures(rows)
         # The whole table takes one bootstrap per metric. The main metric alone gives the same value.
         f1 = {variant: found for variant in study.variants if (found := measured.main_metric(rows, variant))}
         verdicts = claims.verdicts(study, rows)
