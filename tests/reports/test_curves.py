@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from speechllm_bench.reports.progress import trained_again, trainings
+from speechllm_bench.reports.progress import trainings
+from speechllm_bench.reports.stage_ends import failed, trained_again
 
 HEADING = "stage,step,examples,split,metric,value\n"
 
@@ -47,3 +48,13 @@ def test_variants_that_share_a_stage_are_one_training_of_its_metrics():
     ]
     found = {metric: trainings(pd.DataFrame(lines), metric) for metric in ("wer", "f1", "loss", "exact_f1")}
     assert found == {"wer": 1, "f1": 2, "loss": 1, "exact_f1": 0}  # equal ends of two trainings are two
+
+
+def test_a_stage_after_which_a_model_cannot_transcribe_is_told(tmp_path):
+    lost, better = ("wer", 3.954), ("wer", 0.4)
+    rows = [row(tmp_path, "ner", lost), row(tmp_path, "ner_lora", lost), row(tmp_path, "mlp", better)]
+    (said,) = failed(rows)
+    assert said.endswith("its WER on validation turns is 3.95 (ner, ner_lora).")
+    assert failed(rows[2:]) == []
+    many = failed([row(tmp_path, f"v{i}", ("wer", 1.0 + i)) for i in range(8)])
+    assert many[0].endswith("is 1.00 to 8.00 (v0, v1, v2, v3, v4, v5 and 2 more).")

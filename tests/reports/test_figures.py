@@ -323,6 +323,13 @@ def test_smoke_is_marked_and_other_profiles_are_not(tmp_path):
         assert figure.get_supxlabel() == mark
 
 
+def test_a_line_below_a_figure_gives_way_to_the_mark_of_smoke(tmp_path):
+    for profile, said in (("smoke", tables.SMOKE_MARK), ("mini", "profile mini; 500 test utterances")):
+        figure, _ = figures.panels()
+        figures.save(figure, tmp_path, "empty", profile, "profile mini; 500 test utterances")
+        assert figure.get_supxlabel() == said
+
+
 def test_the_reader_s_own_settings_are_left_alone(curves):
     before = dict(plt.rcParams)
     _, (ax,) = figures.panels()

@@ -10,7 +10,7 @@ import pytest
 
 from speechllm_bench.errors import UserError
 from speechllm_bench.planning import stored_runs
-from speechllm_bench.reports.progress import trained_again
+from speechllm_bench.reports.stage_ends import trained_again
 from speechllm_bench.storage import sealed
 from speechllm_bench.storage.outputs import read_curve
 from speechllm_bench.storage.schema import CURVE_COLUMNS, Prediction

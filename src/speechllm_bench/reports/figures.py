@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -135,11 +136,11 @@ def learning_curves(
 
     frame: from `progress.curves`. x: a key of `X_LABELS`. looks: of the variants, None for a frame of no
     study. The mean is drawn where all of a variant's seeds have a value. A line stops where a stage ends,
-    since the next one may learn another task. A dotted line marks where a drawn stage begins. A first stage
-    that all variants share is drawn once, in grey.
+    since the next one may learn another task. A dotted line marks where a drawn stage begins. First stages
+    that all variants share are drawn once, in grey.
     """
     chosen = frame[(frame["metric"] == metric) & (frame["split"] == split)]
-    common = _common_stage(chosen)
+    common = _common_stages(chosen)
     looks = looks or of_names(frame["variant"].unique())
     starts: dict[float, list[str]] = {}  # where a stage begins -> its name, once per variant
     several = False  # whether a variant has several stages
@@ -152,8 +153,8 @@ def learning_curves(
             if len(table.columns) > 1:
                 ax.plot(table.index, table, color=style.colour, lw=0.5, alpha=0.45)
             mean = table.dropna().mean(axis=1)
-            look = {"color": "0.35", "marker": "."} if stage == common else style.line
-            if stage != common or variant == chosen["variant"].iloc[0]:
+            look = {"color": "0.35", "marker": "."} if stage in common else style.line
+            if stage not in common or variant == chosen["variant"].iloc[0]:
                 ax.plot(mean.index, mean, **look, ms=3.2, markevery=max(1, len(mean) // 8))
             starts.setdefault(begins[stage], []).append(stage)
         several |= curves["stage"].nunique() > 1
@@ -190,13 +191,16 @@ def learning_curves(
     return ax
 
 
-def _common_stage(chosen: pd.DataFrame) -> str | None:
-    """Return the first stage if several variants have others after it and all share its training."""
-    first, of_all = chosen["stage"].head(1).tolist(), chosen["variant"].nunique()
-    mine = chosen[chosen["stage"].isin(first)]
-    values = mine.groupby("variant")["value"].agg(lambda own: tuple(map("{:.3g}".format, own)))
-    several = of_all > 1 and chosen["stage"].nunique() > 1
-    return first[0] if several and len(values) == of_all and values.nunique() == 1 else None
+def _common_stages(chosen: pd.DataFrame) -> list[str]:
+    """Return the first stages whose training all variants share, if there are several variants and stages."""
+    of_all, stages = chosen["variant"].nunique(), list(chosen["stage"].unique())
+
+    def shared(stage: str) -> bool:
+        mine = chosen[chosen["stage"] == stage]
+        values = mine.groupby("variant")["value"].agg(lambda own: tuple(map("{:.3g}".format, own)))
+        return len(values) == of_all and values.nunique() == 1
+
+    return list(itertools.takewhile(shared, stages)) if of_all > 1 and len(stages) > 1 else []
 
 
 def with_intervals(ax: Axes, places: Any, frame: pd.DataFrame, metric: str = "f1", /, **look: Any) -> None:
@@ -291,13 +295,16 @@ def count(value: float, _position: int | None = None) -> str:
 
 
 @mpl.rc_context(STYLE)
-def save(figure: Figure, folder: Path, name: str, profile: str) -> list[Path]:
+def save(figure: Figure, folder: Path, name: str, profile: str, below: str = "") -> list[Path]:
     """Write <name>.pdf and <name>.png (300 dpi) and return their paths.
 
     Panels are laid out once for both files. The same figure gives the same bytes. Smoke figures are marked.
+    below: a line in small print, such as the profile and the sample sizes.
     """
     if mark := tables.smoke_mark(profile):
         figure.supxlabel(mark, color="#B00020", fontsize=7, fontweight="bold")
+    elif below:
+        figure.supxlabel(below, color="0.35", fontsize=6)
     figure.set_dpi(STYLE["savefig.dpi"])  # the layout measures text at this resolution
     if layout := figure.get_layout_engine():
         layout.execute(figure)

@@ -11,6 +11,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.markers import TICKUP
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from speechllm_bench.evaluation import score
@@ -23,7 +24,7 @@ from speechllm_bench.settings.experiments import Study
 from speechllm_bench.tasks import MAIN_METRICS, ner
 
 SIZE = "size"
-BESIDE = 0.04  # share of the axis between points of one size
+BESIDE = 0.03  # share of the axis between points of one size
 
 
 def parameters_figure(study: Study, frame: pd.DataFrame) -> Figure | None:
@@ -64,7 +65,7 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
 
     frame: from `measured.study_table`. Variants that train nothing are left out, since the axis has no 0.
     Reported figures have no marker: the paper's models have other sizes, and its scale would flatten ours.
-    Variants of about one size are drawn side by side.
+    Variants of about one size are drawn side by side, and marks on the axis show their sizes.
     """
     shown = that_learn(frame)
     shown = shown[shown[metric].notna()]  # other variants have another task, or no score
@@ -80,7 +81,9 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
     if tables.AFTER_READING in frame:
         said = ["parameters trained after", "the LLM has learned to read"]
     if places != list(shown[SIZE]):
-        said += ["(variants of about one size", "stand side by side)"]
+        said += ["(points of about one size are side", "by side; ticks inside: their sizes)"]
+        mark = {"marker": TICKUP, "ls": "", "color": "0.2", "clip_on": False, "zorder": 5}
+        ax.plot(shown[SIZE], [0] * len(shown), transform=ax.get_xaxis_transform(), **mark)
     ax.set_xlabel("\n".join(said))
     return ax
 

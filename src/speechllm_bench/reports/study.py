@@ -24,6 +24,7 @@ from speechllm_bench.reports import (
     measured,
     progress,
     sizes,
+    stage_ends,
     stamps,
     tables,
 )
@@ -62,7 +63,7 @@ def _write(name: str, profile: str, rows: Sequence[Result], draw: bool) -> list[
     study, _ = studies.load(name, profile)
     frame = table(study, rows)
     folder = paths.results(profile)
-    again = progress.trained_again(rows)
+    again = stage_ends.trained_again(rows)
     said = caption(study, rows, frame, profile, listed=again)
     written = tables.write(
         frame, folder / "tables", name, said, [item for _, items in again for item in items]
@@ -110,9 +111,23 @@ def _draw(study: Study, rows: Sequence[Result], frame: pd.DataFrame, profile: st
     written, folder = [], paths.results(profile) / "figures"
     for ending, figure in figures_of(study, rows, frame).items():
         if figure is not None:
-            written += figures.save(figure, folder, f"{study.study}_{ending}", profile)
+            name = f"{study.study}_{ending}"
+            written += figures.save(figure, folder, name, profile, in_short(frame, profile))
             plt.close(figure)
     return written
+
+
+def in_short(frame: pd.DataFrame, profile: str) -> str:
+    """Return a study's profile, rule of F1 and sample sizes in one line, for its figures.
+
+    frame: from `measured.study_table`.
+    """
+    if frame["n"].isna().all():
+        return f"profile {profile}"
+    n, _, seeds = tables.sample_sizes(*(frame[column].dropna() for column in ("n", "speakers", "seeds")))
+    rules = frame["partial_match_version"].dropna().unique() if "f1" in frame else []
+    rule = "".join(f"; F1: partial match, version {version}" for version in rules)
+    return f"profile {profile}; {n} test utterances, {seeds} per variant{rule}"
 
 
 def _stored(name: str, profile: str, seeds: Sequence[int] | None = None) -> tuple[Study, list[Result]]:
@@ -131,10 +146,11 @@ def caption(
     frame: from `table`. listed: the stages that were trained again, if a list of them stands below the
     table. Else the caption has the list.
     """
-    again = progress.trained_again(rows) if listed is None else listed
+    again = stage_ends.trained_again(rows) if listed is None else listed
     of_table = tables.caption(frame, study.title, " or ".join(study.baselines), profile, floors.called(study))
-    below = [progress.LISTED] if listed else [item for _, items in again for item in items]
-    notes = [*dict.fromkeys(sentence for sentence, _ in again), *below, *measured.arithmetics(rows)]
+    below = [stage_ends.LISTED] if listed else [item for _, items in again for item in items]
+    notes = [*dict.fromkeys(sentence for sentence, _ in again), *below]
+    notes += [*stage_ends.failed(rows), *measured.arithmetics(rows)]
     return " ".join([of_table, *notes, *tables.not_testable(rows)])
 
 
@@ -143,7 +159,7 @@ def claims_caption(
 ) -> str:
     """Return the caption of a table of `verdicts`: also what sets the compared rows apart.
 
-    again: from `progress.trained_again`.
+    again: from `stage_ends.trained_again`.
     """
     said = claims.caption(found)
     if found["difference"].isna().all():
@@ -151,9 +167,8 @@ def claims_caption(
     compared = {name for claim in study.claims for name in claim.variants}
     apart = [*dict.fromkeys(sentence for sentence, _ in again)]
     listed = [f"{study.study}.md lists for which variants."] if apart else []
-    return " ".join(
-        [said, *apart, *listed, *measured.arithmetics([row for row in rows if row["variant"] in compared])]
-    )
+    sides = [row for row in rows if row["variant"] in compared]
+    return " ".join([said, *apart, *listed, *stage_ends.failed(sides), *measured.arithmetics(sides)])
 
 
 def numbered(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[numbers.Row]:
