@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import textwrap
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,8 +39,7 @@ VENUES = {
     "isca": {"column": 3.15, "page": 6.69},
 }
 """Width of a column and of the page in inches: ACL 77 and 160 mm, IEEE 89 and 182 mm, ISCA 80 and 170 mm."""
-BEHIND_TEXT = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-"""A box that keeps a name legible over lines."""
+BEHIND_TEXT = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # keeps names legible over lines
 HATCHES = ("", "/////", ".....")
 UPRIGHT = {"rotation": 90, "ha": "center", "va": "bottom", "size": 6, "color": "0.35", "zorder": 4}
 UPRIGHT |= {"textcoords": "offset points", "bbox": BEHIND_TEXT}
@@ -49,6 +49,7 @@ MOST_LINES = 12  # most learning curves, or distinct points, that can be told ap
 LINES_A_PANEL = 6  # most learning curves in a panel; more are drawn as small multiples
 LEGEND_SHARE = 1 / 3  # largest share of a figure's height that the legend may take
 STAGES = {"warm_start": "warm start (CTC)"}  # names of stages that say more than their key
+SMALL_PRINT = 20  # letters an inch
 LETTER = 0.025  # of a panel's width, at most: a letter of a stage's name
 
 STYLE = {
@@ -85,7 +86,11 @@ METRIC_LABELS = {
     "kl": "weighted KL (nats per target token)",
     **{metric.name: metric.shown for metric in METRICS.values()},
 }
-X_LABELS = {"examples": "examples seen", "step": "optimiser steps", "seconds": "training (core-seconds)"}
+X_LABELS = {
+    "examples": "examples seen",
+    "step": "optimiser steps",
+    "seconds": "training (core-seconds of its machine)",
+}
 
 
 @contextlib.contextmanager
@@ -135,9 +140,8 @@ def learning_curves(
     """Draw one line per variant: the mean over seeds. With several seeds, each one is a thin line as well.
 
     frame: from `progress.curves`. x: a key of `X_LABELS`. looks: of the variants, None for a frame of no
-    study. The mean is drawn where all of a variant's seeds have a value. A line stops where a stage ends,
-    since the next one may learn another task. A dotted line marks where a drawn stage begins. First stages
-    that all variants share are drawn once, in grey.
+    study. The mean is drawn where all seeds have a value. Lines stop where a stage ends, since the next may
+    learn another task. Dotted lines mark where stages begin. First stages that all share are drawn once.
     """
     chosen = frame[(frame["metric"] == metric) & (frame["split"] == split)]
     common = _common_stages(chosen)
@@ -296,15 +300,16 @@ def count(value: float, _position: int | None = None) -> str:
 
 @mpl.rc_context(STYLE)
 def save(figure: Figure, folder: Path, name: str, profile: str, below: str = "") -> list[Path]:
-    """Write <name>.pdf and <name>.png (300 dpi) and return their paths.
+    """Write <name>.pdf and <name>.png (300 dpi), the same bytes for the same figure. Return their paths.
 
-    Panels are laid out once for both files. The same figure gives the same bytes. Smoke figures are marked.
-    below: a line in small print, such as the profile and the sample sizes.
+    Panels are laid out once for both files. below: small print; smoke figures have their mark instead.
     """
     if mark := tables.smoke_mark(profile):
         figure.supxlabel(mark, color="#B00020", fontsize=7, fontweight="bold")
     elif below:
-        figure.supxlabel(below, color="0.35", fontsize=6)
+        lines = textwrap.wrap(below, int(SMALL_PRINT * figure.get_figwidth()))
+        figure.supxlabel("\n".join(lines), color="0.35", fontsize=6)
+        figure.set_figheight(figure.get_figheight() + 0.14 * len(lines))
     figure.set_dpi(STYLE["savefig.dpi"])  # the layout measures text at this resolution
     if layout := figure.get_layout_engine():
         layout.execute(figure)

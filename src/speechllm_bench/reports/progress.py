@@ -173,7 +173,11 @@ def seconds_figure(study: Study, rows: Sequence[Result], curve: pd.DataFrame) ->
     adapters = {row["variant"]: row["run"].config.adapter for row in rows if row["record"]}
     chosen = [name for name, adapter in adapters.items() if adapter and adapter.kind == FAMILY]
     drawn = timed(rows, curve[curve["variant"].isin(chosen)])
-    return validation_figure(study, rows, drawn, ("wer", "f1"), "seconds")
+    figure = validation_figure(study, rows, drawn, ("wer", "f1"), "seconds")
+    for ax in figure.axes if figure else []:
+        if ax.get_ylabel() == figures.METRIC_LABELS["wer"]:
+            ax.set_ylabel("WER (of the CTC head or of the LLM)")
+    return figure
 
 
 def validation_figure(

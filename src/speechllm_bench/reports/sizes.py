@@ -82,7 +82,7 @@ def metric_against_parameters(frame: pd.DataFrame, ax: Axes, looks: Looks, metri
         said = ["parameters trained after", "the LLM has learned to read"]
     if places != list(shown[SIZE]):
         said += ["(points of about one size are side", "by side; ticks inside: their sizes)"]
-        mark = {"marker": TICKUP, "ls": "", "color": "0.2", "clip_on": False, "zorder": 5}
+        mark = {"marker": TICKUP, "ls": "", "ms": 3, "color": "0.2", "clip_on": False, "zorder": 5}
         ax.plot(shown[SIZE], [0] * len(shown), transform=ax.get_xaxis_transform(), **mark)
     ax.set_xlabel("\n".join(said))
     return ax

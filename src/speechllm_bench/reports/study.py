@@ -126,8 +126,8 @@ def in_short(frame: pd.DataFrame, profile: str) -> str:
         return f"profile {profile}"
     n, _, seeds = tables.sample_sizes(*(frame[column].dropna() for column in ("n", "speakers", "seeds")))
     rules = frame["partial_match_version"].dropna().unique() if "f1" in frame else []
-    rule = "".join(f"; F1: partial match, version {version}" for version in rules)
-    return f"profile {profile}; {n} test utterances, {seeds} per variant{rule}"
+    rule = "".join(f"; partial match, version {version}" for version in rules)
+    return f"profile {profile}: {n} utterances, {seeds}{rule}"
 
 
 def _stored(name: str, profile: str, seeds: Sequence[int] | None = None) -> tuple[Study, list[Result]]:
