@@ -9,6 +9,7 @@ from torch import nn
 from speechllm_bench.models import bf16, llm
 from speechllm_bench.models.bf16 import Fp32Linear, computes_in_bf16
 from speechllm_bench.settings.config import LoraConfig
+from speechllm_bench.storage import paths
 
 
 @pytest.mark.parametrize(
@@ -30,12 +31,22 @@ def test_bf16_is_used_where_a_device_has_it_and_it_pays(
     assert computes_in_bf16(precision, device) == expected
 
 
-def test_the_speedup_of_bf16_is_measured_once(monkeypatch):
-    clock = iter([1.0, 0.5] * 20)
+def test_the_speedup_of_bf16_is_measured_once_on_a_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv(paths.HOME, str(tmp_path))
+    clock = iter([1.0, 0.5] * 20 + [1.0, 0.25] * 20)
     monkeypatch.setattr(bf16, "_seconds_of_product", lambda dtype: next(clock))
-    bf16.speedup_of_bf16.cache_clear()
-    assert bf16.speedup_of_bf16() == 2.0
-    assert bf16.speedup_of_bf16() == 2.0  # without the clock, which has ended
+
+    def told() -> float:  # as in a new process
+        bf16.speedup_of_bf16.cache_clear()
+        return bf16.speedup_of_bf16()
+
+    assert told() == told() == 2.0
+    (file,) = (tmp_path / ".cache/bf16").iterdir()
+    file.write_text("{")
+    assert told() == 4.0  # a damaged file is measured anew
+    monkeypatch.setattr(torch, "__version__", "another")
+    with pytest.raises(StopIteration):  # another torch is measured too, and the clock has ended
+        told()
     bf16.speedup_of_bf16.cache_clear()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from functools import cache
 
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from speechllm_bench.errors import UserError
 from speechllm_bench.settings.config import Precision
+from speechllm_bench.storage import paths, runs
 
 INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 PAYS = 1.3
@@ -33,7 +36,23 @@ def computes_in_bf16(precision: Precision, device: str) -> bool:
 
 @cache
 def speedup_of_bf16() -> float:
-    """Return the speed of this processor's bf16 matrix product relative to fp32; takes 0.2 s, once."""
+    """Return the speed of this processor's bf16 matrix product relative to fp32.
+
+    It is measured once for a processor and a torch, in 0.2 s, and stored in the cache folder. So all runs of
+    a machine compute in the same arithmetic, also those that start while it is busy.
+    """
+    key = runs.digest(runs.environment()["processor"], torch.__version__)
+    file = paths.cache() / "bf16" / f"{key}.json"
+    with contextlib.suppress(UserError, KeyError, TypeError, ValueError):  # missing or damaged
+        return float(runs.read_json(file)["speedup"])
+    found = _measured_speedup()
+    with contextlib.suppress(OSError):  # in a folder that cannot be written, each process measures
+        file.parent.mkdir(parents=True, exist_ok=True)
+        runs.write_json(file, {"speedup": found})
+    return found
+
+
+def _measured_speedup() -> float:
     best = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
     for _ in range(20):  # short and often, so that on a busy machine some are not interrupted
         for dtype, seconds in best.items():  # in turn, so that other work on the machine slows both
