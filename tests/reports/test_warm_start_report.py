@@ -86,7 +86,7 @@ def test_the_figure_is_of_one_adapter_and_none_without_a_curve(tmp_path):
     assert len(figure.axes) == 2
     labels = {line.get_label() for ax in figure.axes for line in ax.lines if line.get_label()[0] != "_"}
     assert labels == {"MLP, CTC for transcription", "MLP, slots alone"}
-    assert figure.axes[1].get_xlabel() == "training (core-seconds of its machine)"
+    assert figure.axes[1].get_xlabel() == "core-seconds (own machine)"
     plt.close(figure)
     assert progress.seconds_figure(study, rows, curve(rows)[:0]) is None
     assert progress.seconds_figure(study, [], curve(rows)[:0]) is None

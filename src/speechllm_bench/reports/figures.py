@@ -86,11 +86,7 @@ METRIC_LABELS = {
     "kl": "weighted KL (nats per target token)",
     **{metric.name: metric.shown for metric in METRICS.values()},
 }
-X_LABELS = {
-    "examples": "examples seen",
-    "step": "optimiser steps",
-    "seconds": "training (core-seconds of its machine)",
-}
+X_LABELS = {"examples": "examples seen", "step": "optimiser steps", "seconds": "core-seconds (own machine)"}
 
 
 @contextlib.contextmanager
