@@ -60,7 +60,8 @@ def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, Pr
         norm = mean_norm(embeddings) if config.adapter.scaled else 1.0
         adapter = build_adapter(config.adapter, d_encoder, embeddings.shape[1], norm)
     model = SpeechLLM(llm, adapter, computes_in_bf16(config.precision, device())).to(device())
-    return model, load_tokenizer(config.audio_llm or config.llm)
+    model.refuse_other_logits(name := config.audio_llm or config.llm)
+    return model, load_tokenizer(name)
 
 
 def train_stage(
