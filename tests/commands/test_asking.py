@@ -114,6 +114,17 @@ def test_what_cannot_be_asked_is_told(trained, samples, tmp_path):
         asking.Model(studies.Run("lora", "chance", 0, "mini", config, "d", (), "missing"))
 
 
+@pytest.mark.parametrize("task", ["sit", "sqit"])
+def test_a_question_that_is_drawn_from_gold_cannot_be_asked(trained, samples, task):
+    run = trained()
+    asked = run.config.evaluation.model_copy(update={"task": task})
+    model = asking.Model(run)
+    model.run = replace(run, config=run.config.model_copy(update={"evaluation": asked}))
+    told = rf"answers {task}, .* gold, .* that answers slots, .*, transcription, ner, sentiment$"
+    with pytest.raises(UserError, match=told):
+        model.ask(samples)
+
+
 def test_a_cascade_is_found_where_one_is_trained(suite):
     (suite / "experiments" / "baselines.yaml").write_text(
         (paths.PROJECT / "experiments/baselines.yaml").read_text()

@@ -111,6 +111,12 @@ class Model:
 
     def _question(self, asked: Sequence[str], context: Sequence[Turn]) -> Example:
         task, style = self.config.evaluation.task, self.config.prompt
+        if TASKS[task].asks_of_gold:
+            can = ", ".join(name for name in TASKS if not TASKS[name].asks_of_gold)
+            raise UserError(
+                f"{self.run.name} answers {task}, whose questions are drawn from a turn's gold, which a "
+                f"recording lacks; ask a variant that answers {can}"
+            )
         if task != slots.NAME and task not in FORMS:
             if asked:
                 raise UserError(f"{self.run.name} answers only the task {task} and takes no slots")
