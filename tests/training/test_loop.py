@@ -52,13 +52,13 @@ class Toy:
         with torch.no_grad():
             return {"loss": self.model(self.batches[0]).pow(2).mean().item()}
 
-    def fit(self, folder, seed: int = 0, shares=None, autocast=False, **changes) -> loop.Fit:
+    def fit(self, folder, seed: int = 0, shares=None, autocast=False, **changes) -> loop.FitResult:
         settings, parameters = config(**changes), self.parameters()
         told = {"shares": shares, "autocast": autocast}
         return loop.fit(settings, parameters, self.batches, self.loss, self.validate, folder, seed, **told)
 
 
-def values(fit: loop.Fit, split: str, metric: str) -> list[float]:
+def values(fit: loop.FitResult, split: str, metric: str) -> list[float]:
     return [p.value for p in fit.curve if (p.split, p.metric) == (split, metric)]
 
 

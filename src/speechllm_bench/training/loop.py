@@ -35,16 +35,16 @@ STOPPED = "Stopped after step {step} of {n}, with a checkpoint from which the ne
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitResult:
     """The results of a training besides the weights."""
 
     status: Status  # ok or diverged
     curve: list[Point]
-    seconds: float  # of training steps, summed over resumed sessions
+    seconds: float  # of training steps and checkpoints, summed over resumed sessions
     validation_seconds: float
     autocast: bool  # whether the steps ran in bf16 on this machine
     arithmetic: str  # "fp32", "bf16", or both in their order, if a resumed training changed it
-    clock: list[Point] = field(default_factory=list)  # `SECONDS` at each point, training steps only
+    clock: list[Point] = field(default_factory=list)  # `SECONDS` at each point: those of `seconds` so far
 
     def timed_curve(self) -> list[Point]:
         """Return the curve and the clock, sorted by step.
@@ -53,7 +53,7 @@ class Fit:
         """
         return sorted([*self.clock, *self.curve], key=lambda point: point.step)
 
-    def sound(self, backbone: str, phase: str) -> Fit:
+    def sound(self, backbone: str, phase: str) -> FitResult:
         """Return self. Raises UserError where the training diverged: such a backbone is not stored."""
         if self.status == Status.DIVERGED:
             raise UserError(
@@ -79,7 +79,7 @@ def fit(
     progress: Callable[[float], None] = lambda share: None,
     follow: Follower | None = None,
     counted: dict[str, int] | None = None,
-) -> Fit:
+) -> FitResult:
     """Train `parameters` on `batches`, in order, once.
 
     loss: returns named terms of a batch, which are summed for the gradient.
@@ -189,7 +189,9 @@ def fit(
                 _save(checkpoint, parameters, optimizer, state)
                 saved = time.perf_counter()
     done_in = ", then ".join(state.arithmetic)
-    return Fit(status, state.curve, state.seconds, state.validation_seconds, autocast, done_in, state.clock)
+    return FitResult(
+        status, state.curve, state.seconds, state.validation_seconds, autocast, done_in, state.clock
+    )
 
 
 def _in_memory(
