@@ -23,11 +23,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from speechllm_bench.data import corpora
+from speechllm_bench.data.audio import SAMPLE_RATE
 from speechllm_bench.data.corpora import call_centre
 from speechllm_bench.data.frames import FrameStore, FrameWriter
 from speechllm_bench.errors import UserError
 from speechllm_bench.models.devices import device
-from speechllm_bench.models.encoder import SAMPLE_RATE, encode
+from speechllm_bench.models.encoder import encode
 from speechllm_bench.models.llm import load_tokenizer
 from speechllm_bench.planning.studies import load
 from speechllm_bench.settings.config import EncoderConfig, RunConfig

@@ -25,9 +25,10 @@ from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from speechllm_bench.data import questions
+from speechllm_bench.data.audio import SAMPLE_RATE
 from speechllm_bench.models.decoding import decode
 from speechllm_bench.models.devices import device
-from speechllm_bench.models.encoder import SAMPLE_RATE, encode
+from speechllm_bench.models.encoder import encode
 from speechllm_bench.models.inputs import collate
 from speechllm_bench.planning import probes
 from speechllm_bench.running import probing

@@ -15,6 +15,7 @@ from speechllm_bench import cli
 from speechllm_bench.commands import asking, exporting
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.planning import identity, places, studies
+from speechllm_bench.running import preparation
 from speechllm_bench.settings.config import LoraConfig
 from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.storage.schema import Turn
@@ -112,6 +113,45 @@ def test_what_cannot_be_asked_is_told(trained, samples, tmp_path):
     config = run.config.model_copy(update={"evaluation": floor})
     with pytest.raises(UserError, match="is a floor"):
         asking.Model(studies.Run("lora", "chance", 0, "mini", config, "d", (), "missing"))
+
+
+@pytest.mark.parametrize("task", ["sit", "sqit"])
+def test_a_question_that_is_drawn_from_gold_cannot_be_asked(trained, samples, task):
+    run = trained()
+    asked = run.config.evaluation.model_copy(update={"task": task})
+    model = asking.Model(run)
+    model.run = replace(run, config=run.config.model_copy(update={"evaluation": asked}))
+    told = rf"answers {task}, .* gold, .* that answers slots, .*, transcription, ner, sentiment$"
+    with pytest.raises(UserError, match=told):
+        model.ask(samples)
+
+
+@pytest.mark.parametrize(("padding", "expected"), [("10s", "30s"), ("30s", None)])
+def test_what_is_heard_has_the_fallback_of_the_profile(trained, samples, monkeypatch, padding, expected):
+    from speechllm_bench.models import asr
+
+    profile = studies.profile_named("mini").model_copy(update={"asr_fallback": "30s"})
+    monkeypatch.setattr(studies, "profile_named", lambda name: profile)
+    given = []
+    monkeypatch.setattr(asr, "transcribe", lambda *_, fallback: given.append(fallback) or ["hello"])
+    run = trained()
+    encoder = run.config.encoder.model_copy(update={"padding": padding})
+    model = asking.Model(run)
+    model.run = replace(run, config=run.config.model_copy(update={"encoder": encoder}))
+    assert model.hear(samples) == "hello" and given == [expected]
+
+
+@pytest.mark.parametrize("in_bf16", [False, True])
+def test_it_encodes_in_the_arithmetic_of_the_tables(trained, samples, monkeypatch, in_bf16):
+    from speechllm_bench.models import encoder
+
+    monkeypatch.setattr(preparation, "encodes_in_bf16", lambda config: in_bf16)
+    model = asking.Model(trained())
+    ((_, frames),) = model._encoded([samples])
+    whisper = encoder.load_encoder(model.config.encoder.path)
+    ((_, expected),) = encoder.encode(whisper, [samples], model.config.encoder.padding, in_bf16)
+    ((_, other),) = encoder.encode(whisper, [samples], model.config.encoder.padding, not in_bf16)
+    assert np.array_equal(frames, expected) and not np.array_equal(frames, other)
 
 
 def test_a_cascade_is_found_where_one_is_trained(suite):

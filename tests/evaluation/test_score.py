@@ -72,6 +72,20 @@ def test_transcription():
         score.interval([found], "f1")
 
 
+def test_a_score_older_than_a_metric_says_which_run_it_is_of_and_what_adds_it():
+    stored = score.score_task("transcription", [prediction(0, "pay the bill", "pay a bill")])
+    del stored["sums"]["characters"], stored["metrics"]["cer"]
+    stored |= {"task": "transcription", "run": "0a1b", "profile": "small"}
+    with pytest.raises(UserError) as told:
+        score.interval([stored], "cer")
+    assert str(told.value) == (
+        "the score of run 0a1b of profile 'small' has no 'cer'; "
+        "add it by: speechllm-bench rescore --profile small"
+    )
+    with pytest.raises(UserError, match="holds no 'f1'; it has wer"):  # no metric of the task
+        score.interval([stored], "f1")
+
+
 def test_digits_of_transcripts_are_counted_by_speaker():
     rows = [
         prediction(0, "it is four four two", "it is 442"),

@@ -28,6 +28,10 @@ def test_every_kind_of_a_config_is_built():
     )
 
 
+def test_every_kind_is_tested():
+    assert ADAPTERS.keys() == adapters.KINDS.keys(), "tests/conftest.py has settings of each kind"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_out_length_is_the_real_length(kind):
     adapter = build(kind)

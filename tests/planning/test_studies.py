@@ -102,7 +102,11 @@ def test_records_show_the_profiles_version_of_partial_match(suite, profile, show
     runs.write_json(run.folder / "score.json", old)
     if profile == "mini":
         found = studies.records("adapter_size", profile)[0]["score"]
-        assert found == seeds.marked(old, run.stages[-1], "own") | {"task": "slots"}
+        assert found == seeds.marked(old, run.stages[-1], "own") | {
+            "task": "slots",
+            "run": run.digest,
+            "profile": "mini",
+        }
     else:
         with pytest.raises(UserError, match="rescore --profile paper"):
             studies.records("adapter_size", profile)

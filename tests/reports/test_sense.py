@@ -73,7 +73,7 @@ def test_gains_are_relative_to_the_bare_adapter_of_the_same_task():
 
 
 def test_one_model_of_all_tasks_is_counted_once():
-    rows = [row(task, f"unified_{task}", 8) for task in effects.TASKS]
+    rows = [row(task, f"unified_{task}", 8) for task in effects.SENSE_TASKS]
     for one in rows:
         one["run"].stages = ("unified",)
     frame = effects.gains(STUDY, among_all(rows)).set_index(["model", "setting"])
@@ -129,7 +129,7 @@ def test_settings_stand_in_a_panel_a_task():
 
 def test_the_slue_score_and_its_gain():
     rows = [row(task, task, right) for task, right in (("transcription", 4), ("ner", 4), ("sentiment", 8))]
-    rows += [row(task, f"{task}_lora", 8) for task in effects.TASKS]
+    rows += [row(task, f"{task}_lora", 8) for task in effects.SENSE_TASKS]
     rows += [row("ner", "ner_all", 8)]  # of `all` one task alone
     frame = effects.slue_scores(STUDY, among_all(rows))
     bare, lora = frame.to_dict("records")
@@ -141,7 +141,7 @@ def test_the_slue_score_and_its_gain():
 
 
 def test_ids_have_keys_and_outlive_another_label(monkeypatch):
-    rows = among_all([row(task, task, 8) for task in effects.TASKS])
+    rows = among_all([row(task, task, 8) for task in effects.SENSE_TASKS])
 
     def ids() -> dict[str, set[str]]:
         made = {"gains": effects.gains(STUDY, rows), "slue": effects.slue_scores(STUDY, rows)}
@@ -158,7 +158,7 @@ def test_ids_have_keys_and_outlive_another_label(monkeypatch):
 def test_speakers_are_drawn_once_for_one_test_set_and_apart_for_others():
     def score(speakers, own=False):
         right = [i for i in range(8) if i % 4 < speakers]
-        rows = [row(task, task, right, speaker=task if own else "s") for task in effects.TASKS]
+        rows = [row(task, task, right, speaker=task if own else "s") for task in effects.SENSE_TASKS]
         return [
             float(x)
             for x in re.findall(r"-?[\d.]+", effects.slue_scores(STUDY, among_all(rows))["SLUE score"][0])

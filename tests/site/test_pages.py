@@ -224,8 +224,8 @@ def _curves(browser: Browser, page: Path) -> None:
 
 def _every_rule(browser: Browser) -> None:
     """Of counts that no stored run here has: classes, words."""
-    assert set(browser.evaluate("Object.keys(Bench.stats.RULES)")) == payload.RULES
-    assert {m.rule.__name__ for m in METRICS.values() if m.column} <= payload.RULES
+    assert set(browser.evaluate("Object.keys(Bench.stats.RULES)")) == set(payload.RULES.values())
+    assert {m.rule for m in METRICS.values() if m.column} <= payload.RULES.keys()
     rng = np.random.default_rng(3)
     counts = rng.integers(0, 9, (2, 2, 8, 6)) + np.array([0, 9, 9, 0, 9, 9])  # systems, seeds, speakers, k
     systems = [stats.SpeakerSums(8, "", tuple("abcdefgh"), sums) for sums in counts]

@@ -52,13 +52,13 @@ class Toy:
         with torch.no_grad():
             return {"loss": self.model(self.batches[0]).pow(2).mean().item()}
 
-    def fit(self, folder, seed: int = 0, shares=None, autocast=False, **changes) -> loop.Fit:
+    def fit(self, folder, seed: int = 0, shares=None, autocast=False, **changes) -> loop.FitResult:
         settings, parameters = config(**changes), self.parameters()
         told = {"shares": shares, "autocast": autocast}
         return loop.fit(settings, parameters, self.batches, self.loss, self.validate, folder, seed, **told)
 
 
-def values(fit: loop.Fit, split: str, metric: str) -> list[float]:
+def values(fit: loop.FitResult, split: str, metric: str) -> list[float]:
     return [p.value for p in fit.curve if (p.split, p.metric) == (split, metric)]
 
 
@@ -76,7 +76,7 @@ def test_gradients_are_clipped_to_the_largest_norm_and_the_curve_has_them_before
 
 
 def test_a_spike_is_a_gradient_far_above_the_median():
-    found = loop._since_last_point([{"gradient_norm": n} for n in (1.0, 2.0, 1.5, 9.0, 1.0, 60.0)])
+    found = learning_curve.since_last_point([{"gradient_norm": n} for n in (1.0, 2.0, 1.5, 9.0, 1.0, 60.0)])
     assert (found["gradient_norm_max"], found["gradient_spikes"]) == (60.0, 2.0)
     assert found["gradient_norm"] == pytest.approx(74.5 / 6)
 

@@ -442,6 +442,15 @@ def test_a_batch_in_parts_gives_the_same_numbers_and_is_the_same_run(
     assert [p.value for p in found.curve] == pytest.approx([p.value for p in expected.curve], rel=1e-5)
 
 
+def test_a_step_that_is_repeated_counts_its_padding_once(tiny_run, tiny_data, tmp_path, monkeypatch):
+    config = stage(tiny_run(), examples=4, decoded_turns=0, evaluations=1)
+    _, _, halved = train(stage(config, micro_batch=2), tiny_data, tmp_path / "halved")
+    _, _, whole = train(config, tiny_data, tmp_path / "whole")
+    short_of_memory(monkeypatch)
+    _, _, repeated = train(config, tiny_data, tmp_path / "short")
+    assert repeated.padding_share == halved.padding_share != whole.padding_share
+
+
 def test_turns_begin_elsewhere_each_time_they_are_seen_and_alike_in_parts(
     tiny_run, tiny_data, tmp_path, collated
 ):

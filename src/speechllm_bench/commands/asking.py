@@ -22,6 +22,7 @@ from speechllm_bench.data import audio, corpora, questions
 from speechllm_bench.errors import MissingInput, UserError
 from speechllm_bench.planning import identity, studies
 from speechllm_bench.planning.studies import Run
+from speechllm_bench.running import preparation
 from speechllm_bench.settings.config import RunConfig
 from speechllm_bench.storage import paths, sealed
 from speechllm_bench.storage.schema import Example, Turn, Utterance
@@ -106,11 +107,20 @@ class Model:
         from speechllm_bench.models.asr import transcribe
 
         model, tokenizer = self._recogniser
-        padding, fallback = self.config.encoder.padding, self.config.asr_fallback
-        return transcribe(model, tokenizer, [samples], padding, fallback=fallback)[0]
+        padding = self.config.encoder.padding
+        # A run that hears has no fallback of its own, but its profile's cascades have.
+        fallback = self.config.asr_fallback or studies.profile_named(self.run.profile).asr_fallback
+        again = None if fallback == padding else fallback  # the same padding would give the same text
+        return transcribe(model, tokenizer, [samples], padding, fallback=again)[0]
 
     def _question(self, asked: Sequence[str], context: Sequence[Turn]) -> Example:
         task, style = self.config.evaluation.task, self.config.prompt
+        if TASKS[task].asks_of_gold:
+            can = ", ".join(name for name in TASKS if not TASKS[name].asks_of_gold)
+            raise UserError(
+                f"{self.run.name} answers {task}, whose questions are drawn from a turn's gold, which a "
+                f"recording lacks; ask a variant that answers {can}"
+            )
         if task != slots.NAME and task not in FORMS:
             if asked:
                 raise UserError(f"{self.run.name} answers only the task {task} and takes no slots")
@@ -145,7 +155,8 @@ class Model:
         if self.config.audio_llm:
             return partial(audio_llm.encode, audio_llm.load_tower(self.config.audio_llm, device))
         whisper = encoder.load_encoder(self.config.encoder.path, device)
-        return partial(encoder.encode, whisper, padding=self.config.encoder.padding)
+        in_bf16 = preparation.encodes_in_bf16(self.config)
+        return partial(encoder.encode, whisper, padding=self.config.encoder.padding, bf16=in_bf16)
 
     @cached_property
     def _recogniser(self):

@@ -69,9 +69,18 @@ def main_metric(score: Mapping) -> str:
 
 
 def speaker_sums(score: dict, metric: str) -> stats.SpeakerSums:
-    """Return the counts of one of `tasks.METRICS` in a stored score of one seed. Raises UserError if none."""
+    """Return the counts of one of `tasks.METRICS` in a stored score of one seed.
+
+    Raises UserError if there are none: the task lacks the metric, or it is newer than the score.
+    """
     counts = METRICS[metric].counts
     if counts not in score["sums"]:
+        run, profile = (score.get(name) for name in ("run", "profile"))  # of `studies.shown_score`
+        if profile and METRICS[metric] in TASKS[task_of(score)].metrics:
+            raise UserError(
+                f"the score of run {run} of profile '{profile}' has no '{metric}'; "
+                f"add it by: speechllm-bench rescore --profile {profile}"
+            )
         raise UserError(f"the score holds no '{metric}'; it has {', '.join(score['metrics'])}")
     sums = np.asarray(score["sums"][counts], float)[None]
     return stats.SpeakerSums(score["n"], score["items"], tuple(score["speakers"]), sums)

@@ -19,7 +19,8 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
-from speechllm_bench.models.encoder import SAMPLE_RATE, encoder_states, log_mel, same_length_batches
+from speechllm_bench.data.audio import SAMPLE_RATE
+from speechllm_bench.models.encoder import encoder_states, log_mel, same_length_batches
 from speechllm_bench.models.llm import load_tokenizer
 from speechllm_bench.models.pretrained import TOKEN_IDS, load_pretrained
 

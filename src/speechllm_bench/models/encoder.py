@@ -22,10 +22,10 @@ from transformers import WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from whisper.audio import log_mel_spectrogram
 
+from speechllm_bench.data.audio import SAMPLE_RATE
 from speechllm_bench.errors import UserError
 from speechllm_bench.models.pretrained import load_pretrained
 
-SAMPLE_RATE = 16_000
 SAMPLES_PER_FRAME = 320  # hop of 160 samples, then a convolution of stride 2: 50 frames per second
 BLOCK = 32 * SAMPLES_PER_FRAME  # 0.64 s: few distinct lengths for batching, and little added silence
 MAX_SAMPLES = 30 * SAMPLE_RATE

@@ -14,12 +14,17 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from speechllm_bench.errors import UserError
 from speechllm_bench.models.adapters import Adapter
 from speechllm_bench.models.greedy import decode_greedily
 from speechllm_bench.models.inputs import Batch
 
 SHORTEST_SHARED = 16
 """Least length of a common prompt prefix, in positions, that is computed only once for the batch."""
+PROBED = 4
+"""Number of tokens for which an LLM's own logits are compared with `answer_logits`."""
+SAME = 0.02
+"""Largest difference of the two, as a share of the largest logit. Rounding to bf16 makes up to 0.004."""
 
 
 class SpeechLLM(nn.Module):
@@ -31,6 +36,11 @@ class SpeechLLM(nn.Module):
         self.adapter = adapter
         self.bf16 = bf16
         self.recomputes = False  # whether activations are recomputed in the backward pass
+
+    @property
+    def _base(self) -> PreTrainedModel:
+        """The text LLM without the wrapper that holds LoRA."""
+        return self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm
 
     @property
     def speech_tokens(self) -> Callable[[int], int] | None:
@@ -74,14 +84,18 @@ class SpeechLLM(nn.Module):
 
         `speech` as in `embeddings`.
         """
-        base = self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm
-        embedded, attended = self.embeddings(batch, speech), batch.attended.long()
-        shared = 0 if self.recomputes else computed_once(batch)  # recomputation cannot use a KV cache
+        embedded, shared = self.embeddings(batch, speech), computed_once(batch)
+        return self._logits(embedded, batch.attended.long(), batch.answer, shared)
+
+    def _logits(self, embedded: Tensor, attended: Tensor, answer: Tensor, shared: int) -> Tensor:
+        """Return logits (targets, V). answer: (B, N). shared: length of the prefix that is computed once."""
+        base = self._base
+        shared = 0 if self.recomputes else shared  # recomputation cannot use a KV cache
         before = None
         if shared:
             before = base.model(inputs_embeds=embedded[:1, :shared], use_cache=True).past_key_values
             before.batch_repeat_interleave(len(embedded))
-        answered = nn.functional.pad(batch.answer[:, shared + 1 :], (0, 1))  # (B, N - shared)
+        answered = nn.functional.pad(answer[:, shared + 1 :], (0, 1))  # (B, N - shared)
         last = None if self.recomputes else last_feed_forward(base)  # recomputation would lack the hooks
         with positions_alone(last, answered) if last else contextlib.nullcontext():
             hidden = base.model(
@@ -91,7 +105,34 @@ class SpeechLLM(nn.Module):
                 use_cache=before is not None,
             ).last_hidden_state  # (B, N - shared, E)
         # Position i predicts token i + 1: (B, N - shared, E) -> (targets, E) -> (targets, V).
-        return _capped(base, base.lm_head(hidden[answered]))
+        return _capped(base, _scaled(base, base.lm_head(hidden[answered])))
+
+    @torch.no_grad()  # tensors that the LLM keeps from inference mode could not be used in training
+    def refuse_other_logits(self, name: str) -> None:
+        """Raise UserError where `answer_logits` differ from the LLM's own, so that its loss would be wrong.
+
+        Two forward passes of `PROBED` tokens tell. name: the LLM's, for the sentence. LoRA is left out:
+        untrained it changes nothing, and its dropout would draw random numbers.
+        """
+        base, told = self._base, "it lacks `model` or `lm_head`"
+        if hasattr(base, "model") and hasattr(base, "lm_head"):
+            tokens = torch.arange(PROBED, device=self.llm.device)[None] % base.config.vocab_size  # (1, N)
+            last = torch.arange(PROBED, device=tokens.device)[None] == PROBED - 1
+            without = self.llm.disable_adapter() if base is not self.llm else contextlib.nullcontext()
+            try:
+                with self.arithmetic(), without:
+                    theirs = base(input_ids=tokens, use_cache=False).logits[:, -2].float()  # (1, V)
+                    embedded = self.llm.get_input_embeddings()(tokens)
+                    mine = self._logits(embedded, torch.ones_like(tokens), last, 0).float()
+                off = (mine - theirs).abs().max() > SAME * theirs.abs().max()
+                told = "its logits are not those of its `lm_head`" if off else ""
+            except (AttributeError, IndexError, TypeError, ValueError) as error:
+                told = f"its layers have another form: {error}"
+        if told:
+            raise UserError(
+                f"{name} is a {type(base).__name__}, which cannot be trained here ({told}); take another "
+                "LLM, such as a Llama, Qwen, Gemma or Phi"
+            )
 
     @torch.inference_mode()
     def generate(
@@ -146,6 +187,14 @@ class SpeechLLM(nn.Module):
             if part in parts:
                 chosen[name] = parameter
         return chosen
+
+
+def _scaled(llm: PreTrainedModel, logits: Tensor) -> Tensor:
+    """Apply the LLM's own scale to the logits, where it has one (Granite, Cohere, Falcon-H1)."""
+    if divisor := getattr(llm.config, "logits_scaling", None):
+        return logits / divisor
+    scale = getattr(llm.config, "logit_scale", None) or getattr(llm.config, "lm_head_multiplier", None)
+    return logits * scale if scale else logits
 
 
 def _capped(llm: PreTrainedModel, logits: Tensor) -> Tensor:

@@ -52,16 +52,14 @@ They are the spoken instructions, and the turns in languages other than English.
 
 
 def run_digest(config: RunConfig) -> str:
-    heard = config.hears or config.reads_asr(len(config.stages))
     own = _own(config.tasks(len(config.stages)))
     foreign = tuple(_foreign(config).values())
-    return runs.digest("run", _used(config), *_surroundings(config, heard), *own, *foreign)
+    return runs.digest("run", _used(config), *_surroundings(config, config.needs_audio), *own, *foreign)
 
 
 def check_fetched(config: RunConfig) -> None:
     """Raise MissingInput where a backbone of the run has not been fetched. A digest does not need it."""
-    heard = config.hears or config.reads_asr(len(config.stages))
-    encoder = [config.encoder.path] if heard else []
+    encoder = [config.encoder.path] if config.needs_audio else []
     for name in [config.audio_llm] if config.audio_llm else [*encoder, config.llm]:
         if backbones.pinned_hashes(name):
             backbone_folder(name)
@@ -102,13 +100,12 @@ def _as_text_llm(config: RunConfig) -> RunConfig:
 
 def components(config: RunConfig) -> dict[str, str | int]:
     """Return by name what a run's digest includes besides its settings, to explain why two digests differ."""
-    heard = config.hears or config.reads_asr(len(config.stages))
     if config.audio_llm:
         names = [f"backbone {config.audio_llm}"]
     else:
         names = [f"backbone {config.encoder.path}", f"backbone {config.llm}"]
     names += [f"recipe of corpus {config.corpus.name}", "NUMERICS_VERSION"]
-    found = dict(zip(names, _surroundings(config, heard)))
+    found = dict(zip(names, _surroundings(config, config.needs_audio)))
     found |= dict(zip(("spoken instructions", "traces"), _own(config.tasks(len(config.stages)))))
     found |= _foreign(config)
     plain = {name: value for name, value in found.items() if value is not None}

@@ -177,14 +177,14 @@ def records(study: str, profile: str, seeds: Sequence[int] | None = None) -> lis
 
 
 def shown_score(folder: Path, trained_by: str | None, audio: str, task: str, profile: str) -> dict:
-    """Return a run's score.json as `versions.shown` and `seeds.marked` give it, with its `task`.
+    """Return a run's score.json as `versions.shown` and `seeds.marked` give it, with its task and place.
 
     trained_by: digest of the run's last stage; None without stages. audio, task: of the run's evaluation.
     """
     shown = versions.shown(runs.read_json(folder / "score.json", runs.DELETE_FOLDER), profile)
     if trained_by and (curve := folder / "curve.csv").is_file():
         trained_by = f"{trained_by} {last_stage_ended(curve)}"
-    return seeds.marked(shown, trained_by, audio) | {"task": task}
+    return seeds.marked(shown, trained_by, audio) | {"task": task, "run": folder.name, "profile": profile}
 
 
 def refuse_untold(rows: Iterable[Result]) -> None:

@@ -150,7 +150,7 @@ def by_language(rows: Sequence[Result]) -> pd.DataFrame:
 
 
 MAIN = {task.name: task.main for module in (transcription, ner, sentiment) for task in module.TASKS}
-TASKS = tuple(MAIN)
+SENSE_TASKS = tuple(MAIN)
 BARE = "bare"
 GAINS = {"classifier": BARE, "lora": BARE, "all": "lora"}
 """Setting -> the setting that its gain is measured over. The paper's own baselines are not known to us."""
@@ -167,7 +167,7 @@ def by_setting(rows: Sequence[Result]) -> dict[tuple[str, str], dict[str, str]]:
     return {
         (axes["model"], axes["setting"]): of_tasks
         for axes, of_tasks in along(rows, "task")
-        if axes.keys() == {"model", "setting"} and of_tasks.keys() == set(TASKS)
+        if axes.keys() == {"model", "setting"} and of_tasks.keys() == set(SENSE_TASKS)
     }
 
 
@@ -189,7 +189,7 @@ def gains(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
         line = {"model": models[model].label, "setting": settings[setting].label}
         line["gain over"] = settings[over].label if over else "–"
         line["trained parameters"] = _trained(rows, list(asked.values()))
-        for task in TASKS:
+        for task in SENSE_TASKS:
             gain = measured.relative_gain(rows, asked[task], found[model, over][task]) if over else None
             line[MAIN[task].shown] = stats.shown(measured.main_metric(rows, asked[task]))
             line[f"{MAIN[task].shown}, gain"] = stats.shown(gain, "+")
@@ -209,7 +209,7 @@ def settings_table(rows: Sequence[Result], task: str) -> pd.DataFrame:
 
 def settings_figure(study: Study, rows: Sequence[Result]) -> Figure | None:
     """Draw each task's main metric with intervals: groups of bars per setting, one bar per model."""
-    frames = {task: frame for task in TASKS if len(frame := settings_table(rows, task))}
+    frames = {task: frame for task in SENSE_TASKS if len(frame := settings_table(rows, task))}
     if not frames:
         return None
     figure, axes = figures.panels(len(frames), "page")
@@ -251,8 +251,8 @@ def slue_scores(study: Study, rows: Sequence[Result]) -> pd.DataFrame:
     # Between seeds, in squared points, for three independent trainings.
     between = (100 / 3) ** 2 * sum(seeds.pooled(metric.name) or 0.0 for metric in MAIN.values())
     for (model, setting), asked in variants.items():
-        scores = [scores_of(rows, asked[task]) for task in TASKS]
-        base = [scores_of(rows, variants[model, BARE][task]) for task in TASKS]
+        scores = [scores_of(rows, asked[task]) for task in SENSE_TASKS]
+        base = [scores_of(rows, variants[model, BARE][task]) for task in SENSE_TASKS]
         if not (own := shared_seeds(scores)):
             continue
         line = {"model": models[model].label, "setting": settings[setting].label, "seeds": len(own)}
@@ -275,7 +275,7 @@ def _counted(scores: list[Scores], seeds: list[int]) -> tuple[list[stats.Speaker
 
     Tasks on the same test set have their counts side by side. The rule takes those of all test sets.
     """
-    metrics = [MAIN[task].name for task in TASKS]
+    metrics = [MAIN[task].name for task in SENSE_TASKS]
     test_sets: dict[tuple, list[tuple[str, stats.SpeakerSums]]] = {}
     for one, metric in zip(scores, metrics, strict=True):
         part = stats.stack_seeds([score.speaker_sums(one[seed], metric) for seed in seeds])

@@ -80,9 +80,9 @@ def trainings(curve: pd.DataFrame, metric: str) -> int:
 def gradients(rows: Sequence[Result], curve: pd.DataFrame) -> pd.DataFrame:
     """Return one row per variant: seeds run and diverged, largest gradient norm before clipping, spikes.
 
-    A spike is a step whose gradient norm is above `training.loop.SPIKE` times the median of its part of the
-    curve. Spikes and steps are means per seed. NaN where no seed was run, or where the shared training is
-    listed under another variant.
+    A spike is a step whose gradient norm is above `training.learning_curve.SPIKE` times the median of its
+    part of the curve. Spikes and steps are means per seed. NaN where no seed was run, or where the shared
+    training is listed under another variant.
     """
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):

@@ -42,11 +42,12 @@ def frames_folder(config: RunConfig, corpus: CorpusConfig | None = None) -> Path
 
 def _frames(config: RunConfig, digest: str) -> Path:
     """Return the folder of frames of a digest. `mixed` has one for bf16 and one for fp32, which differ."""
-    in_bf16 = config.precision == "mixed" and _encodes_in_bf16(config)
+    in_bf16 = config.precision == "mixed" and encodes_in_bf16(config)
     return paths.cache() / "frames" / (f"{digest}-bf16" if in_bf16 else digest)
 
 
-def _encodes_in_bf16(config: RunConfig) -> bool:
+def encodes_in_bf16(config: RunConfig) -> bool:
+    """Return whether the run's Whisper encodes in bf16 on this machine."""
     from speechllm_bench.models.bf16 import computes_in_bf16
     from speechllm_bench.models.devices import device
 
@@ -277,7 +278,7 @@ def _encode(
     from speechllm_bench.models import audio_llm, encoder
     from speechllm_bench.models.devices import device
 
-    in_bf16 = _encodes_in_bf16(config)
+    in_bf16 = encodes_in_bf16(config)
     if config.audio_llm:
         model, padding = audio_llm.load_tower(config.audio_llm, device()), "masked"
         hears, encode = identity.tower_hash(config.audio_llm), audio_llm.encode

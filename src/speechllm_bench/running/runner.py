@@ -263,7 +263,7 @@ def _stop(jobs: Sequence[Job]) -> None:
 
 
 def needs(config: RunConfig) -> str:
-    """Return a key that is equal for runs that need the same corpus and the same encoder frames."""
+    """Return a key that is equal for runs with the same corpus and, but for precision, the same frames."""
     hears = (config.audio_llm or config.encoder.model_dump()) if config.hears else None
     return runs.digest(config.corpus.model_dump(), hears)
 

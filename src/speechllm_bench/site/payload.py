@@ -7,18 +7,28 @@ from dataclasses import asdict
 
 from speechllm_bench.cite import comparing
 from speechllm_bench.evaluation import score, seeds, versions
+from speechllm_bench.metrics import class_f1, f1, precision, quotient, recall, wer
 from speechllm_bench.planning import stored_runs
 from speechllm_bench.planning.stored_runs import StoredRun
 from speechllm_bench.reports import looks, tables
 from speechllm_bench.settings.experiments import Study
 from speechllm_bench.settings.overrides import base_profile
 from speechllm_bench.site import beside, draws, packed, run_answers
+from speechllm_bench.stats import Statistic
 from speechllm_bench.storage.numbers import Row
 from speechllm_bench.storage.outputs import read_curve
 from speechllm_bench.tasks import MAIN_METRICS, METRICS, TASKS, Metric
 
-RULES = {"f1", "precision", "recall", "quotient", "rate", "macro", "weighted"}
-"""Metric rules that the page can compute (assets/stats.js). Variants with other rules are only in tables."""
+RULES: dict[Statistic, str] = {
+    f1: "f1",
+    precision: "precision",
+    recall: "recall",
+    quotient: "quotient",
+    wer.rate: "rate",
+    class_f1.macro: "macro",
+    class_f1.weighted: "weighted",
+}
+"""Names in assets/stats.js of the metric rules that the page can compute. Others are only in tables."""
 SHOWN_CURVES = ("loss", *MAIN_METRICS)
 FURTHER = {"precision_v2", "recall_v2", "f1_v2"}  # the plain names have the version to show
 
@@ -107,9 +117,9 @@ def _systems(own: Sequence[Row], found: Mapping[str, list]) -> tuple[dict, list,
             continue
         first = some[0]
         task = TASKS[score.task_of(first.score)]
-        if task.main.rule.__name__ not in RULES:
+        if task.main.rule not in RULES:
             continue
-        told = [m for m in task.metrics if m.column and m.name not in FURTHER and m.rule.__name__ in RULES]
+        told = [m for m in task.metrics if m.column and m.name not in FURTHER and m.rule in RULES]
         shown = [m for m in told if all(m.counts in one.score["sums"] for one in some)]
         metrics |= {m.name: _metric(m, first.score) for m in shown}
         key = (first.score["items"], task.main.name)
@@ -143,7 +153,7 @@ def _metric(metric: Metric, shown: Mapping) -> dict:
         "heading": metric.heading,
         "label": metric.shown,
         "counts": metric.counts,
-        "rule": metric.rule.__name__,
+        "rule": RULES[metric.rule],
         "lower": metric.lower_is_better,
         "most": None if metric.most == float("inf") else metric.most,
         "unit": metric.unit,

@@ -26,7 +26,7 @@ ENTITY_TAGS: tuple[EntityTag, ...] = get_args(EntityTag)
 class SlotType:
     """A kind of information that a question can ask for."""
 
-    name: str  # snake_case, as in prompts
+    name: str  # snake_case; prompts and answers have spaces
     description: str  # a short phrase
     open_class: bool  # True: values come from an unbounded set (names, amounts)
     ood: bool  # True: only asked in out-of-domain questions of the B-test

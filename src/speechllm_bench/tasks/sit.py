@@ -148,6 +148,7 @@ TASKS = (
         metrics=(ACCURACY,),
         main=ACCURACY,
         gold=GOLD,
+        asks_of_gold=True,
         how="Accuracy is the share of answers that equal gold, ignoring case and spaces.",
     ),
 )

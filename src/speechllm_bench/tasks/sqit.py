@@ -38,6 +38,7 @@ TASKS = (
         metrics=(sit.ACCURACY,),
         main=sit.ACCURACY,
         gold=sit.GOLD,
+        asks_of_gold=True,
         instructions=tuple(
             text for asks, wordings in sit.WORDINGS.items() if asks != "detail" for text in wordings
         ),

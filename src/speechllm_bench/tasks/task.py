@@ -73,6 +73,7 @@ class Task:
     put: Callable[[Example, Trace, PromptStyle | None], Example] | None = None
     traced: bool = False  # its answers may have a trace, so more tokens are decoded
     thinks: bool = False  # its answers should have a trace
+    asks_of_gold: bool = False  # its question depends on gold, so it cannot be asked of a new recording
     plain: Callable[[Example], Example] | None = None  # returns the question without the parts for traces
 
     def can_ask(self, utterance: Utterance) -> bool:

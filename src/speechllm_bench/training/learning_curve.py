@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 from speechllm_bench.storage import runs, sealed
 from speechllm_bench.storage.schema import CURVE_COLUMNS, SECONDS
+
+SPIKE = 5  # times the median gradient norm
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,23 @@ class Point:
     split: str
     metric: str
     value: float
+
+
+def since_last_point(window: list[dict[str, float]]) -> dict[str, float]:
+    """Return means over the steps since the last point, and statistics of their gradient norms.
+
+    The statistics are the largest norm and the number of norms above `SPIKE` times the median. Without steps
+    the result is empty.
+    """
+    if not window:
+        return {}
+    means = {name: sum(step[name] for step in window) / len(window) for name in window[0]}
+    norms = [step["gradient_norm"] for step in window]
+    limit = SPIKE * statistics.median(norms)
+    return means | {
+        "gradient_norm_max": max(norms),
+        "gradient_spikes": float(sum(n > limit for n in norms)),
+    }
 
 
 def write_curve(stages: Sequence[tuple[str, list[Point]]], path: Path) -> None:

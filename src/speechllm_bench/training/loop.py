@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import math
-import statistics
 import sys
 import time
 from collections import Counter
@@ -24,7 +23,7 @@ from speechllm_bench.settings.config import FitConfig
 from speechllm_bench.storage import runs, sealed
 from speechllm_bench.storage.schema import SECONDS
 from speechllm_bench.storage.status import Status
-from speechllm_bench.training.learning_curve import Point
+from speechllm_bench.training.learning_curve import Point, since_last_point
 from speechllm_bench.training.schedule import learning_rate
 from speechllm_bench.training.stopping import Stopping
 
@@ -33,20 +32,19 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SECONDS = 60
 STOPPED = "Stopped after step {step} of {n}, with a checkpoint from which the next start goes on."
-SPIKE = 5  # times the median gradient norm
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitResult:
     """The results of a training besides the weights."""
 
     status: Status  # ok or diverged
     curve: list[Point]
-    seconds: float  # of training steps, summed over resumed sessions
+    seconds: float  # of training steps and checkpoints, summed over resumed sessions
     validation_seconds: float
     autocast: bool  # whether the steps ran in bf16 on this machine
     arithmetic: str  # "fp32", "bf16", or both in their order, if a resumed training changed it
-    clock: list[Point] = field(default_factory=list)  # `SECONDS` at each point, training steps only
+    clock: list[Point] = field(default_factory=list)  # `SECONDS` at each point: those of `seconds` so far
 
     def timed_curve(self) -> list[Point]:
         """Return the curve and the clock, sorted by step.
@@ -55,7 +53,7 @@ class Fit:
         """
         return sorted([*self.clock, *self.curve], key=lambda point: point.step)
 
-    def sound(self, backbone: str, phase: str) -> Fit:
+    def sound(self, backbone: str, phase: str) -> FitResult:
         """Return self. Raises UserError where the training diverged: such a backbone is not stored."""
         if self.status == Status.DIVERGED:
             raise UserError(
@@ -81,7 +79,7 @@ def fit(
     progress: Callable[[float], None] = lambda share: None,
     follow: Follower | None = None,
     counted: dict[str, int] | None = None,
-) -> Fit:
+) -> FitResult:
     """Train `parameters` on `batches`, in order, once.
 
     loss: returns named terms of a batch, which are summed for the gradient.
@@ -136,7 +134,13 @@ def fit(
         rate = learning_rate(state.step, n_steps, config.lr, config.warmup_ratio)
         for share, group in zip(groups, optimizer.param_groups, strict=True):
             group["lr"] = share * rate
-        terms = _in_memory(gradients, optimizer, lighten, len(batches[state.step]))
+        before = dict(state.counted)
+
+        def lighter() -> bool:
+            state.counted.update(before)  # the step is repeated, and its parts are counted then
+            return lighten()
+
+        terms = _in_memory(gradients, optimizer, lighter, len(batches[state.step]))
         norm = nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
         state.examples += len(batches[state.step])
         state.step += 1
@@ -144,7 +148,7 @@ def fit(
         spent = time.perf_counter() - started - (state.validation_seconds - validating)
         state.seconds = earlier + spent
         if not all(math.isfinite(value) for value in values.values()):
-            state.add("train", {**_since_last_point(state.window), "diverged": 1.0})
+            state.add("train", {**since_last_point(state.window), "diverged": 1.0})
             return False
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -165,7 +169,7 @@ def fit(
             _save(checkpoint, parameters, optimizer, state)  # the next start computes the point
             raise
         state.validation_seconds += time.perf_counter() - begin
-        state.add("train", {**_since_last_point(state.window), "lr": state.rate})
+        state.add("train", {**since_last_point(state.window), "lr": state.rate})
         state.window, state.marked = [], state.step
         state.clock.append(Point(state.step, state.examples, "train", SECONDS, round(state.seconds, 2)))
         sound = all(math.isfinite(value) for value in found.values())
@@ -185,7 +189,9 @@ def fit(
                 _save(checkpoint, parameters, optimizer, state)
                 saved = time.perf_counter()
     done_in = ", then ".join(state.arithmetic)
-    return Fit(status, state.curve, state.seconds, state.validation_seconds, autocast, done_in, state.clock)
+    return FitResult(
+        status, state.curve, state.seconds, state.validation_seconds, autocast, done_in, state.clock
+    )
 
 
 def _in_memory(
@@ -210,23 +216,6 @@ def _in_memory(
                 f"the GPU's memory does not hold the training on a batch of {n_examples} examples ({told}); "
                 "take a larger GPU, or lower training.batch_size in the profile, which makes it another run"
             )
-
-
-def _since_last_point(window: list[dict[str, float]]) -> dict[str, float]:
-    """Return means over the steps since the last point, and statistics of their gradient norms.
-
-    The statistics are the largest norm and the number of norms above `SPIKE` times the median. Without steps
-    the result is empty.
-    """
-    if not window:
-        return {}
-    means = {name: sum(step[name] for step in window) / len(window) for name in window[0]}
-    norms = [step["gradient_norm"] for step in window]
-    limit = SPIKE * statistics.median(norms)
-    return means | {
-        "gradient_norm_max": max(norms),
-        "gradient_spikes": float(sum(n > limit for n in norms)),
-    }
 
 
 @dataclass

@@ -31,7 +31,7 @@ from speechllm_bench.training import distillation, schedule
 from speechllm_bench.training.accumulation import Parts
 from speechllm_bench.training.ahead import Ahead
 from speechllm_bench.training.ctc_stage import WarmStart, padding
-from speechllm_bench.training.loop import Fit, fit
+from speechllm_bench.training.loop import FitResult, fit
 from speechllm_bench.training.regulariser import Regulariser
 from speechllm_bench.training.stage_data import Data, Seen, present, shifted
 from speechllm_bench.training.tracking import Follower
@@ -60,7 +60,8 @@ def build_model(config: RunConfig, d_encoder: int | None) -> tuple[SpeechLLM, Pr
         norm = mean_norm(embeddings) if config.adapter.scaled else 1.0
         adapter = build_adapter(config.adapter, d_encoder, embeddings.shape[1], norm)
     model = SpeechLLM(llm, adapter, computes_in_bf16(config.precision, device())).to(device())
-    return model, load_tokenizer(config.audio_llm or config.llm)
+    model.refuse_other_logits(name := config.audio_llm or config.llm)
+    return model, load_tokenizer(name)
 
 
 def train_stage(
@@ -72,7 +73,7 @@ def train_stage(
     checkpoint: Path,
     progress: Callable[[float], None] = lambda share: None,
     follow: Follower | None = None,
-) -> tuple[Fit, Seen]:
+) -> tuple[FitResult, Seen]:
     """Train stage `index` of `model` in place; return the fit and the amounts of data that were seen."""
     stage = config.stages[index]
     data = replace(data, frames=None) if stage.reads else data

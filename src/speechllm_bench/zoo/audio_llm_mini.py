@@ -41,7 +41,7 @@ from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.tasks import transcription
 from speechllm_bench.tasks.task import Draw
 from speechllm_bench.training import schedule
-from speechllm_bench.training.loop import Fit
+from speechllm_bench.training.loop import FitResult
 from speechllm_bench.zoo.fitting import (
     Course,
     Item,
@@ -131,7 +131,7 @@ def _grow(model: Qwen2AudioForConditionalGeneration, llm: LlamaForCausalLM, bloc
 
 def train(
     recipe: AudioLLMRecipe, checkpoints: Path, n_workers: int, progress: Progress
-) -> tuple[Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor, dict[str, Fit], dict]:
+) -> tuple[Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor, dict[str, FitResult], dict]:
     """Train from scratch, or resume.
 
     Return model, processor, the fits, and the amounts of speech and text.
@@ -223,7 +223,7 @@ def train_phase(
     batches: list[list[Item]],
     material: dict[str, list[Item]],
     frames: FrameStore,
-) -> Fit:
+) -> FitResult:
     """Train one phase of the pre-training, in place."""
     speech_llm = SpeechLLM(*audio_llm.language_parts(model))  # without the tower, whose frames are stored
     parameters = {name: p.requires_grad_() for name, p in speech_llm.named_parameters()}

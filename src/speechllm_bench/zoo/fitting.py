@@ -21,7 +21,7 @@ from speechllm_bench.models.inputs import Batch, collate
 from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.storage import paths, runs
 from speechllm_bench.storage.schema import Example, Utterance
-from speechllm_bench.training.loop import Fit, fit
+from speechllm_bench.training.loop import FitResult, fit
 from speechllm_bench.zoo.recipes import Phase, Recipe
 
 Progress = Callable[[str, float], None]
@@ -57,7 +57,7 @@ class Course:
         batches: Sequence,
         loss: Callable[[Any], dict[str, Tensor]],
         validate: Callable[[], dict[str, float]],
-    ) -> Fit:
+    ) -> FitResult:
         """Train one phase with `training.loop.fit`. UserError where it diverges."""
         return fit(
             phase,

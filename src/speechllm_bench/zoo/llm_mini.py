@@ -21,7 +21,7 @@ from speechllm_bench.models.speech_llm import SpeechLLM
 from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.tasks import slots, transcription
 from speechllm_bench.training import schedule
-from speechllm_bench.training.loop import Fit
+from speechllm_bench.training.loop import FitResult
 from speechllm_bench.zoo.fitting import (
     Course,
     Item,
@@ -85,7 +85,7 @@ def untrained(recipe: LLMRecipe | SmallerRecipe, tokenizer: PreTrainedTokenizerF
 
 def train(
     recipe: LLMRecipe, checkpoints: Path, progress: Progress
-) -> Iterator[tuple[str, LlamaForCausalLM, PreTrainedTokenizerFast, dict[str, Fit]]]:
+) -> Iterator[tuple[str, LlamaForCausalLM, PreTrainedTokenizerFast, dict[str, FitResult]]]:
     """Train from scratch, or resume a killed training. Yield name, model, tokenizer and fits.
 
     The first model is the pre-trained `<name>-base`. The second is `<name>`, the same model after instruction
@@ -109,7 +109,7 @@ def pre_train(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
     utterances: list[Utterance],
-) -> Fit:
+) -> FitResult:
     """Pre-train on plain text, in place."""
     config = recipe.pre_training
     rows = pack(recipe, tokenizer, utterances, config.examples + HELD_OUT_ROWS)
@@ -158,7 +158,7 @@ def post_train(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
     utterances: list[Utterance],
-) -> Fit:
+) -> FitResult:
     """Train one phase of post-training, in place."""
     seed = course.recipe.seed
     pairs = [

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from speechllm_bench.data import corpora
 from speechllm_bench.storage import paths, runs, sealed
 from speechllm_bench.training.learning_curve import write_curve
-from speechllm_bench.training.loop import Fit
+from speechllm_bench.training.loop import FitResult
 from speechllm_bench.zoo import audio_llm_mini, llm_mini, mixtures, recipes, whisper_mini
 from speechllm_bench.zoo.fitting import Progress
 
@@ -64,7 +64,7 @@ def _train(recipe: recipes.Recipe, checkpoints: Path, n_workers: int, progress: 
     return iter([(recipe.name, *whisper_mini.train(recipe, checkpoints, n_workers, progress))])
 
 
-def save(name: str, recipe, model, tokenizer, fits: dict[str, Fit], seen: dict | None = None) -> Path:
+def save(name: str, recipe, model, tokenizer, fits: dict[str, FitResult], seen: dict | None = None) -> Path:
     """Write the folder of a backbone, completely or not at all: weights in fp16, training
     record, hash. Return it.
 

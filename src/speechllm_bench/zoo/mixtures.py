@@ -28,7 +28,7 @@ from speechllm_bench.storage import runs
 from speechllm_bench.storage.schema import Example, Utterance
 from speechllm_bench.tasks.prompt import AUDIO
 from speechllm_bench.training import schedule
-from speechllm_bench.training.loop import Fit
+from speechllm_bench.training.loop import FitResult
 from speechllm_bench.zoo import llm_mini
 from speechllm_bench.zoo.fitting import Course, Item, Progress, answers, exact_share, read_batch
 from speechllm_bench.zoo.recipes import Kind, MixtureRecipe, SmallerRecipe
@@ -45,7 +45,7 @@ Rows: TypeAlias = list[Item] | Tensor
 
 def train(
     recipe: MixtureRecipe, checkpoints: Path, progress: Progress
-) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase, dict[str, Fit], dict]:
+) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase, dict[str, FitResult], dict]:
     """Train from scratch, or resume. Return model, tokenizer, the fits, and the examples and tokens seen."""
     checkpoints /= runs.digest(identity.backbone_hash(recipe.base))  # not those of another base
     utterances = call_centre.utterances("zoo", recipe.utterances)
@@ -69,7 +69,7 @@ def post_train(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
     utterances: list[Utterance],
-) -> tuple[Fit, dict]:
+) -> tuple[FitResult, dict]:
     """Post-train in place. Return the fit, and the examples and tokens seen, by kind.
 
     The embedding, which is also the output layer, stays frozen. Otherwise all tokens that a mixture never

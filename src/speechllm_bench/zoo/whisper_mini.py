@@ -24,7 +24,7 @@ from speechllm_bench.models.ctc import collapsed
 from speechllm_bench.models.encoder import encoder_states, log_mel, real_frames
 from speechllm_bench.storage.schema import Utterance
 from speechllm_bench.training import schedule
-from speechllm_bench.training.loop import Fit
+from speechllm_bench.training.loop import FitResult
 from speechllm_bench.zoo.fitting import Course, Progress, Spoken, byte_level_bpe, spoken_features
 from speechllm_bench.zoo.recipes import Phase, WhisperRecipe
 from speechllm_bench.zoo.texts.readings import LONG, MIXED, SHORT, VARIED, read_aloud
@@ -132,7 +132,7 @@ def untrained(recipe: WhisperRecipe, tokenizer: PreTrainedTokenizerFast) -> Whis
 
 def train(
     recipe: WhisperRecipe, checkpoints: Path, n_workers: int, progress: Progress
-) -> tuple[WhisperForConditionalGeneration, PreTrainedTokenizerFast, dict[str, Fit]]:
+) -> tuple[WhisperForConditionalGeneration, PreTrainedTokenizerFast, dict[str, FitResult]]:
     """Train from scratch, or resume a killed training. Return model, tokenizer, and the fits by phase."""
     short = read_aloud(recipe.utterances, recipe.seed, SHORT)
     tokenizer = train_tokenizer(recipe, short)
@@ -164,7 +164,7 @@ def train_phase(
     model: WhisperCTC,
     tokenizer: PreTrainedTokenizerFast,
     n_workers: int,
-) -> Fit:
+) -> FitResult:
     """Train one phase, in place."""
     spoken = {
         "zoo": read_aloud(recipe.utterances, recipe.seed, PHASES[phase]),
