@@ -155,20 +155,24 @@ def caption(
 
 
 def claims_caption(
-    study: Study, rows: Sequence[Result], found: pd.DataFrame, again: Sequence[tuple[str, list[str]]]
+    study: Study,
+    rows: Sequence[Result],
+    found: pd.DataFrame,
+    listed: Sequence[tuple[str, list[str]]] | None = None,
 ) -> str:
     """Return the caption of a table of `verdicts`: also what sets the compared rows apart.
 
-    again: from `stage_ends.trained_again`.
+    listed: from `stage_ends.trained_again`, if it is known.
     """
     said = claims.caption(found)
     if found["difference"].isna().all():
         return said
+    again = stage_ends.trained_again(rows) if listed is None else listed
     compared = {name for claim in study.claims for name in claim.variants}
     apart = [*dict.fromkeys(sentence for sentence, _ in again)]
-    listed = [f"{study.study}.md lists for which variants."] if apart else []
+    where = [f"{study.study}.md lists for which variants."] if apart else []
     sides = [row for row in rows if row["variant"] in compared]
-    return " ".join([said, *apart, *listed, *stage_ends.failed(sides), *measured.arithmetics(sides)])
+    return " ".join([said, *apart, *where, *stage_ends.failed(sides), *measured.arithmetics(sides)])
 
 
 def numbered(name: str, profile: str, seeds: Sequence[int] | None = None) -> list[numbers.Row]:
